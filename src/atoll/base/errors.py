@@ -1,0 +1,141 @@
+"""The one tree of errors: a class per situation, with its message, its hint and its exit code.
+
+Libraries raise these; only ``atoll.cli.main`` prints them and exits. A message says what is wrong
+and where; the hint says what to do next. Exit codes are documented in docs/reference/exit-codes.md
+and are never given to another class of errors.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+class AtollError(Exception):
+    """Something a person can be told: ``message``, an optional ``hint``, and an exit code."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class NothingToDo(AtollError):
+    """All is as asked already."""
+
+    exit_code = 77
+
+
+class UsageError(AtollError):
+    """The command line asks for something that cannot be."""
+
+    exit_code = 2
+
+
+class RecipeError(AtollError):
+    """A recipe is wrong; says file, line and key."""
+
+    exit_code = 2
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        file: str | Path | None = None,
+        line: int | None = None,
+        key: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        place = ":".join(os.fspath(part) if not isinstance(part, int) else str(part)
+                         for part in (file, line) if part is not None)  # fmt: skip
+        where = ": ".join(part for part in (place, key) if part)
+        super().__init__(f"{where}: {message}" if where else message, hint=hint)
+        self.file = file
+        self.line = line
+        self.key = key
+
+
+class MissingPrivilege(AtollError):
+    """The work needs root."""
+
+    exit_code = 3
+
+
+class MissingProgram(AtollError):
+    """A program, a kernel feature or a firmware file that the work needs is not here."""
+
+    exit_code = 4
+
+
+class NetworkError(AtollError):
+    """A mirror or registry cannot be reached, or breaks off."""
+
+    exit_code = 5
+
+
+class NoSpace(AtollError):
+    """A file system is too full for what was asked."""
+
+    exit_code = 6
+
+
+class NotFound(AtollError):
+    """A name that was given (file, image, deployment, ref) is not there."""
+
+    exit_code = 7
+
+
+class Damaged(AtollError):
+    """Stored or received bytes are not what their name, digest or format says."""
+
+    exit_code = 8
+
+
+class Busy(AtollError):
+    """Another operation holds what this one needs."""
+
+    exit_code = 9
+
+
+class PackageError(AtollError):
+    """apt or dpkg cannot do what the recipe wants: unknown package, unmet dependency."""
+
+    exit_code = 10
+
+
+class Refused(AtollError):
+    """What was asked would break a promise, so it is not done."""
+
+    exit_code = 11
+
+
+class ProgramFailed(AtollError):
+    """A program ended with an error; shows how to run it again by hand."""
+
+    exit_code = 12
+
+    def __init__(
+        self, argv: Sequence[str], status: int, stderr_tail: str, *, hint: str | None = None
+    ) -> None:
+        ended = f"signal {-status}" if status < 0 else f"status {status}"
+        tail = stderr_tail.strip()
+        text = f"{argv[0]} ended with {ended}\n  command: {shlex.join(argv)}"
+        if tail:
+            text += "\n  its last words:\n" + "\n".join(f"    {line}" for line in tail.splitlines())
+        super().__init__(text, hint=hint)
+        self.argv = tuple(argv)
+        self.status = status
+        self.stderr_tail = stderr_tail
+
+
+class Interrupted(AtollError):
+    """The person pressed Ctrl-C or the system asked to stop."""
+
+    exit_code = 130

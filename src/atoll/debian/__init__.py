@@ -1,0 +1,1 @@
+"""Packages: bootstrap, apt in a sandbox, what the package database says."""

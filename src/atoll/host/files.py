@@ -1,0 +1,95 @@
+"""Durable and safe changes to files: replaced whole or not at all, removed without surprises."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import Busy, MissingPrivilege, NoSpace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+def replace_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
+    """Give ``path`` this content durably: after a power cut the old or the new file is there."""
+    with space_errors(path):
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                os.fchmod(file.fileno(), mode)
+                file.flush()
+                os.fsync(file.fileno())
+            os.rename(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+        fsync_directory(path.parent)
+
+
+def fsync_directory(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a directory and all below it, if it is there; never follows a symbolic link."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path)
+
+
+@contextmanager
+def temporary_directory(parent: Path, *, prefix: str) -> Iterator[Path]:
+    """A new directory under ``parent``, gone afterwards whatever happens."""
+    from pathlib import Path as RealPath
+
+    path = RealPath(tempfile.mkdtemp(prefix=prefix, dir=parent))
+    try:
+        yield path
+    finally:
+        remove_tree(path)
+
+
+@contextmanager
+def space_errors(path: Path) -> Iterator[None]:
+    """Turn "no space left" below into NoSpace that names the file system's place."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise NoSpace(f"no space left where {path} is", hint=f"see: df -h {path}") from error
+        raise
+
+
+@contextmanager
+def locked(path: Path, *, what: str) -> Iterator[None]:
+    """Hold the exclusive lock in file ``path``; raises Busy at once when another process does."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Busy(
+                f"another operation is at work on {what}", hint="wait for it to end, then try again"
+            ) from None
+        yield
+    finally:
+        os.close(handle)
+
+
+def need_root(what: str) -> None:
+    """Raises MissingPrivilege unless this process is root; ``what`` names the work."""
+    if os.geteuid() != 0:
+        raise MissingPrivilege(f"{what} needs root", hint="try again with sudo")

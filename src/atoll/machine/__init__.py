@@ -1,0 +1,1 @@
+"""Deployments on a machine: installing, booting, and saying what is."""

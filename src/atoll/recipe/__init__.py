@@ -1,0 +1,1 @@
+"""One text file to one tree: the recipe's language and its build."""

@@ -1,0 +1,1 @@
+"""Images that travel: OCI references, manifests, layers and layouts."""

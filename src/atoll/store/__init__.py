@@ -1,0 +1,1 @@
+"""Objects, trees and refs on disk: what keeps contents, and proves them."""

@@ -1,0 +1,98 @@
+"""A file hierarchy as values: directories, files, links and devices, each with its metadata.
+
+A name is bytes, as the kernel has it. Two names of one hard-linked file are the *same* node object
+under both names; equality of values alone never makes a hard link. Regular content is either
+``inline`` (kept in the composefs image) or named by the ``object`` that holds it; an empty file has
+neither.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from atoll.base.ids import ObjectId
+
+INLINE_LIMIT = 64
+"""Files of at most this many bytes are kept inside the composefs image (as mkcomposefs does)."""
+
+Xattrs = tuple[tuple[bytes, bytes], ...]
+"""Extended attributes as (full name such as ``b"security.capability"``, value), sorted by name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metadata:
+    """What every node has. ``mode`` is the permission bits (0o7777), without the file type."""
+
+    mode: int
+    uid: int = 0
+    gid: int = 0
+    mtime: int = 0
+    mtime_nsec: int = 0
+    xattrs: Xattrs = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Regular:
+    metadata: Metadata
+    size: int
+    object: ObjectId | None = None
+    inline: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Symlink:
+    metadata: Metadata
+    target: bytes
+
+
+class DeviceKind(Enum):
+    CHARACTER = "c"
+    BLOCK = "b"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Device:
+    """``number`` is the device number as stat(2) gives it in ``st_rdev``."""
+
+    metadata: Metadata
+    kind: DeviceKind
+    number: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fifo:
+    metadata: Metadata
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Socket:
+    metadata: Metadata
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Directory:
+    metadata: Metadata
+    entries: Mapping[bytes, Node]
+
+
+Leaf = Regular | Symlink | Device | Fifo | Socket
+Node = Leaf | Directory
+
+
+def walk(root: Directory) -> Iterator[tuple[bytes, Node]]:
+    """Every node with its absolute path, parents first, names in byte order; root is ``b"/"``."""
+    yield b"/", root
+    stack = [(b"/", name, root.entries[name]) for name in sorted(root.entries, reverse=True)]
+    while stack:
+        parent, name, node = stack.pop()
+        path = parent + name
+        yield path, node
+        if isinstance(node, Directory):
+            below = path + b"/"
+            stack.extend((below, child, node.entries[child])
+                         for child in sorted(node.entries, reverse=True))  # fmt: skip

@@ -1,0 +1,1 @@
+"""Drives virtual machines for tests. Imports nothing of Atoll."""
