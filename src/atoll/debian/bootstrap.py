@@ -55,7 +55,8 @@ def _bootstrap(sources: Sources, made: Path, cache: Path) -> None:
     reuse = (f'mkdir -p "$1/var/cache/apt/archives"; find {shlex.quote(os.fspath(debs))}'
              ' -name "*.deb" -exec cp --link -t "$1/var/cache/apt/archives" {} +')  # fmt: skip
     log_path = made.parent.parent / f"{made.parent.name.strip('.')}.log"
-    words: list[str | Path] = ["mmdebstrap", "--mode=root", "--variant=apt", f"--setup-hook={reuse}",
+    words: list[str | Path] = [
+             "mmdebstrap", "--mode=root", "--variant=apt", f"--setup-hook={reuse}",
              "--skip=download/empty,essential/unlink,cleanup/apt/cache,cleanup/reproducible",
              *(f"--aptopt={line.rstrip(';')}" for line in read_host_options()),
              f"--architectures={sources.archive.architecture}",
