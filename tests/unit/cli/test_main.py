@@ -207,7 +207,13 @@ def test_help_imports_no_more_than_it_needs() -> None:
         f"print(*(sys.modules.keys() & {heavy!r}), file=sys.stderr)"
     )
     done = subprocess.run(
-        [sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {str(SOURCE)!r}); {program}"],
+        [
+            sys.executable,
+            "-I",
+            "-S",
+            "-c",
+            f"import sys; sys.path.insert(0, {str(SOURCE)!r}); {program}",
+        ],
         capture_output=True,
         text=True,
         check=True,
