@@ -8,7 +8,7 @@
           sh: process 1 of the room; mounts what the room needs, ends with it
             chroot ROOT program …
 
-The room has /proc, a small /dev, an empty /run and /tmp, and the binds it was given. Killing
+The room has /proc, /sys to read, a small /dev, an empty /run and /tmp, and the binds it was given. Killing
 process 1 makes the kernel kill every process in the room and drop its mounts, so nothing a package
 starts outlives the call, and no mount does.
 """
@@ -88,6 +88,7 @@ def format_room(root: Path, binds: Sequence[Bind]) -> str:
         "umask 022",
         "hostname localhost",
         "mount -t proc -o nosuid,nodev,noexec proc proc",
+        "mount -t sysfs -o ro,nosuid,nodev,noexec sys sys",
         "mount -t tmpfs -o mode=0755,nosuid dev dev",
         *(f"mknod -m 666 dev/{name} c {numbers}" for name, numbers in _DEVICES),
         *(f"ln -s {target} dev/{name}" for target, name in _LINKS),

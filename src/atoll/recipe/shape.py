@@ -21,7 +21,7 @@ from atoll.recipe.seed import FACTORY, Seed, format_seeds, parse_declared, plan_
 from atoll.recipe.var_rules import MARKS, RULES, Fate, find_fate, is_tree_owned_root
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 ATOLL = "usr/lib/atoll"
 TREE_VAR = "usr/lib/atoll/var"
@@ -36,15 +36,18 @@ BOUND = {"home": "home", "root": "root", "srv": "srv", "mnt": "mnt", "media": "m
 _KERNEL_FILES = ("vmlinuz", "config", "System.map")
 
 
-def shape_root(root: Path) -> str:
-    """Give ``root`` Atoll's shape; the version of its kernel. Raises RecipeError, PackageError."""
+def shape_root(root: Path, *, homes: Iterable[str] = ()) -> str:
+    """Give ``root`` Atoll's shape; the version of its kernel. Raises RecipeError, PackageError.
+
+    ``homes`` are state wherever they are.
+    """
     owners = read_owners(root / "var/lib/dpkg")
     version = find_kernel(root)
     check_local(root)
     move_kernel(root, version)
     move_opt(root)
     move_marks(root)
-    check_var(root, owners)
+    check_var(root, owners, tuple(homes))
     tree_owned = move_tree_var(root)
     drop_var(root)
     move_state(root)
@@ -118,9 +121,14 @@ def move_marks(root: Path) -> None:
     configuration.write_text(f'Dir::State::extended_states "{MARKS}/extended_states";\n')
 
 
-def check_var(root: Path, owners: dict[str, str]) -> None:
+def check_var(root: Path, owners: dict[str, str], homes: tuple[str, ...]) -> None:
     """Raises PackageError naming files below /var that no rule covers."""
-    lost = [path for path in _leaves(root, "/var") if find_fate(path) is None]
+    ours = tuple(f"{home}/" for home in homes)
+    lost = [
+        path
+        for path in _leaves(root, "/var")
+        if find_fate(path) is None and not path.startswith(ours)
+    ]
     if lost:
         names = sorted({_owner(path, owners) for path in lost})
         shown = "".join(f"\n    {path}" for path in lost[:10])
