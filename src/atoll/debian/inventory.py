@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 _NAME = re.compile(rb"^Package: (\S+)$", re.MULTILINE)
@@ -42,27 +42,19 @@ def read_packages(database: Path) -> tuple[Package, ...]:
 
 
 def read_owners(database: Path) -> dict[str, str]:
-    """Path to the package that ships it; diverted files under the name where they are.
-
-    Directories that several packages share belong to the last of them by name.
-    """
-    diverted = dict(read_diversions(database))
-    owners: dict[str, str] = {}
-    for path in sorted((database / "info").glob("*.list")):
-        package = path.name.removesuffix(".list").partition(":")[0]
-        for line in path.read_text(errors="surrogateescape").splitlines():
-            target, keeper = diverted.get(line, (line, None))
-            owners[line if keeper == package else target] = package
-    owners.pop("/.", None)
-    return owners
+    """``parse_owners`` of the database in directory ``database``."""
+    lists = (
+        (name_of_list(path.name), path.read_text(errors="surrogateescape"))
+        for path in sorted((database / "info").glob("*.list"))
+    )
+    diversions = database / "diversions"
+    text = diversions.read_text(errors="surrogateescape") if diversions.exists() else ""
+    return parse_owners(lists, text)
 
 
-def read_diversions(database: Path) -> Iterator[tuple[str, tuple[str, str | None]]]:
-    """Every diversion: original path, then where it went and which package keeps the original."""
-    path = database / "diversions"
-    lines = path.read_text(errors="surrogateescape").splitlines() if path.exists() else []
-    for original, target, package in zip(lines[::3], lines[1::3], lines[2::3], strict=True):
-        yield original, (target, None if package == ":" else package)
+def name_of_list(file_name: str) -> str:
+    """The package whose ``NAME[:ARCHITECTURE].list`` that is."""
+    return file_name.removesuffix(".list").partition(":")[0]
 
 
 def read_names(lists: Path) -> Iterator[str]:
@@ -78,3 +70,26 @@ def _fields(stanza: str) -> Iterator[tuple[str, str]]:
             continue
         name, _, value = line.partition(":")
         yield name, value.strip()
+
+
+def parse_owners(lists: Iterable[tuple[str, str]], diversions: str) -> dict[str, str]:
+    """Path to the package that ships it, from (package, its .list file) and the diversions.
+
+    A diverted file is under the name where it is; a directory belongs to the last package that has
+    it, which makes no difference to anyone.
+    """
+    diverted = dict(parse_diversions(diversions))
+    owners: dict[str, str] = {}
+    for package, text in lists:
+        for line in text.splitlines():
+            target, keeper = diverted.get(line, (line, None))
+            owners[line if keeper == package else target] = package
+    owners.pop("/.", None)
+    return owners
+
+
+def parse_diversions(text: str) -> Iterator[tuple[str, tuple[str, str | None]]]:
+    """Every diversion: original path, then where it went and which package keeps the original."""
+    lines = text.splitlines()
+    for original, target, package in zip(lines[::3], lines[1::3], lines[2::3], strict=True):
+        yield original, (target, None if package == ":" else package)

@@ -95,9 +95,7 @@ def build_tree(recipe: Recipe, store: Store, reporter: Reporter) -> Built:
     image = recipe.image
     write_ref(store, image.name, Ref(tree=tree, name=image.name, version=image.version,
                                      created=epoch))  # fmt: skip
-    return Built(
-        tree=tree, epoch=epoch, architecture=sources.archive.architecture, reused=reused
-    )
+    return Built(tree=tree, epoch=epoch, architecture=sources.archive.architecture, reused=reused)
 
 
 def _make_tree(job: _Job, packages: str) -> TreeId:
@@ -162,7 +160,13 @@ def ensure_initrd(job: _Job, root: Path, kernel: str, packages: str) -> None:
     if kept is None:
         time = int((target.parent / "vmlinuz").stat().st_mtime)
         sandbox = room(root)
-        words = ["env", f"SOURCE_DATE_EPOCH={time}", MAKE_INITRD, kernel, f"/{target.relative_to(root)}"]
+        words = [
+            "env",
+            f"SOURCE_DATE_EPOCH={time}",
+            MAKE_INITRD,
+            kernel,
+            f"/{target.relative_to(root)}",
+        ]
         log_path = job.cache.logs / "initrd.log"
         with log_path.open("w+b") as log:
             try:
@@ -245,6 +249,6 @@ def _without_atoll(recipe: Recipe) -> RecipeError:
     return RecipeError(
         "the root cannot boot: Atoll's own package is not in it",
         file=recipe.file,
-        key="packages",
-        hint='add "atoll" to install, or its file to local: local = ["build/atoll.deb"]',
+        key="packages.install",
+        hint='add "atoll" to packages.install, or its file: install = ["./atoll.deb"]',
     )
