@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 _FORM = "root 1"
 """Changes when this module makes another root from the same packages."""
 
-_OF_THE_BUILDER = ("etc/resolv.conf", "etc/hostname", "etc/apt/apt.conf.d/99mmdebstrap")
+_OF_THE_BUILDER = ("etc/resolv.conf", "etc/hostname", "etc/apt/apt.conf.d/99mmdebstrap",
+                   "etc/dpkg/dpkg.cfg.d/99mmdebstrap")  # fmt: skip
 """What mmdebstrap copies in from the machine that builds."""
 
 
@@ -44,6 +45,7 @@ def ensure_root(sources: Sources, cache: Path) -> Path:
         with temporary_directory(root.parent, prefix=".new-") as temporary:
             made = temporary / "root"
             _bootstrap(sources, made, cache)
+            run(["sync", "--file-system", made])
             made.rename(root)
     return root
 
@@ -58,6 +60,7 @@ def _bootstrap(sources: Sources, made: Path, cache: Path) -> None:
     words: list[str | Path] = [
              "mmdebstrap", "--mode=root", "--variant=apt", f"--setup-hook={reuse}",
              "--skip=download/empty,essential/unlink,cleanup/apt/cache,cleanup/reproducible",
+             "--dpkgopt=force-unsafe-io",
              *(f"--aptopt={line.rstrip(';')}" for line in read_host_options()),
              f"--architectures={sources.archive.architecture}",
              sources.archive.suite, made, sources.list_file]  # fmt: skip

@@ -8,9 +8,9 @@
           sh: process 1 of the room; mounts what the room needs, ends with it
             chroot ROOT program …
 
-The room has /proc, /sys to read, a small /dev, an empty /run and /tmp, and the binds it was given. Killing
-process 1 makes the kernel kill every process in the room and drop its mounts, so nothing a package
-starts outlives the call, and no mount does.
+The room has /proc, /sys to read, a small /dev, an empty /run and /tmp, and the binds it was given.
+Killing process 1 makes the kernel kill every process in the room and drop its mounts, so nothing a
+package starts outlives the call, and no mount does.
 """
 
 from __future__ import annotations

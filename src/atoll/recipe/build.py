@@ -4,7 +4,8 @@
 
     archive today ─→ first root ─→ packages ─→ what the recipe says ─→ shape ─→ initrd
                      (kept)        (kept)                                       (kept)
-      ─→ normalised ─→ objects + tree ─→ canonical ─→ image in the store (which recipe gave it: kept)
+      ─→ normalised ─→ objects + tree ─→ canonical ─→ image in the store
+                                                      (kept: which inputs gave it)
 
 Everything a step does happens in an overlay over the steps before it, inside a mount namespace that
 ends with this process; until the image has its name in the store, nothing of a build is to be seen.

@@ -84,8 +84,11 @@ def set_system(root: Path, system: System) -> None:
 
 def _set_timezone(root: Path, name: str) -> None:
     if not (root / "usr/share/zoneinfo" / name).is_file():
-        raise RecipeError(f"the root knows no time zone {name}", key="system.timezone",
-                          hint="names are as in Europe/Berlin; the package tzdata has them")  # fmt: skip
+        raise RecipeError(
+            f"the root knows no time zone {name}",
+            key="system.timezone",
+            hint="names are as in Europe/Berlin; the package tzdata has them",
+        )
     link = root / "etc/localtime"
     link.unlink(missing_ok=True)
     link.symlink_to(f"/usr/share/zoneinfo/{name}")
@@ -100,8 +103,11 @@ def _set_locale(root: Path, name: str) -> None:
         wanted = [line for line in lines if line.split()[:1] == [name]]
         if not wanted:
             why = "knows no locale" if lines else "can make no locale"
-            raise RecipeError(f"the root {why} {name}", key="system.locale",
-                              hint="install the package locales; names are as in de_DE.UTF-8")  # fmt: skip
+            raise RecipeError(
+                f"the root {why} {name}",
+                key="system.locale",
+                hint="install the package locales; names are as in de_DE.UTF-8",
+            )
         (root / "etc/locale.gen").write_text(f"{wanted[0]}\n")
         _say(room(root).run, ["locale-gen"], key="system.locale", what="locale-gen failed")
     (root / "etc/locale.conf").write_text(f"LANG={name}\n")

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from atoll.base.errors import Refused
+from atoll.base.errors import Damaged, NotFound, Refused
 from atoll.debian.inventory import name_of_list, parse_owners
 from atoll.recipe.seed import FACTORY
 from atoll.recipe.shape import TREE_VAR
-from atoll.registry.layout import NewImage, write_layout
+from atoll.registry.layout import NewImage, inspect_layout, write_layout
 from atoll.registry.manifest import ImageConfig
 from atoll.store.images import read_image
 from atoll.store.objects import read_object
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from atoll.base.report import Reporter
     from atoll.recipe.build import Built
     from atoll.recipe.model import Recipe
+    from atoll.registry.layout import PublishedImage
     from atoll.registry.reference import LayoutReference
     from atoll.store.layout import Store
 
@@ -41,6 +42,9 @@ def publish(
         created=built.epoch,
         architecture=built.architecture,
     )
+    there = _find_published(target) if built.reused else None
+    if there is not None and there.record.tree == built.tree and there.record.config == config:
+        return there.digest
     owners = read_tree_owners(store, read_image(store, built.tree))
     return write_layout(
         store, NewImage(tree=built.tree, config=config, owner_of=owners), target, reporter
@@ -60,6 +64,14 @@ def read_tree_owners(store: Store, tree: Directory) -> dict[bytes, str]:
     text = _text(store, diversions) if isinstance(diversions, Regular) else ""
     owners = parse_owners(lists, text)
     return {os.fsencode(_place(path)): package for path, package in owners.items()}
+
+
+def _find_published(target: LayoutReference) -> PublishedImage | None:
+    """What the layout has under that tag, None when it is nothing that can be read."""
+    try:
+        return inspect_layout(target)
+    except (NotFound, Damaged):
+        return None
 
 
 def _place(path: str) -> str:
