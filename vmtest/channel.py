@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vmtest.clock import Deadline
-from vmtest.errors import MachineError, MachineGone
+from vmtest.errors import MachineError, MachineGone, ShellRestarted
 
 if TYPE_CHECKING:
     import socket
@@ -67,7 +67,7 @@ class Channel:
             found = ANSWER.fullmatch(line)
             if found is None:
                 self._accept_hello(line)
-                raise MachineError(f"the machine's shell started anew while it ran: {command}")
+                raise ShellRestarted(f"the machine's shell started anew while it ran: {command}")
             number, status, late, output_size, errors_size = map(int, found.groups())
             output = self._read_exactly(output_size, deadline, what)
             errors = self._read_exactly(errors_size, deadline, what)
@@ -77,6 +77,9 @@ class Channel:
     def forget(self) -> None:
         """The shell is about to start anew (soft reboot): wait for another hello."""
         self.boot_id = None
+
+    def close(self) -> None:
+        self._socket.close()
 
     def _accept_hello(self, line: bytes) -> None:
         found = HELLO.fullmatch(line)

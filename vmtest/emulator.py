@@ -69,6 +69,8 @@ class Emulator:
         if self.is_alive():
             self._process.kill()
         self._process.wait()
+        self.qmp.close()
+        self.channel.close()
 
 
 def start_emulator(spec: MachineSpec, directory: Path, *, kvm: bool) -> Emulator:

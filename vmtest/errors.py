@@ -17,6 +17,10 @@ class MachineGone(MachineError):
     """The machine ended in the middle of a command."""
 
 
+class ShellRestarted(MachineError):
+    """The machine's shell ended in the middle of a command and came up again."""
+
+
 class _CaughtError(Protocol):
     def errisinstance(self, exc: tuple[type[BaseException], ...]) -> bool: ...
 

@@ -11,14 +11,17 @@ from vmtest import transfer
 from vmtest.clock import Deadline, stretched
 from vmtest.console import Console
 from vmtest.emulator import Emulator, Ending, start_emulator
-from vmtest.errors import MachineError, MachineGone, RequestFailed, hide_frames
-from vmtest.qemu import ensure_possible, probe_kvm
+from vmtest.errors import MachineError, MachineGone, RequestFailed, ShellRestarted, hide_frames
+from vmtest.keyboard import keys_of, parse_keys
+from vmtest.qemu import ensure_possible, overlay_path, probe_kvm
+from vmtest.screen import parse_ppm, write_png
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from vmtest.channel import Finished
+    from vmtest.screen import Picture
     from vmtest.spec import MachineSpec
 
 __tracebackhide__ = hide_frames
@@ -26,8 +29,11 @@ __tracebackhide__ = hide_frames
 COMMAND_SECONDS = 300.0
 BOOT_SECONDS = 600.0
 SHUTDOWN_SECONDS = 300.0
-PAUSE_SECONDS = 1.0
+END_SECONDS = 10.0
+PAUSE_SECONDS = 0.5
 TERMINATED = 143
+SCREEN_NOISE = 0.002
+KEY_MILLISECONDS = 30
 LOADER_ENTRY = "/sys/firmware/efi/efivars/LoaderEntrySelected-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
 
 
@@ -69,6 +75,7 @@ class Machine:
         """Switch it on and return at once; the first command waits until it has booted."""
         if self.is_running():
             raise MachineError(f"{self.name} runs already")
+        self.kill()
         ensure_possible(self.spec)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.console.mark_start()
@@ -77,6 +84,11 @@ class Machine:
 
     def is_running(self) -> bool:
         return self._emulator is not None and self._emulator.is_alive()
+
+    @property
+    def pid(self) -> int:
+        """The process id of its QEMU."""
+        return self._running().pid
 
     def power_cut(self) -> None:
         """Take its power away, as pulling the plug does.
@@ -93,15 +105,28 @@ class Machine:
         if self._emulator is not None:
             self._emulator.kill()
 
+    def remove_disks(self) -> None:
+        """Drop what it wrote to its disks: the next start begins with the images again."""
+        self.kill()
+        for number in range(len(self.spec.disks)):
+            overlay_path(self.directory, number).unlink(missing_ok=True)
+
     def shutdown(self, *, timeout: float = SHUTDOWN_SECONDS) -> None:
         """Have it shut down cleanly and wait for that."""
-        self._leave("systemctl poweroff --no-block")
+        self._leave(self._booted(), "systemctl poweroff --no-block")
         self.wait_for_end(Ending.SHUTDOWN, timeout=timeout)
 
     def reboot(self, *, timeout: float = SHUTDOWN_SECONDS) -> None:
         """Have it reboot cleanly and start it again."""
-        self._leave("systemctl reboot --no-block")
+        self._leave(self._booted(), "systemctl reboot --no-block")
         self.wait_for_reboot(timeout=timeout)
+
+    def soft_reboot(self, *, timeout: float = BOOT_SECONDS) -> None:
+        """Have it start its user space again under the running kernel."""
+        emulator = self._booted()
+        emulator.channel.forget()
+        self._leave(emulator, "systemctl soft-reboot --no-block")
+        self._booted(timeout)
 
     def wait_for_reboot(self, *, timeout: float = BOOT_SECONDS) -> None:
         """Wait until it resets itself, then start it again.
@@ -114,8 +139,10 @@ class Machine:
 
     def wait_for_end(self, expected: Ending, *, timeout: float = BOOT_SECONDS) -> None:
         """Wait until it stops by itself, in the expected way."""
+        if self._emulator is None:
+            raise self._error("was never started")
         deadline = Deadline(timeout)
-        ending = self._running().wait(deadline)
+        ending = self._emulator.wait(deadline)
         if ending is None:
             raise self._error(f"still runs after {deadline.seconds:.0f} s; expected {expected}")
         self._say(f"ended: {ending}")
@@ -132,8 +159,10 @@ class Machine:
         begin = time.monotonic()
         try:
             finished = emulator.channel.run(command, stdin=stdin, limit=timeout)
+        except MachineGone as error:
+            raise self._error(f"{error} ({emulator.wait(Deadline(END_SECONDS))})") from None
         except MachineError as error:
-            raise self._error(str(error)) from error
+            raise self._error(str(error)) from None
         self._say(f"{command}  [{finished.status}, {time.monotonic() - begin:.1f} s]")
         if finished.late:
             raise self._error(
@@ -148,15 +177,8 @@ class Machine:
 
     def succeed(self, *commands: str, timeout: float = COMMAND_SECONDS) -> str:
         """Run commands that must exit with 0; what they wrote to stdout."""
-        output = []
-        for command in commands:
-            finished = self.run(command, timeout=timeout)
-            if finished.status != 0:
-                raise RequestFailed(
-                    f"{self.name}: exit status {finished.status} of: {command}\n{_said(finished)}"
-                )
-            output.append(finished.output.decode(errors="replace"))
-        return "".join(output)
+        output = [self._checked(command, timeout=timeout) for command in commands]
+        return b"".join(output).decode(errors="replace")
 
     def fail(self, *commands: str, timeout: float = COMMAND_SECONDS) -> str:
         """Run commands that must not exit with 0; what they wrote, stdout before stderr."""
@@ -184,18 +206,20 @@ class Machine:
         return state
 
     def wait_for_unit(self, unit: str, *, timeout: float = BOOT_SECONDS) -> None:
-        """Wait until a unit is active; fails at once when it has failed."""
+        """Wait until a unit is active; fails at once when nothing is going to start it."""
         name = shlex.quote(unit)
         deadline = Deadline(timeout)
+        idle = False
         while True:
-            shown = self.succeed(f"systemctl show -P ActiveState -P Job -- {name}").split()
-            state = shown[0] if shown else "unknown"
-            waiting_job = len(shown) > 1 and shown[1] != "0"
+            state, *job = self.succeed(f"systemctl show -P ActiveState -P Job -- {name}").split()
             if state == "active":
                 return
-            if state == "failed" and not waiting_job:
+            jobs = job or self.succeed("systemctl list-jobs --no-legend").split()
+            # A job may have ended between the two questions: believe it when it is so twice.
+            if not jobs and (state == "failed" or (state == "inactive" and idle)):
                 status = self.execute(f"systemctl status --no-pager -n 20 -- {name}")[1]
-                raise RequestFailed(f"{self.name}: {unit} failed\n{status}")
+                raise RequestFailed(f"{self.name}: {unit} is {state}\n{status}".rstrip())
+            idle = not jobs
             if deadline.is_over():
                 raise self._error(f"waited {deadline.seconds:.0f} s for {unit}, which is {state}")
             time.sleep(PAUSE_SECONDS)
@@ -239,27 +263,87 @@ class Machine:
 
     def copy_to(self, source: Path, destination: str) -> None:
         """Copy a file, or the content of a directory, into the machine."""
-        transfer.copy_to(self.run_checked, source, destination)
+        transfer.copy_to(self._checked, source, destination)
 
     def copy_from(self, source: str, destination: Path) -> None:
         """Copy a file, or the content of a directory, out of the machine."""
-        transfer.copy_from(self.run_checked, source, destination)
+        transfer.copy_from(self._checked, source, destination)
 
-    def run_checked(self, command: str, stdin: bytes = b"") -> bytes:
-        """Run a command that must exit with 0; its stdout as bytes."""
-        finished = self.run(command, stdin=stdin)
+    def boot_entry(self) -> str:
+        """The entry that systemd-boot started."""
+        raw = self._checked(f"cat {LOADER_ENTRY}")
+        return raw[4:].decode("utf-16-le").rstrip("\0")
+
+    # Screen and keys
+
+    def picture(self) -> Picture:
+        """What its screen shows now; needs a ``Display``."""
+        path = self.directory / "screen.ppm"
+        self._control("screendump", filename=str(path))
+        data = path.read_bytes()
+        path.unlink()
+        return parse_ppm(data)
+
+    def screenshot(self, path: Path) -> None:
+        """Write what its screen shows as a PNG file."""
+        write_png(path, self.picture())
+        self._say(f"screenshot: {path}")
+
+    def wait_for_screen(
+        self, *, colours: int = 2, steady: float = 3.0, timeout: float = BOOT_SECONDS
+    ) -> Picture:
+        """Wait until the screen shows so many colours and has not changed for ``steady`` seconds.
+
+        A blinking cursor is no change. A text console has a few colours; a graphical greeter,
+        whose letters have soft edges, has more than 32.
+        """
+        deadline = Deadline(timeout)
+        begin, before = time.monotonic(), self.picture()
+        while True:
+            time.sleep(PAUSE_SECONDS)
+            now = self.picture()
+            if now.difference(before) > SCREEN_NOISE:
+                begin, before = time.monotonic(), now
+            if time.monotonic() - begin >= steady and now.colours() >= colours:
+                return now
+            if deadline.is_over():
+                raise self._error(
+                    f"waited {deadline.seconds:.0f} s for a steady screen of {colours} colours; "
+                    f"it has {now.colours()}"
+                )
+
+    def send_key(self, combination: str) -> None:
+        """Press keys together: ``ret``, ``ctrl-alt-f2``; the names are those of QEMU."""
+        self._press(parse_keys(combination))
+
+    def send_chars(self, text: str) -> None:
+        """Type text on an American keyboard."""
+        for character in text:
+            self._press(keys_of(character))
+
+    # Inside
+
+    def _checked(
+        self, command: str, stdin: bytes = b"", *, timeout: float = COMMAND_SECONDS
+    ) -> bytes:
+        finished = self.run(command, stdin=stdin, timeout=timeout)
         if finished.status != 0:
             raise RequestFailed(
                 f"{self.name}: exit status {finished.status} of: {command}\n{_said(finished)}"
             )
         return finished.output
 
-    def boot_entry(self) -> str:
-        """The entry that systemd-boot started."""
-        raw = self.run_checked(f"cat {LOADER_ENTRY}")
-        return raw[4:].decode("utf-16-le").rstrip("\0")
+    def _press(self, keys: tuple[str, ...]) -> None:
+        codes = [{"type": "qcode", "data": key} for key in keys]
+        self._control("send-key", keys=codes, **{"hold-time": KEY_MILLISECONDS})
+        time.sleep(2 * KEY_MILLISECONDS / 1000)
 
-    # Inside
+    def _control(self, command: str, **arguments: object) -> object:
+        emulator = self._running()
+        try:
+            return emulator.qmp.execute(command, **arguments)
+        except MachineError as error:
+            raise self._error(str(error)) from None
 
     def _running(self) -> Emulator:
         if self._emulator is None or not self._emulator.is_alive():
@@ -273,17 +357,16 @@ class Machine:
             try:
                 emulator.channel.wait_ready(Deadline(timeout))
             except MachineError as error:
-                raise self._error(str(error)) from error
+                raise self._error(str(error)) from None
             self._say(f"shell is up after {time.monotonic() - begin:.1f} s")
         return emulator
 
-    def _leave(self, command: str) -> None:
+    def _leave(self, emulator: Emulator, command: str) -> None:
         """Run a command that may end the shell before it answers."""
-        emulator = self._booted()
         self._say(command)
         try:
             finished = emulator.channel.run(command, limit=COMMAND_SECONDS)
-        except MachineGone:
+        except (MachineGone, ShellRestarted):
             return
         if finished.status not in (0, TERMINATED):
             raise RequestFailed(

@@ -42,7 +42,12 @@ class Wiring:
         return self.directory / "uefi-variables.fd"
 
     def disk(self, number: int) -> Path:
-        return self.directory / f"disk{number}.qcow2"
+        return overlay_path(self.directory, number)
+
+
+def overlay_path(directory: Path, number: int) -> Path:
+    """What a machine in ``directory`` writes to its disk goes there."""
+    return directory / f"disk{number}.qcow2"
 
 
 def find_program(name: str, *, package: str) -> str:
@@ -205,15 +210,15 @@ def _quoted(value: str | Path) -> str:
     return os.fspath(value).replace(",", ",,")
 
 
-@functools.cache
 def probe_kvm() -> bool:
-    """Whether a tiny machine truly runs under KVM; asked once per process."""
-    return os.access("/dev/kvm", os.R_OK | os.W_OK) and probe_accelerator(KVM)
-
-
-def probe_accelerator(words: tuple[str, ...]) -> bool:
-    """Start a boot sector as a machine would be; it says through QEMU's exit status that it ran."""
+    """Whether a tiny machine truly runs under KVM; each QEMU is asked once per process."""
     program = find_program(PROGRAM, package="qemu-system-x86")
+    return os.access("/dev/kvm", os.R_OK | os.W_OK) and probe_accelerator(program, KVM)
+
+
+@functools.cache
+def probe_accelerator(program: str, words: tuple[str, ...]) -> bool:
+    """Start a boot sector as a machine would be; it says through QEMU's exit status that it ran."""
     # mov al, 0x10; out 0xf4, al; hlt; jmp to the hlt — the device at 0xf4 exits with 0x10 * 2 + 1.
     sector = bytes.fromhex("b010e6f4f4ebfd").ljust(510, b"\0") + b"\x55\xaa"
     with tempfile.TemporaryDirectory(prefix="vmtest-probe-") as directory:

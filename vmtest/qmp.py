@@ -49,13 +49,18 @@ class QmpClient:
             self.events.append(answer)
 
     def read_events(self) -> list[dict[str, Any]]:
-        """All events up to now; works on a connection that QEMU has closed as well."""
-        while select.select([self._socket], [], [], 0)[0]:
+        """All events up to now; works on a connection that is closed as well."""
+        while self._socket.fileno() >= 0 and select.select([self._socket], [], [], 0)[0]:
             try:
                 self.events.append(self._receive(Deadline(QMP_SECONDS)))
             except MachineError:
                 break
         return self.events
+
+    def close(self) -> None:
+        """Keep the events, drop the connection."""
+        self.read_events()
+        self._socket.close()
 
     def _receive(self, deadline: Deadline) -> dict[str, Any]:
         while b"\n" not in self._pending:
