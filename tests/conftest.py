@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["vmtest.plugin"]
+
 MIRROR = os.environ.get("ATOLL_TEST_MIRROR", "http://deb.debian.org/debian")
 
 

@@ -1,4 +1,4 @@
-"""The reference page shows a recipe that is right, and names every key there is."""
+"""The recipes that people read are right, and the reference page names every key there is."""
 
 from __future__ import annotations
 
@@ -9,12 +9,18 @@ from pathlib import Path
 from atoll.recipe.model import Debian, File, Image, Kernel, Packages, System, Units, User
 from atoll.recipe.parse import parse_recipe
 
-PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "recipe.md").read_text()
+TOP = Path(__file__).parents[3]
+PAGE = (TOP / "docs" / "reference" / "recipe.md").read_text()
 
 
 def test_its_recipe_is_right() -> None:
     for text in re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL):
         assert parse_recipe(text, file="recipe.md").users
+
+
+def test_the_examples_are_right() -> None:
+    for file in TOP.glob("examples/*/atoll.toml"):
+        parse_recipe(file.read_text(), file=str(file))
 
 
 def test_every_key_is_named() -> None:
