@@ -203,7 +203,7 @@ def _read_tree(blobs: BlobStore, image: PublishedImage, sink: ObjectSink) -> Dir
             raise Damaged(f"{where}: unpacked it is {layer.diff_id}, not {diff_id}",
                           hint="pull or copy the image again")  # fmt: skip
         left -= layer.size
-    tree = canonical(layered.root, epoch=record.config.created)
+    tree = canonical(layered.root, epoch=record.config.created, user_xattrs=True)
     found = tree_digest(tree)
     if found != record.tree:
         raise Damaged(
