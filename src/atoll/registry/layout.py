@@ -131,6 +131,16 @@ def inspect_layout(source: LayoutReference) -> PublishedImage:
     return _find_image(BlobStore(directory), index, source.tag, source)
 
 
+def measure_layout(source: LayoutReference) -> Directory:
+    """The tree of an image, all of it read and checked, nothing kept."""
+    published = inspect_layout(source)
+    return _read_tree(BlobStore(Path(source.directory)), published, Measure())
+
+
+def is_layout(directory: Path) -> bool:
+    return (directory / "oci-layout").is_file()
+
+
 def _write_image(
     blobs: BlobStore, store: Store, tree: Directory, image: NewImage
 ) -> tuple[BlobDigest, int]:
@@ -193,7 +203,7 @@ def _read_tree(blobs: BlobStore, image: PublishedImage, sink: ObjectSink) -> Dir
             raise Damaged(f"{where}: unpacked it is {layer.diff_id}, not {diff_id}",
                           hint="pull or copy the image again")  # fmt: skip
         left -= layer.size
-    tree = canonical(layered.root, epoch=record.config.created)
+    tree = canonical(layered.root, epoch=record.config.created, user_xattrs=True)
     found = tree_digest(tree)
     if found != record.tree:
         raise Damaged(

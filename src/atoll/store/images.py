@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ def write_image(store: Store, tree: Directory) -> TreeId:
     """
     data = format_image(tree, version=IMAGE_FORMAT)
     name = TreeId(verity_digest(data))
-    with adding(store), space_errors(store.root), staging_directory(store) as staging:
+    with space_errors(store.root), adding(store), staging_directory(store) as staging:
         if not _is_whole(store.image_path(name), name):
             path = staging / name
             _write_durably(path, data)
@@ -60,7 +61,7 @@ def read_image_bytes(store: Store, name: TreeId) -> bytes:
                        hint="see: atoll store list") from error  # fmt: skip
     except OSError as error:
         raise _damaged(store, name, error.strerror or str(error)) from error
-    if verity_digest(data) != name:
+    if TreeId(verity_digest(data)) != name:
         raise _damaged(store, name, "its content is not what its name says")
     return data
 
@@ -90,8 +91,11 @@ def _is_whole(path: Path, name: TreeId) -> bool:
         with path.open("rb") as file:
             if (os.fstat(file.fileno()).st_mode & 0o7777) != OBJECT_MODE:
                 return False
-            return measure_verity(file.fileno()) in (None, name) and (
-                verity_digest(file.read()) == name
-            )
-    except OSError:
+            sealed = measure_verity(file.fileno())
+            return sealed in (None, name) and TreeId(verity_digest(file.read())) == name
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
         return False
