@@ -174,7 +174,8 @@ restore_machine_id() {
 mount_sysroot() {
     mount --bind $state/ $root/sysroot || fail "/sysroot cannot be mounted"
     mount -o remount,bind,ro $root/sysroot || fail "/sysroot cannot be made read-only"
-    umount $state
+    # Lazily: the image stays open for as long as the tree is mounted.
+    umount -l $state
 }
 
 write_booted() {

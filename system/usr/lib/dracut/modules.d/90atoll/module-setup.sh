@@ -9,6 +9,9 @@ check() {
 
 depends() {
     echo systemd systemd-initrd systemd-emergency udev-rules kernel-modules shell-interpreter
+    # An encrypted state partition asks for its passphrase.
+    [[ -x $dracutsysrootdir$systemdutildir/systemd-cryptsetup ]] && echo dm systemd-ask-password
+    return 0
 }
 
 installkernel() {
