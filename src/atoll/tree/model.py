@@ -4,6 +4,9 @@ A name is bytes, as the kernel has it. Two names of one hard-linked file are the
 under both names; equality of values alone never makes a hard link. Regular content is either
 ``inline`` (kept in the composefs image) or named by the ``object`` that holds it; an empty file has
 neither.
+
+Three fields exist only so that dumps and images written by others keep their digest: ``nlink``,
+``redirect`` and ``links``. A canonical tree leaves them at their defaults.
 """
 
 from __future__ import annotations
@@ -26,7 +29,10 @@ Xattrs = tuple[tuple[bytes, bytes], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metadata:
-    """What every node has. ``mode`` is the permission bits (0o7777), without the file type."""
+    """What every node has. ``mode`` is the permission bits (0o7777), without the file type.
+
+    ``nlink`` is a link count that somebody claims and that is not the number of names.
+    """
 
     mode: int
     uid: int = 0
@@ -34,14 +40,20 @@ class Metadata:
     mtime: int = 0
     mtime_nsec: int = 0
     xattrs: Xattrs = ()
+    nlink: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Regular:
+    """``redirect`` says where the content is below the objects when that is not the object's own
+    place (``ab/cdef…``); empty means that no place is given at all.
+    """
+
     metadata: Metadata
     size: int
     object: ObjectId | None = None
     inline: bytes | None = None
+    redirect: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,12 +88,34 @@ class Socket:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Directory:
+    """``links`` are the names of hard-linked nodes that have their inode at another of their names.
+
+    Where none says so, the first name in the order of ``walk`` has the inode.
+    """
+
     metadata: Metadata
     entries: Mapping[bytes, Node]
+    links: frozenset[bytes] = frozenset()
 
 
 Leaf = Regular | Symlink | Device | Fifo | Socket
 Node = Leaf | Directory
+
+
+NAME_LIMIT = 255
+TARGET_LIMIT = 4095
+"""Longest name of an entry, and target of a symbolic link, in bytes."""
+
+
+def is_name(name: bytes) -> bool:
+    """Whether a directory entry can have this name."""
+    return (
+        0 < len(name) <= NAME_LIMIT
+        and b"/" not in name
+        and b"\0" not in name
+        and name != b"."
+        and name != b".."
+    )
 
 
 def walk(root: Directory) -> Iterator[tuple[bytes, Node]]:

@@ -1,0 +1,118 @@
+"""The fields of a composefs dump line: numbers, times, attributes and escapes, read and written.
+
+What cannot be read raises ``Malformed``; ``dumpfile`` turns it into Damaged with the line's number.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from atoll.tree.model import Xattrs
+
+XATTR_NAME_LIMIT = 255
+XATTR_SPACE_LIMIT = 32767
+"""What mkcomposefs takes; the space of an attribute counts with its worst padding."""
+_XATTR_HEADER, _XATTR_ENTRY = 12, 7
+
+_ESCAPE = re.compile(rb"\\(x[0-9A-Fa-f]{2}|[\\nrt]|)")
+_LETTERS = {b"\\": b"\\", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
+_BILLION = 1_000_000_000
+
+
+class Malformed(Exception):
+    """Why a line cannot be read; ``line`` when it is not the one at hand."""
+
+    def __init__(self, why: str, *, line: int = 0) -> None:
+        super().__init__(why)
+        self.line = line
+
+
+def parse_integer(field: bytes, base: int, limit: int, what: str) -> int:
+    if not field.isdigit() or len(field) > 22:
+        raise Malformed(f"{shown(field)} is not a {what}")
+    try:
+        value = int(field, base)
+    except ValueError:
+        raise Malformed(f"{shown(field)} is not a {what}") from None
+    if value > limit:
+        raise Malformed(f"the {what} {shown(field)} is too large")
+    return value
+
+
+def parse_time(field: bytes) -> tuple[int, int]:
+    seconds, dot, nanoseconds = field.partition(b".")
+    if not dot:
+        raise Malformed(f"{shown(field)} is not seconds.nanoseconds")
+    whole = parse_integer(seconds.removeprefix(b"-"), 10, (1 << 63) - 1, "time")
+    part = parse_integer(nanoseconds, 10, _BILLION - 1, "time")
+    return -whole if seconds.startswith(b"-") else whole, part
+
+
+def parse_xattrs(fields: list[bytes]) -> Xattrs:
+    if not fields:
+        return ()
+    found: dict[bytes, bytes] = {}
+    for field in fields:
+        key, equals, value = field.partition(b"=")
+        name = parse_escapes(key)
+        if not equals or not 0 < len(name) <= XATTR_NAME_LIMIT or b"\0" in name:
+            raise Malformed(f"{shown(field)} is not an extended attribute")
+        found[name] = parse_escapes(value)
+    space = sum(_XATTR_ENTRY + len(name) + len(value) for name, value in found.items())
+    if space + _XATTR_HEADER > XATTR_SPACE_LIMIT:
+        raise Malformed("more extended attributes than fit in an image")
+    return tuple(sorted(found.items()))
+
+
+def parse_text(field: bytes) -> bytes | None:
+    text = parse_optional(field)
+    if text is not None and b"\0" in text:
+        raise Malformed("a NUL character in a path")
+    return text
+
+
+def parse_optional(field: bytes) -> bytes | None:
+    return None if field == b"-" else parse_escapes(field)
+
+
+def parse_escapes(field: bytes) -> bytes:
+    return _ESCAPE.sub(_unescape, field) if b"\\" in field else field
+
+
+def _unescape(match: re.Match[bytes]) -> bytes:
+    code = match[1]
+    if not code:
+        raise Malformed(
+            f"an escape that is none of \\\\ \\n \\r \\t \\xHH in {shown(match.string)}"
+        )
+    return _LETTERS[code] if code in _LETTERS else bytes((int(code[1:], 16),))
+
+
+def shown(text: bytes) -> str:
+    shortened = text if len(text) <= 80 else text[:77] + b"..."
+    return "".join(chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}" for byte in shortened)
+
+
+_HEX = [f"\\x{byte:02x}".encode() for byte in range(256)]
+_PLAIN = [bytes((byte,)) if 33 <= byte < 127 else _HEX[byte] for byte in range(256)]
+for _letter, _byte in _LETTERS.items():
+    _PLAIN[_byte[0]] = b"\\" + _letter
+_KEYED = [*_PLAIN]
+_KEYED[ord("=")] = _HEX[ord("=")]
+_SPECIAL = re.compile(rb"[^!-<>-\[\]-~]")
+
+
+def format_optional(text: bytes | None) -> bytes:
+    if text is None:
+        return b"-"
+    return _HEX[ord("-")] if text == b"-" else format_text(text)
+
+
+def format_text(text: bytes, table: list[bytes] = _PLAIN) -> bytes:
+    return b"".join([table[byte] for byte in text]) if _SPECIAL.search(text) else text
+
+
+def format_xattr(name: bytes, value: bytes) -> bytes:
+    return format_text(name, _KEYED) + b"=" + format_text(value, _KEYED)

@@ -1,0 +1,232 @@
+"""The inodes of a composefs image: a tree with what overlayfs wants to find, in image order.
+
+Regular files kept elsewhere get their ``metacopy`` and ``redirect``; whiteouts and overlay
+attributes of the tree itself are escaped; the root hides the store's directories.
+"""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import Damaged
+from atoll.tree import erofs_format as fmt
+from atoll.tree.links import hard_links
+from atoll.tree.model import (
+    Device,
+    DeviceKind,
+    Directory,
+    Fifo,
+    Metadata,
+    Regular,
+    Socket,
+    Symlink,
+    is_name,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from atoll.tree.model import Leaf, Node, Xattrs
+
+_TYPES = {Fifo: stat.S_IFIFO, Socket: stat.S_IFSOCK, Symlink: stat.S_IFLNK}
+
+
+class Inode:
+    """One inode; the second group of fields is where ``erofs_writer`` puts it.
+
+    ``content`` is inline content or the target of a symbolic link, ``chunks`` the pair of chunk
+    size and count of a file kept elsewhere, ``entries`` what a directory names.
+    """
+
+    __slots__ = (
+        "blocks",
+        "chunks",
+        "compact",
+        "content",
+        "device",
+        "entries",
+        "metadata",
+        "mode",
+        "nid",
+        "nlink",
+        "own_xattrs",
+        "shared_xattrs",
+        "size",
+        "tail",
+        "xattrs",
+    )
+
+    def __init__(self, mode: int, metadata: Metadata, nlink: int) -> None:
+        self.mode = mode
+        self.metadata = metadata
+        self.nlink = nlink
+        self.size = 0
+        self.device = 0
+        self.content = b""
+        self.chunks: tuple[int, int] | None = None
+        self.entries: list[tuple[bytes, Inode]] = []
+        self.xattrs: Xattrs = ()
+
+        self.nid = 0
+        self.blocks = 0
+        self.tail = 0
+        self.compact = False
+        self.own_xattrs = b""
+        self.shared_xattrs: tuple[int, ...] = ()
+
+
+def is_whiteout(node: Node) -> bool:
+    return isinstance(node, Device) and node.number == 0 and node.kind is DeviceKind.CHARACTER
+
+
+def take_inventory(tree: Directory, version: int) -> list[Inode]:
+    """The inodes of a tree in image order: breadth first, names in byte order."""
+    return _Inventory(tree, version).inodes
+
+
+class _Inventory:
+    def __init__(self, tree: Directory, version: int) -> None:
+        self._version = version
+        self._links = hard_links(tree)
+        self._linked: dict[int, Inode] = {}
+        self._waiting: list[tuple[list[tuple[bytes, Inode]], int, int]] = []
+        root = Inode(stat.S_IFDIR | tree.metadata.mode, tree.metadata, 2)
+        self.inodes = [root]
+        self._queue = [(b"/", tree, root, root)]
+        for base, directory, inode, parent in self._queue:
+            self._enter(base, directory, inode, parent)
+        for entries, at, node in self._waiting:
+            entries[at] = (entries[at][0], self._linked[node])
+
+    def _enter(self, base: bytes, directory: Directory, inode: Inode, parent: Inode) -> None:
+        named: Mapping[bytes, Node] = directory.entries
+        hidden: Mapping[bytes, Node] = {}
+        if inode is parent:
+            hidden = _store_whiteouts(directory)
+            named = {**hidden, **named}
+        entries = inode.entries
+        marks: list[tuple[bytes, bytes]] = []
+        for name in sorted([*named, b".", b".."]):
+            if name in _DOTS:
+                entries.append((name, inode if name == b"." else parent))
+                continue
+            node = named[name]
+            if not is_name(name):
+                raise Damaged(f"{base + name!r}: a directory entry cannot have this name")
+            if isinstance(node, Directory):
+                child = Inode(stat.S_IFDIR | node.metadata.mode, node.metadata, 2)
+                inode.nlink += 1
+                self._queue.append((base + name + b"/", node, child, inode))
+            else:
+                nlink = node.metadata.nlink
+                link = self._links.get(id(node))
+                if link and link.place != base + name:
+                    self._waiting.append((entries, len(entries), id(node)))
+                    entries.append((name, inode))
+                    continue
+                child = _leaf(base + name, node, (len(link.paths) if link else 1)
+                              if nlink is None else nlink, name in hidden)  # fmt: skip
+                if link:
+                    self._linked[id(node)] = child
+                if is_whiteout(node) and name not in hidden:
+                    marks = _MARKS[self._version]
+            entries.append((name, child))
+            self.inodes.append(child)
+        escaped = _escaped(directory.metadata.xattrs)
+        if inode is parent:
+            marks = [*marks, (fmt.OPAQUE, b"y")]
+        inode.xattrs = _joined(escaped, marks) if marks else escaped
+
+
+_DOTS = (b".", b"..")
+_WHITEOUTS = [(mark, b"") for mark in fmt.WHITEOUTS_MARKS]
+_MARKS = (_WHITEOUTS, _WHITEOUTS + [(mark, b"x") for mark in fmt.OPAQUE_MARKS])
+"""What tells overlayfs, by format, that a directory has escaped whiteouts."""
+
+
+def _store_whiteouts(root: Directory) -> dict[bytes, Node]:
+    """Whiteouts for the names in the root under which the store's objects would show."""
+    metadata = Metadata(
+        mode=0o644,
+        uid=root.metadata.uid,
+        gid=root.metadata.gid,
+        mtime=root.metadata.mtime,
+        mtime_nsec=root.metadata.mtime_nsec,
+        xattrs=tuple(pair for pair in root.metadata.xattrs if pair[0] == fmt.SELINUX),
+    )
+    whiteout = (metadata, DeviceKind.CHARACTER, 0)
+    return {name: Device(*whiteout) for name in fmt.STORE_NAMES if name not in root.entries}
+
+
+def _leaf(path: bytes, node: Leaf, nlink: int, real_whiteout: bool) -> Inode:
+    metadata = node.metadata
+    if isinstance(node, Regular):
+        inode = Inode(stat.S_IFREG | metadata.mode, metadata, nlink)
+        _fill_regular(path, inode, node)
+        return inode
+    if isinstance(node, Device):
+        if is_whiteout(node) and not real_whiteout:
+            inode = Inode(stat.S_IFREG | metadata.mode, metadata, nlink)
+            marks = [(mark, b"") for mark in fmt.WHITEOUT_MARKS]
+            inode.xattrs = _joined(_escaped(metadata.xattrs), marks)
+            return inode
+        character = node.kind is DeviceKind.CHARACTER
+        file_type = stat.S_IFCHR if character else stat.S_IFBLK
+        inode = Inode(file_type | metadata.mode, metadata, nlink)
+        inode.device = node.number
+    else:
+        inode = Inode(_TYPES[type(node)] | metadata.mode, metadata, nlink)
+        if isinstance(node, Symlink):
+            inode.content = node.target
+            inode.size = len(node.target)
+    inode.xattrs = _escaped(metadata.xattrs)
+    return inode
+
+
+def _fill_regular(path: bytes, inode: Inode, node: Regular) -> None:
+    inode.size = node.size
+    xattrs = _escaped(node.metadata.xattrs)
+    if not node.size:
+        inode.xattrs = xattrs
+    elif node.inline is not None:
+        if len(node.inline) != node.size:
+            raise Damaged(f"{path!r}: {len(node.inline)} bytes of content, but size {node.size}")
+        inode.content = node.inline
+        inode.xattrs = xattrs
+    else:
+        inode.chunks = fmt.chunks(node.size)
+        if inode.chunks[1] > fmt.CHUNK_COUNT_LIMIT:
+            raise Damaged(f"{path!r}: the size {node.size} is larger than EROFS can say")
+        name = node.object
+        place = node.redirect
+        if place is None and name is not None:
+            place = f"{name[:2]}/{name[2:]}".encode()
+        digest = fmt.METACOPY_HEAD + bytes.fromhex(name) if name is not None else b""
+        if place:
+            inode.xattrs = _joined(xattrs, [(fmt.METACOPY, digest), (fmt.REDIRECT, b"/" + place)])
+        else:
+            inode.xattrs = _joined(xattrs, [(fmt.METACOPY, digest)])
+
+
+def _escaped(xattrs: Xattrs) -> Xattrs:
+    """The attributes with those of overlayfs renamed, so that a mounted image shows them."""
+    for name, _ in xattrs:
+        if name.startswith(fmt.OVERLAY):
+            break
+    else:
+        return xattrs
+    return tuple(
+        sorted(
+            (
+                fmt.ESCAPED + name[len(fmt.OVERLAY) :] if name.startswith(fmt.OVERLAY) else name,
+                value,
+            )
+            for name, value in xattrs
+        )
+    )
+
+
+def _joined(xattrs: Xattrs, more: list[tuple[bytes, bytes]]) -> Xattrs:
+    """The attributes with ``more`` set, sorted by name."""
+    return tuple(sorted({**dict(xattrs), **dict(more)}.items())) if xattrs else tuple(sorted(more))

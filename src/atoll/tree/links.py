@@ -1,0 +1,68 @@
+"""Hard links of a tree: which nodes have several names, and which name has the inode."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import Damaged
+from atoll.tree.model import Directory
+
+if TYPE_CHECKING:
+    from atoll.tree.model import Node
+
+
+@dataclass(frozen=True, slots=True)
+class HardLink:
+    """A node with several names: all its paths in the order of ``walk``, and its inode's path."""
+
+    place: bytes
+    paths: tuple[bytes, ...]
+
+
+def walk_order(path: bytes) -> list[bytes]:
+    """Sorts absolute paths as ``walk`` yields them."""
+    return path.split(b"/")
+
+
+def hard_links(root: Directory) -> dict[int, HardLink]:
+    """The hard-linked nodes of a tree by ``id``. Raises Damaged when a directory has two names."""
+    several = _nodes_with_several_names(root)
+    if not several:
+        return {}
+    paths: dict[int, list[bytes]] = {node: [] for node in several}
+    owners: dict[int, list[bytes]] = {node: [] for node in several}
+    directories: list[tuple[bytes, Directory]] = [(b"/", root)]
+    for base, directory in directories:
+        for name, node in directory.entries.items():
+            if isinstance(node, Directory):
+                directories.append((base + name + b"/", node))
+            elif id(node) in several:
+                paths[id(node)].append(base + name)
+                if name not in directory.links:
+                    owners[id(node)].append(base + name)
+    return {
+        node: HardLink(
+            place=min(owners[node] or paths[node], key=walk_order),
+            paths=tuple(sorted(paths[node], key=walk_order)),
+        )
+        for node in several
+    }
+
+
+def _nodes_with_several_names(root: Directory) -> set[int]:
+    seen: set[int] = {id(root)}
+    several: set[int] = set()
+    directories = [root]
+    for directory in directories:
+        node: Node
+        for node in directory.entries.values():
+            if id(node) not in seen:
+                seen.add(id(node))
+                if isinstance(node, Directory):
+                    directories.append(node)
+            elif isinstance(node, Directory):
+                raise Damaged("a directory has two names in this tree")
+            else:
+                several.add(id(node))
+    return several
