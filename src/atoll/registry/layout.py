@@ -131,6 +131,16 @@ def inspect_layout(source: LayoutReference) -> PublishedImage:
     return _find_image(BlobStore(directory), index, source.tag, source)
 
 
+def measure_layout(source: LayoutReference) -> Directory:
+    """The tree of an image, all of it read and checked, nothing kept."""
+    published = inspect_layout(source)
+    return _read_tree(BlobStore(Path(source.directory)), published, Measure())
+
+
+def is_layout(directory: Path) -> bool:
+    return (directory / "oci-layout").is_file()
+
+
 def _write_image(
     blobs: BlobStore, store: Store, tree: Directory, image: NewImage
 ) -> tuple[BlobDigest, int]:

@@ -60,7 +60,7 @@ def read_image_bytes(store: Store, name: TreeId) -> bytes:
                        hint="see: atoll store list") from error  # fmt: skip
     except OSError as error:
         raise _damaged(store, name, error.strerror or str(error)) from error
-    if verity_digest(data) != name:
+    if TreeId(verity_digest(data)) != name:
         raise _damaged(store, name, "its content is not what its name says")
     return data
 
@@ -90,8 +90,7 @@ def _is_whole(path: Path, name: TreeId) -> bool:
         with path.open("rb") as file:
             if (os.fstat(file.fileno()).st_mode & 0o7777) != OBJECT_MODE:
                 return False
-            return measure_verity(file.fileno()) in (None, name) and (
-                verity_digest(file.read()) == name
-            )
+            sealed = measure_verity(file.fileno())
+            return sealed in (None, name) and TreeId(verity_digest(file.read())) == name
     except OSError:
         return False

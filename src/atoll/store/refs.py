@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged, NotFound, UsageError
 from atoll.base.ids import TreeId, parse_tree_id
-from atoll.host.files import fsync_directory, replace_file
+from atoll.host.files import fsync_directory, replace_file, space_errors
 from atoll.store.images import IMAGE_FORMAT
 from atoll.store.lock import adding
 
@@ -59,9 +59,11 @@ def write_ref(store: Store, name: str, ref: Ref) -> None:
     path = _path(store, name)
     if not store.image_path(ref.tree).exists():
         raise NotFound(f"there is no tree {ref.tree} in the store {store.root}")
-    with adding(store):
+    with adding(store), space_errors(store.root):
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, format_ref(ref))
+        for above in path.parents[1 : len(path.relative_to(store.refs).parts)]:
+            fsync_directory(above)
 
 
 def read_ref(store: Store, name: str) -> Ref:
@@ -74,11 +76,14 @@ def read_ref(store: Store, name: str) -> Ref:
                        hint="see: atoll store list") from error  # fmt: skip
 
 
-def list_refs(store: Store) -> tuple[tuple[str, Ref], ...]:
-    """All refs with their names, by name."""
+def list_ref_names(store: Store) -> tuple[str, ...]:
     paths = store.refs.rglob("*" + _SUFFIX)
-    names = sorted(str(path.relative_to(store.refs))[: -len(_SUFFIX)] for path in paths)
-    return tuple((name, read_ref(store, name)) for name in names)
+    return tuple(sorted(str(path.relative_to(store.refs))[: -len(_SUFFIX)] for path in paths))
+
+
+def list_refs(store: Store) -> tuple[tuple[str, Ref], ...]:
+    """All refs with their names, by name; raises Damaged."""
+    return tuple((name, read_ref(store, name)) for name in list_ref_names(store))
 
 
 def remove_ref(store: Store, name: str) -> None:
