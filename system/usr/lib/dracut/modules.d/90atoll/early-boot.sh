@@ -52,7 +52,9 @@ read_command_line() {
 
 mount_state() {
     mkdir -p $state $meta /run/atoll/tree-etc
-    mount -o rw,noatime "$device" $state || fail "the state partition $device cannot be mounted"
+    # Private, here and below: what is mounted in one place must not show in the other.
+    mount --make-private -o rw,noatime "$device" $state ||
+        fail "the state partition $device cannot be mounted"
     etc=$state/atoll/deployments/$deployment/etc
     [ -d "${etc%/etc}" ] || fail "deployment $deployment is not there"
 }
@@ -75,7 +77,8 @@ mount_tree() {
     mount -t erofs -o ro "$image" $meta || fail "the image of tree $composefs cannot be mounted"
     options=ro,lowerdir=$meta::$state/atoll/objects,metacopy=on,redirect_dir=on
     [ "$verity" = require ] && options=$options,verity=require
-    mount -t overlay -o "$options" composefs $root || fail "tree $composefs cannot be mounted"
+    mount --make-private -t overlay -o "$options" composefs $root ||
+        fail "tree $composefs cannot be mounted"
     umount $meta
     # A mount point of its own, so that a live apply can put another /usr beneath it.
     mount --bind $root/usr $root/usr || fail "/usr cannot be mounted"
