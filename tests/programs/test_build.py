@@ -1,4 +1,4 @@
-"""A real build: a recipe becomes a tree, twice the same, in the right shape, leaving nothing behind.
+"""A real build: a recipe becomes a tree, in the right shape, twice the same, with nothing left.
 
 One small system is built once for all tests. Its tree is looked at as early boot mounts it: the
 composefs image over the objects, and the tree's own part of /var bound into place.
@@ -34,7 +34,7 @@ name = "small"
 version = "1"
 
 [packages]
-install = ["systemd-sysv", "linux-image-cloud-amd64", "openssh-server", "dbus", "python3-minimal",
+install = ["systemd-sysv", "linux-image-cloud-amd64", "openssh-server", "dbus", "python3-minimal", "tzdata",
            "./atoll.deb", "./trap.deb"]
 remove = ["e2fsprogs-l10n"]
 
@@ -58,14 +58,13 @@ ssh_keys = ["{KEY}"]
 [[file]]
 path = "/etc/greeting.d/one"
 text = "hello\\n"
-mode = 0o640
-group = "ssh_keys"
+mode = "0640"
+group = "adm"
 
 [units]
 disable = ["e2scrub_all.timer"]
 mask = ["e2scrub_reap.service"]
 """
-RECIPE = RECIPE.replace('group = "ssh_keys"', 'group = "adm"')
 
 MOUNT = """
 set -eu
@@ -136,7 +135,13 @@ def write_recipe(folder: Path, text: str = RECIPE) -> Path:
 def copy_cache(store: Path, target: Path, *names: str) -> None:
     """Let a new store begin with some of what another one has cached."""
     for name in names:
-        words = ["cp", "--archive", "--link", store / "cache" / name, target / "cache" / name]
+        words: list[str | Path] = [
+            "cp",
+            "--archive",
+            "--link",
+            store / "cache" / name,
+            target / "cache" / name,
+        ]
         (target / "cache").mkdir(parents=True, exist_ok=True)
         subprocess.run(words, check=True)
 
@@ -379,7 +384,7 @@ def processes_in(directory: Path) -> list[str]:
     for process in Path("/proc").glob("[0-9]*"):
         for link in ("root", "cwd"):
             try:
-                place = os.readlink(process / link)
+                place = str((process / link).readlink())
             except OSError:
                 continue
             if place.startswith(str(directory)):
