@@ -198,7 +198,9 @@ def test_consistent_lies_are_noticed(layout: LayoutReference, tmp_path: Path) ->
         labels = {**fields["config"]["Labels"], name: value}
         return {"config": {**fields["config"], "Labels": labels}}
 
-    swapped: dict[str, object] = {"rootfs": {"type": "layers", "diff_ids": fields["rootfs"]["diff_ids"][::-1]}}
+    swapped: dict[str, object] = {
+        "rootfs": {"type": "layers", "diff_ids": fields["rootfs"]["diff_ids"][::-1]}
+    }
     for lie, words in (
         (label("dev.atoll.tree", "0" * 64), "make the tree"),
         (label("dev.atoll.size", "1024"), "more than the image says"),
