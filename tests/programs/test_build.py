@@ -353,8 +353,9 @@ def test_an_interruption_leaves_nothing(system: System, tmp_path: Path, step: st
         copy_cache(system.store, store, "apt", "roots")
     if step not in ("Looking at what", "Making the first root", "Installing packages"):
         copy_cache(system.store, store, "steps")
-    words = [sys.executable, "-m", "atoll.cli.main", "build", str(system.folder),
-             "--store", str(store)]  # fmt: skip
+    # a shell gives what it starts in the background no SIGINT; a person at a terminal does
+    words = ["env", "--default-signal=INT", sys.executable, "-m", "atoll.cli.main", "build",
+             str(system.folder), "--store", str(store)]  # fmt: skip
     with subprocess.Popen(
         words, env=os.environ | {"PYTHONPATH": str(SOURCE)}, stderr=subprocess.PIPE, text=True
     ) as process:
