@@ -20,13 +20,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
+    from atoll.base.errors import UsageError
     from atoll.cli.inspect import out_of_reach
     from atoll.registry.layout import inspect_layout, read_layout
-    from atoll.registry.reference import LayoutReference, parse_reference
+    from atoll.registry.reference import LayoutReference, StoreReference, parse_reference
     from atoll.store.layout import default_store_root, open_store
     from atoll.store.refs import Ref, check_ref_name, write_ref
 
     reference = parse_reference(arguments.reference)
+    if isinstance(reference, StoreReference):
+        raise UsageError(f"{arguments.reference} is in the store already",
+                         hint=f"see: atoll inspect {arguments.reference}")  # fmt: skip
     if not isinstance(reference, LayoutReference):
         raise out_of_reach(arguments.reference)
     name = check_ref_name(arguments.name or inspect_layout(reference).record.config.name)

@@ -41,6 +41,7 @@ from atoll.registry.tarwriter import TarWriter
 from atoll.registry.unpack import LayeredTree
 from atoll.store.images import read_image, write_image
 from atoll.store.objects import Measure, adding_objects, open_object, read_chunks
+from atoll.tree.bulk import without_collection
 from atoll.tree.canonical import canonical
 from atoll.tree.erofs_writer import tree_digest
 
@@ -196,7 +197,7 @@ def _read_tree(blobs: BlobStore, image: PublishedImage, sink: ObjectSink) -> Dir
     left = record.unpacked_size
     for descriptor, (diff_id, _) in zip(image.manifest.layers, record.layers, strict=True):
         where = f"layer {descriptor.digest}"
-        with blobs.open(descriptor) as file:
+        with blobs.open(descriptor) as file, without_collection():
             layer = LayerInput(file, descriptor.media_type, limit=left, where=where)
             layered.add_layer(TarReader(layer, where=where), where=where)
         if layer.diff_id != diff_id:
