@@ -81,7 +81,7 @@ def parse_deployment(data: bytes, *, where: str) -> Deployment:
 
 def format_origin(origin: Origin) -> bytes:
     # A JSON string of printable characters is a TOML basic string.
-    return f"image = {json.dumps(origin.image)}\n".encode()
+    return f"image = {json.dumps(origin.image, ensure_ascii=False)}\n".encode()
 
 
 def parse_origin(data: bytes, *, where: str) -> Origin:
