@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid5
 
-from atoll.base.errors import Refused, UsageError
+from atoll.base.errors import NotFound, Refused, UsageError
 from atoll.host.files import space_errors, temporary_directory
 from atoll.host.run import need_program, run
 from atoll.machine.contents import StagedForExt4
@@ -112,6 +112,8 @@ def make_disk(
     size = automatic_size(image) if wanted is None else check_size(wanted, image)
     if out.exists() and not out.is_file():
         raise Refused(f"{out} is no ordinary file", hint="choose another name")
+    if not out.absolute().parent.is_dir():
+        raise NotFound(f"there is no directory {out.absolute().parent}", hint="make it first")
     need_programs()
     with _written_beside(out) as (work, disk):
         sizes = stage(image, origin, work, source=source, identity=identity, reporter=reporter)
@@ -175,11 +177,9 @@ def fill_esp(disk: Path, work: Path, identity: DiskIdentity) -> None:
     names = sorted((work / "esp").iterdir())
     run([need_program("mcopy", package="mtools"), "-s", "-m", "-i", volume, *names, "::"])
     with space_errors(disk), volume.open("rb") as source, disk.open("r+b") as target:
-        offset = ESP_START
         while chunk := source.read(MIB):
-            if chunk.strip(b"\0"):
-                os.pwrite(target.fileno(), chunk, offset)
-            offset += len(chunk)
+            if any(chunk):
+                os.pwrite(target.fileno(), chunk, ESP_START + source.tell() - len(chunk))
 
 
 def fill_state(disk: Path, content: Path, size: int, identity: DiskIdentity) -> None:
