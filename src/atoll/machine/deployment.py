@@ -13,7 +13,6 @@ commit; what happens to a deployment later (pinned, held, blessed) is noted unde
 from __future__ import annotations
 
 import json
-import tomllib
 from dataclasses import dataclass
 
 from atoll.base.errors import Damaged
@@ -86,6 +85,8 @@ def format_origin(origin: Origin) -> bytes:
 
 def parse_origin(data: bytes, *, where: str) -> Origin:
     """Raises Damaged, naming ``where`` it was."""
+    import tomllib
+
     try:
         image = tomllib.loads(data.decode()).get("image")
     except ValueError as error:

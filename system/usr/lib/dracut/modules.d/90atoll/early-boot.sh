@@ -29,6 +29,7 @@ warn() {
 
 read_command_line() {
     composefs='' device='' deployment='' verity=''
+    set -f
     for word in $(cat /proc/cmdline); do
         case $word in
         composefs=*) composefs=${word#composefs=} ;;
@@ -37,6 +38,7 @@ read_command_line() {
         atoll.verity=*) verity=${word#atoll.verity=} ;;
         esac
     done
+    set +f
     case $composefs in
     *[!0-9a-f]* | '') fail "the kernel command line has no composefs=DIGEST" ;;
     esac
@@ -149,7 +151,7 @@ mount_var() {
 
 # What packages ship in /opt/X is the tree's: it lies over the person's /opt.
 bind_opt() {
-    for package in $root/usr/lib/opt/*; do
+    for package in "$root"/usr/lib/opt/*; do
         [ -d "$package" ] || continue
         ensure_directory "$root/opt/${package##*/}"
         bind "$package" "$root/opt/${package##*/}"
