@@ -14,7 +14,7 @@ from vmtest.emulator import Emulator, Ending, start_emulator
 from vmtest.errors import MachineError, MachineGone, RequestFailed, ShellRestarted, hide_frames
 from vmtest.keyboard import keys_of, parse_keys
 from vmtest.qemu import ensure_possible, overlay_path, probe_kvm
-from vmtest.screen import parse_ppm, write_png
+from vmtest.screen import parse_ppm, wait_for_picture, write_png
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +32,6 @@ SHUTDOWN_SECONDS = 300.0
 END_SECONDS = 10.0
 PAUSE_SECONDS = 0.5
 TERMINATED = 143
-SCREEN_NOISE = 0.002
 KEY_MILLISECONDS = 30
 LOADER_ENTRY = "/sys/firmware/efi/efivars/LoaderEntrySelected-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
 
@@ -139,10 +138,8 @@ class Machine:
 
     def wait_for_end(self, expected: Ending, *, timeout: float = BOOT_SECONDS) -> None:
         """Wait until it stops by itself, in the expected way."""
-        if self._emulator is None:
-            raise self._error("was never started")
         deadline = Deadline(timeout)
-        ending = self._emulator.wait(deadline)
+        ending = (self._emulator or self._running()).wait(deadline)
         if ending is None:
             raise self._error(f"still runs after {deadline.seconds:.0f} s; expected {expected}")
         self._say(f"ended: {ending}")
@@ -155,19 +152,9 @@ class Machine:
         self, command: str, *, stdin: bytes = b"", timeout: float = COMMAND_SECONDS
     ) -> Finished:
         """Run a command as root in bash (-e, pipefail) and return all that came of it."""
-        emulator = self._booted()
         begin = time.monotonic()
-        try:
-            finished = emulator.channel.run(command, stdin=stdin, limit=timeout)
-        except MachineGone as error:
-            raise self._error(f"{error} ({emulator.wait(Deadline(END_SECONDS))})") from None
-        except MachineError as error:
-            raise self._error(str(error)) from None
+        finished = self._attempt(command, stdin, timeout)
         self._say(f"{command}  [{finished.status}, {time.monotonic() - begin:.1f} s]")
-        if finished.late:
-            raise self._error(
-                f"{stretched(timeout):.0f} s were not enough for: {command}\n{_said(finished)}"
-            )
         return finished
 
     def execute(self, command: str, *, timeout: float = COMMAND_SECONDS) -> tuple[int, str]:
@@ -208,13 +195,14 @@ class Machine:
     def wait_for_unit(self, unit: str, *, timeout: float = BOOT_SECONDS) -> None:
         """Wait until a unit is active; fails at once when nothing is going to start it."""
         name = shlex.quote(unit)
-        deadline = Deadline(timeout)
-        idle = False
+        ask = f"systemctl show -P ActiveState -P Job -- {name}"
+        deadline, idle = Deadline(timeout), False
         while True:
-            state, *job = self.succeed(f"systemctl show -P ActiveState -P Job -- {name}").split()
+            state, *job = self._words(ask)
             if state == "active":
+                self._say(f"{unit} is active")
                 return
-            jobs = job or self.succeed("systemctl list-jobs --no-legend").split()
+            jobs = job or self._words("systemctl list-jobs --no-legend")
             # A job may have ended between the two questions: believe it when it is so twice.
             if not jobs and (state == "failed" or (state == "inactive" and idle)):
                 status = self.execute(f"systemctl status --no-pager -n 20 -- {name}")[1]
@@ -294,23 +282,16 @@ class Machine:
     ) -> Picture:
         """Wait until the screen shows so many colours and has not changed for ``steady`` seconds.
 
-        A blinking cursor is no change. A text console has a few colours; a graphical greeter,
-        whose letters have soft edges, has more than 32.
+        A blinking cursor is no change. A text console has a few colours, a greeter more than 32.
         """
         deadline = Deadline(timeout)
-        begin, before = time.monotonic(), self.picture()
-        while True:
-            time.sleep(PAUSE_SECONDS)
-            now = self.picture()
-            if now.difference(before) > SCREEN_NOISE:
-                begin, before = time.monotonic(), now
-            if time.monotonic() - begin >= steady and now.colours() >= colours:
-                return now
-            if deadline.is_over():
-                raise self._error(
-                    f"waited {deadline.seconds:.0f} s for a steady screen of {colours} colours; "
-                    f"it has {now.colours()}"
-                )
+        picture = wait_for_picture(self.picture, colours, steady, deadline)
+        if picture is None:
+            raise self._error(
+                f"waited {deadline.seconds:.0f} s for a steady screen of {colours} colours; "
+                f"it has {self.picture().colours()}"
+            )
+        return picture
 
     def send_key(self, combination: str) -> None:
         """Press keys together: ``ret``, ``ctrl-alt-f2``; the names are those of QEMU."""
@@ -322,6 +303,23 @@ class Machine:
             self._press(keys_of(character))
 
     # Inside
+
+    def _attempt(self, command: str, stdin: bytes, timeout: float) -> Finished:
+        emulator = self._booted()
+        try:
+            finished = emulator.channel.run(command, stdin=stdin, limit=timeout)
+        except MachineGone as error:
+            raise self._error(f"{error} ({emulator.wait(Deadline(END_SECONDS))})") from None
+        except MachineError as error:
+            raise self._error(str(error)) from None
+        if finished.late:
+            raise self._error(
+                f"{stretched(timeout):.0f} s were not enough for: {command}\n{_said(finished)}"
+            )
+        return finished
+
+    def _words(self, command: str) -> list[str]:
+        return self._attempt(command, b"", COMMAND_SECONDS).output.decode().split()
 
     def _checked(
         self, command: str, stdin: bytes = b"", *, timeout: float = COMMAND_SECONDS
@@ -375,12 +373,14 @@ class Machine:
 
     def _repeat(self, command: str, timeout: float, *, wanted: bool) -> str:
         deadline = Deadline(timeout)
+        begin = time.monotonic()
+        word = "succeed" if wanted else "fail"
         while True:
-            finished = self.run(command, timeout=timeout)
+            finished = self._attempt(command, b"", timeout)
             if (finished.status == 0) is wanted:
+                self._say(f"until it {word}s: {command}  [{time.monotonic() - begin:.1f} s]")
                 return finished.output.decode(errors="replace")
             if deadline.is_over():
-                word = "succeed" if wanted else "fail"
                 raise self._error(
                     f"waited {deadline.seconds:.0f} s for this to {word}: {command}\n"
                     f"{_said(finished)}"
