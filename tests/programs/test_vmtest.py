@@ -23,11 +23,8 @@ if TYPE_CHECKING:
     Subtest = Callable[[str], AbstractContextManager[None]]
 
 pytest_plugins = ["vmtest.plugin"]
-pytestmark = [
-    pytest.mark.root,
-    pytest.mark.network,
-    pytest.mark.vm,
-]
+pytestmark = [pytest.mark.root, pytest.mark.network, pytest.mark.vm]
+
 
 PACKAGES = (
     "dracut", "kmod", "linux-image-cloud-amd64", "login", "passwd", "procps",
