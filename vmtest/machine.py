@@ -164,7 +164,7 @@ class Machine:
 
     def succeed(self, *commands: str, timeout: float = COMMAND_SECONDS) -> str:
         """Run commands that must exit with 0; what they wrote to stdout."""
-        output = [self._checked(command, timeout=timeout) for command in commands]
+        output = [self._need(c, self.run(c, timeout=timeout)) for c in commands]
         return b"".join(output).decode(errors="replace")
 
     def fail(self, *commands: str, timeout: float = COMMAND_SECONDS) -> str:
@@ -251,15 +251,17 @@ class Machine:
 
     def copy_to(self, source: Path, destination: str) -> None:
         """Copy a file, or the content of a directory, into the machine."""
-        transfer.copy_to(self._checked, source, destination)
+        transfer.copy_to(self._quietly, source, destination)
+        self._say(f"copied {source} to its {destination}")
 
     def copy_from(self, source: str, destination: Path) -> None:
         """Copy a file, or the content of a directory, out of the machine."""
-        transfer.copy_from(self._checked, source, destination)
+        transfer.copy_from(self._quietly, source, destination)
+        self._say(f"copied its {source} to {destination}")
 
     def boot_entry(self) -> str:
         """The entry that systemd-boot started."""
-        raw = self._checked(f"cat {LOADER_ENTRY}")
+        raw = self._quietly(f"cat {LOADER_ENTRY}")
         return raw[4:].decode("utf-16-le").rstrip("\0")
 
     # Screen and keys
@@ -321,15 +323,15 @@ class Machine:
     def _words(self, command: str) -> list[str]:
         return self._attempt(command, b"", COMMAND_SECONDS).output.decode().split()
 
-    def _checked(
-        self, command: str, stdin: bytes = b"", *, timeout: float = COMMAND_SECONDS
-    ) -> bytes:
-        finished = self.run(command, stdin=stdin, timeout=timeout)
+    def _need(self, command: str, finished: Finished) -> bytes:
         if finished.status != 0:
             raise RequestFailed(
                 f"{self.name}: exit status {finished.status} of: {command}\n{_said(finished)}"
             )
         return finished.output
+
+    def _quietly(self, command: str, stdin: bytes = b"") -> bytes:
+        return self._need(command, self._attempt(command, stdin, COMMAND_SECONDS))
 
     def _press(self, keys: tuple[str, ...]) -> None:
         codes = [{"type": "qcode", "data": key} for key in keys]
@@ -366,10 +368,8 @@ class Machine:
             finished = emulator.channel.run(command, limit=COMMAND_SECONDS)
         except (MachineGone, ShellRestarted):
             return
-        if finished.status not in (0, TERMINATED):
-            raise RequestFailed(
-                f"{self.name}: exit status {finished.status} of: {command}\n{_said(finished)}"
-            )
+        if finished.status != TERMINATED:
+            self._need(command, finished)
 
     def _repeat(self, command: str, timeout: float, *, wanted: bool) -> str:
         deadline = Deadline(timeout)
