@@ -179,7 +179,7 @@ def fill_esp(disk: Path, work: Path, identity: DiskIdentity) -> None:
     run([need_program("mcopy", package="mtools"), "-s", "-m", "-i", volume, *names, "::"])
     with space_errors(disk), volume.open("rb") as source, disk.open("r+b") as target:
         while chunk := source.read(MIB):
-            if any(chunk):
+            if chunk.count(0) < len(chunk):
                 os.pwrite(target.fileno(), chunk, ESP_START + source.tell() - len(chunk))
 
 
