@@ -76,7 +76,27 @@ def find_common(before: list[bytes], after: list[bytes]) -> dict[int, int] | Non
     common |= {line + start: other + start for line, other in middle.items()}
     shift = len(after) - len(before)
     common |= {line: line + shift for line in range(len(before) - tail, len(before))}
-    return common
+    return _drawn_up(common, before, after)
+
+
+def _drawn_up(common: dict[int, int], before: list[bytes], after: list[bytes]) -> dict[int, int]:
+    """``common`` with each line as early as it can be.
+
+    Where a line was added or removed among its likes, both sides are then seen to have done it at
+    the same place.
+    """
+    drawn: dict[int, int] = {}
+    last, last_other = -1, -1
+    for line, other in sorted(common.items()):
+        if line == last + 1 and after[last_other + 1] == before[line]:
+            last_other += 1
+        elif other == last_other + 1 and before[last + 1] == after[other]:
+            line, last_other = last + 1, other
+        else:
+            last_other = other
+        drawn[line] = last_other
+        last = line
+    return drawn
 
 
 def _find_common_middle(before: list[bytes], after: list[bytes]) -> dict[int, int] | None:
