@@ -101,6 +101,8 @@ class _Inventory:
 
     def _enter(self, base: bytes, directory: Directory, inode: Inode, parent: Inode) -> None:
         named: Mapping[bytes, Node] = directory.entries
+        if not all(map(is_name, named)):
+            raise Damaged(f"{base!r}: a directory has an entry with an impossible name")
         hidden: Mapping[bytes, Node] = {}
         if inode is parent:
             hidden = _store_whiteouts(directory)
@@ -112,8 +114,6 @@ class _Inventory:
                 entries.append((name, inode if name == b"." else parent))
                 continue
             node = named[name]
-            if not is_name(name):
-                raise Damaged(f"{base + name!r}: a directory entry cannot have this name")
             if isinstance(node, Directory):
                 child = Inode(stat.S_IFDIR | node.metadata.mode, node.metadata, 2)
                 inode.nlink += 1

@@ -7,6 +7,7 @@ then checks that each inode starts where its number says. The layout is drawn in
 from __future__ import annotations
 
 import stat
+import struct
 from collections import Counter
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -31,7 +32,10 @@ def format_image(tree: Directory, *, version: int = 1) -> bytes:
     """
     if version not in fmt.VERSIONS:
         raise ValueError(f"composefs has no format {version}")
-    return bytes(_Image(take_inventory(tree, version)).write(version))
+    try:
+        return bytes(_Image(take_inventory(tree, version)).write(version))
+    except struct.error as error:
+        raise Damaged(f"a number in this tree does not fit in an image: {error}") from None
 
 
 def tree_digest(tree: Directory, version: int = 1) -> TreeId:

@@ -1,0 +1,74 @@
+"""System calls that Python has no function for: fs-verity, syncfs, unshare. Atoll's only ctypes.
+
+``struct fsverity_enable_arg`` (128 bytes) and ``struct fsverity_digest`` (4 bytes, then the digest)
+are the kernel's, from ``linux/fsverity.h``; both requests go through ``fcntl.ioctl``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import struct
+
+_ENABLE_VERITY = 0x40806685
+_MEASURE_VERITY = 0xC0046686
+_SHA256 = 1
+_BLOCK_SIZE = 4096
+_ENABLE_ARGUMENT = struct.pack("<IIIIQIIQ88x", 1, _SHA256, _BLOCK_SIZE, 0, 0, 0, 0, 0)
+_DIGEST_SIZE = 32
+_CLONE_NEWNS = 0x00020000
+_MS_PRIVATE_RECURSIVE = (1 << 18) | 0x4000
+_NO_VERITY = {errno.EOPNOTSUPP, errno.ENOTTY, errno.ENOSYS, errno.EINVAL}
+
+
+def enable_verity(handle: int) -> bool:
+    """Seal the file that is open read-only under ``handle``; False when it cannot be here.
+
+    SHA-256, blocks of 4 KiB, no salt. Nobody may have the file open for writing. Raises OSError for
+    anything but a file system or kernel without fs-verity.
+    """
+    try:
+        fcntl.ioctl(handle, _ENABLE_VERITY, _ENABLE_ARGUMENT)
+    except OSError as error:
+        if error.errno == errno.EEXIST:
+            return True
+        if error.errno in _NO_VERITY:
+            return False
+        raise
+    return True
+
+
+def measure_verity(handle: int) -> str | None:
+    """The fs-verity SHA-256 digest the kernel holds for an open file (hex), None without one."""
+    answer = bytearray(struct.pack("<HH", 0, _DIGEST_SIZE) + bytes(_DIGEST_SIZE))
+    try:
+        fcntl.ioctl(handle, _MEASURE_VERITY, answer, True)
+    except OSError as error:
+        if error.errno == errno.ENODATA or error.errno in _NO_VERITY:
+            return None
+        raise
+    algorithm, size = struct.unpack_from("<HH", answer)
+    if algorithm != _SHA256 or size != _DIGEST_SIZE:
+        return None
+    return answer[4:].hex()
+
+
+def syncfs(handle: int) -> None:
+    """Make everything on the file system that ``handle`` is on durable; raises OSError."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.syncfs(handle) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def unshare_mounts() -> None:
+    """Give this process a mount namespace of its own that passes nothing back; raises OSError."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    nothing = None
+    if libc.unshare(_CLONE_NEWNS) != 0 or (
+        libc.mount(nothing, b"/", nothing, ctypes.c_ulong(_MS_PRIVATE_RECURSIVE), nothing) != 0
+    ):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

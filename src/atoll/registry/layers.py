@@ -1,0 +1,117 @@
+"""Which path of a tree travels in which layer, so that an update fetches little.
+
+A layer is a group of Debian packages. A big package has a layer alone; the others share a limited
+number of layers, chosen by a hash of their name: a package never moves because another one came or
+went. What no package owns (the package database, caches, the kernel's initrd) changes most and
+comes last. All names of one hard-linked file are in one layer, and layers never overlap but in the
+directories above their files, which each layer carries with the same metadata.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import Refused
+from atoll.tree.model import Directory, Regular, walk
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from atoll.tree.model import Node
+
+BIG = 32 << 20
+"""A package with this many bytes of files has a layer alone."""
+
+MAX_BIG = 15
+SHARED = 32
+"""Layers for packages that are not big; with the big ones and the last one that makes 48."""
+
+UNOWNED = "what no package owns"
+WHITEOUT = b".wh."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerPlan:
+    """``entries``: absolute paths with their nodes, parents first."""
+
+    title: str
+    entries: tuple[tuple[bytes, Node], ...]
+
+
+def plan_layers(tree: Directory, owner_of: Mapping[bytes, str]) -> tuple[LayerPlan, ...]:
+    """Divide ``tree``; ``owner_of`` has the package of an absolute path, where one owns it."""
+    owners = _owners(tree, owner_of)
+    big = _big_packages(tree, owners)
+    keys = {package: _key(package, big) for package in set(owners.values())}
+    entries: dict[tuple[int, str], list[tuple[bytes, Node]]] = {}
+    carried: dict[tuple[int, str], set[bytes]] = {}
+    parents: list[tuple[bytes, Directory]] = []
+    for path, node in walk(tree):
+        while parents and not _is_below(path, parents[-1][0]):
+            parents.pop()
+        if path in owners:
+            key = keys[owners[path]]
+            here, seen = entries.setdefault(key, []), carried.setdefault(key, set())
+            for above in parents:
+                if above[0] not in seen:
+                    seen.add(above[0])
+                    here.append(above)
+            here.append((path, node))
+        if isinstance(node, Directory):
+            parents.append((path, node))
+    packages: dict[tuple[int, str], list[str]] = {}
+    for package, key in keys.items():
+        packages.setdefault(key, []).append(package)
+    return tuple(
+        LayerPlan(title=_title(packages[key]), entries=tuple(entries[key]))
+        for key in sorted(entries)
+    )
+
+
+def _owners(tree: Directory, owner_of: Mapping[bytes, str]) -> dict[bytes, str]:
+    """The package (or ``""``) of all that needs a layer: leaves and empty directories."""
+    owners: dict[bytes, str] = {}
+    first_owner: dict[int, str] = {}
+    for path, node in walk(tree):
+        if path.rpartition(b"/")[2].startswith(WHITEOUT):
+            raise Refused(f"{os.fsdecode(path)} cannot be published: in a layer, a name that "
+                          "begins with .wh. means that something is removed")  # fmt: skip
+        owner = owner_of.get(path, "")
+        if not isinstance(node, Directory):
+            owners[path] = first_owner.setdefault(id(node), owner)
+        elif not node.entries:
+            owners[path] = owner
+    return owners
+
+
+def _big_packages(tree: Directory, owners: Mapping[bytes, str]) -> frozenset[str]:
+    sizes: Counter[str] = Counter()
+    counted: set[int] = set()
+    for path, node in walk(tree):
+        if isinstance(node, Regular) and id(node) not in counted:
+            counted.add(id(node))
+            sizes[owners[path]] += node.size
+    del sizes[""]
+    big = sorted((-size, package) for package, size in sizes.items() if size >= BIG)
+    return frozenset(package for _, package in big[:MAX_BIG])
+
+
+def _key(package: str, big: frozenset[str]) -> tuple[int, str]:
+    """Layers are in the order of their keys."""
+    if not package:
+        return (2, "")
+    if package in big:
+        return (0, package)
+    return (1, f"{sha256(package.encode()).digest()[0] % SHARED:02}")
+
+
+def _title(packages: list[str]) -> str:
+    return " ".join(sorted(packages)) or UNOWNED
+
+
+def _is_below(path: bytes, directory: bytes) -> bool:
+    return directory == b"/" or path.startswith(directory + b"/")

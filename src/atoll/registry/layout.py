@@ -1,0 +1,290 @@
+"""Images in OCI layouts, which are directories: written from a store, and read into one.
+
+``blobs`` draws what is on disk. ``index.json`` is replaced last, when all it leads to is durable
+and has been read back: a run that is cut leaves the image that was there, or the new one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import Busy, Damaged, MissingPrivilege, NotFound, Refused, UsageError
+from atoll.host.files import replace_file, space_errors
+from atoll.host.kernel import syncfs
+from atoll.registry.blobs import MAX_DOCUMENT, BlobStore, Compressor, LayerInput
+from atoll.registry.layers import plan_layers
+from atoll.registry.manifest import (
+    CONFIG,
+    LAYER_ZSTD,
+    MANIFEST,
+    REF_NAME,
+    Descriptor,
+    ImageConfig,
+    ImageRecord,
+    Index,
+    Manifest,
+    format_index,
+    format_manifest,
+    format_record,
+    parse_index,
+    parse_manifest,
+    parse_record,
+    record_annotations,
+)
+from atoll.registry.tarreader import TarReader
+from atoll.registry.tarwriter import TarWriter
+from atoll.registry.unpack import LayeredTree
+from atoll.store.images import read_image, write_image
+from atoll.store.objects import Measure, adding_objects, open_object, read_chunks
+from atoll.tree.canonical import canonical
+from atoll.tree.erofs_writer import tree_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from atoll.base.ids import BlobDigest, TreeId
+    from atoll.base.report import Reporter
+    from atoll.registry.layers import LayerPlan
+    from atoll.registry.reference import LayoutReference
+    from atoll.store.layout import Store
+    from atoll.store.objects import ObjectSink
+    from atoll.tree.model import Directory, Regular
+
+DEFAULT_TAG = "latest"
+_LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewImage:
+    """What is to be published: a tree of the store, what it is called, who owns which path.
+
+    ``owner_of`` maps absolute paths to the package that ships them; see ``layers``.
+    """
+
+    tree: TreeId
+    config: ImageConfig
+    owner_of: Mapping[bytes, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedImage:
+    """An image as it lies in a layout."""
+
+    digest: BlobDigest
+    manifest: Manifest
+    record: ImageRecord
+
+
+def write_layout(
+    store: Store, image: NewImage, target: LayoutReference, reporter: Reporter
+) -> BlobDigest:
+    """Write ``image`` into the layout at ``target``, read it back, and give its manifest digest.
+
+    Other images in the layout stay; one with the same tag is replaced. After an error the layout is
+    as it was. Raises Damaged, NoSpace, Busy, or Refused for a directory that is something else.
+    """
+    tree = read_image(store, image.tree)
+    directory = Path(target.directory)
+    with _locked(directory), space_errors(directory):
+        index = _read_index(directory, missing_is_empty=True)
+        blobs = BlobStore(directory)
+        blobs.prepare()
+        try:
+            with reporter.step("Writing layers"):
+                digest, size = _write_image(blobs, store, tree, image)
+            tag = target.tag or DEFAULT_TAG
+            index = _with_image(index, tag, digest, size)
+            with reporter.step("Reading the image back"):
+                _read_tree(blobs, _find_image(blobs, index, tag, target), Measure())
+            _sync(directory)
+        except BaseException:
+            blobs.take_back()
+            raise
+        replace_file(directory / "oci-layout", _LAYOUT)
+        replace_file(directory / "index.json", format_index(index))
+    return digest
+
+
+def read_layout(source: LayoutReference, store: Store, reporter: Reporter) -> ImageRecord:
+    """Take an image into ``store``: its tree is there, whole and durable, when this returns.
+
+    Every size and digest is checked, the tree's last; after an error nothing of it is in the store.
+    """
+    published = inspect_layout(source)
+    blobs = BlobStore(Path(source.directory))
+    with reporter.step("Reading layers"), adding_objects(store) as writer:
+        tree = _read_tree(blobs, published, writer)
+    with reporter.step("Writing the tree"):
+        write_image(store, tree)
+    return published.record
+
+
+def inspect_layout(source: LayoutReference) -> PublishedImage:
+    """What a layout says of an image, its manifest and config checked, its layers not."""
+    directory = Path(source.directory)
+    index = _read_index(directory, missing_is_empty=False)
+    return _find_image(BlobStore(directory), index, source.tag, source)
+
+
+def measure_layout(source: LayoutReference) -> Directory:
+    """The tree of an image, all of it read and checked, nothing kept."""
+    published = inspect_layout(source)
+    return _read_tree(BlobStore(Path(source.directory)), published, Measure())
+
+
+def is_layout(directory: Path) -> bool:
+    return (directory / "oci-layout").is_file()
+
+
+def _write_image(
+    blobs: BlobStore, store: Store, tree: Directory, image: NewImage
+) -> tuple[BlobDigest, int]:
+    """All blobs of an image; the digest and the size of its manifest."""
+    layers: list[Descriptor] = []
+    contents: list[tuple[BlobDigest, str]] = []
+    unpacked = 0
+    for plan in plan_layers(tree, image.owner_of):
+        descriptor, diff_id, size = _write_layer(blobs, store, plan)
+        layers.append(descriptor)
+        contents.append((diff_id, plan.title))
+        unpacked += size
+    record = ImageRecord(
+        config=image.config, tree=image.tree, unpacked_size=unpacked, layers=tuple(contents)
+    )
+    manifest = Manifest(
+        config=blobs.put(format_record(record), media_type=CONFIG),
+        layers=tuple(layers),
+        annotations=record_annotations(record),
+    )
+    written = blobs.put(format_manifest(manifest), media_type=MANIFEST)
+    return written.digest, written.size
+
+
+def _write_layer(
+    blobs: BlobStore, store: Store, plan: LayerPlan
+) -> tuple[Descriptor, BlobDigest, int]:
+    with blobs.writing(LAYER_ZSTD) as blob:
+        compressor = Compressor(blob)
+        tar = TarWriter(compressor, lambda node: _content(store, node))
+        for path, node in plan.entries:
+            tar.add(path, node)
+        tar.finish()
+        compressor.finish()
+    return blob.descriptor, compressor.diff_id, compressor.size
+
+
+def _content(store: Store, node: Regular) -> Iterator[bytes]:
+    if node.object is None:
+        yield node.inline or b""
+        return
+    handle = open_object(store, node.object)
+    try:
+        yield from read_chunks(handle)
+    finally:
+        os.close(handle)
+
+
+def _read_tree(blobs: BlobStore, image: PublishedImage, sink: ObjectSink) -> Directory:
+    """The tree that the layers make, compared with the one the image says it is."""
+    record = image.record
+    layered = LayeredTree(sink)
+    left = record.unpacked_size
+    for descriptor, (diff_id, _) in zip(image.manifest.layers, record.layers, strict=True):
+        where = f"layer {descriptor.digest}"
+        with blobs.open(descriptor) as file:
+            layer = LayerInput(file, descriptor.media_type, limit=left, where=where)
+            layered.add_layer(TarReader(layer, where=where), where=where)
+        if layer.diff_id != diff_id:
+            raise Damaged(f"{where}: unpacked it is {layer.diff_id}, not {diff_id}",
+                          hint="pull or copy the image again")  # fmt: skip
+        left -= layer.size
+    tree = canonical(layered.root, epoch=record.config.created, user_xattrs=True)
+    found = tree_digest(tree)
+    if found != record.tree:
+        raise Damaged(
+            f"the layers of image {image.digest} make the tree {found}, not {record.tree}",
+            hint="the image, or the object it was written from, is damaged: build or pull it again",
+        )
+    return tree
+
+
+def _with_image(index: Index, tag: str, digest: BlobDigest, size: int) -> Index:
+    new = Descriptor(media_type=MANIFEST, digest=digest, size=size, annotations={REF_NAME: tag})
+    others = tuple(each for each in index.manifests if each.annotations.get(REF_NAME) != tag)
+    return Index(manifests=(*others, new))
+
+
+def _find_image(
+    blobs: BlobStore, index: Index, tag: str | None, source: LayoutReference
+) -> PublishedImage:
+    found = [each for each in index.manifests if tag in (None, each.annotations.get(REF_NAME))]
+    tags = ", ".join(each.annotations.get(REF_NAME, "(none)") for each in index.manifests)
+    if not found:
+        raise NotFound(f"{source.directory} holds no image {tag or ''}".rstrip(),
+                       hint=f"it has: {tags}" if tags else None)  # fmt: skip
+    if len(found) > 1:
+        raise UsageError(f"{source.directory} holds {len(found)} images",
+                         hint=f"say which: oci:{source.directory}:TAG, one of {tags}")  # fmt: skip
+    descriptor = found[0]
+    if descriptor.media_type != MANIFEST:
+        raise Refused(f"{source.directory}: {descriptor.digest} is no image manifest")
+    where = f"manifest {descriptor.digest}"
+    manifest = parse_manifest(blobs.read_document(descriptor), where=where)
+    where = f"config {manifest.config.digest}"
+    record = parse_record(blobs.read_document(manifest.config), where=where)
+    if len(record.layers) != len(manifest.layers):
+        raise Damaged(f"image {descriptor.digest}: manifest and config differ in their layers")
+    return PublishedImage(digest=descriptor.digest, manifest=manifest, record=record)
+
+
+def _read_index(directory: Path, *, missing_is_empty: bool) -> Index:
+    path = directory / "index.json"
+    if not (directory / "oci-layout").exists() or not path.exists():
+        if not missing_is_empty:
+            raise NotFound(f"there is no OCI layout in {directory}")
+        if {each.name for each in directory.iterdir()} - {"blobs", "oci-layout"}:
+            raise Refused(f"{directory} has files that are no OCI layout",
+                          hint="choose an empty or a new directory")  # fmt: skip
+        return Index()
+    if path.stat().st_size > MAX_DOCUMENT:
+        raise Damaged(f"{path} is too large to be an index")
+    return parse_index(path.read_bytes(), where=str(path))
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Hold a layout, made when it is not there; raises Busy when another process writes it."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except PermissionError as error:
+        raise MissingPrivilege(
+            f"no image can be written to {directory}: {error.strerror}",
+            hint="choose another directory, or try again with sudo",
+        ) from error
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UsageError(
+            f"no image can be written to {directory}: it is not a directory"
+        ) from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Busy(f"another operation writes to {directory}",
+                       hint="wait for it to end, then try again") from None  # fmt: skip
+        yield
+    finally:
+        os.close(handle)
+
+
+def _sync(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        syncfs(handle)
+    finally:
+        os.close(handle)

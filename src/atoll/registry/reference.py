@@ -1,0 +1,139 @@
+"""How a person names an image: ``oci:DIR[:TAG]``, ``oci-archive:FILE[:TAG]``, ``store:NAME``,
+``docker://HOST/NAME[:TAG][@DIGEST]``, or a bare ``host/name:tag``, which is a registry's too.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import assert_never
+
+from atoll.base.errors import Damaged, UsageError
+from atoll.base.ids import BlobDigest, parse_blob_digest
+
+FORMS = "oci:DIR[:TAG], oci-archive:FILE, store:NAME or docker://HOST/NAME:TAG"
+
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_HOST = re.compile(
+    r"(localhost|[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9-]+)+"
+    r"|[A-Za-z0-9.-]+(?=:)|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?"
+)
+_REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*)*")  # fmt: skip  # noqa: E501
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayoutReference:
+    """An OCI layout: a directory. Without a tag it names the only image in there."""
+
+    directory: str
+    tag: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveReference:
+    """An OCI layout in one tar file."""
+
+    file: str
+    tag: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryReference:
+    """An image in a registry; ``digest`` of its manifest, when given, decides."""
+
+    host: str
+    repository: str
+    tag: str | None = None
+    digest: BlobDigest | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreReference:
+    """A ref in the store that the command works on."""
+
+    name: str
+
+
+Reference = LayoutReference | ArchiveReference | RegistryReference | StoreReference
+
+
+def parse_reference(text: str) -> Reference:
+    """Raises UsageError that names what is wrong and the forms there are."""
+    if _CONTROL.search(text) or text.startswith("-"):
+        raise _unknown(text, "it has control characters or begins with -")
+    kind, colon, rest = text.partition(":")
+    if colon and kind in ("oci", "oci-archive", "store"):
+        if not rest:
+            raise _unknown(text, f"nothing follows {kind}:")
+        if kind == "store":
+            return StoreReference(name=rest)
+        path, tag = _split_path(text, rest)
+        if kind == "oci":
+            return LayoutReference(directory=path, tag=tag)
+        return ArchiveReference(file=path, tag=tag)
+    if text.startswith("docker://"):
+        return _parse_registry(text, text.removeprefix("docker://"))
+    if "://" in text:
+        raise _unknown(text, f"{text.partition('://')[0]}:// is not a kind of image that is known")
+    return _parse_registry(text, text)
+
+
+def format_reference(reference: Reference) -> str:
+    """The text that ``parse_reference`` reads."""
+    match reference:
+        case StoreReference():
+            return f"store:{reference.name}"
+        case LayoutReference():
+            return f"oci:{reference.directory}{_suffix(':', reference.tag)}"
+        case ArchiveReference():
+            return f"oci-archive:{reference.file}{_suffix(':', reference.tag)}"
+        case RegistryReference():
+            name = f"docker://{reference.host}/{reference.repository}"
+            return name + _suffix(":", reference.tag) + _suffix("@", reference.digest)
+    assert_never(reference)
+
+
+def check_tag(tag: str) -> str:
+    """``tag``, when it can be one; raises UsageError."""
+    if not _TAG.fullmatch(tag):
+        raise UsageError(
+            f"{tag!r} cannot be a tag",
+            hint="a tag has up to 128 letters, digits and . _ -, and begins with no . or -",
+        )
+    return tag
+
+
+def _split_path(text: str, rest: str) -> tuple[str, str | None]:
+    """The last ``:word`` of a path is a tag, as skopeo has it."""
+    path, colon, tag = rest.rpartition(":")
+    if not colon or "/" in tag:
+        return rest, None
+    if not path:
+        raise _unknown(text, "there is no path")
+    return path, check_tag(tag)
+
+
+def _parse_registry(text: str, rest: str) -> RegistryReference:
+    name, at, digest = rest.partition("@")
+    host, slash, repository = name.partition("/")
+    if not slash or not _HOST.fullmatch(host):
+        raise _unknown(text, "it does not begin with the host name of a registry")
+    repository, colon, tag = repository.partition(":")
+    if colon:
+        check_tag(tag)
+    if not _REPOSITORY.fullmatch(repository):
+        raise _unknown(text, f"{repository!r} cannot be a name in a registry")
+    try:
+        checked = parse_blob_digest(digest) if at else None
+    except Damaged as error:
+        raise _unknown(text, error.message) from error
+    return RegistryReference(host=host, repository=repository, tag=tag or None, digest=checked)
+
+
+def _suffix(mark: str, word: str | None) -> str:
+    return mark + word if word else ""
+
+
+def _unknown(text: str, why: str) -> UsageError:
+    return UsageError(f"{text!r} does not name an image: {why}", hint=f"write {FORMS}")

@@ -1,0 +1,120 @@
+"""What a store looks like on disk. The maker's store and a sysroot's ``atoll/`` are the same.
+
+::
+
+    ROOT/
+      store-format          "1\\n": the version of this drawing; written last when a store is made
+      store-lock            flock: shared while adding, exclusive while removing
+      objects/ab/cdef…      the content of one regular file, named by its fs-verity SHA-256 digest
+                            (2 and 62 hex digits); mode 0444, fs-verity on where the disk can
+      images/<tree digest>  one composefs image, format 1, named by its own fs-verity digest; 0444
+      refs/NAME.json        a named root: which tree NAME is, with what a person calls it
+      staging/<random>/     contents that are being written; whatever no running operation owns is
+                            a leftover and goes away when the next one starts
+
+A name under ``objects`` or ``images`` appears only when the content behind it is durable, so a
+name that is there is complete, whenever the power went. Names are never reused for other content.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import Damaged, MissingPrivilege, NotFound
+from atoll.host.files import replace_file, space_errors
+
+if TYPE_CHECKING:
+    from atoll.base.ids import ObjectId, TreeId
+
+FORMAT = b"1\n"
+FORMAT_NAME = "store-format"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """A place on disk that holds objects, images and refs; made by ``open_store`` only."""
+
+    root: Path
+
+    @property
+    def objects(self) -> Path:
+        return self.root / "objects"
+
+    @property
+    def images(self) -> Path:
+        return self.root / "images"
+
+    @property
+    def refs(self) -> Path:
+        return self.root / "refs"
+
+    @property
+    def staging(self) -> Path:
+        return self.root / "staging"
+
+    @property
+    def lock(self) -> Path:
+        return self.root / "store-lock"
+
+    def object_path(self, name: ObjectId) -> Path:
+        return self.objects / name[:2] / name[2:]
+
+    def image_path(self, tree: TreeId) -> Path:
+        return self.images / tree
+
+
+def default_store_root() -> Path:
+    """The maker's store when ``--store`` is not given: in the user's data directory."""
+    data = os.environ.get("XDG_DATA_HOME", "")
+    base = Path(data) if data.startswith("/") else Path.home() / ".local" / "share"
+    return base / "atoll"
+
+
+def open_store(root: Path, *, create: bool = False) -> Store:
+    """The store in ``root``; with ``create`` it is made there when none is.
+
+    Raises NotFound, Damaged (another format), MissingPrivilege or NoSpace.
+    """
+    marker = root / FORMAT_NAME
+    try:
+        found = marker.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        if not create:
+            raise NotFound(
+                f"there is no store in {root}", hint="say where it is with --store DIR"
+            ) from None
+        return _create_store(root)
+    except PermissionError as error:
+        raise forbidden(f"the store in {root} cannot be read", error) from error
+    if found != FORMAT:
+        raise Damaged(
+            f"{marker} says {found[:20]!r}: this Atoll knows store format {FORMAT!r} only",
+            hint="use the Atoll that made the store, or another --store DIR",
+        )
+    return Store(root=root)
+
+
+def _create_store(root: Path) -> Store:
+    store = Store(root=root)
+    try:
+        with space_errors(root):
+            for path in (store.objects, store.images, store.refs, store.staging):
+                path.mkdir(parents=True, exist_ok=True)
+            for number in range(256):
+                (store.objects / f"{number:02x}").mkdir(exist_ok=True)
+            replace_file(root / FORMAT_NAME, FORMAT)
+    except PermissionError as error:
+        raise forbidden(f"no store can be made in {root}", error) from error
+    except (FileExistsError, NotADirectoryError) as error:
+        raise NotFound(f"no store can be made in {root}: {error.filename} is not a directory",
+                       hint="choose another --store DIR") from error  # fmt: skip
+    return store
+
+
+def forbidden(what: str, error: OSError) -> MissingPrivilege:
+    return MissingPrivilege(
+        f"{what}: {error.strerror}", hint="try again with sudo, or choose another --store DIR"
+    )

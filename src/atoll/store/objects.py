@@ -1,0 +1,273 @@
+"""Contents of regular files: put into a store, measured without one, opened and read again.
+
+New objects are written under ``staging/`` first. When all of a batch are there, one ``syncfs``
+makes them durable and only then does each get its name under ``objects/``: so a name that exists
+can be trusted to be complete, and an import needs no flush per file.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from contextlib import contextmanager
+from itertools import count
+from typing import TYPE_CHECKING, Protocol
+
+from atoll.base.errors import Damaged
+from atoll.host.files import remove_tree, space_errors
+from atoll.host.kernel import enable_verity, measure_verity, syncfs
+from atoll.store.lock import adding
+from atoll.tree.verity import VerityHasher, verity_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from atoll.base.ids import ObjectId
+    from atoll.store.layout import Store
+
+WHOLE_LIMIT = 1 << 20
+"""Contents up to this size are read into memory once; larger ones are hashed, then copied."""
+
+OBJECT_MODE = 0o444
+_CANNOT_COPY = {errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
+
+
+class ObjectSink(Protocol):
+    """Takes contents and names them. Safe to use from several threads."""
+
+    def put_bytes(self, data: bytes) -> ObjectId: ...
+
+    def put_file(self, handle: int) -> ObjectId:
+        """Take a whole regular file that is open for reading; it may not change meanwhile."""
+
+    def put_chunks(self, chunks: Iterable[bytes]) -> ObjectId: ...
+
+
+class Measure:
+    """An ObjectSink that names contents and keeps nothing."""
+
+    def put_bytes(self, data: bytes) -> ObjectId:
+        return verity_digest(data)
+
+    def put_file(self, handle: int) -> ObjectId:
+        return self.put_chunks(read_chunks(handle))
+
+    def put_chunks(self, chunks: Iterable[bytes]) -> ObjectId:
+        hasher = VerityHasher()
+        for chunk in chunks:
+            hasher.update(chunk)
+        return hasher.digest()
+
+
+class ObjectWriter:
+    """An ObjectSink that keeps contents in a store; made by ``adding_objects`` only."""
+
+    def __init__(self, store: Store, staging: Path, *, seal: bool) -> None:
+        self._store = store
+        self._staging = staging
+        self._seal = seal
+        self._objects = os.fspath(store.objects)
+        self._prefix = os.fspath(staging) + "/"
+        self._numbers = count()
+        self._staged: dict[ObjectId, str] = {}
+
+    def put_bytes(self, data: bytes) -> ObjectId:
+        name = verity_digest(data)
+        path = self._claim(name)
+        if path is not None:
+            self._write(path, lambda target: _write_all(target, data))
+            self._seal_as(name, path)
+        return name
+
+    def put_file(self, handle: int) -> ObjectId:
+        name = Measure().put_file(handle)
+        path = self._claim(name)
+        if path is not None:
+            self._write(path, lambda target: _copy(handle, target))
+            self._seal_as(name, path)
+        return name
+
+    def put_chunks(self, chunks: Iterable[bytes]) -> ObjectId:
+        path = self._new_path()
+        hasher = VerityHasher()
+
+        def fill(target: int) -> None:
+            for chunk in chunks:
+                hasher.update(chunk)
+                _write_all(target, chunk)
+
+        self._write(path, fill)
+        name = hasher.digest()
+        if self._has(name) or self._staged.setdefault(name, path) is not path:
+            os.unlink(path)
+        else:
+            self._seal_as(name, path)
+        return name
+
+    def commit(self) -> int:
+        """Make all that was put durable and give it its names; how many objects were new."""
+        if not self._staged:
+            return 0
+        root = os.open(self._store.objects, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            syncfs(root)
+            for name, path in self._staged.items():
+                os.rename(path, f"{self._objects}/{name[:2]}/{name[2:]}")
+            syncfs(root)
+        finally:
+            os.close(root)
+        return len(self._staged)
+
+    def _has(self, name: ObjectId) -> bool:
+        return os.path.lexists(f"{self._objects}/{name[:2]}/{name[2:]}")
+
+    def _new_path(self) -> str:
+        return f"{self._prefix}{next(self._numbers)}"
+
+    def _claim(self, name: ObjectId) -> str | None:
+        """Where to write the object ``name``; None when it is here or another thread writes it."""
+        if name in self._staged or self._has(name):
+            return None
+        path = self._new_path()
+        return path if self._staged.setdefault(name, path) is path else None
+
+    def _write(self, path: str, fill: Callable[[int], None]) -> None:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        try:
+            fill(handle)
+            if not self._seal:
+                os.fchmod(handle, OBJECT_MODE)
+        finally:
+            os.close(handle)
+
+    def _seal_as(self, name: ObjectId, path: str) -> None:
+        if not self._seal:
+            return
+        measured = seal_file(path)
+        if measured != name:
+            raise Damaged(
+                f"the disk measures {measured} for what was written as object {name}",
+                hint="the content changed while it was read, or memory or disk are failing",
+            )
+
+
+@contextmanager
+def adding_objects(store: Store) -> Iterator[ObjectWriter]:
+    """A sink into ``store``: what was put is there, durably, when the block ends without an error.
+
+    After an error, nothing of it is there. Raises Busy or NoSpace.
+    """
+    with space_errors(store.root), adding(store), staging_directory(store) as staging:
+        writer = ObjectWriter(store, staging, seal=can_seal(staging))
+        yield writer
+        writer.commit()
+
+
+@contextmanager
+def staging_directory(store: Store) -> Iterator[Path]:
+    """A new directory below ``staging``, gone afterwards; the caller holds ``adding``."""
+    path = store.staging / os.path.basename(tempfile.mkdtemp(dir=store.staging))
+    try:
+        yield path
+    finally:
+        remove_tree(path)
+
+
+def can_seal(directory: Path) -> bool:
+    """Whether files in ``directory`` can have fs-verity; finds out by trying."""
+    path = os.path.join(directory, "probe")
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
+    try:
+        return seal_file(path) is not None
+    finally:
+        os.unlink(path)
+
+
+def seal_file(path: str) -> str | None:
+    """Switch fs-verity on for a file nobody writes to, and make it read-only.
+
+    Gives the digest that the kernel measured; None when there is no fs-verity here.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        sealed = enable_verity(handle)
+        os.fchmod(handle, OBJECT_MODE)
+        return measure_verity(handle) if sealed else None
+    finally:
+        os.close(handle)
+
+
+def has_object(store: Store, name: ObjectId) -> bool:
+    return os.path.lexists(store.object_path(name))
+
+
+def open_object(store: Store, name: ObjectId) -> int:
+    """A descriptor, open for reading, of the object; raises Damaged when it is not there."""
+    try:
+        return os.open(store.object_path(name), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError as error:
+        raise _damaged(store, name, error.strerror or str(error)) from error
+
+
+def read_object(store: Store, name: ObjectId, *, verify: bool = True) -> bytes:
+    """The content of an object; raises Damaged when it is not what its name says."""
+    handle = open_object(store, name)
+    try:
+        data = b"".join(read_chunks(handle))
+    except OSError as error:
+        raise _damaged(store, name, error.strerror or str(error)) from error
+    finally:
+        os.close(handle)
+    if verify and verity_digest(data) != name:
+        raise _damaged(store, name, "its content is not what its name says")
+    return data
+
+
+def measure_object(store: Store, name: ObjectId) -> None:
+    """Read an object to its end; raises Damaged when it is not what its name says."""
+    handle = open_object(store, name)
+    try:
+        found = Measure().put_file(handle)
+        sealed = measure_verity(handle)
+    except OSError as error:
+        raise _damaged(store, name, error.strerror or str(error)) from error
+    finally:
+        os.close(handle)
+    if found != name or sealed not in (None, name):
+        raise _damaged(store, name, "its content is not what its name says")
+
+
+def read_chunks(handle: int) -> Iterator[bytes]:
+    """A file from its start to its end, without moving its offset."""
+    offset = 0
+    while chunk := os.pread(handle, WHOLE_LIMIT, offset):
+        yield chunk
+        offset += len(chunk)
+
+
+def _damaged(store: Store, name: ObjectId, why: str) -> Damaged:
+    return Damaged(
+        f"object {name} in {store.root}: {why}",
+        hint=f"remove {store.object_path(name)} and build or pull the image again",
+    )
+
+
+def _write_all(handle: int, data: bytes) -> None:
+    written = os.write(handle, data)
+    while written < len(data):
+        written += os.write(handle, memoryview(data)[written:])
+
+
+def _copy(source: int, target: int) -> None:
+    """Copy in the kernel, which shares the blocks where the file system can."""
+    offset = 0
+    try:
+        while done := os.copy_file_range(source, target, 1 << 30, offset_src=offset):
+            offset += done
+    except OSError as error:
+        if error.errno not in _CANNOT_COPY or offset:
+            raise
+        for chunk in read_chunks(source):
+            _write_all(target, chunk)

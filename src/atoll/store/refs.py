@@ -1,0 +1,128 @@
+"""Named roots: which tree a name means, and what a person calls that tree.
+
+One file a name, ``refs/NAME.json``; a name may have parts, divided by ``/``::
+
+    {"algorithm": "fsverity-sha256-4096", "created": 1788000000, "format": 1,
+     "name": "hello", "tree": "<64 hex>", "version": "1"}
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import Damaged, NotFound, UsageError
+from atoll.base.ids import TreeId, parse_tree_id
+from atoll.host.files import fsync_directory, replace_file, space_errors
+from atoll.store.images import IMAGE_FORMAT
+from atoll.store.lock import adding
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from atoll.store.layout import Store
+
+ALGORITHM = "fsverity-sha256-4096"
+"""What a digest of a tree is, beside every digest that is kept: fs-verity, SHA-256, 4 KiB."""
+
+_PART = r"[A-Za-z0-9_][A-Za-z0-9._+:~@-]{0,127}"
+_NAME = re.compile(f"{_PART}(/{_PART}){{0,7}}")
+_SUFFIX = ".json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ref:
+    """``name`` and ``version`` are the image's, for people; ``created`` is the lock's epoch."""
+
+    tree: TreeId
+    name: str
+    version: str
+    created: int
+
+
+def check_ref_name(text: str) -> str:
+    """``text``, when it can be the name of a ref; raises UsageError."""
+    if not _NAME.fullmatch(text) or any(part.endswith(_SUFFIX) for part in text.split("/")):
+        raise UsageError(
+            f"{text!r} cannot name an image in a store",
+            hint="a name has letters, digits and . _ + : ~ @ -, begins with a letter, a digit or _,"
+            " and may have parts divided by /",
+        )
+    return text
+
+
+def write_ref(store: Store, name: str, ref: Ref) -> None:
+    """Let ``name`` mean this tree from now on, durably; the tree is in the store already."""
+    path = _path(store, name)
+    if not store.image_path(ref.tree).exists():
+        raise NotFound(f"there is no tree {ref.tree} in the store {store.root}")
+    with space_errors(store.root), adding(store):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, format_ref(ref))
+        for above in path.parents[1 : len(path.relative_to(store.refs).parts)]:
+            fsync_directory(above)
+
+
+def read_ref(store: Store, name: str) -> Ref:
+    """What ``name`` means; raises NotFound or Damaged."""
+    path = _path(store, name)
+    try:
+        return parse_ref(path.read_bytes(), where=os.fspath(path))
+    except FileNotFoundError as error:
+        raise NotFound(f"there is no image {name} in the store {store.root}",
+                       hint="see: atoll store list") from error  # fmt: skip
+
+
+def list_ref_names(store: Store) -> tuple[str, ...]:
+    paths = store.refs.rglob("*" + _SUFFIX)
+    return tuple(sorted(str(path.relative_to(store.refs))[: -len(_SUFFIX)] for path in paths))
+
+
+def list_refs(store: Store) -> tuple[tuple[str, Ref], ...]:
+    """All refs with their names, by name; raises Damaged."""
+    return tuple((name, read_ref(store, name)) for name in list_ref_names(store))
+
+
+def remove_ref(store: Store, name: str) -> None:
+    """Forget ``name``; its tree stays until the next collection."""
+    path = _path(store, name)
+    with adding(store):
+        try:
+            path.unlink()
+        except FileNotFoundError as error:
+            raise NotFound(f"there is no image {name} in the store {store.root}",
+                           hint="see: atoll store list") from error  # fmt: skip
+        fsync_directory(path.parent)
+
+
+def format_ref(ref: Ref) -> bytes:
+    fields = {
+        "algorithm": ALGORITHM,
+        "created": ref.created,
+        "format": IMAGE_FORMAT,
+        "name": ref.name,
+        "tree": ref.tree,
+        "version": ref.version,
+    }
+    return json.dumps(fields, sort_keys=True).encode() + b"\n"
+
+
+def parse_ref(data: bytes, *, where: str) -> Ref:
+    """Raises Damaged; ``where`` says what was read."""
+    try:
+        fields = json.loads(data)
+        if (fields["algorithm"], fields["format"]) != (ALGORITHM, IMAGE_FORMAT):
+            raise ValueError("a digest of another algorithm or format")
+        name, version, created = fields["name"], fields["version"], fields["created"]
+        if not (isinstance(name, str) and isinstance(version, str) and type(created) is int):
+            raise TypeError("name, version or created has the wrong type")
+        return Ref(tree=parse_tree_id(fields["tree"]), name=name, version=version, created=created)
+    except (ValueError, KeyError, TypeError, Damaged) as error:
+        raise Damaged(f"{where} is not a ref: {error}", hint="remove it and build again") from error
+
+
+def _path(store: Store, name: str) -> Path:
+    return store.refs / (check_ref_name(name) + _SUFFIX)
