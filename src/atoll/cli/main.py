@@ -30,6 +30,7 @@ class Verb(NamedTuple):
 
 
 VERBS = (
+    Verb("etc", "machine", "say what was changed in /etc, and put it back", "atoll etc diff"),
     Verb("check", "maker", "say all that is wrong with a recipe", "atoll check examples/hello"),
     Verb("build", "maker", "make the tree that a recipe describes", "atoll build examples/hello"),
 )

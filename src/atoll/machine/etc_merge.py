@@ -57,6 +57,8 @@ class Conflict:
     why: str
     image: Node | None
     """What the image has there; None when it has nothing."""
+    attributes: bool = False
+    """Only those of a directory are in question; ``image`` has none of its names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +167,8 @@ class _Merger:
             None if old is None else old.entry, live.entry, new.entry
         )
         if clashes:
-            self._conflict(path, _both_changed(clashes), Node(new.entry))
+            alone = Node(new.entry)
+            self._conflict(path, _both_changed(clashes), alone, attributes=True)
         else:
             self._decide_entry(path, entry, live.entry, new.entry)
         return entry
@@ -235,8 +238,11 @@ class _Merger:
     def _decide(self, path: str, outcome: Outcome) -> None:
         self.decisions.append(Decision(path=path, outcome=outcome))
 
-    def _conflict(self, path: str, why: str, image: Node | None) -> None:
-        self.conflicts.append(Conflict(path=path, why=why, image=image))
+    def _conflict(
+        self, path: str, why: str, image: Node | None, *, attributes: bool = False
+    ) -> None:
+        conflict = Conflict(path=path, why=why, image=image, attributes=attributes)
+        self.conflicts.append(conflict)
         self._decide(path, Outcome.CONFLICT)
 
 

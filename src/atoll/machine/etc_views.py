@@ -7,12 +7,13 @@ digest of their content and a way to read it, so a view of all of ``/etc`` stays
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
+
+from atoll.tree.verity import verity_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -39,7 +40,7 @@ class Entry:
     gid: int = 0
     xattrs: tuple[tuple[str, bytes], ...] = ()
     content: str = ""
-    """SHA-256 of a file (hex), target of a symlink, nothing of a directory."""
+    """The fs-verity digest of a file, the target of a symlink, nothing of a directory."""
     mtime_ns: int | None = field(default=None, compare=False)
     read: Callable[[], bytes] = field(default=_nothing, compare=False, repr=False)
     """The content of a file. Raises Busy when it is no longer what ``content`` says."""
@@ -85,7 +86,7 @@ def join(parent: str, name: str) -> str:
 
 def with_content(entry: Entry, content: bytes) -> Entry:
     """``entry`` with another content, which is held in memory and has no time of its own."""
-    digest = hashlib.sha256(content).hexdigest()
+    digest = verity_digest(content)
     return replace(entry, content=digest, mtime_ns=None, read=partial(bytes, content))
 
 
@@ -126,6 +127,24 @@ def replaced(root: Node, path: str, node: Node | None, *, parents: Node | None =
         node = replaced(below, rest, node, parents=model)
     children = {key: child for key, child in root.children.items() if key != name}
     return Node(root.entry, children if node is None else {**children, name: node})
+
+
+def differences(
+    before: Node | None, after: Node | None, path: str = ""
+) -> Iterator[tuple[str, Node | None, Node | None]]:
+    """What makes ``after`` of ``before``: paths with what was and what is to be there, parents
+    first. All below a path that goes, goes with it and is not named."""
+    if after is None:
+        if before is not None:
+            yield path, before, None
+        return
+    if before is None or before.entry != after.entry:
+        yield path, before, after
+    if is_directory(after):
+        names = after.children.keys() | children_of(before).keys()
+        for name in sorted(names):
+            pair = children_of(before).get(name), after.children.get(name)
+            yield from differences(*pair, join(path, name))
 
 
 def compare(before: Node | None, after: Node | None) -> tuple[tuple[str, Change], ...]:
