@@ -16,6 +16,7 @@ from atoll.base.errors import Busy, Damaged
 from atoll.machine.etc_conflicts import read_conflicts
 from atoll.machine.etc_merge import plan_merge
 from atoll.machine.etc_read import read_directory, read_layered
+from atoll.machine.etc_record import parse_record
 from atoll.machine.etc_stage import (
     EtcPlace,
     Views,
@@ -247,6 +248,7 @@ def place_in(disk: Path) -> EtcPlace:
 
 def read_views(disk: Path) -> Views:
     return Views(
+        source=1,
         old=read_directory(disk / "old").root,
         live=read_directory(disk / "live").root,
         new=read_directory(disk / "new").root,
@@ -279,7 +281,7 @@ def test_a_deployment_takes_along_what_changed_until_its_first_boot(disk: Path) 
     assert (place.conflicts / "image/motd").read_text() == "welcome to 2\n"
     assert place.conflicts.stat().st_mode & 0o777 == 0o700
     change_again(disk / "live")
-    changed = merge_at_first_boot(read_views(disk), place)
+    changed = merge_at_first_boot(lambda _: read_views(disk), place)
     assert set(changed) == {
         "NetworkManager", "NetworkManager/system-connections",
         "NetworkManager/system-connections/home", "alone", "app.conf.d", "app.conf.d/mine.conf",
@@ -298,9 +300,14 @@ def test_a_deployment_takes_along_what_changed_until_its_first_boot(disk: Path) 
     assert [each.path for each in read_conflicts(place.conflicts)] == ["alone", "motd"]
     # Later boots have nothing to do, whatever happens to the other deployment's /etc.
     (disk / "live/alone").write_text("4\n")
-    assert merge_at_first_boot(read_views(disk), place) == ()
+    assert merge_at_first_boot(lambda _: read_views(disk), place) == ()
     with mounted(disk / "new", place.upper) as etc:
         assert (etc / "alone").read_text() == "its own\n"
+
+
+def plan_again(disk: Path, place: EtcPlace) -> tuple[tuple[str, ...], tuple[Operation, ...]]:
+    record = parse_record(place.record.read_bytes(), where="the record")
+    return plan_first_boot(record, read_views(disk), place)
 
 
 def snapshot(place: EtcPlace, new: Path) -> object:
@@ -356,14 +363,14 @@ def test_a_first_boot_that_is_cut_is_completed_by_the_next(disk: Path) -> None:
     first = snapshot(place, disk / "new")
     change_again(disk / "live")
     ends = []
-    count = len(plan_first_boot(read_views(disk), place)[1])
+    count = len(plan_again(disk, place)[1])
     for cut in range(count + 1):
         if cut:
             undo_stage(disk, place)
-        _, operations = plan_first_boot(read_views(disk), place)
+        _, operations = plan_again(disk, place)
         execute(operations[:cut])
         middle = snapshot(place, disk / "new")
-        merge_at_first_boot(read_views(disk), place)
+        merge_at_first_boot(lambda _: read_views(disk), place)
         ends.append(snapshot(place, disk / "new"))
         assert middle in (first, ends[0])
         assert ends[-1] == ends[0]
@@ -387,9 +394,9 @@ def test_a_failing_first_boot_keeps_what_was_staged(disk: Path) -> None:
     first = snapshot(place, disk / "new")
     place.record.write_text("{")
     with pytest.raises(Damaged, match="no record"):
-        merge_at_first_boot(read_views(disk), place)
+        merge_at_first_boot(lambda _: read_views(disk), place)
     assert snapshot(place, disk / "new") == first
-    assert merge_at_first_boot(read_views(disk), place) == ()
+    assert merge_at_first_boot(lambda _: read_views(disk), place) == ()
 
 
 def test_a_file_that_changes_while_it_is_read_is_read_again(disk: Path) -> None:
@@ -435,7 +442,7 @@ def test_the_machines_choice_in_a_staged_deployment_outlives_the_second_merge(di
     staged = read_layered(new, place.upper).root
     execute(plan_upper(replaced(staged, "motd", node_at(new, "motd")), new, place.upper))
     change_again(disk / "live")
-    merge_at_first_boot(read_views(disk), place)
+    merge_at_first_boot(lambda _: read_views(disk), place)
     with mounted(disk / "new", place.upper) as etc:
         assert (etc / "motd").read_text() == "welcome to 2\n"
         assert (etc / "alone").read_text() == "3\n"

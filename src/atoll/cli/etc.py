@@ -30,7 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     side.add_argument("--image", action="store_true", help="take what the image has")
     reset = verbs.add_parser("reset", help="make a path what the tree has")
     reset.add_argument("path", metavar="PATH", help="a file or directory in /etc")
-    for verb in (diff, resolve, reset):
+    complete = verbs.add_parser(
+        "complete", help="what early boot does: take along what changed since staging"
+    )
+    for verb in (diff, resolve, reset, complete):
         _add_machine(verb)
 
 
@@ -66,6 +69,8 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         if etc.conflicts:
             reporter.notice(f"next: atoll etc resolve {etc.conflicts[0].path} --mine | --image")
         return 0
+    if arguments.what == "complete":
+        return _complete(sysroot, deployment, reporter, as_json=as_json)
     path = parse_path(arguments.path)
     if arguments.what == "reset":
         _change(sysroot, deployment, lambda etc: plan_reset(etc, path))
@@ -76,6 +81,17 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     if as_json:
         print(json.dumps({"deployment": deployment, "path": f"/etc/{path}", "conflicts": left}))
     reporter.notice(f"next: atoll etc ({left} in conflict)" if left else "no conflicts are left")
+    return 0
+
+
+def _complete(sysroot: Sysroot, deployment: int, reporter: Reporter, *, as_json: bool) -> int:
+    from atoll.machine.etc_machine import complete
+
+    paths = [_whole(path) for path in complete(sysroot, deployment)]
+    for path in paths:
+        reporter.notice(f"changed since it was staged: {_shown(path)}")
+    if as_json:
+        print(json.dumps({"deployment": deployment, "changed": paths}))
     return 0
 
 

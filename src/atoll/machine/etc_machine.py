@@ -19,7 +19,7 @@ from atoll.host.mount import enter_private_mounts
 from atoll.host.run import run
 from atoll.machine.etc_conflicts import plan_conflicts, read_conflicts
 from atoll.machine.etc_read import Reading, read_directory, read_layered, view_of_tree
-from atoll.machine.etc_stage import EtcPlace, etc_place
+from atoll.machine.etc_stage import EtcPlace, Views, etc_place, merge_at_first_boot
 from atoll.machine.etc_upper import plan_live, plan_upper
 from atoll.machine.etc_views import Node, compare, is_file, node_at, replaced, with_content
 from atoll.machine.keyed_files import KEYED, adopt_keyed
@@ -113,6 +113,18 @@ def read_tree_etc(sysroot: Sysroot, deployment: int) -> Node:
     if not isinstance(etc, Directory):
         raise Damaged(f"tree {tree} has no /etc")
     return view_of_tree(etc, partial(read_object, store))
+
+
+def complete(sysroot: Sysroot, deployment: int) -> tuple[str, ...]:
+    """Early boot's part: before the deployment's ``/etc`` is mounted for the first time, take
+    along what changed since it was staged. Says which paths did."""
+
+    def read_views(source: int) -> Views:
+        old = read_tree_etc(sysroot, source)
+        live = read_layered(old, etc_place(sysroot, source).upper).root
+        return Views(source=source, old=old, live=live, new=read_tree_etc(sysroot, deployment))
+
+    return merge_at_first_boot(read_views, etc_place(sysroot, deployment))
 
 
 def parse_path(text: str) -> str:

@@ -1,7 +1,8 @@
 """The merge of ``/etc``: from three views to the one that a new deployment starts with.
 
 *old* is the ``/etc`` of the booted tree, *live* is what the machine has now, *new* is the ``/etc``
-of the tree that comes. For one path, equal meaning alike in kind, content and attributes:
+of the tree that comes. For one path, equal meaning alike in kind, content and attributes
+(links to ``/lib/X`` and ``/usr/lib/X`` are alike):
 
 ====================  =====================================================================
 live = new            nothing to decide
@@ -17,6 +18,7 @@ directory that was removed here comes back for what the image adds to it, and on
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TypeVar
@@ -24,6 +26,7 @@ from typing import TypeVar
 from atoll.machine.etc_rules import Rules, Winner, winner, with_defaults
 from atoll.machine.etc_views import (
     Entry,
+    Kind,
     Node,
     children_of,
     is_directory,
@@ -36,6 +39,7 @@ from atoll.machine.keyed_files import KEYED, IdConflict, find_id_conflicts, merg
 from atoll.machine.text_merge import merge_text
 
 Value = TypeVar("Value")
+_MERGED_USR = re.compile(r"^/(?=(?:bin|sbin|lib|lib32|lib64|libx32)/)")
 
 
 class Outcome(StrEnum):
@@ -196,14 +200,15 @@ class _Merger:
             return live
         wins = winner(self.rules, path)
         keyed = path in self.id_files and is_file(live) and is_file(new)
-        if wins is Winner.IMAGE or (wins is Winner.MERGE and live == old and not keyed):
+        unchanged = (_alike(live, old) or _alike(live, new)) and not keyed
+        if wins is Winner.IMAGE or (wins is Winner.MERGE and unchanged):
             self._decide(path, Outcome.IMAGE if new is not None else Outcome.REMOVED_IN_IMAGE)
             return new
         never_here = live is None and (old is None or path == "machine-id")
         if wins is Winner.LOCAL and never_here:
             self._decide(path, Outcome.IMAGE)
             return new
-        if wins is Winner.LOCAL or new == old:
+        if wins is Winner.LOCAL or _alike(new, old):
             self._decide(path, Outcome.LOCAL if live is not None else Outcome.REMOVED_HERE)
             return live
         if live is not None and new is not None and is_file(live) and is_file(new):
@@ -271,6 +276,15 @@ def _merge_content(path: str, old: Entry | None, live: Entry, new: Entry) -> _Co
         return None
     text = merge_text(old.read(), live.read(), new.read())
     return None if text is None else _Content(source=_like(with_content(live, text), live, new))
+
+
+def _alike(one: Node | None, other: Node | None) -> bool:
+    """Equal, or links that lead to the same place in a system whose /lib is /usr/lib."""
+    if one is None or other is None or one == other:
+        return one == other
+    targets = [_MERGED_USR.sub("/usr/", node.entry.content) for node in (one, other)]
+    kinds = {one.entry.kind, other.entry.kind}
+    return kinds == {Kind.SYMLINK} and targets[0] == targets[1]
 
 
 def _like(entry: Entry, live: Entry, new: Entry) -> Entry:

@@ -3,11 +3,12 @@
 It lies beside the upper directory until the deployment's first boot, which merges again what is no
 longer as it was recorded::
 
-    {"format": 1,
+    {"format": 1, "source": 3, "rules": [["ssh/**", "local"]],
      "entries": {"": ["directory", 493, 0, 0, "", {}],
                  "passwd": ["file", 420, 0, 0, "<fs-verity digest>", {"security.x": "<base64>"}],
                  "mtab": ["symlink", 511, 0, 0, "../proc/self/mounts", {}]}}
 
+``source`` is the deployment whose ``/etc`` it was, ``rules`` are the machine's own at that time.
 Mode, owner and group are numbers. Names that are no UTF-8 have surrogates for the odd bytes.
 """
 
@@ -15,9 +16,11 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from atoll.base.errors import Damaged
+from atoll.base.errors import Damaged, UsageError
+from atoll.machine.etc_rules import Rules, parse_rule
 from atoll.machine.etc_views import Entry, Kind, Node, is_directory, walk
 
 if TYPE_CHECKING:
@@ -26,22 +29,39 @@ if TYPE_CHECKING:
 FORMAT = 1
 
 
-def format_record(live: Node) -> bytes:
-    entries = {path: _format_entry(entry) for path, entry in walk(live)}
-    return (
-        json.dumps({"format": FORMAT, "entries": entries}, separators=(",", ":")).encode() + b"\n"
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    source: int
+    live: Node
+    """After ``parse_record`` without the contents of its files."""
+    rules: Rules = ()
 
 
-def parse_record(data: bytes, *, where: str) -> Node:
-    """The recorded view, whose files cannot be read. Raises Damaged."""
+def format_record(record: Record) -> bytes:
+    document = {
+        "format": FORMAT,
+        "source": record.source,
+        "rules": [[rule.pattern, rule.winner.value] for rule in record.rules],
+        "entries": {path: _format_entry(entry) for path, entry in walk(record.live)},
+    }
+    return json.dumps(document, separators=(",", ":")).encode() + b"\n"
+
+
+def parse_record(data: bytes, *, where: str) -> Record:
+    """Raises Damaged."""
     try:
         document = json.loads(data)
         if document["format"] != FORMAT:
             raise Damaged(f"{where} is of format {document['format']!r}, not {FORMAT}")
         entries = {path: _parse_entry(words) for path, words in document["entries"].items()}
-        return _parse_nodes(entries)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        rules = tuple(parse_rule(pattern, winner) for pattern, winner in document["rules"])
+        source = document["source"]
+        if type(source) is not int:
+            raise TypeError("a deployment has a number")
+        return Record(source=source, live=_parse_nodes(entries), rules=rules)
+    except (
+        ValueError, KeyError, TypeError, AttributeError, RecursionError, UsageError,
+    ) as error:  # fmt: skip
         raise Damaged(f"{where} is no record of an /etc") from error
 
 

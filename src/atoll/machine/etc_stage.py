@@ -22,7 +22,7 @@ from atoll.machine.etc_conflicts import carry_over, plan_conflicts, read_conflic
 from atoll.machine.etc_merge import Conflict, Merge, plan_merge
 from atoll.machine.etc_operations import RemoveRecord, WriteRecord
 from atoll.machine.etc_read import read_layered
-from atoll.machine.etc_record import format_record, parse_record
+from atoll.machine.etc_record import Record, format_record, parse_record
 from atoll.machine.etc_upper import plan_upper
 
 if TYPE_CHECKING:
@@ -49,8 +49,12 @@ class EtcPlace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Views:
-    """``old`` is the ``/etc`` of the booted tree, ``new`` that of the tree to come."""
+    """``old`` is the ``/etc`` of the booted tree, ``new`` that of the tree to come.
 
+    ``source`` is the deployment that ``old`` and ``live`` are of.
+    """
+
+    source: int
     old: Node
     live: Node
     new: Node
@@ -71,8 +75,9 @@ def plan_stage(
     """The merge, and what stages it; ``earlier`` are the booted deployment's open conflicts."""
     merge = plan_merge(views.old, views.live, views.new, rules)
     conflicts = carry_over(earlier, merge, views.new)
+    record = Record(source=views.source, live=views.live, rules=rules)
     return merge, (
-        WriteRecord(path=place.record, content=format_record(views.live)),
+        WriteRecord(path=place.record, content=format_record(record)),
         *plan_conflicts(conflicts, place.conflicts),
         *plan_upper(merge.result, views.new, place.upper),
     )
@@ -95,16 +100,18 @@ def stage_etc(
     return try_again(stage)
 
 
-def merge_at_first_boot(views: Views, place: EtcPlace, *, rules: Rules = ()) -> tuple[str, ...]:
+def merge_at_first_boot(read_views: Callable[[int], Views], place: EtcPlace) -> tuple[str, ...]:
     """Take along what changed since staging, and say which paths did.
 
-    Nothing to do without a record. Whatever goes wrong, the record goes too and what was staged
-    stays: the error is there to be reported.
+    ``read_views`` is given the deployment that was merged from. Nothing to do without a record.
+    Whatever goes wrong, the record goes too and what was staged stays: the error is there to be
+    reported.
     """
     if not place.record.exists():
         return ()
     try:
-        changed, operations = plan_first_boot(views, place, rules=rules)
+        record = parse_record(place.record.read_bytes(), where=str(place.record))
+        changed, operations = plan_first_boot(record, read_views(record.source), place)
         execute(operations)
     except BaseException:
         RemoveRecord(path=place.record).execute()
@@ -113,16 +120,15 @@ def merge_at_first_boot(views: Views, place: EtcPlace, *, rules: Rules = ()) -> 
 
 
 def plan_first_boot(
-    views: Views, place: EtcPlace, *, rules: Rules = ()
+    record: Record, views: Views, place: EtcPlace
 ) -> tuple[tuple[str, ...], tuple[Operation, ...]]:
     """The paths that changed since staging, and what takes them along."""
     done = RemoveRecord(path=place.record)
-    recorded = parse_record(place.record.read_bytes(), where=str(place.record))
-    changed = plan_again(recorded, views.live)
+    changed = plan_again(record.live, views.live)
     if not changed:
         return (), (done,)
     staged = read_layered(views.new, place.upper).root
-    fresh = plan_merge(views.old, views.live, views.new, rules)
+    fresh = plan_merge(views.old, views.live, views.new, record.rules)
     merge = merge_again(staged, read_conflicts(place.conflicts), fresh, changed)
     return changed, (
         *plan_conflicts(merge.conflicts, place.conflicts),

@@ -66,7 +66,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(upper, {**mine, "long": LONG.replace("line 7\n", "seven\n")})
     os.mknod(upper / "gone", 0o020000, os.makedev(0, 0))
     old, new = read_tree_etc(sysroot, 1), read_tree_etc(sysroot, 2)
-    views = Views(old=old, live=read_layered(old, upper).root, new=new)
+    views = Views(source=1, old=old, live=read_layered(old, upper).root, new=new)
     stage_etc(lambda: views, place_of(sysroot, 2))
     return place
 
@@ -184,6 +184,28 @@ def test_reset_makes_a_path_what_the_tree_has(machine: Sysroot) -> None:
     assert [each.path for each in read_machine_etc(machine, 2).conflicts] == ["passwd"]
     assert run(machine, "reset", "motd") == 77
     assert run(machine, "reset", "nowhere") == NotFound.exit_code
+
+
+def test_early_boot_takes_along_what_changed_since_staging(machine: Sysroot) -> None:
+    upper = place_of(machine, 1).upper
+    write(upper, {"own.d/x": "y\n"})
+    (upper / "long").unlink()
+    assert run(machine, "complete") == 0
+    changed = {"own.d/x": "y\n", "long": LONG, "passwd": PASSWD.replace("bash", "zsh") + NTP}
+    expected = {**NEW, "motd": "mine\n", **changed}
+    del expected["gone"]
+    assert etc_of(machine) == expected
+    write(upper, {"own.d/x": "z\n"})
+    assert run(machine, "complete") == 0
+    assert etc_of(machine) == expected
+
+
+def test_without_the_deployment_it_came_from_what_was_staged_stays(machine: Sysroot) -> None:
+    before = etc_of(machine)
+    (machine.deployments / "1").rename(machine.deployments / "x")
+    assert run(machine, "complete") == 8
+    assert etc_of(machine) == before
+    assert not place_of(machine, 2).record.exists()
 
 
 @pytest.mark.parametrize("path", ["/usr/bin", "..", "/etc/../usr", "/etc", "", "a//b", "/etc/"])

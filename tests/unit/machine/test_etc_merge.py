@@ -55,6 +55,15 @@ CLEAN: dict[str, tuple[dict[str, What], dict[str, What], dict[str, What], dict[s
         {f"{WANTS}/a": Link("/a"), "systemd/system.conf": "y"},
         {"systemd/system.conf": "y"},
     ),
+    "a unit was disabled, and its link is written otherwise in the image": (
+        {f"{WANTS}/a": Link("/lib/systemd/system/a"), f"{WANTS}/b": Link("/lib/systemd/system/b")},
+        {f"{WANTS}/b": Link("/lib/systemd/system/b")},
+        {
+            f"{WANTS}/a": Link("/usr/lib/systemd/system/a"),
+            f"{WANTS}/b": Link("/usr/lib/systemd/system/b"),
+        },
+        {f"{WANTS}/b": Link("/usr/lib/systemd/system/b")},
+    ),
     "a link was turned elsewhere": (
         {"localtime": Link("UTC"), "rmt": Link("a")},
         {"localtime": Link("Berlin"), "rmt": Link("a")},
