@@ -135,6 +135,12 @@ class ProgramFailed(AtollError):
         self.stderr_tail = stderr_tail
 
 
+class NoMemory(AtollError):
+    """The machine has too little memory for what was asked."""
+
+    exit_code = 13
+
+
 class Interrupted(AtollError):
     """The person pressed Ctrl-C or the system asked to stop."""
 

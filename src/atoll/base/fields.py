@@ -1,0 +1,185 @@
+"""Typed fields out of parsed TOML or JSON; what is wrong is told with the key it is at.
+
+``Fields`` reads one table. It hands each problem to ``complain``. One that raises makes every
+reader strict (``parse_json_fields``); one that collects lets reading go on with neutral values, so
+that all problems of a file are found in one pass, and the caller throws the values away.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, NoReturn, TypeAlias, TypeVar, overload
+
+from atoll.base.errors import Damaged
+
+Default = TypeVar("Default")
+Key: TypeAlias = tuple[str | int, ...]
+"""Where a value is: names of tables and keys, numbers of items in lists, counted from 0."""
+
+
+class Flaw(NamedTuple):
+    """What is wrong with a value, and what to do."""
+
+    message: str
+    hint: str | None = None
+
+
+Complain: TypeAlias = Callable[[Key, Flaw], None]
+Check: TypeAlias = Callable[[str], Flaw | None]
+"""Judges a text beyond its type."""
+
+_MISSING = object()
+_KINDS: dict[type, str] = {
+    str: "a text in quotes",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    list: "a list",
+    dict: "a table",
+    type(None): "null",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """One table. A reader without ``default`` complains when its field is missing."""
+
+    table: Mapping[str, object]
+    complain: Complain
+    key: Key = ()
+
+    def has(self, name: str) -> bool:
+        return name in self.table
+
+    def flaw(self, name: str, message: str, hint: str | None = None) -> None:
+        """Complain about the field ``name``."""
+        self.complain((*self.key, name), Flaw(message, hint))
+
+    def only(self, *names: str) -> None:
+        """Complain about every field that is not one of ``names``."""
+        for name in self.table:
+            if name not in names:
+                self.flaw(name, "unknown key", suggest(name, names))
+
+    @overload
+    def string(self, name: str, *, check: Check | None = None) -> str: ...
+    @overload
+    def string(
+        self, name: str, default: Default, *, check: Check | None = None
+    ) -> str | Default: ...
+    def string(
+        self, name: str, default: object = _MISSING, *, check: Check | None = None
+    ) -> object:
+        value = self._take(name, str, default, "")
+        if check and isinstance(self.table.get(name), str):
+            self._judge((*self.key, name), str(value), check)
+        return value
+
+    @overload
+    def integer(self, name: str) -> int: ...
+    @overload
+    def integer(self, name: str, default: Default) -> int | Default: ...
+    def integer(self, name: str, default: object = _MISSING) -> object:
+        return self._take(name, int, default, 0)
+
+    @overload
+    def boolean(self, name: str) -> bool: ...
+    @overload
+    def boolean(self, name: str, default: Default) -> bool | Default: ...
+    def boolean(self, name: str, default: object = _MISSING) -> object:
+        return self._take(name, bool, default, False)
+
+    def strings(self, name: str, *, check: Check | None = None) -> tuple[str, ...]:
+        """A list of texts; empty when it is missing."""
+        found = []
+        for number, item in enumerate(self._list(name)):
+            place = (*self.key, name, number)
+            if not isinstance(item, str):
+                self.complain(place, wrong_type(str, item))
+            elif not check or self._judge(place, item, check):
+                found.append(item)
+        return tuple(found)
+
+    def within(self, name: str) -> Fields:
+        """The table ``name``; an empty one when it is missing.
+
+        Of something else than a table, that is the one complaint.
+        """
+        value = self._take(name, dict, {}, _MISSING)
+        if isinstance(value, dict):
+            return Fields(value, self.complain, (*self.key, name))
+        return Fields({}, lambda _key, _flaw: None, (*self.key, name))
+
+    def each(self, name: str) -> tuple[Fields, ...]:
+        """A list of tables; empty when it is missing."""
+        found = []
+        for number, item in enumerate(self._list(name)):
+            place = (*self.key, name, number)
+            if isinstance(item, dict):
+                found.append(Fields(item, self.complain, place))
+            else:
+                self.complain(place, wrong_type(dict, item))
+        return tuple(found)
+
+    def _list(self, name: str) -> list[object]:
+        value = self._take(name, list, [], [])
+        assert isinstance(value, list)
+        return value
+
+    def _take(self, name: str, kind: type, default: object, neutral: object) -> object:
+        if name not in self.table:
+            if default is not _MISSING:
+                return default
+            self.flaw(name, "is missing")
+            return neutral
+        value = self.table[name]
+        # To Python, true is a number; to a person it is not.
+        if isinstance(value, kind) and isinstance(value, bool) == (kind is bool):
+            return value
+        self.complain((*self.key, name), wrong_type(kind, value))
+        return neutral
+
+    def _judge(self, key: Key, value: str, check: Check) -> bool:
+        flaw = check(value)
+        if flaw:
+            self.complain(key, flaw)
+        return flaw is None
+
+
+def wrong_type(kind: type, value: object) -> Flaw:
+    is_now = _KINDS.get(type(value), f"a {type(value).__name__}")
+    return Flaw(f"must be {_KINDS[kind]}, not {is_now}")
+
+
+def suggest(name: str, known: tuple[str, ...]) -> str:
+    """The known name that ``name`` was probably meant to be; else all that are known."""
+    import difflib
+
+    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.6)
+    return f"did you mean: {near[0]}" if near else f"known here: {', '.join(sorted(known))}"
+
+
+def format_key(key: Key) -> str:
+    """``("layers", 0, "digest")`` as ``layers[0].digest``."""
+    text = ""
+    for part in key:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def parse_json_fields(text: str | bytes, *, file: str) -> Fields:
+    """The one object in a JSON text. Every problem in it raises Damaged that names ``file``."""
+
+    def complain(key: Key, flaw: Flaw) -> NoReturn:
+        where = f"{file}: {format_key(key)}" if key else file
+        raise Damaged(f"{where}: {flaw.message}", hint=flaw.hint)
+
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Damaged(f"{file}: not valid JSON: {error}") from error
+    if not isinstance(value, dict):
+        complain((), wrong_type(dict, value))
+    return Fields(value, complain)

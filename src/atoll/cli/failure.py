@@ -1,0 +1,101 @@
+"""How a command that fails ends: what is told on stderr, and the exit code."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shlex
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import AtollError, Interrupted, MissingPrivilege, NoMemory, NoSpace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+UNEXPECTED = 70
+"""Exit code of a mistake in Atoll itself (EX_SOFTWARE)."""
+BROKEN_PIPE = 141
+"""Exit code when nobody reads stdout any more: what a shell says of SIGPIPE."""
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def tell_failure(error: BaseException, words: Sequence[str]) -> int:
+    """Say on stderr what stopped the command line ``words``, and return the exit code."""
+    known = _as_atoll_error(error)
+    if isinstance(error, OSError):
+        _drop_stdout()
+    # Whoever read stderr may be gone too (a closed terminal); the exit code still says it.
+    with suppress(OSError):
+        if os.environ.get("ATOLL_DEBUG") == "1":
+            _tell_traceback(error)
+        if known is not None:
+            tell_error(known)
+        elif not isinstance(error, BrokenPipeError):
+            _tell_mistake(error, words)
+        sys.stderr.flush()
+    if known is not None:
+        return known.exit_code
+    return BROKEN_PIPE if isinstance(error, BrokenPipeError) else UNEXPECTED
+
+
+def tell_error(error: AtollError) -> None:
+    """One error and its hint, as a person reads it."""
+    print(f"atoll: {printable(error.message)}", file=sys.stderr)
+    if error.hint:
+        print(f"  {printable(error.hint)}", file=sys.stderr)
+
+
+def printable(text: str) -> str:
+    """``text`` with control characters spelled out: names from outside move no cursor."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found.group()):02x}", text)
+
+
+def _tell_mistake(error: BaseException, words: Sequence[str]) -> None:
+    again = shlex.join(["atoll", *words])
+    kind = type(error).__name__
+    print(f"atoll: a mistake in Atoll itself: {kind}: {printable(str(error))}", file=sys.stderr)
+    print(f"  please report it, with what this prints: ATOLL_DEBUG=1 {again}", file=sys.stderr)
+
+
+def _as_atoll_error(error: BaseException) -> AtollError | None:
+    """What a person can be told; None for a mistake of ours, and when nobody listens."""
+    match error:
+        case AtollError():
+            return error
+        case BrokenPipeError():
+            return None
+        case KeyboardInterrupt():
+            return Interrupted("interrupted")
+        case MemoryError():
+            return NoMemory("there is not enough memory", hint="see: free -h")
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+            return NoSpace(_words_of(error), hint="see: df -h")
+        case PermissionError() if os.geteuid() != 0:
+            return MissingPrivilege(_words_of(error), hint="try again with sudo")
+        case OSError():
+            return AtollError(_words_of(error), hint="ATOLL_DEBUG=1 shows where it happened")
+    return None
+
+
+def _words_of(error: OSError) -> str:
+    names = [os.fsdecode(name) for name in (error.filename, error.filename2) if name is not None]
+    text = error.strerror or str(error) or type(error).__name__
+    return f"{' -> '.join(names)}: {text}" if names else text
+
+
+def _tell_traceback(error: BaseException) -> None:
+    import traceback
+
+    traceback.print_exception(error)
+
+
+def _drop_stdout() -> None:
+    """Nothing more can be written; without this Python would complain of it when it ends."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

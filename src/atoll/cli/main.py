@@ -1,0 +1,148 @@
+"""The command ``atoll``: finds the verb, runs it, and turns every way to end into an exit code.
+
+A verb is the module of its name in this package, with ``add_arguments(parser)`` and
+``run(arguments, reporter) -> exit code``; it is imported when it is used, so that the others cost
+nothing. ``VERBS`` names them all, a line each.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+from atoll import __version__
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+    from types import ModuleType
+
+BOOTED = "/run/atoll/booted"
+"""Early boot writes it; where it is, the machine runs a tree of Atoll's."""
+
+
+class Verb(NamedTuple):
+    name: str
+    who: str
+    help: str
+    example: str
+
+
+VERBS = (
+    Verb("check", "maker", "say all that is wrong with a recipe", "atoll check examples/hello"),
+)
+
+_WHO = ("every day", "machine", "maker", "plumbing")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code. Everything that goes wrong is told here."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        _interrupt_on_signals()
+        code = _run(words)
+        sys.stdout.flush()
+    except BaseException as error:
+        from atoll.cli.failure import tell_failure
+
+        return tell_failure(error, words)
+    return code
+
+
+def _run(words: list[str]) -> int:
+    if not words:
+        return _show_state()
+    if words[0] in ("-h", "--help") or words == ["help"]:
+        print(format_help(), end="")
+        return 0
+    if words[0] in ("-V", "--version"):
+        print(f"atoll {__version__}")
+        return 0
+    if words[0] == "help":
+        words = [words[1], "--help"]
+    return _run_verb(words)
+
+
+def _run_verb(words: list[str]) -> int:
+    from atoll.cli import words_of_others
+
+    names = tuple(verb.name for verb in VERBS)
+    words_of_others.refuse_package_names(words, names)
+    verb = next((verb for verb in VERBS if verb.name == words[0]), None)
+    if verb is None:
+        raise words_of_others.unknown_verb(words, names)
+    module = _module(verb)
+    parser = _parser(verb)
+    module.add_arguments(parser)
+    try:
+        arguments = parser.parse_args(words[1:])
+    except SystemExit as end:
+        return int(end.code or 0)
+    from atoll.cli.report import reporter_for
+
+    return int(module.run(arguments, reporter_for(sys.stderr, quiet=arguments.quiet)))
+
+
+def _module(verb: Verb) -> ModuleType:
+    from importlib import import_module
+
+    return import_module(f"atoll.cli.{verb.name}")
+
+
+def _parser(verb: Verb) -> argparse.ArgumentParser:
+    from atoll.cli.arguments import Parser
+
+    parser = Parser(
+        prog=f"atoll {verb.name}",
+        description=f"{verb.help[0].upper()}{verb.help[1:]}.",
+        epilog=f"example:\n  {verb.example}",
+    )
+    parser.add_argument("--quiet", action="store_true", help="say nothing but errors")
+    return parser
+
+
+def _show_state() -> int:
+    if os.access(BOOTED, os.F_OK) and any(verb.name == "status" for verb in VERBS):
+        return _run_verb(["status"])
+    print(f"Atoll {__version__} makes and runs image-based Linux systems from Debian packages.")
+    print("This machine does not run one of them.\n")
+    print("To make one, describe it in a file atoll.toml, then:")
+    for verb in VERBS:
+        if verb.name in ("check", "build", "disk"):
+            print(f"  {verb.example}")
+    print("\nAll verbs: atoll --help")
+    return 0
+
+
+def format_help() -> str:
+    """All verbs, by who uses them; at most 80 columns wide."""
+    lines = ["usage: atoll VERB …", ""]
+    lines += ["Makes and runs image-based Linux systems from Debian packages."]
+    for who in _WHO:
+        lines += ["", f"{who}:"] if any(verb.who == who for verb in VERBS) else []
+        for verb in VERBS:
+            if verb.who == who:
+                lines += [f"  {verb.name:<10} {verb.help}", f"  {'':<10}   {verb.example}"]
+    lines += ["", "  atoll VERB --help   what a verb takes", "  atoll --version"]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _interrupt_on_signals() -> None:
+    """Let a request to end, or a closed terminal, do what Ctrl-C does: clean up, then go."""
+    import signal
+
+    def interrupt(_number: int, _frame: object) -> None:
+        # A closing terminal often sends more than one; the first is enough, and the cleaning up
+        # that it starts should not be interrupted by the next.
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, interrupt)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,168 @@
+"""On which line of a TOML text each key stands; tomllib reads values but forgets where they were.
+
+``find_lines`` scans a text that tomllib has accepted. Of any other text it finds what it can and
+never fails, so it is no judge of TOML.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from atoll.base.fields import Key
+
+_BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
+_SPACE = re.compile(r"[ \t]*")
+_STRING = re.compile(
+    r'"""(?:[^"\\]|\\[\s\S]|"(?!""))*"{3,5}'
+    r"|'''(?:[^']|'(?!''))*'{3,5}"
+    r'|"(?:[^"\\\n]|\\.)*"'
+    r"|'[^'\n]*'"
+)
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_BARE_VALUE = re.compile(r"[^,\]}#\n]*")
+_DEEPEST = 100
+
+
+class _Lost(Exception):
+    """The text is not TOML from here on."""
+
+
+def find_lines(text: str) -> dict[Key, int]:
+    """The line, counted from 1, of every table, key and list item."""
+    scan = _Scan(text)
+    with suppress(_Lost):
+        scan.document()
+    return scan.lines
+
+
+class _Scan:
+    """One pass over a text; ``lines`` fills up on the way."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.at = 0
+        self.lines: dict[Key, int] = {}
+        self._counted_to = 0
+        self._line = 1
+        self._tables: dict[Key, int] = {}
+
+    def document(self) -> None:
+        table: Key = ()
+        self._skip(_BLANK)
+        while self.at < len(self.text):
+            if self._accept("[["):
+                table = self._header(array=True)
+            elif self._accept("["):
+                table = self._header(array=False)
+            else:
+                self._pair(table, depth=0)
+            self._skip(_BLANK)
+
+    def _header(self, *, array: bool) -> Key:
+        line = self._line_here()
+        names = self._names()
+        self._expect("]]" if array else "]")
+        key: Key = ()
+        for number, name in enumerate(names, start=1):
+            key = (*key, name)
+            self.lines.setdefault(key, line)
+            if array and number == len(names):
+                self._tables[key] = self._tables.get(key, -1) + 1
+            if key in self._tables:
+                key = (*key, self._tables[key])
+                self.lines.setdefault(key, line)
+        return key
+
+    def _pair(self, table: Key, *, depth: int) -> None:
+        line = self._line_here()
+        key = table
+        for name in self._names():
+            key = (*key, name)
+            self.lines.setdefault(key, line)
+        self._expect("=")
+        self._skip(_SPACE)
+        self._value(key, depth=depth + 1)
+
+    def _names(self) -> list[str]:
+        names = [self._name()]
+        while self._accept("."):
+            names.append(self._name())
+        return names
+
+    def _name(self) -> str:
+        self._skip(_SPACE)
+        found = _STRING.match(self.text, self.at) or _BARE_KEY.match(self.text, self.at)
+        if not found:
+            raise _Lost
+        self.at = found.end()
+        self._skip(_SPACE)
+        return _unquote(found.group())
+
+    def _value(self, key: Key, *, depth: int) -> None:
+        if depth > _DEEPEST:
+            raise _Lost
+        if self._accept("["):
+            self._items(key, depth=depth)
+        elif self._accept("{"):
+            self._inline_table(key, depth=depth)
+        else:
+            found = _STRING.match(self.text, self.at) or _BARE_VALUE.match(self.text, self.at)
+            if not found or not found.group().strip():
+                raise _Lost
+            self.at = found.end()
+
+    def _items(self, key: Key, *, depth: int) -> None:
+        number = 0
+        self._skip(_BLANK)
+        while not self._accept("]"):
+            self.lines.setdefault((*key, number), self._line_here())
+            self._value((*key, number), depth=depth + 1)
+            number += 1
+            self._skip(_BLANK)
+            self._accept(",")
+            self._skip(_BLANK)
+
+    def _inline_table(self, key: Key, *, depth: int) -> None:
+        self._skip(_BLANK)
+        while not self._accept("}"):
+            self._pair(key, depth=depth)
+            self._skip(_BLANK)
+            self._accept(",")
+            self._skip(_BLANK)
+
+    def _accept(self, mark: str) -> bool:
+        if not self.text.startswith(mark, self.at):
+            return False
+        self.at += len(mark)
+        return True
+
+    def _expect(self, mark: str) -> None:
+        if not self._accept(mark):
+            raise _Lost
+
+    def _skip(self, what: re.Pattern[str]) -> None:
+        found = what.match(self.text, self.at)
+        self.at = found.end() if found else self.at
+
+    def _line_here(self) -> int:
+        self._line += self.text.count("\n", self._counted_to, self.at)
+        self._counted_to = self.at
+        return self._line
+
+
+def _unquote(name: str) -> str:
+    if name.startswith("'"):
+        return name[1:-1]
+    if not name.startswith('"'):
+        return name
+    if "\\" not in name:
+        return name[1:-1]
+    import tomllib
+
+    try:
+        return str(tomllib.loads(f"name = {name}")["name"])
+    except ValueError:
+        raise _Lost from None

@@ -1,0 +1,63 @@
+"""Machines of the fake QEMU."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from vmtest import DirectKernel, Disk, Machine, MachineSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
+
+
+def put_program(folder: Path, name: str, script: str) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(script)
+    (folder / name).chmod(0o755)
+
+
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that is first on PATH and holds the fake QEMU."""
+    folder = tmp_path / "bin"
+    path = f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"
+    put_program(
+        folder,
+        "qemu-system-x86_64",
+        f'#!/bin/sh\nPYTHONPATH={path} exec {sys.executable} {HERE}/fake_qemu.py "$@"\n',
+    )
+    put_program(folder, "qemu-img", '#!/bin/sh\nfor last; do :; done\necho "$@" >"$last"\n')
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return folder
+
+
+@pytest.fixture
+def fake_spec(tmp_path: Path) -> MachineSpec:
+    (tmp_path / "root.img").write_bytes(b"")
+    return MachineSpec(
+        boot=DirectKernel(kernel=tmp_path / "vmlinuz", arguments="quiet"),
+        disks=(Disk(image=tmp_path / "root.img"),),
+    )
+
+
+@pytest.fixture
+def story() -> list[str]:
+    """What the machine told."""
+    return []
+
+
+@pytest.fixture
+def fake(
+    programs: Path, fake_spec: MachineSpec, tmp_path: Path, story: list[str]
+) -> Iterator[Machine]:
+    assert programs.is_dir()
+    with Machine(fake_spec, tmp_path / "machine", tell=story.append) as machine:
+        yield machine

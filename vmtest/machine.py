@@ -1,0 +1,399 @@
+"""A virtual machine as a test sees it: start it, ask things of it, cut its power."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import time
+from typing import TYPE_CHECKING, Self
+
+from vmtest import transfer
+from vmtest.clock import Deadline, stretched
+from vmtest.console import Console
+from vmtest.emulator import Emulator, Ending, start_emulator
+from vmtest.errors import MachineError, MachineGone, RequestFailed, ShellRestarted, hide_frames
+from vmtest.keyboard import keys_of, parse_keys
+from vmtest.qemu import ensure_possible, overlay_path, probe_kvm
+from vmtest.screen import parse_ppm, write_png
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from vmtest.channel import Finished
+    from vmtest.screen import Picture
+    from vmtest.spec import MachineSpec
+
+__tracebackhide__ = hide_frames
+
+COMMAND_SECONDS = 300.0
+BOOT_SECONDS = 600.0
+SHUTDOWN_SECONDS = 300.0
+END_SECONDS = 10.0
+PAUSE_SECONDS = 0.5
+TERMINATED = 143
+SCREEN_NOISE = 0.002
+KEY_MILLISECONDS = 30
+LOADER_ENTRY = "/sys/firmware/efi/efivars/LoaderEntrySelected-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+
+
+def _tell(line: str) -> None:
+    print(line, flush=True)
+
+
+class Machine:
+    """One machine with a directory of its own for disks, firmware variables and logs.
+
+    A context manager: however the block ends, so does QEMU. All limits are in seconds and are
+    stretched by VMTEST_TIMEOUT_FACTOR.
+    """
+
+    def __init__(
+        self,
+        spec: MachineSpec,
+        directory: Path,
+        *,
+        name: str = "machine",
+        tell: Callable[[str], None] = _tell,
+    ) -> None:
+        self.spec = spec
+        self.directory = directory
+        self.name = name
+        self.console = Console(directory / "console.log")
+        self._tell = tell
+        self._emulator: Emulator | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    # Starting and ending
+
+    def start(self) -> None:
+        """Switch it on and return at once; the first command waits until it has booted."""
+        if self.is_running():
+            raise MachineError(f"{self.name} runs already")
+        self.kill()
+        ensure_possible(self.spec)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.console.mark_start()
+        self._emulator = start_emulator(self.spec, self.directory, kvm=probe_kvm())
+        self._say("started")
+
+    def is_running(self) -> bool:
+        return self._emulator is not None and self._emulator.is_alive()
+
+    @property
+    def pid(self) -> int:
+        """The process id of its QEMU."""
+        return self._running().pid
+
+    def power_cut(self) -> None:
+        """Take its power away, as pulling the plug does.
+
+        Writes that the machine never flushed may be there or not (``Disk.cache``). ``start``
+        boots it again from the same disks and firmware variables.
+        """
+        self._running()
+        self.kill()
+        self._say("power cut")
+
+    def kill(self) -> None:
+        """End QEMU, if it runs."""
+        if self._emulator is not None:
+            self._emulator.kill()
+
+    def remove_disks(self) -> None:
+        """Drop what it wrote to its disks: the next start begins with the images again."""
+        self.kill()
+        for number in range(len(self.spec.disks)):
+            overlay_path(self.directory, number).unlink(missing_ok=True)
+
+    def shutdown(self, *, timeout: float = SHUTDOWN_SECONDS) -> None:
+        """Have it shut down cleanly and wait for that."""
+        self._leave(self._booted(), "systemctl poweroff --no-block")
+        self.wait_for_end(Ending.SHUTDOWN, timeout=timeout)
+
+    def reboot(self, *, timeout: float = SHUTDOWN_SECONDS) -> None:
+        """Have it reboot cleanly and start it again."""
+        self._leave(self._booted(), "systemctl reboot --no-block")
+        self.wait_for_reboot(timeout=timeout)
+
+    def soft_reboot(self, *, timeout: float = BOOT_SECONDS) -> None:
+        """Have it start its user space again under the running kernel."""
+        emulator = self._booted()
+        emulator.channel.forget()
+        self._leave(emulator, "systemctl soft-reboot --no-block")
+        self._booted(timeout)
+
+    def wait_for_reboot(self, *, timeout: float = BOOT_SECONDS) -> None:
+        """Wait until it resets itself, then start it again.
+
+        A reset ends QEMU, and the next boot has a QEMU of its own: a warm reset under UEFI
+        firmware hangs now and then.
+        """
+        self.wait_for_end(Ending.RESET, timeout=timeout)
+        self.start()
+
+    def wait_for_end(self, expected: Ending, *, timeout: float = BOOT_SECONDS) -> None:
+        """Wait until it stops by itself, in the expected way."""
+        if self._emulator is None:
+            raise self._error("was never started")
+        deadline = Deadline(timeout)
+        ending = self._emulator.wait(deadline)
+        if ending is None:
+            raise self._error(f"still runs after {deadline.seconds:.0f} s; expected {expected}")
+        self._say(f"ended: {ending}")
+        if ending is not expected:
+            raise self._error(f"ended by {ending}; expected {expected}")
+
+    # Commands
+
+    def run(
+        self, command: str, *, stdin: bytes = b"", timeout: float = COMMAND_SECONDS
+    ) -> Finished:
+        """Run a command as root in bash (-e, pipefail) and return all that came of it."""
+        emulator = self._booted()
+        begin = time.monotonic()
+        try:
+            finished = emulator.channel.run(command, stdin=stdin, limit=timeout)
+        except MachineGone as error:
+            raise self._error(f"{error} ({emulator.wait(Deadline(END_SECONDS))})") from None
+        except MachineError as error:
+            raise self._error(str(error)) from None
+        self._say(f"{command}  [{finished.status}, {time.monotonic() - begin:.1f} s]")
+        if finished.late:
+            raise self._error(
+                f"{stretched(timeout):.0f} s were not enough for: {command}\n{_said(finished)}"
+            )
+        return finished
+
+    def execute(self, command: str, *, timeout: float = COMMAND_SECONDS) -> tuple[int, str]:
+        """Run a command; its exit status and what it wrote to stdout."""
+        finished = self.run(command, timeout=timeout)
+        return finished.status, finished.output.decode(errors="replace")
+
+    def succeed(self, *commands: str, timeout: float = COMMAND_SECONDS) -> str:
+        """Run commands that must exit with 0; what they wrote to stdout."""
+        output = [self._checked(command, timeout=timeout) for command in commands]
+        return b"".join(output).decode(errors="replace")
+
+    def fail(self, *commands: str, timeout: float = COMMAND_SECONDS) -> str:
+        """Run commands that must not exit with 0; what they wrote, stdout before stderr."""
+        output = []
+        for command in commands:
+            finished = self.run(command, timeout=timeout)
+            if finished.status == 0:
+                raise RequestFailed(f"{self.name}: succeeded: {command}\n{_said(finished)}")
+            output.append((finished.output + finished.errors).decode(errors="replace"))
+        return "".join(output)
+
+    # Waiting
+
+    def wait_for_shell(self, *, timeout: float = BOOT_SECONDS) -> None:
+        """Wait until it takes commands: systemd has passed sysinit.target."""
+        self._booted(timeout)
+
+    def wait_for_system(self, *states: str, timeout: float = BOOT_SECONDS) -> str:
+        """Wait until all of its boot is done; the state must be one of ``states`` (running)."""
+        command = "systemctl is-system-running --wait"
+        state = self.run(command, timeout=timeout).output.decode().strip()
+        if state not in (states or ("running",)):
+            failed = self.execute("systemctl list-units --failed --no-legend --plain")[1]
+            raise RequestFailed(f"{self.name}: the system is {state}\n{failed}".rstrip())
+        return state
+
+    def wait_for_unit(self, unit: str, *, timeout: float = BOOT_SECONDS) -> None:
+        """Wait until a unit is active; fails at once when nothing is going to start it."""
+        name = shlex.quote(unit)
+        deadline = Deadline(timeout)
+        idle = False
+        while True:
+            state, *job = self.succeed(f"systemctl show -P ActiveState -P Job -- {name}").split()
+            if state == "active":
+                return
+            jobs = job or self.succeed("systemctl list-jobs --no-legend").split()
+            # A job may have ended between the two questions: believe it when it is so twice.
+            if not jobs and (state == "failed" or (state == "inactive" and idle)):
+                status = self.execute(f"systemctl status --no-pager -n 20 -- {name}")[1]
+                raise RequestFailed(f"{self.name}: {unit} is {state}\n{status}".rstrip())
+            idle = not jobs
+            if deadline.is_over():
+                raise self._error(f"waited {deadline.seconds:.0f} s for {unit}, which is {state}")
+            time.sleep(PAUSE_SECONDS)
+
+    def wait_until_succeeds(self, command: str, *, timeout: float = COMMAND_SECONDS) -> str:
+        """Repeat a command until it exits with 0; what it wrote to stdout."""
+        return self._repeat(command, timeout, wanted=True)
+
+    def wait_until_fails(self, command: str, *, timeout: float = COMMAND_SECONDS) -> str:
+        """Repeat a command until it does not exit with 0; what it wrote to stdout."""
+        return self._repeat(command, timeout, wanted=False)
+
+    def wait_for_file(self, path: str, *, timeout: float = COMMAND_SECONDS) -> None:
+        """Wait until a path exists in the machine."""
+        self.wait_until_succeeds(f"test -e {shlex.quote(path)}", timeout=timeout)
+
+    def wait_for_console_text(
+        self, pattern: str, *, timeout: float = BOOT_SECONDS
+    ) -> re.Match[str]:
+        """Wait until the serial console has said ``pattern`` (multi-line) since the last start."""
+        compiled = re.compile(pattern, re.MULTILINE)
+        deadline = Deadline(timeout)
+        while True:
+            alive = self.is_running()
+            found = compiled.search(self.console.text())
+            if found is not None:
+                return found
+            if not alive:
+                raise self._error(f"ended before its console said {pattern!r}")
+            if deadline.is_over():
+                raise self._error(
+                    f"waited {deadline.seconds:.0f} s for the console to say {pattern!r}"
+                )
+            time.sleep(PAUSE_SECONDS / 4)
+
+    def wait_for_login_prompt(self, *, timeout: float = BOOT_SECONDS) -> None:
+        """Wait for ``login:`` on the serial console."""
+        self.wait_for_console_text(r"^\S+ login: ", timeout=timeout)
+
+    # Files
+
+    def copy_to(self, source: Path, destination: str) -> None:
+        """Copy a file, or the content of a directory, into the machine."""
+        transfer.copy_to(self._checked, source, destination)
+
+    def copy_from(self, source: str, destination: Path) -> None:
+        """Copy a file, or the content of a directory, out of the machine."""
+        transfer.copy_from(self._checked, source, destination)
+
+    def boot_entry(self) -> str:
+        """The entry that systemd-boot started."""
+        raw = self._checked(f"cat {LOADER_ENTRY}")
+        return raw[4:].decode("utf-16-le").rstrip("\0")
+
+    # Screen and keys
+
+    def picture(self) -> Picture:
+        """What its screen shows now; needs a ``Display``."""
+        path = self.directory / "screen.ppm"
+        self._control("screendump", filename=str(path))
+        data = path.read_bytes()
+        path.unlink()
+        return parse_ppm(data)
+
+    def screenshot(self, path: Path) -> None:
+        """Write what its screen shows as a PNG file."""
+        write_png(path, self.picture())
+        self._say(f"screenshot: {path}")
+
+    def wait_for_screen(
+        self, *, colours: int = 2, steady: float = 3.0, timeout: float = BOOT_SECONDS
+    ) -> Picture:
+        """Wait until the screen shows so many colours and has not changed for ``steady`` seconds.
+
+        A blinking cursor is no change. A text console has a few colours; a graphical greeter,
+        whose letters have soft edges, has more than 32.
+        """
+        deadline = Deadline(timeout)
+        begin, before = time.monotonic(), self.picture()
+        while True:
+            time.sleep(PAUSE_SECONDS)
+            now = self.picture()
+            if now.difference(before) > SCREEN_NOISE:
+                begin, before = time.monotonic(), now
+            if time.monotonic() - begin >= steady and now.colours() >= colours:
+                return now
+            if deadline.is_over():
+                raise self._error(
+                    f"waited {deadline.seconds:.0f} s for a steady screen of {colours} colours; "
+                    f"it has {now.colours()}"
+                )
+
+    def send_key(self, combination: str) -> None:
+        """Press keys together: ``ret``, ``ctrl-alt-f2``; the names are those of QEMU."""
+        self._press(parse_keys(combination))
+
+    def send_chars(self, text: str) -> None:
+        """Type text on an American keyboard."""
+        for character in text:
+            self._press(keys_of(character))
+
+    # Inside
+
+    def _checked(
+        self, command: str, stdin: bytes = b"", *, timeout: float = COMMAND_SECONDS
+    ) -> bytes:
+        finished = self.run(command, stdin=stdin, timeout=timeout)
+        if finished.status != 0:
+            raise RequestFailed(
+                f"{self.name}: exit status {finished.status} of: {command}\n{_said(finished)}"
+            )
+        return finished.output
+
+    def _press(self, keys: tuple[str, ...]) -> None:
+        codes = [{"type": "qcode", "data": key} for key in keys]
+        self._control("send-key", keys=codes, **{"hold-time": KEY_MILLISECONDS})
+        time.sleep(2 * KEY_MILLISECONDS / 1000)
+
+    def _control(self, command: str, **arguments: object) -> object:
+        emulator = self._running()
+        try:
+            return emulator.qmp.execute(command, **arguments)
+        except MachineError as error:
+            raise self._error(str(error)) from None
+
+    def _running(self) -> Emulator:
+        if self._emulator is None or not self._emulator.is_alive():
+            raise self._error("does not run")
+        return self._emulator
+
+    def _booted(self, timeout: float = BOOT_SECONDS) -> Emulator:
+        emulator = self._running()
+        if emulator.channel.boot_id is None:
+            begin = time.monotonic()
+            try:
+                emulator.channel.wait_ready(Deadline(timeout))
+            except MachineError as error:
+                raise self._error(str(error)) from None
+            self._say(f"shell is up after {time.monotonic() - begin:.1f} s")
+        return emulator
+
+    def _leave(self, emulator: Emulator, command: str) -> None:
+        """Run a command that may end the shell before it answers."""
+        self._say(command)
+        try:
+            finished = emulator.channel.run(command, limit=COMMAND_SECONDS)
+        except (MachineGone, ShellRestarted):
+            return
+        if finished.status not in (0, TERMINATED):
+            raise RequestFailed(
+                f"{self.name}: exit status {finished.status} of: {command}\n{_said(finished)}"
+            )
+
+    def _repeat(self, command: str, timeout: float, *, wanted: bool) -> str:
+        deadline = Deadline(timeout)
+        while True:
+            finished = self.run(command, timeout=timeout)
+            if (finished.status == 0) is wanted:
+                return finished.output.decode(errors="replace")
+            if deadline.is_over():
+                word = "succeed" if wanted else "fail"
+                raise self._error(
+                    f"waited {deadline.seconds:.0f} s for this to {word}: {command}\n"
+                    f"{_said(finished)}"
+                )
+            time.sleep(PAUSE_SECONDS)
+
+    def _error(self, message: str) -> MachineError:
+        tail = self.console.tail()
+        return MachineError(f"{self.name}: {message}\n--- console tail ---\n{tail}".rstrip())
+
+    def _say(self, line: str) -> None:
+        self._tell(f"{self.name}: {line}")
+
+
+def _said(finished: Finished) -> str:
+    return (finished.output + finished.errors).decode(errors="replace").rstrip()[-4000:]
