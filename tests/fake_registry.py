@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
@@ -16,17 +15,17 @@ from atoll.registry.manifest import MANIFEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 
 @dataclass(slots=True, kw_only=True)
 class Reply:
-    """``claimed`` is a Content-Length that is not that of ``body``; ``cut`` drops the connection."""
+    """``claimed`` is a Content-Length that is not that of ``body``; ``endless`` never ends."""
 
     status: int = 200
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     claimed: int | None = None
-    cut: bool = False
     endless: bool = False
 
 
@@ -146,7 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(length))
         self.end_headers()
         self.wfile.write(reply.body)
-        if reply.cut or length != len(reply.body):
+        if length != len(reply.body):
             self.close_connection = True
 
     def _send_for_ever(self) -> None:
@@ -157,5 +156,5 @@ class _Handler(BaseHTTPRequestHandler):
         except OSError:
             return
 
-    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
+    def log_message(self, format: str, *arguments: object) -> None:  # type: ignore[explicit-override]
         pass

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.base.report import NullReporter
@@ -18,6 +17,7 @@ from atoll.tree.model import INLINE_LIMIT, Directory, Metadata, Regular, Symlink
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from atoll.base.ids import BlobDigest, TreeId
     from atoll.store.layout import Store
