@@ -262,7 +262,10 @@ class Web:
 
 def _redirected(url: str, target: str, asked: dict[str, str]) -> tuple[str, dict[str, str]]:
     """Where a redirect leads, and the headers that may be shown there."""
-    there = urljoin(url, target)
+    try:
+        there = urljoin(url, target)
+    except ValueError as error:
+        raise NetworkError(f"{_place(url)} redirects to {target!r}, which is no address") from error
     old, new = urlsplit(url), urlsplit(there)
     if new.scheme not in ("http", "https") or (old.scheme, new.scheme) == ("https", "http"):
         raise NetworkError(f"{_place(url)} redirects to {_place(there)}, which is not safe",
@@ -300,7 +303,10 @@ def _busy(response: httpx.Response, place: str) -> _Fault:
 
 def _place(url: str) -> str:
     """An address as a person is shown it: without its query and without a password."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise NetworkError(f"{url!r} is no address: {error}") from error
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 

@@ -18,7 +18,7 @@ import threading
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from atoll.base.errors import AtollError, Damaged, MissingPrivilege, NetworkError, NotFound
 from atoll.base.ids import BlobDigest
@@ -181,7 +181,7 @@ class RegistryClient:
                 self._authorization = self._credentials.basic
 
     def _fetch_token(self, challenge: Challenge) -> str:
-        if urlsplit(challenge.realm).scheme not in self._token_schemes():
+        if challenge.realm.partition("://")[0] not in self._token_schemes():
             raise NetworkError(
                 f"{self.name}: the registry sends to {challenge.realm!r} for a login,"
                 " which is not safe"
