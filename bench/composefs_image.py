@@ -1,21 +1,26 @@
 """Composefs image of a system of 80,000 inodes from its dump: ours beside ``mkcomposefs``.
 
 Run: ``python -m bench.composefs_image [INODES]``. Both are whole processes, start included; the
-figures are those of the kernel (CPU: user and system; memory: peak resident size). Without a
-``mkcomposefs`` on the machine only ours is measured.
+figures are those of the kernel (CPU: user and system; memory: peak resident size). Where no
+``mkcomposefs`` is installed, the one of the tests' judge is taken.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import resource
 import shutil
 import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.programs.composefs_judge import NoJudge, find_judge
+
+if TYPE_CHECKING:
+    import resource
 
 OURS = """
 import sys
@@ -67,8 +72,8 @@ class Cost:
     cpu: float
     memory_mib: float
 
-    def __str__(self) -> str:
-        return f"{self.cpu:6.2f} s of CPU  {self.memory_mib:6.0f} MiB"
+    def row(self, name: str) -> str:
+        return f"{name:12}{self.cpu:6.2f} s of CPU  {self.memory_mib:6.0f} MiB"
 
 
 def measure(argv: list[str]) -> Cost:
@@ -92,19 +97,24 @@ def main() -> None:
         dump.write_bytes(make_dump(inodes))
         print(f"{inodes} inodes, a dump of {dump.stat().st_size / 1e6:.1f} MB")
         cost = measure([sys.executable, "-c", OURS, os.fspath(dump), os.fspath(ours)])
-        print(f"atoll       {cost}")
-        program = os.environ.get("MKCOMPOSEFS") or shutil.which("mkcomposefs")
-        if program is None:
-            print("mkcomposefs is not here: no comparison (MKCOMPOSEFS=PATH names one)")
-            return
-        options = ["--from-file", "--min-version=1", "--max-version=1"]
-        peer = measure([program, *options, os.fspath(dump), os.fspath(theirs)])
-        print(f"mkcomposefs {peer}")
-        print(
-            f"ratio       {cost.cpu / peer.cpu:6.2f}           {cost.memory_mib / peer.memory_mib:6.2f}"
-        )
-        same = ours.read_bytes() == theirs.read_bytes()
-        print("the images are the same" if same else "THE IMAGES DIFFER")
+        print(cost.row("atoll"))
+        options = ["--from-file", "--min-version=1", os.fspath(dump), os.fspath(theirs)]
+        peer = measure([*find_mkcomposefs(), *options])
+        print(peer.row("mkcomposefs"))
+        print(f"ratio       {cost.cpu / peer.cpu:6.2f} {cost.memory_mib / peer.memory_mib:18.2f}")
+        if ours.read_bytes() != theirs.read_bytes():
+            sys.exit("the images differ")
+        print("the images are the same")
+
+
+def find_mkcomposefs() -> list[str]:
+    installed = shutil.which("mkcomposefs")
+    if installed:
+        return [installed]
+    try:
+        return find_judge().command("mkcomposefs")
+    except NoJudge as reason:
+        sys.exit(f"no mkcomposefs to compare with: {reason}")
 
 
 if __name__ == "__main__":

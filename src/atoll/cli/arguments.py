@@ -9,15 +9,24 @@ from atoll.base.errors import UsageError
 
 
 class Parser(argparse.ArgumentParser):
-    """Options are never abbreviated: a shortened one would change meaning when more come."""
+    """Takes ``--quiet``, as do the parsers of the verbs within a verb (``tree digest``).
 
-    def __init__(self, *, prog: str, description: str, epilog: str) -> None:
+    Options are never abbreviated: a shortened one would change its meaning when more come.
+    """
+
+    def __init__(
+        self, *, prog: str, description: str | None = None, epilog: str | None = None
+    ) -> None:
         super().__init__(
             prog=prog,
             description=description,
             epilog=epilog,
             formatter_class=_Formatter,
             allow_abbrev=False,
+        )
+        # Without a default, so that the inner parser does not undo what the outer one has read.
+        self.add_argument(
+            "--quiet", action="store_true", default=argparse.SUPPRESS, help="say nothing but errors"
         )
 
     def error(self, message: str) -> NoReturn:  # type: ignore[explicit-override]

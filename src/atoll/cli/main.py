@@ -81,7 +81,8 @@ def _run_verb(words: list[str]) -> int:
         return int(end.code or 0)
     from atoll.cli.report import reporter_for
 
-    return int(module.run(arguments, reporter_for(sys.stderr, quiet=arguments.quiet)))
+    quiet = getattr(arguments, "quiet", False)
+    return int(module.run(arguments, reporter_for(sys.stderr, quiet=quiet)))
 
 
 def _module(verb: Verb) -> ModuleType:
@@ -93,13 +94,11 @@ def _module(verb: Verb) -> ModuleType:
 def _parser(verb: Verb) -> argparse.ArgumentParser:
     from atoll.cli.arguments import Parser
 
-    parser = Parser(
+    return Parser(
         prog=f"atoll {verb.name}",
         description=f"{verb.help[0].upper()}{verb.help[1:]}.",
         epilog=f"example:\n  {verb.example}",
     )
-    parser.add_argument("--quiet", action="store_true", help="say nothing but errors")
-    return parser
 
 
 def _show_state() -> int:

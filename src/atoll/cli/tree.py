@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("image", "write a tree as a composefs image"),
         ("ls", "list what is in a tree"),
     ):
-        one = verbs.add_parser(name, help=text, description=text, allow_abbrev=False)
+        one = verbs.add_parser(name, help=text, description=text)
         one.add_argument("path", metavar="PATH", help=_PATH_HELP)
         if name == "image":
             one.add_argument("out", metavar="OUT", help="the file to write")
@@ -80,16 +80,15 @@ def _read_tree(text: str, reporter: Reporter) -> Directory:
 
 def _read_file(path: Path) -> Directory:
     from atoll.tree.dumpfile import parse_dump
-    from atoll.tree.erofs_reader import is_image, parse_image
+    from atoll.tree.erofs_format import HEADER_MAGIC
+    from atoll.tree.erofs_reader import parse_image
 
     if not path.is_file():
         raise UsageError(f"{path} is neither a directory nor a regular file")
     with path.open("rb") as file:
-        if is_image(file.read(4096)):
-            file.seek(0)
-            return parse_image(file.read())
+        is_image = file.read(4) == HEADER_MAGIC.to_bytes(4, "little")
         file.seek(0)
-        return parse_dump(file)
+        return parse_image(file.read()) if is_image else parse_dump(file)
 
 
 def _list(tree: Directory) -> None:

@@ -276,9 +276,10 @@ def _refuse_repeats(fields: Fields, name: str, items: Iterable[str]) -> None:
 
 def _missing_files(recipe: Recipe) -> tuple[RecipeError, ...]:
     found: list[tuple[Key, Flaw]] = []
+    install = tomllib.loads(recipe.text)["packages"]["install"]
     wanted: list[tuple[Key, str | None]] = [
         *((("file", number, "source"), file.source) for number, file in enumerate(recipe.files)),
-        *((("packages", "install"), name) for name in recipe.packages.local),
+        *((("packages", "install", install.index(name)), name) for name in recipe.packages.local),
     ]
     for key, name in wanted:
         if name is not None and not recipe.resolve(name).is_file():

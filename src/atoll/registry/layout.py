@@ -41,6 +41,7 @@ from atoll.registry.tarwriter import TarWriter
 from atoll.registry.unpack import LayeredTree, TarLayer
 from atoll.store.images import read_image, write_image
 from atoll.store.objects import Measure, adding_objects, open_object, read_chunks
+from atoll.tree.bulk import without_collection
 from atoll.tree.canonical import canonical
 from atoll.tree.erofs_writer import tree_digest
 
@@ -196,14 +197,14 @@ def _read_tree(blobs: BlobStore, image: PublishedImage, sink: ObjectSink) -> Dir
     left = record.unpacked_size
     for descriptor, (diff_id, _) in zip(image.manifest.layers, record.layers, strict=True):
         where = f"layer {descriptor.digest}"
-        with blobs.open(descriptor) as file:
+        with blobs.open(descriptor) as file, without_collection():
             layer = LayerInput(file, descriptor.media_type, limit=left, where=where)
             layered.add_layer(TarLayer(TarReader(layer, where=where), sink), where=where)
         if layer.diff_id != diff_id:
             raise Damaged(f"{where}: unpacked it is {layer.diff_id}, not {diff_id}",
                           hint="pull or copy the image again")  # fmt: skip
         left -= layer.size
-    tree = canonical(layered.root, epoch=record.config.created)
+    tree = canonical(layered.root, epoch=record.config.created, user_xattrs=True)
     found = tree_digest(tree)
     if found != record.tree:
         raise Damaged(

@@ -189,7 +189,7 @@ def parse_record(data: bytes, *, where: str) -> ImageRecord:
             version=labels.get(_VERSION, ""),
             created=_parse_time(fields.get("created"), where),
             architecture=str(fields.get("architecture", "")),
-            command=tuple(str(word) for word in inner.get("Cmd") or ()),
+            command=tuple(str(word) for word in _list(inner, "Cmd", where)),
         ),
         tree=parse_tree_id(labels[_TREE]),
         unpacked_size=_parse_number(labels.get(_SIZE, ""), where),
@@ -254,14 +254,18 @@ def _dump(fields: dict[str, object]) -> bytes:
 
 
 def _list(fields: dict[str, Any], key: str, where: str) -> list[Any]:
-    value = fields.get(key) or []
+    value = fields.get(key)
+    if value is None:
+        return []
     if not isinstance(value, list):
         raise Damaged(f"{where}: {key} is not a list")
     return value
 
 
 def _dict(fields: dict[str, Any], key: str, where: str) -> dict[str, Any]:
-    value = fields.get(key) or {}
+    value = fields.get(key)
+    if value is None:
+        return {}
     if not isinstance(value, dict):
         raise Damaged(f"{where}: {key} is not an object")
     return value

@@ -14,6 +14,7 @@ from atoll.base.errors import (
     MissingPrivilege,
     NetworkError,
     NotFound,
+    Refused,
     UsageError,
 )
 from atoll.host.web import Web
@@ -194,10 +195,15 @@ def opened_source(
                 ]
                 yield sources[0] if len(sources) == 1 else FirstOf(sources)
         case ArchiveReference():
-            raise UsageError(f"{format_reference(reference)}: an archive has to be unpacked first",
-                             hint="skopeo copy oci-archive:FILE oci:DIR:TAG")  # fmt: skip
+            raise Refused(
+                f"{format_reference(reference)}: an archive has to be unpacked first",
+                hint="skopeo copy oci-archive:FILE oci:DIR:TAG",
+            )
         case StoreReference():
-            raise UsageError(f"store:{reference.name} names an image that is here already")
+            raise UsageError(
+                f"store:{reference.name} names an image that is in the store already",
+                hint=f"see: atoll inspect store:{reference.name}",
+            )
 
 
 def choose_manifest(data: bytes, architecture: str, *, where: str) -> Descriptor:

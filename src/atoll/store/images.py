@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ def write_image(store: Store, tree: Directory) -> TreeId:
     """
     data = format_image(tree, version=IMAGE_FORMAT)
     name = TreeId(verity_digest(data))
-    with adding(store), space_errors(store.root), staging_directory(store) as staging:
+    with space_errors(store.root), adding(store), staging_directory(store) as staging:
         if not _is_whole(store.image_path(name), name):
             path = staging / name
             _write_durably(path, data)
@@ -92,5 +93,9 @@ def _is_whole(path: Path, name: TreeId) -> bool:
                 return False
             sealed = measure_verity(file.fileno())
             return sealed in (None, name) and TreeId(verity_digest(file.read())) == name
-    except OSError:
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
         return False

@@ -159,7 +159,7 @@ def adding_objects(store: Store) -> Iterator[ObjectWriter]:
 
     After an error, nothing of it is there. Raises Busy or NoSpace.
     """
-    with adding(store), space_errors(store.root), staging_directory(store) as staging:
+    with space_errors(store.root), adding(store), staging_directory(store) as staging:
         writer = ObjectWriter(store, staging, seal=can_seal(staging))
         yield writer
         writer.commit()

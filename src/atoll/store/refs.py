@@ -59,7 +59,7 @@ def write_ref(store: Store, name: str, ref: Ref) -> None:
     path = _path(store, name)
     if not store.image_path(ref.tree).exists():
         raise NotFound(f"there is no tree {ref.tree} in the store {store.root}")
-    with adding(store), space_errors(store.root):
+    with space_errors(store.root), adding(store):
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, format_ref(ref))
         for above in path.parents[1 : len(path.relative_to(store.refs).parts)]:

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged
 from atoll.base.ids import ObjectId, is_hex_digest
+from atoll.tree.bulk import without_collection
 from atoll.tree.dumpfields import (
     Malformed,
     format_optional,
@@ -42,9 +43,10 @@ from atoll.tree.dumpfields import (
     parse_xattrs,
     shown,
 )
+from atoll.tree.erofs_format import CONTENT_LIMIT
 from atoll.tree.links import hard_links, walk_order
 from atoll.tree.model import (
-    TARGET_LIMIT,
+    PATH_LIMIT,
     Device,
     DeviceKind,
     Directory,
@@ -63,8 +65,6 @@ if TYPE_CHECKING:
     from atoll.tree.model import Leaf, Node
 
 FIXED_FIELDS = 11
-CONTENT_LIMIT = 5000
-"""mkcomposefs refuses larger files inside an image."""
 SIZE_LIMIT = 1 << 53
 """Largest regular file: 1024 chunks of the largest chunk size of EROFS."""
 
@@ -78,6 +78,11 @@ _LATER: Node = Directory(Metadata(mode=0), {})
 def parse_dump(dump: bytes | Iterable[bytes]) -> Directory:
     """The tree that a dump describes. Raises Damaged naming the line that is wrong."""
     lines: Iterable[bytes] = dump.split(b"\n") if isinstance(dump, bytes) else dump
+    with without_collection():
+        return _parse_lines(lines)
+
+
+def _parse_lines(lines: Iterable[bytes]) -> Directory:
     parser = _Parser()
     number = 0
     ended = False
@@ -223,8 +228,8 @@ def _leaf(mode: int, metadata: Metadata, fields: list[bytes]) -> Leaf:
     if stat.S_ISREG(mode):
         return _regular(metadata, size, payload, content, fields[DIGEST])
     if stat.S_ISLNK(mode):
-        if not payload or len(payload) > TARGET_LIMIT:
-            raise Malformed(f"a symbolic link needs a target of 1 to {TARGET_LIMIT} bytes")
+        if not payload or len(payload) > PATH_LIMIT:
+            raise Malformed(f"a symbolic link needs a target of 1 to {PATH_LIMIT} bytes")
         return Symlink(metadata, payload)
     if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
         kind = DeviceKind.CHARACTER if stat.S_ISCHR(mode) else DeviceKind.BLOCK
@@ -245,8 +250,8 @@ def _regular(
         return Regular(metadata, size, inline=content or None)
     if size > SIZE_LIMIT:
         raise Malformed(f"the size {size} is larger than EROFS can say")
-    if payload is not None and len(payload) > TARGET_LIMIT:
-        raise Malformed(f"a payload of more than {TARGET_LIMIT} bytes")
+    if payload is not None and len(payload) > PATH_LIMIT:
+        raise Malformed(f"a payload of more than {PATH_LIMIT} bytes")
     if payload and digest == payload[:2] + payload[3:] and payload[2:3] == b"/":
         return Regular(metadata, size, ObjectId(name or ""))
     return Regular(metadata, size, ObjectId(name) if name else None, redirect=payload or b"")
@@ -264,7 +269,7 @@ _TYPES = {
 
 def _split_path(path: bytes) -> tuple[bytes, bytes]:
     base, slash, name = path.rpartition(b"/")
-    if not slash or not is_name(name):
+    if not slash or not is_name(name) or len(path) > PATH_LIMIT:
         raise Malformed(f"{shown(path)} is not an absolute path to a name")
     return base, name
 

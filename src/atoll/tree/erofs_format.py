@@ -12,7 +12,8 @@ An inode is compact (32) or extended (64: own time, large ids). Its number (nid)
 come breadth first, the names of a directory in byte order; a hard-linked one at its own name::
 
     compact   format:2 attributes:2 mode:2 nlink:2 size:4 0:4 u:4 ino:4 uid:2 gid:2 0:4
-    extended  format:2 attributes:2 mode:2 0:2 size:8 u:4 ino:4 uid:4 gid:4 mtime:8 nsec:4 nlink:4 0:16
+    extended  format:2 attributes:2 mode:2 0:2 size:8 u:4 ino:4 uid:4 gid:4
+              mtime:8 nsec:4 nlink:4 0:16
     format    bit 0: extended; bits 1-3: layout (0 blocks, 2 blocks and tail, 4 chunks)
     u         first data block, or device number, or log2 of the chunk size in blocks
 
@@ -61,6 +62,9 @@ COMPACT = Struct("<HHHHI4xIIHH4x")
 EXTENDED = Struct("<HHH2xQIIIIqII16x")
 LAYOUT_PLAIN, LAYOUT_INLINE, LAYOUT_CHUNKS = 0, 2, 4
 U16_MAX, U32_MAX = 0xFFFF, 0xFFFFFFFF
+BILLION = 1_000_000_000
+CONTENT_LIMIT = 5000
+"""mkcomposefs refuses larger files inside an image."""
 
 NO_BLOCK = b"\xff\xff\xff\xff"
 """Address of a chunk that is a hole."""
@@ -90,7 +94,7 @@ XATTR_PREFIXES = (
     b"lustre.",
     b"security.",
 )
-_WRITTEN_PREFIXES = (1, 2, 3, 4, 6)
+WRITTEN_PREFIXES = (1, 2, 3, 4, 6)
 SHARED_XATTRS_LIMIT = 128
 XATTR_NAME_LIMIT = 255
 XATTRS_LIMIT = XATTR_HEADER.size + 4 * (U16_MAX - 1)
@@ -117,14 +121,18 @@ def round_up(number: int, unit: int) -> int:
 
 def chunks(size: int) -> tuple[int, int]:
     """(log2 of the chunk size in blocks, number of chunks) of a file kept elsewhere."""
-    bits = min(max((size - 1).bit_length(), BLOCK_BITS), BLOCK_BITS + CHUNK_BITS_LIMIT)
-    return bits - BLOCK_BITS, (size + (1 << bits) - 1) >> bits
+    bits = (size - 1).bit_length()
+    if bits <= BLOCK_BITS:
+        return 0, 1
+    if bits <= BLOCK_BITS + CHUNK_BITS_LIMIT:
+        return bits - BLOCK_BITS, 1
+    return CHUNK_BITS_LIMIT, -(-size >> (BLOCK_BITS + CHUNK_BITS_LIMIT))
 
 
 @lru_cache(maxsize=1024)
 def split_xattr_name(name: bytes) -> tuple[int, bytes]:
     """(index of its prefix, the rest) of an attribute's name."""
-    for index in _WRITTEN_PREFIXES:
+    for index in WRITTEN_PREFIXES:
         if name.startswith(XATTR_PREFIXES[index]):
             return index, name[len(XATTR_PREFIXES[index]) :]
     return 0, name

@@ -101,6 +101,8 @@ class _Inventory:
 
     def _enter(self, base: bytes, directory: Directory, inode: Inode, parent: Inode) -> None:
         named: Mapping[bytes, Node] = directory.entries
+        if not all(map(is_name, named)):
+            raise Damaged(f"{base!r}: a directory has an entry with an impossible name")
         hidden: Mapping[bytes, Node] = {}
         if inode is parent:
             hidden = _store_whiteouts(directory)
@@ -112,8 +114,6 @@ class _Inventory:
                 entries.append((name, inode if name == b"." else parent))
                 continue
             node = named[name]
-            if not is_name(name):
-                raise Damaged(f"{base + name!r}: a directory entry cannot have this name")
             if isinstance(node, Directory):
                 child = Inode(stat.S_IFDIR | node.metadata.mode, node.metadata, 2)
                 inode.nlink += 1
@@ -135,13 +135,13 @@ class _Inventory:
             self.inodes.append(child)
         escaped = _escaped(directory.metadata.xattrs)
         if inode is parent:
-            marks = [*marks, (fmt.OPAQUE, b"y")]
+            marks = sorted([*marks, (fmt.OPAQUE, b"y")])
         inode.xattrs = _joined(escaped, marks) if marks else escaped
 
 
 _DOTS = (b".", b"..")
 _WHITEOUTS = [(mark, b"") for mark in fmt.WHITEOUTS_MARKS]
-_MARKS = (_WHITEOUTS, _WHITEOUTS + [(mark, b"x") for mark in fmt.OPAQUE_MARKS])
+_MARKS = (_WHITEOUTS, sorted(_WHITEOUTS + [(mark, b"x") for mark in fmt.OPAQUE_MARKS]))
 """What tells overlayfs, by format, that a directory has escaped whiteouts."""
 
 
@@ -211,6 +211,8 @@ def _fill_regular(path: bytes, inode: Inode, node: Regular) -> None:
 
 def _escaped(xattrs: Xattrs) -> Xattrs:
     """The attributes with those of overlayfs renamed, so that a mounted image shows them."""
+    if not xattrs:
+        return ()
     for name, _ in xattrs:
         if name.startswith(fmt.OVERLAY):
             break
@@ -228,5 +230,5 @@ def _escaped(xattrs: Xattrs) -> Xattrs:
 
 
 def _joined(xattrs: Xattrs, more: list[tuple[bytes, bytes]]) -> Xattrs:
-    """The attributes with ``more`` set, sorted by name."""
-    return tuple(sorted({**dict(xattrs), **dict(more)}.items())) if xattrs else tuple(sorted(more))
+    """The attributes with ``more``, which is in order, set too; sorted by name."""
+    return tuple(sorted({**dict(xattrs), **dict(more)}.items())) if xattrs else tuple(more)

@@ -7,6 +7,7 @@ then checks that each inode starts where its number says. The layout is drawn in
 from __future__ import annotations
 
 import stat
+import struct
 from collections import Counter
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import Damaged
 from atoll.base.ids import TreeId
 from atoll.tree import erofs_format as fmt
+from atoll.tree.bulk import without_collection
 from atoll.tree.erofs_format import BLOCK_SIZE, SLOT_SIZE, round_up
 from atoll.tree.erofs_inodes import Inode, is_whiteout, take_inventory
 from atoll.tree.model import Directory
@@ -31,7 +33,11 @@ def format_image(tree: Directory, *, version: int = 1) -> bytes:
     """
     if version not in fmt.VERSIONS:
         raise ValueError(f"composefs has no format {version}")
-    return bytes(_Image(take_inventory(tree, version)).write(version))
+    try:
+        with without_collection():
+            return bytes(_Image(take_inventory(tree, version)).write(version))
+    except struct.error as error:
+        raise Damaged(f"a number in this tree does not fit in an image: {error}") from None
 
 
 def tree_digest(tree: Directory, version: int = 1) -> TreeId:

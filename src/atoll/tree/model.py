@@ -103,8 +103,8 @@ Node = Leaf | Directory
 
 
 NAME_LIMIT = 255
-TARGET_LIMIT = 4095
-"""Longest name of an entry, and target of a symbolic link, in bytes."""
+PATH_LIMIT = 4095
+"""Longest name of an entry, and longest path or target of a symbolic link, in bytes."""
 
 
 def is_name(name: bytes) -> bool:

@@ -1,0 +1,184 @@
+"""Access to the parts of a composefs image, every bound checked: inodes, attributes, data, names.
+
+Work and memory are bounded by the size of the image, because no more bytes of directories, contents
+and attributes are taken than it has. The layout is drawn in ``erofs_format``.
+"""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import Damaged
+from atoll.tree import erofs_format as fmt
+from atoll.tree.erofs_format import BLOCK_SIZE, SLOT_SIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def odd(what: str) -> Damaged:
+    return Damaged(f"this composefs image is damaged: {what}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawInode:
+    """An inode as it is in the image; ``mode`` has the file type, ``end`` is where its tail is."""
+
+    nid: int
+    layout: int
+    mode: int
+    nlink: int
+    size: int
+    where: int
+    number: int
+    owner: tuple[int, int]
+    time: tuple[int, int]
+    xattrs: dict[bytes, bytes]
+    end: int
+
+
+class ImageParts:
+    """Raises Damaged for whatever mkcomposefs does not write."""
+
+    def __init__(self, image: memoryview) -> None:
+        self._image = image
+        self._budget = len(image)
+        self._shared: dict[int, tuple[bytes, bytes]] = {}
+        if len(image) < BLOCK_SIZE or len(image) % BLOCK_SIZE:
+            raise odd("its size is no number of blocks")
+        magic, version, _, self.version = fmt.HEADER.unpack_from(image)
+        if (magic, version) != (fmt.HEADER_MAGIC, fmt.HEADER_VERSION):
+            raise odd("it has no composefs header")
+        if self.version not in fmt.VERSIONS:
+            raise odd(f"format {self.version} is not known")
+        fields = fmt.SUPERBLOCK.unpack_from(image, fmt.SUPERBLOCK_OFFSET)
+        (magic, _, features, bits, _, self.root, self.inodes, seconds, nanoseconds,
+         blocks, meta, shared, incompatible) = fields  # fmt: skip
+        self._time = (seconds, nanoseconds)
+        self._shared_start = shared * BLOCK_SIZE
+        expected = (fmt.SUPERBLOCK_MAGIC, fmt.FEATURE_MTIME | fmt.FEATURE_XATTR_FILTER)
+        if (magic, features) != expected or bits != fmt.BLOCK_BITS or meta or incompatible:
+            raise odd("its EROFS superblock is another one")
+        if blocks * BLOCK_SIZE != len(image):
+            raise odd(f"it says {blocks} blocks, but has {len(image)} bytes")
+
+    def inode(self, nid: int) -> RawInode:
+        position = nid * SLOT_SIZE
+        if position < fmt.INODES_OFFSET or position + fmt.COMPACT.size > len(self._image):
+            raise odd(f"there is no inode {nid}")
+        if self._image[position] & 1:
+            if position + fmt.EXTENDED.size > len(self._image):
+                raise odd(f"there is no inode {nid}")
+            (form, xattrs, mode, size, where, number, uid, gid, seconds, nanoseconds,
+             nlink) = fmt.EXTENDED.unpack_from(self._image, position)  # fmt: skip
+            time, end = (seconds, nanoseconds), position + fmt.EXTENDED.size
+        else:
+            form, xattrs, mode, nlink, size, where, number, uid, gid = fmt.COMPACT.unpack_from(
+                self._image, position
+            )
+            time, end = self._time, position + fmt.COMPACT.size
+        if stat.S_IFMT(mode) not in fmt.FILE_TYPES or time[1] >= fmt.BILLION:
+            raise odd(f"inode {nid} has an impossible mode or time")
+        length = fmt.XATTR_HEADER.size + 4 * (xattrs - 1) if xattrs else 0
+        return RawInode(
+            nid=nid, layout=form >> 1, mode=mode, nlink=nlink, size=size, where=where,
+            number=number, owner=(uid, gid), time=time, end=end + length,
+            xattrs=self._xattrs(end, length) if length else {},
+        )  # fmt: skip
+
+    def data(self, inode: RawInode) -> memoryview:
+        """The content of an inode that keeps it in the image."""
+        whole, tail = divmod(inode.size, BLOCK_SIZE)
+        start = inode.where * BLOCK_SIZE
+        if inode.layout == fmt.LAYOUT_PLAIN:
+            return self._take(start, inode.size)
+        if inode.layout != fmt.LAYOUT_INLINE or not tail:
+            raise odd(f"inode {inode.nid} has an impossible layout")
+        if inode.end // BLOCK_SIZE != (inode.end + tail - 1) // BLOCK_SIZE:
+            raise odd(f"the tail of inode {inode.nid} is in two blocks")
+        if not whole:
+            return self._take(inode.end, tail)
+        blocks = self._take(start, whole * BLOCK_SIZE)
+        return memoryview(b"".join((blocks, self._take(inode.end, tail))))
+
+    def names(self, inode: RawInode) -> Iterator[tuple[bytes, int, int]]:
+        """(name, inode number, file type) of each entry of a directory, in byte order."""
+        data = self.data(inode)
+        last = b""
+        for start in range(0, len(data), BLOCK_SIZE):
+            for entry in _block_names(data[start : start + BLOCK_SIZE], inode.nid):
+                if entry[0] <= last:
+                    raise odd(f"the names of directory {inode.nid} are not in order")
+                last = entry[0]
+                yield entry
+
+    def _take(self, start: int, length: int) -> memoryview:
+        if length > len(self._image) - start:
+            raise odd("something lies beyond its end")
+        self._budget -= length
+        if self._budget < 0:
+            raise odd("its parts overlap")
+        return self._image[start : start + length]
+
+    def _xattrs(self, start: int, length: int) -> dict[bytes, bytes]:
+        area = self._take(start, length)
+        cleared, shared = fmt.XATTR_HEADER.unpack_from(area)
+        at = fmt.XATTR_HEADER.size + 4 * shared
+        if at > length:
+            raise odd("its attributes have no room")
+        pairs = [
+            self._shared_xattr(fmt.XATTR_INDEX.unpack_from(area, place)[0])
+            for place in range(fmt.XATTR_HEADER.size, at, 4)
+        ]
+        while at < length:
+            name, value, size = _xattr(area[at:])
+            pairs.append((name, value))
+            at += size
+        found = dict(pairs)
+        for name in found:
+            cleared |= fmt.filter_bit(name)
+        if len(found) != len(pairs) or cleared != fmt.U32_MAX:
+            raise odd("the attributes of an inode contradict themselves")
+        return found
+
+    def _shared_xattr(self, index: int) -> tuple[bytes, bytes]:
+        known = self._shared.get(index)
+        if known is None:
+            name, value, size = _xattr(self._image[self._shared_start + 4 * index :])
+            self._take(self._shared_start, size)
+            known = self._shared[index] = (name, value)
+        return known
+
+
+def _xattr(area: memoryview) -> tuple[bytes, bytes, int]:
+    """(name, value, bytes with padding) of the attribute at the start of ``area``."""
+    if len(area) < fmt.XATTR.size:
+        raise odd("an attribute lies beyond its end")
+    length, index, value_length = fmt.XATTR.unpack_from(area)
+    middle = fmt.XATTR.size + length
+    end = middle + value_length
+    rest = bytes(area[fmt.XATTR.size : middle])
+    if end > len(area) or (index and index not in fmt.WRITTEN_PREFIXES) or b"\0" in rest:
+        raise odd("an attribute has an impossible name or length")
+    name = fmt.XATTR_PREFIXES[index] + rest
+    if not name or fmt.split_xattr_name(name) != (index, rest):
+        raise odd("an attribute has an impossible name")
+    return name, bytes(area[middle:end]), fmt.round_up(end, 4)
+
+
+def _block_names(block: memoryview, nid: int) -> list[tuple[bytes, int, int]]:
+    size = fmt.ENTRY.unpack_from(block)[1] if len(block) >= fmt.ENTRY.size else 0
+    if size == 0 or size % fmt.ENTRY.size or size > len(block):
+        raise odd(f"a block of directory {nid} has an impossible number of names")
+    entries = list(fmt.ENTRY.iter_unpack(block[:size]))
+    text = bytes(block)
+    starts = [start for _, start, _ in entries]
+    ends = [*starts[1:], len(text.rstrip(b"\0"))]
+    if any(start >= end for start, end in zip(starts, ends, strict=True)):
+        raise odd(f"the names of directory {nid} overlap")
+    return [
+        (text[start:end], child, file_type)
+        for (child, start, file_type), end in zip(entries, ends, strict=True)
+    ]

@@ -1,0 +1,85 @@
+"""The Debian package: built from the checkout, the same bytes each time, nothing lintian minds."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).parents[2]
+NEEDED = ("git", "dpkg-buildpackage", "dh", "dh_python3", "pybuild")
+
+pytestmark = pytest.mark.skipif(
+    not all(map(shutil.which, NEEDED)), reason=f"needs {', '.join(NEEDED)}"
+)
+
+
+def told(*words: str | Path, umask: int = 0o022) -> str:
+    done = subprocess.run(words, capture_output=True, text=True, check=False, umask=umask)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("package")
+    told(TOP / "debian" / "make", folder)
+    return folder / "atoll.deb"
+
+
+def test_same_files_same_bytes(package: Path, tmp_path: Path) -> None:
+    told(TOP / "debian" / "make", tmp_path, umask=0o077)
+    assert digest(tmp_path / "atoll.deb") == digest(package)
+
+
+def test_nothing_is_done_twice(package: Path) -> None:
+    before = package.stat()
+    told(TOP / "debian" / "make", package.parent)
+    assert package.stat() == before
+
+
+def test_the_checkout_stays_clean(package: Path) -> None:
+    assert package.exists()
+    left = [path.name for path in (TOP / "debian").iterdir() if path.name.startswith(".debhelper")]
+    assert left == []
+    assert not (TOP / "debian" / "atoll").exists()
+
+
+def test_what_is_in_it(package: Path, tmp_path: Path) -> None:
+    told("dpkg-deb", "--extract", package, tmp_path)
+    assert os.access(tmp_path / "usr/bin/atoll", os.X_OK)
+    assert (tmp_path / "usr/lib/python3/dist-packages/atoll/cli/main.py").exists()
+    system = TOP / "system"
+    names = told("git", "-c", f"safe.directory={TOP}", "-C", TOP, "ls-files", "system")
+    for name in names.splitlines():
+        here, there = TOP / name, tmp_path / (TOP / name).relative_to(system)
+        assert there.is_symlink() == here.is_symlink(), there
+        if not here.is_symlink():
+            assert there.read_bytes() == here.read_bytes()
+            assert os.access(there, os.X_OK) == os.access(here, os.X_OK), there
+
+
+def test_no_script_of_it_touches_services(package: Path, tmp_path: Path) -> None:
+    told("dpkg-deb", "--control", package, tmp_path)
+    for script in ("preinst", "postinst", "prerm", "postrm"):
+        file = tmp_path / script
+        assert not file.exists() or "systemctl" not in file.read_text()
+
+
+def test_it_says_what_it_needs(package: Path) -> None:
+    depends = told("dpkg-deb", "--field", package, "Depends")
+    for name in ("python3-zstandard", "fsverity", "dracut"):
+        assert name in depends
+
+
+@pytest.mark.skipif(not shutil.which("lintian"), reason="needs lintian")
+def test_lintian_finds_no_error(package: Path) -> None:
+    told("lintian", "--allow-root", "--fail-on", "error", package)
