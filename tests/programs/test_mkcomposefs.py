@@ -22,11 +22,9 @@ if TYPE_CHECKING:
 
     from atoll.tree.model import Directory
 
-pytestmark = [pytest.mark.root, pytest.mark.network]
-
 SETTINGS = settings(
     deadline=None,
-    max_examples=100,
+    max_examples=60,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 

@@ -31,6 +31,7 @@ class Verb(NamedTuple):
 
 VERBS = (
     Verb("check", "maker", "say all that is wrong with a recipe", "atoll check examples/hello"),
+    Verb("build", "maker", "make the tree that a recipe describes", "atoll build examples/hello"),
 )
 
 _WHO = ("every day", "machine", "maker", "plumbing")

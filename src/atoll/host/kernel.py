@@ -1,4 +1,4 @@
-"""System calls that Python has no function for: fs-verity and syncfs. The only ctypes of Atoll.
+"""System calls that Python has no function for: fs-verity, syncfs, unshare. Atoll's only ctypes.
 
 ``struct fsverity_enable_arg`` (128 bytes) and ``struct fsverity_digest`` (4 bytes, then the digest)
 are the kernel's, from ``linux/fsverity.h``; both requests go through ``fcntl.ioctl``.
@@ -18,6 +18,8 @@ _SHA256 = 1
 _BLOCK_SIZE = 4096
 _ENABLE_ARGUMENT = struct.pack("<IIIIQIIQ88x", 1, _SHA256, _BLOCK_SIZE, 0, 0, 0, 0, 0)
 _DIGEST_SIZE = 32
+_CLONE_NEWNS = 0x00020000
+_MS_PRIVATE_RECURSIVE = (1 << 18) | 0x4000
 _NO_VERITY = {errno.EOPNOTSUPP, errno.ENOTTY, errno.ENOSYS, errno.EINVAL}
 
 
@@ -57,5 +59,16 @@ def syncfs(handle: int) -> None:
     """Make everything on the file system that ``handle`` is on durable; raises OSError."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.syncfs(handle) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def unshare_mounts() -> None:
+    """Give this process a mount namespace of its own that passes nothing back; raises OSError."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    nothing = None
+    if libc.unshare(_CLONE_NEWNS) != 0 or (
+        libc.mount(nothing, b"/", nothing, ctypes.c_ulong(_MS_PRIVATE_RECURSIVE), nothing) != 0
+    ):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))

@@ -1,0 +1,88 @@
+"""What apt, dpkg and mmdebstrap say when they fail, as errors that a person can act on."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import AtollError, NetworkError, NoSpace, PackageError, ProgramFailed
+from atoll.host.run import tail
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+_NO_NETWORK = re.compile(
+    r"Temporary failure resolving|Could not resolve|Could not connect|Unable to connect"
+    r"|Connection (?:failed|timed out|refused)|Network is unreachable|Failed to fetch"
+    r"|Undetermined Error|Cannot initiate the connection"
+)
+_NO_SUITE = re.compile(r"does not have a Release file|404\s+Not Found")
+_NO_SPACE = re.compile(r"No space left on device|don't have enough free space")
+_UNKNOWN = re.compile(
+    r"E: Unable to locate package (\S+)"
+    r"|E: Package '?([^'\s]+)'? has no installation candidate"
+    r"|E: Couldn't find any package by \w+ '([^']+)'"
+    r"|E: Version '[^']*' for '([^']+)' was not found"
+)
+_BROKEN = re.compile(r"dpkg: error processing (?:package|archive) (\S+)")
+_UNMET = re.compile(r"unmet dependencies|held broken packages|Unsatisfied dependencies")
+
+
+def explain_failure(
+    error: ProgramFailed, *, suite: str, log: Path | None = None, known: Iterable[str] = ()
+) -> AtollError:
+    """The error to tell instead of ``error``. ``log`` holds all that the program said; ``known``
+    are the names of packages there are, looked at only when one is unknown."""
+    said = error.stderr_tail
+    if log is not None:
+        said = log.read_text(errors="replace")
+    where = f"\n  all it said is in {log}" if log else ""
+    if _NO_SPACE.search(said):
+        return NoSpace(
+            f"no space left for packages{where}", hint="see: df -h, or choose another --store"
+        )
+    unknown = sorted({next(filter(None, match.groups())) for match in _UNKNOWN.finditer(said)})
+    if unknown:
+        return _explain_unknown(unknown, suite, known)
+    if _NO_SUITE.search(said) and "E: " in said:
+        return PackageError(
+            f"the mirror does not have the suite {suite} or a component of it{where}",
+            hint="check `from` and [debian] in the recipe",
+        )
+    if _NO_NETWORK.search(said):
+        return NetworkError(
+            f"the package mirror cannot be reached: {_first_error(said)}",
+            hint="check the network, and [debian] mirror in the recipe when it is set",
+        )
+    broken = sorted(set(_BROKEN.findall(said)))
+    if broken:
+        return PackageError(f"{', '.join(broken)} failed to install{_quote(said)}{where}")
+    if _UNMET.search(said):
+        return PackageError(f"the packages do not fit together{_quote(said)}{where}")
+    return PackageError(f"{_program(error)} failed{_quote(said)}{where}")
+
+
+def _explain_unknown(unknown: list[str], suite: str, known: Iterable[str]) -> PackageError:
+    names = list(known)
+    near = sorted({hit for name in unknown for hit in difflib.get_close_matches(name, names, 3)})
+    plural = "packages" if len(unknown) > 1 else "package"
+    return PackageError(
+        f"{suite} has no {plural} {', '.join(unknown)}",
+        hint=f"did you mean {' or '.join(near)}?" if near else "check the name in [packages]",
+    )
+
+
+def _first_error(said: str) -> str:
+    lines = [line.strip() for line in said.splitlines() if line.startswith(("E:", "Err:", "W:"))]
+    return lines[0] if lines else "no answer"
+
+
+def _quote(said: str) -> str:
+    return "".join(f"\n    {line}" for line in tail(said.encode()).splitlines())
+
+
+def _program(error: ProgramFailed) -> str:
+    known = ("mmdebstrap", "apt-get", "dpkg")
+    return next((word for word in error.argv if word in known), error.argv[0])

@@ -1,0 +1,95 @@
+"""What dpkg's database says: which packages a root has, and which package a path is from."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+_NAME = re.compile(rb"^Package: (\S+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Package:
+    name: str
+    version: str
+    architecture: str
+
+
+def parse_status(text: str) -> tuple[Package, ...]:
+    """The installed packages of a dpkg status file, sorted."""
+    found = []
+    for stanza in text.split("\n\n"):
+        fields = dict(_fields(stanza))
+        if fields.get("Status", "").endswith(" installed"):
+            found.append(
+                Package(
+                    name=fields["Package"],
+                    version=fields["Version"],
+                    architecture=fields["Architecture"],
+                )
+            )
+    return tuple(sorted(found))
+
+
+def read_packages(database: Path) -> tuple[Package, ...]:
+    """The installed packages by the database in directory ``database``."""
+    return parse_status((database / "status").read_text(errors="replace"))
+
+
+def read_owners(database: Path) -> dict[str, str]:
+    """``parse_owners`` of the database in directory ``database``."""
+    lists = (
+        (name_of_list(path.name), path.read_text(errors="surrogateescape"))
+        for path in sorted((database / "info").glob("*.list"))
+    )
+    diversions = database / "diversions"
+    text = diversions.read_text(errors="surrogateescape") if diversions.exists() else ""
+    return parse_owners(lists, text)
+
+
+def name_of_list(file_name: str) -> str:
+    """The package whose ``NAME[:ARCHITECTURE].list`` that is."""
+    return file_name.removesuffix(".list").partition(":")[0]
+
+
+def read_names(lists: Path) -> Iterator[str]:
+    """The name of every package that the lists of an archive offer."""
+    for path in lists.glob("*_Packages"):
+        for match in _NAME.finditer(path.read_bytes()):
+            yield match.group(1).decode()
+
+
+def _fields(stanza: str) -> Iterator[tuple[str, str]]:
+    for line in stanza.splitlines():
+        if line[:1].isspace():
+            continue
+        name, _, value = line.partition(":")
+        yield name, value.strip()
+
+
+def parse_owners(lists: Iterable[tuple[str, str]], diversions: str) -> dict[str, str]:
+    """Path to the package that ships it, from (package, its .list file) and the diversions.
+
+    A diverted file is under the name where it is; a directory belongs to the last package that has
+    it, which makes no difference to anyone.
+    """
+    diverted = dict(parse_diversions(diversions))
+    owners: dict[str, str] = {}
+    for package, text in lists:
+        for line in text.splitlines():
+            target, keeper = diverted.get(line, (line, None))
+            owners[line if keeper == package else target] = package
+    owners.pop("/.", None)
+    return owners
+
+
+def parse_diversions(text: str) -> Iterator[tuple[str, tuple[str, str | None]]]:
+    """Every diversion: original path, then where it went and which package keeps the original."""
+    lines = text.splitlines()
+    for original, target, package in zip(lines[::3], lines[1::3], lines[2::3], strict=True):
+        yield original, (target, None if package == ":" else package)

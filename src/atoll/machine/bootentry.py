@@ -1,0 +1,134 @@
+"""Entries of the boot menu as text: Boot Loader Specification, type 1, as systemd-boot reads it.
+
+The name of an entry's file carries its sequence number, which is never reused, and its counter::
+
+    atoll-7.conf        blessed, or not counted
+    atoll-7+3.conf      three tries left
+    atoll-7+1-2.conf    one try left, two used; the loader renames it at every try
+
+The file itself begins with the line that makes it valid, so that one sector decides (DESIGN §4)::
+
+    linux /atoll/<digest of kernel and initrd>/linux
+    initrd /atoll/<digest of kernel and initrd>/initrd
+    sort-key atoll
+    version 7
+    title hello 1.2 (7)
+    options composefs=<tree digest> atoll.state=UUID=… atoll.deployment=4 panic=10 quiet
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from atoll.base.errors import Damaged
+
+SORT_KEY = "atoll"
+SECTOR = 512
+_NAME = re.compile(r"atoll-([1-9][0-9]{0,8})(?:\+([0-9]{1,4})(?:-([0-9]{1,4}))?)?\.conf")
+_FIELDS = ("linux", "initrd", "sort-key", "version", "title", "options")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryName:
+    """``tries_left`` is None for an entry that is not counted."""
+
+    sequence: int
+    tries_left: int | None = None
+    tries_used: int = 0
+
+    @property
+    def is_used_up(self) -> bool:
+        return self.tries_left == 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootEntry:
+    """``linux`` and ``initrd`` are paths from the root of the ESP."""
+
+    name: EntryName
+    title: str
+    linux: str
+    initrd: str
+    options: tuple[str, ...]
+
+    def option(self, key: str) -> str | None:
+        """The value of the last ``key=value`` among the options."""
+        values = [word[len(key) + 1 :] for word in self.options if word.startswith(f"{key}=")]
+        return values[-1] if values else None
+
+    @property
+    def deployment(self) -> int | None:
+        number = self.option("atoll.deployment")
+        return int(number) if number is not None and number.isdecimal() else None
+
+
+def parse_entry_name(text: str) -> EntryName | None:
+    """What a file name says; None when it is not the name of an entry of Atoll's."""
+    found = _NAME.fullmatch(text)
+    if found is None:
+        return None
+    sequence, left, used = found.groups()
+    return EntryName(
+        sequence=int(sequence),
+        tries_left=None if left is None else int(left),
+        tries_used=int(used or 0),
+    )
+
+
+def format_entry_name(name: EntryName) -> str:
+    counter = "" if name.tries_left is None else f"+{name.tries_left}"
+    used = f"-{name.tries_used}" if counter and name.tries_used else ""
+    return f"atoll-{name.sequence}{counter}{used}.conf"
+
+
+def format_entry(entry: BootEntry) -> bytes:
+    """The file of an entry. Raises ValueError for what cannot be one line of text."""
+    values = (
+        entry.linux,
+        entry.initrd,
+        SORT_KEY,
+        str(entry.name.sequence),
+        entry.title,
+        " ".join(entry.options),
+    )
+    for value in values:
+        if not value or not value.isprintable():
+            raise ValueError(f"{value!r} cannot stand in a boot entry")
+    return "".join(f"{key} {value}\n" for key, value in zip(_FIELDS, values, strict=True)).encode()
+
+
+def format_draft(entry: BootEntry) -> bytes:
+    """The same file with its ``linux`` line as a comment: the loader skips such an entry.
+
+    It differs from the real one in its first byte only, so it has all its space on the disk and
+    one written sector makes it valid.
+    """
+    return b"#" + format_entry(entry)[1:]
+
+
+def parse_entry(name: EntryName, text: str) -> BootEntry | None:
+    """An entry of Atoll's; None for a draft. Raises Damaged for what Atoll never writes."""
+    fields: dict[str, str] = {}
+    for line in text.splitlines():
+        key, _, value = line.partition(" ")
+        if key and not key.startswith("#"):
+            fields[key] = value.strip()
+    if "linux" not in fields:
+        return None
+    missing = [key for key in _FIELDS if not fields.get(key)]
+    if missing or fields["version"] != str(name.sequence):
+        what = f"has no {' and no '.join(missing)}" if missing else "has another version"
+        raise Damaged(f"boot entry {format_entry_name(name)} {what}", hint="see: bootctl list")
+    return BootEntry(
+        name=name,
+        title=fields["title"],
+        linux=fields["linux"],
+        initrd=fields["initrd"],
+        options=tuple(fields["options"].split()),
+    )
+
+
+def loader_order(names: list[EntryName]) -> list[EntryName]:
+    """As systemd-boot sorts entries of one sort-key: used up ones last, then the newest first."""
+    return sorted(names, key=lambda name: (name.is_used_up, -name.sequence))

@@ -1,0 +1,96 @@
+"""Deployments as values, and the text of ``deployment.json`` and ``origin.toml``.
+
+``atoll/deployments/<n>/deployment.json`` says what deployment ``n`` is. It never changes after the
+commit; what happens to a deployment later (pinned, held, blessed) is noted under ``atoll/state/``::
+
+    {"format": 1, "number": 4, "algorithm": "fsverity-sha256-4096", "tree": "<64 hex>",
+     "name": "hello", "version": "1.2", "kernel": "6.12.48-amd64", "pair": "<64 hex>"}
+
+``pair`` names the directory on the ESP with its kernel and initrd: the digest of both. Beside it
+``origin.toml`` says which image it came from, and ``atoll.toml`` is the recipe of that image.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from atoll.base.errors import Damaged
+from atoll.base.ids import TreeId, is_hex_digest
+
+FORMAT = 1
+ALGORITHM = "fsverity-sha256-4096"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """``name`` and ``version`` are the image's; ``kernel`` is the version of the kernel."""
+
+    number: int
+    tree: TreeId
+    name: str
+    version: str
+    kernel: str
+    pair: str
+
+    @property
+    def title(self) -> str:
+        return f"{self.name} {self.version} ({self.number})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """``image`` is the reference it was installed from, as a person wrote it."""
+
+    image: str
+
+
+def format_deployment(deployment: Deployment) -> bytes:
+    document = {
+        "format": FORMAT,
+        "number": deployment.number,
+        "algorithm": ALGORITHM,
+        "tree": deployment.tree,
+        "name": deployment.name,
+        "version": deployment.version,
+        "kernel": deployment.kernel,
+        "pair": deployment.pair,
+    }
+    return json.dumps(document, indent=1).encode() + b"\n"
+
+
+def parse_deployment(data: bytes, *, where: str) -> Deployment:
+    """Raises Damaged, naming ``where`` it was."""
+    try:
+        document = json.loads(data)
+    except ValueError as error:
+        raise Damaged(f"{where} is not JSON: {error}") from error
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise Damaged(f"{where} is no deployment of format {FORMAT}")
+    number = document.get("number")
+    texts = [document.get(key) for key in ("tree", "name", "version", "kernel", "pair")]
+    if type(number) is not int or number < 1 or not all(isinstance(text, str) for text in texts):
+        raise Damaged(f"{where} does not say what deployment it is")
+    tree, name, version, kernel, pair = (str(text) for text in texts)
+    if document.get("algorithm") != ALGORITHM or not (is_hex_digest(tree) and is_hex_digest(pair)):
+        raise Damaged(f"{where} names a digest that is none of {ALGORITHM}")
+    return Deployment(number=number, tree=TreeId(tree), name=name, version=version,
+                      kernel=kernel, pair=pair)  # fmt: skip
+
+
+def format_origin(origin: Origin) -> bytes:
+    # A JSON string of printable characters is a TOML basic string.
+    return f"image = {json.dumps(origin.image, ensure_ascii=False)}\n".encode()
+
+
+def parse_origin(data: bytes, *, where: str) -> Origin:
+    """Raises Damaged, naming ``where`` it was."""
+    import tomllib
+
+    try:
+        image = tomllib.loads(data.decode()).get("image")
+    except ValueError as error:
+        raise Damaged(f"{where} is not TOML: {error}") from error
+    if not isinstance(image, str):
+        raise Damaged(f"{where} names no image")
+    return Origin(image=image)

@@ -1,0 +1,65 @@
+"""Writing to the EFI system partition, which is FAT: no atomic rename, no flush by ``syncfs``.
+
+So every file and its directory are flushed one by one, what was written is read back past the page
+cache, and one written sector of an entry decides what boots (DESIGN §4).
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import Damaged
+from atoll.host.files import fsync_directory, space_errors
+from atoll.machine.bootentry import SECTOR, BootEntry, format_draft, format_entry
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def write_checked(path: Path, content: bytes) -> None:
+    """Write a file durably and read it back from the disk; raises Damaged when it differs."""
+    with space_errors(path):
+        ensure_directory(path.parent)
+        with path.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        fsync_directory(path.parent)
+    if _read_from_disk(path) != content:
+        raise Damaged(f"{path} was not read back as it was written",
+                      hint="the disk is failing: look into the system's log")  # fmt: skip
+
+
+def ensure_directory(path: Path) -> None:
+    """Make a directory and its parents durably."""
+    if path.is_dir():
+        return
+    ensure_directory(path.parent)
+    path.mkdir()
+    fsync_directory(path.parent)
+
+
+def write_draft(path: Path, entry: BootEntry) -> None:
+    """Give an entry its name and all its space; the loader does not take it yet."""
+    write_checked(path, format_draft(entry))
+
+
+def commit_draft(path: Path, entry: BootEntry) -> None:
+    """Make the entry valid: its first sector is written in place. From here on it boots."""
+    handle = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.pwrite(handle, format_entry(entry)[:SECTOR], 0)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _read_from_disk(path: Path) -> bytes:
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+        with os.fdopen(os.dup(handle), "rb") as file:
+            return file.read()
+    finally:
+        os.close(handle)

@@ -1,0 +1,60 @@
+#!/bin/bash
+# shellcheck disable=SC2154  # dracut sets these variables
+#
+# Early boot of Atoll, for dracut: systemd in the initrd, the drivers of real machines, and one
+# service that mounts the tree (early-boot.sh). Dracut's own root= machinery stays out.
+
+check() {
+    require_binaries mount umount mkdir fsverity || return 1
+    return 255
+}
+
+depends() {
+    echo systemd systemd-initrd systemd-emergency udev-rules kernel-modules shell-interpreter
+    # An encrypted state partition asks for its passphrase.
+    [[ -x $dracutsysrootdir$systemdutildir/systemd-cryptsetup ]] && echo dm systemd-ask-password
+    return 0
+}
+
+installkernel() {
+    hostonly='' instmods erofs overlay ext4 loop
+    hostonly='' instmods dm-crypt dm-mod
+    hostonly='' instmods vfat nls_cp437 nls_iso8859-1 nls_ascii nls_utf8
+    hostonly='' instmods ahci nvme sd_mod sr_mod usb-storage uas mmc_block sdhci-pci sdhci-acpi
+    hostonly='' instmods virtio_pci virtio_blk virtio_scsi virtio_console
+    hostonly='' instmods hid-generic usbhid atkbd i8042 xhci-pci ehci-pci
+}
+
+install() {
+    inst_multiple mount umount mkdir mv cat cp ln rm chmod sync sleep tr uname cut fsverity
+    # The state partition is checked before it is mounted, and an encrypted one is opened, where the
+    # tree has the programs for it.
+    inst_multiple -o fsck fsck.ext4 e2fsck \
+        "$systemdutildir"/systemd-cryptsetup \
+        "$systemdutildir"/system-generators/systemd-cryptsetup-generator \
+        "$systemdsystemunitdir"/cryptsetup-pre.target \
+        "$systemdsystemunitdir"/cryptsetup.target \
+        "$systemdsystemunitdir"/sysinit.target.wants/cryptsetup.target
+
+    inst_simple "$moddir/early-boot.sh" /usr/lib/atoll/early-boot
+    inst_simple "$moddir/give-up.sh" /usr/lib/atoll/give-up
+    inst_simple "$moddir/early-boot-generator.sh" \
+        "$systemdutildir/system-generators/atoll-early-boot-generator"
+    inst_simple "$moddir/atoll-early-boot.service" \
+        "$systemdsystemunitdir/atoll-early-boot.service"
+    inst_simple "$moddir/give-up.conf" \
+        "$systemdsystemunitdir/emergency.service.d/50-atoll.conf"
+    mkdir -p "$initdir$systemdsystemunitdir/initrd-root-fs.target.requires"
+    ln -s ../atoll-early-boot.service \
+        "$initdir$systemdsystemunitdir/initrd-root-fs.target.requires/atoll-early-boot.service"
+
+    # The root comes from composefs= alone, never from a partition's type.
+    rm -f "$initdir$systemdutildir/system-generators/systemd-gpt-auto-generator"
+    printf 'ID=atoll\nNAME="Atoll early boot"\nPRETTY_NAME="Atoll early boot"\n' \
+        > "$initdir/usr/lib/initrd-release"
+    rm -f "$initdir/etc/initrd-release" "$initdir/etc/os-release"
+    ln -s ../usr/lib/initrd-release "$initdir/etc/initrd-release"
+    ln -s initrd-release "$initdir/etc/os-release"
+    grep -q '^root:' "$initdir/etc/passwd" || echo 'root:*:0:0::/root:/bin/sh' >> "$initdir/etc/passwd"
+    mkdir -p "$initdir/sysroot" "$initdir/root"
+}

@@ -1,0 +1,156 @@
+"""The shape of a tree: rules for /var, seeds, kernels, and what no tree may hold."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from atoll.base.errors import PackageError, RecipeError
+from atoll.recipe.seed import format_seeds, parse_declared, plan_seeds
+from atoll.recipe.shape import check_local, check_var, find_kernel, move_opt, move_tree_var
+from atoll.recipe.var_rules import RULES, Fate, find_fate, is_tree_owned_root
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for name in ("boot", "opt", "usr/lib/atoll", "usr/local/bin", "var/lib", "var/log"):
+        (tmp_path / name).mkdir(parents=True)
+    return tmp_path
+
+
+def write(root: Path, path: str, text: str = "x") -> Path:
+    file = root / path.lstrip("/")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("path", "fate"),
+    [
+        ("/var/lib/dpkg/status", Fate.TREE),
+        ("/var/lib/dpkgother", None),
+        ("/var/lib/systemd/catalog/database", Fate.TREE),
+        ("/var/lib/systemd/random-seed", Fate.DROP),
+        ("/var/lib/systemd/network/x", Fate.STATE),
+        ("/var/lib/apt/lists/x", Fate.DROP),
+        ("/var/lib/apt/marks/extended_states", Fate.TREE),
+        ("/var/cache/debconf/config.dat", Fate.TREE),
+        ("/var/cache/apt/pkgcache.bin", Fate.DROP),
+        ("/var/lib/unheard-of/file", None),
+        ("/var/spool/cups/x", Fate.STATE),
+    ],
+)
+def test_the_longest_rule_decides(path: str, fate: Fate | None) -> None:
+    assert find_fate(path) is fate
+
+
+def test_no_tree_owned_directory_is_inside_another() -> None:
+    owned = [path for path in RULES if is_tree_owned_root(path)]
+    for path in owned:
+        assert not any(path.startswith(other + "/") for other in owned), path
+
+
+@given(st.sampled_from(sorted(RULES)), st.text(min_size=1).filter(lambda t: "/" not in t))
+@settings(deadline=None, max_examples=100)
+def test_what_is_below_a_rule_has_a_fate(rule: str, name: str) -> None:
+    assert find_fate(f"{rule}/{name}") is not None
+
+
+def test_a_path_without_a_rule_fails_and_names_its_package(root: Path) -> None:
+    write(root, "/var/lib/unheard-of/data")
+    owners = {"/var/lib/unheard-of": "strange-package"}
+    with pytest.raises(PackageError) as caught:
+        check_var(root, owners, ())
+    assert "/var/lib/unheard-of/data" in caught.value.message
+    assert "strange-package" in (caught.value.hint or "")
+
+
+def test_empty_directories_and_homes_need_no_rule(root: Path) -> None:
+    (root / "var/lib/unheard-of").mkdir()
+    write(root, "/var/lib/backup-home/.ssh/authorized_keys")
+    check_var(root, {}, ("/var/lib/backup-home",))
+
+
+def test_tree_owned_directories_move_and_are_listed(root: Path) -> None:
+    write(root, "/var/lib/dpkg/status", "Package: x\n")
+    write(root, "/var/cache/debconf/config.dat")
+    assert move_tree_var(root) == ["/var/cache/debconf", "/var/lib/dpkg"]
+    assert (root / "usr/lib/atoll/tree-owned").read_text() == "/var/cache/debconf\n/var/lib/dpkg\n"
+    assert (root / "usr/lib/atoll/var/lib/dpkg/status").read_text() == "Package: x\n"
+    assert not (root / "var/lib/dpkg").exists()
+
+
+def test_state_is_seeded_whole_per_program_and_never_over_a_mount(tmp_path: Path) -> None:
+    write(tmp_path, "lib/flatpak/repo/config")
+    write(tmp_path, "lib/systemd/timers/x")
+    write(tmp_path, "lib/shells.state")
+    (tmp_path / "log/empty").mkdir(parents=True)
+    (tmp_path / "spool").mkdir()
+    (tmp_path / "spool/mail").symlink_to("../mail")
+    write(tmp_path, "root/.bashrc")
+    write(tmp_path, "home/ann/.profile")
+    lines = {(seed.kind, seed.path) for seed in plan_seeds(tmp_path, ["/var/lib/systemd/catalog"])}
+    assert lines == {
+        ("d", "/var/home"),
+        ("C", "/var/home/ann"),
+        ("d", "/var/lib"),
+        ("C", "/var/lib/flatpak"),
+        ("C", "/var/lib/shells.state"),
+        ("d", "/var/lib/systemd"),
+        ("C", "/var/lib/systemd/timers"),
+        ("d", "/var/log"),
+        ("d", "/var/log/empty"),
+        ("C", "/var/root"),
+        ("d", "/var/spool"),
+        ("L", "/var/spool/mail"),
+    }
+
+
+def test_what_packages_declare_is_left_to_them(tmp_path: Path) -> None:
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "log").mkdir()
+    declared = parse_declared("# q /var/log\nq /var/tmp 1777 root root 30d\nx /var/log\n")
+    text = format_seeds(plan_seeds(tmp_path, ()), declared)
+    assert [line.split()[1] for line in text.splitlines()[1:]] == ["/var/log"]
+
+
+def test_names_are_written_as_tmpfiles_reads_them(tmp_path: Path) -> None:
+    (tmp_path / "with%percent").mkdir()
+    (tmp_path / "with%percent").chmod(0o2755)
+    text = format_seeds(plan_seeds(tmp_path, ()), ())
+    uid, gid = os.getuid(), (tmp_path / "with%percent").stat().st_gid
+    assert text.splitlines()[1] == f"d /var/with%%percent 2755 {uid} {gid} -"
+
+
+def test_a_tree_has_one_kernel(root: Path) -> None:
+    with pytest.raises(RecipeError, match="no kernel"):
+        find_kernel(root)
+    write(root, "/boot/vmlinuz-6.12.1-amd64")
+    assert find_kernel(root) == "6.12.1-amd64"
+    write(root, "/boot/vmlinuz-6.12.2-amd64")
+    with pytest.raises(RecipeError, match=r"2 kernels: 6\.12\.1-amd64, 6\.12\.2-amd64"):
+        find_kernel(root)
+
+
+def test_package_files_in_usr_local_fail(root: Path) -> None:
+    check_local(root)
+    write(root, "/usr/local/bin/tool")
+    with pytest.raises(PackageError, match="/usr/local/bin/tool"):
+        check_local(root)
+
+
+def test_opt_moves_with_its_modes(root: Path) -> None:
+    tool = write(root, "/opt/vendor/bin/tool")
+    tool.chmod(0o4755)
+    move_opt(root)
+    moved = root / "usr/lib/opt/vendor/bin/tool"
+    assert moved.stat().st_mode & 0o7777 == 0o4755
+    assert not list((root / "opt").iterdir())
