@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -100,6 +100,13 @@ def opened_downloads(
         _clear(folder, keep=frozenset())
     finally:
         os.close(handle)
+
+
+def clear_downloads(store: Store) -> None:
+    """Remove what interrupted pulls have left, unless a pull is at work."""
+    if any(_folder(store).glob("*")):
+        with suppress(Busy), opened_downloads(store, frozenset(), lambda _: None):
+            pass  # opening has cleared
 
 
 def downloaded_size(store: Store, blob: Descriptor) -> int:

@@ -25,7 +25,7 @@ from atoll.base.errors import Busy, Damaged, NoSpace, NotFound, Refused
 from atoll.base.ids import ObjectId
 from atoll.host.files import space_errors
 from atoll.registry.blobs import LayerInput
-from atoll.registry.downloads import downloaded_size, opened_downloads
+from atoll.registry.downloads import clear_downloads, downloaded_size, opened_downloads
 from atoll.registry.recorded import KnownLayer, RecordedLayer
 from atoll.registry.source import inspect_source
 from atoll.registry.tarreader import TarReader
@@ -143,6 +143,7 @@ def apply_pull(plan: PullPlan, source: ImageSource, store: Store, reporter: Repo
     Raises NoSpace before anything is fetched; NetworkError, Damaged, Refused or Busy.
     """
     if plan.is_here:
+        clear_downloads(store)
         return
     if plan.space > plan.free:
         raise NoSpace(
