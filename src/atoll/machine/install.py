@@ -1,8 +1,8 @@
 """The first deployment of a machine: an image of a store becomes a sysroot with its ESP.
 
-The order is DESIGN §4's: space first, then contents, then the deployment, then kernel and initrd,
-and the boot entry as the last operation that decides anything. The first deployment counts as
-blessed, for there is nothing to fall back to.
+The order makes a cut harmless (docs/decisions/0004): space first, then contents, then the
+deployment, then kernel and initrd, and the boot entry as the last operation that decides anything.
+The first deployment counts as blessed, for there is nothing to fall back to.
 """
 
 from __future__ import annotations
