@@ -7,7 +7,6 @@ is driven by ``vmtest``, as in the tests.
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import shutil
 import signal
@@ -102,10 +101,12 @@ def look_inside(tree: str) -> None:
             print(indent(machine.succeed("atoll status")))
             show(machine, "atoll tree digest /run/atoll/tree", tree)
             print(indent("$ touch /usr/bin/mine\n" + machine.fail("touch /usr/bin/mine 2>&1")))
-            machine.succeed("echo kept > /home/ada/note; echo atoll-rebooted > /etc/hostname; sync")
+            machine.succeed(
+                "echo kept > /home/atoll/note; echo atoll-rebooted > /etc/hostname; sync"
+            )
             machine.reboot()
             machine.wait_for_system()
-            show(machine, "cat /home/ada/note /etc/hostname", "kept\natoll-rebooted")
+            show(machine, "cat /home/atoll/note /etc/hostname", "kept\natoll-rebooted")
             machine.shutdown()
 
 
@@ -116,7 +117,7 @@ def summary(tree: str, seconds: float, *, keep: bool) -> None:
         return
     print(f"The disk image is {DISK.relative_to(HERE)}. Boot it with:\n")
     print("  " + shlex.join(by_hand(DISK)))
-    print("\nLog in as ada, password atoll; leave QEMU with Ctrl-A X. Then, for example:")
+    print("\nLog in as atoll, password atoll; leave QEMU with Ctrl-A X. Then, for example:")
     print("  atoll status · findmnt · sudo touch /usr/x · sudo apt install hello")
 
 

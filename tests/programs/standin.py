@@ -81,6 +81,6 @@ def write_deb(
         file.write_text(text)
         file.chmod(0o755 if text.startswith("#!") else 0o644)
     deb = directory / f"{name}.deb"
-    words = ["dpkg-deb", "--root-owner-group", "--build", content, deb]
+    words: list[str | Path] = ["dpkg-deb", "--root-owner-group", "--build", content, deb]
     subprocess.run(words, check=True, capture_output=True)
     return deb

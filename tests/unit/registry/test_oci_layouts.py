@@ -198,13 +198,16 @@ def test_consistent_lies_are_noticed(layout: LayoutReference, tmp_path: Path) ->
         labels = {**fields["config"]["Labels"], name: value}
         return {"config": {**fields["config"], "Labels": labels}}
 
-    swapped: dict[str, object] = {"rootfs": {"type": "layers", "diff_ids": fields["rootfs"]["diff_ids"][::-1]}}
-    for lie, words in (
+    swapped: dict[str, object] = {
+        "rootfs": {"type": "layers", "diff_ids": fields["rootfs"]["diff_ids"][::-1]}
+    }
+    lies: list[tuple[dict[str, object], str]] = [
         (label("dev.atoll.tree", "0" * 64), "make the tree"),
         (label("dev.atoll.size", "1024"), "more than the image says"),
         (swapped, "unpacked it is"),
         ({"rootfs": {"type": "layers", "diff_ids": []}}, "differ in their layers"),
-    ):
+    ]
+    for lie, words in lies:
         reword(layout, lie)
         with pytest.raises(Damaged, match=words):
             read_layout(layout, empty, NullReporter())
