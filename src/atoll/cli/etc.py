@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         return 0
     if arguments.what == "complete":
         return _complete(sysroot, deployment, reporter, as_json=as_json)
-    path = parse_path(arguments.path)
+    path = parse_path(arguments.path, etc_too=arguments.what == "resolve")
     if arguments.what == "reset":
         _change(sysroot, deployment, lambda etc: plan_reset(etc, path))
     else:

@@ -21,6 +21,7 @@ from atoll.machine.etc_operations import (
     MakeDirectory,
     PutInPlace,
     RemoveLeftover,
+    TakeAway,
     WriteRecord,
 )
 from atoll.machine.etc_read import read_directory
@@ -55,7 +56,7 @@ def plan_conflicts(conflicts: tuple[Conflict, ...], place: Path) -> tuple[Operat
     fresh = place.with_name(f"{place.name}.new")
     gone = RemoveLeftover(path=fresh)
     if not conflicts:
-        return (gone, RemoveLeftover(path=place))
+        return (gone, TakeAway(place=place, aside=fresh), gone)
     kept = Node(_PRIVATE)
     for conflict in sorted(conflicts, key=lambda each: each.path):
         if conflict.image is not None:

@@ -127,13 +127,17 @@ def complete(sysroot: Sysroot, deployment: int) -> tuple[str, ...]:
     return merge_at_first_boot(read_views, etc_place(sysroot, deployment))
 
 
-def parse_path(text: str) -> str:
-    """A path below ``/etc`` as a person names it: whole, or relative to ``/etc``."""
-    path = text.removeprefix("/etc/").rstrip("/")
-    if not path or path == "/etc" or path.startswith("/") or {"..", ".", ""} & set(path.split("/")):
-        raise UsageError(
-            f"{text!r} is no path below /etc", hint="for example: /etc/ssh/sshd_config"
-        )
+def parse_path(text: str, *, etc_too: bool = False) -> str:
+    """A path below ``/etc`` as a person names it: whole, or relative to ``/etc``.
+
+    With ``etc_too`` it may be ``/etc`` itself, which is ``""``.
+    """
+    path = text.rstrip("/")
+    if etc_too and path == "/etc":
+        return ""
+    path = path.removeprefix("/etc/")
+    if path == "/etc" or {"..", ".", ""} & set(path.split("/")):
+        raise UsageError(f"{text!r} is no path below /etc", hint="such as: /etc/ssh/sshd_config")
     return path
 
 

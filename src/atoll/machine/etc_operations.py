@@ -104,6 +104,22 @@ class PutInPlace:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TakeAway:
+    """``place`` is no longer there, at one instant; what it was is at ``aside``."""
+
+    place: Path
+    aside: Path
+
+    def describe(self) -> str:
+        return f"no {self.place}"
+
+    def execute(self) -> None:
+        if self.place.exists():
+            self.place.rename(self.aside)
+            fsync_directory(self.place.parent)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WriteRecord:
     path: Path
     content: bytes

@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Busy, Damaged
-from atoll.machine.etc_views import Entry, Kind, Node, children_of, is_directory, join
+from atoll.machine.etc_views import DRAFT, Entry, Kind, Node, children_of, is_directory, join
 from atoll.tree import model
 from atoll.tree.verity import VerityHasher, verity_digest
 
@@ -121,6 +121,8 @@ class _Scanner:
         children = dict(below)
         with os.scandir(place) as names:
             for name in sorted(each.name for each in names):
+                if not path and name == DRAFT:
+                    continue
                 child = self.scan(f"{place}/{name}", join(path, name), below.get(name))
                 children.pop(name, None)
                 if child is not None:

@@ -19,14 +19,12 @@ from atoll.machine.etc_operations import (
     SetAttributes,
     WriteLeaf,
 )
-from atoll.machine.etc_views import Kind, Node, differences, is_directory, node_at
+from atoll.machine.etc_views import DRAFT, Kind, Node, differences, is_directory, node_at
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from atoll.machine.operations import Operation
-
-DRAFT = ".atoll-draft"
 
 
 def plan_upper(result: Node, tree: Node, upper: Path) -> tuple[Operation, ...]:

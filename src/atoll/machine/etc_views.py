@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 
+DRAFT = ".atoll-draft"
+"""In ``/etc`` itself: what is being written to a mounted one, before it gets its name. It belongs
+to no view; a cut may leave it, and the next change removes it."""
+
+
 class Kind(StrEnum):
     FILE = "file"
     DIRECTORY = "directory"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,14 +15,23 @@ from atoll.base.errors import NotFound, Refused, UsageError
 from atoll.base.report import NullReporter
 from atoll.cli.main import main
 from atoll.machine.deployment import Deployment, format_deployment
-from atoll.machine.etc_machine import parse_path, read_machine_etc, read_tree_etc
+from atoll.machine.etc_conflicts import read_conflicts
+from atoll.machine.etc_machine import (
+    MachineEtc,
+    parse_path,
+    plan_resolve,
+    read_machine_etc,
+    read_tree_etc,
+)
 from atoll.machine.etc_read import read_directory, read_layered
-from atoll.machine.etc_stage import EtcPlace, Views, etc_place, stage_etc
+from atoll.machine.etc_stage import EtcPlace, Views, etc_place, execute, stage_etc
 from atoll.machine.etc_upper import plan_live
+from atoll.machine.etc_views import Node, walk
 from atoll.machine.state import Sysroot
 from atoll.store.images import write_image
 from atoll.store.layout import open_store
 from atoll.store.scan import import_directory
+from tests.unit.machine.etc_trees import File, mode_changed, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,8 +96,6 @@ def place_of(sysroot: Sysroot, number: int) -> EtcPlace:
 
 
 def etc_of(sysroot: Sysroot, number: int = 2) -> dict[str, str]:
-    from tests.unit.machine.etc_trees import File, shown
-
     found = shown(read_machine_etc(sysroot, number).live)
     return {
         path: what.text if isinstance(what, File) else str(what) for path, what in found.items()
@@ -212,6 +220,29 @@ def test_without_the_deployment_it_came_from_what_was_staged_stays(machine: Sysr
 def test_paths_that_are_not_in_etc(path: str) -> None:
     with pytest.raises(UsageError):
         parse_path(path)
+
+
+def test_the_attributes_of_etc_itself_can_be_in_conflict(made: Path, tmp_path: Path) -> None:
+    sysroot = sysroot_in(made)
+    old, new = read_tree_etc(sysroot, 1), read_tree_etc(sysroot, 2)
+    mode = new.entry.mode
+    changed = Node(replace(old.entry, mode=0o700), {**old.children, "motd": new.children["motd"]})
+    views = Views(source=1, old=old, live=changed, new=mode_changed(new, 0o711))
+    place = EtcPlace(upper=tmp_path / "up", record=tmp_path / "r", conflicts=tmp_path / "c")
+    stage_etc(lambda: views, place)
+    (conflict,) = read_conflicts(place.conflicts)
+    assert (conflict.path, conflict.attributes) == ("", True)
+    etc = MachineEtc(deployment=2, tree=new, live=changed, skipped=(), conflicts=(conflict,),
+                     place=place, mounted=None)  # fmt: skip
+    execute(plan_resolve(etc, parse_path("/etc/", etc_too=True), image=True))
+    assert (tmp_path / "up").stat().st_mode & 0o777 == 0o711 != mode
+    assert read_conflicts(place.conflicts) == ()
+    assert set(read_layered(new, tmp_path / "up").root.children) == set(changed.children)
+
+
+def test_a_leftover_draft_is_no_change(tmp_path: Path) -> None:
+    write(tmp_path, {".atoll-draft": "x\n", "a/.atoll-draft": "x\n"})
+    assert [path for path, _ in walk(read_directory(tmp_path).root)] == ["", "a", "a/.atoll-draft"]
 
 
 @pytest.mark.parametrize("text", ["/etc/ssh/", "ssh", "/etc/ssh"])
