@@ -7,7 +7,6 @@ is driven by ``vmtest``, as in the tests.
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import shutil
 import signal
@@ -48,7 +47,7 @@ def main() -> int:
     try:
         tree = build()
         show_image(tree)
-        make_disk(tree)
+        make_disk()
         look_inside(tree)
     except KeyboardInterrupt:
         print("\ntry: stopped; nothing is left running or mounted", file=sys.stderr)
@@ -66,7 +65,15 @@ def main() -> int:
 def build() -> str:
     with step(1, "Build examples/hello into a tree, and write it as an OCI image"):
         run(["debian/make", BUILD])
-        answer = atoll("build", "examples/hello", "--output", f"oci:{LAYOUT}:1", "--json")
+        answer = atoll(
+            "build",
+            "examples/hello",
+            "--store",
+            str(STORE),
+            "--output",
+            f"oci:{LAYOUT}:1",
+            "--json",
+        )
         return str(json.loads(answer)["tree"])
 
 
@@ -81,10 +88,10 @@ def show_image(tree: str) -> None:
         print("  podman: " + release.splitlines()[0])
 
 
-def make_disk(tree: str) -> None:
+def make_disk() -> None:
     with step(3, "Make a bootable disk image, without loop devices"):
         DISK.unlink(missing_ok=True)
-        atoll("disk", tree, str(DISK))
+        atoll("disk", "store:hello", str(DISK), "--store", str(STORE))
         print(f"  {DISK.relative_to(HERE)}: {DISK.stat().st_blocks * 512 / 1e6:.0f} MB on disk")
 
 
@@ -102,10 +109,12 @@ def look_inside(tree: str) -> None:
             print(indent(machine.succeed("atoll status")))
             show(machine, "atoll tree digest /run/atoll/tree", tree)
             print(indent("$ touch /usr/bin/mine\n" + machine.fail("touch /usr/bin/mine 2>&1")))
-            machine.succeed("echo kept > /home/ada/note; echo atoll-rebooted > /etc/hostname; sync")
+            machine.succeed(
+                "echo kept > /home/atoll/note; echo atoll-rebooted > /etc/hostname; sync"
+            )
             machine.reboot()
             machine.wait_for_system()
-            show(machine, "cat /home/ada/note /etc/hostname", "kept\natoll-rebooted")
+            show(machine, "cat /home/atoll/note /etc/hostname", "kept\natoll-rebooted")
             machine.shutdown()
 
 
@@ -116,7 +125,7 @@ def summary(tree: str, seconds: float, *, keep: bool) -> None:
         return
     print(f"The disk image is {DISK.relative_to(HERE)}. Boot it with:\n")
     print("  " + shlex.join(by_hand(DISK)))
-    print("\nLog in as ada, password atoll; leave QEMU with Ctrl-A X. Then, for example:")
+    print("\nLog in as atoll, password atoll; leave QEMU with Ctrl-A X. Then, for example:")
     print("  atoll status · findmnt · sudo touch /usr/x · sudo apt install hello")
 
 
@@ -159,7 +168,7 @@ def expect(truth: bool, otherwise: str) -> None:
 
 def atoll(*words: str) -> str:
     print("  $ atoll " + shlex.join(words).replace(f"{HERE}/", ""), flush=True)
-    return run([*ATOLL, *words, "--store", str(STORE)], shows=True)
+    return run([*ATOLL, *words], shows=True)
 
 
 def run(argv: Sequence[str | Path], *, shows: bool = False) -> str:

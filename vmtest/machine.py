@@ -14,7 +14,7 @@ from vmtest.emulator import Emulator, Ending, start_emulator
 from vmtest.errors import MachineError, MachineGone, RequestFailed, ShellRestarted, hide_frames
 from vmtest.keyboard import keys_of, parse_keys
 from vmtest.qemu import ensure_possible, overlay_path, probe_kvm
-from vmtest.screen import parse_ppm, write_png
+from vmtest.screen import parse_ppm, wait_for_picture, write_png
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +32,6 @@ SHUTDOWN_SECONDS = 300.0
 END_SECONDS = 10.0
 PAUSE_SECONDS = 0.5
 TERMINATED = 143
-SCREEN_NOISE = 0.002
 KEY_MILLISECONDS = 30
 LOADER_ENTRY = "/sys/firmware/efi/efivars/LoaderEntrySelected-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
 
@@ -139,10 +138,8 @@ class Machine:
 
     def wait_for_end(self, expected: Ending, *, timeout: float = BOOT_SECONDS) -> None:
         """Wait until it stops by itself, in the expected way."""
-        if self._emulator is None:
-            raise self._error("was never started")
         deadline = Deadline(timeout)
-        ending = self._emulator.wait(deadline)
+        ending = (self._emulator or self._running()).wait(deadline)
         if ending is None:
             raise self._error(f"still runs after {deadline.seconds:.0f} s; expected {expected}")
         self._say(f"ended: {ending}")
@@ -155,19 +152,10 @@ class Machine:
         self, command: str, *, stdin: bytes = b"", timeout: float = COMMAND_SECONDS
     ) -> Finished:
         """Run a command as root in bash (-e, pipefail) and return all that came of it."""
-        emulator = self._booted()
+        self._booted()
         begin = time.monotonic()
-        try:
-            finished = emulator.channel.run(command, stdin=stdin, limit=timeout)
-        except MachineGone as error:
-            raise self._error(f"{error} ({emulator.wait(Deadline(END_SECONDS))})") from None
-        except MachineError as error:
-            raise self._error(str(error)) from None
+        finished = self._attempt(command, stdin, timeout)
         self._say(f"{command}  [{finished.status}, {time.monotonic() - begin:.1f} s]")
-        if finished.late:
-            raise self._error(
-                f"{stretched(timeout):.0f} s were not enough for: {command}\n{_said(finished)}"
-            )
         return finished
 
     def execute(self, command: str, *, timeout: float = COMMAND_SECONDS) -> tuple[int, str]:
@@ -177,7 +165,7 @@ class Machine:
 
     def succeed(self, *commands: str, timeout: float = COMMAND_SECONDS) -> str:
         """Run commands that must exit with 0; what they wrote to stdout."""
-        output = [self._checked(command, timeout=timeout) for command in commands]
+        output = [self._need(c, self.run(c, timeout=timeout)) for c in commands]
         return b"".join(output).decode(errors="replace")
 
     def fail(self, *commands: str, timeout: float = COMMAND_SECONDS) -> str:
@@ -208,13 +196,14 @@ class Machine:
     def wait_for_unit(self, unit: str, *, timeout: float = BOOT_SECONDS) -> None:
         """Wait until a unit is active; fails at once when nothing is going to start it."""
         name = shlex.quote(unit)
-        deadline = Deadline(timeout)
-        idle = False
+        ask = f"systemctl show -P ActiveState -P Job -- {name}"
+        deadline, idle = Deadline(timeout), False
         while True:
-            state, *job = self.succeed(f"systemctl show -P ActiveState -P Job -- {name}").split()
+            state, *job = self._words(ask)
             if state == "active":
+                self._say(f"{unit} is active")
                 return
-            jobs = job or self.succeed("systemctl list-jobs --no-legend").split()
+            jobs = job or self._words("systemctl list-jobs --no-legend")
             # A job may have ended between the two questions: believe it when it is so twice.
             if not jobs and (state == "failed" or (state == "inactive" and idle)):
                 status = self.execute(f"systemctl status --no-pager -n 20 -- {name}")[1]
@@ -263,15 +252,17 @@ class Machine:
 
     def copy_to(self, source: Path, destination: str) -> None:
         """Copy a file, or the content of a directory, into the machine."""
-        transfer.copy_to(self._checked, source, destination)
+        transfer.copy_to(self._quietly, source, destination)
+        self._say(f"copied {source} to its {destination}")
 
     def copy_from(self, source: str, destination: Path) -> None:
         """Copy a file, or the content of a directory, out of the machine."""
-        transfer.copy_from(self._checked, source, destination)
+        transfer.copy_from(self._quietly, source, destination)
+        self._say(f"copied its {source} to {destination}")
 
     def boot_entry(self) -> str:
         """The entry that systemd-boot started."""
-        raw = self._checked(f"cat {LOADER_ENTRY}")
+        raw = self._quietly(f"cat {LOADER_ENTRY}")
         return raw[4:].decode("utf-16-le").rstrip("\0")
 
     # Screen and keys
@@ -294,23 +285,16 @@ class Machine:
     ) -> Picture:
         """Wait until the screen shows so many colours and has not changed for ``steady`` seconds.
 
-        A blinking cursor is no change. A text console has a few colours; a graphical greeter,
-        whose letters have soft edges, has more than 32.
+        A blinking cursor is no change. A text console has a few colours, a greeter more than 32.
         """
         deadline = Deadline(timeout)
-        begin, before = time.monotonic(), self.picture()
-        while True:
-            time.sleep(PAUSE_SECONDS)
-            now = self.picture()
-            if now.difference(before) > SCREEN_NOISE:
-                begin, before = time.monotonic(), now
-            if time.monotonic() - begin >= steady and now.colours() >= colours:
-                return now
-            if deadline.is_over():
-                raise self._error(
-                    f"waited {deadline.seconds:.0f} s for a steady screen of {colours} colours; "
-                    f"it has {now.colours()}"
-                )
+        picture = wait_for_picture(self.picture, colours, steady, deadline)
+        if picture is None:
+            raise self._error(
+                f"waited {deadline.seconds:.0f} s for a steady screen of {colours} colours; "
+                f"it has {self.picture().colours()}"
+            )
+        return picture
 
     def send_key(self, combination: str) -> None:
         """Press keys together: ``ret``, ``ctrl-alt-f2``; the names are those of QEMU."""
@@ -323,15 +307,32 @@ class Machine:
 
     # Inside
 
-    def _checked(
-        self, command: str, stdin: bytes = b"", *, timeout: float = COMMAND_SECONDS
-    ) -> bytes:
-        finished = self.run(command, stdin=stdin, timeout=timeout)
+    def _attempt(self, command: str, stdin: bytes, timeout: float) -> Finished:
+        emulator = self._booted()
+        try:
+            finished = emulator.channel.run(command, stdin=stdin, limit=timeout)
+        except MachineGone as error:
+            raise self._error(f"{error} ({emulator.wait(Deadline(END_SECONDS))})") from None
+        except MachineError as error:
+            raise self._error(str(error)) from None
+        if finished.late:
+            raise self._error(
+                f"{stretched(timeout):.0f} s were not enough for: {command}\n{_said(finished)}"
+            )
+        return finished
+
+    def _words(self, command: str) -> list[str]:
+        return self._attempt(command, b"", COMMAND_SECONDS).output.decode().split()
+
+    def _need(self, command: str, finished: Finished) -> bytes:
         if finished.status != 0:
             raise RequestFailed(
                 f"{self.name}: exit status {finished.status} of: {command}\n{_said(finished)}"
             )
         return finished.output
+
+    def _quietly(self, command: str, stdin: bytes = b"") -> bytes:
+        return self._need(command, self._attempt(command, stdin, COMMAND_SECONDS))
 
     def _press(self, keys: tuple[str, ...]) -> None:
         codes = [{"type": "qcode", "data": key} for key in keys]
@@ -368,19 +369,19 @@ class Machine:
             finished = emulator.channel.run(command, limit=COMMAND_SECONDS)
         except (MachineGone, ShellRestarted):
             return
-        if finished.status not in (0, TERMINATED):
-            raise RequestFailed(
-                f"{self.name}: exit status {finished.status} of: {command}\n{_said(finished)}"
-            )
+        if finished.status != TERMINATED:
+            self._need(command, finished)
 
     def _repeat(self, command: str, timeout: float, *, wanted: bool) -> str:
         deadline = Deadline(timeout)
+        begin = time.monotonic()
+        word = "succeed" if wanted else "fail"
         while True:
-            finished = self.run(command, timeout=timeout)
+            finished = self._attempt(command, b"", timeout)
             if (finished.status == 0) is wanted:
+                self._say(f"until it {word}s: {command}  [{time.monotonic() - begin:.1f} s]")
                 return finished.output.decode(errors="replace")
             if deadline.is_over():
-                word = "succeed" if wanted else "fail"
                 raise self._error(
                     f"waited {deadline.seconds:.0f} s for this to {word}: {command}\n"
                     f"{_said(finished)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+import time
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,10 +12,16 @@ from typing import TYPE_CHECKING
 from vmtest.errors import MachineError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from vmtest.clock import Deadline
 
 HEADER = re.compile(rb"P6\s+(\d+)\s+(\d+)\s+255\s")
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+NOISE = 0.002
+"""A share of bytes that a blinking cursor may change."""
+PAUSE_SECONDS = 0.5
 EIGHT_BITS, TRUE_COLOUR = 8, 2
 
 
@@ -38,6 +45,21 @@ class Picture:
             return 0.0
         unequal = sum(a != b for a, b in zip(self.pixels, other.pixels, strict=True))
         return unequal / len(self.pixels)
+
+
+def wait_for_picture(
+    take: Callable[[], Picture], colours: int, steady: float, deadline: Deadline
+) -> Picture | None:
+    """A picture of enough colours that stayed the same for ``steady`` seconds; None when late."""
+    begin, before = time.monotonic(), take()
+    while not deadline.is_over():
+        time.sleep(PAUSE_SECONDS)
+        now = take()
+        if now.difference(before) > NOISE:
+            begin, before = time.monotonic(), now
+        if time.monotonic() - begin >= steady and now.colours() >= colours:
+            return now
+    return None
 
 
 def parse_ppm(data: bytes) -> Picture:

@@ -8,8 +8,9 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, reject, settings
 
+from atoll.tree.compare import compare
 from atoll.tree.dumpfile import format_dump, parse_dump
 from atoll.tree.erofs_reader import parse_image
 from atoll.tree.erofs_writer import default_version, format_image
@@ -21,11 +22,9 @@ if TYPE_CHECKING:
 
     from atoll.tree.model import Directory
 
-pytestmark = [pytest.mark.root, pytest.mark.network]
-
 SETTINGS = settings(
     deadline=None,
-    max_examples=100,
+    max_examples=60,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
@@ -56,20 +55,31 @@ def test_images_have_the_bytes_of_mkcomposefs(judge: Judge, tree: Directory) -> 
 @SETTINGS
 @given(tree=trees())
 def test_composefs_info_reads_what_we_read(judge: Judge, tmp_path: Path, tree: Directory) -> None:
-    image = format_image(_in_walk_order(tree), version=1)
+    image = format_image(_readable(tree), version=1)
     (tmp_path / "image").write_bytes(image)
-    theirs = parse_dump(judge.dump(tmp_path / "image"))
-    assert _without_marks(theirs) == _without_marks(parse_image(image))
+    theirs = parse_dump(MARKS.sub(b"", judge.dump(tmp_path / "image")))
+    ours = parse_dump(MARKS.sub(b"", format_dump(parse_image(image))))
+    assert compare(ours, theirs) == ()
 
 
-def _in_walk_order(tree: Directory) -> Directory:
-    """The tree with what composefs-info does not tell: it takes the first name of a hard link."""
-    return parse_dump(re.sub(rb"(?m)^(\S+ \S+ @.*)$", rb"\1", format_dump(_plain(tree))))
+MARKS = re.compile(rb" (user\.overlay\.|trusted\.overlay\.opaque)\S*")
+"""Attributes that composefs-info always or never takes for the image's own."""
+
+
+def _readable(tree: Directory) -> Directory:
+    """The tree without what composefs-info 1.0.8 misreads.
+
+    It reads a redirect with two bytes of what follows, and loses a last attribute of four bytes.
+    """
+    dump = re.sub(rb" (a/place|/absolute) ", b" - ", format_dump(tree))
+    return parse_dump(re.sub(rb"(?m) system\.posix_acl_\w+=(?= |$)", b"", dump))
 
 
 @SETTINGS
 @given(tree=trees())
 def test_fsck_accepts_our_images(tmp_path: Path, tree: Directory) -> None:
-    fsck = shutil.which("fsck.erofs") or pytest.skip("fsck.erofs is not here")
+    fsck = shutil.which("fsck.erofs")
+    if fsck is None:
+        pytest.skip("fsck.erofs is not here")
     (tmp_path / "image").write_bytes(format_image(tree))
     subprocess.run([fsck, str(tmp_path / "image")], capture_output=True, check=True)

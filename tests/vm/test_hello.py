@@ -84,10 +84,14 @@ def test_apt_names_the_verb_to_use(booted: Machine) -> None:
 
 
 def test_a_person_can_log_in(booted: Machine) -> None:
-    assert "/home/ada" in booted.succeed("getent passwd ada")
-    assert booted.succeed("stat -c '%U %a' /home/ada").strip() in ("ada 700", "ada 750", "ada 755")
+    assert "/home/atoll" in booted.succeed("getent passwd atoll")
+    assert booted.succeed("stat -c '%U %a' /home/atoll").strip() in (
+        "atoll 700",
+        "atoll 750",
+        "atoll 755",
+    )
     booted.succeed("test -s /etc/ssh/ssh_host_ed25519_key")
-    booted.succeed("su ada -c 'touch ~/mine && atoll status'")
+    booted.succeed("su atoll -c 'touch ~/mine && atoll status'")
 
 
 def test_status_is_instant(booted: Machine) -> None:
@@ -100,10 +104,10 @@ def test_status_is_instant(booted: Machine) -> None:
 
 def test_what_is_the_persons_survives_a_reboot(booted: Machine) -> None:
     machine_id = booted.succeed("cat /etc/machine-id")
-    booted.succeed("su ada -c 'echo kept > ~/note'", "echo named > /etc/hostname", "sync")
+    booted.succeed("su atoll -c 'echo kept > ~/note'", "echo named > /etc/hostname", "sync")
     booted.reboot()
     booted.wait_for_system()
-    assert booted.succeed("cat /home/ada/note /etc/hostname") == "kept\nnamed\n"
+    assert booted.succeed("cat /home/atoll/note /etc/hostname") == "kept\nnamed\n"
     assert booted.succeed("cat /etc/machine-id") == machine_id
     assert booted.succeed("systemctl --failed --no-legend").strip() == ""
 

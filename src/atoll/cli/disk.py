@@ -52,7 +52,9 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     if arguments.json:
         result = {"tree": tree, "disk": str(arguments.out), "size": made}
         print(json.dumps(result, indent=2))
-    reporter.notice(f"next: atoll vm {arguments.out}")
+    reporter.notice(
+        f"next: write {arguments.out} to a disk, or start it in QEMU with UEFI firmware (OVMF)"
+    )
     return 0
 
 

@@ -79,7 +79,7 @@ def _published(image: PublishedImage) -> dict[str, Any]:
 
 
 def _table(fields: dict[str, Any]) -> str:
-    lines = [f"{key + ':':<14}{value}" for key, value in fields.items() if key != "layers"]
+    lines = [f"{key + ':':<15}{value}" for key, value in fields.items() if key != "layers"]
     for layer in fields.get("layers", ()):
         lines.append(f"{layer['size']:>12}  {layer['digest'][:19]}  {layer['content'][:60]}")
     return "\n".join(map(_printable, lines))

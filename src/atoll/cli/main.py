@@ -30,8 +30,16 @@ class Verb(NamedTuple):
 
 
 VERBS = (
+    Verb("status", "every day", "say what runs, and what boots next", "atoll status"),
+    Verb("install", "machine", "put an image onto a sysroot", "atoll install hello --root DIR"),
+    Verb("etc", "machine", "say what was changed in /etc, and put it back", "atoll etc diff"),
     Verb("check", "maker", "say all that is wrong with a recipe", "atoll check examples/hello"),
     Verb("build", "maker", "make the tree that a recipe describes", "atoll build examples/hello"),
+    Verb("inspect", "maker", "say what an image is", "atoll inspect oci:hello:1"),
+    Verb("disk", "maker", "make a disk that boots an image", "atoll disk store:hello hello.img"),
+    Verb("pull", "maker", "take an image into the store", "atoll pull oci:hello:1"),
+    Verb("tree", "plumbing", "digest, dump, image or list a tree", "atoll tree digest ."),
+    Verb("store", "plumbing", "list and check what the store keeps", "atoll store list"),
 )
 
 _WHO = ("every day", "machine", "maker", "plumbing")

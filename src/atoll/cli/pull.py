@@ -10,38 +10,77 @@ if TYPE_CHECKING:
     import argparse
 
     from atoll.base.report import Reporter
+    from atoll.registry.pull import PullPlan
+    from atoll.store.refs import Ref
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("reference", metavar="REF", help="the image: oci:DIR[:TAG]")
-    parser.add_argument("--name", help="what to call it in the store (default: its own name)")
+    parser.add_argument(
+        "reference", metavar="REF", help="the image: docker://HOST/NAME[:TAG] or oci:DIR[:TAG]"
+    )
+    parser.add_argument(
+        "--as",
+        dest="name",
+        metavar="NAME",
+        help="what to call it in the store (default: its own name)",
+    )
     parser.add_argument("--store", metavar="DIR", type=Path, help="the store to use")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    from atoll.cli.inspect import out_of_reach
-    from atoll.registry.layout import inspect_layout, read_layout
-    from atoll.registry.reference import LayoutReference, parse_reference
+    from atoll.registry.pull import apply_pull, plan_pull
+    from atoll.registry.reference import parse_reference
+    from atoll.registry.source import opened_source
     from atoll.store.layout import default_store_root, open_store
-    from atoll.store.refs import Ref, check_ref_name, write_ref
+    from atoll.store.refs import check_ref_name, write_ref
 
-    reference = parse_reference(arguments.reference)
-    if not isinstance(reference, LayoutReference):
-        raise out_of_reach(arguments.reference)
-    name = check_ref_name(arguments.name or inspect_layout(reference).record.config.name)
-    store = open_store(arguments.store or default_store_root(), create=True)
-    record = read_layout(reference, store, reporter)
-    ref = Ref(
-        tree=record.tree,
-        name=record.config.name,
-        version=record.config.version,
-        created=record.config.created,
-    )
-    write_ref(store, name, ref)
+    if arguments.name is not None:
+        check_ref_name(arguments.name)
+    with opened_source(parse_reference(arguments.reference)) as source:
+        store = open_store((arguments.store or default_store_root()).absolute(), create=True)
+        plan = plan_pull(source, store)
+        name = check_ref_name(arguments.name or plan.image.record.config.name)
+        reporter.notice(_summary(plan))
+        apply_pull(plan, source, store, reporter)
+    write_ref(store, name, _ref(plan))
     if arguments.json:
-        print(json.dumps({"ref": name, "tree": record.tree}))
+        print(json.dumps(_fields(plan, name)))
     else:
-        print(record.tree)
+        print(plan.image.record.tree)
     reporter.notice(f"next: atoll inspect store:{name}")
     return 0
+
+
+def _summary(plan: PullPlan) -> str:
+    config = plan.image.record.config
+    what = f"{config.name} {config.version}".strip()
+    if plan.is_here:
+        return f"{what} is here already"
+    return (
+        f"{what}: {len(plan.missing)} of {len(plan.layers)} layers are missing,"
+        f" {plan.fetch} bytes to fetch"
+    )
+
+
+def _ref(plan: PullPlan) -> Ref:
+    from atoll.store.refs import Ref
+
+    config = plan.image.record.config
+    return Ref(
+        tree=plan.image.record.tree,
+        name=config.name,
+        version=config.version,
+        created=config.created,
+    )
+
+
+def _fields(plan: PullPlan, name: str) -> dict[str, object]:
+    return {
+        "ref": name,
+        "tree": plan.image.record.tree,
+        "manifest": plan.image.digest,
+        "layers": len(plan.layers),
+        "fetched_layers": len(plan.missing),
+        "fetched_bytes": plan.fetch,
+    }

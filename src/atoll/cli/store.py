@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("check", "read everything and say what is damaged"),
         ("remove", "forget the name of an image"),
     ):
-        one = verbs.add_parser(name, help=text, description=text, allow_abbrev=False)
+        one = verbs.add_parser(name, help=text, description=text)
         if name == "remove":
             one.add_argument("name", metavar="NAME", help="as atoll store list shows it")
         one.add_argument("--store", metavar="DIR", type=Path, help="the store to use")

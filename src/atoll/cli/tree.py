@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("image", "write a tree as a composefs image"),
         ("ls", "list what is in a tree"),
     ):
-        one = verbs.add_parser(name, help=text, description=text, allow_abbrev=False)
+        one = verbs.add_parser(name, help=text, description=text)
         one.add_argument("path", metavar="PATH", help=_PATH_HELP)
         if name == "image":
             one.add_argument("out", metavar="OUT", help="the file to write")

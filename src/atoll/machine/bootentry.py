@@ -6,7 +6,7 @@ The name of an entry's file carries its sequence number, which is never reused, 
     atoll-7+3.conf      three tries left
     atoll-7+1-2.conf    one try left, two used; the loader renames it at every try
 
-The file itself begins with the line that makes it valid, so that one sector decides (DESIGN §4)::
+The file itself begins with the line that makes it valid, so that one sector decides::
 
     linux /atoll/<digest of kernel and initrd>/linux
     initrd /atoll/<digest of kernel and initrd>/initrd

@@ -13,7 +13,6 @@ commit; what happens to a deployment later (pinned, held, blessed) is noted unde
 from __future__ import annotations
 
 import json
-import tomllib
 from dataclasses import dataclass
 
 from atoll.base.errors import Damaged
@@ -81,11 +80,13 @@ def parse_deployment(data: bytes, *, where: str) -> Deployment:
 
 def format_origin(origin: Origin) -> bytes:
     # A JSON string of printable characters is a TOML basic string.
-    return f"image = {json.dumps(origin.image)}\n".encode()
+    return f"image = {json.dumps(origin.image, ensure_ascii=False)}\n".encode()
 
 
 def parse_origin(data: bytes, *, where: str) -> Origin:
     """Raises Damaged, naming ``where`` it was."""
+    import tomllib
+
     try:
         image = tomllib.loads(data.decode()).get("image")
     except ValueError as error:

@@ -3,7 +3,7 @@
 ::
 
     1 MiB     ESP        FAT32, 512 MiB: systemd-boot, kernel and initrd, the boot entry
-    513 MiB   state      ext4 with the verity feature: what DESIGN §3 draws
+    513 MiB   state      ext4 with the verity feature: a sysroot (``machine.state`` draws it)
     last MiB  (the second partition table)
 
 Both file systems are filled from staged directories: the ESP by mcopy into a file of its own, the
@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid5
 
-from atoll.base.errors import Refused, UsageError
+from atoll.base.errors import NotFound, Refused, UsageError
+from atoll.base.report import NullReporter
 from atoll.host.files import space_errors, temporary_directory
 from atoll.host.run import need_program, run
 from atoll.machine.contents import StagedForExt4
@@ -112,9 +113,12 @@ def make_disk(
     size = automatic_size(image) if wanted is None else check_size(wanted, image)
     if out.exists() and not out.is_file():
         raise Refused(f"{out} is no ordinary file", hint="choose another name")
+    if not out.absolute().parent.is_dir():
+        raise NotFound(f"there is no directory {out.absolute().parent}", hint="make it first")
     need_programs()
     with _written_beside(out) as (work, disk):
-        sizes = stage(image, origin, work, source=source, identity=identity, reporter=reporter)
+        with reporter.step("Laying out the system"):
+            sizes = stage(image, origin, work, source=source, identity=identity)
         with reporter.step("Making the partitions"):
             partition(disk, size, identity)
             fill_esp(disk, work, identity)
@@ -136,8 +140,7 @@ def need_programs() -> None:
 
 
 def stage(
-    image: BootableImage, origin: Origin, work: Path, *, source: Store,
-    identity: DiskIdentity, reporter: Reporter,
+    image: BootableImage, origin: Origin, work: Path, *, source: Store, identity: DiskIdentity
 ) -> Mapping[str, int]:  # fmt: skip
     """Install into directories below ``work``; sizes of the files that carry a Merkle tree."""
     sysroot = Sysroot(root=work / "state", esp=work / "esp")
@@ -148,7 +151,7 @@ def stage(
     )
     state = StatePartition(uuid=str(identity.file_system), verity=True)
     plan = plan_install(with_loader(image), origin, sysroot=sysroot, state=state, contents=contents)
-    apply_plan(plan, reporter)
+    apply_plan(plan, NullReporter())
     return contents.sizes
 
 
@@ -175,11 +178,9 @@ def fill_esp(disk: Path, work: Path, identity: DiskIdentity) -> None:
     names = sorted((work / "esp").iterdir())
     run([need_program("mcopy", package="mtools"), "-s", "-m", "-i", volume, *names, "::"])
     with space_errors(disk), volume.open("rb") as source, disk.open("r+b") as target:
-        offset = ESP_START
         while chunk := source.read(MIB):
-            if chunk.strip(b"\0"):
-                os.pwrite(target.fileno(), chunk, offset)
-            offset += len(chunk)
+            if chunk.count(0) < len(chunk):
+                os.pwrite(target.fileno(), chunk, ESP_START + source.tell() - len(chunk))
 
 
 def fill_state(disk: Path, content: Path, size: int, identity: DiskIdentity) -> None:

@@ -1,7 +1,7 @@
 """Writing to the EFI system partition, which is FAT: no atomic rename, no flush by ``syncfs``.
 
 So every file and its directory are flushed one by one, what was written is read back past the page
-cache, and one written sector of an entry decides what boots (DESIGN §4).
+cache, and one written sector of an entry decides what boots.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The first deployment of a machine: an image of a store becomes a sysroot with its ESP.
 
-The order is DESIGN §4's: space first, then contents, then the deployment, then kernel and initrd,
-and the boot entry as the last operation that decides anything. The first deployment counts as
-blessed, for there is nothing to fall back to.
+The order makes a cut harmless (docs/decisions/0004): space first, then contents, then the
+deployment, then kernel and initrd, and the boot entry as the last operation that decides anything.
+The first deployment counts as blessed, for there is nothing to fall back to.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import MissingProgram, NoSpace, Refused
 from atoll.host.run import run
-from atoll.machine.bootentry import BootEntry, EntryName, parse_entry_name
+from atoll.machine.bootentry import BootEntry, EntryName
 from atoll.machine.contents import place_into
 from atoll.machine.deployment import Deployment, Origin
 from atoll.machine.operations import (
@@ -28,7 +28,7 @@ from atoll.machine.operations import (
     SyncStatePartition,
     WriteKernelPair,
 )
-from atoll.machine.state import Sysroot
+from atoll.machine.state import Sysroot, read_entries
 from atoll.store.layout import open_store
 from atoll.store.objects import can_seal
 
@@ -164,8 +164,7 @@ def install(
 
 def check_empty(sysroot: Sysroot) -> None:
     """Raises Refused when a system can already boot from there; a cut install is no obstacle."""
-    names = [path.name for path in sysroot.entries.iterdir()] if sysroot.entries.is_dir() else []
-    if any(parse_entry_name(name) for name in names) and (sysroot.deployments / "1").exists():
+    if read_entries(sysroot):
         raise Refused(f"{sysroot.root} has a system already", hint="look at it with: atoll status")
 
 

@@ -7,7 +7,7 @@ have in its directory; neither touches what the same layer brings.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from atoll.base.errors import Damaged
 from atoll.registry.layers import WHITEOUT
@@ -23,7 +23,7 @@ from atoll.tree.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from atoll.registry.tarreader import Member, TarReader
     from atoll.store.objects import ObjectSink
@@ -35,16 +35,43 @@ MAX_MEMBERS = 4_000_000
 _IMPLIED = Metadata(mode=0o755)
 
 
+class Layer(Protocol):
+    """Iterate for the members; ``regular`` makes the node of the file that came last."""
+
+    def __iter__(self) -> Iterator[Member]: ...
+
+    def regular(self, member: Member) -> Regular: ...
+
+
+class TarLayer:
+    """A layer that comes as a tar; the contents of its files go into ``sink``."""
+
+    def __init__(self, reader: TarReader, sink: ObjectSink) -> None:
+        self._reader = reader
+        self._sink = sink
+
+    def __iter__(self) -> Iterator[Member]:
+        return iter(self._reader)
+
+    def regular(self, member: Member) -> Regular:
+        content = self._reader.content()
+        if member.size > WHOLE_LIMIT:
+            return Regular(member.metadata, member.size, self._sink.put_chunks(content))
+        data = b"".join(content)
+        if len(data) > INLINE_LIMIT:
+            return Regular(member.metadata, member.size, self._sink.put_bytes(data))
+        return Regular(member.metadata, member.size, None, data or None)
+
+
 class LayeredTree:
     """Takes layers from the lowest to the highest; ``root`` is what they make so far."""
 
-    def __init__(self, sink: ObjectSink) -> None:
-        self._sink = sink
+    def __init__(self) -> None:
         self._members = 0
         self._where = ""
         self.root = Directory(_IMPLIED, {})
 
-    def add_layer(self, layer: TarReader, *, where: str) -> None:
+    def add_layer(self, layer: Layer, *, where: str) -> None:
         """Raises Damaged when the layer is not one; the tree is of no use then."""
         self._where = where
         new: set[bytes] = set()
@@ -58,17 +85,17 @@ class LayeredTree:
             elif name.startswith(WHITEOUT):
                 self._remove(folder, name.removeprefix(WHITEOUT), new)
             else:
-                self._put(member, layer.content)
+                self._put(member, layer)
                 _note(member.path, new)
 
-    def _put(self, member: Member, content: Callable[[], Iterator[bytes]]) -> None:
+    def _put(self, member: Member, layer: Layer) -> None:
         if member.kind == b"5":
             self._put_directory(member)
             return
         if not member.path:
             raise self._damaged(member.path, "the root is not a directory")
         folder, _, name = member.path.rpartition(b"/")
-        node = self._linked(member) if member.kind == b"1" else self._leaf(member, content)
+        node = self._linked(member) if member.kind == b"1" else self._leaf(member, layer)
         _children(self._folder(folder))[name] = node
 
     def _put_directory(self, member: Member) -> None:
@@ -98,10 +125,10 @@ class LayeredTree:
             raise self._damaged(member.path, "it is a hard link to what is not there")
         return node
 
-    def _leaf(self, member: Member, content: Callable[[], Iterator[bytes]]) -> Leaf:
+    def _leaf(self, member: Member, layer: Layer) -> Leaf:
         match member.kind:
             case b"0":
-                return self._regular(member, content)
+                return layer.regular(member)
             case b"2":
                 return Symlink(member.metadata, member.target)
             case b"3":
@@ -109,14 +136,6 @@ class LayeredTree:
             case b"4":
                 return Device(member.metadata, DeviceKind.BLOCK, member.device)
         return Fifo(member.metadata)
-
-    def _regular(self, member: Member, content: Callable[[], Iterator[bytes]]) -> Regular:
-        if member.size > WHOLE_LIMIT:
-            return Regular(member.metadata, member.size, self._sink.put_chunks(content()))
-        data = b"".join(content())
-        if len(data) > INLINE_LIMIT:
-            return Regular(member.metadata, member.size, self._sink.put_bytes(data))
-        return Regular(member.metadata, member.size, None, data or None)
 
     def _remove(self, folder: bytes, name: bytes, new: set[bytes]) -> None:
         path = folder + b"/" + name if folder else name

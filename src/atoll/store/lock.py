@@ -6,6 +6,7 @@ lock shared and may be nested, and only removing (collection, clearing leftovers
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
@@ -57,7 +58,9 @@ def removing(store: Store) -> Iterator[None]:
 def _open_lock(store: Store) -> int:
     try:
         return os.open(store.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except PermissionError as error:
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
         raise forbidden(f"the store in {store.root} cannot be changed", error) from error
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from atoll.base.errors import AtollError, Damaged, MissingPrivilege, NotFound, Refused, UsageError
 from atoll.store.objects import WHOLE_LIMIT, adding_objects
+from atoll.tree.bulk import without_collection
 from atoll.tree.model import (
     INLINE_LIMIT,
     Device,
@@ -66,7 +67,8 @@ def scan_directory(path: Path, sink: ObjectSink, reporter: Reporter) -> Director
     scan = _Scan(sink=sink, reporter=reporter)
     start = os.fsencode(os.path.realpath(path))
     scan.todo.append(_Job(start, b"/", top, os.stat(start)))
-    _run_threads(scan)
+    with without_collection():
+        _run_threads(scan)
     for entries, name, key in scan.other_names:
         entries[name] = scan.linked[key]
     reporter.progress(scan.files, scan.files, unit="files")

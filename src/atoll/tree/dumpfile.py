@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged
 from atoll.base.ids import ObjectId, is_hex_digest
+from atoll.tree.bulk import without_collection
 from atoll.tree.dumpfields import (
     Malformed,
     format_optional,
@@ -77,6 +78,11 @@ _LATER: Node = Directory(Metadata(mode=0), {})
 def parse_dump(dump: bytes | Iterable[bytes]) -> Directory:
     """The tree that a dump describes. Raises Damaged naming the line that is wrong."""
     lines: Iterable[bytes] = dump.split(b"\n") if isinstance(dump, bytes) else dump
+    with without_collection():
+        return _parse_lines(lines)
+
+
+def _parse_lines(lines: Iterable[bytes]) -> Directory:
     parser = _Parser()
     number = 0
     ended = False

@@ -121,8 +121,12 @@ def round_up(number: int, unit: int) -> int:
 
 def chunks(size: int) -> tuple[int, int]:
     """(log2 of the chunk size in blocks, number of chunks) of a file kept elsewhere."""
-    bits = min(max((size - 1).bit_length(), BLOCK_BITS), BLOCK_BITS + CHUNK_BITS_LIMIT)
-    return bits - BLOCK_BITS, (size + (1 << bits) - 1) >> bits
+    bits = (size - 1).bit_length()
+    if bits <= BLOCK_BITS:
+        return 0, 1
+    if bits <= BLOCK_BITS + CHUNK_BITS_LIMIT:
+        return bits - BLOCK_BITS, 1
+    return CHUNK_BITS_LIMIT, -(-size >> (BLOCK_BITS + CHUNK_BITS_LIMIT))
 
 
 @lru_cache(maxsize=1024)

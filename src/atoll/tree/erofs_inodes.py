@@ -135,13 +135,13 @@ class _Inventory:
             self.inodes.append(child)
         escaped = _escaped(directory.metadata.xattrs)
         if inode is parent:
-            marks = [*marks, (fmt.OPAQUE, b"y")]
+            marks = sorted([*marks, (fmt.OPAQUE, b"y")])
         inode.xattrs = _joined(escaped, marks) if marks else escaped
 
 
 _DOTS = (b".", b"..")
 _WHITEOUTS = [(mark, b"") for mark in fmt.WHITEOUTS_MARKS]
-_MARKS = (_WHITEOUTS, _WHITEOUTS + [(mark, b"x") for mark in fmt.OPAQUE_MARKS])
+_MARKS = (_WHITEOUTS, sorted(_WHITEOUTS + [(mark, b"x") for mark in fmt.OPAQUE_MARKS]))
 """What tells overlayfs, by format, that a directory has escaped whiteouts."""
 
 
@@ -211,6 +211,8 @@ def _fill_regular(path: bytes, inode: Inode, node: Regular) -> None:
 
 def _escaped(xattrs: Xattrs) -> Xattrs:
     """The attributes with those of overlayfs renamed, so that a mounted image shows them."""
+    if not xattrs:
+        return ()
     for name, _ in xattrs:
         if name.startswith(fmt.OVERLAY):
             break
@@ -228,5 +230,5 @@ def _escaped(xattrs: Xattrs) -> Xattrs:
 
 
 def _joined(xattrs: Xattrs, more: list[tuple[bytes, bytes]]) -> Xattrs:
-    """The attributes with ``more`` set, sorted by name."""
-    return tuple(sorted({**dict(xattrs), **dict(more)}.items())) if xattrs else tuple(sorted(more))
+    """The attributes with ``more``, which is in order, set too; sorted by name."""
+    return tuple(sorted({**dict(xattrs), **dict(more)}.items())) if xattrs else tuple(more)

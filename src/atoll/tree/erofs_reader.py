@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.ids import ObjectId
 from atoll.tree import erofs_format as fmt
+from atoll.tree.bulk import without_collection
 from atoll.tree.erofs_image import ImageParts, RawInode, odd
 from atoll.tree.erofs_inodes import is_whiteout
 from atoll.tree.model import (
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 
 def parse_image(image: bytes | bytearray | memoryview) -> Directory:
     """The tree in a composefs image. Raises Damaged."""
-    return _Reader(ImageParts(memoryview(image).cast("B"))).read()
+    with without_collection():
+        return _Reader(ImageParts(memoryview(image).cast("B"))).read()
 
 
 @dataclass(slots=True, eq=False)

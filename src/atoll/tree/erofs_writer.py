@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import Damaged
 from atoll.base.ids import TreeId
 from atoll.tree import erofs_format as fmt
+from atoll.tree.bulk import without_collection
 from atoll.tree.erofs_format import BLOCK_SIZE, SLOT_SIZE, round_up
 from atoll.tree.erofs_inodes import Inode, is_whiteout, take_inventory
 from atoll.tree.model import Directory
@@ -33,7 +34,8 @@ def format_image(tree: Directory, *, version: int = 1) -> bytes:
     if version not in fmt.VERSIONS:
         raise ValueError(f"composefs has no format {version}")
     try:
-        return bytes(_Image(take_inventory(tree, version)).write(version))
+        with without_collection():
+            return bytes(_Image(take_inventory(tree, version)).write(version))
     except struct.error as error:
         raise Damaged(f"a number in this tree does not fit in an image: {error}") from None
 

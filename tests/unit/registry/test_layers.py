@@ -8,7 +8,7 @@ from atoll.base.errors import Damaged, Refused
 from atoll.registry.layers import BIG, MAX_BIG, SHARED, UNOWNED, plan_layers
 from atoll.registry.tarreader import TarReader
 from atoll.registry.tarwriter import TarWriter
-from atoll.registry.unpack import LayeredTree
+from atoll.registry.unpack import LayeredTree, TarLayer
 from atoll.store.objects import Measure
 from atoll.tree.model import Directory, Fifo, Metadata, Node, Regular, Symlink, walk
 
@@ -39,9 +39,9 @@ def layer(*entries: tuple[bytes, Node]) -> TarReader:
 
 
 def stack(*layers: TarReader) -> Directory:
-    tree = LayeredTree(Measure())
+    tree = LayeredTree()
     for each in layers:
-        tree.add_layer(each, where="it")
+        tree.add_layer(TarLayer(each, Measure()), where="it")
     return tree.root
 
 

@@ -201,12 +201,13 @@ def test_consistent_lies_are_noticed(layout: LayoutReference, tmp_path: Path) ->
     swapped: dict[str, object] = {
         "rootfs": {"type": "layers", "diff_ids": fields["rootfs"]["diff_ids"][::-1]}
     }
-    for lie, words in (
+    lies: list[tuple[dict[str, object], str]] = [
         (label("dev.atoll.tree", "0" * 64), "make the tree"),
         (label("dev.atoll.size", "1024"), "more than the image says"),
         (swapped, "unpacked it is"),
         ({"rootfs": {"type": "layers", "diff_ids": []}}, "differ in their layers"),
-    ):
+    ]
+    for lie, words in lies:
         reword(layout, lie)
         with pytest.raises(Damaged, match=words):
             read_layout(layout, empty, NullReporter())

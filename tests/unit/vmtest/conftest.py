@@ -12,29 +12,38 @@ import pytest
 from vmtest import DirectKernel, Disk, Machine, MachineSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 
 
-def put_program(folder: Path, name: str, script: str) -> None:
-    folder.mkdir(exist_ok=True)
-    (folder / name).write_text(script)
-    (folder / name).chmod(0o755)
+@pytest.fixture
+def put_program(tmp_path: Path) -> Callable[[str, str], Path]:
+    """Makes a program of a script."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+
+    def put(name: str, script: str) -> Path:
+        (folder / name).write_text(script)
+        (folder / name).chmod(0o755)
+        return folder / name
+
+    return put
 
 
 @pytest.fixture
-def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def programs(
+    put_program: Callable[[str, str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
     """A folder that is first on PATH and holds the fake QEMU."""
     folder = tmp_path / "bin"
     path = f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"
     put_program(
-        folder,
         "qemu-system-x86_64",
         f'#!/bin/sh\nPYTHONPATH={path} exec {sys.executable} {HERE}/fake_qemu.py "$@"\n',
     )
-    put_program(folder, "qemu-img", '#!/bin/sh\nfor last; do :; done\necho "$@" >"$last"\n')
+    put_program("qemu-img", '#!/bin/sh\nfor last; do :; done\necho "$@" >"$last"\n')
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
     return folder
 

@@ -2,7 +2,7 @@
 # systemd generator in the initrd: early boot waits for the partition that atoll.state=UUID=… names,
 # which is checked first. Without that word early boot runs at once and says what is missing.
 
-set -eu
+set -euf
 late=$1
 
 for word in $(cat /proc/cmdline); do

@@ -29,6 +29,7 @@ warn() {
 
 read_command_line() {
     composefs='' device='' deployment='' verity=''
+    set -f
     for word in $(cat /proc/cmdline); do
         case $word in
         composefs=*) composefs=${word#composefs=} ;;
@@ -37,6 +38,7 @@ read_command_line() {
         atoll.verity=*) verity=${word#atoll.verity=} ;;
         esac
     done
+    set +f
     case $composefs in
     *[!0-9a-f]* | '') fail "the kernel command line has no composefs=DIGEST" ;;
     esac
@@ -51,7 +53,7 @@ read_command_line() {
 }
 
 mount_state() {
-    mkdir -p $state $meta /run/atoll/tree-etc
+    mkdir -p $state $meta /run/atoll/tree /run/atoll/tree-etc
     # Private, here and below: what is mounted in one place must not show in the other.
     mount --make-private -o rw,noatime "$device" $state ||
         fail "the state partition $device cannot be mounted"
@@ -71,6 +73,8 @@ check_image() {
     fi
     [ "$found" = "$composefs" ] ||
         fail "the image of tree $composefs has digest $found: it is damaged or not that tree"
+    # With fs-verity the digest is that of the Merkle tree: reading compares each block with it.
+    cat "$image" > /dev/null || fail "the image of tree $composefs is damaged"
 }
 
 mount_tree() {
@@ -84,15 +88,40 @@ mount_tree() {
     mount --bind $root/usr $root/usr || fail "/usr cannot be mounted"
 }
 
-# The tree's own /etc stays readable; above it lies what this deployment has changed.
+# The tree stays readable as it was built, at /run/atoll/tree, and its /etc at /run/atoll/tree-etc.
+# Above that /etc lies what this deployment has changed; when nothing could boot with it, what the
+# last good boot kept of it takes its place.
 mount_etc() {
+    mount --make-private --bind $root /run/atoll/tree || fail "the tree cannot be shown"
+    mount --bind $root/etc /run/atoll/tree-etc || fail "the tree's /etc cannot be mounted"
     ensure_directory "$etc"
+    mount_etc_overlay
+    can_boot && return
+    umount $root/etc
+    number=1
+    while [ -e "$etc/broken-$number" ]; do number=$((number + 1)); done
+    warn "/etc has no users left: it is kept as etc/broken-$number of deployment $deployment"
+    mv "$etc/upper" "$etc/broken-$number"
+    if [ -d "$etc/good" ]; then
+        rm -rf "$etc/upper.new"
+        cp -a "$etc/good" "$etc/upper.new"
+        sync
+        mv "$etc/upper.new" "$etc/upper"
+    fi
+    mount_etc_overlay
+}
+
+mount_etc_overlay() {
     ensure_directory "$etc/upper"
     ensure_directory "$etc/work"
-    mount --bind $root/etc /run/atoll/tree-etc || fail "the tree's /etc cannot be mounted"
     options=lowerdir=/run/atoll/tree-etc,upperdir=$etc/upper,workdir=$etc/work
     options=$options,redirect_dir=off,metacopy=off,index=off,xino=off
     mount -t overlay -o "$options" etc $root/etc || fail "/etc cannot be mounted"
+}
+
+# Whether services find their users: what a wiped or emptied /etc no longer has.
+can_boot() {
+    [ -s $root/etc/passwd ] && [ -s $root/etc/group ] && [ -s $root/etc/shadow ]
 }
 
 # A real directory at $1, whatever was there: anything else keeps its content under another name.
@@ -147,7 +176,7 @@ mount_var() {
 
 # What packages ship in /opt/X is the tree's: it lies over the person's /opt.
 bind_opt() {
-    for package in $root/usr/lib/opt/*; do
+    for package in "$root"/usr/lib/opt/*; do
         [ -d "$package" ] || continue
         ensure_directory "$root/opt/${package##*/}"
         bind "$package" "$root/opt/${package##*/}"

@@ -1,4 +1,6 @@
 #!/bin/bash
+# shellcheck disable=SC2154  # dracut sets these variables
+#
 # Early boot of Atoll, for dracut: systemd in the initrd, the drivers of real machines, and one
 # service that mounts the tree (early-boot.sh). Dracut's own root= machinery stays out.
 

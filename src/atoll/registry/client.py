@@ -1,0 +1,230 @@
+"""A registry, as the OCI distribution specification has it: manifests and blobs over HTTP.
+
+::
+
+    GET /v2/NAME/manifests/TAG-or-DIGEST        a manifest, or an index of manifests
+    GET /v2/NAME/blobs/DIGEST                   a blob; Range resumes it
+    401 + WWW-Authenticate: Bearer realm=…      a token is fetched there, then the request repeated
+
+What arrives is compared with its digest here (manifests) or by the caller (blobs). Nothing else
+that the registry says is believed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from atoll.base.errors import AtollError, Damaged, MissingPrivilege, NetworkError, NotFound
+from atoll.base.ids import BlobDigest
+from atoll.host.web import Answer, BadStatus, Web
+from atoll.registry.manifest import INDEX, MANIFEST
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from atoll.registry.credentials import Credentials
+    from atoll.registry.endpoints import Endpoint
+    from atoll.registry.manifest import Descriptor
+
+MAX_MANIFEST = 4 << 20
+"""Bytes of a manifest, as the specification recommends."""
+
+MAX_TOKEN = 64 << 10
+_ACCEPT = ", ".join(
+    (
+        MANIFEST,
+        INDEX,
+        "application/vnd.docker.distribution.manifest.v2+json",
+        "application/vnd.docker.distribution.manifest.list.v2+json",
+    )
+)
+_SCHEME = re.compile(r"(?:^|,)\s*(Bearer|Basic)(?=\s|$)", re.IGNORECASE)
+_PARAMETER = re.compile(r'(\w+)\s*=\s*(?:"([^"]*)"|([^\s,"]+))')
+_TOKEN = re.compile(r"[\x21-\x7e]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Challenge:
+    """What a registry wants to see: a token for ``service`` from ``realm``, or a password."""
+
+    kind: str
+    realm: str = ""
+    service: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceivedManifest:
+    """A manifest or index as it came; ``digest`` was computed from ``data``."""
+
+    digest: BlobDigest
+    data: bytes
+
+
+class RegistryClient:
+    """One image name at one registry. Safe to use from several threads."""
+
+    def __init__(self, endpoint: Endpoint, web: Web, credentials: Credentials | None) -> None:
+        self._endpoint = endpoint
+        self._web = web
+        self._credentials = credentials
+        self._authorization: str | None = None
+        self._lock = threading.Lock()
+        self._base: str | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self._endpoint.host}/{self._endpoint.repository}"
+
+    def manifest(self, reference: str) -> ReceivedManifest:
+        """The manifest of a tag or digest; raises NotFound, Damaged, NetworkError."""
+        answer = self._ask(f"manifests/{reference}", limit=MAX_MANIFEST)
+        digest = BlobDigest("sha256:" + sha256(answer.body).hexdigest())
+        told = answer.headers.get("docker-content-digest", digest)
+        wanted = reference if ":" in reference else told
+        if digest != wanted or (told.startswith("sha256:") and told != digest):
+            raise Damaged(
+                f"{self.name}: what came for {reference} has the digest {digest}, not "
+                f"{wanted if digest != wanted else told}",
+                hint="the registry, or something on the way to it, changes images",
+            )
+        return ReceivedManifest(digest=digest, data=answer.body)
+
+    def document(self, descriptor: Descriptor) -> bytes:
+        """A small blob; the caller compares it with its digest."""
+        pieces = self.blob(descriptor, offset=0)
+        return b"".join(pieces)
+
+    def blob(self, descriptor: Descriptor, *, offset: int) -> Iterator[bytes]:
+        """The bytes of a blob from ``offset`` to the size it should have; a token may run out."""
+        url = f"{self._repository_url()}/blobs/{descriptor.digest}"
+        fresh = False
+        while offset < descriptor.size:
+            shown = self._authorization
+            headers = {"Authorization": shown} if shown else {}
+            try:
+                for chunk in self._web.download(
+                    url, headers=headers, size=descriptor.size, offset=offset
+                ):
+                    offset += len(chunk)
+                    fresh = False
+                    yield chunk
+            except BadStatus as error:
+                if error.status == 401 and not fresh:
+                    self._log_in(shown, error.headers)
+                    fresh = True
+                    continue
+                raise self._explained(error.status, f"blob {descriptor.digest}") from error
+
+    def _ask(self, path: str, *, limit: int) -> Answer:
+        url = f"{self._repository_url()}/{path}"
+        for fresh in (False, True):
+            shown = self._authorization
+            headers = {"Accept": _ACCEPT, **({"Authorization": shown} if shown else {})}
+            answer = self._web.get(url, headers=headers, limit=limit)
+            if answer.status != 401 or fresh:
+                break
+            self._log_in(shown, answer.headers)
+        if answer.status != 200:
+            raise self._explained(answer.status, path.replace("/", " ", 1))
+        return answer
+
+    def _explained(self, status: int, what: str) -> AtollError:
+        """What a status means for ``what`` of this image."""
+        match status:
+            case 404:
+                return NotFound(f"{self.name}: the registry has no {what}",
+                                hint="check the name and the tag")  # fmt: skip
+            case 401 | 403:
+                known = "refuses your login" if self._credentials else "wants a login"
+                host = self._endpoint.host
+                return MissingPrivilege(f"{self.name}: the registry {known} for {what}",
+                                        hint=f"podman login {host}")  # fmt: skip
+        return NetworkError(f"{self.name}: {what}: the registry answers with status {status}",
+                            hint="report it to the owner of the registry")  # fmt: skip
+
+    def _repository_url(self) -> str:
+        with self._lock:
+            if self._base is None:
+                self._base = self._find_base()
+            return f"{self._base}/v2/{self._endpoint.repository}"
+
+    def _find_base(self) -> str:
+        """https always; http for this machine, and for an insecure registry without https."""
+        endpoint = self._endpoint
+        if endpoint.is_local:
+            return f"http://{endpoint.host}"
+        secure = f"https://{endpoint.host}"
+        if endpoint.insecure:
+            try:
+                self._web.get(f"{secure}/v2/", limit=MAX_MANIFEST)
+            except NetworkError:
+                return f"http://{endpoint.host}"
+        return secure
+
+    def _log_in(self, shown: str | None, headers: Mapping[str, str]) -> None:
+        """Answer a challenge, unless another thread has done so since ``shown`` was refused."""
+        challenge = parse_challenge(headers.get("www-authenticate", ""))
+        with self._lock:
+            if self._authorization != shown:
+                return
+            if challenge is None:
+                raise NetworkError(f"{self.name}: the registry wants a login of an unknown kind")
+            if challenge.kind == "bearer":
+                self._authorization = f"Bearer {self._fetch_token(challenge)}"
+            elif self._credentials is not None:
+                self._authorization = self._credentials.basic
+
+    def _fetch_token(self, challenge: Challenge) -> str:
+        if challenge.realm.partition("://")[0] not in self._token_schemes():
+            raise NetworkError(
+                f"{self.name}: the registry sends to {challenge.realm!r} for a login,"
+                " which is not safe"
+            )
+        words = {
+            "service": challenge.service,
+            "scope": f"repository:{self._endpoint.repository}:pull",
+        }
+        query = urlencode({key: value for key, value in words.items() if value})
+        mark = "&" if "?" in challenge.realm else "?"
+        headers = {"Authorization": self._credentials.basic} if self._credentials else {}
+        answer = self._web.get(f"{challenge.realm}{mark}{query}", headers=headers, limit=MAX_TOKEN)
+        if answer.status != 200:
+            raise self._explained(answer.status, "a token")
+        token = parse_token(answer.body)
+        if token is None:
+            raise NetworkError(f"{self.name}: the login at {challenge.realm} gives no token")
+        return token
+
+    def _token_schemes(self) -> tuple[str, ...]:
+        return ("https", "http") if (self._base or "").startswith("http:") else ("https",)
+
+
+def parse_challenge(text: str) -> Challenge | None:
+    """What a ``WWW-Authenticate`` header asks for; a token when there is a choice."""
+    found = {}
+    schemes = list(_SCHEME.finditer(text))
+    for number, match in enumerate(schemes):
+        end = schemes[number + 1].start() if number + 1 < len(schemes) else len(text)
+        words = {key.lower(): quoted or bare
+                 for key, quoted, bare in _PARAMETER.findall(text[match.end() : end])}  # fmt: skip
+        kind = match[1].lower()
+        found[kind] = Challenge(
+            kind=kind, realm=words.get("realm", ""), service=words.get("service", "")
+        )
+    return found.get("bearer") or found.get("basic")
+
+
+def parse_token(body: bytes) -> str | None:
+    """The token in the answer of a login; None when there is no proper one."""
+    try:
+        fields = json.loads(body)
+        token = fields.get("token") or fields.get("access_token")
+    except (ValueError, AttributeError, RecursionError):
+        return None
+    return token if isinstance(token, str) and _TOKEN.fullmatch(token) else None

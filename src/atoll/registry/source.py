@@ -1,0 +1,255 @@
+"""Where an image comes from: an OCI layout, a registry, or the first of several that has it."""
+
+from __future__ import annotations
+
+import json
+import platform
+from contextlib import ExitStack, contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from atoll.base.errors import (
+    Damaged,
+    MissingPrivilege,
+    NetworkError,
+    NotFound,
+    Refused,
+    UsageError,
+)
+from atoll.host.web import Web
+from atoll.registry.blobs import MAX_DOCUMENT, BlobStore
+from atoll.registry.client import ReceivedManifest, RegistryClient
+from atoll.registry.credentials import find_credentials
+from atoll.registry.endpoints import SYSTEM, find_endpoints, read_rules
+from atoll.registry.layout import PublishedImage, inspect_layout
+from atoll.registry.manifest import MANIFEST, parse_index, parse_manifest, parse_record
+from atoll.registry.reference import (
+    ArchiveReference,
+    LayoutReference,
+    RegistryReference,
+    StoreReference,
+    format_reference,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from atoll.host.web import Patience
+    from atoll.registry.downloads import Downloads
+    from atoll.registry.endpoints import Endpoint
+    from atoll.registry.manifest import Descriptor
+    from atoll.registry.reference import Reference
+
+DEFAULT_TAG = "latest"
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
+"""What OCI calls a machine, where that is not what the kernel says."""
+
+_INDEXES = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+)
+_Found = TypeVar("_Found")
+
+
+class ImageSource(Protocol):
+    """One image, somewhere. ``name`` is how a person says which."""
+
+    @property
+    def name(self) -> str: ...
+
+    def manifest(self) -> ReceivedManifest:
+        """The manifest of the image for this machine; raises NotFound, NetworkError, Damaged."""
+
+    def document(self, blob: Descriptor) -> bytes:
+        """A small blob; the caller checks it."""
+
+    def layer(self, blob: Descriptor, downloads: Downloads) -> Path:
+        """The file that holds a blob, whole and checked; ``downloads`` is where it may be put."""
+
+
+class LayoutSource:
+    """An image in an OCI layout; its layers are read where they are."""
+
+    def __init__(self, reference: LayoutReference) -> None:
+        self._reference = reference
+        self._blobs = BlobStore(Path(reference.directory))
+
+    @property
+    def name(self) -> str:
+        return format_reference(self._reference)
+
+    def manifest(self) -> ReceivedManifest:
+        digest = inspect_layout(self._reference).digest
+        return ReceivedManifest(digest=digest, data=self._blobs.path(digest).read_bytes())
+
+    def document(self, blob: Descriptor) -> bytes:
+        return self._blobs.read_document(blob)
+
+    def layer(self, blob: Descriptor, downloads: Downloads) -> Path:  # noqa: ARG002
+        with self._blobs.open(blob):
+            return self._blobs.path(blob.digest)
+
+
+class RegistrySource:
+    """An image at one place that speaks the registry's protocol."""
+
+    def __init__(
+        self, client: RegistryClient, reference: RegistryReference, *, architecture: str
+    ) -> None:
+        self._client = client
+        self._reference = reference
+        self._architecture = architecture
+
+    @property
+    def name(self) -> str:
+        return format_reference(self._reference)
+
+    def manifest(self) -> ReceivedManifest:
+        wanted = self._reference.digest or self._reference.tag or DEFAULT_TAG
+        received = self._client.manifest(wanted)
+        kind = _kind_of(received.data)
+        if kind not in _INDEXES:
+            return received
+        child = choose_manifest(received.data, self._architecture, where=self.name)
+        found = self._client.manifest(child.digest)
+        if len(found.data) != child.size:
+            raise Damaged(
+                f"{self.name}: manifest {child.digest} has another size than its index says"
+            )
+        return found
+
+    def document(self, blob: Descriptor) -> bytes:
+        return self._client.document(blob)
+
+    def layer(self, blob: Descriptor, downloads: Downloads) -> Path:
+        return downloads.bring(blob, lambda offset: self._client.blob(blob, offset=offset))
+
+
+class FirstOf:
+    """The sources that may have an image, as one: each is asked until one has what is wanted."""
+
+    def __init__(self, sources: Sequence[ImageSource]) -> None:
+        self._sources = list(sources)
+
+    @property
+    def name(self) -> str:
+        return self._sources[-1].name
+
+    def manifest(self) -> ReceivedManifest:
+        return self._first(lambda source: source.manifest())
+
+    def document(self, blob: Descriptor) -> bytes:
+        return self._first(lambda source: source.document(blob))
+
+    def layer(self, blob: Descriptor, downloads: Downloads) -> Path:
+        return self._first(lambda source: source.layer(blob, downloads))
+
+    def _first(self, ask: Callable[[ImageSource], _Found]) -> _Found:
+        for source in self._sources[:-1]:
+            try:
+                return ask(source)
+            except (NetworkError, NotFound, MissingPrivilege, Damaged):
+                continue  # the next one may have it; the last one's error is told
+        return ask(self._sources[-1])
+
+
+def inspect_source(source: ImageSource) -> PublishedImage:
+    """What an image says of itself: manifest and config, checked; no layer is fetched."""
+    received = source.manifest()
+    manifest = parse_manifest(received.data, where=f"{source.name}: manifest {received.digest}")
+    where = f"{source.name}: config {manifest.config.digest}"
+    if manifest.config.size > MAX_DOCUMENT:
+        raise Damaged(f"{where} has {manifest.config.size} bytes: too many for a config")
+    data = source.document(manifest.config)
+    if f"sha256:{sha256(data).hexdigest()}" != manifest.config.digest:
+        raise Damaged(f"{where}: what came is something else",
+                      hint="the registry is damaged or lies: report it to its owner")  # fmt: skip
+    record = parse_record(data, where=where)
+    if len(record.layers) != len(manifest.layers):
+        raise Damaged(f"{source.name}: manifest and config differ in their layers")
+    return PublishedImage(digest=received.digest, manifest=manifest, record=record)
+
+
+@contextmanager
+def opened_source(
+    reference: Reference,
+    *,
+    architecture: str | None = None,
+    patience: Patience | None = None,
+) -> Iterator[ImageSource]:
+    """The source that ``reference`` names, its connections open while the block lasts."""
+    match reference:
+        case LayoutReference():
+            yield LayoutSource(reference)
+        case RegistryReference():
+            machine = platform.machine()
+            wanted = architecture or ARCHITECTURES.get(machine, machine)
+            endpoints = find_endpoints(reference, read_rules())
+            with ExitStack() as stack:
+                sources = [
+                    RegistrySource(
+                        _client(stack, endpoint, patience), reference, architecture=wanted
+                    )
+                    for endpoint in endpoints
+                ]
+                yield sources[0] if len(sources) == 1 else FirstOf(sources)
+        case ArchiveReference():
+            raise Refused(
+                f"{format_reference(reference)}: an archive has to be unpacked first",
+                hint="skopeo copy oci-archive:FILE oci:DIR:TAG",
+            )
+        case StoreReference():
+            raise UsageError(
+                f"store:{reference.name} names an image that is in the store already",
+                hint=f"see: atoll inspect store:{reference.name}",
+            )
+
+
+def choose_manifest(data: bytes, architecture: str, *, where: str) -> Descriptor:
+    """The manifest for a machine in an index of several; raises NotFound naming what there is."""
+    fields = json.loads(data)
+    index = parse_index(json.dumps({**fields, "mediaType": _INDEXES[0]}).encode(), where=where)
+    platforms = [_platform(each) for each in fields.get("manifests") or []]
+    for descriptor, found in zip(index.manifests, platforms, strict=True):
+        if found == f"linux/{architecture}" and descriptor.media_type == MANIFEST:
+            return descriptor
+    raise NotFound(f"{where} has no image for linux/{architecture}",
+                   hint=f"it has: {', '.join(sorted(set(platforms)))}")  # fmt: skip
+
+
+def _platform(descriptor: dict[str, object]) -> str:
+    found = descriptor.get("platform")
+    if not isinstance(found, dict):
+        return "unknown"
+    return f"{found.get('os')}/{found.get('architecture')}"
+
+
+def _kind_of(data: bytes) -> str:
+    """What a manifest says it is; one that does not say is told apart by what it has."""
+    try:
+        fields = json.loads(data)
+    except (ValueError, RecursionError):
+        return ""
+    if not isinstance(fields, dict):
+        return ""
+    if "mediaType" not in fields and "manifests" in fields:
+        return _INDEXES[0]
+    return str(fields.get("mediaType", ""))
+
+
+def _client(stack: ExitStack, endpoint: Endpoint, patience: Patience | None) -> RegistryClient:
+    web = stack.enter_context(
+        Web(
+            patience=patience,
+            authority=_authority(endpoint.host),
+            unverified=endpoint.insecure,
+        )
+    )
+    return RegistryClient(endpoint, web, find_credentials(endpoint.host, endpoint.repository))
+
+
+def _authority(host: str) -> Path | None:
+    """The certificate that this machine's administrator trusts for one registry."""
+    path = SYSTEM / "certs.d" / host / "ca.crt"
+    return path if path.exists() else None

@@ -1,0 +1,204 @@
+"""Which layers are in a store: what each one holds, so that no layer is ever fetched twice.
+
+::
+
+    ROOT/layers/<64 hex of the layer's diff_id>     gzip of lines of JSON; bytes are Latin-1 text
+        {"format": 1}
+        [path, kind, mode, uid, gid, mtime, xattrs, size, object or "", inline, target, device]
+        …one line a member, in the order of the layer, whiteouts included; kinds as in a tar
+        {"size": <bytes of the unpacked layer>}
+
+A record keeps nothing alive. It counts only while all objects it names are there; collection may
+remove any of them, and ``prune_layers`` then removes what no longer counts. A record that is cut or
+damaged is one that is not there: the layer is fetched again.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import zlib
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import Damaged
+from atoll.base.ids import BlobDigest, is_hex_digest, parse_object_id
+from atoll.host.files import fsync_directory
+from atoll.host.kernel import syncfs
+from atoll.tree.model import Metadata
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from atoll.base.ids import ObjectId
+    from atoll.store.layout import Store
+
+FORMAT = 1
+_LEVEL = 1
+_BROKEN = (OSError, EOFError, zlib.error, ValueError, TypeError, KeyError, Damaged)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerEntry:
+    """One member of a layer; the content of a file is in ``object``, or ``inline`` when small."""
+
+    path: bytes
+    kind: bytes
+    metadata: Metadata
+    size: int = 0
+    object: ObjectId | None = None
+    inline: bytes | None = None
+    target: bytes = b""
+    device: int = 0
+
+
+class LayerRecord:
+    """A record that is being written; made by ``writing_layer`` only."""
+
+    def __init__(self, file: gzip.GzipFile) -> None:
+        self._file = file
+
+    def add(self, entry: LayerEntry) -> None:
+        self._file.write(_format_entry(entry))
+
+    def finish(self, *, size: int) -> None:
+        """``size`` is that of the unpacked layer."""
+        self._file.write(json.dumps({"size": size}).encode() + b"\n")
+
+
+@contextmanager
+def writing_layer(path: Path) -> Iterator[LayerRecord]:
+    """Write a record to ``path``; ``keep_layers`` takes it there when its objects are in the store.
+
+    ``finish`` of the record has to be the last thing done with it.
+    """
+    with gzip.GzipFile(path, "wb", compresslevel=_LEVEL, mtime=0) as file:
+        file.write(json.dumps({"format": FORMAT}).encode() + b"\n")
+        yield LayerRecord(file)
+
+
+def keep_layers(store: Store, records: Mapping[BlobDigest, Path]) -> None:
+    """Give records their names, durably; the caller holds ``adding``."""
+    folder = _folder(store)
+    folder.mkdir(exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        syncfs(handle)
+    finally:
+        os.close(handle)
+    for diff_id, path in records.items():
+        os.rename(path, _path(store, diff_id))
+    fsync_directory(folder)
+
+
+def find_layer(store: Store, diff_id: BlobDigest) -> int | None:
+    """The unpacked size of a layer that is here with all its objects; None when it is not."""
+    try:
+        for found in _read(store, diff_id):
+            if isinstance(found, int):
+                return found
+            if found.object and not os.path.lexists(store.object_path(found.object)):
+                return None
+    except _BROKEN:
+        return None
+    return None
+
+
+def read_layer(store: Store, diff_id: BlobDigest) -> Iterator[LayerEntry]:
+    """The members of a layer that ``find_layer`` has found; raises Damaged."""
+    try:
+        for found in _read(store, diff_id):
+            if isinstance(found, LayerEntry):
+                yield found
+    except _BROKEN as error:
+        raise Damaged(
+            f"the record of layer {diff_id} in {store.root}: {error}",
+            hint=f"remove {_path(store, diff_id)} and pull the image again",
+        ) from error
+
+
+def prune_layers(store: Store) -> int:
+    """Remove all records that do not count; how many. The caller holds ``removing``."""
+    try:
+        names = os.listdir(_folder(store))
+    except FileNotFoundError:
+        return 0
+    gone = 0
+    for name in names:
+        known = is_hex_digest(name)
+        if not known or find_layer(store, BlobDigest(f"sha256:{name}")) is None:
+            os.unlink(_folder(store) / name)
+            gone += 1
+    return gone
+
+
+def _read(store: Store, diff_id: BlobDigest) -> Iterator[LayerEntry | int]:
+    """All members, then the size of the layer."""
+    with gzip.open(_path(store, diff_id), "rb") as file:
+        if json.loads(file.readline())["format"] != FORMAT:
+            raise ValueError("it is of another format")
+        for line in file:
+            if line.startswith(b"{"):
+                size = int(json.loads(line)["size"])
+                if file.read(1):  # reading to the end is what compares the checksum, too
+                    raise ValueError("it goes on after its end")
+                yield size
+                return
+            yield _parse_entry(line)
+        raise EOFError("it ends too early")
+
+
+def _format_entry(entry: LayerEntry) -> bytes:
+    meta = entry.metadata
+    xattrs = [(_text(key), _text(value)) for key, value in meta.xattrs]
+    fields = (
+        _text(entry.path),
+        _text(entry.kind),
+        *(meta.mode, meta.uid, meta.gid, meta.mtime),
+        xattrs,
+        entry.size,
+        entry.object or "",
+        _text(entry.inline or b""),
+        _text(entry.target),
+        entry.device,
+    )
+    return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
+
+
+def _parse_entry(line: bytes) -> LayerEntry:
+    path, kind, mode, uid, gid, mtime, xattrs, size, name, inline, target, device = json.loads(line)
+    return LayerEntry(
+        path=_bytes(path),
+        kind=_bytes(kind),
+        metadata=Metadata(
+            mode=mode,
+            uid=uid,
+            gid=gid,
+            mtime=mtime,
+            xattrs=tuple((_bytes(key), _bytes(value)) for key, value in xattrs),
+        ),
+        size=size,
+        object=parse_object_id(name) if name else None,
+        inline=_bytes(inline) or None,
+        target=_bytes(target),
+        device=device,
+    )
+
+
+def _text(data: bytes) -> str:
+    return data.decode("latin-1")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("latin-1")
+
+
+def _folder(store: Store) -> Path:
+    return store.root / "layers"
+
+
+def _path(store: Store, diff_id: BlobDigest) -> Path:
+    return _folder(store) / diff_id.removeprefix("sha256:")

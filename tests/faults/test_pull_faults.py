@@ -1,0 +1,216 @@
+"""A pull that stops before any one of its effects leaves the old image valid, and goes on later.
+
+A child process pulls with an audit hook, which sees every effect before it happens, and there ends
+the process (as a power cut would), or raises what Ctrl-C or a full disk raises.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from atoll.base.errors import NetworkError, NoSpace
+from atoll.base.report import NullReporter
+from atoll.host.web import Patience
+from atoll.registry.pull import apply_pull, plan_pull
+from atoll.registry.reference import parse_reference
+from atoll.registry.source import opened_source
+from atoll.store.check import check_store
+from atoll.store.images import list_images, read_image
+from atoll.store.layout import open_store
+from atoll.store.refs import Ref, read_ref, write_ref
+from tests.fake_registry import Asked, FakeRegistry, Reply, fake_registry
+from tests.images import MadeImage, publish, snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from atoll.registry.pull import PullPlan
+    from atoll.store.layout import Store
+
+EFFECTS = {
+    "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod", "fcntl.ioctl",
+    "ctypes.dlopen",  # how syncfs begins
+}  # fmt: skip
+MOST = 400
+CUT, INTERRUPTED, SURVIVED, DONE = 77, 130, 78, 0
+QUICK = Patience(attempts=2, first_pause=0.001, longest_pause=0.002, timeout=5.0)
+FILES = {"/usr/bash/bash": os.urandom(3000) * 70, "/usr/zlib/zlib": b"zlib" * 70, "/etc/m": b"m"}
+
+
+def is_effect(event: str, arguments: tuple[object, ...]) -> bool:
+    if event != "open":
+        return event in EFFECTS
+    flags = arguments[2]
+    return isinstance(flags, int) and bool(flags & (os.O_CREAT | os.O_WRONLY | os.O_RDWR))
+
+
+def pull(reference: str, store: Store) -> PullPlan:
+    with opened_source(parse_reference(reference), patience=QUICK) as source:
+        plan = plan_pull(source, store)
+        apply_pull(plan, source, store, NullReporter())
+    record = plan.image.record
+    ref = Ref(tree=record.tree, name="it", version=record.config.version, created=0)
+    write_ref(store, "it", ref)
+    return plan
+
+
+def run_child(reference: str, store: Store, number: int, stop: Callable[[], None]) -> int:
+    """Pull in a child, with ``stop`` before the effect ``number``; DONE when there is none such."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    seen = 0
+
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        nonlocal seen
+        seen += is_effect(event, arguments)
+        if seen == number and is_effect(event, arguments):
+            stop()
+
+    try:
+        import httpx  # noqa: F401  # what importing does is no effect of a pull
+
+        sys.addaudithook(hook)
+        pull(reference, store)
+        os._exit(SURVIVED if seen >= number else DONE)
+    except KeyboardInterrupt:
+        os._exit(INTERRUPTED)
+    except (NoSpace, NetworkError) as error:
+        os._exit(error.exit_code)
+    finally:
+        os._exit(1)
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> tuple[MadeImage, MadeImage]:
+    old = publish(tmp_path, FILES)
+    return old, publish(tmp_path, FILES | {"/usr/bash/bash": b"new" * 9999}, tag="two", version="2")
+
+
+@pytest.fixture
+def registry(images: tuple[MadeImage, MadeImage], tmp_path: Path) -> Iterator[FakeRegistry]:
+    assert images
+    with fake_registry(tmp_path / "layout") as found:
+        yield found
+
+
+@pytest.fixture
+def before(registry: FakeRegistry, tmp_path: Path) -> Path:
+    """A store with the old image."""
+    path = tmp_path / "before"
+    pull(registry.reference("one"), open_store(path, create=True))
+    return path
+
+
+def copies(before: Path) -> Iterator[tuple[int, Store]]:
+    """A store like ``before`` for every number, until the test has enough."""
+    for number in range(1, MOST):
+        path = before.parent / "store"
+        shutil.rmtree(path, ignore_errors=True)
+        shutil.copytree(before, path, symlinks=True)
+        yield number, open_store(path)
+    raise AssertionError(f"a pull has more than {MOST} effects")
+
+
+def check_old_or_new(store: Store, images: tuple[MadeImage, MadeImage]) -> None:
+    assert check_store(store, NullReporter()) == ()
+    old, new = images
+    assert read_ref(store, "it").tree in (old.tree, new.tree)
+    assert old.tree in list_images(store)
+    for tree in list_images(store):
+        read_image(store, tree)
+
+
+def test_a_cut_anywhere(
+    registry: FakeRegistry, images: tuple[MadeImage, MadeImage], before: Path
+) -> None:
+    for number, store in copies(before):
+        ended = run_child(registry.reference("two"), store, number, lambda: os._exit(CUT))
+        check_old_or_new(store, images)
+        if ended == DONE:
+            break
+        assert ended == CUT
+        pull(registry.reference("two"), store)
+        assert read_ref(store, "it").tree == images[1].tree
+        check_old_or_new(store, images)
+        assert not list(store.staging.iterdir())
+        assert not list((store.root / "downloads").iterdir())
+    assert number > 20
+
+
+def test_ctrl_c_anywhere(
+    registry: FakeRegistry, images: tuple[MadeImage, MadeImage], before: Path
+) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    for number, store in copies(before):
+        ended = run_child(registry.reference("two"), store, number, interrupt)
+        check_old_or_new(store, images)
+        if ended == DONE:
+            break
+        assert ended == INTERRUPTED
+    assert number > 20
+
+
+def test_a_full_disk_anywhere(
+    registry: FakeRegistry, images: tuple[MadeImage, MadeImage], before: Path
+) -> None:
+    def full() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for number, store in copies(before):
+        ended = run_child(registry.reference("two"), store, number, full)
+        check_old_or_new(store, images)
+        if ended == DONE:
+            break
+        assert ended in (NoSpace.exit_code, SURVIVED)
+        assert not list(store.staging.iterdir())
+    assert number > 20
+
+
+def test_a_broken_download_goes_on_where_it_stopped(registry: FakeRegistry, before: Path) -> None:
+    store = open_store(before)
+    half = 5000
+
+    def breaking(asked: Asked, reply: Reply) -> Reply:
+        if not asked.blob or reply.body.startswith(b"{"):
+            return reply
+        if len(registry.blobs_asked) > 2:
+            return Reply(status=503)
+        return Reply(body=reply.body[:half], claimed=len(reply.body))
+
+    publish(before.parent, FILES | {"/usr/bash/bash": os.urandom(9000)}, tag="big")
+    registry.bend = breaking
+    registry.asked.clear()
+    state = snapshot(store.root)
+    with pytest.raises(NetworkError):
+        pull(registry.reference("big"), store)
+    assert [len(path.read_bytes()) for path in (store.root / "downloads").iterdir()] == [half]
+    assert {k: v for k, v in snapshot(store.root).items() if k[:3] != "dow"} == state
+    registry.bend = lambda _, reply: reply
+    registry.asked.clear()
+    plan = pull(registry.reference("big"), store)
+    assert plan.missing[0].downloaded == half
+    assert registry.asked[-1].headers["range"] == f"bytes={half}-"
+    assert check_store(store, NullReporter()) == ()
+    assert not list((store.root / "downloads").iterdir())
+
+
+def test_a_spoiled_download_is_begun_again(
+    registry: FakeRegistry, images: tuple[MadeImage, MadeImage], before: Path
+) -> None:
+    store = open_store(before)
+    with opened_source(parse_reference(registry.reference("two")), patience=QUICK) as source:
+        blob = plan_pull(source, store).missing[0].blob
+    (store.root / "downloads" / blob.digest.removeprefix("sha256:")).write_bytes(bytes(30))
+    pull(registry.reference("two"), store)
+    assert read_ref(store, "it").tree == images[1].tree
+    check_old_or_new(store, images)

@@ -1,0 +1,87 @@
+"""Small images for tests: a tree made from a few files, published as an OCI layout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from atoll.base.report import NullReporter
+from atoll.registry.layout import NewImage, write_layout
+from atoll.registry.manifest import ImageConfig
+from atoll.registry.reference import LayoutReference
+from atoll.store.images import write_image
+from atoll.store.layout import open_store
+from atoll.store.objects import adding_objects
+from atoll.tree.canonical import canonical
+from atoll.tree.model import INLINE_LIMIT, Directory, Metadata, Regular, Symlink
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from atoll.base.ids import BlobDigest, TreeId
+    from atoll.store.layout import Store
+    from atoll.store.objects import ObjectSink
+    from atoll.tree.model import Node
+
+EPOCH = 1_788_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MadeImage:
+    layout: LayoutReference
+    tree: TreeId
+    digest: BlobDigest
+
+
+def publish(
+    where: Path, files: Mapping[str, bytes], *, tag: str = "one", version: str = "1"
+) -> MadeImage:
+    """An image of ``files`` (absolute paths) in the layout ``where/layout``.
+
+    The second part of a path names the package: ``/usr/bash/…`` is one layer or shares one.
+    """
+    store = open_store(where / "maker", create=True)
+    tree = make_tree(store, files)
+    owners = {path.encode(): path.split("/")[2] for path in files if path.count("/") > 2}
+    layout = LayoutReference(directory=str(where / "layout"), tag=tag)
+    config = ImageConfig(name="hello", version=version, created=EPOCH, architecture="amd64")
+    name = write_image(store, tree)
+    digest = write_layout(
+        store, NewImage(tree=name, config=config, owner_of=owners), layout, NullReporter()
+    )
+    return MadeImage(layout=layout, tree=name, digest=digest)
+
+
+def make_tree(store: Store, files: Mapping[str, bytes]) -> Directory:
+    root: dict[bytes, Node] = {}
+    with adding_objects(store) as sink:
+        for path, content in files.items():
+            *folders, name = path.strip("/").encode().split(b"/")
+            here = root
+            for folder in folders:
+                below = here.setdefault(folder, Directory(Metadata(mode=0o755), {}))
+                assert isinstance(below, Directory)
+                assert isinstance(below.entries, dict)
+                here = below.entries
+            here[name] = _leaf(sink, content)
+            here[name + b".link"] = Symlink(Metadata(mode=0o777, mtime=EPOCH - 9), name)
+            if len(content) % 2:
+                here[name + b".again"] = here[name]
+    return canonical(Directory(Metadata(mode=0o755), root), epoch=EPOCH)
+
+
+def _leaf(sink: ObjectSink, content: bytes) -> Regular:
+    metadata = Metadata(mode=0o4755, uid=3, mtime=EPOCH - 7)
+    if len(content) <= INLINE_LIMIT:
+        return Regular(metadata, len(content), None, content or None)
+    return Regular(metadata, len(content), sink.put_bytes(content))
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    """Every file below ``folder`` with its content: equal when nothing has changed."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != "store-lock"
+    }

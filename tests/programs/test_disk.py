@@ -1,0 +1,203 @@
+"""A disk image, judged by the programs of others: sfdisk, mtools, e2fsck, debugfs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import pytest
+
+from atoll.base.errors import NotFound, UsageError
+from atoll.base.report import NullReporter
+from atoll.cli.disk import parse_identity, parse_size
+from atoll.host.run import find_program, run
+from atoll.machine.deployment import Origin
+from atoll.machine.disk import DiskIdentity, derive_identity, make_disk
+from atoll.machine.image import read_bootable
+from tests.unit.machine.small_image import make_store
+
+if TYPE_CHECKING:
+    from atoll.machine.image import BootableImage
+    from atoll.store.layout import Store
+
+PROGRAMS = ("sfdisk", "mkfs.vfat", "mcopy", "mdir", "mke2fs", "debugfs", "e2fsck")
+missing = [name for name in PROGRAMS if find_program(name) is None]
+pytestmark = pytest.mark.skipif(bool(missing), reason=f"not here: {', '.join(missing)}")
+
+IDENTITY = derive_identity(UUID(int=1))
+
+
+def program(name: str) -> str:
+    found = find_program(name)
+    assert found is not None
+    return found
+
+
+def make(folder: Path, *, size: int | None = None, identity: DiskIdentity = IDENTITY) -> Path:
+    out = folder / "disk.img"
+    image, store = image_in(folder)
+    make_disk(
+        image,
+        Origin(image="store:hello"),
+        out,
+        source=store,
+        shape=(size, identity),
+        reporter=NullReporter(),
+    )
+    return out
+
+
+def image_in(folder: Path) -> tuple[BootableImage, Store]:
+    store, tree = make_store(folder / "store")
+    return read_bootable(store, tree), store
+
+
+def partitions(disk: Path) -> list[dict[str, object]]:
+    table = json.loads(run([program("sfdisk"), "--json", disk]))["partitiontable"]
+    assert table["label"] == "gpt"
+    assert UUID(table["id"]) == IDENTITY.disk
+    found = table["partitions"]
+    assert isinstance(found, list)
+    return found
+
+
+def state_of(disk: Path) -> str:
+    start = partitions(disk)[1]["start"]
+    assert isinstance(start, int)
+    return f"{disk}?offset={start * 512}"
+
+
+def ask_debugfs(disk: Path, request: str) -> str:
+    return run([program("debugfs"), "-R", request, state_of(disk)]).decode()
+
+
+def test_a_disk_is_what_firmware_loader_and_kernel_expect(tmp_path: Path) -> None:
+    disk = make(tmp_path)
+    image, _ = image_in(tmp_path)
+    esp, state = partitions(disk)
+    assert (esp["type"], esp["uuid"]) == (
+        "C12A7328-F81F-11D2-BA4B-00A0C93EC93B",
+        str(IDENTITY.esp).upper(),
+    )
+    assert state["uuid"] == str(IDENTITY.state).upper()
+    assert disk.stat().st_size == 4 << 30
+    assert disk.stat().st_blocks * 512 < 256 << 20, "the image has holes where nothing is"
+
+    listing = run([program("mdir"), "-/", "-b", "-i", f"{disk}@@1M", "::"]).decode().split()
+    assert f"::/atoll/{image.pair}/linux" in listing
+    assert "::/loader/entries/atoll-1.conf" in listing
+    entry = run([program("mtype"), "-i", f"{disk}@@1M", "::/loader/entries/atoll-1.conf"]).decode()
+    assert f"composefs={image.tree}" in entry
+    assert f"atoll.state=UUID={IDENTITY.file_system}" in entry
+
+
+def test_the_state_partition_is_clean_and_has_the_verity_feature(tmp_path: Path) -> None:
+    disk = make(tmp_path)
+    run([program("e2fsck"), "-fn", state_of(disk)])
+    features = ask_debugfs(disk, "features")
+    assert "verity" in features.split()
+    assert str(IDENTITY.file_system) in ask_debugfs(disk, "stats -h")
+
+
+def test_objects_have_their_size_their_flag_and_their_tree_behind_the_end(tmp_path: Path) -> None:
+    disk = make(tmp_path)
+    image, _ = image_in(tmp_path)
+    for name, size in image.objects.items():
+        path = f"/atoll/objects/{name[:2]}/{name[2:]}"
+        shown = ask_debugfs(disk, f"stat {path}")
+        assert "Flags: 0x180000" in shown
+        assert "Mode:  0444" in shown
+        assert f"Size: {size}\n" in shown
+        copy = tmp_path / "copy"
+        ask_debugfs(disk, f"dump {path} {copy}")
+        assert copy.stat().st_size == size
+    shown = ask_debugfs(disk, f"stat /atoll/images/{image.tree}")
+    assert "Flags: 0x180000" in shown
+
+
+def test_all_is_roots_whoever_makes_the_disk(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        disk = make(tmp_path)
+    else:
+        tmp_path.chmod(0o777)
+        for parent in tmp_path.parents:
+            if parent.owner() == "root" and parent != Path("/tmp"):
+                parent.chmod(parent.stat().st_mode | 0o055)
+        disk = make_as_nobody(tmp_path)
+    for path in ("/", "/atoll", "/atoll/deployments/1/etc/upper", "/atoll/var"):
+        assert "User:     0   Group:     0" in ask_debugfs(disk, f"stat {path}"), path
+    run([program("e2fsck"), "-fn", state_of(disk)])
+
+
+def make_as_nobody(folder: Path) -> Path:
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+            make(folder)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert status == 0
+    return folder / "disk.img"
+
+
+def test_the_same_identity_gives_the_same_ids(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    tables = [
+        subprocess.run(
+            [program("sfdisk"), "--dump", "disk.img"],
+            cwd=make(tmp_path / name).parent,
+            check=True,
+            capture_output=True,
+        ).stdout
+        for name in ("one", "two")
+    ]
+    assert tables[0] == tables[1]
+
+
+def test_after_an_error_nothing_is_left(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="too small"):
+        make(tmp_path, size=100 << 20)
+    store, tree = make_store(tmp_path / "store")
+    image = read_bootable(store, tree)
+    store.object_path(next(iter(image.objects))).unlink()
+    with pytest.raises(Exception, match="object"):
+        make_disk(image, Origin(image="x"), tmp_path / "disk.img", source=store,
+                  shape=(None, IDENTITY), reporter=NullReporter())  # fmt: skip
+    assert {path.name for path in tmp_path.iterdir()} == {"store"}
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+    store, tree = make_store(tmp_path / "store")
+    with pytest.raises(NotFound, match="no directory"):
+        make_disk(read_bootable(store, tree), Origin(image="x"), tmp_path / "no/disk.img",
+                  source=store, shape=(None, IDENTITY), reporter=NullReporter())  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("4096", 4096), ("8G", 8 << 30), ("512m", 512 << 20), ("1GiB", 1 << 30)]
+)
+def test_sizes_are_read(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "G", "-1G", "8 G", "0", "1.5G", "8GG", "１G"])
+def test_other_sizes_are_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_size(text)
+
+
+def test_an_identity_is_a_uuid() -> None:
+    assert parse_identity(str(UUID(int=5))) == UUID(int=5)
+    assert parse_identity(None) != parse_identity(None)
+    with pytest.raises(UsageError):
+        parse_identity("mine")

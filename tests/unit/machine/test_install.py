@@ -1,0 +1,217 @@
+"""An image becomes a machine's first deployment: in what order, and after what is cut."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from atoll.base.errors import Damaged, NoSpace, NotFound, Refused, UsageError
+from atoll.base.ids import TreeId
+from atoll.base.report import NullReporter
+from atoll.machine.contents import place_into
+from atoll.machine.deployment import Origin, parse_origin
+from atoll.machine.disk import automatic_size, check_size, derive_identity
+from atoll.machine.image import find_image, read_bootable
+from atoll.machine.install import (
+    Space,
+    StatePartition,
+    apply_plan,
+    check_empty,
+    check_space,
+    needed_space,
+    plan_install,
+    stored_size,
+)
+from atoll.machine.operations import CommitEntry, NoteEntries
+from atoll.machine.state import Sysroot, read_state
+from atoll.store.images import read_image_bytes
+from atoll.store.layout import open_store
+from atoll.store.objects import measure_object
+from atoll.store.refs import Ref, write_ref
+from tests.unit.machine.small_image import FACTS, KERNEL, files_of, make_store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from atoll.machine.image import BootableImage
+    from atoll.machine.operations import Operation
+    from atoll.store.layout import Store
+
+UUID = "11111111-2222-3333-4444-555555555555"
+
+
+def plan_for(root: Path, store: Store, image: BootableImage) -> tuple[Operation, ...]:
+    sysroot = Sysroot(root=root, esp=root / "esp")
+    sysroot.esp.mkdir(parents=True, exist_ok=True)
+    target = open_store(sysroot.atoll, create=True)
+    return plan_install(
+        image,
+        Origin(image="store:hello"),
+        sysroot=sysroot,
+        state=StatePartition(uuid=UUID, verity=True),
+        contents=place_into(target, store),
+    )
+
+
+def files_below(root: Path) -> set[str]:
+    return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+
+
+def test_a_machine_has_all_that_boots_it(tmp_path: Path) -> None:
+    store, tree = make_store(tmp_path / "store")
+    image = read_bootable(store, tree)
+    apply_plan(plan_for(tmp_path / "machine", store, image), NullReporter())
+
+    esp = tmp_path / "machine/esp"
+    assert files_below(esp) == {
+        "EFI/systemd/systemd-bootx64.efi",
+        "EFI/BOOT/BOOTX64.EFI",
+        "loader/loader.conf",
+        "loader/entries/atoll-1.conf",
+        f"atoll/{image.pair}/linux",
+        f"atoll/{image.pair}/initrd",
+    }
+    assert (esp / "loader/entries/atoll-1.conf").read_text().splitlines() == [
+        f"linux /atoll/{image.pair}/linux",
+        f"initrd /atoll/{image.pair}/initrd",
+        "sort-key atoll",
+        "version 1",
+        "title hello 1.2 (1)",
+        f"options composefs={tree} atoll.state=UUID={UUID} atoll.deployment=1"
+        " atoll.verity=require panic=10 quiet",
+    ]
+    assert (esp / f"atoll/{image.pair}/linux").read_bytes() == image.linux
+
+    machine = open_store(tmp_path / "machine/atoll")
+    assert read_image_bytes(machine, tree) == read_image_bytes(store, tree)
+    for name in image.objects:
+        measure_object(machine, name)
+    deployment = tmp_path / "machine/atoll/deployments/1"
+    assert (deployment / "etc/upper").is_dir()
+    assert (deployment / "etc/work").is_dir()
+    assert (deployment / "atoll.toml").read_bytes() == b"schema = 1\n"
+    origin = parse_origin((deployment / "origin.toml").read_bytes(), where="origin.toml")
+    assert origin == Origin(image="store:hello")
+
+
+def test_status_knows_what_was_installed(tmp_path: Path) -> None:
+    store, tree = make_store(tmp_path / "store")
+    root = tmp_path / "machine"
+    apply_plan(plan_for(root, store, read_bootable(store, tree)), NullReporter())
+    (found,) = read_state(Sysroot(root=root, esp=root / "esp", booted=1)).deployments
+    assert (found.deployment.tree, found.deployment.kernel) == (tree, KERNEL)
+    assert (found.booted, found.default, found.staged) == (True, True, False)
+    assert (found.pinned, found.held) == (False, False)
+
+
+def test_a_cut_after_any_operation_boots_nothing_or_all_of_it(tmp_path: Path) -> None:
+    store, tree = make_store(tmp_path / "store")
+    image = read_bootable(store, tree)
+    count = len(plan_for(tmp_path / "count", store, image))
+    for done in range(count + 1):
+        root = tmp_path / f"machine-{done}"
+        sysroot = Sysroot(root=root, esp=root / "esp")
+        plan = plan_for(root, store, image)
+        for operation in plan[:done]:
+            operation.execute()
+        committed = any(isinstance(operation, CommitEntry) for operation in plan[:done])
+        assert any(found.default for found in read_state(sysroot).deployments) == committed
+        if not committed:
+            check_empty(sysroot)
+        apply_plan(plan_for(root, store, image), NullReporter())
+        assert read_state(sysroot).deployments[0].default
+
+
+def test_the_entry_is_the_last_operation_that_decides(tmp_path: Path) -> None:
+    store, tree = make_store(tmp_path / "store")
+    plan = plan_for(tmp_path / "machine", store, read_bootable(store, tree))
+    assert isinstance(plan[-2], CommitEntry)
+    assert isinstance(plan[-1], NoteEntries)
+    assert all(operation.describe() for operation in plan)
+
+
+def test_a_machine_that_boots_is_not_installed_again(tmp_path: Path) -> None:
+    store, tree = make_store(tmp_path / "store")
+    root = tmp_path / "machine"
+    apply_plan(plan_for(root, store, read_bootable(store, tree)), NullReporter())
+    with pytest.raises(Refused, match="has a system already"):
+        check_empty(Sysroot(root=root, esp=root / "esp"))
+
+
+def test_a_damaged_object_is_not_installed(tmp_path: Path) -> None:
+    store, tree = make_store(tmp_path / "store")
+    image = read_bootable(store, tree)
+    plan = plan_for(tmp_path / "machine", store, image)
+    victim = store.object_path(max(image.objects, key=lambda name: image.objects[name]))
+    victim.chmod(0o644)
+    victim.write_bytes(b"x" * victim.stat().st_size)
+    with pytest.raises(Damaged):
+        apply_plan(plan, NullReporter())
+    assert files_below(tmp_path / "machine/esp") == set()
+
+
+@pytest.mark.parametrize(
+    ("free", "where"),
+    [(Space(state=0, esp=1 << 30), "the state partition"), (Space(state=1 << 30, esp=9), "ESP")],
+)
+def test_no_space_says_where_and_how_much(tmp_path: Path, free: Space, where: str) -> None:
+    store, tree = make_store(tmp_path / "store")
+    image = read_bootable(store, tree)
+    needed = needed_space(image, image.objects)
+    with pytest.raises(NoSpace, match=where) as caught:
+        check_space(needed, free, Sysroot(root=tmp_path, esp=tmp_path))
+    assert "MiB" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("size", "blocks"),
+    [(0, 1), (1, 2), (4096, 2), (4097, 4), (128 * 4096, 130), (128 * 4096 + 1, 129 + 2 + 1 + 1)],
+)
+def test_verity_takes_a_descriptor_and_its_levels(size: int, blocks: int) -> None:
+    assert stored_size(size) == blocks * 4096
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"kernel": "other"}, {"architecture": "sparc"}, {"args": 7}, {"name": None, "args": None}],
+)
+def test_a_tree_that_cannot_boot_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
+    store, tree = make_store(tmp_path, files_of(FACTS | change) | {})
+    with pytest.raises(Refused, match="cannot boot"):
+        read_bootable(store, tree)
+
+
+def test_a_tree_without_facts_is_refused(tmp_path: Path) -> None:
+    store, tree = make_store(tmp_path, {"etc/hello": b"x"})
+    with pytest.raises(Refused, match="cannot boot"):
+        read_bootable(store, tree)
+
+
+def test_an_image_is_named_by_ref_or_digest(tmp_path: Path) -> None:
+    store, tree = make_store(tmp_path)
+    write_ref(store, "hello", Ref(tree=tree, name="hello", version="1", created=1))
+    assert find_image("store:hello", store, NullReporter()) == tree
+    assert find_image(tree, store, NullReporter()) == tree
+    with pytest.raises(NotFound):
+        find_image("store:other", store, NullReporter())
+    with pytest.raises(NotFound):
+        read_bootable(store, TreeId("0" * 64))
+    with pytest.raises(Refused) as caught:
+        find_image("docker://example.org/hello:1", store, NullReporter())
+    assert "skopeo" in (caught.value.hint or "")
+
+
+def test_disks_have_room_and_their_own_ids(tmp_path: Path) -> None:
+    store, tree = make_store(tmp_path)
+    image = read_bootable(store, tree)
+    assert automatic_size(image) == 4 << 30
+    big = replace(image, objects=dict.fromkeys(image.objects, 1 << 30))
+    assert automatic_size(big) > 3 * len(image.objects) << 30
+    with pytest.raises(UsageError, match="too small"):
+        check_size(600 << 20, image)
+    one, other = derive_identity(uuid.UUID(int=1)), derive_identity(uuid.UUID(int=2))
+    assert one == derive_identity(uuid.UUID(int=1))
+    assert len({one.disk, one.esp, one.state, one.file_system, other.disk, other.esp}) == 6

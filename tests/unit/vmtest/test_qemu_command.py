@@ -1,0 +1,135 @@
+"""QEMU's command line, and what a host must have."""
+
+from __future__ import annotations
+
+import base64
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from vmtest import DirectKernel, Disk, Display, MachineError, MachineSpec, Uefi, UserNetwork, Writes
+from vmtest.guest import PORT, SERVE
+from vmtest.qemu import TCG, Wiring, ensure_files, ensure_possible, plan_command, probe_accelerator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    PutProgram = Callable[[str, str], Path]
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "vmtest"
+WIRING = Wiring(directory=Path("/w"), monitor=7, channel=9, kvm=False)
+FULL = MachineSpec(
+    boot=Uefi(code=Path("/f/code.fd"), variables=Path("/f/vars.fd"), secure_boot=True),
+    disks=(
+        Disk(image=Path("/i/system,1.img"), serial="system"),
+        Disk(image=Path("/i/data.qcow2"), format="qcow2", writes=Writes.DIRECT, cache="unsafe"),
+        Disk(image=Path("/i/log.img"), writes=Writes.DIRECT, write_log=Path("/w/writes.log")),
+    ),
+    memory=2048,
+    cpus=4,
+    display=Display.VIRTIO,
+    network=UserNetwork(ssh_port=2222, restricted=True),
+    credentials=(("passwd.plaintext-password.root", b"x"),),
+    extra=("-device", "i6300esb"),
+)
+DIRECT = MachineSpec(
+    boot=DirectKernel(kernel=Path("/k"), initrd=Path("/r"), arguments="a b"),
+    disks=(Disk(image=Path("/i/root.img")),),
+    network=UserNetwork(),
+)
+
+
+def shown(argv: list[str]) -> str:
+    """One option a line; vmtest's own credentials by name only."""
+    lines = re.sub(r"\n(?!-)", " ", "\n".join(["qemu", *argv[1:]])) + "\n"
+    own = r"(credential\.binary:(?:vmtest|systemd)[^=]*=)\S+"
+    return re.sub(own, r"\1…", lines)
+
+
+@pytest.mark.parametrize(("name", "spec", "kvm"), [("full", FULL, True), ("direct", DIRECT, False)])
+def test_command_lines_are_golden(
+    name: str, spec: MachineSpec, kvm: bool, programs: Path, tmp_path: Path
+) -> None:
+    code, variables = tmp_path / "code.fd", tmp_path / "vars.fd"
+    code.touch()
+    variables.touch()
+    if isinstance(spec.boot, Uefi):
+        spec = replace(spec, boot=replace(spec.boot, code=code, variables=variables))
+    assert programs.is_dir()
+    wiring = Wiring(directory=Path("/w"), monitor=7, channel=9, kvm=kvm)
+    text = shown(plan_command(spec, wiring)).replace(str(tmp_path), "/f")
+    assert text == (GOLDEN / f"{name}.argv").read_text()
+
+
+def test_the_shell_travels_as_a_credential(programs: Path) -> None:
+    assert programs.is_dir()
+    words = plan_command(DIRECT, WIRING)
+    (shell,) = [word for word in words if "binary:vmtest.shell=" in word]
+    script = base64.b64decode(shell.partition("vmtest.shell=")[2]).decode()
+    assert script.startswith(SERVE)
+    assert script.endswith("serve\n")
+    assert f"name={PORT}" in " ".join(words)
+
+
+def test_a_write_log_needs_a_raw_disk_of_its_own(programs: Path) -> None:
+    assert programs.is_dir()
+    disk = Disk(image=Path("/i"), write_log=Path("/l"))
+    with pytest.raises(MachineError, match="a write log needs a raw disk"):
+        plan_command(MachineSpec(boot=DIRECT.boot, disks=(disk,)), WIRING)
+
+
+@pytest.mark.parametrize(
+    ("program", "package"), [("qemu-system-x86_64", "qemu-system-x86"), ("qemu-img", "qemu-utils")]
+)
+def test_a_missing_program_names_its_package(
+    programs: Path, program: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(programs))
+    ensure_possible(DIRECT)
+    (programs / program).unlink()
+    with pytest.raises(MachineError, match=f"{program} is not here: apt install {package}"):
+        ensure_possible(DIRECT)
+
+
+def test_missing_firmware_names_its_package(programs: Path) -> None:
+    assert programs.is_dir()
+    with pytest.raises(MachineError, match="firmware /nowhere is not here: apt install ovmf"):
+        ensure_possible(MachineSpec(boot=Uefi(code=Path("/nowhere"))))
+
+
+def test_a_missing_image_is_named(programs: Path, tmp_path: Path) -> None:
+    assert programs.is_dir()
+    spec = MachineSpec(boot=DIRECT.boot, disks=(Disk(image=tmp_path / "no.img"),))
+    with pytest.raises(MachineError, match=r"disk image .*no\.img is not here"):
+        ensure_files(spec, Wiring(directory=tmp_path, monitor=3, channel=4, kvm=False))
+
+
+def test_variables_are_copied_once(programs: Path, tmp_path: Path) -> None:
+    assert programs.is_dir()
+    first = tmp_path / "first.fd"
+    first.write_bytes(b"empty")
+    spec = MachineSpec(boot=Uefi(code=first, variables=first))
+    wiring = Wiring(directory=tmp_path, monitor=3, channel=4, kvm=False)
+    ensure_files(spec, wiring)
+    wiring.variables.write_bytes(b"the machine's")
+    ensure_files(spec, wiring)
+    assert wiring.variables.read_bytes() == b"the machine's"
+    assert first.read_bytes() == b"empty"
+
+
+@pytest.mark.parametrize(
+    ("script", "works"),
+    [
+        ("exit 33", True),
+        ("exit 0", False),
+        ("echo 'failed to set MSR' >&2; kill -ABRT $$", False),
+    ],
+)
+def test_an_accelerator_works_when_its_machine_says_so(
+    script: str, works: bool, put_program: PutProgram
+) -> None:
+    program = put_program("qemu-system-x86_64", f"#!/bin/sh\n{script}\n")
+    assert probe_accelerator(str(program), TCG) is works
