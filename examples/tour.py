@@ -47,7 +47,7 @@ def main() -> int:
     try:
         tree = build()
         show_image(tree)
-        make_disk(tree)
+        make_disk()
         look_inside(tree)
     except KeyboardInterrupt:
         print("\ntry: stopped; nothing is left running or mounted", file=sys.stderr)
@@ -65,7 +65,15 @@ def main() -> int:
 def build() -> str:
     with step(1, "Build examples/hello into a tree, and write it as an OCI image"):
         run(["debian/make", BUILD])
-        answer = atoll("build", "examples/hello", "--output", f"oci:{LAYOUT}:1", "--json")
+        answer = atoll(
+            "build",
+            "examples/hello",
+            "--store",
+            str(STORE),
+            "--output",
+            f"oci:{LAYOUT}:1",
+            "--json",
+        )
         return str(json.loads(answer)["tree"])
 
 
@@ -80,10 +88,10 @@ def show_image(tree: str) -> None:
         print("  podman: " + release.splitlines()[0])
 
 
-def make_disk(tree: str) -> None:
+def make_disk() -> None:
     with step(3, "Make a bootable disk image, without loop devices"):
         DISK.unlink(missing_ok=True)
-        atoll("disk", tree, str(DISK))
+        atoll("disk", "store:hello", str(DISK), "--store", str(STORE))
         print(f"  {DISK.relative_to(HERE)}: {DISK.stat().st_blocks * 512 / 1e6:.0f} MB on disk")
 
 
@@ -160,7 +168,7 @@ def expect(truth: bool, otherwise: str) -> None:
 
 def atoll(*words: str) -> str:
     print("  $ atoll " + shlex.join(words).replace(f"{HERE}/", ""), flush=True)
-    return run([*ATOLL, *words, "--store", str(STORE)], shows=True)
+    return run([*ATOLL, *words], shows=True)
 
 
 def run(argv: Sequence[str | Path], *, shows: bool = False) -> str:

@@ -152,6 +152,7 @@ class Machine:
         self, command: str, *, stdin: bytes = b"", timeout: float = COMMAND_SECONDS
     ) -> Finished:
         """Run a command as root in bash (-e, pipefail) and return all that came of it."""
+        self._booted()
         begin = time.monotonic()
         finished = self._attempt(command, stdin, timeout)
         self._say(f"{command}  [{finished.status}, {time.monotonic() - begin:.1f} s]")

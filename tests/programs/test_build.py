@@ -94,7 +94,7 @@ eval "$1"
 """
 
 
-SEED = "chroot root systemd-tmpfiles --create atoll-factory.conf var.conf legacy.conf"
+SEED = "chroot root systemd-tmpfiles --create --prefix=/var"
 
 PLAIN = """
 schema = 1

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import ProgramFailed
 from atoll.debian.failure import explain_failure
 from atoll.debian.sources import read_host_options
-from atoll.host.files import remove_tree, temporary_directory
+from atoll.host.files import temporary_directory
 from atoll.host.run import need_program, run
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from atoll.debian.sources import Sources
 
-_FORM = "root 1"
+_FORM = "root 2"
 """Changes when this module makes another root from the same packages."""
 
 _OF_THE_BUILDER = ("etc/resolv.conf", "etc/hostname", "etc/apt/apt.conf.d/99mmdebstrap",
@@ -80,4 +80,3 @@ def keep_debs(archives: Path, debs: Path) -> None:
     """Move downloaded packages into the cache."""
     for deb in archives.glob("*.deb"):
         deb.replace(debs / deb.name)
-    remove_tree(archives)

@@ -19,6 +19,8 @@ _BLOCK_SIZE = 4096
 _ENABLE_ARGUMENT = struct.pack("<IIIIQIIQ88x", 1, _SHA256, _BLOCK_SIZE, 0, 0, 0, 0, 0)
 _DIGEST_SIZE = 32
 _CLONE_NEWNS = 0x00020000
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
 _MS_PRIVATE_RECURSIVE = (1 << 18) | 0x4000
 _NO_VERITY = {errno.EOPNOTSUPP, errno.ENOTTY, errno.ENOSYS, errno.EINVAL}
 
@@ -72,3 +74,12 @@ def unshare_mounts() -> None:
     ):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
+
+
+def exchange_names(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> None:
+    """Let two names change places at one instant; both are there, on one file system."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    paths = [os.fsencode(path) for path in (one, other)]
+    if libc.renameat2(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_EXCHANGE) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), os.fspath(one), None, os.fspath(other))

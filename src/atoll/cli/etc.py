@@ -1,0 +1,145 @@
+"""``atoll etc``: what a person changed in ``/etc``, what is in conflict, and how to put it back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from atoll.cli.arguments import Parser
+from atoll.cli.failure import printable
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    from atoll.base.report import Reporter
+    from atoll.machine.etc_machine import MachineEtc
+    from atoll.machine.operations import Operation
+    from atoll.machine.state import Sysroot
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_machine(parser)
+    verbs = parser.add_subparsers(dest="what", metavar="WHAT", parser_class=Parser)
+    diff = verbs.add_parser("diff", help="list what differs from the tree, and the conflicts")
+    resolve = verbs.add_parser("resolve", help="settle a conflict")
+    resolve.add_argument("path", metavar="PATH", help="as atoll etc lists it")
+    side = resolve.add_mutually_exclusive_group(required=True)
+    side.add_argument("--mine", action="store_true", help="leave what is there")
+    side.add_argument("--image", action="store_true", help="take what the image has")
+    reset = verbs.add_parser("reset", help="make a path what the tree has")
+    reset.add_argument("path", metavar="PATH", help="a file or directory in /etc")
+    complete = verbs.add_parser(
+        "complete", help="what early boot does: take along what changed since staging"
+    )
+    for verb in (diff, resolve, reset, complete):
+        _add_machine(verb)
+
+
+def _add_machine(parser: argparse.ArgumentParser) -> None:
+    import argparse
+
+    # Without defaults, so that an inner parser does not undo what the outer one has read.
+    nothing = argparse.SUPPRESS
+    parser.add_argument("--root", type=Path, metavar="DIR", default=nothing,
+                        help="a machine in a directory")  # fmt: skip
+    parser.add_argument("--deployment", type=int, metavar="N", default=nothing,
+                        help="another than the booted one")  # fmt: skip
+    parser.add_argument("--json", action="store_true", default=nothing,
+                        help="print the result as JSON")  # fmt: skip
+
+
+def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
+    from atoll.machine.etc_machine import (
+        choose_deployment,
+        parse_path,
+        plan_reset,
+        plan_resolve,
+        read_machine_etc,
+    )
+    from atoll.machine.state import find_sysroot
+
+    sysroot = find_sysroot(getattr(arguments, "root", None))
+    deployment = choose_deployment(sysroot, getattr(arguments, "deployment", None))
+    as_json = getattr(arguments, "json", False)
+    if arguments.what in (None, "diff"):
+        etc = read_machine_etc(sysroot, deployment)
+        print(json.dumps(as_document(etc), indent=2) if as_json else format_etc(etc))
+        if etc.conflicts:
+            reporter.notice(f"next: atoll etc resolve {etc.conflicts[0].path} --mine | --image")
+        return 0
+    if arguments.what == "complete":
+        return _complete(sysroot, deployment, reporter, as_json=as_json)
+    path = parse_path(arguments.path, etc_too=arguments.what == "resolve")
+    if arguments.what == "reset":
+        _change(sysroot, deployment, lambda etc: plan_reset(etc, path))
+    else:
+        image = bool(arguments.image)
+        _change(sysroot, deployment, lambda etc: plan_resolve(etc, path, image=image))
+    left = len(read_machine_etc(sysroot, deployment).conflicts)
+    if as_json:
+        print(json.dumps({"deployment": deployment, "path": f"/etc/{path}", "conflicts": left}))
+    reporter.notice(f"next: atoll etc ({left} in conflict)" if left else "no conflicts are left")
+    return 0
+
+
+def _complete(sysroot: Sysroot, deployment: int, reporter: Reporter, *, as_json: bool) -> int:
+    from atoll.machine.etc_machine import complete
+
+    paths = [_whole(path) for path in complete(sysroot, deployment)]
+    for path in paths:
+        reporter.notice(f"changed since it was staged: {_shown(path)}")
+    if as_json:
+        print(json.dumps({"deployment": deployment, "changed": paths}))
+    return 0
+
+
+def _change(
+    sysroot: Sysroot, deployment: int, plan: Callable[[MachineEtc], tuple[Operation, ...]]
+) -> None:
+    from atoll.machine.etc_machine import changing, read_machine_etc
+    from atoll.machine.etc_stage import execute, try_again
+
+    with changing(sysroot):
+        try_again(lambda: execute(plan(read_machine_etc(sysroot, deployment))))
+
+
+def as_document(etc: MachineEtc) -> dict[str, object]:
+    return {
+        "deployment": etc.deployment,
+        "changes": [{"path": _whole(path), "change": change.value} for path, change in etc.changes],
+        "conflicts": [
+            {
+                "path": _whole(each.path),
+                "why": each.why,
+                "image": None if each.image is None else _kept(etc, each.path),
+            }
+            for each in etc.conflicts
+        ],
+        "skipped": [_whole(path) for path in etc.skipped],
+    }
+
+
+def format_etc(etc: MachineEtc) -> str:
+    lines = [f"{change.value:<13} {_whole(path)}" for path, change in etc.changes]
+    lines = lines or [f"/etc of deployment {etc.deployment} is as in its tree"]
+    lines += [f"not carried   {_whole(path)}" for path in etc.skipped]
+    for each in etc.conflicts:
+        lines.append(f"conflict      {_whole(each.path)}: {each.why}")
+        if each.image is not None:
+            lines.append(f"              the image's: {_kept(etc, each.path)}")
+    return "\n".join(printable(_shown(line)) for line in lines)
+
+
+def _whole(path: str) -> str:
+    return f"/etc/{path}" if path else "/etc"
+
+
+def _kept(etc: MachineEtc, path: str) -> str:
+    return str(etc.place.conflicts / "image" / path)
+
+
+def _shown(text: str) -> str:
+    """Names that are no UTF-8 can be printed, too."""
+    return text.encode(errors="backslashreplace").decode()
