@@ -1,4 +1,4 @@
-"""Records of layers: what was written is read, what is broken or has lost an object is not there."""
+"""Records of layers: read as written; a broken one, or one without an object, is none."""
 
 from __future__ import annotations
 
