@@ -12,7 +12,7 @@ import shlex
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 
@@ -75,9 +75,24 @@ class MissingProgram(AtollError):
 
 
 class NetworkError(AtollError):
-    """A mirror or registry cannot be reached, or breaks off."""
+    """A mirror or registry cannot be reached, or breaks off.
+
+    Where a server did answer, but not with what was asked for: its ``status`` and ``headers``.
+    """
 
     exit_code = 5
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        status: int | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.headers = headers or {}
 
 
 class NoSpace(AtollError):

@@ -32,19 +32,14 @@ _ENOUGH = 1 << 20
 """A download that brought this much since its last fault may fail as often again."""
 
 
-class BadStatus(NetworkError):
-    """A server answers, but not with what was asked for."""
-
-    def __init__(self, message: str, *, status: int, headers: Mapping[str, str], hint: str) -> None:
-        super().__init__(message, hint=hint)
-        self.status = status
-        self.headers = headers
-
-
-class _Fault(NetworkError):
+class _Fault(Exception):
     """What may be gone at the next attempt; ``pause`` is what the server asks for, in seconds."""
 
-    pause: float = 0.0
+    def __init__(self, message: str, *, hint: str, pause: float = 0.0) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.pause = pause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +111,7 @@ class Web:
     ) -> Iterator[bytes]:
         """The bytes of ``url`` from ``offset`` to its ``size``, over as many breaks as it takes.
 
-        Raises BadStatus for what is not there or not allowed, NetworkError when ``size`` is wrong.
+        Raises NetworkError: with a ``status`` for what is not there or not allowed.
         """
         faults, since = 0, 0
         while offset < size:
@@ -287,18 +282,19 @@ def _skipped(response: httpx.Response, place: str, offset: int) -> int:
         raise NetworkError(f"{place} has fewer bytes than it should have",
                            hint="the image or its registry is damaged")  # fmt: skip
     if status != 200:
-        raise BadStatus(f"{place} answers with status {status}",
+        raise NetworkError(f"{place} answers with status {status}",
                         status=status, headers=dict(response.headers),
                         hint="check the name, and whether a login is needed")  # fmt: skip
     return offset
 
 
 def _busy(response: httpx.Response, place: str) -> _Fault:
-    fault = _Fault(f"{place} answers with status {response.status_code}",
-                   hint="the server has a problem or is busy: try again later")  # fmt: skip
     asked = response.headers.get("retry-after", "")
-    fault.pause = float(asked) if asked.isdecimal() and len(asked) < 6 else 0.0
-    return fault
+    return _Fault(
+        f"{place} answers with status {response.status_code}",
+        hint="the server has a problem or is busy: try again later",
+        pause=float(asked) if asked.isdecimal() and len(asked) < 6 else 0.0,
+    )
 
 
 def _place(url: str) -> str:
@@ -310,7 +306,7 @@ def _place(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-def _fault(error: httpx.HTTPError, place: str) -> NetworkError:
+def _fault(error: httpx.HTTPError, place: str) -> NetworkError | _Fault:
     """A fault in our words; that a server cannot prove who it is does not pass by waiting."""
     text = str(error).strip()
     if "CERTIFICATE_VERIFY_FAILED" in text:

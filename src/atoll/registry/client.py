@@ -22,12 +22,12 @@ from urllib.parse import urlencode
 
 from atoll.base.errors import AtollError, Damaged, MissingPrivilege, NetworkError, NotFound
 from atoll.base.ids import BlobDigest
-from atoll.host.web import Answer, BadStatus, Web
 from atoll.registry.manifest import INDEX, MANIFEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from atoll.host.web import Answer, Web
     from atoll.registry.credentials import Credentials
     from atoll.registry.endpoints import Endpoint
     from atoll.registry.manifest import Descriptor
@@ -36,6 +36,9 @@ MAX_MANIFEST = 4 << 20
 """Bytes of a manifest, as the specification recommends."""
 
 MAX_TOKEN = 64 << 10
+MAX_LOGINS = 20
+"""How often a token may run out while one blob comes."""
+
 _ACCEPT = ", ".join(
     (
         MANIFEST,
@@ -103,7 +106,7 @@ class RegistryClient:
     def blob(self, descriptor: Descriptor, *, offset: int) -> Iterator[bytes]:
         """The bytes of a blob from ``offset`` to the size it should have; a token may run out."""
         url = f"{self._repository_url()}/blobs/{descriptor.digest}"
-        fresh = False
+        fresh, logins = False, 0
         while offset < descriptor.size:
             shown = self._authorization
             headers = {"Authorization": shown} if shown else {}
@@ -114,10 +117,12 @@ class RegistryClient:
                     offset += len(chunk)
                     fresh = False
                     yield chunk
-            except BadStatus as error:
-                if error.status == 401 and not fresh:
+            except NetworkError as error:
+                if error.status is None:
+                    raise
+                if error.status == 401 and not fresh and logins < MAX_LOGINS:
                     self._log_in(shown, error.headers)
-                    fresh = True
+                    fresh, logins = True, logins + 1
                     continue
                 raise self._explained(error.status, f"blob {descriptor.digest}") from error
 

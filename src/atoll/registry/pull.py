@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from threading import Event
 from typing import TYPE_CHECKING
 
-from atoll.base.errors import Busy, Damaged, NoSpace, NotFound, Refused
-from atoll.base.ids import ObjectId
+from atoll.base.errors import Damaged, NoSpace, NotFound, Refused
+from atoll.base.ids import TreeId
 from atoll.host.files import space_errors
 from atoll.registry.blobs import LayerInput
 from atoll.registry.downloads import clear_downloads, downloaded_size, opened_downloads
@@ -30,18 +30,20 @@ from atoll.registry.recorded import KnownLayer, RecordedLayer
 from atoll.registry.source import inspect_source
 from atoll.registry.tarreader import TarReader
 from atoll.registry.unpack import LayeredTree, TarLayer
-from atoll.store.images import read_image_bytes, write_image
+from atoll.store.images import IMAGE_FORMAT, read_image_bytes, write_image_bytes
 from atoll.store.layers import find_layer, keep_layers, read_layer, writing_layer
 from atoll.store.lock import adding
 from atoll.store.objects import adding_objects, staging_directory
+from atoll.tree.bulk import without_collection
 from atoll.tree.canonical import canonical
-from atoll.tree.erofs_writer import tree_digest
+from atoll.tree.erofs_writer import format_image
+from atoll.tree.verity import verity_digest
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
-    from atoll.base.ids import BlobDigest, TreeId
+    from atoll.base.ids import BlobDigest
     from atoll.base.report import Reporter
     from atoll.registry.downloads import Downloads
     from atoll.registry.layout import PublishedImage
@@ -49,19 +51,20 @@ if TYPE_CHECKING:
     from atoll.registry.source import ImageSource
     from atoll.store.layout import Store
     from atoll.store.objects import ObjectSink
-    from atoll.tree.model import Directory
 
 MOST_EXPANSION = 256
 """An image that claims to unpack to more than this many times its size is a bomb."""
 
 _SMALL = 64 << 20
 _SPARE = 16 << 20
-_REDIRECT = re.compile(rb"/([0-9a-f]{2})/([0-9a-f]{62})")
+_PLACE = re.compile(rb"/[0-9a-f]{2}/[0-9a-f]{62}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedLayer:
-    """``here`` is the unpacked size of a layer that the store has; None for one to fetch."""
+    """``here`` is the unpacked size of a layer that the store has; None for one to fetch, and when
+    the whole tree is here, so that nobody needs to know.
+    """
 
     blob: Descriptor
     diff_id: BlobDigest
@@ -116,18 +119,19 @@ def plan_pull(source: ImageSource, store: Store) -> PullPlan:
             f"{source.name}: it claims that {packed} bytes unpack to {image.record.unpacked_size}",
             hint="no honest image does: report it to the owner of the registry",
         )
+    is_here = _has_tree(store, image.record.tree)
     found = os.statvfs(store.root)
     return PullPlan(
         name=source.name,
         image=image,
-        is_here=_has_tree(store, image.record.tree),
+        is_here=is_here,
         layers=tuple(
             PlannedLayer(
                 blob=blob,
                 diff_id=diff_id,
                 title=title,
-                here=find_layer(store, diff_id),
-                downloaded=downloaded_size(store, blob),
+                here=None if is_here else find_layer(store, diff_id),
+                downloaded=0 if is_here else downloaded_size(store, blob),
             )
             for blob, (diff_id, title) in zip(
                 image.manifest.layers, image.record.layers, strict=True
@@ -158,13 +162,12 @@ def apply_pull(plan: PullPlan, source: ImageSource, store: Store, reporter: Repo
         opened_downloads(store, wanted, meter.add) as downloads,
         staging_directory(store) as records,
     ):
-        _check_layers(plan, store)
         with reporter.step(f"Fetching {plan.name}"), adding_objects(store) as writer:
             pull = _Pull(plan=plan, store=store, sink=writer, records=records)
-            tree = pull.run(source, downloads)
+            image = pull.run(source, downloads)
         with reporter.step("Writing the tree"):
             keep_layers(store, pull.written)
-            write_image(store, tree)
+            write_image_bytes(store, image)
 
 
 class _Meter:
@@ -191,10 +194,10 @@ class _Pull:
         self._stop = Event()
         self.written: dict[BlobDigest, Path] = {}
 
-    def run(self, source: ImageSource, downloads: Downloads) -> Directory:
-        """The tree that the layers make, which is the one that the image says it is."""
+    def run(self, source: ImageSource, downloads: Downloads) -> bytes:
+        """The composefs image of what the layers make, which is what the published image says."""
         jobs: list[Future[None]] = []
-        with ThreadPoolExecutor(1, thread_name_prefix="unpack") as pool:
+        with without_collection(), ThreadPoolExecutor(1, thread_name_prefix="unpack") as pool:
             try:
                 for layer in self._plan.layers:
                     path = None if layer.here is not None else source.layer(layer.blob, downloads)
@@ -229,24 +232,19 @@ class _Pull:
         self._left -= data.size
         self.written[layer.diff_id] = record
 
-    def _checked(self) -> Directory:
+    def _checked(self) -> bytes:
         record = self._plan.image.record
-        tree = canonical(self._tree.root, epoch=record.config.created)
-        found = tree_digest(tree)
+        layered, self._tree = self._tree, LayeredTree()  # as large as what is made of it: let it go
+        tree = canonical(layered.root, epoch=record.config.created)
+        del layered
+        image = format_image(tree, version=IMAGE_FORMAT)
+        found = TreeId(verity_digest(image))
         if found != record.tree:
             raise Damaged(
                 f"{self._plan.name}: the layers make the tree {found}, not {record.tree}",
                 hint="the image is damaged: report it to its maker",
             )
-        return tree
-
-
-def _check_layers(plan: PullPlan, store: Store) -> None:
-    """Raises Busy when a layer that was here has gone since the plan was made."""
-    for layer in plan.layers:
-        if layer.here is not None and find_layer(store, layer.diff_id) != layer.here:
-            raise Busy(f"the store in {store.root} has changed since the pull was planned",
-                       hint="try again")  # fmt: skip
+        return image
 
 
 def _has_tree(store: Store, tree: TreeId) -> bool:
@@ -259,5 +257,5 @@ def _has_tree(store: Store, tree: TreeId) -> bool:
         data = read_image_bytes(store, tree)
     except (NotFound, Damaged):
         return False
-    places = {folder + rest for folder, rest in _REDIRECT.findall(data)}
-    return all(os.path.lexists(store.object_path(ObjectId(name.decode()))) for name in places)
+    objects = os.fsencode(store.objects)
+    return all(map(os.path.lexists, {objects + place for place in _PLACE.findall(data)}))

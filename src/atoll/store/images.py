@@ -31,7 +31,11 @@ def write_image(store: Store, tree: Directory) -> TreeId:
 
     What was written is measured again before it gets its name. Raises Damaged, NoSpace or Busy.
     """
-    data = format_image(tree, version=IMAGE_FORMAT)
+    return write_image_bytes(store, format_image(tree, version=IMAGE_FORMAT))
+
+
+def write_image_bytes(store: Store, data: bytes) -> TreeId:
+    """Keep a tree that is a composefs image already; see ``write_image``."""
     name = TreeId(verity_digest(data))
     with space_errors(store.root), adding(store), staging_directory(store) as staging:
         if not _is_whole(store.image_path(name), name):

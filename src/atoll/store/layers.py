@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 _LEVEL = 1
-_BROKEN = (OSError, EOFError, zlib.error, ValueError, TypeError, KeyError, Damaged)
+_OBJECT = 8
+_BROKEN = (OSError, EOFError, zlib.error, LookupError, ValueError, TypeError, Damaged)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,26 +98,31 @@ def keep_layers(store: Store, records: Mapping[BlobDigest, Path]) -> None:
 def find_layer(store: Store, diff_id: BlobDigest) -> int | None:
     """The unpacked size of a layer that is here with all its objects; None when it is not."""
     try:
-        for found in _read(store, diff_id):
-            if isinstance(found, int):
-                return found
-            if found.object and not os.path.lexists(store.object_path(found.object)):
-                return None
+        lines = _read_lines(store, diff_id)
+        head = next(lines)
+        names = [json.loads(line)[_OBJECT] for line in lines]
+        objects = f"{store.objects}/"
+        if all(not name or os.path.lexists(f"{objects}{name[:2]}/{name[2:]}") for name in names):
+            return int(json.loads(head)["size"])
     except _BROKEN:
         return None
     return None
 
 
 def read_layer(store: Store, diff_id: BlobDigest) -> Iterator[LayerEntry]:
-    """The members of a layer that ``find_layer`` has found; raises Damaged."""
+    """The members of a layer that ``find_layer`` has found; raises Damaged when it has gone."""
     try:
-        for found in _read(store, diff_id):
-            if isinstance(found, LayerEntry):
-                yield found
+        lines = _read_lines(store, diff_id)
+        next(lines)
+        for line in lines:
+            entry = _parse_entry(line)
+            if entry.object and not os.path.lexists(store.object_path(entry.object)):
+                raise FileNotFoundError(f"object {entry.object} is missing")
+            yield entry
     except _BROKEN as error:
         raise Damaged(
-            f"the record of layer {diff_id} in {store.root}: {error}",
-            hint=f"remove {_path(store, diff_id)} and pull the image again",
+            f"the record of layer {diff_id} in {store.root} is of no use: {error}",
+            hint="pull the image again",
         ) from error
 
 
@@ -135,20 +141,14 @@ def prune_layers(store: Store) -> int:
     return gone
 
 
-def _read(store: Store, diff_id: BlobDigest) -> Iterator[LayerEntry | int]:
-    """All members, then the size of the layer."""
+def _read_lines(store: Store, diff_id: BlobDigest) -> Iterator[bytes]:
+    """The last line, which has the size, then the members; the checksum was compared before."""
     with gzip.open(_path(store, diff_id), "rb") as file:
-        if json.loads(file.readline())["format"] != FORMAT:
-            raise ValueError("it is of another format")
-        for line in file:
-            if line.startswith(b"{"):
-                size = int(json.loads(line)["size"])
-                if file.read(1):  # reading to the end is what compares the checksum, too
-                    raise ValueError("it goes on after its end")
-                yield size
-                return
-            yield _parse_entry(line)
-        raise EOFError("it ends too early")
+        head, *lines, last = file.read().splitlines()
+    if json.loads(head)["format"] != FORMAT:
+        raise ValueError("it is of another format")
+    yield last
+    yield from lines
 
 
 def _format_entry(entry: LayerEntry) -> bytes:

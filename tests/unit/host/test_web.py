@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atoll.base.errors import NetworkError
-from atoll.host.web import BadStatus, Patience, Web
+from atoll.host.web import Patience, Web
 from tests.fake_registry import Asked, FakeRegistry, Reply, fake_registry, ranged
 
 if TYPE_CHECKING:
@@ -103,8 +103,9 @@ def test_what_may_pass_is_tried_again(web: Web, server: FakeRegistry, status: in
 def test_what_stays_is_not(web: Web, server: FakeRegistry, status: int) -> None:
     server.bend = lambda *_: Reply(status=status)
     assert web.get(url(server), limit=9).status == status
-    with pytest.raises(BadStatus, match=str(status)):
+    with pytest.raises(NetworkError, match=str(status)) as caught:
         fetched(web, server)
+    assert caught.value.status == status
     assert len(server.asked) == 2
 
 
