@@ -46,7 +46,9 @@ class _Composer:
     def compose(self, path: str, staged: Node | None, fresh: Node | None) -> Node | None:
         if path not in self._touched:
             return staged
-        if any(node is not None and not is_directory(node) for node in (staged, fresh)):
+        gone = fresh is None and path not in self._changed
+        if not is_directory(staged) or not (gone or is_directory(fresh)):
+            # What the image has below came in, or did not, for what was here.
             return fresh
         children = {}
         for name in sorted(children_of(staged).keys() | children_of(fresh).keys()):
@@ -57,9 +59,8 @@ class _Composer:
         if not children:
             # What is empty may have been there, or gone, for what changed in it.
             return None if fresh is None else Node(fresh.entry)
-        wanted = fresh if path in self._changed else staged
-        present = wanted or fresh or staged
-        assert present is not None, "a child has a parent on one side"
+        present = (fresh if path in self._changed else staged) or staged
+        assert present is not None, "only directories are composed"
         return Node(present.entry, children)
 
 

@@ -200,7 +200,8 @@ class _Merger:
             return live
         wins = winner(self.rules, path)
         keyed = path in self.id_files and is_file(live) and is_file(new)
-        unchanged = (_alike(live, old) or _alike(live, new)) and not keyed
+        alike = new != old and (_alike(live, old) or _alike(live, new))
+        unchanged = (live == old or alike) and not keyed
         if wins is Winner.IMAGE or (wins is Winner.MERGE and unchanged):
             self._decide(path, Outcome.IMAGE if new is not None else Outcome.REMOVED_IN_IMAGE)
             return new

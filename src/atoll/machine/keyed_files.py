@@ -167,10 +167,11 @@ class _Merger:
         merged: list[bytes] = []
         for index, (here, there) in enumerate(zip(mine, theirs, strict=True)):
             before = None if base is None else base[index]
-            if index in _SETS.get(self.file, ()):
-                merged.append(_merge_set(before or b"", here, there))
-            elif here == there or there == before:
+            if here == there or there == before:
                 merged.append(here)
+            elif index in _SETS.get(self.file, ()):
+                same = here == before
+                merged.append(there if same else _merge_set(before or b"", here, there))
             elif index in _IDS.get(self.file, ()):
                 self._conflict(key, f"id {_say(here)} here, {_say(there)} in the image")
                 return self.live[key]

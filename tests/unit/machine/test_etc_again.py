@@ -54,6 +54,19 @@ def test_conflicts_of_changed_paths_are_told_anew() -> None:
     assert shown(again.result) == {"a": "3\n", "b": "2\n", "c": "3\n"}
 
 
+def test_directories_that_come_and_go_between_the_merges() -> None:
+    for old, before, live, new in (
+        ({"d": "1"}, {}, {"d/a": "1"}, {"d/b": "1"}),
+        ({"d": "1"}, {"d/b": "1"}, {}, {"d/a": "1"}),
+        ({"d/b": "2"}, {"d/b": "1"}, {"d/b": "2"}, {}),
+    ):
+        first, fresh = (plan_merge(etc(old), etc(each), etc(new)) for each in (before, live))
+        changed = plan_again(etc(before), etc(live))
+        again = merge_again(first.result, first.conflicts, fresh, changed)
+        assert again.result == fresh.result
+        assert again.conflicts == fresh.conflicts
+
+
 @settings(max_examples=200, deadline=None)
 @given(views(), views(), views(), views())
 def test_staging_and_the_second_merge_make_what_one_late_merge_makes(

@@ -32,6 +32,11 @@ CASES = {
         "group", "sudo:x:27:\naudio:x:29:pulse\n", "sudo:x:27:joe\naudio:x:29:pulse,joe\n",
         "sudo:x:27:ann\naudio:x:29:pipe\n", "sudo:x:27:joe,ann\naudio:x:29:joe,pipe\n",
     ),
+    "members in another order": (
+        "group", "sudo:x:27:ann,bob\na:x:1:\n", "sudo:x:27:ann,bob\n",
+        "sudo:x:27:bob,ann\na:x:1:\n",
+        "sudo:x:27:bob,ann\n",
+    ),
     "a member removed here": (
         "group", "sudo:x:27:ann\n", "sudo:x:27:\n", "sudo:x:27:ann,bob\n", "sudo:x:27:bob\n",
     ),

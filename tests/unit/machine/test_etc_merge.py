@@ -64,6 +64,12 @@ CLEAN: dict[str, tuple[dict[str, What], dict[str, What], dict[str, What], dict[s
         },
         {f"{WANTS}/b": Link("/usr/lib/systemd/system/b")},
     ),
+    "a link was written otherwise here": (
+        {"a": Link("/usr/lib/a")},
+        {"a": Link("/lib/a")},
+        {"a": Link("/usr/lib/a")},
+        {"a": Link("/lib/a")},
+    ),
     "a link was turned elsewhere": (
         {"localtime": Link("UTC"), "rmt": Link("a")},
         {"localtime": Link("Berlin"), "rmt": Link("a")},
