@@ -31,7 +31,9 @@ class Verb(NamedTuple):
 
 VERBS = (
     Verb("status", "every day", "say what runs, and what boots next", "atoll status"),
-    Verb("install", "machine", "put an image onto a sysroot", "atoll install hello --root DIR"),
+    Verb(
+        "install", "machine", "put an image onto a sysroot", "atoll install store:hello --root DIR"
+    ),
     Verb("etc", "machine", "say what was changed in /etc, and put it back", "atoll etc diff"),
     Verb("check", "maker", "say all that is wrong with a recipe", "atoll check examples/hello"),
     Verb("build", "maker", "make the tree that a recipe describes", "atoll build examples/hello"),
