@@ -124,7 +124,9 @@ class Machine:
         """Have it start its user space again under the running kernel."""
         emulator = self._booted()
         emulator.channel.forget()
-        self._leave(emulator, "systemctl soft-reboot --no-block")
+        # A little later, so that the end of the shell does not cut its own answer in half.
+        later = "(sleep 3; systemctl soft-reboot --no-block) >/dev/null 2>&1 &"
+        self._leave(emulator, later)
         self._booted(timeout)
 
     def wait_for_reboot(self, *, timeout: float = BOOT_SECONDS) -> None:
