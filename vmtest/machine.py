@@ -121,12 +121,10 @@ class Machine:
         self.wait_for_reboot(timeout=timeout)
 
     def soft_reboot(self, *, timeout: float = BOOT_SECONDS) -> None:
-        """Have it start its user space again under the running kernel."""
+        """Have it start its user space again under its kernel, once the shell has answered."""
         emulator = self._booted()
         emulator.channel.forget()
-        # A little later, so that the end of the shell does not cut its own answer in half.
-        later = "(sleep 3; systemctl soft-reboot --no-block) >/dev/null 2>&1 &"
-        self._leave(emulator, later)
+        self._leave(emulator, "(sleep 3; systemctl soft-reboot --no-block) >/dev/null 2>&1 &")
         self._booted(timeout)
 
     def wait_for_reboot(self, *, timeout: float = BOOT_SECONDS) -> None:
