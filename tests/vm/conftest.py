@@ -78,7 +78,7 @@ def desktop(workshop: Path) -> Built:
 def booted(hello: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """One machine with the hello image for the stories of a module, up and settled."""
     directory = tmp_path_factory.mktemp("machine")
-    spec = MachineSpec(disks=(Disk(image=hello.disk),), display=Display.NONE)
+    spec = MachineSpec(disks=(Disk(image=hello.disk),), display=Display.STD)
     with Machine(spec, directory) as machine:
         machine.start()
         machine.wait_for_system()

@@ -92,6 +92,12 @@ def test_a_person_can_log_in(booted: Machine) -> None:
     )
     booted.succeed("test -s /etc/ssh/ssh_host_ed25519_key")
     booted.succeed("su atoll -c 'touch ~/mine && atoll status'")
+    # Typed at the console: a prompt alone does not show that anybody gets in.
+    booted.wait_for_screen()
+    booted.send_chars("atoll\n")
+    booted.wait_for_screen()
+    booted.send_chars("atoll\n")
+    booted.wait_until_succeeds("pgrep -u atoll -t tty1 bash")
 
 
 def test_status_is_instant(booted: Machine) -> None:
