@@ -1,49 +1,89 @@
-"""A build of a small recipe beside mmdebstrap alone with the same packages: time and ratio.
+"""Builds of a recipe beside mmdebstrap alone with the same packages: time, ratio and memory.
 
     python -m bench.build RECIPE [DIRECTORY]
 
-Needs root and the package mirror. The first build starts with an empty cache, the second with one
-that has everything, the third with other settings only.
+Needs root and the package mirror. The first build starts with an empty cache; the others with one
+that has everything: nothing has changed, the last line of the recipe has, a small package is added.
+The memory is that of the build's own process, without the programs that it starts.
 """
 
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
-from atoll.recipe.parse import read_recipe
+from atoll.recipe.language.parse import read_recipe
+
+LAST = '\n[[file]]\npath = "/etc/bench"\ntext = "{}\\n"\n'
+PACKAGE = "htop"
+_MEASURED = """
+import resource, sys
+from atoll.cli.main import main
+status = main()
+print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
+sys.exit(status)
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """``peak`` is in MB, None for other programs."""
+
+    name: str
+    seconds: float
+    peak: int | None = None
 
 
 def main() -> None:
     recipe = Path(sys.argv[1])
     with tempfile.TemporaryDirectory(dir=sys.argv[2] if len(sys.argv) > 2 else None) as place:
-        store = Path(place) / "store"
-        alone = timed(mmdebstrap_words(recipe, Path(place) / "root"))
-        first = timed(build_words(recipe, store))
-        second = timed(build_words(recipe, store))
-        for path in (store / "cache/results").iterdir():
+        alone = timed("mmdebstrap alone", mmdebstrap_words(recipe, Path(place) / "root"))
+        runs = [alone, *builds(recipe, Path(place) / "store")]
+    for run in runs:
+        peak = "" if run.peak is None else f"{run.peak:6} MB"
+        ratio = f"{run.seconds / alone.seconds:5.2f} × mmdebstrap"
+        print(f"{run.name:<24}{run.seconds:7.1f} s  {ratio}{peak}")
+
+
+def builds(recipe: Path, store: Path) -> list[Run]:
+    """The recipe's text is changed beside it, for what it names is relative to its folder."""
+    text = recipe.read_text()
+    changed = Path(tempfile.mkstemp(prefix=".bench-", suffix=".toml", dir=recipe.parent)[1])
+    more = text.replace("install = [", f'install = ["{PACKAGE}", ', 1)
+    runs = []
+    try:
+        for name, content in (
+            ("atoll build, cold", text + LAST.format(1)),
+            ("nothing changed", text + LAST.format(1)),
+            ("last line changed", text + LAST.format(2)),
+        ):
+            changed.write_text(content)
+            runs.append(timed(name, words("build", changed, store)))
+        changed.write_text(more + LAST.format(2))
+        runs.append(timed(f"{PACKAGE} locked", words("lock", changed, store)))
+        runs.append(timed(f"{PACKAGE} added", words("build", changed, store)))
+    finally:
+        for path in recipe.parent.glob(f"{changed.stem}*"):
             path.unlink()
-        third = timed(build_words(recipe, store))
-    print(f"mmdebstrap alone           {alone:7.1f} s")
-    for name, seconds in (("cold", first), ("nothing changed", second), ("packages kept", third)):
-        print(f"atoll build, {name:<14}{seconds:7.1f} s  {seconds / alone:5.2f} × mmdebstrap")
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
-    print(f"peak memory of one process {peak:7} MB")
+    return runs
 
 
-def timed(words: list[str]) -> float:
+def timed(name: str, argv: list[str]) -> Run:
     start = time.monotonic()
-    subprocess.run(words, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return time.monotonic() - start
+    done = subprocess.run(argv, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    seconds = time.monotonic() - start
+    last = done.stderr.decode(errors="replace").split()[-2:]
+    return Run(name=name, seconds=seconds,
+               peak=int(last[1]) // 1024 if last[:1] == ["peak"] else None)  # fmt: skip
 
 
-def build_words(recipe: Path, store: Path) -> list[str]:
-    return [sys.executable, "-m", "atoll.cli.main", "build", str(recipe), "--store", str(store)]
+def words(verb: str, recipe: Path, store: Path) -> list[str]:
+    return [sys.executable, "-c", _MEASURED, verb, str(recipe), "--store", str(store)]
 
 
 def mmdebstrap_words(path: Path, root: Path) -> list[str]:
@@ -52,7 +92,7 @@ def mmdebstrap_words(path: Path, root: Path) -> list[str]:
     names = ",".join((*recipe.packages.install, *local))
     hook = "--hook-dir=/usr/share/mmdebstrap/hooks/file-mirror-automount"
     return ["mmdebstrap", "--mode=root", "--variant=apt", hook, f"--include={names}",
-            recipe.debian.suite, os.fspath(root)]  # fmt: skip
+            str(recipe.debian.suite), os.fspath(root)]  # fmt: skip
 
 
 if __name__ == "__main__":

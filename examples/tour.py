@@ -1,4 +1,5 @@
-"""What ./try shows: examples/hello becomes a tree, an image, a disk and a machine, step by step.
+"""What ./try shows: examples/hello becomes a tree, an image, a disk and a machine that is upgraded
+and rolled back, step by step.
 
 Each step is a command that a person could type; the tour prints it before it runs it. The machine
 is driven by ``vmtest``, as in the tests.
@@ -14,11 +15,13 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vmtest import Disk, Machine, MachineError, MachineSpec, RequestFailed, Uefi
+from vmtest import Disk, Machine, MachineError, MachineSpec, RequestFailed, Uefi, UserNetwork
 from vmtest.qemu import find_firmware
+from vmtest.service import image_registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,24 +34,53 @@ STORE = WORK / "store"
 LAYOUT = WORK / "hello"
 DISK = WORK / "hello.img"
 ATOLL = (sys.executable, "-B", "-m", "atoll")
-STEPS = 5
+HOST = "10.0.2.2"
+"""This machine's loopback interface, as the virtual machine sees it."""
+VERSION_TWO = """
+[[file]]
+path = "/etc/two.conf"
+text = "This came with version 2.\\n"
+"""
+PRECIOUS = "echo kept > /home/atoll/note; echo atoll-rebooted > /etc/hostname; sync"
+WIPE = "rm -rf --one-file-system --no-preserve-root /* ; rm -rf /var/* /etc/* /home/*"
 
 
 class StepFailed(Exception):
     """A command of the tour did not do what the tour is about."""
 
 
+@dataclass(slots=True)
+class Tour:
+    """What is shown, step by step, and what came of it."""
+
+    steps: int
+    done: list[tuple[str, str, float]] = field(default_factory=list)
+
+    @contextmanager
+    def step(self, title: str, outcome: str) -> Iterator[None]:
+        """A numbered step; ``outcome`` is what its line in the last table says."""
+        print(f"\n[{len(self.done) + 1}/{self.steps}] {title}", flush=True)
+        started = time.monotonic()
+        yield
+        seconds = time.monotonic() - started
+        self.done.append((title, outcome, seconds))
+        print(f"  done in {seconds:.1f} s", flush=True)
+
+
 def main() -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
-    keep = "--keep" in sys.argv[1:]
+    keep, breaks = ("--keep" in sys.argv[1:]), ("--break-it" in sys.argv[1:])
     WORK.mkdir(parents=True, exist_ok=True)
-    started = time.monotonic()
+    tour = Tour(steps=9 if breaks else 7)
     try:
-        tree = build()
-        show_image(tree)
-        make_disk()
-        look_inside(tree)
+        one, two = build(tour)
+        show_image(tour, one)
+        with registry() as address:
+            reference = f"docker://{HOST}:{address.rpartition(':')[2]}/team/hello:stable"
+            offer(address, "1")
+            make_disk(tour, reference)
+            live(tour, reference, address, trees=(one, two), breaks=breaks)
     except KeyboardInterrupt:
         print("\ntry: stopped; nothing is left running or mounted", file=sys.stderr)
         return 130
@@ -58,27 +90,30 @@ def main() -> int:
     finally:
         if not keep:
             DISK.unlink(missing_ok=True)
-    summary(tree, time.monotonic() - started, keep=keep)
+    summary(tour, keep=keep)
     return 0
 
 
-def build() -> str:
-    with step(1, "Build examples/hello into a tree, and write it as an OCI image"):
+def build(tour: Tour) -> tuple[str, str]:
+    with tour.step("Build examples/hello, and a version 2 of it", "two trees, two OCI images"):
         run(["debian/make", BUILD])
-        answer = atoll(
-            "build",
-            "examples/hello",
-            "--store",
-            str(STORE),
-            "--output",
-            f"oci:{LAYOUT}:1",
-            "--json",
-        )
-        return str(json.loads(answer)["tree"])
+        recipe = (HERE / "examples/hello/atoll.toml").read_text()
+        recipe = recipe.replace('version = "1"', 'version = "2"')
+        recipe = recipe.replace("../../build/atoll.deb", str(BUILD / "atoll.deb"))
+        (WORK / "two").mkdir(exist_ok=True)
+        (WORK / "two/atoll.toml").write_text(recipe + VERSION_TWO)
+        trees = []
+        for where, version in (("examples/hello", "1"), (str(WORK / "two"), "2")):
+            # 77: the lock of an earlier tour still fits
+            atoll("lock", where, "--store", str(STORE), fine=(0, 77))
+            answer = atoll("build", where, "--store", str(STORE),
+                           "--output", f"oci:{LAYOUT}:{version}", "--json")  # fmt: skip
+            trees.append(str(json.loads(answer)["tree"]))
+        return trees[0], trees[1]
 
 
-def show_image(tree: str) -> None:
-    with step(2, "The same image in the store, for skopeo and for podman"):
+def show_image(tour: Tour, tree: str) -> None:
+    with tour.step("The same image, for skopeo and for podman", "others can read it"):
         digest = atoll("tree", "digest", f"oci:{LAYOUT}:1").strip()
         expect(digest == tree, f"the layout holds tree {digest}, not {tree}")
         said = json.loads(run(["skopeo", "inspect", f"oci:{LAYOUT}:1"]))
@@ -88,42 +123,123 @@ def show_image(tree: str) -> None:
         print("  podman: " + release.splitlines()[0])
 
 
-def make_disk() -> None:
-    with step(3, "Make a bootable disk image, without loop devices"):
+@contextmanager
+def registry() -> Iterator[str]:
+    """A registry on the loopback interface; its address."""
+    folder = WORK / "registry"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    with image_registry(folder) as address:
+        yield address
+
+
+def offer(address: str, version: str) -> None:
+    """From now on ``stable`` in the registry is this version."""
+    run(["skopeo", "copy", "--quiet", "--dest-tls-verify=false",
+         f"oci:{LAYOUT}:{version}", f"docker://{address}/team/hello:stable"])  # fmt: skip
+
+
+def make_disk(tour: Tour, reference: str) -> None:
+    with tour.step("Make a bootable disk of version 1", "a disk, without loop devices"):
         DISK.unlink(missing_ok=True)
-        atoll("disk", "store:hello", str(DISK), "--store", str(STORE))
+        atoll("disk", f"oci:{LAYOUT}:1", str(DISK), "--store", str(STORE), "--follow", reference)
         print(f"  {DISK.relative_to(HERE)}: {DISK.stat().st_blocks * 512 / 1e6:.0f} MB on disk")
 
 
-def look_inside(tree: str) -> None:
+def live(tour: Tour, reference: str, address: str, *, trees: tuple[str, str], breaks: bool) -> None:
     directory = WORK / "machine"
     shutil.rmtree(directory, ignore_errors=True)
-    spec = MachineSpec(disks=(Disk(image=DISK),), memory=1024)
+    spec = MachineSpec(disks=(Disk(image=DISK),), memory=1024, network=UserNetwork())
     with Machine(spec, directory, tell=lambda _: None) as machine:
-        with step(4, "Boot it: firmware, systemd-boot, a verified tree, a login"):
-            machine.start()
-            machine.wait_for_login_prompt()
-            machine.wait_for_system()
-            show(machine, "systemctl --failed --no-legend | wc -l", "0")
-        with step(5, "Look inside, write where one may, and reboot"):
-            print(indent(machine.succeed("atoll status")))
-            show(machine, "atoll tree digest /run/atoll/tree", tree)
-            print(indent("$ touch /usr/bin/mine\n" + machine.fail("touch /usr/bin/mine 2>&1")))
-            machine.succeed(
-                "echo kept > /home/atoll/note; echo atoll-rebooted > /etc/hostname; sync"
-            )
-            machine.reboot()
-            machine.wait_for_system()
-            show(machine, "cat /home/atoll/note /etc/hostname", "kept\natoll-rebooted")
-            machine.shutdown()
+        boot(tour, machine)
+        look_inside(tour, machine, trees[0])
+        trust(machine, reference)
+        offer(address, "2")
+        if breaks:
+            cut_an_upgrade(tour, machine)
+        upgrade(tour, machine, trees[1])
+        if breaks:
+            wipe(tour, machine)
+        go_back(tour, machine)
+        machine.shutdown()
 
 
-def summary(tree: str, seconds: float, *, keep: bool) -> None:
-    print(f"\nDone in {seconds:.0f} s: one text file became tree {tree[:16]}…, and that tree ran.")
+def boot(tour: Tour, machine: Machine) -> None:
+    with tour.step("Boot it: firmware, systemd-boot, a verified tree", "a login, nothing failed"):
+        machine.start()
+        machine.wait_for_login_prompt()
+        machine.wait_for_system()
+        show(machine, "systemctl --failed --no-legend | wc -l", "0")
+
+
+def look_inside(tour: Tour, machine: Machine, tree: str) -> None:
+    with tour.step("Look inside, and write where one may", "the tree cannot be changed"):
+        print(indent(machine.succeed("atoll status 2>&1")))
+        show(machine, "atoll tree digest /run/atoll/tree", tree)
+        print(indent("$ touch /usr/bin/mine\n" + machine.fail("touch /usr/bin/mine 2>&1")))
+        machine.succeed(PRECIOUS)
+
+
+def trust(machine: Machine, reference: str) -> None:
+    """A registry without TLS is one that an administrator has to name."""
+    host = reference.split("/")[2]
+    machine.succeed(
+        "mkdir -p /etc/containers/registries.conf.d",
+        f"printf '[[registry]]\\nlocation = \"{host}\"\\ninsecure = true\\n'"
+        " > /etc/containers/registries.conf.d/try.conf",
+    )
+
+
+def cut_an_upgrade(tour: Tour, machine: Machine) -> None:
+    with tour.step("Pull the plug in the middle of an upgrade", "version 1 boots, complete"):
+        machine.succeed("systemd-run --quiet --unit=upgrade atoll upgrade")
+        machine.wait_until_succeeds("ls -A /sysroot/atoll/staging | grep -q .")
+        print("  the upgrade is writing: power cut")
+        machine.power_cut()
+        machine.start()
+        machine.wait_for_system()
+        show(machine, "cat /home/atoll/note; atoll status --json | grep -c number", "kept\n1")
+
+
+def upgrade(tour: Tour, machine: Machine, tree: str) -> None:
+    with tour.step("Upgrade to version 2 from a registry", "version 2, with all that was yours"):
+        print(indent(machine.succeed("atoll plan 2>/dev/null")))
+        print(indent("# atoll upgrade\n" + machine.succeed("atoll upgrade 2>&1", timeout=900)))
+        machine.reboot()
+        machine.wait_for_system()
+        show(machine, "cat /home/atoll/note /etc/hostname /etc/two.conf",
+             "kept\natoll-rebooted\nThis came with version 2.")  # fmt: skip
+        show(machine, "atoll tree digest /run/atoll/tree", tree)
+
+
+def wipe(tour: Tour, machine: Machine) -> None:
+    with tour.step("rm -rf /* as root, and pull the plug", "it boots; what was in /home is gone"):
+        machine.execute(WIPE)
+        machine.power_cut()
+        machine.start()
+        machine.wait_for_system()
+        show(machine, "systemctl --failed --no-legend | wc -l", "0")
+
+
+def go_back(tour: Tour, machine: Machine) -> None:
+    with tour.step("Roll back to version 1", "version 1 again"):
+        print(indent("# atoll rollback\n" + machine.succeed("atoll rollback 2>&1")))
+        machine.reboot()
+        machine.wait_for_system()
+        show(machine, "find /etc -name two.conf | wc -l", "0")
+        print(indent(machine.succeed("atoll status 2>&1")))
+
+
+def summary(tour: Tour, *, keep: bool) -> None:
+    width = max(len(title) for title, _, _ in tour.done)
+    print(f"\n{'what':<{width}}  {'seconds':>7}  outcome")
+    for title, outcome, seconds in tour.done:
+        print(f"{title:<{width}}  {seconds:7.0f}  {outcome}")
+    print(f"{'':<{width}}  {sum(seconds for _, _, seconds in tour.done):7.0f}")
     if not keep:
-        print("Look around yourself: ./try --keep leaves the disk image and says how to boot it.")
+        print("\nLook around yourself: ./try --keep leaves the disk image and says how to boot it.")
         return
-    print(f"The disk image is {DISK.relative_to(HERE)}. Boot it with:\n")
+    print(f"\nThe disk image is {DISK.relative_to(HERE)}. Boot it with:\n")
     print("  " + shlex.join(by_hand(DISK)))
     print("\nLog in as atoll, password atoll; leave QEMU with Ctrl-A X. Then, for example:")
     print("  atoll status · findmnt · sudo touch /usr/x · sudo apt install hello")
@@ -136,7 +252,8 @@ def by_hand(disk: Path) -> list[str]:
     shutil.copyfile(variables, own)
     return [
         "qemu-system-x86_64", "-machine", "q35,smm=off", "-accel", "tcg,thread=multi",
-        "-cpu", "max,-cx16", "-smp", "2", "-m", "1024", "-display", "none", "-serial", "mon:stdio",
+        "-cpu", "max,-cx16,-avx,-avx2,-f16c,-fma", "-smp", "2", "-m", "1024",
+        "-display", "none", "-serial", "mon:stdio",
         "-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={code}",
         "-drive", f"if=pflash,format=raw,unit=1,file={own}",
         "-drive", f"if=virtio,format=raw,file={disk}",
@@ -166,13 +283,14 @@ def expect(truth: bool, otherwise: str) -> None:
         raise StepFailed(otherwise)
 
 
-def atoll(*words: str) -> str:
+def atoll(*words: str, fine: tuple[int, ...] = (0,)) -> str:
     print("  $ atoll " + shlex.join(words).replace(f"{HERE}/", ""), flush=True)
-    return run([*ATOLL, *words], shows=True)
+    return run([*ATOLL, *words], shows=True, fine=fine)
 
 
-def run(argv: Sequence[str | Path], *, shows: bool = False) -> str:
-    """Run a command to its end; ``shows`` lets its story (stderr) through to the person."""
+def run(argv: Sequence[str | Path], *, shows: bool = False, fine: tuple[int, ...] = (0,)) -> str:
+    """Run a command to its end; ``shows`` lets its story (stderr) through to the person, ``fine``
+    are the exit codes of a success."""
     process = subprocess.Popen(
         argv, cwd=HERE, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=None if shows else subprocess.PIPE,
@@ -183,18 +301,10 @@ def run(argv: Sequence[str | Path], *, shows: bool = False) -> str:
         process.terminate()
         process.wait()
         raise
-    if process.returncode:
+    if process.returncode not in fine:
         words = shlex.join(str(word) for word in argv)
         raise StepFailed(f"this failed with status {process.returncode}:\n  {words}\n{err or ''}")
     return out
-
-
-@contextmanager
-def step(number: int, title: str) -> Iterator[None]:
-    print(f"\n[{number}/{STEPS}] {title}", flush=True)
-    started = time.monotonic()
-    yield
-    print(f"  done in {time.monotonic() - started:.1f} s", flush=True)
 
 
 def indent(text: str) -> str:

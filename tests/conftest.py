@@ -11,7 +11,12 @@ import tempfile
 import threading
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# How long an example takes says nothing on a machine that others use.
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=60)
+hypothesis.settings.register_profile("long", deadline=None, max_examples=400)
 
 pytest_plugins = ["vmtest.plugin"]
 
@@ -23,6 +28,10 @@ if threading.current_thread() is threading.main_thread():
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="run the tests that take long, too")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    hypothesis.settings.load_profile("long" if config.getoption("--long") else "quick")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -92,11 +92,12 @@ def ranged(asked: Asked, body: bytes) -> Reply:
     wanted = asked.headers.get("range", "")
     if not wanted:
         return Reply(body=body)
-    start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+    first, _, last = wanted.removeprefix("bytes=").partition("-")
+    start, end = int(first), min(int(last or len(body)) + 1, len(body))
     if start >= len(body):
         return Reply(status=416)
-    span = f"bytes {start}-{len(body) - 1}/{len(body)}"
-    return Reply(status=206, body=body[start:], headers={"Content-Range": span})
+    span = f"bytes {start}-{end - 1}/{len(body)}"
+    return Reply(status=206, body=body[start:end], headers={"Content-Range": span})
 
 
 def digest_of(data: bytes) -> str:

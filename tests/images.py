@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.base.report import NullReporter
-from atoll.registry.layout import NewImage, write_layout
-from atoll.registry.manifest import ImageConfig
+from atoll.registry.blobs import BlobStore
+from atoll.registry.layout import NewImage, inspect_layout, write_layout
+from atoll.registry.manifest import (
+    CONFIG,
+    MANIFEST,
+    REF_NAME,
+    ImageConfig,
+    Index,
+    format_index,
+    format_manifest,
+    format_record,
+    parse_index,
+)
 from atoll.registry.reference import LayoutReference
 from atoll.store.images import write_image
 from atoll.store.layout import open_store
@@ -17,7 +29,6 @@ from atoll.tree.model import INLINE_LIMIT, Directory, Metadata, Regular, Symlink
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from atoll.base.ids import BlobDigest, TreeId
     from atoll.store.layout import Store
@@ -35,11 +46,17 @@ class MadeImage:
 
 
 def publish(
-    where: Path, files: Mapping[str, bytes], *, tag: str = "one", version: str = "1"
+    where: Path,
+    files: Mapping[str, bytes],
+    *,
+    tag: str = "one",
+    version: str = "1",
+    contents: bool = True,
 ) -> MadeImage:
     """An image of ``files`` (absolute paths) in the layout ``where/layout``.
 
-    The second part of a path names the package: ``/usr/bash/…`` is one layer or shares one.
+    The second part of a path names the package: ``/usr/bash/…`` is one layer or shares one. Without
+    ``contents`` it has no table of contents, as when another tool has packed its layers again.
     """
     store = open_store(where / "maker", create=True)
     tree = make_tree(store, files)
@@ -50,7 +67,27 @@ def publish(
     digest = write_layout(
         store, NewImage(tree=name, config=config, owner_of=owners), layout, NullReporter()
     )
+    if not contents:
+        digest = _without_contents(layout)
     return MadeImage(layout=layout, tree=name, digest=digest)
+
+
+def _without_contents(layout: LayoutReference) -> BlobDigest:
+    published = inspect_layout(layout)
+    directory = Path(layout.directory)
+    blobs = BlobStore(directory)
+    record = replace(published.record, layers=published.record.layers[:-1])
+    manifest = replace(
+        published.manifest,
+        config=blobs.put(format_record(record), media_type=CONFIG),
+        layers=published.manifest.layers[:-1],
+    )
+    written = blobs.put(format_manifest(manifest), media_type=MANIFEST)
+    index = parse_index((directory / "index.json").read_bytes(), where="index.json")
+    others = [each for each in index.manifests if each.annotations.get(REF_NAME) != layout.tag]
+    tagged = replace(written, annotations={REF_NAME: layout.tag or ""})
+    (directory / "index.json").write_bytes(format_index(Index(manifests=(*others, tagged))))
+    return written.digest
 
 
 def make_tree(store: Store, files: Mapping[str, bytes]) -> Directory:

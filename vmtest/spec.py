@@ -85,7 +85,8 @@ class MachineSpec:
     disks: tuple[Disk, ...] = ()
     memory: int = 1024
     """In MiB."""
-    cpus: int = 2
+    cpus: int = 1
+    """Without KVM more than one only takes turns, and costs time."""
     display: Display = Display.NONE
     network: UserNetwork | None = None
     credentials: tuple[tuple[str, bytes], ...] = ()

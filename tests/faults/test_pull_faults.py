@@ -17,7 +17,8 @@ import pytest
 from atoll.base.errors import NetworkError, NoSpace
 from atoll.base.report import NullReporter
 from atoll.host.web import Patience
-from atoll.registry.pull import apply_pull, plan_pull
+from atoll.registry.pull import apply_pull
+from atoll.registry.pull_plan import plan_pull
 from atoll.registry.reference import parse_reference
 from atoll.registry.source import opened_source
 from atoll.store.check import check_store
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from atoll.registry.pull import PullPlan
+    from atoll.registry.pull_plan import PullPlan
     from atoll.store.layout import Store
 
 EFFECTS = {
@@ -177,7 +178,9 @@ def test_a_full_disk_anywhere(
 
 
 def test_a_broken_download_goes_on_where_it_stopped(registry: FakeRegistry, before: Path) -> None:
-    store = open_store(before)
+    store = open_store(before.parent / "bare", create=True)
+    publish(before.parent, FILES, tag="bare", contents=False)
+    pull(registry.reference("bare"), store)
     half = 5000
 
     def breaking(asked: Asked, reply: Reply) -> Reply:
@@ -187,7 +190,8 @@ def test_a_broken_download_goes_on_where_it_stopped(registry: FakeRegistry, befo
             return Reply(status=503)
         return Reply(body=reply.body[:half], claimed=len(reply.body))
 
-    publish(before.parent, FILES | {"/usr/bash/bash": os.urandom(9000)}, tag="big")
+    changed = FILES | {"/usr/bash/bash": os.urandom(9000)}
+    publish(before.parent, changed, tag="big", contents=False)
     registry.bend = breaking
     registry.asked.clear()
     state = snapshot(store.root)
@@ -202,6 +206,55 @@ def test_a_broken_download_goes_on_where_it_stopped(registry: FakeRegistry, befo
     assert registry.asked[-1].headers["range"] == f"bytes={half}-"
     assert check_store(store, NullReporter()) == ()
     assert not list((store.root / "downloads").iterdir())
+
+
+def test_a_broken_fetch_of_parts_goes_on_where_it_stopped(
+    registry: FakeRegistry, before: Path
+) -> None:
+    store = open_store(before)
+    files = {f"/usr/bash/{number}": os.urandom(1 << 20) for number in range(5)}
+    new = publish(before.parent, FILES | files, tag="big")
+    half = 3 << 20
+    broken: list[Asked] = []
+
+    def breaking(asked: Asked, reply: Reply) -> Reply:
+        if broken:
+            return Reply(status=503)
+        if not asked.blob or len(reply.body) < half:
+            return reply
+        broken.append(asked)
+        return Reply(status=reply.status, headers=reply.headers, body=reply.body[:half],
+                     claimed=len(reply.body))  # fmt: skip
+
+    registry.bend = breaking
+    registry.asked.clear()
+    images = list_images(store)
+    with pytest.raises(NetworkError):
+        pull(registry.reference("big"), store)
+    assert list_images(store) == images
+    assert check_store(store, NullReporter()) == ()
+    assert not list(store.staging.iterdir())
+    registry.bend = lambda _, reply: reply
+    plan = pull(registry.reference("big"), store)
+    assert plan.fetch < half + (1 << 19), "two of five files had come"
+    assert new.tree in list_images(store)
+    assert check_store(store, NullReporter()) == ()
+
+
+def test_a_cut_anywhere_without_contents(
+    registry: FakeRegistry, images: tuple[MadeImage, MadeImage], before: Path
+) -> None:
+    changed = FILES | {"/usr/bash/bash": b"new" * 9999}
+    publish(before.parent, changed, tag="bare", version="2", contents=False)
+    for number, store in copies(before):
+        ended = run_child(registry.reference("bare"), store, number, lambda: os._exit(CUT))
+        check_old_or_new(store, images)
+        if ended == DONE:
+            break
+        pull(registry.reference("bare"), store)
+        check_old_or_new(store, images)
+        assert not list((store.root / "downloads").iterdir())
+    assert number > 20
 
 
 def test_a_spoiled_download_is_begun_again(

@@ -1,22 +1,21 @@
 """The foreign judge of images: Debian sid's composefs programs, fetched once into a cache.
 
-Its files are unpacked by mmdebstrap into ``$ATOLL_TEST_CACHE`` (``~/.cache/atoll-tests`` when that
-is not set) and run by their own dynamic loader: there is no chroot to enter and nothing to mount.
+Its files are unpacked by mmdebstrap into the cache of tests and run by their own dynamic loader:
+there is no chroot to enter and nothing to mount.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import subprocess
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.cache import CACHE, alone
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
 SUITE = "sid"
 ARGUMENTS = {None: [], 0: ["--min-version=0", "--max-version=0"], 1: ["--min-version=1"]}
@@ -49,15 +48,13 @@ class Judge:
 
 def find_judge() -> Judge:
     """The judge from the cache, made now if need be. Raises NoJudge."""
-    home = Path(os.environ.get("ATOLL_TEST_CACHE") or Path.home() / ".cache/atoll-tests")
-    root = home / f"composefs-{SUITE}"
+    root = CACHE / f"composefs-{SUITE}"
     if not root.is_dir():
         if os.geteuid() != 0:
             raise NoJudge("not root, and the composefs programs are not in the cache yet")
         if shutil.which("mmdebstrap") is None:
             raise NoJudge("mmdebstrap is not here")
-        home.mkdir(parents=True, exist_ok=True)
-        with _alone(home / f"composefs-{SUITE}.lock"):
+        with alone(f"composefs-{SUITE}"):
             if not root.is_dir():
                 _make(root)
     return Judge(root=root)
@@ -75,10 +72,3 @@ def _make(root: Path) -> None:
         last = error.stderr.decode(errors="replace").strip().splitlines()[-1:]
         raise NoJudge(f"mmdebstrap cannot make it: {last}") from error
     made.rename(root)
-
-
-@contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

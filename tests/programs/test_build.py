@@ -6,6 +6,7 @@ composefs image over the objects, and the tree's own part of /var bound into pla
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -13,7 +14,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +37,7 @@ version = "1"
 
 [packages]
 install = ["systemd-sysv", "linux-image-cloud-amd64", "openssh-server", "dbus", "tzdata",
-           "python3-minimal", "./atoll.deb", "./trap.deb"]
+           "python3-minimal", "libcap2-bin", "./atoll.deb", "./trap.deb"]
 remove = ["e2fsprogs-l10n"]
 
 [kernel]
@@ -84,8 +84,8 @@ while read -r path; do
     mkdir -p "$VIEW/root$path"
     mount --bind "$VIEW/root/usr/lib/atoll$path" "$VIEW/root$path"
 done < "$VIEW/root/usr/lib/atoll/tree-owned"
+mount -t tmpfs opt "$VIEW/root/opt"
 for package in "$VIEW"/root/usr/lib/opt/*; do
-    mount -t tmpfs opt "$VIEW/root/opt"
     mkdir "$VIEW/root/opt/${package##*/}"
     mount --bind "$package" "$VIEW/root/opt/${package##*/}"
 done
@@ -125,8 +125,9 @@ class System:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def read(self, path: str) -> str:
-        return self.shell(f"cat root{path}")
+    def read(self, path: str, *, seeded: bool = False) -> str:
+        """A file; of ``/var`` it is there only when that was ``seeded``."""
+        return self.shell(f"{SEED if seeded else 'true'}; cat root{path}")
 
 
 def build(
@@ -158,9 +159,9 @@ def copy_cache(store: Path, target: Path, *names: str) -> None:
         subprocess.run(words, check=True)
 
 
-@pytest.fixture(scope="session")
-def system(tmp_path_factory: pytest.TempPathFactory) -> System:
-    folder = write_recipe(tmp_path_factory.mktemp("small"))
+def make_system(folder: Path) -> System:
+    """Build the small system that all tests of this directory look at."""
+    write_recipe(folder)
     standin.write_atoll(folder)
     standin.write_trap(folder)
     store = folder / "store"
@@ -254,18 +255,24 @@ def test_accounts_files_and_settings_are_the_recipes(system: System) -> None:
 def test_opt_keeps_its_bits(system: System) -> None:
     assert system.shell("stat -c %a root/opt/trap/bin/raise") == "4755\n"
     assert system.shell("cd root; ls usr/lib/opt").split() == ["trap"]
+    assert system.shell("chroot root getcap /opt/trap/bin/ping").split()[1] == "cap_net_raw=ep"
 
 
 def test_no_service_started_and_none_outlives_the_build(system: System) -> None:
     assert processes_in(system.store) == []
 
 
-def test_the_same_inputs_give_the_same_tree(system: System, tmp_path: Path) -> None:
-    copy_cache(system.store, tmp_path, "debs", "apt")
-    done = build(system.folder, tmp_path, "--json")
+def test_a_build_under_other_circumstances_is_identical(system: System) -> None:
+    done = build(system.folder, system.store, "--verify", "--json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["tree"] == system.tree
-    assert json.loads(done.stdout)["manifest"] == system.manifest
+    found = json.loads(done.stdout)
+    verify = found["verify"]
+    assert verify["identical"] is True, verify["differences"]
+    assert verify["first"] == verify["second"]
+    assert verify["second"]["tree"] == found["tree"] == system.tree
+    assert verify["second"]["manifest"] == found["manifest"] == system.manifest
+    assert "umask 077" in verify["changed"]
+    assert leftovers(system.store) == []
 
 
 def test_a_second_build_reuses_the_first(system: System) -> None:
@@ -293,7 +300,7 @@ def test_the_layout_holds_the_image(system: System, tmp_path: Path) -> None:
         (PLAIN % '"./no.deb"', 2, "no.deb"),
         (PLAIN % '"./bad.deb"', 10, "bad.deb is not a Debian package"),
         (PLAIN % '"./fails.deb"', 10, "fails failed to install"),
-        (PLAIN % '"tzdata"', 2, "Atoll's own package is not in it"),
+        (PLAIN % '"systemd-sysv"', 2, "Atoll's own package is not in it"),
         (PLAIN % '"systemd-sysv", "./atoll.deb"', 2, "no kernel"),
         (RECIPE.replace("Europe/Berlin", "Europe/Nowhere"), 2, "no time zone Europe/Nowhere"),
         (RECIPE.replace('disable = ["e2scrub_all', 'enable = ["nothing'), 2, "nothing.timer"),
@@ -316,8 +323,11 @@ def test_a_recipe_that_cannot_be_built_changes_nothing(
     assert leftovers(system.store) == []
 
 
-def test_without_a_network_it_says_so(system: System) -> None:
-    done = build(system.folder, system.store, around=("unshare", "--net"))
+def test_without_a_network_it_says_so(system: System, tmp_path: Path) -> None:
+    folder = tmp_path / "recipe"
+    shutil.copytree(system.folder, folder, ignore=shutil.ignore_patterns("store", "view", "*-*"))
+    (folder / "atoll.lock").unlink()
+    done = build(folder, system.store, around=("unshare", "--net"))
     assert done.returncode == 5, done.stderr
     assert "cannot be reached" in done.stderr
 
@@ -338,24 +348,33 @@ def test_without_root_it_says_so() -> None:
 @pytest.mark.parametrize(
     "step",
     [
-        "Looking at what",
+        "Choosing packages",
         "Making the first root",
         "Installing packages",
-        "Setting up what",
-        "Making the initrd",
+        "Settling the ids",
+        "Giving the tree",
         "Putting the tree",
+        "Making the initrd",
     ],
 )
 def test_an_interruption_leaves_nothing(system: System, tmp_path: Path, step: str) -> None:
     store = tmp_path / "store"
     copy_cache(system.store, store, "debs")
-    if step not in ("Looking at what", "Making the first root"):
+    folder = tmp_path / "recipe"
+    shutil.copytree(system.folder, folder, ignore=shutil.ignore_patterns("store", "view", "*-*"))
+    if step == "Choosing packages":
+        (folder / "atoll.lock").unlink()
+    if step not in ("Choosing packages", "Making the first root"):
         copy_cache(system.store, store, "apt", "roots")
-    if step not in ("Looking at what", "Making the first root", "Installing packages"):
+    if step not in ("Choosing packages", "Making the first root", "Installing packages"):
         copy_cache(system.store, store, "steps")
+    if step == "Settling the ids":
+        for kept in (store / "cache/steps").iterdir():
+            if not (kept / "var/lib/dpkg/status").exists():
+                shutil.rmtree(kept)
     # a shell gives what it starts in the background no SIGINT; a person at a terminal does
     words = ["env", "--default-signal=INT", sys.executable, "-m", "atoll.cli.main", "build",
-             str(system.folder), "--store", str(store)]  # fmt: skip
+             str(folder), "--store", str(store)]  # fmt: skip
     with subprocess.Popen(
         words, env=os.environ | {"PYTHONPATH": str(SOURCE)}, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -363,7 +382,6 @@ def test_an_interruption_leaves_nothing(system: System, tmp_path: Path, step: st
         for line in process.stderr:
             if line.startswith(step):
                 break
-        time.sleep(0.3)
         process.send_signal(signal.SIGINT)
         said = process.stderr.read()
     assert process.returncode == 130, said
@@ -372,6 +390,72 @@ def test_an_interruption_leaves_nothing(system: System, tmp_path: Path, step: st
     assert processes_in(store) == []
     assert str(store) not in Path("/proc/mounts").read_text()
     assert leftovers(store) == []
+
+
+def look(system: System, *words: str, code: int = 0) -> str:
+    """What a verb that looks at the system prints."""
+    argv = [sys.executable, "-m", "atoll", *words, "--quiet", "--store", str(system.store)]
+    environment = os.environ | {"PYTHONPATH": str(SOURCE)}
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_a_validator_takes_the_sbom(system: System, tmp_path: Path) -> None:
+    if importlib.util.find_spec("spdx_tools") is None:
+        pytest.skip("needs spdx-tools")
+    text = look(system, "sbom", "small")
+    assert look(system, "sbom", system.tree) == text
+    path = tmp_path / "small.spdx.json"
+    path.write_text(text)
+    words = [sys.executable, "-m", "spdx_tools.spdx.clitools.pyspdxtools", "-i", str(path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    packages = json.loads(text)["packages"][1:]
+    listed = json.loads(system.read("/usr/lib/atoll/packages.json"))
+    assert [[each["name"], each["versionInfo"]] for each in packages] == [
+        each[:2] for each in sorted(listed)
+    ]
+    assert all(len(each["checksums"][0]["checksumValue"]) == 64 for each in packages)
+    declared = {each["name"]: each["licenseDeclared"] for each in packages}
+    assert declared["dash"] != "NOASSERTION"
+
+
+def test_diff_sees_what_the_systems_own_programs_see(system: System, tmp_path: Path) -> None:
+    dump = tmp_path / "empty.dump"
+    dump.write_text("/ 4096 40755 2 0 0 0 0.0 - - -\n")
+    empty = keep_dump(system, dump)
+    found = json.loads(look(system, "diff", empty, "small", "--json"))
+    told = {each["name"]: each["value"] for each in found["privileged"]["added"]}
+    modes = system.shell("cd meta; find . -type f -perm /6000 -printf '/%P\\n'").split()
+    capable = system.shell("getcap -r root/usr | sed 's:^root::'").splitlines()
+    names = {line.split(" ")[0]: line.split(" ")[1] for line in capable}
+    assert set(told) == {*modes, *names}
+    for path, capabilities in names.items():
+        assert told[path].startswith(capabilities)
+    states = dict(
+        line.split()[:2]
+        for line in system.shell(
+            "chroot root systemctl list-unit-files --root=/ --no-legend --no-pager"
+        ).splitlines()
+    )
+    units = {each["name"]: each["value"] for each in found["units"]["added"]}
+    for state in ("enabled", "masked"):
+        assert {unit for unit, one in states.items() if one == state} == {
+            unit for unit, one in units.items() if one == state and "(user)" not in unit
+            and unit in states
+        }  # fmt: skip
+    assert look(system, "diff", "small", system.tree, code=77).endswith("the same\n")
+
+
+def keep_dump(system: System, path: Path) -> str:
+    """A tree that is a dump, in the system's store; its digest."""
+    from atoll.store.images import write_image
+    from atoll.store.layout import open_store
+    from atoll.tree.dumpfile import parse_dump
+
+    with path.open("rb") as file:
+        return write_image(open_store(system.store), parse_dump(file))
 
 
 def leftovers(store: Path) -> list[str]:

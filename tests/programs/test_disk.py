@@ -17,7 +17,7 @@ from atoll.cli.disk import parse_identity, parse_size
 from atoll.host.run import find_program, run
 from atoll.machine.deployment import Origin
 from atoll.machine.disk import DiskIdentity, derive_identity, make_disk
-from atoll.machine.image import read_bootable
+from atoll.machine.image import objects_of, read_bootable
 from tests.unit.machine.small_image import make_store
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def test_the_state_partition_is_clean_and_has_the_verity_feature(tmp_path: Path)
 def test_objects_have_their_size_their_flag_and_their_tree_behind_the_end(tmp_path: Path) -> None:
     disk = make(tmp_path)
     image, _ = image_in(tmp_path)
-    for name, size in image.objects.items():
+    for name, size in objects_of(image.store, image.tree).items():
         path = f"/atoll/objects/{name[:2]}/{name[2:]}"
         shown = ask_debugfs(disk, f"stat {path}")
         assert "Flags: 0x180000" in shown
@@ -169,7 +169,7 @@ def test_after_an_error_nothing_is_left(tmp_path: Path) -> None:
         make(tmp_path, size=100 << 20)
     store, tree = make_store(tmp_path / "store")
     image = read_bootable(store, tree)
-    store.object_path(next(iter(image.objects))).unlink()
+    store.object_path(next(iter(objects_of(store, tree)))).unlink()
     with pytest.raises(Exception, match="object"):
         make_disk(image, Origin(image="x"), tmp_path / "disk.img", source=store,
                   shape=(None, IDENTITY), reporter=NullReporter())  # fmt: skip

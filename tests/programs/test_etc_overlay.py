@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atoll.base.errors import Busy, Damaged
-from atoll.machine.etc_conflicts import read_conflicts
-from atoll.machine.etc_merge import plan_merge
-from atoll.machine.etc_read import read_directory, read_layered
-from atoll.machine.etc_record import parse_record
-from atoll.machine.etc_stage import (
+from atoll.machine.etc.conflicts import read_conflicts
+from atoll.machine.etc.merge import plan_merge
+from atoll.machine.etc.read import read_directory, read_layered
+from atoll.machine.etc.record import parse_record
+from atoll.machine.etc.stage import (
     EtcPlace,
     Views,
     execute,
@@ -26,8 +26,8 @@ from atoll.machine.etc_stage import (
     plan_stage,
     stage_etc,
 )
-from atoll.machine.etc_upper import plan_live, plan_upper
-from atoll.machine.etc_views import node_at, replaced
+from atoll.machine.etc.upper import plan_live, plan_upper
+from atoll.machine.etc.views import node_at, replaced
 from tests.unit.machine.etc_trees import shown
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atoll.host.run import find_program
-from atoll.machine.text_merge import merge_text
+from atoll.machine.etc.text_merge import merge_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable

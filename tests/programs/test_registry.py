@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import socket
-import subprocess
-import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,19 +11,20 @@ import pytest
 from atoll.base.errors import MissingPrivilege, NotFound
 from atoll.base.report import NullReporter
 from atoll.host.web import Patience
-from atoll.registry.pull import apply_pull, plan_pull
+from atoll.registry.pull import apply_pull
+from atoll.registry.pull_plan import plan_pull
 from atoll.registry.reference import parse_reference
 from atoll.registry.source import opened_source
 from atoll.store.check import check_store
 from atoll.store.images import read_image
 from atoll.store.layout import open_store
 from tests.images import publish
+from tests.registry_server import registry, run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from atoll.registry.pull import PullPlan
+    from atoll.registry.pull_plan import PullPlan
 
 FILES = {
     "/usr/bash/bash": bytes(range(256)) * 9000,
@@ -37,52 +33,6 @@ FILES = {
 }
 LOGIN = ("me", "secret")
 QUICK = Patience(attempts=2, first_pause=0.01)
-
-
-def run(*argv: str) -> None:
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{argv}\n{done.stderr}"
-
-
-@contextmanager
-def registry(folder: Path, *, passwords: Path | None = None) -> Iterator[str]:
-    """The address of a registry on the loopback interface that keeps its images in ``folder``."""
-    program = shutil.which("docker-registry")
-    if program is None or shutil.which("skopeo") is None:
-        pytest.skip("needs docker-registry and skopeo")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    config: dict[str, object] = {
-        "version": 0.1,
-        "storage": {"filesystem": {"rootdirectory": str(folder / "kept")}},
-        "http": {"addr": f"127.0.0.1:{port}"},
-    }
-    if passwords:
-        config["auth"] = {"htpasswd": {"realm": "here", "path": str(passwords)}}
-    (folder / "config.json").write_text(json.dumps(config))
-    # The server takes what begins with REGISTRY_ as configuration, REGISTRY_AUTH_FILE, too.
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("REGISTRY_")}
-    with (folder / "log").open("wb") as log:
-        argv = [program, "serve", str(folder / "config.json")]
-        server = subprocess.Popen(argv, stdout=log, stderr=log, env=clean)
-    try:
-        wait_for(port)
-        yield f"127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait()
-
-
-def wait_for(port: int) -> None:
-    for _ in range(200):
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return
-    raise AssertionError("the registry does not answer")
 
 
 def push(where: Path, address: str, tag: str, *options: str) -> None:
@@ -137,8 +87,8 @@ def test_a_real_registry_that_wants_a_password(
 
 
 def test_an_interrupted_download_resumes_at_a_real_registry(tmp_path: Path) -> None:
-
-    image = publish(tmp_path, FILES | {"/usr/bash/bash": os.urandom(3 << 20)})
+    files = FILES | {"/usr/bash/bash": os.urandom(3 << 20)}
+    image = publish(tmp_path, files, contents=False)
     with registry(tmp_path) as address:
         push(tmp_path, address, "one")
         store = open_store(tmp_path / "store", create=True)

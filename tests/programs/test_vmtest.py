@@ -6,16 +6,17 @@ import hashlib
 import os
 import shutil
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.cache import CACHE
 from vmtest import DirectKernel, Disk, Display, MachineError, MachineSpec, RequestFailed, Uefi
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from vmtest import Machine
     from vmtest.plugin import MachineFactory
@@ -52,9 +53,8 @@ def guest() -> Path:
     missing = [name for name in PROGRAMS if shutil.which(name) is None]
     if missing:
         pytest.skip(f"programs are missing: {' '.join(missing)}")
-    cache = Path(os.environ.get("ATOLL_TEST_CACHE", Path.home() / ".cache/atoll-tests"))
     recipe = repr((PACKAGES, SETUP, ENTRY)).encode()
-    place = cache / f"vmtest-guest-{hashlib.sha256(recipe).hexdigest()[:16]}"
+    place = CACHE / f"vmtest-guest-{hashlib.sha256(recipe).hexdigest()[:16]}"
     if not place.is_dir():
         part = place.with_name(f"{place.name}.part{os.getpid()}")
         part.mkdir(parents=True)

@@ -107,10 +107,10 @@ def test_an_image_is_pulled_inspected_and_forgotten(
     [
         (("tree", "digest", "/nothing/here"), NotFound),
         (("tree", "digest", "/dev/null"), UsageError),
-        (("inspect", "docker://r.example/a:1"), Refused),
+        (("inspect", "oci-archive:/nothing"), NotFound),
         (("inspect", "oci:/nothing/here"), NotFound),
         (("inspect", "debian"), UsageError),
-        (("pull", "oci-archive:/nothing"), Refused),
+        (("pull", "oci-archive:/dev/null"), Refused),
         (("pull", "store:x"), UsageError),
         (("store", "list", "--store", "/nothing/here"), NotFound),
     ],

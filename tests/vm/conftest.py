@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.cache import CACHE, alone
 from vmtest import Disk, Display, Machine, MachineSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 CHECKOUT = Path(__file__).parents[2]
-CACHE = Path(os.environ.get("ATOLL_TEST_CACHE", Path.home() / ".cache" / "atoll-tests"))
 STORE = CACHE / "store"
 
 
@@ -34,28 +36,84 @@ class Built:
 def atoll(*words: str | Path) -> str:
     """Run the checkout's ``atoll`` as a person would; stderr goes to the test's output."""
     env = os.environ | {"PYTHONPATH": str(CHECKOUT / "src")}
-    done = subprocess.run(
-        [sys.executable, "-m", "atoll", *(str(word) for word in words)],
-        env=env, cwd=CHECKOUT, check=True, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    with alone("store") if STORE in words else nullcontext():
+        done = subprocess.run(
+            [sys.executable, "-m", "atoll", *(str(word) for word in words)],
+            env=env, cwd=CHECKOUT, check=True, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
     return str(done.stdout)
 
 
 def make_package() -> None:
     """Atoll's own Debian package, where the examples expect it."""
-    subprocess.run([CHECKOUT / "debian" / "make", CHECKOUT / "build"], cwd=CHECKOUT, check=True)
+    with alone("store"):
+        subprocess.run([CHECKOUT / "debian" / "make", CHECKOUT / "build"], cwd=CHECKOUT, check=True)
 
 
-def build(example: str, directory: Path) -> Built:
+def copy_example(example: str, directory: Path, changes: Mapping[str, str] | None = None) -> Path:
+    """The folder of an example below ``directory``, where its lock may be written.
+
+    ``changes`` replace words of the recipe that must be there.
+    """
+    folder = directory / "recipes" / example
+    shutil.copytree(
+        CHECKOUT / "examples" / example, folder,
+        ignore=shutil.ignore_patterns("*.lock"), dirs_exist_ok=True,
+    )  # fmt: skip
+    text = (folder / "atoll.toml").read_text()
+    package = {"../../build/atoll.deb": str(CHECKOUT / "build/atoll.deb")}
+    for before, after in (package | dict(changes or {})).items():
+        assert before in text, before
+        text = text.replace(before, after)
+    (folder / "atoll.toml").write_text(text)
+    return folder
+
+
+def build(
+    example: str,
+    directory: Path,
+    *,
+    variant: str | None = None,
+    changes: Mapping[str, str] | None = None,
+) -> Built:
     make_package()
-    layout = f"oci:{directory / example}:1"
+    name = f"{example}-{variant}" if variant else example
+    layout = f"oci:{directory / name}:1"
     answer = atoll(
-        "build", f"examples/{example}", "--store", STORE, "--output", layout, "--json"
+        "build", copy_example(example, directory, changes),
+        *(("--variant", variant) if variant else ()),
+        "--store", STORE, "--output", layout, "--json",
     )  # fmt: skip
     tree = json.loads(answer)["tree"]
-    disk = directory / f"{example}.img"
+    disk = directory / f"{name}.img"
     atoll("disk", tree, disk, "--store", STORE)
     return Built(tree=tree, layout=layout, disk=disk)
+
+
+def build_version(
+    directory: Path,
+    version: str,
+    *additions: str,
+    name: str = "hello",
+    changes: Mapping[str, str] | None = None,
+) -> Built:
+    """A version of examples/hello, with words of its recipe changed and ``additions``; no disk.
+
+    Its image is in the layout ``directory/name``, with the version as its tag.
+    """
+    text = (CHECKOUT / "examples/hello/atoll.toml").read_text()
+    text = text.replace('version = "1"', f'version = "{version}"')
+    text = text.replace('name = "hello"', f'name = "{name}"')
+    text = text.replace("../../build/atoll.deb", str(CHECKOUT / "build/atoll.deb"))
+    for before, after in (changes or {}).items():
+        assert before in text, before
+        text = text.replace(before, after)
+    recipe = directory / f"recipe-{name}-{version}"
+    recipe.mkdir(parents=True)
+    (recipe / "atoll.toml").write_text("\n".join([text, *additions]))
+    layout = f"oci:{directory / name}:{version}"
+    answer = atoll("build", recipe, "--store", STORE, "--output", layout, "--json")
+    return Built(tree=json.loads(answer)["tree"], layout=layout, disk=Path())
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.vm, pytest.mark.root, pytest.mark.network]
 PRIVATE = "unshare -m sh -ec 'mount -o remount,rw /sysroot; cd /sysroot/atoll; {}'"
 
 
+@pytest.mark.long
 def test_another_valid_image_in_its_place_does_not_boot(hello: Built, tmp_path: Path) -> None:
     """The digest in the boot entry decides, not the name under which an image is found."""
     other = _another_tree(tmp_path)

@@ -156,6 +156,18 @@ class NoMemory(AtollError):
     exit_code = 13
 
 
+class Unhealthy(AtollError):
+    """A health check of the running system failed, or a test of an image did."""
+
+    exit_code = 14
+
+
+class Unrepeatable(AtollError):
+    """The same inputs gave another result."""
+
+    exit_code = 15
+
+
 class Interrupted(AtollError):
     """The person pressed Ctrl-C or the system asked to stop."""
 

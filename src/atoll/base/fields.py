@@ -8,7 +8,7 @@ that all problems of a file are found in one pass, and the caller throws the val
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, NoReturn, TypeAlias, TypeVar, overload
 
@@ -155,10 +155,16 @@ def wrong_type(kind: type, value: object) -> Flaw:
 
 def suggest(name: str, known: tuple[str, ...]) -> str:
     """The known name that ``name`` was probably meant to be; else all that are known."""
+    near = find_near(name.lower(), known)
+    return near or f"known here: {', '.join(sorted(known))}"
+
+
+def find_near(name: str, known: Iterable[str]) -> str | None:
+    """The question whether ``name`` was meant to be one of ``known``, if it looks so."""
     import difflib
 
-    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.6)
-    return f"did you mean: {near[0]}" if near else f"known here: {', '.join(sorted(known))}"
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"did you mean: {near[0]}" if near else None
 
 
 def format_key(key: Key) -> str:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from typing import NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 from atoll.base.errors import UsageError
+from atoll.base.fields import find_near
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Parser(argparse.ArgumentParser):
@@ -29,8 +34,34 @@ class Parser(argparse.ArgumentParser):
             "--quiet", action="store_true", default=argparse.SUPPRESS, help="say nothing but errors"
         )
 
+    def parse_args(  # type: ignore[override, explicit-override]
+        self, args: Sequence[str], namespace: argparse.Namespace | None = None
+    ) -> argparse.Namespace:
+        found, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            near = find_near(unknown[0], self._option_string_actions)
+            message = f"unrecognized arguments: {' '.join(unknown)}"
+            raise UsageError(message, hint="; ".join(filter(None, [near, self._see])))
+        return found
+
     def error(self, message: str) -> NoReturn:  # type: ignore[explicit-override]
-        raise UsageError(message, hint=f"see: {self.prog} --help")
+        raise UsageError(message, hint=self._see)
+
+    @property
+    def _see(self) -> str:
+        return f"see: {self.prog} --help"
+
+
+def add_machine_arguments(*parsers: argparse.ArgumentParser) -> None:
+    """``--root`` and ``--json`` for a verb and the verbs within it: read them with ``getattr``.
+
+    Without defaults, so that an inner parser does not undo what the outer one has read.
+    """
+    for parser in parsers:
+        parser.add_argument("--root", type=Path, metavar="DIR", default=argparse.SUPPRESS,
+                            help="a machine in a directory")  # fmt: skip
+        parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS,
+                            help="print the result as JSON")  # fmt: skip
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):

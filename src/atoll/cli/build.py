@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from atoll.base.errors import UsageError
+from atoll.base.errors import Unrepeatable, UsageError
 from atoll.recipe.build import build_tree
-from atoll.recipe.parse import read_recipe
+from atoll.recipe.language.parse import read_recipe
+from atoll.recipe.locking.follow import Rules
 from atoll.recipe.publish import publish
 from atoll.registry.reference import LayoutReference, parse_reference
 from atoll.store.layout import default_store_root, open_store
@@ -17,26 +18,41 @@ if TYPE_CHECKING:
     import argparse
 
     from atoll.base.report import Reporter
+    from atoll.recipe.verify import Verification
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", nargs="?", default=".", help="a recipe, or the folder it is in")
+    parser.add_argument("--variant", metavar="NAME", help="the variant of the recipe")
     parser.add_argument("--store", metavar="DIR", help="where trees are kept")
     parser.add_argument("--output", metavar="oci:DIR[:TAG]", help="write the image there, too")
+    locked = "refuse without a lock, and when the tree is not the lock's"
+    parser.add_argument("--locked", action="store_true", help=locked)
+    parser.add_argument("--offline", action="store_true", help="touch no network")
+    parser.add_argument("--verify", action="store_true",
+                        help="build twice, under other circumstances, and compare")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    recipe = read_recipe(Path(arguments.recipe))
+    recipe = read_recipe(Path(arguments.recipe), arguments.variant)
     root = Path(arguments.store) if arguments.store else default_store_root()
     target = _target(arguments, root, recipe.image.name)
     store = open_store(root.absolute(), create=True)
-    built = build_tree(recipe, store, reporter)
+    rules = Rules(locked=arguments.locked, offline=arguments.offline)
+    built = build_tree(recipe, store, reporter, rules)
     manifest = None
     if target is not None:
         manifest = publish(recipe, built, store, target, reporter)
+    ref = recipe.image.name
+    result: dict[str, object] = {"tree": built.tree, "manifest": manifest, "ref": ref}
+    if arguments.verify and target is not None:
+        from atoll.recipe.verify import verify_build
+
+        found = verify_build(recipe, built, (store, target), reporter, rules)
+        return _tell_verified(found, recipe.image.name, result if arguments.json else None)
     if arguments.json:
-        print(json.dumps({"tree": built.tree, "manifest": manifest, "ref": recipe.image.name}))
+        print(json.dumps(result))
         return 0
     print(built.tree)
     if target is not None:
@@ -46,10 +62,25 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     return 0
 
 
+def _tell_verified(found: Verification, name: str, result: dict[str, object] | None) -> int:
+    """Say how the second build went; ``result`` is what JSON shall say besides, if it shall."""
+    from atoll.cli.verification import format_verification, verification_as_json
+
+    if result is not None:
+        print(json.dumps(result | {"verify": verification_as_json(found)}, indent=2))
+    else:
+        print(format_verification(found))
+    if found.identical:
+        return 0
+    raise Unrepeatable(f"two builds of {name} are not the same",
+                       hint="docs/explanation/bit-for-bit.md names the usual causes")  # fmt: skip
+
+
 def _target(arguments: argparse.Namespace, store: Path, name: str) -> LayoutReference | None:
-    """Where the image goes; ``--json`` tells its digest, so it goes beside the store at least."""
+    """Where the image goes; what tells its digest needs it beside the store at least."""
     if arguments.output is None:
-        return LayoutReference(directory=str(store / "oci"), tag=name) if arguments.json else None
+        needed = arguments.json or arguments.verify
+        return LayoutReference(directory=str(store / "oci"), tag=name) if needed else None
     target = parse_reference(arguments.output)
     if not isinstance(target, LayoutReference):
         raise UsageError(f"{arguments.output} is no place that build writes to",

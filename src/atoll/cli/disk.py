@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 from atoll.base.errors import UsageError
-from atoll.machine.deployment import Origin
 from atoll.machine.disk import derive_identity, make_disk
 from atoll.machine.image import find_image, read_bootable
+from atoll.machine.target import origin_of
 from atoll.store.layout import default_store_root, open_store
 
 if TYPE_CHECKING:
@@ -32,6 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="UUID",
         help="derive the disk's ids from this one, to get the same again (default: random)",
     )
+    parser.add_argument(
+        "--follow", metavar="REF", help="the image that upgrades take (default: IMAGE)"
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
@@ -43,7 +46,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     image = read_bootable(store, tree)
     made = make_disk(
         image,
-        Origin(image=arguments.image),
+        origin_of(arguments.follow or arguments.image),
         arguments.out,
         source=store,
         shape=(size, identity),

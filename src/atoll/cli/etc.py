@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from argparse import SUPPRESS
 from typing import TYPE_CHECKING
 
-from atoll.cli.arguments import Parser
+from atoll.cli.arguments import Parser, add_machine_arguments
 from atoll.cli.failure import printable
 
 if TYPE_CHECKING:
@@ -14,13 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from atoll.base.report import Reporter
-    from atoll.machine.etc_machine import MachineEtc
+    from atoll.machine.etc.machine import MachineEtc
     from atoll.machine.operations import Operation
     from atoll.machine.state import Sysroot
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    _add_machine(parser)
     verbs = parser.add_subparsers(dest="what", metavar="WHAT", parser_class=Parser)
     diff = verbs.add_parser("diff", help="list what differs from the tree, and the conflicts")
     resolve = verbs.add_parser("resolve", help="settle a conflict")
@@ -33,25 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     complete = verbs.add_parser(
         "complete", help="what early boot does: take along what changed since staging"
     )
-    for verb in (diff, resolve, reset, complete):
-        _add_machine(verb)
-
-
-def _add_machine(parser: argparse.ArgumentParser) -> None:
-    import argparse
-
-    # Without defaults, so that an inner parser does not undo what the outer one has read.
-    nothing = argparse.SUPPRESS
-    parser.add_argument("--root", type=Path, metavar="DIR", default=nothing,
-                        help="a machine in a directory")  # fmt: skip
-    parser.add_argument("--deployment", type=int, metavar="N", default=nothing,
-                        help="another than the booted one")  # fmt: skip
-    parser.add_argument("--json", action="store_true", default=nothing,
-                        help="print the result as JSON")  # fmt: skip
+    for each in (parser, diff, resolve, reset, complete):
+        add_machine_arguments(each)
+        each.add_argument("--deployment", type=int, metavar="N", default=SUPPRESS,
+                          help="another than the booted one")  # fmt: skip
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    from atoll.machine.etc_machine import (
+    from atoll.machine.etc.machine import (
         choose_deployment,
         parse_path,
         plan_reset,
@@ -85,7 +73,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
 
 
 def _complete(sysroot: Sysroot, deployment: int, reporter: Reporter, *, as_json: bool) -> int:
-    from atoll.machine.etc_machine import complete
+    from atoll.machine.etc.machine import complete
 
     paths = [_whole(path) for path in complete(sysroot, deployment)]
     for path in paths:
@@ -98,10 +86,11 @@ def _complete(sysroot: Sysroot, deployment: int, reporter: Reporter, *, as_json:
 def _change(
     sysroot: Sysroot, deployment: int, plan: Callable[[MachineEtc], tuple[Operation, ...]]
 ) -> None:
-    from atoll.machine.etc_machine import changing, read_machine_etc
-    from atoll.machine.etc_stage import execute, try_again
+    from atoll.machine.access import changing
+    from atoll.machine.etc.machine import read_machine_etc
+    from atoll.machine.etc.stage import execute, try_again
 
-    with changing(sysroot):
+    with changing(sysroot, esp=False):
         try_again(lambda: execute(plan(read_machine_etc(sysroot, deployment))))
 
 

@@ -20,7 +20,8 @@ UNEXPECTED = 70
 BROKEN_PIPE = 141
 """Exit code when nobody reads stdout any more: what a shell says of SIGPIPE."""
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""Control characters, and those that turn the direction of what follows."""
 
 
 def tell_failure(error: BaseException, words: Sequence[str]) -> int:
@@ -51,7 +52,7 @@ def tell_error(error: AtollError) -> None:
 
 def printable(text: str) -> str:
     """``text`` with control characters spelled out: names from outside move no cursor."""
-    return _CONTROL.sub(lambda found: f"\\x{ord(found.group()):02x}", text)
+    return _CONTROL.sub(lambda found: ascii(found.group())[1:-1], text)
 
 
 def _tell_mistake(error: BaseException, words: Sequence[str]) -> None:

@@ -1,61 +1,119 @@
-"""``atoll inspect REF``: what an image is: name, version, tree, and the layers it travels in."""
+"""``atoll inspect REF``: what an image is, and what it carries: recipe, lock, list of packages."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
+import sys
 from typing import TYPE_CHECKING, Any
+
+from atoll.cli.failure import printable
+from atoll.cli.subjects import HELP, add_place_arguments, find_subject, opened_store
 
 if TYPE_CHECKING:
     import argparse
 
     from atoll.base.report import Reporter
+    from atoll.cli.subjects import ImageSubject, Subject, TreeSubject
+    from atoll.recipe.compare.opened import OpenTree
     from atoll.registry.layout import PublishedImage
-    from atoll.store.refs import Ref
+
+_PARTS = ("packages", "recipe", "lock")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("reference", metavar="REF", help="an image: oci:DIR[:TAG] or store:NAME")
-    parser.add_argument("--store", metavar="DIR", type=Path, help="the store to use")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument("reference", metavar="REF", help=HELP)
+    one = parser.add_mutually_exclusive_group()
+    one.add_argument("--packages", action="store_true", help="print its packages, one a line")
+    one.add_argument("--recipe", action="store_true", help="print the recipe that it carries")
+    one.add_argument("--lock", action="store_true", help="print the lock that it carries")
+    add_place_arguments(parser)
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:  # noqa: ARG001
-    from atoll.registry.layout import inspect_layout
-    from atoll.registry.reference import LayoutReference, StoreReference, parse_reference
-
-    reference = parse_reference(arguments.reference)
-    match reference:
-        case LayoutReference():
-            fields = _published(inspect_layout(reference))
-        case StoreReference():
-            from atoll.store.layout import default_store_root, open_store
-            from atoll.store.refs import read_ref
-
-            store = open_store(arguments.store or default_store_root())
-            fields = _kept(read_ref(store, reference.name))
-        case _:
-            raise out_of_reach(arguments.reference)
-    print(json.dumps(fields, indent=2) if arguments.json else _table(fields))
+    part = next((name for name in _PARTS if getattr(arguments, name)), None)
+    with opened_store(arguments.store) as store:
+        subject = _tree_like(find_subject(arguments.reference, store, arguments.root))
+        found = _look(subject, part)
+    if arguments.json:
+        print(json.dumps(found, indent=2))
+    elif part == "packages":
+        for each in found["package_list"]:
+            print(_printable(f"{each['name']} {each['version']}"))
+    elif part is not None:
+        _print_text(found[part])
+    else:
+        print(_table(found))
     return 0
 
 
-def out_of_reach(text: str) -> Exception:
-    """For references of a kind that can be named, but not used yet."""
-    from atoll.base.errors import Refused
+def _tree_like(subject: Subject) -> ImageSubject | TreeSubject:
+    from atoll.base.errors import UsageError
+    from atoll.cli.subjects import LockSubject, RecipeSubject, kind_of
 
-    return Refused(
-        f"{text}: this version of Atoll reads images from oci:DIR and store:NAME only",
-        hint=f"bring it here first: skopeo copy {text} oci:DIR:TAG",
+    if isinstance(subject, (RecipeSubject, LockSubject)):
+        raise UsageError(f"{subject.path} is a {kind_of(subject)}, and no tree or image",
+                         hint="look at a recipe with: atoll check")  # fmt: skip
+    return subject
+
+
+def _look(subject: ImageSubject | TreeSubject, part: str | None) -> dict[str, Any]:
+    """The fields of the result; of an image elsewhere only the part needs more than a look."""
+    from atoll.cli.subjects import ImageSubject, opened
+    from atoll.registry.reference import StoreReference
+    from atoll.registry.source import inspect_source, opened_source
+
+    elsewhere = isinstance(subject, ImageSubject) and not isinstance(
+        subject.reference, StoreReference
     )
+    if elsewhere and part is None:
+        assert isinstance(subject, ImageSubject)
+        with opened_source(subject.reference) as source:
+            return _published(inspect_source(source))
+    with opened(subject) as tree:
+        fields = _published(tree.published) if tree.published else _kept(tree)
+        return fields | (_part(tree, part) if part else {})
 
 
-def _kept(ref: Ref) -> dict[str, Any]:
+def _part(tree: OpenTree, part: str) -> dict[str, Any]:
+    from atoll.recipe.compare.records import read_record
+
+    if part == "packages":
+        return {"package_list": _packages(tree)}
+    return {part: read_record(tree, part).decode(errors="surrogateescape")}
+
+
+def _packages(tree: OpenTree) -> list[dict[str, str]]:
+    """From the tree, or where that cannot be seen from what the image says of itself."""
+    from atoll.base.errors import NotFound
+    from atoll.recipe.compare.describe import describe_tree
+
+    found = describe_tree(tree)
+    if "packages" not in found.facets:
+        raise NotFound(f"{tree.title}: {found.unknown['packages']}")
+    return [
+        {"name": name, "version": version}
+        for name, version in sorted(found.facets["packages"].items())
+    ]
+
+
+def _kept(tree: OpenTree) -> dict[str, Any]:
+    """A tree of the store, which says of itself what an image's config would."""
+    from atoll.recipe.compare.describe import describe_tree
+    from atoll.recipe.compare.opened import read_said
+    from atoll.recipe.compare.records import has_record
+
+    said = read_said(tree)
+    packages = describe_tree(tree).facets.get("packages")
     return {
-        "name": ref.name,
-        "version": ref.version,
-        "created": ref.created,
-        "tree": ref.tree,
+        "name": tree.name,
+        "version": tree.version,
+        "kernel": said.get("kernel"),
+        "packages": None if packages is None else len(packages),
+        "created": tree.created,
+        "architecture": said.get("architecture"),
+        "tree": tree.tree,
+        "carries_recipe": has_record(tree, "recipe"),
+        "carries_lock": has_record(tree, "lock"),
     }
 
 
@@ -65,9 +123,12 @@ def _published(image: PublishedImage) -> dict[str, Any]:
         {"digest": layer.digest, "diff_id": diff_id, "size": layer.size, "content": content}
         for layer, (diff_id, content) in zip(image.manifest.layers, record.layers, strict=True)
     ]
+    system = record.config.system
     return {
         "name": record.config.name,
         "version": record.config.version,
+        "kernel": system.kernel if system else None,
+        "packages": len(system.packages) if system else None,
         "created": record.config.created,
         "architecture": record.config.architecture,
         "tree": record.tree,
@@ -79,10 +140,23 @@ def _published(image: PublishedImage) -> dict[str, Any]:
 
 
 def _table(fields: dict[str, Any]) -> str:
-    lines = [f"{key + ':':<15}{value}" for key, value in fields.items() if key != "layers"]
+    lines = [f"{key + ':':<16}{_value(value)}" for key, value in fields.items() if key != "layers"]
     for layer in fields.get("layers", ()):
         lines.append(f"{layer['size']:>12}  {layer['digest'][:19]}  {layer['content'][:60]}")
     return "\n".join(map(_printable, lines))
+
+
+def _value(value: object) -> object:
+    return ("yes" if value else "no") if isinstance(value, bool) else value
+
+
+def _print_text(text: str) -> None:
+    """A file as it is; on a terminal without what could steer it."""
+    if sys.stdout.isatty():
+        print(printable(text), end="")
+        return
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode(errors="surrogateescape"))
 
 
 def _printable(line: str) -> str:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.host.files import need_root
-from atoll.machine.deployment import Origin
 from atoll.machine.image import find_image, read_bootable
 from atoll.machine.install import install
+from atoll.machine.target import origin_of
 from atoll.store.layout import default_store_root, open_store
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the machine's state partition, with its ESP at DIR/esp",
     )
     parser.add_argument("--store", type=Path, metavar="DIR", help="the maker's store")
+    parser.add_argument(
+        "--follow", metavar="REF", help="the image that upgrades take (default: IMAGE)"
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
@@ -36,7 +39,13 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     store = open_store(arguments.store or default_store_root())
     tree = find_image(arguments.image, store, reporter)
     image = read_bootable(store, tree)
-    install(image, Origin(image=arguments.image), arguments.root, source=store, reporter=reporter)
+    install(
+        image,
+        origin_of(arguments.follow or arguments.image),
+        arguments.root,
+        source=store,
+        reporter=reporter,
+    )
     if arguments.json:
         print(json.dumps({"deployment": 1, "tree": tree, "root": str(arguments.root)}, indent=2))
     reporter.notice(f"next: atoll status --root {arguments.root}")

@@ -31,14 +31,33 @@ class Verb(NamedTuple):
 
 VERBS = (
     Verb("status", "every day", "say what runs, and what boots next", "atoll status"),
+    Verb("plan", "every day", "say what an upgrade would do, before it does", "atoll plan"),
+    Verb("upgrade", "every day", "take the newest version of the image", "atoll upgrade"),
+    Verb("rollback", "every day", "let an older deployment boot next", "atoll rollback"),
+    Verb("rebase", "every day", "run another image", "atoll rebase oci:/media/usb/kde:stable"),
     Verb(
         "install", "machine", "put an image onto a sysroot", "atoll install store:hello --root DIR"
     ),
     Verb("etc", "machine", "say what was changed in /etc, and put it back", "atoll etc diff"),
+    Verb("health", "machine", "say how this boot and earlier ones went", "atoll health"),
+    Verb("pin", "machine", "keep a deployment, whatever policy says", "atoll pin 3"),
+    Verb("unpin", "machine", "let policy remove a deployment again", "atoll unpin 3"),
+    Verb("history", "machine", "say what was done to this machine", "atoll history"),
+    Verb("cancel", "machine", "drop what is staged or downloaded", "atoll cancel"),
+    Verb("gc", "machine", "remove what is no longer needed", "atoll gc"),
     Verb("check", "maker", "say all that is wrong with a recipe", "atoll check examples/hello"),
+    Verb("new", "maker", "begin a repository for a system", "atoll new reef --template server"),
+    Verb("explain", "maker", "say what a key or an error means", "atoll explain packages.install"),
+    Verb("lock", "maker", "say which bits a recipe means", "atoll lock examples/hello --update"),
     Verb("build", "maker", "make the tree that a recipe describes", "atoll build examples/hello"),
+    Verb(
+        "diff", "maker", "say what changed between two systems", "atoll diff store:hello oci:out:2"
+    ),
+    Verb("sbom", "maker", "list what an image is made of (SPDX)", "atoll sbom store:hello"),
     Verb("inspect", "maker", "say what an image is", "atoll inspect oci:hello:1"),
     Verb("disk", "maker", "make a disk that boots an image", "atoll disk store:hello hello.img"),
+    Verb("vm", "maker", "run an image in a virtual machine", "atoll vm store:hello"),
+    Verb("test", "maker", "boot an image, and run its tests in it", "atoll test examples/hello"),
     Verb("pull", "maker", "take an image into the store", "atoll pull oci:hello:1"),
     Verb("tree", "plumbing", "digest, dump, image or list a tree", "atoll tree digest ."),
     Verb("store", "plumbing", "list and check what the store keeps", "atoll store list"),
@@ -51,7 +70,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code. Everything that goes wrong is told here."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        _interrupt_on_signals()
+        from atoll.host.interrupts import interrupt_on_signals
+
+        interrupt_on_signals()
         code = _run(words)
         sys.stdout.flush()
     except BaseException as error:
@@ -136,22 +157,6 @@ def format_help() -> str:
                 lines += [f"  {verb.name:<10} {verb.help}", f"  {'':<10}   {verb.example}"]
     lines += ["", "  atoll VERB --help   what a verb takes", "  atoll --version"]
     return "".join(f"{line}\n" for line in lines)
-
-
-def _interrupt_on_signals() -> None:
-    """Let a request to end, or a closed terminal, do what Ctrl-C does: clean up, then go."""
-    import signal
-
-    def interrupt(_number: int, _frame: object) -> None:
-        # A closing terminal often sends more than one; the first is enough, and the cleaning up
-        # that it starts should not be interrupted by the next.
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) == signal.SIG_DFL:
-            signal.signal(number, interrupt)
 
 
 if __name__ == "__main__":

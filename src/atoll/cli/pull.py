@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import argparse
 
     from atoll.base.report import Reporter
-    from atoll.registry.pull import PullPlan
+    from atoll.registry.pull_plan import PullPlan
     from atoll.store.refs import Ref
 
 
@@ -29,7 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    from atoll.registry.pull import apply_pull, plan_pull
+    from atoll.registry.pull import apply_pull
+    from atoll.registry.pull_plan import plan_pull
     from atoll.registry.reference import parse_reference
     from atoll.registry.source import opened_source
     from atoll.store.layout import default_store_root, open_store
@@ -58,8 +59,8 @@ def _summary(plan: PullPlan) -> str:
     if plan.is_here:
         return f"{what} is here already"
     return (
-        f"{what}: {len(plan.missing)} of {len(plan.layers)} layers are missing,"
-        f" {plan.fetch} bytes to fetch"
+        f"{what}: {plan.fetch} bytes to fetch,"
+        f" from {len(plan.missing)} of {len(plan.layers)} layers"
     )
 
 
@@ -82,5 +83,5 @@ def _fields(plan: PullPlan, name: str) -> dict[str, object]:
         "manifest": plan.image.digest,
         "layers": len(plan.layers),
         "fetched_layers": len(plan.missing),
-        "fetched_bytes": plan.fetch,
+        "fetched_bytes": plan.fetch + plan.looked_up,
     }

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from atoll.machine.state import DeploymentState, MachineState
 
 WIDTH = 80
-_MARKS = ("booted", "default", "staged", "pinned", "held")
+WATCHDOGS = Path("/sys/class/watchdog")
+_MARKS = ("booted", "default", "staged", "fallback", "pinned", "held")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,14 +24,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
-def run(arguments: argparse.Namespace, reporter: Reporter) -> int:  # noqa: ARG001
-    state = read_state(find_sysroot(arguments.root))
-    print(json.dumps(as_json(state), indent=2) if arguments.json else format_state(state))
+def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
+    sysroot = find_sysroot(arguments.root)
+    state = read_state(sysroot)
+    if arguments.json:
+        document = as_json(state)
+        document["watchdog"] = has_watchdog() if arguments.root is None else None
+        print(json.dumps(document, indent=2))
+    else:
+        print(format_state(state))
+    for line in warnings(state):
+        reporter.notice(line)
+    if arguments.root is None:
+        _tell_overrides(reporter)
+        default = state.default
+        if default is not None and not default.blessed and not has_watchdog():
+            reporter.notice("no watchdog: if the next boot hangs, somebody has to switch it off")
+    if not arguments.json:
+        reporter.notice(next_step(state))
     return 0
 
 
+def has_watchdog(devices: Path = WATCHDOGS) -> bool:
+    return any(devices.glob("watchdog[0-9]*"))
+
+
 def as_json(state: MachineState) -> dict[str, object]:
-    return {"deployments": [_deployment_as_json(found) for found in state.deployments]}
+    return {
+        "deployments": [_deployment_as_json(found) for found in state.deployments],
+        "damaged": list(state.damaged),
+        "foreign": list(state.menu.foreign),
+    }
 
 
 def _deployment_as_json(found: DeploymentState) -> dict[str, object]:
@@ -44,8 +68,11 @@ def _deployment_as_json(found: DeploymentState) -> dict[str, object]:
         "booted": found.booted,
         "default": found.default,
         "staged": found.staged,
+        "fallback": found.fallback,
+        "blessed": found.blessed,
         "pinned": found.pinned,
         "held": found.held,
+        "why_held": found.hold.why if found.hold else None,
     }
 
 
@@ -62,7 +89,43 @@ def format_state(state: MachineState) -> str:
         lines.append(_cut(f"{head}   {marks}".rstrip()))
         lines.append(f"      tree   {deployment.tree}")
         lines.append(_cut(f"      kernel {deployment.kernel}"))
+        if found.hold is not None:
+            lines.append(_cut(f"      held   {found.hold.why}"))
     return "\n".join(lines)
+
+
+def warnings(state: MachineState) -> list[str]:
+    """What is not as it should be, by name."""
+    lines = [f"damaged: {each}" for each in state.damaged]
+    if state.deployments and state.default is None:
+        lines.append("no boot entry of a deployment was found on the ESP")
+    fallback = any(each.fallback for each in state.deployments)
+    if state.default is not None and not (state.default.blessed or fallback):
+        lines.append("nothing can be fallen back to if the next boot fails")
+    if state.menu.foreign:
+        lines.append(f"not Atoll's, left alone on the ESP: {', '.join(state.menu.foreign)}")
+    return lines
+
+
+def next_step(state: MachineState) -> str:
+    """The command that most probably comes next."""
+    default = state.default
+    if default is not None and default.staged:
+        return f"next: systemctl reboot, into {default.deployment.title} (or: atoll cancel)"
+    if state.damaged:
+        return "next: atoll gc removes what is damaged and not needed"
+    return "next: atoll plan says whether there is a newer version"
+
+
+def _tell_overrides(reporter: Reporter) -> None:
+    from atoll.machine.nvram import clear_override, read_overrides
+
+    for each in read_overrides():
+        what = f"the firmware's {each.variable} says that {each.entry} boots next"
+        done = (
+            "cleared" if clear_override(each) else "it stays: sudo atoll status clears what may go"
+        )
+        reporter.notice(f"{what}, whatever the entries' order is: {done}")
 
 
 def _cut(line: str) -> str:

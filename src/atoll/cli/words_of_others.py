@@ -30,6 +30,8 @@ OURS = {
     "clean": "gc",
     "autoremove": "gc",
     "cleanup": "gc",
+    "init": "new",
+    "create": "new",
     "lint": "check",
     "validate": "check",
     "make": "build",

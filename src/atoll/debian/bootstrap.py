@@ -1,82 +1,86 @@
-"""The first root: the smallest Debian that can install more, made by mmdebstrap and kept.
+"""The first root: essential packages and apt, unpacked and then installed by their own dpkg.
 
 ::
 
     <cache>/roots/<id>/       a root directory; never changed once it has this name
-    <cache>/debs/*.deb        every package ever downloaded, so that nothing is fetched twice
+
+Whatever unpacks the packages the first time, dpkg of the suite does it again in the root and runs
+their scripts. So the machine that builds gives only a kernel, and the root depends on nothing but
+the packages.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-import shlex
 from typing import TYPE_CHECKING
 
-from atoll.base.errors import ProgramFailed
-from atoll.debian.failure import explain_failure
-from atoll.debian.sources import read_host_options
+from atoll.base.errors import PackageError
+from atoll.debian.install import install_by_dpkg
+from atoll.debian.pinned import deb_path
+from atoll.debian.stanza import closure
 from atoll.host.files import temporary_directory
 from atoll.host.run import need_program, run
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from atoll.debian.sources import Sources
+    from atoll.debian.install import Batch
+    from atoll.debian.pins import Pin
+    from atoll.debian.stanza import Stanza
 
-_FORM = "root 2"
+_FORM = "root 3"
 """Changes when this module makes another root from the same packages."""
-
-_OF_THE_BUILDER = ("etc/resolv.conf", "etc/hostname", "etc/apt/apt.conf.d/99mmdebstrap",
-                   "etc/dpkg/dpkg.cfg.d/99mmdebstrap")  # fmt: skip
-"""What mmdebstrap copies in from the machine that builds."""
+_FIRST = ("base-files", "base-passwd")
+"""Directories and links that others unpack into; accounts that others' scripts need."""
 
 
-def root_id(sources: Sources) -> str:
-    words = (_FORM, sources.archive.id(), sources.digest)
+def first_packages(entries: Sequence[tuple[Pin, Stanza]]) -> tuple[tuple[Pin, Stanza], ...]:
+    """What the first root holds: all that is essential, apt, and what these need.
+
+    Without apt among them it holds everything. Raises PackageError when there is no dpkg.
+    """
+    stanzas = [stanza for _, stanza in entries]
+    names = {stanza.name for stanza in stanzas}
+    if "dpkg" not in names:
+        raise PackageError(
+            "the packages do not hold dpkg, which installs them",
+            hint='add dpkg to packages.install, or begin with a suite: from = "debian:SUITE"',
+        )
+    roots = [one.key for one in stanzas if one.essential or one.name in ("apt", "dpkg")]
+    wanted = closure(stanzas, roots) if "apt" in names else {one.key for one in stanzas}
+    found = [entry for entry in entries if entry[1].key in wanted]
+    return tuple(sorted(found, key=lambda entry: _order(entry[0])))
+
+
+def _order(pin: Pin) -> tuple[int, str, str]:
+    place = _FIRST.index(pin.name) if pin.name in _FIRST else len(_FIRST)
+    return place, pin.name, pin.architecture
+
+
+def root_id(first: Sequence[tuple[Pin, Stanza]]) -> str:
+    words = (_FORM, *(pin.sha256 for pin, _ in first))
     return hashlib.sha256("\0".join(words).encode()).hexdigest()[:32]
 
 
-def ensure_root(sources: Sources, cache: Path) -> Path:
-    """The first root for these sources, made when it is not there yet."""
-    root = cache / "roots" / root_id(sources)
+def ensure_root(batch: Batch, cache: Path) -> Path:
+    """The first root of these packages, made when it is not there yet."""
+    root = cache / "roots" / root_id(batch.entries)
     if not root.exists():
         root.parent.mkdir(parents=True, exist_ok=True)
         with temporary_directory(root.parent, prefix=".new-") as temporary:
             made = temporary / "root"
-            _bootstrap(sources, made, cache)
+            make_root(batch, made)
             run(["sync", "--file-system", made])
             made.rename(root)
     return root
 
 
-def _bootstrap(sources: Sources, made: Path, cache: Path) -> None:
-    need_program("mmdebstrap", package="mmdebstrap")
-    debs = cache / "debs"
-    debs.mkdir(parents=True, exist_ok=True)
-    reuse = (f'mkdir -p "$1/var/cache/apt/archives"; find {shlex.quote(os.fspath(debs))}'
-             ' -name "*.deb" -exec cp --link -t "$1/var/cache/apt/archives" {} +')  # fmt: skip
-    log_path = made.parent.parent / f"{made.parent.name.strip('.')}.log"
-    words: list[str | Path] = [
-             "mmdebstrap", "--mode=root", "--variant=apt", f"--setup-hook={reuse}",
-             "--skip=download/empty,essential/unlink,cleanup/apt/cache,cleanup/reproducible",
-             "--dpkgopt=force-unsafe-io",
-             *(f"--aptopt={line.rstrip(';')}" for line in read_host_options()),
-             f"--architectures={sources.archive.architecture}",
-             sources.archive.suite, made, sources.list_file]  # fmt: skip
-    environment = os.environ | {"SOURCE_DATE_EPOCH": str(sources.epoch)}
-    with log_path.open("w+b") as log:
-        try:
-            run(words, env=environment, log=log)
-        except ProgramFailed as error:
-            raise explain_failure(error, suite=sources.archive.suite, log=log_path) from error
-    log_path.unlink()
-    keep_debs(made / "var/cache/apt/archives", debs)
-    for name in _OF_THE_BUILDER:
-        (made / name).unlink(missing_ok=True)
-
-
-def keep_debs(archives: Path, debs: Path) -> None:
-    """Move downloaded packages into the cache."""
-    for deb in archives.glob("*.deb"):
-        deb.replace(debs / deb.name)
+def make_root(batch: Batch, made: Path) -> None:
+    need_program("dpkg-deb", package="dpkg")
+    made.mkdir()
+    made.chmod(0o755)
+    for pin, _ in batch.entries:
+        run(["dpkg-deb", "--extract", deb_path(batch.debs, pin), made])
+    (made / "var/lib/dpkg/status").touch()
+    install_by_dpkg(made, batch)

@@ -6,7 +6,14 @@ import difflib
 import re
 from typing import TYPE_CHECKING
 
-from atoll.base.errors import AtollError, NetworkError, NoSpace, PackageError, ProgramFailed
+from atoll.base.errors import (
+    AtollError,
+    Damaged,
+    NetworkError,
+    NoSpace,
+    PackageError,
+    ProgramFailed,
+)
 from atoll.host.run import tail
 
 if TYPE_CHECKING:
@@ -25,7 +32,13 @@ _UNKNOWN = re.compile(
     r"|E: Package '?([^'\s]+)'? has no installation candidate"
     r"|E: Couldn't find any package by \w+ '([^']+)'"
     r"|E: Version '[^']*' for '([^']+)' was not found"
+    r"|E: Release '[^']*' for '([^']+)' was not found"
 )
+_NO_KEY = re.compile(
+    r"(\S+ \S+) (?:In)?Release: The following signatures (?:couldn't|could not) be verified"
+    r"|The repository '(?:\S+ )?([^']+)' is not signed"
+)
+_WRONG_BYTES = re.compile(r"Hash Sum mismatch|File has unexpected size")
 _BROKEN = re.compile(r"dpkg: error processing (?:package|archive) (\S+)")
 _UNMET = re.compile(r"unmet dependencies|held broken packages|Unsatisfied dependencies")
 
@@ -43,9 +56,21 @@ def explain_failure(
         return NoSpace(
             f"no space left for packages{where}", hint="see: df -h, or choose another --store"
         )
+    unsigned = _NO_KEY.search(said)
+    if unsigned:
+        return PackageError(
+            f"the repository {unsigned.group(1) or unsigned.group(2)} is not signed by a key that "
+            f"is believed{_quote(_first_error(said))}{where}",
+            hint="give its public key: key in [[repo]]; Debian's own are in debian-archive-keyring",
+        )
     unknown = sorted({next(filter(None, match.groups())) for match in _UNKNOWN.finditer(said)})
     if unknown:
         return _explain_unknown(unknown, suite, known)
+    if _WRONG_BYTES.search(said):
+        return Damaged(
+            f"the mirror gave other bytes than its Release file names{_quote(_first_error(said))}",
+            hint="it may be at work on itself, or damaged: try again later, or another mirror",
+        )
     if _NO_SUITE.search(said) and "E: " in said:
         return PackageError(
             f"the mirror does not have the suite {suite} or a component of it{where}",
@@ -64,6 +89,11 @@ def explain_failure(
     return PackageError(f"{_program(error)} failed{_quote(said)}{where}")
 
 
+def is_about_wrong_bytes(said: str) -> bool:
+    """Whether apt complains of content that is not what was promised."""
+    return _WRONG_BYTES.search(said) is not None
+
+
 def _explain_unknown(unknown: list[str], suite: str, known: Iterable[str]) -> PackageError:
     names = list(known)
     near = sorted({hit for name in unknown for hit in difflib.get_close_matches(name, names, 3)})
@@ -75,8 +105,10 @@ def _explain_unknown(unknown: list[str], suite: str, known: Iterable[str]) -> Pa
 
 
 def _first_error(said: str) -> str:
-    lines = [line.strip() for line in said.splitlines() if line.startswith(("E:", "Err:", "W:"))]
-    return lines[0] if lines else "no answer"
+    """What ended it, rather than a warning before."""
+    lines = [line.strip() for line in said.splitlines()]
+    found = (line for kind in ("E:", "Err:", "W:") for line in lines if line.startswith(kind))
+    return next(found, "no answer")
 
 
 def _quote(said: str) -> str:

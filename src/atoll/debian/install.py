@@ -1,26 +1,28 @@
 """apt and dpkg inside a root, in a sandbox: nothing starts, nothing asks, nothing is left behind.
 
-The packages of the recipe are installed and removed in one transaction, without recommended ones:
-what a tree holds is what its recipe names and that needs. apt sees the package lists of ``Sources``
-and the cache of downloaded packages through binds, so neither becomes part of the tree.
+Exactly the pinned packages are installed, from an archive in which there is nothing else. The
+root's own apt finds the order, so that the same packages give the same root on every machine. What
+apt reads and writes for that lies in the sandbox's /run, so no trace of it becomes part of a tree.
 """
 
 from __future__ import annotations
 
-import os
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from atoll.base.errors import NotFound, PackageError, ProgramFailed
+from atoll.base.errors import NotFound, ProgramFailed
 from atoll.debian.failure import explain_failure
-from atoll.debian.inventory import read_names
-from atoll.debian.sources import read_host_options
-from atoll.host.run import run
+from atoll.debian.pinned import ARCHIVE, write_archive
+from atoll.host.files import temporary_directory
 from atoll.host.sandbox import Bind, Sandbox
 
 if TYPE_CHECKING:
-    from atoll.debian.sources import Sources
+    from collections.abc import Iterator, Sequence
+
+    from atoll.debian.pins import Pin
+    from atoll.debian.stanza import Stanza
 
 _ENVIRONMENT = {
     "DEBIAN_FRONTEND": "noninteractive",
@@ -30,36 +32,56 @@ _ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
 }
 _APT = (
-    "apt-get", "--yes", "--quiet", "--purge", "--no-install-recommends", "--allow-downgrades",
+    "apt-get", "--yes", "--quiet",
+    "-o", "APT::Get::Purge=true",
+    "-o", "APT::Get::Allow-Downgrades=true",
+    "-o", "APT::Get::Allow-Change-Held-Packages=true",
+    "-o", "APT::Install-Recommends=false",
     "-o", "Dpkg::Options::=--force-unsafe-io",
     "-o", "Dpkg::Options::=--force-confdef",
     "-o", "Dpkg::Options::=--force-confold",
     "-o", "Dpkg::Use-Pty=0",
     "-o", "APT::Sandbox::User=root",
-    "-o", "APT::Keep-Downloaded-Packages=true",
+    "-o", "APT::Install-Suggests=false",
     "-o", "Acquire::Languages=none",
+    "-o", "Dir::Etc::SourceList=/run/atoll/sources.list",
+    "-o", "Dir::Etc::SourceParts=/run/atoll/none",
+    "-o", "Dir::Etc::Preferences=/run/atoll/none",
+    "-o", "Dir::Etc::PreferencesParts=/run/atoll/none",
+    "-o", "Dir::State::Lists=/run/atoll/lists",
+    "-o", "Dir::Cache=/run/atoll/cache",
 )  # fmt: skip
+_SCRIPT = r"""
+printf 'deb [trusted=yes] file:%s ./\n' "$1" >/run/atoll/sources.list
+foreign=$2; answers=$3; first=$4; shift 4
+mkdir -p /run/atoll/none /run/atoll/lists/partial /run/atoll/cache/archives/partial
+for architecture in $foreign; do dpkg --add-architecture "$architecture"; done
+"$@" update
+if [ -n "$answers" ]; then
+    [ -x /usr/bin/debconf-set-selections ] || [ -z "$first" ] || "$@" install -- $first
+    [ ! -x /usr/bin/debconf-set-selections ] || debconf-set-selections "$answers"
+fi
+xargs -x -s 1500000 -d '\n' -a /run/atoll/archive/words "$@" install --
+"""
 _RESOLV_CONF = Path("/etc/resolv.conf")
 _STUBS = ("/run/systemd/resolve/stub-resolv.conf", "/run/systemd/resolve/resolv.conf")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
-    """What to install by name, what from files, and what to remove."""
+class Batch:
+    """Packages to install together, with their control data. ``debs`` is where they are kept.
 
-    install: tuple[str, ...] = ()
-    local: tuple[Path, ...] = ()
+    ``debconf`` are answers that are known before anything is unpacked; ``remove`` are packages
+    that go; ``native`` is the machine's kind, ``foreign`` the others that packages may be for.
+    """
+
+    entries: tuple[tuple[Pin, Stanza], ...]
+    debs: Path
+    log_path: Path
+    native: str
+    foreign: tuple[str, ...] = ()
+    debconf: tuple[str, ...] = ()
     remove: tuple[str, ...] = ()
-
-
-def check_local(path: Path) -> None:
-    """Raises NotFound or PackageError unless ``path`` is a Debian package."""
-    if not path.is_file():
-        raise NotFound(f"{path}: no such package file", hint="check [packages] local in the recipe")
-    try:
-        run(["dpkg-deb", "--field", path, "Package", "Version"])
-    except ProgramFailed as error:
-        raise PackageError(f"{path} is not a Debian package: {error.stderr_tail}") from error
 
 
 def room(root: Path, *binds: Bind) -> Sandbox:
@@ -70,45 +92,84 @@ def room(root: Path, *binds: Bind) -> Sandbox:
     return Sandbox(root=root, binds=(*resolver, *binds), environment=_ENVIRONMENT)
 
 
-def install_packages(
-    root: Path, wishes: Wishes, *, sources: Sources, debs: Path, log_path: Path
-) -> None:
-    """Do what ``wishes`` says in ``root``; raises NetworkError, NoSpace or PackageError."""
-    locals_ = {f"/run/atoll/local/{n}/{path.name}": path for n, path in enumerate(wishes.local)}
-    sandbox = room(
-        root,
-        Bind(source=sources.lists, target="/var/lib/apt/lists", writable=True),
-        Bind(source=debs, target="/var/cache/apt/archives", writable=True),
-        *(Bind(source=path.resolve(), target=target) for target, path in locals_.items()),
-    )
-    options = [word for line in read_host_options() for word in ("-o", _as_option(line))]
-    words = [*_APT, *options, "install", "--",
-             *wishes.install, *locals_, *(f"{name}-" for name in wishes.remove)]  # fmt: skip
-    debs.joinpath("partial").mkdir(parents=True, exist_ok=True)
+def package_room(root: Path, batch: Batch, archive: Path | None = None) -> Sandbox:
+    """A room that sees the kept packages, and the archive that lists them."""
+    binds = [Bind(source=archive.resolve(), target=ARCHIVE)] if archive else []
+    debs = Bind(source=batch.debs.resolve(), target=f"{ARCHIVE}/debs")
     (root / "run").mkdir(exist_ok=True)
-    quiet = [_write_policy(root), _write_resolver(root)]
-    with log_path.open("w+b") as log:
+    return room(root, *binds, debs)
+
+
+def install_batch(root: Path, batch: Batch) -> None:
+    """Install and remove in ``root``; raises NoSpace or PackageError."""
+    if not (root / "usr/bin/apt-get").exists():
+        install_by_dpkg(root, batch)
+        return
+    with temporary_directory(batch.debs, prefix=".new-") as place:
+        write_archive(place, batch.entries)
+        (place / "words").write_text("".join(f"{word}\n" for word in apt_words(batch)))
+        (place / "answers").write_text("".join(f"{line}\n" for line in batch.debconf))
+        sandbox = package_room(root, batch, place)
+        debconf = next((word for word in apt_words(batch) if word.startswith("debconf=")), "")
+        words = ["sh", "-euc", _SCRIPT, "install", ARCHIVE, " ".join(batch.foreign),
+                 f"{ARCHIVE}/answers" if batch.debconf else "", debconf,
+                 *_APT, *(() if batch.remove else ("-o", "APT::Get::Remove=false"))]  # fmt: skip
+        with quiet_root(root):
+            try:
+                run_logged(sandbox, words, batch.log_path)
+            except ProgramFailed as error:
+                raise explain_failure(error, suite="the lock", log=batch.log_path) from error
+
+
+def install_by_dpkg(root: Path, batch: Batch) -> None:
+    """The same by dpkg alone, which takes no account of what must be ready before."""
+    names = [f"{ARCHIVE}/debs/{pin.sha256}.deb" for pin, _ in batch.entries]
+    words = ["dpkg", "--install", "--force-depends", "--force-unsafe-io", *names]
+    with quiet_root(root):
         try:
-            sandbox.run(words, log=log)
+            run_logged(package_room(root, batch), words, batch.log_path)
         except ProgramFailed as error:
-            raise explain_failure(
-                error, suite=sources.archive.suite, log=log_path, known=read_names(sources.lists)
-            ) from error
-    for path in quiet:
+            raise explain_failure(error, suite="the lock", log=batch.log_path) from error
+
+
+def apt_words(batch: Batch) -> list[str]:
+    """Every package at exactly its version, and what goes."""
+    return [
+        f"{pin.name}{_suffix(pin.architecture, batch.native)}={pin.version}"
+        for pin, _ in batch.entries
+    ] + [f"{name}-" for name in batch.remove]
+
+
+def _suffix(architecture: str, native: str) -> str:
+    return "" if architecture in ("all", native) else f":{architecture}"
+
+
+def run_logged(sandbox: Sandbox, words: Sequence[str], log_path: Path) -> None:
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    with log_path.open("w+b") as log:
+        sandbox.run(words, log=log)
+
+
+@contextmanager
+def quiet_root(root: Path) -> Iterator[None]:
+    """Forbid starting services, as invoke-rc.d and deb-systemd-invoke ask; let names resolve."""
+    made = [_write_policy(root), _write_resolver(root)]
+    yield
+    for path in made:
         if path is not None and not path.is_symlink():
             path.unlink(missing_ok=True)
 
 
 def _write_policy(root: Path) -> Path:
-    """Forbid starting services, as invoke-rc.d and deb-systemd-invoke ask."""
     policy = root / "usr/sbin/policy-rc.d"
+    policy.parent.mkdir(parents=True, exist_ok=True)
     policy.write_text("#!/bin/sh\nexit 101\n")
     policy.chmod(0o755)
     return policy
 
 
 def _write_resolver(root: Path) -> Path | None:
-    """Let apt resolve names until a package brings a resolver's link of its own."""
+    """Let programs resolve names until a package brings a resolver's link of its own."""
     path = root / "etc/resolv.conf"
     if path.is_symlink() or not _RESOLV_CONF.exists():
         return None
@@ -116,6 +177,7 @@ def _write_resolver(root: Path) -> Path | None:
     return path
 
 
-def _as_option(line: str) -> str:
-    name, _, value = line.rstrip(";").partition(" ")
-    return f"{name}={os.fspath(value).strip(chr(34))}"
+def check_local(path: Path) -> None:
+    """Raises NotFound unless ``path`` is a file."""
+    if not path.is_file():
+        raise NotFound(f"{path}: no such package file", hint="check [packages] local in the recipe")

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Busy, MissingPrivilege, NoSpace
+from atoll.host.interrupts import postponed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 def replace_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     """Give ``path`` this content durably: after a power cut the old or the new file is there."""
-    with space_errors(path):
+    with space_errors(path), postponed():
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
@@ -55,11 +56,15 @@ def temporary_directory(parent: Path, *, prefix: str) -> Iterator[Path]:
     """A new directory under ``parent``, gone afterwards whatever happens."""
     from pathlib import Path as RealPath
 
-    path = RealPath(tempfile.mkdtemp(prefix=prefix, dir=parent))
+    path = None
     try:
+        with postponed():
+            path = RealPath(tempfile.mkdtemp(prefix=prefix, dir=parent))
         yield path
     finally:
-        remove_tree(path)
+        with postponed():
+            if path is not None:
+                remove_tree(path)
 
 
 @contextmanager
@@ -71,6 +76,16 @@ def space_errors(path: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise NoSpace(f"no space left where {path} is", hint=f"see: df -h {path}") from error
         raise
+
+
+@contextmanager
+def umask(mask: int) -> Iterator[None]:
+    """Whatever this process was started with: what it and its children make has these modes."""
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 @contextmanager

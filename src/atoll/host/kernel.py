@@ -11,14 +11,21 @@ import errno
 import fcntl
 import os
 import struct
+from uuid import UUID
 
 _ENABLE_VERITY = 0x40806685
 _MEASURE_VERITY = 0xC0046686
+_GET_FS_UUID = 0x80111500
+_GET_FLAGS = 0x80086601
+_SET_FLAGS = 0x40086602
+_IMMUTABLE = 0x10
 _SHA256 = 1
 _BLOCK_SIZE = 4096
 _ENABLE_ARGUMENT = struct.pack("<IIIIQIIQ88x", 1, _SHA256, _BLOCK_SIZE, 0, 0, 0, 0, 0)
 _DIGEST_SIZE = 32
 _CLONE_NEWNS = 0x00020000
+_CLONE_NEWUTS = 0x04000000
+_CLONE_NEWUSER = 0x10000000
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 _MS_PRIVATE_RECURSIVE = (1 << 18) | 0x4000
@@ -57,6 +64,28 @@ def measure_verity(handle: int) -> str | None:
     return answer[4:].hex()
 
 
+def make_mutable(path: str | os.PathLike[str]) -> None:
+    """Take the immutable flag off a file, as ``chattr -i`` does; raises OSError."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        flags = bytearray(struct.pack("=L", 0))
+        fcntl.ioctl(handle, _GET_FLAGS, flags, True)
+        (value,) = struct.unpack("=L", flags)
+        fcntl.ioctl(handle, _SET_FLAGS, struct.pack("=L", value & ~_IMMUTABLE))
+    finally:
+        os.close(handle)
+
+
+def file_system_uuid(handle: int) -> str | None:
+    """The UUID of the file system of an open file, as text; None where it says none."""
+    answer = bytearray(17)  # struct fsuuid2: its length, then up to 16 bytes
+    try:
+        fcntl.ioctl(handle, _GET_FS_UUID, answer, True)
+    except OSError:
+        return None
+    return str(UUID(bytes=bytes(answer[1:]))) if answer[0] == 16 else None
+
+
 def syncfs(handle: int) -> None:
     """Make everything on the file system that ``handle`` is on durable; raises OSError."""
     libc = ctypes.CDLL(None, use_errno=True)
@@ -67,11 +96,30 @@ def syncfs(handle: int) -> None:
 
 def unshare_mounts() -> None:
     """Give this process a mount namespace of its own that passes nothing back; raises OSError."""
+    _unshare(_CLONE_NEWNS)
     libc = ctypes.CDLL(None, use_errno=True)
     nothing = None
-    if libc.unshare(_CLONE_NEWNS) != 0 or (
-        libc.mount(nothing, b"/", nothing, ctypes.c_ulong(_MS_PRIVATE_RECURSIVE), nothing) != 0
-    ):
+    if libc.mount(nothing, b"/", nothing, ctypes.c_ulong(_MS_PRIVATE_RECURSIVE), nothing) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def unshare_users() -> None:
+    """Give this process, which has one thread, a user namespace; nobody is mapped in it yet.
+
+    It has every right inside, and none outside but what its user had. Raises OSError.
+    """
+    _unshare(_CLONE_NEWUSER)
+
+
+def unshare_host_name() -> None:
+    """Let a change of the host's name be seen by this process and its children only."""
+    _unshare(_CLONE_NEWUTS)
+
+
+def _unshare(flag: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(flag) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
 

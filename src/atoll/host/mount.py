@@ -6,13 +6,17 @@ its children only, and the kernel takes it away when the last of them ends, howe
 
 from __future__ import annotations
 
+import errno
+import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import MissingProgram
+from atoll.host.interrupts import postponed
 from atoll.host.kernel import unshare_mounts
 from atoll.host.run import run
+from atoll.host.userns import is_initial_namespace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,10 +36,13 @@ class Overlay:
     upper: str
     work: str
 
-    def options(self) -> str:
+    def options(self, *, marks: str = "trusted") -> str:
+        """``marks`` is the kind of attribute that opaque directories are marked with: ``trusted``,
+        or ``user`` where trusted ones cannot be set, in a user namespace."""
         return (
             f"lowerdir={':'.join(self.lowers)},upperdir={self.upper},workdir={self.work}"
-            ",redirect_dir=off,metacopy=off,index=off"
+            ",redirect_dir=nofollow,metacopy=off,index=off"
+            + (",userxattr" if marks == "user" else "")
         )
 
 
@@ -44,26 +51,28 @@ def enter_private_mounts() -> None:
     try:
         unshare_mounts()
     except OSError as error:
+        hint = "inside a container, start it with the right to mount (CAP_SYS_ADMIN)"
+        if error.errno == errno.EINVAL:
+            hint = "a chroot has to be a mount point: mount --bind DIR DIR, then enter it"
         raise MissingProgram(
-            f"this system allows no mount namespace: {error.strerror}",
-            hint="inside a container, start it with the right to mount (CAP_SYS_ADMIN)",
+            f"this system allows no mount namespace: {error.strerror}", hint=hint
         ) from error
 
 
 @contextmanager
 def overlay_mounted(overlay: Overlay, target: Path) -> Iterator[Path]:
     """The merged view at ``target`` while the context lasts."""
-    words: list[str | Path] = [
-        "mount",
-        "-t",
-        "overlay",
-        "-o",
-        overlay.options(),
-        "atoll-step",
-        target,
-    ]
-    run(words, cwd=overlay.base)
+    options = overlay.options(marks="trusted" if is_initial_namespace() else "user")
+    # By the newer system call the kernel takes no option of more than 255 bytes.
+    environment = os.environ | {"LIBMOUNT_FORCE_MOUNT2": "always"}
+    mounted = False
     try:
+        with postponed():
+            run(["mount", "-t", "overlay", "-o", options, "atoll-step", target],
+                cwd=overlay.base, env=environment)  # fmt: skip
+            mounted = True
         yield target
     finally:
-        run(["umount", "--lazy", target])
+        with postponed():
+            if mounted:
+                run(["umount", "--lazy", target])

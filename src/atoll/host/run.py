@@ -4,19 +4,38 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
-from typing import IO, TYPE_CHECKING
+import time
+from contextlib import contextmanager, suppress
+from typing import IO, TYPE_CHECKING, Protocol
 
 from atoll.base.errors import MissingProgram, ProgramFailed
+from atoll.host.interrupts import postponed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 TAIL_LINES = 20
 """How many lines of a failed program's stderr a person is shown."""
 
+PATIENCE = 10.0
+"""Seconds that a program gets to end by itself when it is interrupted."""
+
+_BURIAL = 10.0
+"""Seconds that what was killed gets to be gone."""
+
 _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
+
+
+class Running(Protocol):
+    """A program that was started."""
+
+    def poll(self) -> int | None:
+        """Its exit status, None while it runs."""
+
+    def wait(self) -> int: ...
 
 
 def find_program(name: str) -> str | None:
@@ -45,29 +64,30 @@ def run(
     ``log``, when given, receives stdout and stderr instead (and the result is empty). The program
     gets no terminal and no inherited stdin. Raises ProgramFailed with the last lines of stderr (or
     of the log), MissingProgram when it is not there. When this process is interrupted, the program
-    is ended and waited for before the interruption travels on.
+    is ended with all that it started, and waited for, before the interruption travels on.
     """
     words = [os.fspath(word) for word in argv]
     feed = stdin if isinstance(stdin, bytes) else None
     start = log.tell() if log is not None and log.seekable() else 0
     source = subprocess.PIPE if feed is not None else (stdin or subprocess.DEVNULL)
+    process = None
     try:
-        process = subprocess.Popen(
-            words,
-            stdin=source,  # type: ignore[arg-type]  # bytes are fed through the pipe
-            stdout=log or subprocess.PIPE,
-            stderr=subprocess.STDOUT if log else subprocess.PIPE,
-            env=env,
-            cwd=cwd,
-        )
-    except FileNotFoundError as error:
-        raise MissingProgram(f"the program {words[0]} is not here") from error
-    with process:
-        try:
-            out, err = process.communicate(feed)
-        except BaseException:
-            _end(process)
-            raise
+        with postponed(), _missing_program(words):
+            process = subprocess.Popen(
+                words,
+                stdin=source,  # type: ignore[arg-type]  # bytes are fed through the pipe
+                stdout=log or subprocess.PIPE,
+                stderr=subprocess.STDOUT if log else subprocess.PIPE,
+                env=env,
+                cwd=cwd,
+                process_group=0,
+            )
+        out, err = process.communicate(feed)
+    except BaseException:
+        if process is not None:
+            with process:
+                _end(process)
+        raise
     if process.returncode == 0:
         return out or b""
     if log is not None and log.readable():
@@ -91,15 +111,66 @@ def spawn(
     )
 
 
+@contextmanager
+def running(argv: Sequence[str | Path], *, log: IO[bytes] | None = None) -> Iterator[Running]:
+    """A program that runs beside; when the block ends, so does it, with all that it started.
+
+    Its words go to ``log``. Without one it has the terminal: stdin, stdout and stderr are ours, and
+    what is typed goes to it. Raises MissingProgram.
+    """
+    words = [os.fspath(word) for word in argv]
+    process = None
+    try:
+        with postponed(), _missing_program(words):
+            process = subprocess.Popen(
+                words,
+                stdin=None if log is None else subprocess.DEVNULL,
+                stdout=log,
+                stderr=None if log is None else subprocess.STDOUT,
+                # one that reads the terminal must be in the group that the terminal listens to
+                process_group=None if log is None else 0,
+            )
+        yield process
+    finally:
+        if process is not None and log is not None:
+            _end(process)
+        elif process is not None and process.poll() is None:
+            process.terminate()
+            process.wait()
+
+
+@contextmanager
+def _missing_program(words: Sequence[str]) -> Iterator[None]:
+    """For starting a program: that it is not here gets the name of such an error."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise MissingProgram(f"the program {words[0]} is not here") from error
+
+
 def tail(text: bytes) -> str:
     """The last lines of what a program said, readable whatever its bytes."""
     return "\n".join(text.decode(errors="replace").splitlines()[-TAIL_LINES:])
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(10)
-    except subprocess.TimeoutExpired:
-        process.kill()
+    """What the program started itself ends, too: it may be writing where its caller cleans up."""
+    with postponed():
+        _signal_group(process, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(PATIENCE)
+        _signal_group(process, signal.SIGKILL)
         process.wait()
+        # Killed at once, but gone only when whoever inherited them has seen it.
+        deadline = time.monotonic() + _BURIAL
+        while _signal_group(process, 0) and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: int) -> bool:
+    """Whether there was anybody left in the program's group."""
+    try:
+        os.killpg(process.pid, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True

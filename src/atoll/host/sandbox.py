@@ -1,4 +1,5 @@
-"""Programs inside another root directory: own mounts, processes, IPC and host name; shared network.
+"""Programs inside another root directory: own mounts, processes, IPC and host name; the network is
+shared, or there is none.
 
 ::
 
@@ -17,28 +18,28 @@ from __future__ import annotations
 
 import os
 import shlex
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
 from atoll.host.run import need_program, run
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 _WATCHER = """
 script=$1; shift
 exec 3<&0
 trap 'kill -KILL $inner 2>/dev/null; wait $inner; exit 130' TERM INT HUP
-setpriv --pdeathsig KILL sh -euc "$script" room "$@" <&3 &
+setpriv --pdeathsig KILL --clear-groups sh -euc "$script" room "$@" <&3 &
 inner=$!
 wait $inner
 """
 
-_DEVICES = (
-    ("null", "1 3"), ("zero", "1 5"), ("full", "1 7"), ("random", "1 8"), ("urandom", "1 9"),
-    ("tty", "5 0"),
-)  # fmt: skip
+_DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+"""The machine's own, bound: a user namespace may make none."""
 _LINKS = (
     ("/proc/self/fd", "fd"), ("/proc/self/fd/0", "stdin"), ("/proc/self/fd/1", "stdout"),
     ("/proc/self/fd/2", "stderr"), ("pts/ptmx", "ptmx"),
@@ -61,16 +62,51 @@ class Sandbox:
     root: Path
     binds: tuple[Bind, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    network: bool = True
+    """Without it the room has no network at all, not even a loopback interface."""
 
     def run(
         self, argv: Sequence[str], *, stdin: bytes | None = None, log: IO[bytes] | None = None
     ) -> bytes:
         """Run a program in the room to its end; stdout, log and errors are as ``run``'s."""
         need_program("unshare", package="util-linux")
+        clock = _moved_clock.get()
+        binds = (*self.binds, *clock.binds()) if clock else self.binds
+        inner = [*clock.words(), *argv] if clock else argv
+        more = () if self.network else ("--net",)
         words = ["setpriv", "--pdeathsig", "TERM", "unshare", "--mount", "--pid", "--ipc", "--uts",
-                 "--propagation", "private", "sh", "-c", _WATCHER, "watcher",
-                 format_room(self.root, self.binds), *argv]  # fmt: skip
+                 *more, "--propagation", "private", "sh", "-c", _WATCHER, "watcher",
+                 format_room(self.root, binds), *inner]  # fmt: skip
         return run(words, stdin=stdin, env=_BASE_ENVIRONMENT | dict(self.environment), log=log)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Clock:
+    """``library`` is libfaketime; times of files stay true, or copies would get false ones."""
+
+    library: Path
+    days: int
+
+    def binds(self) -> tuple[Bind, ...]:
+        return (Bind(source=self.library, target=_CLOCK_IN_ROOM),)
+
+    def words(self) -> list[str]:
+        return ["env", f"LD_PRELOAD={_CLOCK_IN_ROOM}", f"FAKETIME={self.days:+}d",
+                "NO_FAKE_STAT=1"]  # fmt: skip
+
+
+_CLOCK_IN_ROOM = "/run/atoll/clock.so"
+_moved_clock: ContextVar[_Clock | None] = ContextVar("moved_clock", default=None)
+
+
+@contextmanager
+def clock_moved(library: Path, *, days: int) -> Iterator[None]:
+    """Let programs in rooms that are made meanwhile believe it is so many days later."""
+    before = _moved_clock.set(_Clock(library=library, days=days))
+    try:
+        yield
+    finally:
+        _moved_clock.reset(before)
 
 
 _BASE_ENVIRONMENT = {
@@ -88,9 +124,11 @@ def format_room(root: Path, binds: Sequence[Bind]) -> str:
         "umask 022",
         "hostname localhost",
         "mount -t proc -o nosuid,nodev,noexec proc proc",
-        "mount -t sysfs -o ro,nosuid,nodev,noexec sys sys",
+        # Refused in a user namespace without a network of its own; what is bound there instead
+        # belongs to the machine's root, so it is as good as read-only.
+        "mount -t sysfs -o ro,nosuid,nodev,noexec sys sys 2>/dev/null || mount --rbind /sys sys",
         "mount -t tmpfs -o mode=0755,nosuid dev dev",
-        *(f"mknod -m 666 dev/{name} c {numbers}" for name, numbers in _DEVICES),
+        *(f": > dev/{name}; mount --bind /dev/{name} dev/{name}" for name in _DEVICES),
         *(f"ln -s {target} dev/{name}" for target, name in _LINKS),
         "mkdir -m 1777 dev/shm",
         "mkdir dev/pts",

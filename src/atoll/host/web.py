@@ -10,8 +10,8 @@ from __future__ import annotations
 import random
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from atoll.base.errors import NetworkError
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+_Result = TypeVar("_Result")
 MAX_REDIRECTS = 5
 _TRANSIENT = frozenset((408, 429, 500, 502, 503, 504))
 _MOVED = frozenset((301, 302, 303, 307, 308))
@@ -55,6 +56,22 @@ class Patience:
     timeout: float = 30.0
     window: float = 60.0
     least: int = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """The bytes from ``start`` to ``end`` of something; ``is_part`` when it goes on after them."""
+
+    start: int = 0
+    end: int
+    is_part: bool = False
+
+    @property
+    def header(self) -> str:
+        """What asks for them; empty when they are all there is."""
+        if self.is_part:
+            return f"bytes={self.start}-{self.end - 1}"
+        return f"bytes={self.start}-" if self.start else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,16 +124,17 @@ class Web:
         return self._patiently(lambda: self._get(url, headers or {}, limit))
 
     def download(
-        self, url: str, *, headers: Mapping[str, str] | None = None, size: int, offset: int = 0
+        self, url: str, *, headers: Mapping[str, str] | None = None, span: Span
     ) -> Iterator[bytes]:
-        """The bytes of ``url`` from ``offset`` to its ``size``, over as many breaks as it takes.
+        """The bytes of ``url`` in ``span``, over as many breaks as it takes.
 
-        Raises NetworkError: with a ``status`` for what is not there or not allowed.
+        Raises NetworkError: with a ``status`` for what is not there or not allowed, and for a part
+        of what the server sends only whole.
         """
-        faults, since = 0, 0
-        while offset < size:
+        faults, since, offset = 0, 0, span.start
+        while offset < span.end:
             try:
-                for chunk in self._stream(url, headers or {}, size, offset):
+                for chunk in self._stream(url, headers or {}, replace(span, start=offset)):
                     offset += len(chunk)
                     since += len(chunk)
                     yield chunk
@@ -124,6 +142,26 @@ class Web:
                 faults = 1 if since >= _ENOUGH else faults + 1
                 since = 0
                 self._wait_after(fault, faults)
+
+    def size(self, url: str) -> int:
+        """How many bytes ``url`` has. Raises NetworkError when it is not there or does not say."""
+        return self._patiently(lambda: self._size(url))
+
+    def _size(self, url: str) -> int:
+        with self._open(url, {}) as response:
+            place = _place(str(response.url))
+            if response.status_code != 200:
+                status = response.status_code
+                raise NetworkError(
+                    f"{place} answers with status {status}", status=status, hint="check the address"
+                )
+            announced = response.headers.get("content-length", "")
+            if not announced.isdecimal():
+                raise NetworkError(
+                    f"{place} does not say how long it is",
+                    hint="put the file beside the recipe, and name it as source",
+                )
+            return int(announced)
 
     def _get(self, url: str, headers: Mapping[str, str], limit: int) -> Answer:
         with self._open(url, headers) as response:
@@ -143,14 +181,13 @@ class Web:
                 body=bytes(body),
             )
 
-    def _stream(
-        self, url: str, headers: Mapping[str, str], size: int, offset: int
-    ) -> Iterator[bytes]:
-        wanted = {**headers, "Range": f"bytes={offset}-"} if offset else headers
+    def _stream(self, url: str, headers: Mapping[str, str], span: Span) -> Iterator[bytes]:
+        asked = span.header
+        wanted = {**headers, "Range": asked} if asked else headers
         with self._open(url, wanted) as response:
             place = _place(str(response.url))
-            skip = _skipped(response, place, offset)
-            at = offset - skip
+            skip = _skipped(response, place, span)
+            at, size = span.start - skip, span.end
             for piece in self._chunks(response, size - at):
                 at += len(piece)
                 if at > size:
@@ -236,7 +273,7 @@ class Web:
             self._opened = httpx.Client(verify=context, timeout=self._patience.timeout)
         return self._opened
 
-    def _patiently(self, attempt: Callable[[], Answer]) -> Answer:
+    def _patiently(self, attempt: Callable[[], _Result]) -> _Result:
         faults = 0
         while True:
             try:
@@ -270,22 +307,24 @@ def _redirected(url: str, target: str, asked: dict[str, str]) -> tuple[str, dict
     return there, asked
 
 
-def _skipped(response: httpx.Response, place: str, offset: int) -> int:
-    """How many bytes of the body come before those at ``offset``."""
+def _skipped(response: httpx.Response, place: str, span: Span) -> int:
+    """How many bytes of the body come before those of ``span``."""
     status = response.status_code
-    if status == 206 and offset:
-        span = response.headers.get("content-range", "")
-        if not span.startswith(f"bytes {offset}-"):
-            raise NetworkError(f"{place} sends another part ({span!r}) than was asked for")
+    if status == 206 and span.header:
+        found = response.headers.get("content-range", "")
+        if not found.startswith(f"bytes {span.start}-"):
+            raise NetworkError(f"{place} sends another part ({found!r}) than was asked for")
         return 0
     if status == 416:
         raise NetworkError(f"{place} has fewer bytes than it should have",
                            hint="the image or its registry is damaged")  # fmt: skip
+    if status == 200 and span.is_part:
+        raise NetworkError(f"{place} sends no parts", status=status)
     if status != 200:
         raise NetworkError(f"{place} answers with status {status}",
                         status=status, headers=dict(response.headers),
                         hint="check the name, and whether a login is needed")  # fmt: skip
-    return offset
+    return span.start
 
 
 def _busy(response: httpx.Response, place: str) -> _Fault:

@@ -42,6 +42,11 @@ class EntryName:
         return self.tries_left == 0
 
 
+def entry_title(title: str, version: str, deployment: int) -> str:
+    """What the menu calls a deployment; ``title`` is the image's own, or its name."""
+    return f"{title} {version} ({deployment})"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootEntry:
     """``linux`` and ``initrd`` are paths from the root of the ESP."""

@@ -89,7 +89,7 @@ def parse_origin(data: bytes, *, where: str) -> Origin:
 
     try:
         image = tomllib.loads(data.decode()).get("image")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Damaged(f"{where} is not TOML: {error}") from error
     if not isinstance(image, str):
         raise Damaged(f"{where} names no image")

@@ -25,9 +25,11 @@ from atoll.base.report import NullReporter
 from atoll.host.files import space_errors, temporary_directory
 from atoll.host.run import need_program, run
 from atoll.machine.contents import StagedForExt4
+from atoll.machine.image import objects_of
 from atoll.machine.install import (
     StatePartition,
     apply_plan,
+    image_size,
     plan_install,
     stored_size,
     with_loader,
@@ -83,16 +85,23 @@ def derive_identity(seed: UUID) -> DiskIdentity:
     return DiskIdentity(**{name: uuid5(seed, f"atoll disk {name}") for name in names})
 
 
-def automatic_size(image: BootableImage) -> int:
-    """Room for the deployments that a machine keeps, and for the person; a multiple of 1 MiB."""
-    content = sum(map(stored_size, image.objects.values())) + stored_size(image.image_size)
+def automatic_size(content: int) -> int:
+    """Room for the deployments that a machine keeps, each of ``content`` bytes, and for the person.
+
+    A multiple of 1 MiB.
+    """
     size = STATE_START + content * DEPLOYMENTS_KEPT * 11 // 10 + ROOM + TABLE_END
     return max(SMALLEST, -(-size // MIB) * MIB)
 
 
-def check_size(size: int, image: BootableImage) -> int:
-    """``size`` in whole MiB; raises UsageError when the image does not fit."""
-    content = sum(map(stored_size, image.objects.values())) + stored_size(image.image_size)
+def content_size(image: BootableImage) -> int:
+    """What all of a tree takes in the state partition, in bytes."""
+    objects = objects_of(image.store, image.tree)
+    return sum(map(stored_size, objects.values())) + stored_size(image_size(image))
+
+
+def check_size(size: int, content: int) -> int:
+    """``size`` in whole MiB; raises UsageError when ``content`` bytes do not fit."""
     least = STATE_START + content * 11 // 10 + 256 * MIB + TABLE_END
     if size < least:
         raise UsageError(f"a disk of {size // MIB} MiB is too small for this image",
@@ -110,7 +119,8 @@ def make_disk(
     there. Raises UsageError, Refused, NoSpace, Damaged or MissingProgram.
     """
     wanted, identity = shape
-    size = automatic_size(image) if wanted is None else check_size(wanted, image)
+    content = content_size(image)
+    size = automatic_size(content) if wanted is None else check_size(wanted, content)
     if out.exists() and not out.is_file():
         raise Refused(f"{out} is no ordinary file", hint="choose another name")
     if not out.absolute().parent.is_dir():
@@ -150,7 +160,8 @@ def stage(
         source=source, target=open_store(sysroot.atoll, create=True), top=sysroot.root
     )
     state = StatePartition(uuid=str(identity.file_system), verity=True)
-    plan = plan_install(with_loader(image), origin, sysroot=sysroot, state=state, contents=contents)
+    plan = plan_install(with_loader(image), origin, sysroot=sysroot, state=state, contents=contents,
+                        objects=tuple(sorted(objects_of(source, image.tree))))  # fmt: skip
     apply_plan(plan, NullReporter())
     return contents.sizes
 

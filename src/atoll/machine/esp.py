@@ -12,9 +12,13 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import Damaged
 from atoll.host.files import fsync_directory, space_errors
 from atoll.machine.bootentry import SECTOR, BootEntry, format_draft, format_entry
+from atoll.store.objects import Measure, measure_object, open_object, read_chunks
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from atoll.base.ids import ObjectId
+    from atoll.store.layout import Store
 
 
 def write_checked(path: Path, content: bytes) -> None:
@@ -27,8 +31,40 @@ def write_checked(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         fsync_directory(path.parent)
     if _read_from_disk(path) != content:
-        raise Damaged(f"{path} was not read back as it was written",
-                      hint="the disk is failing: look into the system's log")  # fmt: skip
+        raise _failing(path)
+
+
+def copy_checked(path: Path, store: Store, name: ObjectId) -> None:
+    """Write an object's content durably to ``path``, and read it back from the disk.
+
+    Raises Damaged when the object or what was read back is not what its name says.
+    """
+    source = open_object(store, name)
+    try:
+        with space_errors(path):
+            ensure_directory(path.parent)
+            with path.open("wb") as file:
+                for chunk in read_chunks(source):
+                    file.write(chunk)
+                file.flush()
+                os.fsync(file.fileno())
+            fsync_directory(path.parent)
+    finally:
+        os.close(source)
+    check_copy(path, store, name)
+
+
+def check_copy(path: Path, store: Store, name: ObjectId) -> None:
+    """Read a file from the disk; raises Damaged when it is not the object ``name``."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+        found = Measure().put_file(handle)
+    finally:
+        os.close(handle)
+    if found != name:
+        measure_object(store, name)
+        raise _failing(path)
 
 
 def ensure_directory(path: Path) -> None:
@@ -53,6 +89,11 @@ def commit_draft(path: Path, entry: BootEntry) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _failing(path: Path) -> Damaged:
+    return Damaged(f"{path} was not read back as it was written",
+                   hint="the disk is failing: look into the system's log")  # fmt: skip
 
 
 def _read_from_disk(path: Path) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, assert_never
@@ -17,50 +18,62 @@ from atoll.registry.reference import (
     StoreReference,
     parse_reference,
 )
-from atoll.store.images import read_image
-from atoll.store.objects import read_object
+from atoll.store.images import read_image, read_image_bytes
+from atoll.store.objects import open_object, read_chunks, read_object
 from atoll.store.refs import read_ref
-from atoll.tree.model import Directory, Regular, walk
+from atoll.tree.erofs_reader import parse_below
+from atoll.tree.model import Regular, walk
 
 if TYPE_CHECKING:
     from atoll.base.ids import ObjectId
     from atoll.base.report import Reporter
     from atoll.store.layout import Store
 
-FACTS = b"usr/lib/atoll/image.json"
-RECIPE = b"usr/lib/atoll/recipe.toml"
-LOCK = b"usr/lib/atoll/recipe.lock"
+FACTS = "usr/lib/atoll/image.json"
+RECIPE = "usr/lib/atoll/recipe.toml"
+LOCK = "usr/lib/atoll/lock.toml"
 LOADERS = {"amd64": "x64", "arm64": "aa64"}
 """Debian architectures that can boot, and how UEFI calls them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelPair:
+    """Kernel and initrd of a tree, as objects; sizes are bytes."""
+
+    linux: ObjectId
+    initrd: ObjectId
+    linux_size: int
+    initrd_size: int
+    digest: str
+    """SHA-256 of both SHA-256: what their directory on the ESP is called."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootableImage:
     """A tree in a store, and what of it goes elsewhere than into the store of a machine.
 
-    ``loader`` is systemd-boot as the tree has it, empty when it has none; ``objects`` maps the
-    tree's objects to their sizes.
+    ``loader`` is systemd-boot as the tree has it, empty when it has none. ``title`` is what the
+    boot menu calls it, empty for its name; ``timeout`` is how many seconds the menu of a new
+    machine shows, None where the image does not say.
     """
 
+    store: Store
     tree: TreeId
     name: str
     version: str
     kernel: str
     arguments: tuple[str, ...]
     efi_name: str
-    linux: bytes
-    initrd: bytes
+    kernel_pair: KernelPair
     loader: bytes
     recipe: bytes
     lock: bytes
-    image_size: int
-    objects: dict[ObjectId, int]
+    title: str = ""
+    timeout: int | None = None
 
     @property
     def pair(self) -> str:
-        """The digest of kernel and initrd together."""
-        parts = sha256(self.linux).digest() + sha256(self.initrd).digest()
-        return sha256(parts).hexdigest()
+        return self.kernel_pair.digest
 
 
 def find_image(text: str, store: Store, reporter: Reporter) -> TreeId:
@@ -86,31 +99,45 @@ def find_image(text: str, store: Store, reporter: Reporter) -> TreeId:
 
 def read_bootable(store: Store, tree: TreeId) -> BootableImage:
     """Raises NotFound or Damaged, or Refused for a tree that is not made to boot."""
-    root = read_image(store, tree)
-    facts = _parse_facts(_content(store, root, FACTS) or b"", tree)
-    modules = b"usr/lib/modules/" + facts.kernel.encode()
-    linux = _content(store, root, modules + b"/vmlinuz")
-    initrd = _content(store, root, modules + b"/initrd")
-    if not linux or not initrd:
+    image = read_image_bytes(store, tree)
+    facts = _parse_facts(_content(store, image, FACTS) or b"", tree)
+    modules = f"usr/lib/modules/{facts.kernel}"
+    linux = parse_below(image, f"{modules}/vmlinuz".encode())
+    initrd = parse_below(image, f"{modules}/initrd".encode())
+    if not isinstance(linux, Regular) or not isinstance(initrd, Regular):
         raise _not_bootable(tree, f"it has no kernel and initrd for {facts.kernel}")
-    loader = f"usr/lib/systemd/boot/efi/systemd-boot{facts.efi_name}.efi".encode()
-    nodes = (node for _, node in walk(root))
+    if linux.object is None or initrd.object is None:
+        raise _not_bootable(tree, f"its kernel or initrd for {facts.kernel} is empty")
+    parts = [_sha256(store, linux.object), _sha256(store, initrd.object)]
+    loader = f"usr/lib/systemd/boot/efi/systemd-boot{facts.efi_name}.efi"
     return BootableImage(
+        store=store,
         tree=tree,
         name=facts.name,
         version=facts.version,
         kernel=facts.kernel,
         arguments=facts.arguments,
         efi_name=facts.efi_name,
-        linux=linux,
-        initrd=initrd,
-        loader=_content(store, root, loader) or b"",
-        recipe=_content(store, root, RECIPE) or b"",
-        lock=_content(store, root, LOCK) or b"",
-        image_size=store.image_path(tree).stat().st_size,
-        objects={node.object: node.size
-                 for node in nodes if isinstance(node, Regular) and node.object},
-    )  # fmt: skip
+        kernel_pair=KernelPair(
+            linux=linux.object,
+            initrd=initrd.object,
+            linux_size=linux.size,
+            initrd_size=initrd.size,
+            digest=sha256(b"".join(parts)).hexdigest(),
+        ),
+        loader=_content(store, image, loader) or b"",
+        recipe=_content(store, image, RECIPE) or b"",
+        lock=_content(store, image, LOCK) or b"",
+        title=facts.title,
+        timeout=facts.timeout,
+    )
+
+
+def objects_of(store: Store, tree: TreeId) -> dict[ObjectId, int]:
+    """All objects of a tree with their sizes."""
+    nodes = (node for _, node in walk(read_image(store, tree)))
+    return {node.object: node.size
+            for node in nodes if isinstance(node, Regular) and node.object}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +147,8 @@ class _Facts:
     kernel: str
     efi_name: str
     arguments: tuple[str, ...]
+    title: str
+    timeout: int | None
 
 
 def _parse_facts(data: bytes, tree: TreeId) -> _Facts:
@@ -130,28 +159,43 @@ def _parse_facts(data: bytes, tree: TreeId) -> _Facts:
         )
         arguments = tuple(str(word) for word in document["args"])
     except (ValueError, KeyError, TypeError) as error:
-        raise _not_bootable(tree, f"/{FACTS.decode()} does not say what it is") from error
+        raise _not_bootable(tree, f"/{FACTS} does not say what it is") from error
     if architecture not in LOADERS:
         raise _not_bootable(tree, f"its architecture {architecture} has no boot loader here")
-    return _Facts(name=name, version=version, kernel=kernel,
-                  efi_name=LOADERS[architecture], arguments=arguments)  # fmt: skip
+    title, timeout = document.get("title"), document.get("timeout")
+    return _Facts(
+        name=name,
+        version=version,
+        kernel=kernel,
+        efi_name=LOADERS[architecture],
+        arguments=arguments,
+        title=title if isinstance(title, str) and title.isprintable() else "",
+        timeout=timeout if type(timeout) is int and timeout >= 0 else None,
+    )
 
 
 def _not_bootable(tree: TreeId, why: str) -> Refused:
     return Refused(f"tree {tree} cannot boot: {why}", hint="make it with: atoll build")
 
 
-def _content(store: Store, root: Directory, path: bytes) -> bytes | None:
-    node: object = root
-    for name in path.split(b"/"):
-        if not isinstance(node, Directory):
-            return None
-        node = node.entries.get(name)
+def _content(store: Store, image: bytes, path: str) -> bytes | None:
+    node = parse_below(image, path.encode())
     if not isinstance(node, Regular):
         return None
     if node.object is None:
         return node.inline or b""
     data = read_object(store, node.object)
     if len(data) != node.size:
-        raise Damaged(f"/{path.decode()} in the tree has {node.size} bytes, its object {len(data)}")
+        raise Damaged(f"/{path} in the tree has {node.size} bytes, its object {len(data)}")
     return data
+
+
+def _sha256(store: Store, name: ObjectId) -> bytes:
+    hasher = sha256()
+    handle = open_object(store, name)
+    try:
+        for chunk in read_chunks(handle):
+            hasher.update(chunk)
+    finally:
+        os.close(handle)
+    return hasher.digest()

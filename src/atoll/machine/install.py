@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import MissingProgram, NoSpace, Refused
+from atoll.host.kernel import file_system_uuid
 from atoll.host.run import run
-from atoll.machine.bootentry import BootEntry, EntryName
+from atoll.machine.bootentry import BootEntry, EntryName, entry_title
 from atoll.machine.contents import place_into
 from atoll.machine.deployment import Deployment, Origin
+from atoll.machine.image import objects_of
+from atoll.machine.menu import read_menu
 from atoll.machine.operations import (
     CommitEntry,
     DraftEntry,
@@ -28,7 +31,7 @@ from atoll.machine.operations import (
     SyncStatePartition,
     WriteKernelPair,
 )
-from atoll.machine.state import Sysroot, read_entries
+from atoll.machine.state import Sysroot
 from atoll.store.layout import open_store
 from atoll.store.objects import can_seal
 
@@ -43,8 +46,11 @@ if TYPE_CHECKING:
 
 HOST_LOADERS = Path("/usr/lib/systemd/boot/efi")
 PANIC_SECONDS = 10
+MENU_SECONDS = 3
 BLOCK = 4096
 FIRST = 1
+NO_UUID = "00000000-0000-0000-0000-000000000000"
+"""What a file system is called that early boot cannot find by its UUID."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,12 +83,21 @@ def boot_options(deployment: Deployment, state: StatePartition,
     )
 
 
-def needed_space(image: BootableImage, missing: Iterable[ObjectId]) -> Space:
-    """Whole blocks, verity blocks and a block for each inode's directory entry included."""
-    contents = [image.objects[name] for name in missing] + [image.image_size]
+def needed_space(image: BootableImage, missing: Iterable[int]) -> Space:
+    """Room for missing contents of these sizes, the tree's image and what is on the ESP.
+
+    Whole blocks, verity blocks and a block for each inode's directory entry included.
+    """
+    contents = [*missing, image_size(image)]
     state = sum(stored_size(size) + 512 for size in contents) + 64 * BLOCK
-    files = (len(image.linux), len(image.initrd), len(image.loader), len(image.loader))
+    pair = image.kernel_pair
+    files = (pair.linux_size, pair.initrd_size, len(image.loader), len(image.loader))
     return Space(state=state, esp=sum(files) + 64 * BLOCK)
+
+
+def image_size(image: BootableImage) -> int:
+    """Bytes of the composefs image itself."""
+    return image.store.image_path(image.tree).stat().st_size
 
 
 def stored_size(size: int) -> int:
@@ -110,27 +125,28 @@ def check_space(needed: Space, free: Space, sysroot: Sysroot) -> None:
 
 def plan_install(
     image: BootableImage, origin: Origin, *, sysroot: Sysroot, state: StatePartition,
-    contents: Contents,
+    contents: Contents, objects: tuple[ObjectId, ...],
 ) -> tuple[Operation, ...]:  # fmt: skip
     """All that makes ``image`` the first deployment of ``sysroot``, in its order."""
     deployment = Deployment(number=FIRST, tree=image.tree, name=image.name, version=image.version,
                             kernel=image.kernel, pair=image.pair)  # fmt: skip
     entry = BootEntry(
         name=EntryName(sequence=FIRST),
-        title=deployment.title,
+        title=entry_title(image.title or image.name, image.version, FIRST),
         linux=f"/atoll/{image.pair}/linux",
         initrd=f"/atoll/{image.pair}/initrd",
         options=boot_options(deployment, state, image.arguments),
     )
     return (
-        PlaceTree(tree=image.tree, objects=tuple(sorted(image.objects)), contents=contents),
+        PlaceTree(tree=image.tree, objects=objects, contents=contents),
         SyncStatePartition(path=sysroot.root),
         MakeDeployment(sysroot=sysroot, deployment=deployment, origin=origin,
                        recipe=image.recipe, lock=image.lock),
         SyncStatePartition(path=sysroot.root),
-        InstallLoader(esp=sysroot.esp, efi_name=image.efi_name, program=image.loader),
-        WriteKernelPair(directory=sysroot.esp / "atoll" / image.pair,
-                        linux=image.linux, initrd=image.initrd),
+        InstallLoader(esp=sysroot.esp, efi_name=image.efi_name, program=image.loader,
+                      timeout=MENU_SECONDS if image.timeout is None else image.timeout),
+        WriteKernelPair(directory=sysroot.esp / "atoll" / image.pair, image=image,
+                        fresh=True),
         DraftEntry(directory=sysroot.entries, entry=entry),
         CommitEntry(directory=sysroot.entries, entry=entry),
         NoteEntries(sysroot=sysroot),
@@ -153,18 +169,22 @@ def install(
     root.mkdir(parents=True, exist_ok=True)
     sysroot.esp.mkdir(exist_ok=True)
     target = open_store(sysroot.atoll, create=True)
-    missing = [name for name in image.objects if not target.object_path(name).exists()]
+    objects = objects_of(source, image.tree)
+    missing = [size for name, size in objects.items() if not target.object_path(name).exists()]
     check_space(needed_space(image, missing), measure_free(sysroot), sysroot)
     state = StatePartition(uuid=find_uuid(root), verity=can_seal(target.staging))
+    if state.uuid == NO_UUID:
+        reporter.notice(f"the file system of {root} has no UUID: no firmware boots from there")
     contents = place_into(target, source)
-    plan = plan_install(image, origin, sysroot=sysroot, state=state, contents=contents)
+    plan = plan_install(image, origin, sysroot=sysroot, state=state, contents=contents,
+                        objects=tuple(sorted(objects)))  # fmt: skip
     apply_plan(plan, reporter)
     return sysroot
 
 
 def check_empty(sysroot: Sysroot) -> None:
     """Raises Refused when a system can already boot from there; a cut install is no obstacle."""
-    if read_entries(sysroot):
+    if read_menu(sysroot.entries, sysroot.noted).entries:
         raise Refused(f"{sysroot.root} has a system already", hint="look at it with: atoll status")
 
 
@@ -191,9 +211,14 @@ def measure_free(sysroot: Sysroot) -> Space:
 
 
 def find_uuid(path: Path) -> str:
-    """The UUID of the file system that ``path`` is on; raises Refused when it has none."""
+    """The UUID of the file system that ``path`` is on; ``NO_UUID`` when it has none."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        said = file_system_uuid(handle)
+    finally:
+        os.close(handle)
+    if said is not None:
+        return said
+    # Kernels before 6.9 do not say.
     found = run(["findmnt", "--noheadings", "--output", "UUID", "--target", path]).decode().strip()
-    if not found:
-        raise Refused(f"the file system of {path} has no UUID, so a machine could not find it",
-                      hint="choose a directory on a disk, or see: atoll disk")  # fmt: skip
-    return found
+    return found or NO_UUID

@@ -9,12 +9,21 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from atoll.base.errors import Damaged, NotFound
 from atoll.host.files import fsync_directory, remove_tree, replace_file, space_errors
 from atoll.host.kernel import syncfs
 from atoll.machine.bootentry import format_entry_name
 from atoll.machine.deployment import Deployment, Origin, format_deployment, format_origin
-from atoll.machine.esp import commit_draft, ensure_directory, write_checked, write_draft
-from atoll.machine.state import format_noted, read_entries
+from atoll.machine.esp import (
+    check_copy,
+    commit_draft,
+    copy_checked,
+    ensure_directory,
+    write_checked,
+    write_draft,
+)
+from atoll.machine.esp_check import check_esp
+from atoll.machine.menu import ENTRIES, format_noted, read_menu
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,7 +31,8 @@ if TYPE_CHECKING:
 
     from atoll.base.ids import ObjectId, TreeId
     from atoll.machine.bootentry import BootEntry
-    from atoll.machine.state import Placed, Sysroot
+    from atoll.machine.image import BootableImage
+    from atoll.machine.state import Sysroot
 
 
 class Operation(Protocol):
@@ -110,6 +120,7 @@ class InstallLoader:
     esp: Path
     efi_name: str
     program: bytes
+    timeout: int = 3
 
     def describe(self) -> str:
         return f"systemd-boot on {self.esp}"
@@ -119,21 +130,32 @@ class InstallLoader:
         write_checked(self.esp / f"EFI/BOOT/BOOT{self.efi_name.upper()}.EFI", self.program)
         configuration = self.esp / "loader/loader.conf"
         if not configuration.exists():
-            write_checked(configuration, b"timeout 3\ndefault atoll-*\neditor no\n")
+            text = f"timeout {self.timeout}\ndefault atoll-*\neditor no\n"
+            write_checked(configuration, text.encode())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriteKernelPair:
+    """What is there already, whole, stays as it is: another deployment may boot it.
+
+    ``fresh``: nothing boots yet, so what a cut left may be written again.
+    """
+
     directory: Path
-    linux: bytes
-    initrd: bytes
+    image: BootableImage
+    fresh: bool = False
 
     def describe(self) -> str:
         return f"kernel and initrd in {self.directory}"
 
     def execute(self) -> None:
-        write_checked(self.directory / "linux", self.linux)
-        write_checked(self.directory / "initrd", self.initrd)
+        pair = self.image.kernel_pair
+        for name, content in (("linux", pair.linux), ("initrd", pair.initrd)):
+            path = self.directory / name
+            if self.fresh or not path.exists():
+                copy_checked(path, self.image.store, content)
+            else:
+                check_copy(path, self.image.store, content)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +187,91 @@ class CommitEntry:
         commit_draft(self.directory / format_entry_name(self.entry.name), self.entry)
 
 
+def plan_entry(sysroot: Sysroot, entry: BootEntry) -> tuple[Operation, ...]:
+    """What adds an entry to the menu; its sequence number was reserved before."""
+    return (
+        DraftEntry(directory=sysroot.entries, entry=entry),
+        CommitEntry(directory=sysroot.entries, entry=entry),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveFromEsp:
+    """A file, or a directory of files, of Atoll's: names first, one by one, each durably.
+
+    What has clusters that are not its own alone stays, until the ESP is repaired (``esp_check``);
+    so does the kernel pair that an entry still boots.
+    """
+
+    esp: Path
+    path: Path
+
+    def describe(self) -> str:
+        return f"no {self.path}"
+
+    def execute(self) -> None:
+        if not self.path.exists() or self._is_booted():
+            return
+        files = sorted(self.path.iterdir()) if self.path.is_dir() else []
+        if not _may_be_unlinked(self.esp, (self.path, *files)):
+            return
+        for path in files:
+            path.unlink()
+            fsync_directory(self.path)
+        if self.path.is_dir():
+            self.path.rmdir()
+        else:
+            self.path.unlink()
+        fsync_directory(self.path.parent)
+
+    def _is_booted(self) -> bool:
+        menu = read_menu(self.esp / ENTRIES, self.path)
+        return self.path.name in {each.pair for each in menu.entries}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropDeployment:
+    """It loses its number at one instant; what is below goes then."""
+
+    sysroot: Sysroot
+    number: int
+
+    def describe(self) -> str:
+        return f"no deployment {self.number}"
+
+    def execute(self) -> None:
+        menu = read_menu(self.sysroot.entries, self.sysroot.noted)
+        if menu.of(self.number):
+            return  # an entry of it had to stay
+        place = self.sysroot.deployments / str(self.number)
+        gone = self.sysroot.deployments / f"gone-{self.number}"
+        remove_tree(gone)
+        if place.exists() or place.is_symlink():
+            place.rename(gone)
+            fsync_directory(self.sysroot.deployments)
+        remove_tree(gone)
+
+
+def _may_be_unlinked(esp: Path, paths: tuple[Path, ...]) -> bool:
+    try:
+        return check_esp(esp, paths).safe == frozenset(paths)
+    except (Damaged, NotFound):
+        return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemovePath:
+    """A leftover on the state partition."""
+
+    path: Path
+
+    def describe(self) -> str:
+        return f"no {self.path}"
+
+    def execute(self) -> None:
+        remove_tree(self.path)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoteEntries:
     """For ``status`` of people who may not read the ESP; nothing else relies on it."""
@@ -175,5 +282,5 @@ class NoteEntries:
         return "what the boot entries are, noted for everyone"
 
     def execute(self) -> None:
-        entries: tuple[Placed, ...] = read_entries(self.sysroot)
-        replace_file(self.sysroot.state / "entries.json", format_noted(entries))
+        menu = read_menu(self.sysroot.entries, self.sysroot.noted)
+        replace_file(self.sysroot.noted, format_noted(menu.entries))

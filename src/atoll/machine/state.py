@@ -3,9 +3,9 @@
 A sysroot is a directory (``/sysroot`` on a running machine) with, besides the store's own files::
 
     atoll/deployments/<n>/     deployment.json  origin.toml  atoll.toml  etc/{upper,work}
+    atoll/state/               marks (``marks``), conflicts of /etc, the history, the machine's id
     atoll/state/entries.json   which entry boots which deployment, for who may not read the ESP
-    atoll/state/pinned/<n>     the deployment is never removed by policy
-    atoll/state/held/<tree>    automatic updates do not take this tree again
+    atoll/state/lock           flock: held by whoever changes the machine
     atoll/var/                 the one shared /var
     esp/                       the EFI system partition (on a running machine it is at /boot)
 """
@@ -13,23 +13,25 @@ A sysroot is a directory (``/sysroot`` on a running machine) with, besides the s
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from atoll.base.errors import Damaged, NotFound
-from atoll.machine.bootentry import (
-    EntryName,
-    format_entry_name,
-    loader_order,
-    parse_entry,
-    parse_entry_name,
-)
-from atoll.machine.deployment import Deployment, parse_deployment
+from atoll.base.errors import AtollError, Damaged, NotFound
+from atoll.machine.deployment import Deployment, Origin, parse_deployment, parse_origin
+from atoll.machine.marks import Hold, Marks, Numbers, read_marks, read_numbers
+from atoll.machine.menu import ENTRIES, Menu, read_menu
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from atoll.base.ids import TreeId
 
 BOOTED = Path("/run/atoll/booted")
 RUNNING_SYSROOT = Path("/sysroot")
 RUNNING_ESP = Path("/boot")
-ENTRIES = "loader/entries"
+_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,32 +58,60 @@ class Sysroot:
     def entries(self) -> Path:
         return self.esp / ENTRIES
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Placed:
-    """An entry on the ESP: its name, and the deployment that it boots."""
-
-    name: EntryName
-    deployment: int
+    @property
+    def noted(self) -> Path:
+        return self.state / "entries.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentState:
-    """A deployment with all that is true of it now."""
+    """A deployment with all that is true of it now.
+
+    ``staged``: it boots next and is not the one that runs. ``fallback``: it boots when the default
+    does not come up.
+    """
 
     deployment: Deployment
-    booted: bool
-    default: bool
-    staged: bool
-    pinned: bool
-    held: bool
+    booted: bool = False
+    default: bool = False
+    staged: bool = False
+    pinned: bool = False
+    blessed: bool = False
+    fallback: bool = False
+    hold: Hold | None = None
+
+    @property
+    def number(self) -> int:
+        return self.deployment.number
+
+    @property
+    def held(self) -> bool:
+        return self.hold is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineState:
-    """Newest deployment first."""
+    """Newest deployment first; ``damaged`` says which could not be read, and why."""
 
     deployments: tuple[DeploymentState, ...]
+    menu: Menu
+    damaged: tuple[str, ...] = ()
+    damaged_numbers: frozenset[int] = frozenset()
+    booted: int | None = None
+    held: Mapping[TreeId, Hold] = field(default_factory=dict)
+    """Also of trees that no deployment has."""
+
+    def find(self, number: int | None) -> DeploymentState | None:
+        return next((each for each in self.deployments if each.number == number), None)
+
+    @property
+    def default(self) -> DeploymentState | None:
+        return next((each for each in self.deployments if each.default), None)
+
+    @property
+    def current(self) -> DeploymentState | None:
+        """The one that runs; of a machine in a directory, the one that boots next."""
+        return self.find(self.booted) if self.booted is not None else self.default
 
 
 def find_sysroot(root: Path | None) -> Sysroot:
@@ -111,27 +141,65 @@ def parse_booted(data: bytes) -> int:
 
 
 def read_state(sysroot: Sysroot) -> MachineState:
-    default = find_default(read_entries(sysroot))
-    found = []
+    """All that is known of a machine; what is damaged is told in it, not raised."""
+    menu = read_menu(sysroot.entries, sysroot.noted)
+    deployments, damaged, numbers = [], [], set()
     for number in sorted(deployment_numbers(sysroot), reverse=True):
-        deployment = read_deployment(sysroot, number)
-        found.append(
+        try:
+            deployments.append(read_deployment(sysroot, number))
+        except (AtollError, OSError) as error:
+            damaged.append(str(error))
+            numbers.add(number)
+    return make_state(tuple(deployments), menu, read_marks(sysroot.state), booted=sysroot.booted,
+                      damaged=(tuple(damaged), frozenset(numbers)))  # fmt: skip
+
+
+def make_state(
+    deployments: tuple[Deployment, ...],
+    menu: Menu,
+    marks: Marks,
+    *,
+    booted: int | None = None,
+    damaged: tuple[tuple[str, ...], frozenset[int]] = ((), frozenset()),
+) -> MachineState:
+    """Put together what was read. A deployment is blessed that has an entry without a counter."""
+    blessed = marks.blessed | {
+        each.deployment for each in menu.entries if each.name.tries_left is None
+    }
+    trees = {each.number: each.tree for each in deployments}
+    default = next((each.deployment for each in menu.entries if each.deployment in trees), None)
+    fallback = next(
+        (
+            each.deployment
+            for each in menu.entries
+            if each.deployment in trees
+            and each.deployment != default
+            and each.deployment in blessed
+            and not each.name.is_used_up
+            and trees[each.deployment] not in marks.held
+        ),
+        None,
+    )
+    return MachineState(
+        deployments=tuple(
             DeploymentState(
-                deployment=deployment,
-                booted=number == sysroot.booted,
-                default=number == default,
-                staged=number == default and sysroot.booted not in (None, number),
-                pinned=(sysroot.state / "pinned" / str(number)).exists(),
-                held=(sysroot.state / "held" / deployment.tree).exists(),
+                deployment=each,
+                booted=each.number == booted,
+                default=each.number == default,
+                staged=each.number == default and booted not in (None, each.number),
+                pinned=each.number in marks.pinned,
+                blessed=each.number in blessed,
+                fallback=each.number == fallback,
+                hold=marks.held.get(each.tree),
             )
-        )
-    return MachineState(deployments=tuple(found))
-
-
-def find_default(entries: tuple[Placed, ...]) -> int | None:
-    """The deployment of the entry that the loader takes by itself."""
-    order = loader_order([entry.name for entry in entries])
-    return next((entry.deployment for entry in entries if entry.name == order[0]), None)
+            for each in deployments
+        ),
+        menu=menu,
+        damaged=(*damaged[0], *menu.damaged),
+        damaged_numbers=damaged[1],
+        booted=booted,
+        held=marks.held,
+    )
 
 
 def deployment_numbers(sysroot: Sysroot) -> list[int]:
@@ -141,61 +209,33 @@ def deployment_numbers(sysroot: Sysroot) -> list[int]:
         if sysroot.deployments.is_dir()
         else []
     )
-    return sorted(int(name) for name in names if name.isdecimal())
+    return sorted(int(name) for name in names if _NUMBER.fullmatch(name))
 
 
 def read_deployment(sysroot: Sysroot, number: int) -> Deployment:
     path = sysroot.deployments / str(number) / "deployment.json"
     try:
         deployment = parse_deployment(path.read_bytes(), where=str(path))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise Damaged(f"deployment {number} has no {path}") from error
     if deployment.number != number:
         raise Damaged(f"{path} is of deployment {deployment.number}")
     return deployment
 
 
-def read_entries(sysroot: Sysroot) -> tuple[Placed, ...]:
-    """The entries that can boot; who may not read the ESP gets what Atoll noted of them."""
+def read_origin(sysroot: Sysroot, number: int) -> Origin:
+    """Where a deployment came from; raises Damaged."""
+    path = sysroot.deployments / str(number) / "origin.toml"
     try:
-        names = [path.name for path in sysroot.entries.iterdir()]
-    except PermissionError:
-        return _read_noted(sysroot)
-    except FileNotFoundError:
-        return ()
-    placed = []
-    for text in sorted(names):
-        name = parse_entry_name(text)
-        if name is None:
-            continue
-        entry = parse_entry(name, (sysroot.entries / text).read_text(errors="replace"))
-        if entry is not None and entry.deployment is not None:
-            placed.append(Placed(name=name, deployment=entry.deployment))
-    return tuple(placed)
+        return parse_origin(path.read_bytes(), where=str(path))
+    except FileNotFoundError as error:
+        raise Damaged(f"deployment {number} has no {path}") from error
 
 
-def format_noted(entries: tuple[Placed, ...]) -> bytes:
-    document = [
-        {"entry": format_entry_name(entry.name), "deployment": entry.deployment}
-        for entry in entries
-    ]
-    return json.dumps(document, indent=1).encode() + b"\n"
-
-
-def parse_noted(data: bytes) -> tuple[Placed, ...]:
-    """Raises Damaged."""
-    try:
-        found = [
-            (parse_entry_name(entry["entry"]), int(entry["deployment"]))
-            for entry in json.loads(data)
-        ]
-    except (ValueError, KeyError, TypeError) as error:
-        raise Damaged("what is noted of the boot entries cannot be read") from error
-    return tuple(Placed(name=name, deployment=number) for name, number in found if name)
-
-
-def _read_noted(sysroot: Sysroot) -> tuple[Placed, ...]:
-    try:
-        return parse_noted((sysroot.state / "entries.json").read_bytes())
-    except FileNotFoundError:
-        return ()
+def next_numbers(sysroot: Sysroot, menu: Menu) -> Numbers:
+    """The numbers that the next deployment and the next entry get."""
+    last = read_numbers(sysroot.state)
+    return Numbers(
+        deployment=max([last.deployment, *deployment_numbers(sysroot)]) + 1,
+        sequence=max(last.sequence, menu.last_sequence) + 1,
+    )

@@ -2,10 +2,9 @@
 
 ::
 
-    archive today ─→ first root ─→ packages ─→ what the recipe says ─→ shape ─→ initrd
-                     (kept)        (kept)                                       (kept)
-      ─→ normalised ─→ objects + tree ─→ canonical ─→ image in the store
-                                                      (kept: which inputs gave it)
+    base, lock ─→ packages ─→ what the recipe says, step by step ─→ finish: shape, tree, initrd,
+                   (kept)      (each kept)                              records (kept: which inputs
+                                                                        gave which tree)
 
 Everything a step does happens in an overlay over the steps before it, inside a mount namespace that
 ends with this process; until the image has its name in the store, nothing of a build is to be seen.
@@ -14,41 +13,39 @@ ends with this process; until the image has its name in the store, nothing of a 
 from __future__ import annotations
 
 import json
-import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from atoll import __version__
-from atoll.base.errors import ProgramFailed, RecipeError, UsageError
 from atoll.base.ids import TreeId, parse_tree_id
-from atoll.debian.bootstrap import ensure_root, root_id
-from atoll.debian.install import Wishes, check_local, install_packages, room
-from atoll.debian.inventory import read_packages
-from atoll.debian.sources import Archive, read_architecture, refresh_sources
-from atoll.host.files import need_root
+from atoll.host.files import umask
 from atoll.host.mount import enter_private_mounts
-from atoll.recipe.cache import digest_file, make_id, opened_cache, step_mounted
-from atoll.recipe.configure import configure, read_content
-from atoll.recipe.normalize import normalize
-from atoll.recipe.presets import write_presets
-from atoll.recipe.shape import ATOLL, shape_root
-from atoll.store.images import write_image
+from atoll.host.userns import become_root
+from atoll.recipe.base import base_root_name, ensure_checkout, read_tree_ids
+from atoll.recipe.cache import make_id, opened_cache
+from atoll.recipe.finish.finish import Origin, finish_tree
+from atoll.recipe.finish.normalize import check_clock
+from atoll.recipe.ground import find_ground, find_ground_lock
+from atoll.recipe.job import Job
+from atoll.recipe.locking.follow import FREELY, check_tree, complete_lock
+from atoll.recipe.steps.chain import Chain, Start, chain_id, run_steps
+from atoll.recipe.steps.ids import Ids
+from atoll.recipe.steps.kernel import kernel_arguments
+from atoll.recipe.steps.packages import Supply, make_start, plan_packages, start_id
+from atoll.recipe.steps.settings import Means, plan_settings
 from atoll.store.refs import Ref, write_ref
-from atoll.store.scan import import_directory
-from atoll.tree.canonical import canonical
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from atoll.base.report import Reporter
-    from atoll.debian.sources import Sources
-    from atoll.recipe.cache import Cache
+    from atoll.recipe.ground import Ground
+    from atoll.recipe.locking.follow import Rules
+    from atoll.recipe.locking.values import Lock
     from atoll.recipe.model import Recipe
+    from atoll.recipe.steps.step import Step
     from atoll.store.layout import Store
 
-MAKE_INITRD = "/usr/lib/atoll/make-initrd"
-_FORM = f"build 1 {__version__}"
-"""Changes when the same recipe and packages give another tree."""
+_FORM = f"build 3 {__version__}"
+"""Changes when the same steps give another tree."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,152 +59,115 @@ class Built:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Job:
-    """One build: what it is asked, and what it may use."""
+class Plan:
+    """All that a build will do. ``name`` covers everything that decides the tree."""
 
-    recipe: Recipe
-    store: Store
-    cache: Cache
-    sources: Sources
-    epoch: int
-    reporter: Reporter
+    origin: Origin
+    start: Start
+    steps: tuple[Step, ...]
+    name: str
 
 
-def build_tree(recipe: Recipe, store: Store, reporter: Reporter) -> Built:
+def build_tree(recipe: Recipe, store: Store, reporter: Reporter, rules: Rules = FREELY) -> Built:
     """Make the tree of ``recipe`` and name it in ``store`` after the recipe's image.
 
     Raises MissingPrivilege, RecipeError, PackageError, NetworkError, NoSpace, Busy.
     """
-    need_root("building a tree")
+    become_root("building a tree")
     enter_private_mounts()
     with opened_cache(store.root / "cache") as cache:
-        with reporter.step(f"Looking at what {recipe.debian.suite} offers"):
-            sources = refresh_sources(_archive(recipe), cache.root)
-        epoch = read_epoch(sources)
-        job = _Job(recipe=recipe, store=store, cache=cache, sources=sources,
-                   epoch=epoch, reporter=reporter)  # fmt: skip
-        packages = packages_id(job)
-        result = result_id(job, packages)
-        tree = find_result(job, result)
-        reused = tree is not None
-        if tree is None:
-            tree = _make_tree(job, packages)
-            keep_result(job, result, tree)
-    image = recipe.image
-    write_ref(store, image.name, Ref(tree=tree, name=image.name, version=image.version,
-                                     created=epoch))  # fmt: skip
-    return Built(tree=tree, epoch=epoch, architecture=sources.archive.architecture, reused=reused)
+        job = Job(recipe=recipe, store=store, cache=cache, reporter=reporter, rules=rules)
+        return build_job(job)
 
 
-def _make_tree(job: _Job, packages: str) -> TreeId:
-    with job.reporter.step("Making the first root"):
-        first = ensure_root(job.sources, job.cache.root)
-    with job.reporter.step("Installing packages"):
-        changes = ensure_packages(job, first, packages)
-    with step_mounted(job.cache, (changes, first)) as (root, _):
-        with job.reporter.step("Setting up what the recipe says"):
-            if not (root / MAKE_INITRD[1:]).exists():
-                raise _without_atoll(job.recipe)
-            configure(root, job.recipe, job.cache.root)
-            for link in write_presets(root):
-                job.reporter.notice(f"made whole by presets: {link}")
-        with job.reporter.step("Giving the tree its shape"):
-            inventory = read_packages(root / "var/lib/dpkg")
-            kernel = shape_root(root, homes=[user.home for user in job.recipe.users])
-        with job.reporter.step("Making the initrd"):
-            ensure_initrd(job, root, kernel, packages)
-        write_records(job, root, kernel, [[p.name, p.version, p.architecture] for p in inventory])
-        normalize(root, job.epoch)
-        with job.reporter.step("Putting the tree into the store"):
-            tree = canonical(import_directory(job.store, root, job.reporter), epoch=job.epoch)
-            return write_image(job.store, tree)
+@umask(0o022)
+def build_job(job: Job) -> Built:
+    """The same, for a cache that is open already."""
+    ground = find_ground(job, lambda other: build_job(other).tree)
+    lock = find_ground_lock(job, ground)
+    plan = plan_build(job, ground, lock)
+    check_clock(plan.origin.epoch)
+    tree = find_result(job, plan.name)
+    reused = tree is not None
+    if tree is None:
+        chain = Chain(cache=job.cache, id=plan.start.id, layers=(plan.start.make(),))
+        tree = finish_tree(job, run_steps(chain, plan.steps, job.reporter), plan.origin)
+        keep_result(job, plan.name, tree)
+    check_tree(lock, tree, job.rules, job.reporter)
+    learn(job, ground, lock, tree)
+    image, origin = job.recipe.image, plan.origin
+    write_ref(job.store, image.name, Ref(tree=tree, name=image.name, version=image.version,
+                                         created=origin.epoch))  # fmt: skip
+    return Built(tree=tree, epoch=origin.epoch, architecture=origin.architecture, reused=reused)
 
 
-def packages_id(job: _Job) -> str:
-    """Covers everything that decides what is installed."""
-    wishes = job.recipe.packages
-    local = [job.recipe.resolve(name) for name in wishes.local]
-    for path in local:
-        check_local(path)
-    return make_id(
-        "packages 1", root_id(job.sources), *sorted(wishes.install), "-", *sorted(wishes.remove),
-        "local", *(digest_file(path) for path in local),
+def plan_build(job: Job, ground: Ground, lock: Lock) -> Plan:
+    recipe = ground.recipe
+    supply = Supply(recipe=recipe, lock=lock, cache=job.cache, reporter=job.reporter,
+                    offline=job.rules.offline)  # fmt: skip
+    origin = find_origin(ground, lock)
+    start = plan_start(job, origin, supply)
+    steps = (*plan_packages(supply), *plan_settings(recipe, find_means(job, ground, origin)))
+    name = result_id(recipe, origin, chain_id(start.id, steps))
+    return Plan(origin=origin, start=start, steps=steps, name=name)
+
+
+def find_origin(ground: Ground, lock: Lock) -> Origin:
+    """What the recipe does not say is as in its base. Raises RecipeError."""
+    debian, base = ground.recipe.debian, ground.base
+    return Origin(
+        base=base,
+        lock=lock,
+        suite=debian.suite or "",
+        components=debian.components or ("main",),
+        architecture=lock.architecture,
+        architectures=debian.architectures,
+        args=kernel_arguments(ground.recipe.kernel, base.said.args if base else ()),
+        epoch=max(lock.epoch, base.said.epoch) if base else lock.epoch,
+    )
+
+
+def plan_start(job: Job, origin: Origin, supply: Supply) -> Start:
+    """Where the steps begin. What they do may depend on the epoch, so its id covers that."""
+    base, epoch = origin.base, origin.epoch
+    if base:
+        return Start(id=make_id("start 1", base_root_name(base.tree), epoch),
+                     make=lambda: ensure_checkout(job, base))  # fmt: skip
+    return Start(id=make_id("start 1", start_id(supply), epoch), make=lambda: make_start(supply))
+
+
+def find_means(job: Job, ground: Ground, origin: Origin) -> Means:
+    """What the steps work with. Ids that the base gave stay, whatever else is said."""
+    lock = origin.lock
+    return Means(
+        locked=Ids(users=_over(lock.users, ground.ids.users),
+                   groups=_over(lock.groups, ground.ids.groups)),
+        epoch=origin.epoch,
+        logs=job.cache.logs,
+        downloads=job.cache.root / "files",
+        offline=job.rules.offline,
+        derived=ground.base is not None,
     )  # fmt: skip
 
 
-def ensure_packages(job: _Job, first: Path, name: str) -> Path:
-    """What installing the recipe's packages changes in the first root."""
-    kept = job.cache.find("steps", name)
-    if kept is not None:
-        return kept
-    wishes = Wishes(
-        install=job.recipe.packages.install,
-        local=tuple(job.recipe.resolve(path) for path in job.recipe.packages.local),
-        remove=job.recipe.packages.remove,
-    )
-    with step_mounted(job.cache, (first,)) as (root, upper):
-        install_packages(root, wishes, sources=job.sources, debs=job.cache.debs,
-                         log_path=job.cache.logs / "packages.log")  # fmt: skip
-        return job.cache.keep(upper, "steps", name)
+def learn(job: Job, ground: Ground, lock: Lock, tree: TreeId) -> None:
+    """Write into the lock what only a build could tell; it then names the same result."""
+    ids = read_tree_ids(job.store, tree)
+    whole = complete_lock(job.recipe, lock, users=dict(ids.users), groups=dict(ids.groups),
+                          tree=tree)  # fmt: skip
+    keep_result(job, plan_build(job, ground, whole).name, tree)
 
 
-def ensure_initrd(job: _Job, root: Path, kernel: str, packages: str) -> None:
-    """Put the initrd beside its kernel. Its own time is the kernel's, so it changes with its
-    inputs only."""
-    recipe = job.recipe
-    name = make_id("initrd 1", packages, kernel, recipe.system.__repr__(), *_file_parts(recipe))
-    target = root / "usr/lib/modules" / kernel / "initrd"
-    kept = job.cache.find("initrds", name)
-    if kept is None:
-        time = int((target.parent / "vmlinuz").stat().st_mtime)
-        sandbox = room(root)
-        words = [
-            "env",
-            f"SOURCE_DATE_EPOCH={time}",
-            MAKE_INITRD,
-            kernel,
-            f"/{target.relative_to(root)}",
-        ]
-        log_path = job.cache.logs / "initrd.log"
-        with log_path.open("w+b") as log:
-            try:
-                sandbox.run(words, log=log)
-            except ProgramFailed as error:
-                raise ProgramFailed(error.argv, error.status, error.stderr_tail,
-                                    hint=f"all it said is in {log_path}") from error  # fmt: skip
-        made = job.cache.root / f".new-initrd-{name}"
-        made.write_bytes(target.read_bytes())
-        job.cache.keep(made, "initrds", name)
-    else:
-        target.write_bytes(kept.read_bytes())
-    target.chmod(0o644)
+def result_id(recipe: Recipe, origin: Origin, steps: str) -> str:
+    """Covers everything that decides the tree: the steps, and what it says of itself."""
+    texts = recipe.sources or ((recipe.file, recipe.text),)
+    base = origin.base.tree if origin.base else None
+    lock = replace(origin.lock, tree=None)
+    return make_id(_FORM, steps, base, origin.epoch, recipe.variant, repr(lock),
+                   recipe.text, *(text for _, text in texts))  # fmt: skip
 
 
-def write_records(job: _Job, root: Path, kernel: str, inventory: list[list[str]]) -> None:
-    """What the tree says of itself, in /usr/lib/atoll."""
-    recipe = job.recipe
-    image = {
-        "name": recipe.image.name,
-        "version": recipe.image.version,
-        "kernel": kernel,
-        "args": list(recipe.kernel.args),
-        "suite": recipe.debian.suite,
-        "architecture": job.sources.archive.architecture,
-        "epoch": job.epoch,
-    }
-    records = root / ATOLL
-    (records / "image.json").write_text(json.dumps(image, indent=1) + "\n")
-    (records / "recipe.toml").write_text(recipe.text)
-    lines = ",\n".join(f" {json.dumps(package)}" for package in inventory)
-    (records / "packages.json").write_text(f"[\n{lines}\n]\n")
-
-
-def result_id(job: _Job, packages: str) -> str:
-    """Covers everything that decides the tree."""
-    return make_id(_FORM, packages, job.epoch, job.recipe.text, *_file_parts(job.recipe))
-
-
-def find_result(job: _Job, name: str) -> TreeId | None:
+def find_result(job: Job, name: str) -> TreeId | None:
     """The tree that these inputs gave before, while the store still has it."""
     path = job.cache.find("results", f"{name}.json")
     if path is None:
@@ -216,40 +176,13 @@ def find_result(job: _Job, name: str) -> TreeId | None:
     return tree if job.store.image_path(tree).exists() else None
 
 
-def keep_result(job: _Job, name: str, tree: TreeId) -> None:
-    made = job.cache.root / f".new-result-{name}"
-    made.write_text(json.dumps({"tree": tree}) + "\n")
-    job.cache.keep(made, "results", f"{name}.json")
+def keep_result(job: Job, name: str, tree: TreeId) -> None:
+    if find_result(job, name) != tree:
+        text = json.dumps({"tree": tree}) + "\n"
+        job.cache.keep_bytes(text.encode(), "results", f"{name}.json")
 
 
-def read_epoch(sources: Sources) -> int:
-    """No time in the tree is later: SOURCE_DATE_EPOCH, or the date of the newest Release file."""
-    text = os.environ.get("SOURCE_DATE_EPOCH")
-    if text is None:
-        return sources.epoch
-    if not text.isdigit():
-        raise UsageError(f"SOURCE_DATE_EPOCH is {text!r}, which is no number of seconds")
-    return int(text)
-
-
-def _archive(recipe: Recipe) -> Archive:
-    debian = recipe.debian
-    return Archive(suite=debian.suite, components=debian.components,
-                   architecture=read_architecture(), mirror=debian.mirror)  # fmt: skip
-
-
-def _file_parts(recipe: Recipe) -> list[str]:
-    """Every file of the recipe as text that changes when the file does."""
-    return [
-        make_id(repr(file), read_content(recipe, file).decode(errors="surrogateescape"))
-        for file in recipe.files
-    ]
-
-
-def _without_atoll(recipe: Recipe) -> RecipeError:
-    return RecipeError(
-        "the root cannot boot: Atoll's own package is not in it",
-        file=recipe.file,
-        key="packages.install",
-        hint='add "atoll" to packages.install, or its file: install = ["./atoll.deb"]',
-    )
+def _over(
+    pairs: tuple[tuple[str, int], ...], others: tuple[tuple[str, int], ...]
+) -> tuple[tuple[str, int], ...]:
+    return tuple(sorted({**dict(pairs), **dict(others)}.items()))

@@ -4,25 +4,33 @@
 
     <store>/cache/
       lock             held while a build works here
-      apt/ roots/ debs/     see debian/sources.py and debian/bootstrap.py
+      apt/ debs/       see debian/sources.py and debian/bootstrap.py
+      roots/<id>/      a first root, or the tree of an image that others are derived from
       steps/<id>/      what a step changed: the upper directory of its overlay
       initrds/<id>     an initrd
-      results/<id>.json     which tree a finished build gave, and what its image is called
+      results/<id>.json     which tree a finished build gave
+      known/<id>       what the files of kept roots and steps hold (store/known.py)
+      uses/KIND/NAME   when an entry was used last (its own time), and how many bytes it has
       logs/<step>.log  what a step's programs said the last time
       .new-*/          what a build is at; a leftover goes away when the next one starts
 
 An entry has its name only when it is complete and durable. The id of an entry covers the id of what
-it was made from, so entries that fit nothing any more are only ever garbage; the oldest go away.
+it was made from, so entries that fit nothing any more are only ever garbage. What no build has used
+for ``KEPT.days`` goes away, and the oldest while all together have more than ``KEPT.size``; what
+the last build used stays whatever its size. Packages (debs/) always stay: a lock may need one that
+no mirror has any more.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from atoll.base.errors import Refused
 from atoll.host.files import locked, remove_tree, space_errors, temporary_directory
 from atoll.host.kernel import syncfs
 from atoll.host.mount import Overlay, overlay_mounted
@@ -32,7 +40,30 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _NEW = ".new-"
-_KEPT = {"roots": 3, "steps": 6, "initrds": 12, "results": 200}
+_KINDS = ("roots", "steps", "initrds", "results", "known")
+_DAY = 86400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """``size`` is in bytes of the disk, over all entries."""
+
+    days: int
+    size: int
+
+
+KEPT = Limits(days=60, size=64 << 30)
+"""Room for some desktops with all their variants and steps; a build server rarely needs more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Use:
+    """An entry of the cache: its ``size`` in bytes, and when it was used, in seconds."""
+
+    kind: str
+    name: str
+    size: int
+    used: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +87,7 @@ class Cache:
         path = self.place(kind, name)
         if not path.exists():
             return None
-        os.utime(path)
+        self._mark(kind, name)
         return path
 
     def keep(self, made: Path, kind: str, name: str) -> Path:
@@ -68,7 +99,35 @@ class Cache:
             made.rename(path)
         finally:
             os.close(handle)
+        self._mark(kind, name)
         return path
+
+    def keep_bytes(self, content: bytes, kind: str, name: str) -> Path:
+        made = self.root / f"{_NEW}{kind}-{name}"
+        made.write_bytes(content)
+        return self.keep(made, kind, name)
+
+    def uses(self) -> Iterator[Use]:
+        """Every entry. One that nobody has measured yet is measured now."""
+        for kind in _KINDS:
+            for path in (self.root / kind).iterdir():
+                mark = self.root / "uses" / kind / path.name
+                if not mark.exists():
+                    self._mark(kind, path.name)
+                text = mark.read_text()
+                used = mark.stat().st_mtime
+                if not text.isdigit():
+                    text = str(_measure(path))
+                    mark.write_text(text)
+                    os.utime(mark, (used, used))
+                yield Use(kind=kind, name=path.name, size=int(text), used=used)
+
+    def forget(self, use: Use) -> None:
+        remove_tree(self.place(use.kind, use.name))
+        (self.root / "uses" / use.kind / use.name).unlink(missing_ok=True)
+
+    def _mark(self, kind: str, name: str) -> None:
+        (self.root / "uses" / kind / name).touch()
 
 
 def make_id(*parts: str | int | None) -> str:
@@ -83,17 +142,47 @@ def digest_file(path: Path) -> str:
 
 
 @contextmanager
-def opened_cache(root: Path) -> Iterator[Cache]:
-    """The cache in ``root``, ours alone while the context lasts; raises Busy, NoSpace."""
+def opened_cache(root: Path, limits: Limits = KEPT) -> Iterator[Cache]:
+    """The cache in ``root``, ours alone while the context lasts.
+
+    Raises Busy, NoSpace, or Refused when another user made it: owners in its roots would be wrong.
+    """
     cache = Cache(root=root)
     with space_errors(root):
-        for name in ("", "apt", "debs", "logs", *_KEPT):
+        root.mkdir(parents=True, exist_ok=True)
+        if root.stat().st_uid != os.geteuid():
+            raise Refused(f"the cache in {root} is another user's",
+                          hint="build as that user, or choose another --store DIR")  # fmt: skip
+        uses = (f"uses/{kind}" for kind in _KINDS)
+        for name in ("apt", "debs", "logs", *_KINDS, *uses):
             (root / name).mkdir(parents=True, exist_ok=True)
         with locked(root / "lock", what=f"the cache in {root}"):
-            _remove_leftovers(root)
+            # What builds leave may belong to ids that only root can remove, here or in a namespace.
+            tidies = os.geteuid() == 0
+            if tidies:
+                _remove_leftovers(root)
+            started = time.time()
             yield cache
-            for kind, count in _KEPT.items():
-                _trim(root / kind, count)
+            if tidies:
+                for use in plan_trim(cache.uses(), limits, now=time.time(), started=started):
+                    cache.forget(use)
+
+
+def plan_trim(
+    uses: Iterable[Use], limits: Limits, *, now: float, started: float
+) -> tuple[Use, ...]:
+    """What is to go: what is too old, then the oldest of what is too much.
+
+    What was used since ``started`` stays. Times are in seconds.
+    """
+    total, gone = 0, []
+    for use in sorted(uses, key=lambda use: use.used, reverse=True):
+        total += use.size
+        old = now - use.used > limits.days * _DAY
+        if use.used < started and (old or total > limits.size):
+            total -= use.size
+            gone.append(use)
+    return tuple(gone)
 
 
 @contextmanager
@@ -117,12 +206,18 @@ def step_mounted(cache: Cache, lowers: Iterable[Path]) -> Iterator[tuple[Path, P
 
 
 def _remove_leftovers(root: Path) -> None:
-    for directory in (root, root / "roots", root / "apt"):
+    for directory in (root, root / "roots", root / "apt", root / "known"):
         for path in directory.glob(_NEW + "*"):
             remove_tree(path)
 
 
-def _trim(directory: Path, count: int) -> None:
-    found = sorted(directory.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in found[count:]:
-        remove_tree(path)
+def _measure(path: Path) -> int:
+    """Bytes of the disk below ``path``; a file with several names counts once."""
+    seen: dict[tuple[int, int], int] = {}
+    todo = [path]
+    while todo:
+        status = os.lstat(here := todo.pop())
+        seen[status.st_dev, status.st_ino] = status.st_blocks * 512
+        if here.is_dir() and not here.is_symlink():
+            todo += here.iterdir()
+    return sum(seen.values())

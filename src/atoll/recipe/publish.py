@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged, NotFound, Refused
 from atoll.debian.inventory import name_of_list, parse_owners
-from atoll.recipe.seed import FACTORY
-from atoll.recipe.shape import TREE_VAR
+from atoll.recipe.finish.seed import FACTORY
+from atoll.recipe.finish.shape import TREE_VAR
+from atoll.registry.facts import read_facts
 from atoll.registry.layout import NewImage, inspect_layout, write_layout
 from atoll.registry.manifest import ImageConfig
 from atoll.store.images import read_image
@@ -41,6 +42,7 @@ def publish(
         version=recipe.image.version,
         created=built.epoch,
         architecture=built.architecture,
+        system=read_facts(store, built.tree),
     )
     there = _find_published(target) if built.reused else None
     if there is not None and there.record.tree == built.tree and there.record.config == config:

@@ -26,12 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-LEVEL = 6
-"""How hard zstd tries. Part of what fixes the bytes of a layer, as are its release and THREADS."""
-
-THREADS = 2
-"""At least 2: zstd writes other bytes with one thread, and the same with any larger number."""
-
 CHUNK = 1 << 20
 MAX_DOCUMENT = 8 << 20
 _MAX_WINDOW = 1 << 27
@@ -89,6 +83,20 @@ class BlobStore:
         with self.open(descriptor) as file:
             return file.read()
 
+    def read_part(self, descriptor: Descriptor, start: int, end: int) -> Iterator[bytes]:
+        """Bytes of a blob, not checked; raises Damaged when there are fewer."""
+        path = self.path(descriptor.digest)
+        try:
+            with path.open("rb") as file:
+                file.seek(start)
+                while start < end and (chunk := file.read(min(CHUNK, end - start))):
+                    start += len(chunk)
+                    yield chunk
+        except FileNotFoundError as error:
+            raise _damaged(path, "it is missing") from error
+        if start < end:
+            raise _damaged(path, "it is too short")
+
     @contextmanager
     def open(self, descriptor: Descriptor) -> Iterator[IO[bytes]]:
         """A blob, at its start, its size and digest checked; raises Damaged."""
@@ -131,39 +139,6 @@ class BlobWriter:
             digest=BlobDigest(f"sha256:{self._hasher.hexdigest()}"),
             size=self._size,
         )
-
-
-class Compressor:
-    """Takes an uncompressed layer, gives it to a blob as zstd, and knows its diff_id."""
-
-    def __init__(self, blob: BlobWriter) -> None:
-        import zstandard
-
-        self._blob = blob
-        self._zstd = zstandard.ZstdCompressor(level=LEVEL, threads=THREADS).compressobj()
-        self._hasher = sha256()
-        self._pending = bytearray()
-        self.size = 0
-
-    def write(self, data: bytes) -> None:
-        self._pending += data
-        if len(self._pending) >= CHUNK:
-            self._drain()
-
-    def finish(self) -> None:
-        self._drain()
-        self._blob.write(self._zstd.flush())
-
-    @property
-    def diff_id(self) -> BlobDigest:
-        return BlobDigest(f"sha256:{self._hasher.hexdigest()}")
-
-    def _drain(self) -> None:
-        data = bytes(self._pending)
-        self._pending.clear()
-        self._hasher.update(data)
-        self.size += len(data)
-        self._blob.write(self._zstd.compress(data))
 
 
 class _Readable(Protocol):

@@ -15,13 +15,14 @@ from __future__ import annotations
 import json
 import re
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from atoll.base.errors import AtollError, Damaged, MissingPrivilege, NetworkError, NotFound
 from atoll.base.ids import BlobDigest
+from atoll.host.web import Span
 from atoll.registry.manifest import INDEX, MANIFEST
 
 if TYPE_CHECKING:
@@ -100,25 +101,23 @@ class RegistryClient:
 
     def document(self, descriptor: Descriptor) -> bytes:
         """A small blob; the caller compares it with its digest."""
-        pieces = self.blob(descriptor, offset=0)
+        pieces = self.blob(descriptor, Span(end=descriptor.size))
         return b"".join(pieces)
 
-    def blob(self, descriptor: Descriptor, *, offset: int) -> Iterator[bytes]:
-        """The bytes of a blob from ``offset`` to the size it should have; a token may run out."""
+    def blob(self, descriptor: Descriptor, span: Span) -> Iterator[bytes]:
+        """Bytes of a blob; a token may run out."""
         url = f"{self._repository_url()}/blobs/{descriptor.digest}"
         fresh, logins = False, 0
-        while offset < descriptor.size:
+        while span.start < span.end:
             shown = self._authorization
             headers = {"Authorization": shown} if shown else {}
             try:
-                for chunk in self._web.download(
-                    url, headers=headers, size=descriptor.size, offset=offset
-                ):
-                    offset += len(chunk)
+                for chunk in self._web.download(url, headers=headers, span=span):
+                    span = replace(span, start=span.start + len(chunk))
                     fresh = False
                     yield chunk
             except NetworkError as error:
-                if error.status is None:
+                if error.status in (None, 200):
                     raise
                 if error.status == 401 and not fresh and logins < MAX_LOGINS:
                     self._log_in(shown, error.headers)

@@ -13,13 +13,14 @@ import os
 from collections import Counter
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Refused
 from atoll.tree.model import Directory, Regular, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from atoll.tree.model import Node
 
@@ -36,40 +37,54 @@ WHITEOUT = b".wh."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerPlan:
-    """``entries``: absolute paths with their nodes, parents first."""
+    """``groups``: for each package, absolute paths with their nodes, parents first."""
 
     title: str
-    entries: tuple[tuple[bytes, Node], ...]
+    groups: tuple[tuple[tuple[bytes, Node], ...], ...]
+
+    @property
+    def entries(self) -> tuple[tuple[bytes, Node], ...]:
+        return tuple(chain.from_iterable(self.groups))
 
 
 def plan_layers(tree: Directory, owner_of: Mapping[bytes, str]) -> tuple[LayerPlan, ...]:
     """Divide ``tree``; ``owner_of`` has the package of an absolute path, where one owns it."""
     owners = _owners(tree, owner_of)
     big = _big_packages(tree, owners)
-    keys = {package: _key(package, big) for package in set(owners.values())}
-    entries: dict[tuple[int, str], list[tuple[bytes, Node]]] = {}
-    carried: dict[tuple[int, str], set[bytes]] = {}
-    parents: list[tuple[bytes, Directory]] = []
+    directories: dict[bytes, Directory] = {}
+    found: dict[str, list[tuple[bytes, Node]]] = {package: [] for package in set(owners.values())}
     for path, node in walk(tree):
-        while parents and not _is_below(path, parents[-1][0]):
-            parents.pop()
         if path in owners:
-            key = keys[owners[path]]
-            here, seen = entries.setdefault(key, []), carried.setdefault(key, set())
-            for above in parents:
-                if above[0] not in seen:
-                    seen.add(above[0])
-                    here.append(above)
-            here.append((path, node))
+            found[owners[path]].append((path, node))
         if isinstance(node, Directory):
-            parents.append((path, node))
-    packages: dict[tuple[int, str], list[str]] = {}
-    for package, key in keys.items():
-        packages.setdefault(key, []).append(package)
-    return tuple(
-        LayerPlan(title=_title(packages[key]), entries=tuple(entries[key]))
-        for key in sorted(entries)
-    )
+            directories[path] = node
+    layers: dict[tuple[int, str], list[str]] = {}
+    for package in sorted(found):
+        layers.setdefault(_key(package, big), []).append(package)
+    plans = []
+    for _, packages in sorted(layers.items()):
+        carried: set[bytes] = set()
+        groups = tuple(tuple(_with_parents(found[each], directories, carried)) for each in packages)
+        plans.append(LayerPlan(title=_title(packages), groups=groups))
+    return tuple(plans)
+
+
+def _with_parents(
+    entries: Iterable[tuple[bytes, Node]], directories: Mapping[bytes, Node], carried: set[bytes]
+) -> Iterator[tuple[bytes, Node]]:
+    """``entries``, and before each the directories above it that are not ``carried`` yet."""
+    for path, node in entries:
+        above = path
+        missing = []
+        while above != b"/":
+            above = above.rpartition(b"/")[0] or b"/"
+            if above in carried:
+                break
+            carried.add(above)
+            missing.append((above, directories[above]))
+        yield from reversed(missing)
+        carried.add(path)
+        yield path, node
 
 
 def _owners(tree: Directory, owner_of: Mapping[bytes, str]) -> dict[bytes, str]:
@@ -111,7 +126,3 @@ def _key(package: str, big: frozenset[str]) -> tuple[int, str]:
 
 def _title(packages: list[str]) -> str:
     return " ".join(sorted(packages)) or UNOWNED
-
-
-def _is_below(path: bytes, directory: bytes) -> bool:
-    return directory == b"/" or path.startswith(directory + b"/")

@@ -9,14 +9,24 @@ from __future__ import annotations
 import fcntl
 import os
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Busy, Damaged, MissingPrivilege, NotFound, Refused, UsageError
 from atoll.host.files import replace_file, space_errors
 from atoll.host.kernel import syncfs
-from atoll.registry.blobs import MAX_DOCUMENT, BlobStore, Compressor, LayerInput
+from atoll.registry.blobs import MAX_DOCUMENT, BlobStore, LayerInput
+from atoll.registry.contents import (
+    ANNOTATION,
+    EMPTY_DIFF_ID,
+    EMPTY_TAR,
+    TITLE,
+    VERSION,
+    Place,
+    format_contents,
+)
+from atoll.registry.frames import FrameWriter, packing_threads
 from atoll.registry.layers import plan_layers
 from atoll.registry.manifest import (
     CONFIG,
@@ -28,6 +38,7 @@ from atoll.registry.manifest import (
     ImageRecord,
     Index,
     Manifest,
+    choose_image,
     format_index,
     format_manifest,
     format_record,
@@ -39,22 +50,24 @@ from atoll.registry.manifest import (
 from atoll.registry.tarreader import TarReader
 from atoll.registry.tarwriter import TarWriter
 from atoll.registry.unpack import LayeredTree, TarLayer
-from atoll.store.images import read_image, write_image
-from atoll.store.objects import Measure, adding_objects, open_object, read_chunks
+from atoll.store.images import read_image, read_image_bytes, write_image
+from atoll.store.objects import Measure, adding_objects, stream_content
 from atoll.tree.bulk import without_collection
 from atoll.tree.canonical import canonical
 from atoll.tree.erofs_writer import tree_digest
+from atoll.tree.model import Regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from concurrent.futures import ThreadPoolExecutor
 
-    from atoll.base.ids import BlobDigest, TreeId
+    from atoll.base.ids import BlobDigest, ObjectId, TreeId
     from atoll.base.report import Reporter
     from atoll.registry.layers import LayerPlan
     from atoll.registry.reference import LayoutReference
     from atoll.store.layout import Store
     from atoll.store.objects import ObjectSink
-    from atoll.tree.model import Directory, Regular
+    from atoll.tree.model import Directory
 
 DEFAULT_TAG = "latest"
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
@@ -146,48 +159,72 @@ def _write_image(
     blobs: BlobStore, store: Store, tree: Directory, image: NewImage
 ) -> tuple[BlobDigest, int]:
     """All blobs of an image; the digest and the size of its manifest."""
-    layers: list[Descriptor] = []
-    contents: list[tuple[BlobDigest, str]] = []
-    unpacked = 0
-    for plan in plan_layers(tree, image.owner_of):
-        descriptor, diff_id, size = _write_layer(blobs, store, plan)
-        layers.append(descriptor)
-        contents.append((diff_id, plan.title))
-        unpacked += size
+    with packing_threads() as pool:
+        layers = _Layers(blobs, store, pool)
+        for plan in plan_layers(tree, image.owner_of):
+            layers.write(plan)
+    layers.write_contents(read_image_bytes(store, image.tree))
     record = ImageRecord(
-        config=image.config, tree=image.tree, unpacked_size=unpacked, layers=tuple(contents)
+        config=image.config,
+        tree=image.tree,
+        unpacked_size=layers.unpacked,
+        layers=tuple(layers.contents),
     )
     manifest = Manifest(
         config=blobs.put(format_record(record), media_type=CONFIG),
-        layers=tuple(layers),
+        layers=tuple(layers.descriptors),
         annotations=record_annotations(record),
     )
     written = blobs.put(format_manifest(manifest), media_type=MANIFEST)
     return written.digest, written.size
 
 
-def _write_layer(
-    blobs: BlobStore, store: Store, plan: LayerPlan
-) -> tuple[Descriptor, BlobDigest, int]:
-    with blobs.writing(LAYER_ZSTD) as blob:
-        compressor = Compressor(blob)
-        tar = TarWriter(compressor, lambda node: _content(store, node))
-        for path, node in plan.entries:
-            tar.add(path, node)
-        tar.finish()
-        compressor.finish()
-    return blob.descriptor, compressor.diff_id, compressor.size
+class _Layers:
+    """Writes the layers of an image, and remembers where in them each object is."""
 
+    def __init__(self, blobs: BlobStore, store: Store, pool: ThreadPoolExecutor) -> None:
+        self._blobs = blobs
+        self._store = store
+        self._pool = pool
+        self._frames: list[list[tuple[int, int]]] = []
+        self._places: dict[ObjectId, Place] = {}
+        self.descriptors: list[Descriptor] = []
+        self.contents: list[tuple[BlobDigest, str]] = []
+        self.unpacked = 0
 
-def _content(store: Store, node: Regular) -> Iterator[bytes]:
-    if node.object is None:
-        yield node.inline or b""
-        return
-    handle = open_object(store, node.object)
-    try:
-        yield from read_chunks(handle)
-    finally:
-        os.close(handle)
+    def write(self, plan: LayerPlan) -> None:
+        with self._blobs.writing(LAYER_ZSTD) as blob:
+            output = FrameWriter(blob, self._pool)
+            tar = TarWriter(output, lambda node: self._content(node, output.size))
+            for group in plan.groups:
+                output.end_frame()
+                for path, node in group:
+                    output.before_file(node.size if isinstance(node, Regular) else 0)
+                    tar.add(path, node)
+            tar.finish()
+            output.finish()
+        self._frames.append(output.frames)
+        self._add(blob.descriptor, output.diff_id, plan.title, output.size)
+
+    def write_contents(self, image: bytes) -> None:
+        """The table of contents as one more layer, where the tree can have one."""
+        data = format_contents(image, self._frames, self._places)
+        if data is not None:
+            written = self._blobs.put(data, media_type=LAYER_ZSTD)
+            marked = replace(written, annotations={ANNOTATION: VERSION})
+            self._add(marked, EMPTY_DIFF_ID, TITLE, len(EMPTY_TAR))
+
+    def _add(self, blob: Descriptor, diff_id: BlobDigest, title: str, size: int) -> None:
+        self.descriptors.append(blob)
+        self.contents.append((diff_id, title))
+        self.unpacked += size
+
+    def _content(self, node: Regular, offset: int) -> Iterator[bytes]:
+        """The content of a file, which begins at ``offset`` of the layer that is written."""
+        if node.object is not None:
+            place = Place(layer=len(self._frames), offset=offset, size=node.size)
+            self._places.setdefault(node.object, place)
+        return stream_content(self._store, node)
 
 
 def _read_tree(blobs: BlobStore, image: PublishedImage, sink: ObjectSink) -> Directory:
@@ -223,17 +260,7 @@ def _with_image(index: Index, tag: str, digest: BlobDigest, size: int) -> Index:
 def _find_image(
     blobs: BlobStore, index: Index, tag: str | None, source: LayoutReference
 ) -> PublishedImage:
-    found = [each for each in index.manifests if tag in (None, each.annotations.get(REF_NAME))]
-    tags = ", ".join(each.annotations.get(REF_NAME, "(none)") for each in index.manifests)
-    if not found:
-        raise NotFound(f"{source.directory} holds no image {tag or ''}".rstrip(),
-                       hint=f"it has: {tags}" if tags else None)  # fmt: skip
-    if len(found) > 1:
-        raise UsageError(f"{source.directory} holds {len(found)} images",
-                         hint=f"say which: oci:{source.directory}:TAG, one of {tags}")  # fmt: skip
-    descriptor = found[0]
-    if descriptor.media_type != MANIFEST:
-        raise Refused(f"{source.directory}: {descriptor.digest} is no image manifest")
+    descriptor = choose_image(index, tag, place=source.directory, kind="oci")
     where = f"manifest {descriptor.digest}"
     manifest = parse_manifest(blobs.read_document(descriptor), where=where)
     where = f"config {manifest.config.digest}"

@@ -7,6 +7,7 @@ changes it, and as annotations of the manifest, which a registry shows without f
     dev.atoll.tree.algorithm   fsverity-sha256-4096
     dev.atoll.tree.format      1: the composefs format of the image the digest is of
     dev.atoll.size             bytes of all layers unpacked: reading stops beyond them
+    dev.atoll.system           packages and kernel of a system (``facts``); a label only
     org.opencontainers.image.title, .version, .created    name, version, the lock's epoch
 """
 
@@ -17,8 +18,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from atoll.base.errors import Damaged, Refused
+from atoll.base.errors import Damaged, NotFound, Refused, UsageError
 from atoll.base.ids import BlobDigest, TreeId, parse_blob_digest, parse_tree_id
+from atoll.registry.facts import SystemFacts, format_facts, parse_facts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +41,7 @@ _TREE = "dev.atoll.tree"
 _ALGORITHM = "dev.atoll.tree.algorithm"
 _FORMAT = "dev.atoll.tree.format"
 _SIZE = "dev.atoll.size"
+_SYSTEM = "dev.atoll.system"
 _TITLE = "org.opencontainers.image.title"
 _VERSION = "org.opencontainers.image.version"
 _CREATED = "org.opencontainers.image.created"
@@ -66,6 +69,7 @@ class ImageConfig:
     created: int
     architecture: str
     command: tuple[str, ...] = ("/bin/sh",)
+    system: SystemFacts | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +114,10 @@ def format_manifest(manifest: Manifest) -> bytes:
 
 def format_record(record: ImageRecord) -> bytes:
     created = _format_time(record.config.created)
+    system = record.config.system
+    labels = record_annotations(record)
+    if system is not None:
+        labels[_SYSTEM] = format_facts(system)
     return _dump(
         {
             "architecture": record.config.architecture,
@@ -118,7 +126,7 @@ def format_record(record: ImageRecord) -> bytes:
             "config": {
                 "Cmd": list(record.config.command),
                 "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
-                "Labels": record_annotations(record),
+                "Labels": labels,
             },
             "rootfs": {"type": "layers", "diff_ids": [diff_id for diff_id, _ in record.layers]},
             "history": [
@@ -129,7 +137,7 @@ def format_record(record: ImageRecord) -> bytes:
 
 
 def record_annotations(record: ImageRecord) -> dict[str, str]:
-    """What the config carries as labels and the manifest as annotations."""
+    """What both the config, as labels, and the manifest, as annotations, carry."""
     return {
         _TREE: record.tree,
         _ALGORITHM: ALGORITHM,
@@ -147,6 +155,25 @@ def parse_index(data: bytes, *, where: str) -> Index:
     _check_kind(fields, INDEX, where)
     found = _list(fields, "manifests", where)
     return Index(manifests=tuple(_parse_descriptor(each, where) for each in found))
+
+
+def choose_image(index: Index, tag: str | None, *, place: str, kind: str) -> Descriptor:
+    """The manifest of the image ``tag``; without one, of the only image.
+
+    ``place`` and ``kind`` are what a person writes for it. Raises NotFound, UsageError when there
+    are several, Refused when it is something else than an image.
+    """
+    found = [each for each in index.manifests if tag in (None, each.annotations.get(REF_NAME))]
+    tags = ", ".join(each.annotations.get(REF_NAME, "(none)") for each in index.manifests)
+    if not found:
+        raise NotFound(f"{place} holds no image {tag or ''}".rstrip(),
+                       hint=f"it has: {tags}" if tags else None)  # fmt: skip
+    if len(found) > 1:
+        raise UsageError(f"{place} holds {len(found)} images",
+                         hint=f"say which: {kind}:{place}:TAG, one of {tags}")  # fmt: skip
+    if found[0].media_type != MANIFEST:
+        raise Refused(f"{place}: {found[0].digest} is no image manifest")
+    return found[0]
 
 
 def parse_manifest(data: bytes, *, where: str) -> Manifest:
@@ -190,6 +217,7 @@ def parse_record(data: bytes, *, where: str) -> ImageRecord:
             created=_parse_time(fields.get("created"), where),
             architecture=str(fields.get("architecture", "")),
             command=tuple(str(word) for word in _list(inner, "Cmd", where)),
+            system=parse_facts(labels[_SYSTEM], where=where) if _SYSTEM in labels else None,
         ),
         tree=parse_tree_id(labels[_TREE]),
         unpacked_size=_parse_number(labels.get(_SIZE, ""), where),

@@ -1,10 +1,11 @@
-"""Where an image comes from: an OCI layout, a registry, or the first of several that has it."""
+"""Where an image comes from: an OCI layout or archive, a registry, or the first of several."""
 
 from __future__ import annotations
 
 import json
 import platform
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -14,10 +15,10 @@ from atoll.base.errors import (
     MissingPrivilege,
     NetworkError,
     NotFound,
-    Refused,
     UsageError,
 )
-from atoll.host.web import Web
+from atoll.host.web import Span, Web
+from atoll.registry.archive import open_archive
 from atoll.registry.blobs import MAX_DOCUMENT, BlobStore
 from atoll.registry.client import ReceivedManifest, RegistryClient
 from atoll.registry.credentials import find_credentials
@@ -67,6 +68,12 @@ class ImageSource(Protocol):
     def layer(self, blob: Descriptor, downloads: Downloads) -> Path:
         """The file that holds a blob, whole and checked; ``downloads`` is where it may be put."""
 
+    def part(self, blob: Descriptor, span: Span) -> Iterator[bytes]:
+        """Bytes of a blob as they come; the caller checks them. Safe for several threads.
+
+        Raises NetworkError with the status 200 when there are no parts to have.
+        """
+
 
 class LayoutSource:
     """An image in an OCI layout; its layers are read where they are."""
@@ -89,6 +96,9 @@ class LayoutSource:
     def layer(self, blob: Descriptor, downloads: Downloads) -> Path:  # noqa: ARG002
         with self._blobs.open(blob):
             return self._blobs.path(blob.digest)
+
+    def part(self, blob: Descriptor, span: Span) -> Iterator[bytes]:
+        return self._blobs.read_part(blob, span.start, span.end)
 
 
 class RegistrySource:
@@ -123,7 +133,12 @@ class RegistrySource:
         return self._client.document(blob)
 
     def layer(self, blob: Descriptor, downloads: Downloads) -> Path:
-        return downloads.bring(blob, lambda offset: self._client.blob(blob, offset=offset))
+        return downloads.bring(
+            blob, lambda offset: self._client.blob(blob, Span(start=offset, end=blob.size))
+        )
+
+    def part(self, blob: Descriptor, span: Span) -> Iterator[bytes]:
+        return self._client.blob(blob, span)
 
 
 class FirstOf:
@@ -144,6 +159,17 @@ class FirstOf:
 
     def layer(self, blob: Descriptor, downloads: Downloads) -> Path:
         return self._first(lambda source: source.layer(blob, downloads))
+
+    def part(self, blob: Descriptor, span: Span) -> Iterator[bytes]:
+        for source in self._sources[:-1]:
+            try:
+                for chunk in source.part(blob, span):
+                    span = replace(span, start=span.start + len(chunk))
+                    yield chunk
+                return
+            except (NetworkError, NotFound, MissingPrivilege, Damaged):
+                continue  # the next one goes on where this one stopped
+        yield from self._sources[-1].part(blob, span)
 
     def _first(self, ask: Callable[[ImageSource], _Found]) -> _Found:
         for source in self._sources[:-1]:
@@ -195,10 +221,7 @@ def opened_source(
                 ]
                 yield sources[0] if len(sources) == 1 else FirstOf(sources)
         case ArchiveReference():
-            raise Refused(
-                f"{format_reference(reference)}: an archive has to be unpacked first",
-                hint="skopeo copy oci-archive:FILE oci:DIR:TAG",
-            )
+            yield open_archive(reference)
         case StoreReference():
             raise UsageError(
                 f"store:{reference.name} names an image that is in the store already",

@@ -12,7 +12,7 @@ from atoll.host.files import fsync_directory, space_errors
 from atoll.host.kernel import measure_verity
 from atoll.store.lock import adding
 from atoll.store.objects import OBJECT_MODE, seal_file, staging_directory
-from atoll.tree.erofs_reader import parse_image
+from atoll.tree.erofs_reader import parse_below, parse_image
 from atoll.tree.erofs_writer import format_image
 from atoll.tree.verity import verity_digest
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from atoll.store.layout import Store
-    from atoll.tree.model import Directory
+    from atoll.tree.model import Directory, Node
 
 IMAGE_FORMAT = 1
 """The composefs format of every image in a store."""
@@ -34,7 +34,7 @@ def write_image(store: Store, tree: Directory) -> TreeId:
     return write_image_bytes(store, format_image(tree, version=IMAGE_FORMAT))
 
 
-def write_image_bytes(store: Store, data: bytes) -> TreeId:
+def write_image_bytes(store: Store, data: bytes | bytearray) -> TreeId:
     """Keep a tree that is a composefs image already; see ``write_image``."""
     name = TreeId(verity_digest(data))
     with space_errors(store.root), adding(store), staging_directory(store) as staging:
@@ -54,6 +54,14 @@ def write_image_bytes(store: Store, data: bytes) -> TreeId:
 def read_image(store: Store, name: TreeId) -> Directory:
     """The tree ``name``; raises NotFound, or Damaged when it is not what its name says."""
     return parse_image(read_image_bytes(store, name))
+
+
+def read_below(store: Store, name: TreeId, path: str) -> Node | None:
+    """What the tree ``name`` has at ``path``, relative to its root, without reading all of it.
+
+    Raises NotFound or Damaged.
+    """
+    return parse_below(read_image_bytes(store, name), path.encode())
 
 
 def read_image_bytes(store: Store, name: TreeId) -> bytes:
@@ -80,7 +88,7 @@ def _damaged(store: Store, name: TreeId, why: str) -> Damaged:
                    hint="build or pull the image again")  # fmt: skip
 
 
-def _write_durably(path: Path, data: bytes) -> None:
+def _write_durably(path: Path, data: bytes | bytearray) -> None:
     with path.open("xb") as file:
         file.write(data)
         file.flush()

@@ -21,11 +21,12 @@ from atoll.store.lock import adding
 from atoll.tree.verity import VerityHasher, verity_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from atoll.base.ids import ObjectId
     from atoll.store.layout import Store
+    from atoll.tree.model import Regular
 
 WHOLE_LIMIT = 1 << 20
 """Contents up to this size are read into memory once; larger ones are hashed, then copied."""
@@ -72,6 +73,7 @@ class ObjectWriter:
         self._prefix = os.fspath(staging) + "/"
         self._numbers = count()
         self._staged: dict[ObjectId, str] = {}
+        self._whole: dict[ObjectId, str] = {}
 
     def put_bytes(self, data: bytes) -> ObjectId:
         name = verity_digest(data)
@@ -85,7 +87,7 @@ class ObjectWriter:
         name = Measure().put_file(handle)
         path = self._claim(name)
         if path is not None:
-            self._write(path, lambda target: _copy(handle, target))
+            self._write(path, lambda target: copy_file(handle, target))
             self._seal_as(name, path)
         return name
 
@@ -108,17 +110,17 @@ class ObjectWriter:
 
     def commit(self) -> int:
         """Make all that was put durable and give it its names; how many objects were new."""
-        if not self._staged:
+        if not self._whole:
             return 0
         root = os.open(self._store.objects, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             syncfs(root)
-            for name, path in self._staged.items():
+            for name, path in self._whole.items():
                 os.rename(path, f"{self._objects}/{name[:2]}/{name[2:]}")
             syncfs(root)
         finally:
             os.close(root)
-        return len(self._staged)
+        return len(self._whole)
 
     def _has(self, name: ObjectId) -> bool:
         return os.path.lexists(f"{self._objects}/{name[:2]}/{name[2:]}")
@@ -143,25 +145,32 @@ class ObjectWriter:
             os.close(handle)
 
     def _seal_as(self, name: ObjectId, path: str) -> None:
-        if not self._seal:
-            return
-        measured = seal_file(path)
+        """What was written to ``path`` is all of the object ``name``."""
+        measured = seal_file(path) if self._seal else name
         if measured != name:
             raise Damaged(
                 f"the disk measures {measured} for what was written as object {name}",
                 hint="the content changed while it was read, or memory or disk are failing",
             )
+        self._whole[name] = path
 
 
 @contextmanager
-def adding_objects(store: Store) -> Iterator[ObjectWriter]:
+def adding_objects(
+    store: Store, *, keep_after: tuple[type[BaseException], ...] = ()
+) -> Iterator[ObjectWriter]:
     """A sink into ``store``: what was put is there, durably, when the block ends without an error.
 
-    After an error, nothing of it is there. Raises Busy or NoSpace.
+    After an error, nothing of it is there, but after those of ``keep_after`` all that was put
+    whole, so that the next run need not put it again. Raises Busy or NoSpace.
     """
     with space_errors(store.root), adding(store), staging_directory(store) as staging:
         writer = ObjectWriter(store, staging, seal=can_seal(staging))
-        yield writer
+        try:
+            yield writer
+        except keep_after:
+            writer.commit()
+            raise
         writer.commit()
 
 
@@ -203,6 +212,18 @@ def has_object(store: Store, name: ObjectId) -> bool:
     return os.path.lexists(store.object_path(name))
 
 
+def find_missing(store: Store, names: Sequence[ObjectId]) -> list[int]:
+    """Which of ``names``, by their numbers, are not in ``store``; quick for very many."""
+    folders: dict[str, list[int]] = {}
+    for number, name in enumerate(names):
+        folders.setdefault(name[:2], []).append(number)
+    missing = []
+    for folder, numbers in folders.items():
+        here = set(os.listdir(store.objects / folder))
+        missing += [number for number in numbers if names[number][2:] not in here]
+    return sorted(missing)
+
+
 def open_object(store: Store, name: ObjectId) -> int:
     """A descriptor, open for reading, of the object; raises Damaged when it is not there."""
     try:
@@ -223,6 +244,18 @@ def read_object(store: Store, name: ObjectId, *, verify: bool = True) -> bytes:
     if verify and verity_digest(data) != name:
         raise _damaged(store, name, "its content is not what its name says")
     return data
+
+
+def stream_content(store: Store, node: Regular) -> Iterator[bytes]:
+    """The content of a file of a tree, piece by piece, whether it is small or an object."""
+    if node.object is None:
+        yield node.inline or b""
+        return
+    handle = open_object(store, node.object)
+    try:
+        yield from read_chunks(handle)
+    finally:
+        os.close(handle)
 
 
 def measure_object(store: Store, name: ObjectId) -> None:
@@ -260,7 +293,7 @@ def _write_all(handle: int, data: bytes) -> None:
         written += os.write(handle, memoryview(data)[written:])
 
 
-def _copy(source: int, target: int) -> None:
+def copy_file(source: int, target: int) -> None:
     """Copy in the kernel, which shares the blocks where the file system can."""
     offset = 0
     try:

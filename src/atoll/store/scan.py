@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from atoll.base.errors import AtollError, Damaged, MissingPrivilege, NotFound, Refused, UsageError
+from atoll.store.known import metadata_of
 from atoll.store.objects import WHOLE_LIMIT, adding_objects
 from atoll.tree.bulk import without_collection
 from atoll.tree.model import (
@@ -25,7 +26,6 @@ from atoll.tree.model import (
     DeviceKind,
     Directory,
     Fifo,
-    Metadata,
     Regular,
     Socket,
     Symlink,
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from atoll.base.report import Reporter
+    from atoll.store.known import KnownFiles
     from atoll.store.layout import Store
     from atoll.store.objects import ObjectSink
     from atoll.tree.model import Leaf, Node, Xattrs
@@ -48,23 +49,28 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 _GONE = {errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.ENXIO}
 
 
-def import_directory(store: Store, path: Path, reporter: Reporter) -> Directory:
+def import_directory(
+    store: Store, path: Path, reporter: Reporter, known: KnownFiles | None = None
+) -> Directory:
     """Put all contents below ``path`` into ``store``, durably; gives the tree as it is on disk."""
     with adding_objects(store) as writer:
-        return scan_directory(path, writer, reporter)
+        return scan_directory(path, writer, reporter, known)
 
 
-def scan_directory(path: Path, sink: ObjectSink, reporter: Reporter) -> Directory:
+def scan_directory(
+    path: Path, sink: ObjectSink, reporter: Reporter, known: KnownFiles | None = None
+) -> Directory:
     """The tree below ``path``, with hard links, xattrs, devices and nanosecond times.
 
-    Raises NotFound, MissingPrivilege, or Refused for what changes meanwhile or is a mount point.
+    Files that are ``known`` are not read. Raises NotFound, MissingPrivilege, or Refused for what
+    changes meanwhile or is a mount point.
     """
     if not os.path.lexists(path):
         raise NotFound(f"there is no directory {path}")
     if not os.path.isdir(path):
         raise UsageError(f"{path} is not a directory")
     top: dict[bytes, Node] = {}
-    scan = _Scan(sink=sink, reporter=reporter)
+    scan = _Scan(sink=sink, reporter=reporter, known=known)
     start = os.fsencode(os.path.realpath(path))
     scan.todo.append(_Job(start, b"/", top, os.stat(start)))
     with without_collection():
@@ -104,6 +110,7 @@ class _Scan:
 
     sink: ObjectSink
     reporter: Reporter
+    known: KnownFiles | None
     todo: list[_Job] = field(default_factory=list)
     busy: int = 0
     files: int = 0
@@ -162,7 +169,7 @@ def _scan_one(scan: _Scan, job: _Job) -> list[_Job]:
         if not os.path.samestat(job.expected, status):
             raise _changed(job.path)
         entries: dict[bytes, Node] = {}
-        job.parent[job.name] = Directory(_metadata(status, _xattrs(handle)), entries)
+        job.parent[job.name] = Directory(metadata_of(status, _xattrs(handle)), entries)
         with os.scandir(handle) as listing:
             for entry in listing:
                 place = _Place(job.path, handle, os.fsencode(entry.name))
@@ -192,19 +199,33 @@ def _add_linked(
 
 
 def _leaf(scan: _Scan, place: _Place, status: os.stat_result) -> Leaf:
+    known = scan.known.find(status) if scan.known else None
+    if known is not None:
+        _count(scan)
+        return known
     try:
-        return _read_leaf(scan, place, status)
+        leaf = _read_leaf(scan, place, status)
     except OSError as error:
         if error.errno in _FULL:
             raise
         raise _unreadable(place.path, error) from error
+    _count(scan)
+    if scan.known:
+        scan.known.note(status, leaf)
+    return leaf
+
+
+def _count(scan: _Scan) -> None:
+    scan.files += 1
+    if not scan.files & _REPORT_EVERY:
+        scan.reporter.progress(scan.files, None, unit="files")
 
 
 def _read_leaf(scan: _Scan, place: _Place, status: os.stat_result) -> Leaf:
     kind = stat.S_IFMT(status.st_mode)
     if kind == stat.S_IFREG:
         return _regular(scan, place, status)
-    metadata = _metadata(status, _xattrs(place.path, follow_symlinks=False))
+    metadata = metadata_of(status, _xattrs(place.path, follow_symlinks=False))
     if kind == stat.S_IFLNK:
         return Symlink(metadata, os.fsencode(os.readlink(place.name, dir_fd=place.handle)))
     if kind == stat.S_IFCHR:
@@ -217,7 +238,7 @@ def _read_leaf(scan: _Scan, place: _Place, status: os.stat_result) -> Leaf:
 def _regular(scan: _Scan, place: _Place, status: os.stat_result) -> Regular:
     handle = _open(place.name, place.handle)
     try:
-        metadata = _metadata(status, _xattrs(handle))
+        metadata = metadata_of(status, _xattrs(handle))
         size = status.st_size
         name = inline = None
         if size > WHOLE_LIMIT:
@@ -233,9 +254,6 @@ def _regular(scan: _Scan, place: _Place, status: os.stat_result) -> Regular:
         _check_unchanged(place, status, os.fstat(handle))
     finally:
         os.close(handle)
-    scan.files += 1
-    if not scan.files & _REPORT_EVERY:
-        scan.reporter.progress(scan.files, None, unit="files")
     return Regular(metadata, size, name, inline)
 
 
@@ -248,18 +266,6 @@ def _check_unchanged(place: _Place, before: os.stat_result, after: os.stat_resul
         or before.st_mtime_ns != after.st_mtime_ns
     ):
         raise _changed(place.path)
-
-
-def _metadata(status: os.stat_result, xattrs: Xattrs) -> Metadata:
-    seconds, nanoseconds = divmod(status.st_mtime_ns, 1_000_000_000)
-    return Metadata(
-        mode=status.st_mode & 0o7777,
-        uid=status.st_uid,
-        gid=status.st_gid,
-        mtime=seconds,
-        mtime_nsec=nanoseconds,
-        xattrs=xattrs,
-    )
 
 
 def _xattrs(file: int | bytes, *, follow_symlinks: bool = True) -> Xattrs:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged, Refused
+from atoll.tree.bulk import without_collection
 from atoll.tree.links import hard_links
 from atoll.tree.model import (
     INLINE_LIMIT,
@@ -47,7 +48,8 @@ def canonical(tree: Directory, *, epoch: int, user_xattrs: bool = False) -> Dire
     is not known by its digest, or two names are one directory.
     """
     hard_links(tree)  # names the directory that has two names, which would be copied twice
-    return _Canonical(epoch, user_xattrs).tree(tree)
+    with without_collection():
+        return _Canonical(epoch, user_xattrs).tree(tree)
 
 
 class _Canonical:

@@ -29,13 +29,24 @@ from atoll.tree.model import (
 )
 
 if TYPE_CHECKING:
-    from atoll.tree.model import Leaf
+    from atoll.tree.model import Leaf, Node
 
 
 def parse_image(image: bytes | bytearray | memoryview) -> Directory:
     """The tree in a composefs image. Raises Damaged."""
     with without_collection():
         return _Reader(ImageParts(memoryview(image).cast("B"))).read()
+
+
+def parse_below(image: bytes | bytearray | memoryview, path: bytes) -> Node | None:
+    """What a composefs image has at ``path`` (relative), None when it has nothing there.
+
+    Only what is on the way and below is read, so hard links from elsewhere are not told from names
+    of their own. Raises Damaged.
+    """
+    with without_collection():
+        reader = _Reader(ImageParts(memoryview(image).cast("B")))
+        return reader.read_below(path.split(b"/"))
 
 
 @dataclass(slots=True, eq=False)
@@ -66,6 +77,8 @@ class _Reader:
         self._parts = parts
         self._leaves: dict[int, _Leaf] = {}
         self._counted = 1
+        self._whole = True
+        self._put_off: tuple[_Leaf, _Branch, bytes] | None = None
         root = parts.inode(parts.root)
         if not stat.S_ISDIR(root.mode) or root.xattrs.get(fmt.OPAQUE) != b"y":
             raise odd("its root is no directory, or not opaque")
@@ -76,6 +89,7 @@ class _Reader:
     def read(self) -> Directory:
         for branch in self._branches:
             self._read_directory(branch)
+        self._settle_put_off()
         if self._counted != self._parts.inodes:
             raise odd(f"it says {self._parts.inodes} inodes, but has {self._counted}")
         self._mark_links()
@@ -83,6 +97,27 @@ class _Reader:
             if leaf.inode.nlink != len(leaf.names):
                 metadata = replace(leaf.node.metadata, nlink=leaf.inode.nlink)
                 leaf.node = replace(leaf.node, metadata=metadata)
+        return self._nodes()
+
+    def read_below(self, names: list[bytes]) -> Node | None:
+        self._whole = False
+        branch = self._branches[0]
+        for number, name in enumerate(names):
+            nid = next((nid for found, nid, _ in self._parts.names(branch.inode) if found == name),
+                       None)  # fmt: skip
+            if nid is None:
+                return None
+            inode = self._parts.inode(nid)
+            if not stat.S_ISDIR(inode.mode):
+                return self._leaf(inode).node if number == len(names) - 1 else None
+            branch = _Branch(inode, branch, branch.path_length + 1 + len(name))
+        self._branches = [branch]
+        for below in self._branches:
+            self._read_directory(below)
+        return self._nodes()
+
+    def _nodes(self) -> Directory:
+        """The first of the branches with all below it."""
         for branch in reversed(self._branches):
             entries = {name: item.node for name, item in branch.items if item.node}
             node = Directory(self._metadata_of(branch), entries, frozenset(branch.links))
@@ -109,7 +144,7 @@ class _Reader:
                 self._enter(branch, name, inode)
             elif stat.S_ISCHR(inode.mode) and inode.where == 0:
                 hidden.add(name)
-                self._counted += 1
+                self._count()
             else:
                 self._add(branch, name, leaf or self._leaf(inode))
         self._check_whiteouts(branch, hidden)
@@ -129,15 +164,48 @@ class _Reader:
         below = _Branch(inode, branch, branch.path_length + 1 + len(name))
         self._branches.append(below)
         branch.items.append((name, below))
-        self._counted += 1
+        self._count()
 
     def _add(self, branch: _Branch, name: bytes, leaf: _Leaf) -> None:
-        if leaf.place is None and leaf.inode.number == self._counted:
-            leaf.place = (branch, name)
-            branch.has_whiteouts |= is_whiteout(leaf.node)
-            self._counted += 1
         leaf.names.append((branch, name))
         branch.items.append((name, leaf))
+        if not self._whole:
+            leaf.place = leaf.place or (branch, name)
+            branch.has_whiteouts |= is_whiteout(leaf.node)
+        elif leaf.place is None:
+            if leaf.inode.number == self._counted + 1:
+                self._settle_put_off()
+            if leaf.inode.number == self._counted:
+                self._place(leaf, branch, name)
+
+    def _place(self, leaf: _Leaf, branch: _Branch, name: bytes) -> None:
+        """Inodes are numbered in the order of their places, which leaves open which of the names
+        between two numbers is the place. That is the same but for a whiteout: its directory, and
+        nobody else's, is marked."""
+        if is_whiteout(leaf.node):
+            if branch.inode.xattrs.get(fmt.WHITEOUTS_MARKS[0]) != b"":
+                return
+            if branch.has_whiteouts and self._put_off is None:
+                self._put_off = (leaf, branch, name)
+            if branch.has_whiteouts:
+                return
+            branch.has_whiteouts = True
+            self._put_off = None
+        leaf.place = (branch, name)
+        self._counted += 1
+
+    def _count(self) -> None:
+        self._settle_put_off()
+        self._counted += 1
+
+    def _settle_put_off(self) -> None:
+        """No directory that is marked for no other reason came: the first place will do."""
+        if self._put_off is None:
+            return
+        leaf, branch, name = self._put_off
+        self._put_off = None
+        leaf.place = (branch, name)
+        self._counted += 1
 
     def _leaf(self, inode: RawInode) -> _Leaf:
         node: Leaf
@@ -192,13 +260,15 @@ class _Reader:
     def _metadata_of(self, branch: _Branch) -> Metadata:
         """The metadata of a directory, without the marks that its whiteouts brought."""
         xattrs = dict(branch.inode.xattrs)
-        if branch.has_whiteouts:
+        # A whiteout of several names marks the directory of one only, and of a part of an image
+        # nobody can tell whether that is elsewhere. The first mark is never a directory's own.
+        if branch.has_whiteouts and (self._whole or fmt.WHITEOUTS_MARKS[0] in xattrs):
             marks = dict.fromkeys(fmt.WHITEOUTS_MARKS, b"")
             if self._parts.version:
                 marks |= dict.fromkeys(fmt.OPAQUE_MARKS, b"x")
-            for mark, value in marks.items():
-                if xattrs.pop(mark, None) != value:
-                    raise odd("a directory of whiteouts is not marked as one")
+            found = {mark: xattrs.pop(mark, None) for mark in marks}
+            if found != marks:
+                raise odd("a directory of whiteouts is not marked as one")
         return _metadata(branch.inode, xattrs)
 
     def _mark_links(self) -> None:

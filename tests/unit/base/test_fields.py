@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from atoll.base.errors import Damaged
@@ -69,7 +69,6 @@ def test_collecting_goes_on_with_neutral_values() -> None:
     assert [format_key(key) for key, _ in found] == ["a", "b", "b", "c[1]", "a"]
 
 
-@settings(deadline=None, max_examples=100)
 @given(st.binary() | st.text().map(str.encode))
 def test_arbitrary_bytes(content: bytes) -> None:
     try:

@@ -96,7 +96,8 @@ def test_alone_says_how_to_start(
 @pytest.mark.parametrize(
     ("words", "message", "hint"),
     [
-        (["update"], "in Atoll it is upgrade", "atoll --help"),
+        (["update"], "in Atoll it is: upgrade", "atoll upgrade --help"),
+        (["dnf"], "there is no verb", "atoll --help"),
         (["lint"], "in Atoll it is: check", "atoll check --help"),
         (["chek"], "no verb 'chek'", "did you mean: atoll check"),
         (["xyzzy"], "no verb 'xyzzy'", "atoll --help"),
@@ -105,6 +106,7 @@ def test_alone_says_how_to_start(
         (["install", "htop", "vim"], "takes no packages", "htop, vim"),
         (["check", "--jsn"], "unrecognized arguments: --jsn", "atoll check --help"),
         (["check", "--js"], "unrecognized arguments: --js", "atoll check --help"),
+        (["lock", "--upate"], "unrecognized arguments: --upate", "did you mean: --update; see:"),
     ],
 )
 def test_wrong_words(
@@ -222,13 +224,13 @@ def test_help_imports_no_more_than_it_needs() -> None:
 
 
 SLEEPER = """
-import sys, time, types
+import signal, sys, types
 from atoll.cli import main as m
 
 def run(arguments, reporter):
     try:
         print("ready", flush=True)
-        time.sleep(60)
+        signal.pause()
     finally:
         print("cleaned up", flush=True)
 

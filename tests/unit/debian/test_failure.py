@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from atoll.base.errors import AtollError, NetworkError, NoSpace, PackageError, ProgramFailed
+from atoll.base.errors import (
+    AtollError,
+    Damaged,
+    NetworkError,
+    NoSpace,
+    PackageError,
+    ProgramFailed,
+)
 from atoll.debian.failure import explain_failure
 
 if TYPE_CHECKING:
@@ -43,6 +50,12 @@ CASES: list[tuple[str, type[AtollError], str]] = [
         "E: The repository 'http://m.example nosuch Release' does not have a Release file.",
         PackageError,
         "does not have the suite trixie",
+    ),
+    (
+        "W: Invalid 'Date' entry in Release file lists/x\n"
+        "E: Failed to fetch http://m.example/Packages.xz  File has unexpected size (1 != 2).",
+        Damaged,
+        "names\n    E: Failed to fetch http://m.example/Packages.xz",
     ),
     ("E: something new", PackageError, "apt-get failed"),
 ]

@@ -1,25 +1,21 @@
-"""What is read of apt's configuration and of Release files."""
+"""Where packages may come from: what is read of apt's words, and what is written for it."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from atoll.base.errors import Damaged
-from atoll.debian.sources import (
-    Archive,
-    digest_of_lists,
-    parse_host_options,
-    parse_release_date,
-    read_epoch,
-)
+from atoll.debian.aptdir import format_configuration, parse_host_options, sources_id
+from atoll.debian.preferences import format_preferences
+from atoll.debian.sources import Source, format_sources, parse_release_date, parse_sources_list
 
-if TYPE_CHECKING:
-    from pathlib import Path
+TRIXIE = Source(name="trixie", uri="http://mirror.example/debian", suite="trixie",
+                components=("main", "contrib"))  # fmt: skip
 
 
 def test_only_how_to_reach_a_mirror_is_taken_from_the_machine() -> None:
@@ -38,7 +34,6 @@ def test_only_how_to_reach_a_mirror_is_taken_from_the_machine() -> None:
 
 
 @given(st.integers(min_value=0, max_value=4_000_000_000))
-@settings(deadline=None, max_examples=50)
 def test_the_date_of_a_release_file(seconds: int) -> None:
     date = datetime.fromtimestamp(seconds, UTC).strftime("%a, %d %b %Y %H:%M:%S UTC")
     assert parse_release_date(f"Origin: Debian\nDate: {date}\nSuite: stable\n") == seconds
@@ -50,28 +45,64 @@ def test_a_release_file_without_a_date_is_damaged(text: str) -> None:
         parse_release_date(text)
 
 
-def test_the_epoch_is_the_newest_release(tmp_path: Path) -> None:
-    (tmp_path / "a_dists_trixie_InRelease").write_text("Date: Sat, 09 Aug 2025 09:00:00 UTC\n")
-    (tmp_path / "b_dists_trixie_Release").write_text("Date: Sun, 10 Aug 2025 09:00:00 UTC\n")
-    assert read_epoch(tmp_path) == 1754816400
+def test_the_lines_of_a_sources_list() -> None:
+    text = (
+        "# a comment\n"
+        "deb http://mirror.example/debian/ trixie main contrib\n"
+        "deb [signed-by=/k.gpg arch=amd64] http://other.example/s trixie-security main\n"
+        "deb-src http://mirror.example/debian trixie main\n"
+    )
+    found = parse_sources_list(text)
+    assert found[0] == TRIXIE
+    assert (found[1].uri, found[1].name) == ("http://other.example/s", "trixie-security")
+    assert len(found) == 2
 
 
-def test_the_digest_covers_names_and_contents_of_package_lists(tmp_path: Path) -> None:
-    (tmp_path / "a_Packages").write_text("Package: hello\n")
-    first = digest_of_lists(tmp_path)
-    (tmp_path / "a_InRelease").write_text("Date: now\n")
-    assert digest_of_lists(tmp_path) == first
-    (tmp_path / "a_Packages").write_text("Package: hello2\n")
-    assert digest_of_lists(tmp_path) != first
+def test_sources_as_apt_reads_them() -> None:
+    vendor = Source(
+        name="vendor", uri="https://v.example", suite="./", components=(), key=Path("/k.asc"),
+        architectures=("amd64", "i386"), dated=True,
+    )  # fmt: skip
+    assert format_sources([TRIXIE, vendor]) == (
+        "Types: deb\nURIs: http://mirror.example/debian\nSuites: trixie\n"
+        "Components: main contrib\n"
+        "\n"
+        "Types: deb\nURIs: https://v.example\nSuites: ./\nArchitectures: amd64 i386\n"
+        "Signed-By: /k.asc\nCheck-Valid-Until: no\n"
+    )
 
 
-def test_archives_that_differ_have_other_ids() -> None:
-    plain = Archive(suite="trixie", components=("main",), architecture="amd64")
-    ids = {
-        plain.id(),
-        Archive(suite="sid", components=("main",), architecture="amd64").id(),
-        Archive(suite="trixie", components=("main", "contrib"), architecture="amd64").id(),
-        Archive(suite="trixie", components=("main",), architecture="arm64").id(),
-        Archive(suite="trixie", components=("main",), architecture="amd64", mirror="x").id(),
+def test_another_source_has_another_directory() -> None:
+    other = Source(name="trixie", uri="http://x", suite="trixie", components=("main",))
+    names = {
+        sources_id([TRIXIE], ["amd64"]),
+        sources_id([TRIXIE], ["amd64", "i386"]),
+        sources_id([other], ["amd64"]),
+        sources_id([TRIXIE, other], ["amd64"]),
     }
-    assert len(ids) == 5
+    assert len(names) == 4
+
+
+def test_apt_reads_no_configuration_of_the_machine() -> None:
+    text = format_configuration(Path("/c"), ["amd64", "i386"], ['Acquire::Retries "3";'])
+    assert 'Dir "/c";\n' in text and 'Dir::Etc::parts "/dev/null";\n' in text
+    assert 'APT::Architectures { "amd64"; "i386"; };\n' in text
+    assert text.endswith('Acquire::Retries "3";\n')
+
+
+def test_preferences_name_a_repository_by_its_release() -> None:
+    vendor = Source(name="vendor", uri="https://v.example/apt", suite="x", components=("main",),
+                    priority=90, repository="vendor")  # fmt: skip
+    release = {"vendor": "Origin: Vendor, Inc.\nLabel: V\nSuite: x\nSHA256:\n a: b\n"}
+    text = format_preferences(
+        [TRIXIE, vendor], release, versions=[("a", "1.*")], taken=[("b", "vendor")], local=[]
+    )
+    assert text == (
+        "Package: a\nPin: version 1.*\nPin-Priority: 1001\n"
+        "\n"
+        "Package: b\nPin: release l=V,a=x\nPin-Priority: 995\n"
+        "\n"
+        "Package: *\nPin: release l=V,a=x\nPin-Priority: 90\n"
+    )
+    bare = format_preferences([vendor], {}, versions=[], taken=[], local=[])
+    assert 'Pin: origin "v.example"' in bare

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atoll.base.errors import NetworkError
-from atoll.host.web import Patience, Web
+from atoll.host.web import Patience, Span, Web
 from tests.fake_registry import Asked, FakeRegistry, Reply, fake_registry, ranged
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def url(server: FakeRegistry, path: str = "/x") -> str:
 
 
 def fetched(web: Web, server: FakeRegistry, offset: int = 0) -> bytes:
-    return b"".join(web.download(url(server), size=len(BODY), offset=offset))
+    return b"".join(web.download(url(server), span=Span(start=offset, end=len(BODY))))
 
 
 def test_a_download_is_whole(web: Web, server: FakeRegistry) -> None:
@@ -89,7 +89,7 @@ def test_progress_earns_new_attempts(web: Web, server: FakeRegistry) -> None:
         )
 
     server.bend = breaking
-    assert b"".join(web.download(url(server), size=len(BODY) * 8)) == BODY * 8
+    assert b"".join(web.download(url(server), span=Span(end=len(BODY) * 8))) == BODY * 8
     assert len(server.asked) > QUICK.attempts
 
 
@@ -174,3 +174,10 @@ def test_redirects_to_http_are_refused() -> None:
         _redirected("https://a.example/x", "http://a.example/x", {})
     there, headers = _redirected("https://a.example/x", "//b.example/y", {"Authorization": "x"})
     assert (there, headers) == ("https://b.example/y", {})
+
+
+def test_the_size_of_what_is_there(web: Web, server: FakeRegistry) -> None:
+    assert web.size(url(server)) == len(BODY)
+    server.bend = lambda *_: Reply(status=404)
+    with pytest.raises(NetworkError, match="status 404"):
+        web.size(url(server))

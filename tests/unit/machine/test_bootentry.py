@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from atoll.base.errors import Damaged
@@ -43,7 +43,6 @@ words = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, 
 
 
 @given(names)
-@settings(deadline=None, max_examples=200)
 def test_names_are_read_as_they_were_written(name: EntryName) -> None:
     assert parse_entry_name(format_entry_name(name)) == name
 
@@ -66,7 +65,6 @@ def test_other_names_are_not_ours(text: str) -> None:
 
 
 @given(st.lists(words, min_size=1, max_size=8))
-@settings(deadline=None, max_examples=100)
 def test_entries_are_read_as_they_were_written(options: list[str]) -> None:
     entry = BootEntry(name=ENTRY.name, title=ENTRY.title, linux=ENTRY.linux,
                       initrd=ENTRY.initrd, options=tuple(options))  # fmt: skip

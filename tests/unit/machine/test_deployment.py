@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from atoll.base.errors import Damaged
@@ -29,7 +29,6 @@ def test_a_deployment_is_read_as_it_was_written() -> None:
 
 
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=60))
-@settings(deadline=None, max_examples=100)
 def test_an_origin_is_read_as_it_was_written(image: str) -> None:
     assert parse_origin(format_origin(Origin(image=image)), where="here") == Origin(image=image)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 
-from atoll.machine.etc_again import merge_again, plan_again
-from atoll.machine.etc_merge import plan_merge
-from atoll.machine.etc_views import Node, node_at, replaced
+from atoll.machine.etc.again import merge_again, plan_again
+from atoll.machine.etc.merge import plan_merge
+from atoll.machine.etc.views import Node, node_at, replaced
 from tests.unit.machine.etc_trees import etc, shown
 from tests.unit.machine.test_etc_merge import views
 
@@ -67,7 +67,6 @@ def test_directories_that_come_and_go_between_the_merges() -> None:
         assert again.conflicts == fresh.conflicts
 
 
-@settings(max_examples=200, deadline=None)
 @given(views(), views(), views(), views())
 def test_staging_and_the_second_merge_make_what_one_late_merge_makes(
     old: Node, before: Node, live: Node, new: Node

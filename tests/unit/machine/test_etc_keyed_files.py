@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from atoll.machine.keyed_files import adopt_keyed, find_id_conflicts, merge_keyed
+from atoll.machine.etc.keyed_files import adopt_keyed, find_id_conflicts, merge_keyed
 
 ROOT = "root:x:0:0:root:/root:/bin/bash\n"
 JOE = "joe:x:1000:1000::/home/joe:/bin/bash\n"
@@ -154,7 +154,6 @@ def passwd(names: dict[str, tuple[str, str]]) -> bytes:
     ).encode()
 
 
-@settings(max_examples=300, deadline=None)
 @given(records, records, records)
 def test_whatever_the_three_are_every_record_is_whole_and_no_id_changes(
     old: dict[str, tuple[str, str]],

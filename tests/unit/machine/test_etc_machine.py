@@ -15,18 +15,18 @@ from atoll.base.errors import NotFound, Refused, UsageError
 from atoll.base.report import NullReporter
 from atoll.cli.main import main
 from atoll.machine.deployment import Deployment, format_deployment
-from atoll.machine.etc_conflicts import read_conflicts
-from atoll.machine.etc_machine import (
+from atoll.machine.etc.conflicts import read_conflicts
+from atoll.machine.etc.machine import (
     MachineEtc,
     parse_path,
     plan_resolve,
     read_machine_etc,
     read_tree_etc,
 )
-from atoll.machine.etc_read import read_directory, read_layered
-from atoll.machine.etc_stage import EtcPlace, Views, etc_place, execute, stage_etc
-from atoll.machine.etc_upper import plan_live
-from atoll.machine.etc_views import Node, walk
+from atoll.machine.etc.read import read_directory, read_layered
+from atoll.machine.etc.stage import EtcPlace, Views, etc_place, execute, stage_etc
+from atoll.machine.etc.upper import plan_live
+from atoll.machine.etc.views import Node, walk
 from atoll.machine.state import Sysroot
 from atoll.store.images import write_image
 from atoll.store.layout import open_store

@@ -5,12 +5,12 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from atoll.machine.etc_merge import Merge, Outcome, plan_merge
-from atoll.machine.etc_rules import parse_rule
-from atoll.machine.etc_views import Node, node_at
+from atoll.machine.etc.merge import Merge, Outcome, plan_merge
+from atoll.machine.etc.views import Node, node_at
+from atoll.tree.etc_rules import parse_rule
 from tests.unit.machine.etc_trees import Dir, File, Link, What, etc, shown
 
 CONF = "[main]\nport=1\n\n[log]\nlevel=info\n"
@@ -357,7 +357,6 @@ def leaves(view: Node) -> dict[str, What]:
     return {path: what for path, what in shown(view).items() if not isinstance(what, Dir)}
 
 
-@settings(max_examples=300, deadline=None)
 @given(views(), views(), views())
 def test_every_leaf_is_as_the_table_says(old: Node, live: Node, new: Node) -> None:
     merge = plan_merge(old, live, new)
@@ -396,7 +395,6 @@ def table_of_files(o: What | None, a: What | None, b: What | None) -> tuple[What
     return (str(text) if mode == 0o644 else File(str(text), int(str(mode)))), False
 
 
-@settings(max_examples=200, deadline=None)
 @given(views(), views(), views())
 def test_the_result_merged_again_is_the_result(old: Node, live: Node, new: Node) -> None:
     result = plan_merge(old, live, new).result
@@ -404,7 +402,6 @@ def test_the_result_merged_again_is_the_result(old: Node, live: Node, new: Node)
     assert not plan_merge(new, result, new).conflicts
 
 
-@settings(max_examples=200, deadline=None)
 @given(views(), views())
 def test_one_side_only(before: Node, after: Node) -> None:
     assert leaves(plan_merge(before, before, after).result) == leaves(after)

@@ -6,19 +6,18 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from atoll.base.errors import Damaged
-from atoll.machine.etc_record import Record, format_record, parse_record
-from atoll.machine.etc_rules import parse_rule
+from atoll.machine.etc.record import Record, format_record, parse_record
+from atoll.tree.etc_rules import parse_rule
 from tests.unit.machine.etc_trees import File, Link, etc
 from tests.unit.machine.test_etc_merge import views
 
 if TYPE_CHECKING:
-    from atoll.machine.etc_views import Node
+    from atoll.machine.etc.views import Node
 
 
-@settings(max_examples=100, deadline=None)
 @given(views())
 def test_what_is_written_is_read_again(live: Node) -> None:
     record = Record(source=3, live=live, rules=(parse_rule("ssh/**", "local"),))

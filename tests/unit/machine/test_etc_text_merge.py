@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from atoll.machine.text_merge import MAX_CHANGES, MAX_SIZE, find_common, merge_text
+from atoll.machine.etc.text_merge import MAX_CHANGES, MAX_SIZE, find_common, merge_text
 
 CASES = {
     "far apart": ("1\n2\n3\n", "0\n2\n3\n", "1\n2\n4\n", "0\n2\n4\n"),
@@ -62,7 +62,6 @@ def test_another_text_is_no_changed_text() -> None:
 lines = st.lists(st.sampled_from([b"a\n", b"b\n", b"c\n", b"\n"]), max_size=12)
 
 
-@settings(max_examples=300, deadline=None)
 @given(lines, lines)
 def test_the_common_lines_are_a_longest_common_subsequence(
     before: list[bytes], after: list[bytes]
@@ -86,7 +85,6 @@ def longest_common(before: list[bytes], after: list[bytes]) -> int:
     return row[-1]
 
 
-@settings(max_examples=300, deadline=None)
 @given(lines, lines, lines)
 def test_no_line_that_a_side_added_is_lost(
     old: list[bytes], live: list[bytes], new: list[bytes]
@@ -100,7 +98,6 @@ def test_no_line_that_a_side_added_is_lost(
         assert Counter(added) == there - Counter({line: there[line] for line in old})
 
 
-@settings(max_examples=300, deadline=None)
 @given(lines, lines, lines)
 def test_one_side_only_and_both_alike(
     old: list[bytes], live: list[bytes], new: list[bytes]

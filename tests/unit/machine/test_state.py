@@ -12,13 +12,11 @@ from atoll.base.ids import TreeId
 from atoll.cli.status import WIDTH, as_json, format_state
 from atoll.machine.bootentry import BootEntry, EntryName, format_entry, format_entry_name
 from atoll.machine.deployment import Deployment, format_deployment
+from atoll.machine.menu import Placed, format_noted, parse_noted
 from atoll.machine.state import (
-    Placed,
     Sysroot,
     find_sysroot,
-    format_noted,
     parse_booted,
-    parse_noted,
     read_state,
 )
 
@@ -90,14 +88,20 @@ def test_leftovers_are_no_deployments(tmp_path: Path) -> None:
     assert marks(tmp_path) == {1: {"default"}}
 
 
-def test_damage_is_told(tmp_path: Path) -> None:
-    place(tmp_path, 1, None)
-    (tmp_path / "atoll/deployments/1").rename(tmp_path / "atoll/deployments/2")
-    with pytest.raises(Damaged, match="is of deployment 1"):
-        read_state(machine(tmp_path))
+def test_damage_is_told_and_the_rest_is_read(tmp_path: Path) -> None:
+    place(tmp_path, 1, EntryName(sequence=1))
+    place(tmp_path, 3, None)
+    (tmp_path / "atoll/deployments/3").rename(tmp_path / "atoll/deployments/2")
+    state = read_state(machine(tmp_path))
+    assert [each.number for each in state.deployments] == [1]
+    assert "is of deployment 3" in state.damaged[0] and state.damaged_numbers == {2}
     (tmp_path / "atoll/deployments/2/deployment.json").unlink()
-    with pytest.raises(Damaged, match="deployment 2 has no"):
-        read_state(machine(tmp_path))
+    assert "deployment 2 has no" in read_state(machine(tmp_path)).damaged[0]
+    (tmp_path / "esp/loader/entries/atoll-7.conf").write_bytes(b"linux /x\nversion 8\n")
+    (tmp_path / "esp/loader/entries/windows.conf").write_bytes(b"efi /w\n")
+    state = read_state(machine(tmp_path))
+    assert "atoll-7.conf" in state.damaged[1]
+    assert state.menu.foreign == ("windows.conf",) and state.menu.last_sequence == 7
 
 
 def test_where_no_machine_is_says_what_to_do(tmp_path: Path) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import tomllib
 from typing import TYPE_CHECKING
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from atoll.recipe.lines import find_lines
+from atoll.recipe.language.lines import find_lines
 from tests.unit.recipe.test_parse import FULL, VALUES, inline
 
 if TYPE_CHECKING:
@@ -88,13 +88,11 @@ def test_a_recipe() -> None:
     assert find_lines(FULL.replace("\n", "\r\n")) == lines
 
 
-@settings(deadline=None, max_examples=200)
 @given(st.text())
 def test_never_fails(text: str) -> None:
     assert all(1 <= line <= text.count("\n") + 1 for line in find_lines(text).values())
 
 
-@settings(deadline=None, max_examples=200)
 @given(st.lists(st.tuples(st.integers(0, len(TEXT)), st.text("[]{}=.,\"'\\\n#a", max_size=3))))
 def test_agrees_with_tomllib_on_what_it_accepts(changes: list[tuple[int, str]]) -> None:
     text = TEXT
@@ -108,7 +106,6 @@ def test_agrees_with_tomllib_on_what_it_accepts(changes: list[tuple[int, str]]) 
     assert set(lines) == keys_of(table)
 
 
-@settings(deadline=None, max_examples=200)
 @given(st.dictionaries(st.text(max_size=4), VALUES, max_size=4))
 def test_agrees_with_tomllib_on_any_table(table: dict[str, object]) -> None:
     text = "".join(f"{inline(name)} = {inline(value)}\n" for name, value in table.items())

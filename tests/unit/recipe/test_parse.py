@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from atoll.base.errors import RecipeError
+from atoll.recipe.language.parse import parse_problems, parse_recipe, read_recipe
 from atoll.recipe.model import Debian, File, Image, Kernel, Packages, System, Units, User
-from atoll.recipe.parse import parse_problems, parse_recipe, read_recipe
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,6 +52,7 @@ install = [
     "htop=3.4.1-5+b1~deb13u1",
     "podman/trixie-backports",
     "./local/tool_1.0_all.deb",
+    "./local/other_1.0_all.deb",
 ]
 remove = ["nano", "vim-tiny:amd64"]
 
@@ -97,7 +98,7 @@ mask = ["systemd-networkd-wait-online.service"]
 def test_smallest() -> None:
     recipe = parse_recipe(SMALLEST, file="atoll.toml")
     assert recipe.image == Image(name="hello", version="1")
-    assert recipe.debian == Debian(suite="trixie", mirror=None, components=("main",))
+    assert recipe.debian == Debian(suite="trixie", mirror=None, components=None)
     assert recipe.packages == Packages(install=("systemd-sysv",))
     assert (recipe.kernel, recipe.system, recipe.units) == (Kernel(), System(), Units())
     assert recipe.users == ()
@@ -113,7 +114,7 @@ def test_every_key() -> None:
         components=("main", "non-free-firmware"),
     )
     assert recipe.packages.install[1:4] == ("g++", "libc6:arm64", "htop=3.4.1-5+b1~deb13u1")
-    assert recipe.packages.local == ("./local/tool_1.0_all.deb",)
+    assert recipe.packages.local[0] == "./local/tool_1.0_all.deb"
     assert recipe.packages.remove == ("nano", "vim-tiny:amd64")
     assert recipe.kernel.args[2] == 'dyndbg="file a.c +p"'
     assert recipe.users[0] == User(
@@ -141,6 +142,7 @@ def test_read_finds_atoll_toml_and_local_files(tmp_path: Path) -> None:
         read_recipe(tmp_path)
     (tmp_path / "local").mkdir()
     (tmp_path / "local" / "tool_1.0_all.deb").touch()
+    (tmp_path / "local" / "other_1.0_all.deb").touch()
     (tmp_path / "hello.sh").touch()
     recipe = read_recipe(tmp_path)
     assert recipe == read_recipe(tmp_path / "atoll.toml")
@@ -174,7 +176,6 @@ def only_recipe_errors(text: str) -> None:
         assert problem.line is None or 1 <= problem.line <= text.count("\n") + 1
 
 
-@settings(deadline=None, max_examples=200)
 @given(st.text())
 @example("\ufeff")
 @example('"\\ud800" = 1')
@@ -188,7 +189,6 @@ def test_arbitrary_text(text: str) -> None:
 LINES = FULL.splitlines(keepends=True)
 
 
-@settings(deadline=None, max_examples=200)
 @given(
     st.lists(
         st.tuples(
@@ -215,7 +215,6 @@ VALUES = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=200)
 @given(st.integers(0, len(LINES) - 1), VALUES)
 def test_other_values(number: int, value: object) -> None:
     name, equals, _ = LINES[number].partition("=")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from atoll.base.errors import NotFound, RecipeError
-from atoll.recipe.parse import parse_recipe, read_problems, read_recipe
+from atoll.recipe.language.parse import parse_recipe, read_problems, read_recipe
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "recipes"
 CASES = sorted(path.stem for path in GOLDEN.glob("*.toml"))

@@ -1,21 +1,23 @@
-"""The recipes that people read are right, and the reference page names every key there is."""
+"""The recipes that people read are right, and the pages made from the schema are current."""
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from pathlib import Path
 
-from atoll.recipe.model import Debian, File, Image, Kernel, Packages, System, Units, User
-from atoll.recipe.parse import parse_recipe
+from atoll.recipe.language.parse import parse_problems, parse_recipe
+from atoll.recipe.language.reference import format_json_schema, format_markdown
 
 TOP = Path(__file__).parents[3]
 PAGE = (TOP / "docs" / "reference" / "recipe.md").read_text()
 
 
-def test_its_recipe_is_right() -> None:
+def test_its_recipes_are_right() -> None:
     for text in re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL):
-        assert parse_recipe(text, file="recipe.md").users
+        recipe, problems = parse_problems(text, file="recipe.md", load=lambda _: "schema = 1")
+        assert not problems
+        assert recipe is not None
+        assert recipe.users
 
 
 def test_the_examples_are_right() -> None:
@@ -23,9 +25,14 @@ def test_the_examples_are_right() -> None:
         parse_recipe(file.read_text(), file=str(file))
 
 
-def test_every_key_is_named() -> None:
-    other_words = {"suite": "from", "local": "install", "password_hash": "password"}
-    for kind in (Debian, File, Image, Kernel, Packages, System, Units, User):
-        for field in dataclasses.fields(kind):
-            name = other_words.get(field.name, field.name)
-            assert re.search(rf"`(\[\w+\] )?{name}`", PAGE), f"{kind.__name__}.{name}"
+def test_the_page_is_current() -> None:
+    assert PAGE.endswith(f"-->\n\n{format_markdown()}"), (
+        "write the output of atoll explain --markdown below the mark in docs/reference/recipe.md"
+    )
+
+
+def test_the_schema_for_editors_is_current() -> None:
+    file = TOP / "docs" / "reference" / "recipe.schema.json"
+    assert file.read_text() == format_json_schema(), (
+        "write the output of atoll explain --json-schema to docs/reference/recipe.schema.json"
+    )

@@ -6,13 +6,13 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from atoll.base.errors import PackageError, RecipeError
-from atoll.recipe.seed import format_seeds, parse_declared, plan_seeds
-from atoll.recipe.shape import check_local, check_var, find_kernel, move_opt, move_tree_var
-from atoll.recipe.var_rules import RULES, Fate, find_fate, is_tree_owned_root
+from atoll.recipe.finish.seed import format_seeds, parse_declared, plan_seeds
+from atoll.recipe.finish.shape import check_local, check_var, find_kernel, move_opt, move_tree_var
+from atoll.recipe.finish.var_rules import RULES, Fate, find_fate, is_tree_owned_root
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,6 +46,9 @@ def write(root: Path, path: str, text: str = "x") -> Path:
         ("/var/cache/apt/pkgcache.bin", Fate.DROP),
         ("/var/lib/unheard-of/file", None),
         ("/var/spool/cups/x", Fate.STATE),
+        ("/var/lib/smartmontools/drivedb/drivedb.h", Fate.TREE),
+        ("/var/lib/smartmontools/smartd.disk.ata.state", Fate.STATE),
+        ("/var/lib/greetd/x", Fate.STATE),
     ],
 )
 def test_the_longest_rule_decides(path: str, fate: Fate | None) -> None:
@@ -59,7 +62,6 @@ def test_no_tree_owned_directory_is_inside_another() -> None:
 
 
 @given(st.sampled_from(sorted(RULES)), st.text(min_size=1).filter(lambda t: "/" not in t))
-@settings(deadline=None, max_examples=100)
 def test_what_is_below_a_rule_has_a_fate(rule: str, name: str) -> None:
     assert find_fate(f"{rule}/{name}") is not None
 

@@ -5,11 +5,24 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atoll.recipe.normalize import format_shadow_dates, set_resolver, settle_bytecode
-from atoll.recipe.presets import drop_dangling, format_presets, parse_enabled, read_instances
+from atoll.base.errors import Refused
+from atoll.recipe.finish.normalize import (
+    check_clock,
+    format_shadow_dates,
+    set_resolver,
+    settle_bytecode,
+)
+from atoll.recipe.finish.presets import (
+    drop_dangling,
+    format_presets,
+    parse_enabled,
+    read_instances,
+    read_renamed,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,8 +37,16 @@ def test_the_day_of_the_build_is_not_in_shadow() -> None:
     )
 
 
+def test_a_clock_behind_the_epoch_is_refused() -> None:
+    """Files made by the build would carry its time, which is not the epoch."""
+    check_clock(1000, now=1000.5)
+    with pytest.raises(Refused, match=r"epoch is 1970-01-01 00:16:40 UTC") as caught:
+        check_clock(1000, now=999.5)
+    assert "set the clock" in str(caught.value.hint)
+
+
 @given(st.integers(min_value=0, max_value=2**32 - 1), st.sampled_from([0, 1, 3]))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_bytecode_fits_its_clamped_source(tmp_path_factory: object, time: int, flags: int) -> None:
     assert hasattr(tmp_path_factory, "mktemp")
     usr: Path = tmp_path_factory.mktemp("usr")
@@ -70,6 +91,41 @@ def test_presets_name_what_is_enabled_and_its_instances(tmp_path: Path) -> None:
     assert format_presets(parse_enabled(listing), read_instances(tmp_path)).splitlines()[1:] == [
         "enable getty@.service tty1 tty2",
         "enable ssh.service",
+        "disable *",
+    ]
+
+
+def test_an_instance_of_a_template_that_is_not_enabled_itself_stays(tmp_path: Path) -> None:
+    """``disable *`` took it away."""
+    wants = tmp_path / "etc/systemd/system/getty.target.wants"
+    wants.mkdir(parents=True)
+    unit = "/usr/lib/systemd/system/serial-getty@.service"
+    (wants / "serial-getty@ttyS1.service").symlink_to(unit)
+    enabled = parse_enabled("serial-getty@.service indirect enabled\n")
+    assert format_presets(enabled, read_instances(tmp_path)).splitlines()[1:] == [
+        "enable serial-getty@.service ttyS1",
+        "disable *",
+    ]
+
+
+def test_another_name_of_a_unit_that_cannot_be_enabled_stays(tmp_path: Path) -> None:
+    """``disable *`` took display-manager.service away, so gdm.service did not start."""
+    names, units = tmp_path / "etc/systemd/system", tmp_path / "usr/lib/systemd/system"
+    (tmp_path / "lib").symlink_to("usr/lib")
+    for folder in (names, units):
+        folder.mkdir(parents=True)
+    for name in ("gdm.service", "sddm.service"):
+        (units / name).write_text("")
+    (units / "gdm3.service").symlink_to("gdm.service")
+    (names / "display-manager.service").symlink_to("/lib/systemd/system/gdm3.service")
+    (names / "other.service").symlink_to("/usr/lib/systemd/system/sddm.service")
+    (names / "masked.service").symlink_to("/dev/null")
+    (names / "lost.service").symlink_to("lost.service")
+    renamed = read_renamed(tmp_path)
+    assert renamed == {"gdm.service", "sddm.service"}
+    assert format_presets(["sddm.service"], {}, renamed).splitlines()[1:] == [
+        "enable sddm.service",
+        "ignore gdm.service",
         "disable *",
     ]
 

@@ -5,7 +5,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from atoll.base.errors import Damaged
@@ -70,7 +70,6 @@ def test_a_broken_file_is_named_and_not_shown(data: bytes) -> None:
     assert "secret" not in str(caught.value)
 
 
-@settings(deadline=None, max_examples=100)
 @given(st.binary(max_size=60))
 def test_any_bytes_are_credentials_or_damaged(data: bytes) -> None:
     try:

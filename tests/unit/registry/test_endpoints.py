@@ -4,7 +4,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from atoll.base.errors import Damaged, Refused
@@ -93,7 +93,6 @@ def test_a_broken_file_is_named(text: str) -> None:
         parse_rules(text.encode(), where="/etc/x")
 
 
-@settings(deadline=None, max_examples=100)
 @given(st.binary(max_size=60))
 def test_any_bytes_are_rules_or_damaged(data: bytes) -> None:
     with suppress(Damaged):

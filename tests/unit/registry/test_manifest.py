@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from atoll.base.errors import AtollError, Damaged, Refused
@@ -127,7 +127,6 @@ json_values = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=60)
 @given(st.sampled_from(sorted(json.loads(format_record(RECORD)))), json_values)
 def test_no_json_gives_a_traceback(key: str, value: object) -> None:
     for data, parse in (

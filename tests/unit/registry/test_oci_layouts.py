@@ -155,7 +155,7 @@ def test_every_damaged_blob_is_noticed(
 ) -> None:
     empty = open_store(tmp_path / "empty", create=True)
     blobs = [path for path in (tmp_path / "out" / "blobs").rglob("*") if path.is_file()]
-    assert len(blobs) == 4
+    assert len(blobs) == 5
     for path in blobs:
         data = path.read_bytes()
         if change == "missing":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,20 +10,21 @@ import pytest
 from atoll.base.errors import NoSpace
 from atoll.base.report import NullReporter
 from atoll.host.web import Patience
-from atoll.registry.pull import apply_pull, plan_pull, pull_image
+from atoll.registry.pull import apply_pull, pull_image
+from atoll.registry.pull_plan import plan_pull
 from atoll.registry.reference import parse_reference
 from atoll.registry.source import opened_source
 from atoll.store.check import check_store
-from atoll.store.images import read_image
+from atoll.store.images import list_images, read_image
 from atoll.store.layout import open_store
-from tests.fake_registry import FakeRegistry, fake_registry
+from tests.fake_registry import FakeRegistry, Reply, fake_registry
 from tests.images import MadeImage, publish
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from atoll.registry.pull import PullPlan
+    from atoll.registry.pull_plan import PullPlan
     from atoll.store.layout import Store
 
 QUICK = Patience(attempts=3, first_pause=0.001, longest_pause=0.002, timeout=5.0)
@@ -91,7 +93,13 @@ def test_only_the_changed_layers_come(registry: FakeRegistry, store: Store, tmp_
     registry.asked.clear()
     plan = pull(registry.reference("two"), store)
     assert [each.title for each in plan.missing] == ["bash"]
-    assert registry.blobs_asked == [plan.image.manifest.config.digest, plan.missing[0].blob.digest]
+    manifest = plan.image.manifest
+    assert registry.blobs_asked == [
+        manifest.config.digest,
+        manifest.layers[-1].digest,
+        plan.missing[0].blob.digest,
+    ]
+    assert plan.looked_up == manifest.layers[-1].size
     read_image(store, second.tree)
     assert check_store(store, NullReporter()) == ()
 
@@ -122,7 +130,57 @@ def test_one_missing_object_is_healed(
     read_image(store, image.tree)
 
 
-def test_a_damaged_record_is_no_record(registry: FakeRegistry, store: Store) -> None:
+def test_without_contents_whole_layers_come(
+    registry: FakeRegistry, image: MadeImage, store: Store, tmp_path: Path
+) -> None:
+    other = publish(tmp_path, FILES, tag="bare", contents=False)
+    assert (other.tree, pull(registry.reference("bare"), store).parts) == (image.tree, None)
+    changed = FILES | {"/usr/bash/bash": b"BASH" * 5000}
+    second = publish(tmp_path, changed, tag="bare2", contents=False)
+    registry.asked.clear()
+    plan = pull(registry.reference("bare2"), store)
+    assert [each.title for each in plan.missing] == ["bash"]
+    assert registry.blobs_asked == [plan.image.manifest.config.digest, plan.missing[0].blob.digest]
+    read_image(store, second.tree)
+    assert check_store(store, NullReporter()) == ()
+
+
+def test_only_the_changed_file_of_a_layer_comes(
+    registry: FakeRegistry, store: Store, tmp_path: Path
+) -> None:
+    files = {f"/usr/bash/{number}": os.urandom(300_000) for number in range(9)}
+    publish(tmp_path, files)
+    pull(registry.reference(), store)
+    second = publish(tmp_path, files | {"/usr/bash/4": os.urandom(300_000)}, tag="two")
+    plan = pull(registry.reference("two"), store)
+    assert 300_000 < plan.fetch < 310_000
+    read_image(store, second.tree)
+    assert check_store(store, NullReporter()) == ()
+
+
+def test_a_registry_without_parts_sends_whole_layers(
+    registry: FakeRegistry, image: MadeImage, store: Store, tmp_path: Path
+) -> None:
+    registry.bend = lambda asked, reply: whole(reply, tmp_path, asked.blob)
+    pull(registry.reference(), store)
+    second = publish(tmp_path, FILES | {"/usr/python/other": bytes(9999)}, tag="two")
+    pull(registry.reference("two"), store)
+    assert {image.tree, second.tree} <= set(list_images(store))
+    assert check_store(store, NullReporter()) == ()
+
+
+def whole(reply: Reply, where: Path, blob: str | None) -> Reply:
+    """What a server answers that knows of no ranges."""
+    if reply.status != 206 or blob is None:
+        return reply
+    path = where / "layout" / "blobs" / "sha256" / blob.removeprefix("sha256:")
+    return Reply(body=path.read_bytes())
+
+
+def test_a_damaged_record_is_no_record(
+    registry: FakeRegistry, store: Store, tmp_path: Path
+) -> None:
+    publish(tmp_path, FILES, contents=False)
     pull(registry.reference(), store)
     for path in (store.root / "layers").iterdir():
         path.write_bytes(path.read_bytes()[:-7])

@@ -6,7 +6,7 @@ import os
 import tarfile
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from atoll.base.errors import Damaged, Refused
@@ -81,7 +81,6 @@ nodes = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=100)
 @given(paths, nodes)
 def test_what_was_written_is_read_back(path: bytes, node: Node) -> None:
     ((member, content),) = read(write((path, node)))
@@ -101,7 +100,6 @@ def test_what_was_written_is_read_back(path: bytes, node: Node) -> None:
             assert member.kind == b"6"
 
 
-@settings(deadline=None, max_examples=50)
 @given(paths.filter(lambda path: not path.endswith(b" ")), nodes)
 def test_pythons_tar_reads_the_same(path: bytes, node: Node) -> None:
     with tarfile.open(fileobj=io.BytesIO(write((path, node))), encoding="utf-8",
@@ -198,7 +196,6 @@ def test_doubtful_archives_are_damaged(data: bytes) -> None:
         read(data)
 
 
-@settings(deadline=None, max_examples=150)
 @given(st.data())
 def test_any_damage_is_an_archive_or_an_error(data: st.DataObject) -> None:
     whole = bytearray(

@@ -6,7 +6,7 @@ import gzip
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from atoll.base.errors import Damaged
@@ -65,7 +65,6 @@ ENTRIES = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=50)
 @given(entries=st.lists(ENTRIES, max_size=9))
 def test_what_was_written_is_read(store: Store, entries: list[LayerEntry]) -> None:
     keep(store, entries)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from atoll.base.errors import AtollError, Damaged, Refused
 from atoll.base.ids import ObjectId
@@ -109,7 +109,6 @@ def test_a_directory_under_two_names_is_damage() -> None:
         canonical(root_of(a=twice, b=twice), epoch=EPOCH)
 
 
-@settings(deadline=None, max_examples=50)
 @given(trees())
 def test_twice_is_once(tree: Directory) -> None:
     try:

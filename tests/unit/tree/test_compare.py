@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from atoll.base.ids import ObjectId
 from atoll.tree.compare import Aspect, Change, ChangeKind, compare
@@ -64,7 +64,6 @@ def test_directories_come_with_all_that_is_below() -> None:
     assert {c.kind for c in replaced[1:]} == {ChangeKind.REMOVED}
 
 
-@settings(deadline=None, max_examples=50)
 @given(trees())
 def test_a_tree_is_like_itself(tree: Directory) -> None:
     assert compare(tree, parse_dump(format_dump(tree))) == ()

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from atoll.base.errors import Damaged
@@ -37,7 +37,6 @@ def test_dumps_of_composefs_info_are_written_as_they_were(case: str) -> None:
     assert comparable(format_dump(parse_dump(dump))) == comparable(dump)
 
 
-@settings(deadline=None, max_examples=100)
 @given(trees())
 def test_trees_survive_their_dump(tree: Directory) -> None:
     dump = format_dump(tree)
@@ -148,7 +147,6 @@ def test_a_dump_needs_a_root(dump: bytes) -> None:
         parse_dump(dump)
 
 
-@settings(deadline=None, max_examples=200)
 @given(st.data())
 def test_changed_bytes_never_make_a_traceback(data: st.DataObject) -> None:
     dump = bytearray(format_dump(data.draw(trees())))

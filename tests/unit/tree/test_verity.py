@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from atoll.tree.verity import (
@@ -41,7 +41,6 @@ def test_image_digest_is_the_one_mkcomposefs_printed() -> None:
     assert verity_digest(image) in (GOLDEN / "02-kinds.expected").read_text()
 
 
-@settings(deadline=None, max_examples=60)
 @given(st.data())
 def test_pieces_give_the_digest_of_the_whole(data: st.DataObject) -> None:
     content = data.draw(st.binary(max_size=64)) * data.draw(st.integers(0, 400))

@@ -52,6 +52,7 @@ XATTRS = st.one_of(
 )
 IDS = st.sampled_from([0, 0, 0, 1000, 65535, 65536, 4_294_967_295])
 TIMES = st.sampled_from([1_700_000_000, 1_700_000_000, 1_700_000_001, 0, 1, -1, 1 << 40])
+_PLAIN = Metadata(mode=0)
 METADATA = st.builds(
     Metadata,
     mode=st.integers(0, 0o7777),
@@ -128,3 +129,29 @@ def _directory(draw: st.DrawFn, leaves: list[Leaf], depth: int) -> Directory:
             if b"%0*d" % (width, number) not in entries
         }
     return Directory(draw(METADATA), entries, frozenset(links))
+
+
+@st.composite
+def linked_whiteouts(draw: st.DrawFn) -> Directory:
+    """A tree of whiteouts that have many names: its directories are marked for some of them."""
+    leaves: list[Leaf] = []
+
+    def directory(depth: int) -> Directory:
+        entries: dict[bytes, Node] = {}
+        links: set[bytes] = set()
+        for name in draw(st.lists(st.sampled_from([b"a", b"b", b"c", b"d"]), unique=True)):
+            choice = draw(st.sampled_from("dlln"))
+            if choice == "d" and depth:
+                entries[name] = directory(depth - 1)
+            elif choice == "l" and leaves:
+                entries[name] = draw(st.sampled_from(leaves))
+                links |= draw(st.sampled_from([set(), {name}]))
+            else:
+                leaf: Leaf = Device(_PLAIN, DeviceKind.CHARACTER, 0)
+                if draw(st.booleans()):
+                    leaf = Regular(_PLAIN, 0)
+                entries[name] = leaf
+                leaves.append(leaf)
+        return Directory(_PLAIN, entries, frozenset(links))
+
+    return directory(3)

@@ -7,7 +7,7 @@ import struct
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from vmtest import MachineError
@@ -46,13 +46,11 @@ ENTRIES = st.lists(
 
 
 @given(ENTRIES)
-@settings(deadline=None, max_examples=50)
 def test_a_log_reads_as_it_was_written(entries: list[Entry]) -> None:
     assert parse_log(io.BytesIO(format_log(entries))) == entries
 
 
 @given(ENTRIES.filter(bool), st.data())
-@settings(deadline=None, max_examples=50)
 def test_a_cut_log_is_refused(entries: list[Entry], data: st.DataObject) -> None:
     whole = format_log(entries)
     size = data.draw(st.integers(0, len(whole) - 1))

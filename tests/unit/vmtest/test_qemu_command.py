@@ -123,13 +123,30 @@ def test_variables_are_copied_once(programs: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("script", "works"),
     [
-        ("exit 33", True),
+        ('echo boot >>"$variables"; exec sleep 600', True),
         ("exit 0", False),
         ("echo 'failed to set MSR' >&2; kill -ABRT $$", False),
+        ("echo 'KVM internal error. Suberror: 1' >&2; exec sleep 600", False),
     ],
 )
-def test_an_accelerator_works_when_its_machine_says_so(
-    script: str, works: bool, put_program: PutProgram
+def test_an_accelerator_works_when_firmware_runs_on_it(
+    script: str,
+    works: bool,
+    put_program: PutProgram,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    program = put_program("qemu-system-x86_64", f"#!/bin/sh\n{script}\n")
+    monkeypatch.setattr("vmtest.qemu.FIRMWARE_FOLDERS", (tmp_path,))
+    for name in ("OVMF_CODE_4M.fd", "OVMF_VARS_4M.fd"):
+        (tmp_path / name).write_bytes(b"as shipped")
+    find = 'variables=$(printf "%s\\n" "$@" | sed -n "s/.*unit=1,file=//p")'
+    program = put_program("qemu-system-x86_64", f"#!/bin/sh\n{find}\n{script}\n")
     assert probe_accelerator(str(program), TCG) is works
+    assert (tmp_path / "OVMF_VARS_4M.fd").read_bytes() == b"as shipped"
+
+
+def test_an_accelerator_without_firmware_is_none(
+    put_program: PutProgram, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vmtest.qemu.FIRMWARE_FOLDERS", (tmp_path,))
+    assert not probe_accelerator(str(put_program("qemu-system-x86_64", "#!/bin/sh\n")), TCG)

@@ -7,7 +7,7 @@ import zlib
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from vmtest import MachineError
@@ -50,7 +50,6 @@ def png_pixels(data: bytes) -> Picture:
 
 
 @given(pictures())
-@settings(deadline=None, max_examples=50)
 def test_png_holds_the_pixels_of_the_ppm(picture: Picture) -> None:
     assert png_pixels(format_png(parse_ppm(ppm(picture)))) == picture
 

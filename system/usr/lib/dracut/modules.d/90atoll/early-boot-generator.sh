@@ -5,6 +5,7 @@
 set -euf
 late=$1
 
+# shellcheck disable=SC2013  # words are wanted
 for word in $(cat /proc/cmdline); do
     case $word in
     atoll.state=UUID=*) uuid=${word#atoll.state=UUID=} ;;

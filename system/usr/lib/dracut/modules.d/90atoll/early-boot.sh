@@ -9,6 +9,13 @@
 # The tree's image is measured before it is mounted: names, modes and small files live in it, and
 # the overlay's verity=require covers the contents only. What is the tree's must be right or the boot
 # fails. What is the person's (/var and below) is put right or reported, and never stops a boot.
+#
+# A boot that the loader counts is noted under atoll/state/tries/N as soon as that can be written, and
+# so is the reason when it fails here: evidence, should another deployment have to take over.
+#
+#   /run/atoll/unblessed    the deployment never came up healthy
+#   /run/atoll/try          besides, the loader counts this boot: the number of the try
+#   /run/atoll/notes        what a person should read at login, a line each
 
 set -u
 umask 022
@@ -16,20 +23,75 @@ umask 022
 state=/run/atoll/state
 meta=/run/atoll/meta
 root=/sysroot
+efivars=/sys/firmware/efi/efivars
+loader=4a67b082-0a4c-41cf-b6c7-440b29bb8c4f
+try='' mounted=''
 
 fail() {
     echo "atoll: $*" > /dev/console
     echo "atoll: $*" >&2
+    if [ -n "$try" ]; then
+        echo "$*" > "$tries/$try-failed"
+        sync
+    elif [ -n "$mounted" ]; then
+        give_way "$*"
+    fi
     exit 1
+}
+
+# A deployment that was blessed is not counted: the loader would take it again and again. So another
+# one without a counter is asked for, for the next boot only, and says there why.
+give_way() {
+    name='' other=''
+    while read -r key value; do
+        value=${value%,}
+        case $key in
+        '"entry":') name=${value#\"} name=${name%\"} ;;
+        '"deployment":')
+            case $name in
+            *+* | '') continue ;;
+            esac
+            [ "$value" = "$deployment" ] && continue
+            other=$value
+            break
+            ;;
+        esac
+    done < $state/atoll/state/entries.json
+    [ -n "$other" ] || return
+    mount_efivars
+    # Attributes, then UTF-16 with a zero at its end, in one write.
+    text='\007\000\000\000' rest=$name
+    while [ -n "$rest" ]; do
+        text=$text${rest%"${rest#?}"}'\000'
+        rest=${rest#?}
+    done
+    # shellcheck disable=SC2059  # the text is a format: it has zeros
+    printf "$text\000\000" > $efivars/LoaderEntryOneShot-$loader || return
+    echo "deployment $deployment did not boot ($1); deployment $other runs. Let it stay with:" \
+        "atoll rollback $other" > $state/atoll/state/gave-way
+    sync
+}
+
+# What a deployment that did not boot has left to say.
+tell_gave_way() {
+    [ -e $state/atoll/state/gave-way ] || return 0
+    note "$(cat $state/atoll/state/gave-way)"
+    rm -f $state/atoll/state/gave-way
 }
 
 warn() {
     echo "atoll: $*" >&2
 }
 
+note() {
+    warn "$*"
+    echo "$*" >> /run/atoll/notes
+}
+
 read_command_line() {
     composefs='' device='' deployment='' verity=''
     set -f
+    # shellcheck disable=SC2013  # words are wanted
     for word in $(cat /proc/cmdline); do
         case $word in
         composefs=*) composefs=${word#composefs=} ;;
@@ -57,8 +119,46 @@ mount_state() {
     # Private, here and below: what is mounted in one place must not show in the other.
     mount --make-private -o rw,noatime "$device" $state ||
         fail "the state partition $device cannot be mounted"
+    mounted=yes
     etc=$state/atoll/deployments/$deployment/etc
     [ -d "${etc%/etc}" ] || fail "deployment $deployment is not there"
+}
+
+mount_efivars() {
+    [ -d /sys/firmware/efi ] || return
+    [ -e $efivars/LoaderInfo-$loader ] ||
+        mount -t efivarfs -o nosuid,nodev,noexec efivarfs $efivars 2> /dev/null
+}
+
+# The file name of the entry that was started, when the loader counts its tries; else nothing.
+counted_entry() {
+    mount_efivars
+    # Attributes, then UTF-16: \loader\entries\atoll-7+2-1.conf
+    path=$(cat $efivars/LoaderBootCountPath-$loader 2> /dev/null |
+        tr -d '\000')
+    echo "${path##*\\}"
+}
+
+note_try() {
+    [ -e "$state/atoll/state/blessed/$deployment" ] && return
+    : > /run/atoll/unblessed
+    entry=$(counted_entry)
+    case $entry in
+    atoll-*+*.conf) ;;
+    *) return ;;
+    esac
+    ensure_directory $state/atoll/state
+    ensure_directory $state/atoll/state/tries
+    tries=$state/atoll/state/tries/$deployment
+    ensure_directory "$tries"
+    number=1
+    while [ -e "$tries/$number-started" ]; do number=$((number + 1)); done
+    echo "$entry" > "$tries/$number-started"
+    sync
+    try=$number
+    echo "$try" > /run/atoll/try
+    # From here on a panic leaves a record, where the firmware has room for one.
+    modprobe -q efi_pstore
 }
 
 check_image() {
@@ -86,6 +186,23 @@ mount_tree() {
     umount $meta
     # A mount point of its own, so that a live apply can put another /usr beneath it.
     mount --bind $root/usr $root/usr || fail "/usr cannot be mounted"
+}
+
+# The first boot of a deployment takes along what changed in /etc since it was staged. The new tree's
+# own Python does it, with the state partition where it will be; a failure leaves what was staged.
+complete_etc() {
+    [ -e "$etc/merged-from" ] || return 0
+    if ! mount -t proc proc $root/proc || ! mount --bind $state $root/sysroot ||
+        ! timeout -k 10 600 chroot $root /usr/bin/env -i LC_ALL=C.UTF-8 PATH=/usr/sbin:/usr/bin \
+            /usr/bin/python3 -I -B -m atoll etc complete --root /sysroot --deployment "$deployment"
+    then
+        note "what was changed in /etc since this version was staged has not come along"
+    fi
+    mountpoint -q $root/sysroot && umount $root/sysroot
+    mountpoint -q $root/proc && umount $root/proc
+    # An old record must never be merged into an /etc that has been in use.
+    rm -rf "$etc/merged-from"
+    sync
 }
 
 # The tree stays readable as it was built, at /run/atoll/tree, and its /etc at /run/atoll/tree-etc.
@@ -217,10 +334,13 @@ write_booted() {
 
 read_command_line
 mount_state
+note_try
 check_image
 mount_tree
+complete_etc
 mount_etc
 mount_var
 restore_machine_id
+tell_gave_way
 mount_sysroot
 write_booted

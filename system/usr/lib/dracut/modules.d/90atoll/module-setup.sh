@@ -20,6 +20,8 @@ installkernel() {
     hostonly='' instmods erofs overlay ext4 loop
     hostonly='' instmods dm-crypt dm-mod
     hostonly='' instmods vfat nls_cp437 nls_iso8859-1 nls_ascii nls_utf8
+    # What the loader says of the boot: whether it counts it.
+    hostonly='' instmods efivarfs efi-pstore
     hostonly='' instmods ahci nvme sd_mod sr_mod usb-storage uas mmc_block sdhci-pci sdhci-acpi
     hostonly='' instmods virtio_pci virtio_blk virtio_scsi virtio_console
     hostonly='' instmods hid-generic usbhid atkbd i8042 xhci-pci ehci-pci
@@ -27,6 +29,8 @@ installkernel() {
 
 install() {
     inst_multiple mount umount mkdir mv cat cp ln rm chmod sync sleep tr uname cut fsverity
+    # The second merge of /etc runs in the tree.
+    inst_multiple chroot timeout mountpoint
     # The state partition is checked before it is mounted, and an encrypted one is opened, where the
     # tree has the programs for it.
     inst_multiple -o fsck fsck.ext4 e2fsck \

@@ -1,0 +1,28 @@
+"""``atoll cancel``: drop what is staged or downloaded; what runs boots next again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+    from atoll.base.report import Reporter
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--root", type=Path, metavar="DIR", help="a machine in a directory")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
+    from atoll.machine.rollback import cancel
+    from atoll.machine.state import find_sysroot
+
+    dropped = cancel(find_sysroot(arguments.root), reporter)
+    if arguments.json:
+        print(json.dumps({"dropped": list(dropped)}, indent=2))
+    reporter.notice(f"dropped: {', '.join(dropped)}; next: atoll status")
+    return 0

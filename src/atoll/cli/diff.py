@@ -1,0 +1,150 @@
+"""``atoll diff A B``: what changed from one system to another, before either is downloaded."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import NothingToDo, UsageError
+from atoll.cli.subjects import (
+    HELP,
+    LockSubject,
+    RecipeSubject,
+    add_place_arguments,
+    find_subject,
+    kind_of,
+    opened_store,
+)
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from atoll.base.report import Reporter
+    from atoll.cli.subjects import ImageSubject, TreeSubject
+    from atoll.recipe.compare.difference import Description
+    from atoll.store.layout import Store
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    what = f"{HELP}; a recipe (a folder or FILE.toml), or a lock (FILE.lock)"
+    parser.add_argument("before", metavar="A", help=what)
+    parser.add_argument("after", metavar="B", help="the same")
+    parser.add_argument("--variant", metavar="NAME", action="append", default=[],
+                        help="the variant of both recipes; given twice, of A and of B")  # fmt: skip
+    parser.add_argument("--files", action="store_true", help="list every file that changed")
+    add_place_arguments(parser)
+
+
+def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
+    from atoll.cli.differences import difference_as_json, format_difference
+    from atoll.recipe.compare.difference import compare_systems
+
+    with opened_store(arguments.store) as store:
+        before, after = _describe_both(arguments, store, reporter)
+    with reporter.step("Comparing"):
+        found = compare_systems(before, after)
+    if arguments.json:
+        print(json.dumps(difference_as_json(found, files=arguments.files), indent=2))
+    else:
+        print(format_difference(found, files=arguments.files))
+    return NothingToDo.exit_code if found.is_equal else 0
+
+
+def _describe_both(
+    arguments: argparse.Namespace, store: Store, reporter: Reporter
+) -> tuple[Description, Description]:
+    """Both as the same kind of thing: a tree beside a recipe or a lock is what it carries of it."""
+    words = (arguments.before, arguments.after)
+    one, other = (find_subject(word, store, arguments.root) for word in words)
+    kinds = {kind_of(one), kind_of(other)}
+    if kinds == {"recipe", "lock"}:
+        raise UsageError(
+            "a recipe says what is wanted and a lock what came of it: they cannot be compared",
+            hint="compare two recipes, which takes the locks beside them, too, or two locks",
+        )
+    kind = next(iter(kinds - {"tree"}), "tree")
+    mixed = len(kinds) > 1
+    variants = _variants(arguments.variant)
+    found = []
+    for word, subject, variant in zip(words, (one, other), variants, strict=True):
+        with reporter.step(f"Looking at {word}"):
+            if isinstance(subject, RecipeSubject):
+                found.append(_describe_recipe(subject.path, variant, is_here=not mixed))
+            elif isinstance(subject, LockSubject):
+                found.append(_describe_lock(subject.path))
+            else:
+                found.append(_describe_tree(subject, kind))
+    return _agreed(found[0], found[1])
+
+
+def _variants(given: Sequence[str]) -> tuple[str | None, str | None]:
+    if len(given) > 2:
+        raise UsageError("--variant is given at most twice: for A and for B")
+    return (given[0], given[-1]) if given else (None, None)
+
+
+def _describe_recipe(path: Path, variant: str | None, *, is_here: bool) -> Description:
+    from atoll.recipe.compare.describe import describe_recipe
+    from atoll.recipe.language.parse import read_recipe
+    from atoll.recipe.locking.place import find_lock
+
+    recipe = read_recipe(path, variant)
+    found = describe_recipe(recipe, find_lock(recipe), is_here=is_here)
+    return found if variant is None else replace(found, title=f"{found.title}, {variant}")
+
+
+def _describe_lock(path: Path) -> Description:
+    from atoll.recipe.compare.describe import describe_lock
+    from atoll.recipe.locking.text import read_lock
+
+    return describe_lock(read_lock(path), str(path))
+
+
+def _describe_tree(subject: ImageSubject | TreeSubject, kind: str) -> Description:
+    from atoll.cli.subjects import opened
+    from atoll.recipe.compare import records
+    from atoll.recipe.compare.describe import describe_lock, describe_recipe, describe_tree
+
+    with opened(subject) as tree:
+        if kind == "recipe":
+            recipe = describe_recipe(records.parse_recipe_of(tree), None, is_here=False)
+            return _with_packages(recipe, describe_tree(tree))
+        if kind == "lock":
+            lock = records.parse_lock_of(tree)
+            if lock is not None:
+                return describe_lock(lock, tree.title)
+        return describe_tree(tree)
+
+
+def _with_packages(recipe: Description, tree: Description) -> Description:
+    """The recipe that a tree carries, with the packages that the tree has in place of a lock's."""
+    packages = {name: facet for name, facet in tree.facets.items() if name == "packages"}
+    return replace(
+        recipe,
+        title=tree.title,
+        facets={**recipe.facets, **packages},
+        unknown={name: why for name, why in tree.unknown.items() if name == "packages"},
+        sizes=tree.sizes,
+        sizes_of=tree.sizes_of,
+    )
+
+
+def _agreed(before: Description, after: Description) -> tuple[Description, Description]:
+    """A lock beside a tree that carries none: only packages are told in the same words."""
+    kinds = {before.what, after.what}
+    if "lock" not in kinds or len(kinds) == 1:
+        return before, after
+    return _only_packages(before), _only_packages(after)
+
+
+def _only_packages(one: Description) -> Description:
+    return replace(
+        one,
+        facets={name: facet for name, facet in one.facets.items() if name == "packages"},
+        unknown={name: why for name, why in one.unknown.items() if name == "packages"},
+        files=None,
+        tree=None,
+    )

@@ -1,0 +1,192 @@
+"""``atoll explain``: what a key of a recipe does, and who set it; what an error means."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from atoll.base.errors import UsageError
+from atoll.cli.failure import printable
+from atoll.recipe.language import parse, reference
+from atoll.recipe.language.explain import (
+    Setting,
+    Subject,
+    find_elsewhere,
+    find_settings,
+    find_subject,
+)
+from atoll.recipe.language.schema import FRAGMENTS, TOP, each_table, format_heading
+from atoll.recipe.language.schema_model import KeyRule, TableRule
+from atoll.recipe.lint.explain import describe_lint, explain_lint
+from atoll.recipe.lint.run import find_lint
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable
+
+    from atoll.base.report import Reporter
+
+_WIDEST = 60
+"""Characters of a value that are shown; ``--json`` has them all."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("key", nargs="?", metavar="KEY",
+                        help="a key or table of a recipe, a lint, the name of an error, or an exit"
+                        " code; without it, all tables are listed")  # fmt: skip
+    parser.add_argument("recipe", nargs="?", metavar="RECIPE",
+                        help="say what it is in this recipe (here, when there is one)")  # fmt: skip
+    parser.add_argument("--variant", metavar="NAME", help="in this variant of the recipe")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument("--markdown", action="store_true", help="print the language as Markdown")
+    parser.add_argument("--json-schema", action="store_true", help="print a schema for editors")
+
+
+def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
+    if arguments.markdown or arguments.json_schema:
+        text = reference.format_json_schema() if arguments.json_schema else (
+            reference.format_markdown())  # fmt: skip
+        print(text, end="")
+        return 0
+    if arguments.key is None:
+        _tell_tables(as_json=arguments.json)
+        reporter.notice("next: atoll explain KEY")
+        return 0
+    from atoll.cli import explain_errors
+
+    told = explain_errors.find_errors(arguments.key)
+    if told:
+        explain_errors.tell(told, as_json=arguments.json)
+        return 0
+    lint = find_lint(arguments.key)
+    if lint is not None:
+        print(json.dumps(describe_lint(lint)) if arguments.json else explain_lint(lint))
+        return 0
+    subject = find_subject(arguments.key)
+    found = _find(subject, arguments.recipe, arguments.variant)
+    if arguments.json:
+        print(json.dumps(_as_json(subject, found), indent=2, ensure_ascii=False))
+    else:
+        print("\n".join(_lines(subject, found)))
+    return 0
+
+
+class Found(NamedTuple):
+    """Who set a key in the recipe as it is, and who would in another variant or elsewhere."""
+
+    here: tuple[Setting, ...]
+    elsewhere: tuple[Setting, ...]
+
+
+def _find(subject: Subject, recipe: str | None, variant: str | None) -> Found | None:
+    """None where there is no recipe to look at."""
+    if not isinstance(subject.rule, KeyRule):
+        return None
+    path = Path(recipe or ".")
+    if recipe is None and not parse.find_file(path).is_file():
+        if variant is not None:
+            hint = "atoll explain KEY RECIPE --variant NAME"
+            raise UsageError("a variant needs a recipe", hint=hint)
+        return None
+    gathered = parse.read_gathered(path)
+    if not gathered.readable:
+        raise gathered.problems.in_order()[0]
+    parse.check_variant_exists(gathered, variant)
+    here = find_settings(gathered.merged(variant, parse.find_architecture()), subject.path)
+    return Found(here, find_elsewhere(gathered, subject.path, here))
+
+
+def _tell_tables(*, as_json: bool) -> None:
+    tables = [(format_heading(path, table), table.doc) for path, table in each_table()]
+    tables += [("[variant.NAME]", FRAGMENTS["variant"]), ('[when."CONDITION"]', FRAGMENTS["when"])]
+    keys = [(key.name, key.doc) for key in TOP.keys]
+    if as_json:
+        print(json.dumps({"keys": dict(keys), "tables": dict(tables)}, indent=2))
+        return
+    for name, doc in (*keys, *tables):
+        print(f"{name:<18} {textwrap.shorten(_first_sentence(doc), 61, placeholder=' …')}")
+
+
+def _lines(subject: Subject, found: Found | None) -> Iterable[str]:
+    rule = subject.rule
+    if isinstance(rule, TableRule):
+        yield from textwrap.wrap(f"{format_heading(subject.path, rule)}: {rule.doc}", 80)
+        for key in rule.keys:
+            yield f"  {f'{subject.path}.{key.name}':<24} {_first_sentence(key.doc)}"
+        for table in rule.tables:
+            inner = f"{subject.path}.{table.name}" if rule.tables is not TOP.tables else table.name
+            yield f"  {inner:<24} {_first_sentence(table.doc)}"
+        return
+    yield f"{subject.path}: {rule.kind}"
+    yield from textwrap.wrap(rule.doc, 80, initial_indent="  ", subsequent_indent="  ")
+    if rule.choices:
+        yield f"  one of:    {', '.join(rule.choices)}"
+    yield f"  example:   {rule.name} = {rule.example}"
+    yield f"  left out:  {reference.format_default(rule)}"
+    if found is None:
+        return
+    yield ""
+    yield "set here:" if found.here else "not set in this recipe"
+    yield from _setting_lines(found.here)
+    if found.elsewhere:
+        yield "not in this variant, or not on this machine:"
+        yield from _setting_lines(found.elsewhere)
+
+
+def _setting_lines(settings: tuple[Setting, ...]) -> Iterable[str]:
+    wide = max((len(_value(setting)) for setting in settings), default=0)
+    for setting in settings:
+        yield printable(f"  {_value(setting):<{wide}}  {_place(setting)}")
+
+
+def _value(setting: Setting) -> str:
+    value = json.dumps(setting.value, ensure_ascii=False)
+    value = value if len(value) <= _WIDEST else f"{value[:_WIDEST]}…"
+    name = f"{json.dumps(setting.name, ensure_ascii=False)} = " if setting.name else ""
+    row = f"{' '.join(setting.row)}: " if setting.row else ""
+    return f"{row}{name}{value}"
+
+
+def _place(setting: Setting) -> str:
+    place = setting.file if setting.line is None else f"{setting.file}:{setting.line}"
+    if setting.variant is not None:
+        place += f", variant {setting.variant}"
+    if setting.condition is not None:
+        place += f", when {setting.condition}"
+    return place if setting.holds else f"{place} (no longer: a later one holds)"
+
+
+def _first_sentence(doc: str) -> str:
+    return doc.partition(". ")[0].partition("; ")[0].removesuffix(".")
+
+
+def _as_json(subject: Subject, found: Found | None) -> dict[str, object]:
+    rule = subject.rule
+    if isinstance(rule, TableRule):
+        return {"table": subject.path, "doc": rule.doc, "keys": list(rule.names)}
+    return {
+        "key": subject.path,
+        "type": str(rule.kind),
+        "doc": rule.doc,
+        "example": rule.example,
+        "default": rule.default,
+        "left_out": reference.format_default(rule),
+        "choices": list(rule.choices),
+        "set": None if found is None else [_setting_as_json(each) for each in found.here],
+        "elsewhere": [_setting_as_json(each) for each in found.elsewhere] if found else [],
+    }
+
+
+def _setting_as_json(setting: Setting) -> dict[str, object]:
+    return {
+        "value": setting.value,
+        "file": setting.file,
+        "line": setting.line,
+        "variant": setting.variant,
+        "condition": setting.condition,
+        "row": list(setting.row),
+        "name": setting.name or None,
+        "holds": setting.holds,
+    }

@@ -1,0 +1,42 @@
+"""``atoll gc``: remove deployments that policy does not keep, and contents that nobody needs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+    from atoll.base.report import Reporter
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--keep",
+        type=int,
+        metavar="N",
+        help="how many deployments stay (default: the machine file's, else 3); what runs, what"
+        " boots next, its fallback and what is pinned always stay",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="only say what would go")
+    parser.add_argument("--root", type=Path, metavar="DIR", help="a machine in a directory")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
+    from atoll.base.errors import UsageError
+    from atoll.cli.outlook import format_tidied, tidied_as_json
+    from atoll.machine.collection import collect_machine
+    from atoll.machine.state import find_sysroot
+
+    if arguments.keep is not None and arguments.keep < 1:
+        raise UsageError("--keep has to be at least 1", hint="what runs always stays")
+    sysroot = find_sysroot(arguments.root)
+    tidied = collect_machine(sysroot, arguments.keep, reporter, dry=arguments.dry_run)
+    if arguments.json:
+        print(json.dumps(tidied_as_json(tidied), indent=2))
+    else:
+        print(format_tidied(tidied, dry=arguments.dry_run))
+    return 0

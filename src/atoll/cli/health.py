@@ -1,0 +1,171 @@
+"""``atoll health``: whether this boot is good, what came of earlier ones, and what is held."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from atoll.cli.arguments import Parser
+from atoll.cli.failure import printable
+
+if TYPE_CHECKING:
+    import argparse
+
+    from atoll.base.report import Reporter
+    from atoll.machine.health_report import HealthReport
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    import argparse
+
+    # Without defaults, so that an inner parser does not undo what the outer one has read.
+    nothing = argparse.SUPPRESS
+    verbs = parser.add_subparsers(dest="what", metavar="WHAT", parser_class=Parser)
+    check = verbs.add_parser("run", help="what each boot does: run the checks")
+    bless = verbs.add_parser("bless", help="what a healthy boot does: count it no more")
+    report = verbs.add_parser("report", help="what each boot does: say what did not come up")
+    for each in (parser, check, bless, report):
+        each.add_argument("--json", action="store_true", default=nothing,
+                          help="print the result as JSON")  # fmt: skip
+    for each in (parser, bless):
+        each.add_argument("--root", type=Path, metavar="DIR", default=nothing,
+                          help="a machine in a directory")  # fmt: skip
+    bless.add_argument("--deployment", type=int, metavar="N", help="another than the booted one")
+
+
+def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
+    as_json = getattr(arguments, "json", False)
+    root = getattr(arguments, "root", None)
+    if arguments.what == "run":
+        return _run_checks(reporter, as_json=as_json)
+    if arguments.what == "bless":
+        return _bless(root, arguments.deployment, reporter)
+    if arguments.what == "report":
+        return _report(reporter)
+    from atoll.machine.health_report import read_report
+    from atoll.machine.state import find_sysroot
+
+    report = read_report(find_sysroot(root))
+    print(json.dumps(as_document(report), indent=2) if as_json else format_report(report))
+    return 0
+
+
+def _run_checks(reporter: Reporter, *, as_json: bool) -> int:
+    import time
+
+    from atoll.base.errors import Unhealthy
+    from atoll.machine.health import note_health, run_checks
+    from atoll.machine.state import find_sysroot
+
+    find_sysroot(None)
+    health = run_checks(reporter, when=int(time.time()))
+    note_health(health)
+    if as_json:
+        print(json.dumps([_check_as_json(check) for check in health.checks], indent=2))
+    if not health.healthy:
+        raise Unhealthy(health.why, hint="see: systemctl --failed")
+    return 0
+
+
+def _bless(root: Path | None, number: int | None, reporter: Reporter) -> int:
+    from atoll.machine.bless import bless
+    from atoll.machine.etc.machine import choose_deployment
+    from atoll.machine.health import end_trial
+    from atoll.machine.state import find_sysroot
+
+    sysroot = find_sysroot(root)
+    bless(sysroot, choose_deployment(sysroot, number), reporter)
+    if sysroot.booted is not None and number in (None, sysroot.booted):
+        end_trial()
+    return 0
+
+
+def _report(reporter: Reporter) -> int:
+    import time
+
+    from atoll.machine import fallback
+    from atoll.machine.panics import read_panics
+    from atoll.machine.state import find_sysroot, read_state
+
+    sysroot = find_sysroot(None)
+    machine = read_state(sysroot)
+    given_up = fallback.judge_given_up(sysroot, machine, read_panics())
+    news = fallback.format_news(machine, given_up, fallback.read_notes())
+    fallback.write_news(news)
+    for line in news.splitlines():
+        reporter.notice(line)
+    plan = fallback.plan_report(sysroot, machine, given_up, now=int(time.time()))
+    fallback.apply_report(sysroot, plan)
+    return 0
+
+
+def _check_as_json(check: object) -> dict[str, object]:
+    return {name: getattr(check, name) for name in ("name", "passed", "detail")}
+
+
+def as_document(report: HealthReport) -> dict[str, object]:
+    return {
+        "healthy": report.health.healthy if report.health else None,
+        "checks": [_check_as_json(check) for check in report.health.checks]
+        if report.health
+        else [],
+        "watchdog": report.watchdog,
+        "tries": [
+            {
+                "deployment": deployment,
+                "number": each.number,
+                "started": each.started,
+                "failure": each.failure,
+            }
+            for deployment, tries in report.tries
+            for each in tries
+        ],
+        "given_up": [
+            {
+                "deployment": deployment,
+                "evidence": verdict.evidence,
+                "why": verdict.why,
+            }
+            for deployment, verdict in report.verdicts
+        ],
+        "held": [
+            {
+                "tree": tree,
+                "deployment": hold.deployment,
+                "version": hold.version,
+                "why": hold.why,
+                "when": hold.when,
+            }
+            for tree, hold in report.held
+        ],
+    }
+
+
+def format_report(report: HealthReport) -> str:
+    lines = []
+    if report.booted is not None:
+        lines += _format_boot(report)
+    for deployment, tries in report.tries:
+        for each in tries:
+            what = f"failed: {each.failure}" if each.failure else "started"
+            lines.append(f"try {each.number} of deployment {deployment}   {what}")
+    for deployment, verdict in report.verdicts:
+        word = "given up" if verdict.evidence else "unproven"
+        lines.append(f"{word}    deployment {deployment}: {verdict.why}")
+    for tree, hold in report.held:
+        lines.append(f"held        {hold.version} ({hold.deployment}): {hold.why}")
+        lines.append(f"            tree {tree}")
+    return "\n".join(printable(line) for line in lines) or "no boot failed, and nothing is held"
+
+
+def _format_boot(report: HealthReport) -> list[str]:
+    if report.health is None:
+        lines = ["this boot   not checked yet"]
+    else:
+        lines = [f"this boot   {'healthy' if report.health.healthy else 'not healthy'}"]
+        for check in report.health.checks:
+            detail = f": {check.detail}" if check.detail else ""
+            lines.append(f"  {'passed' if check.passed else 'failed'}    {check.name}{detail}")
+    none = "none: if this machine hangs, somebody has to switch it off and on"
+    return [*lines, f"watchdog    {report.watchdog or none}"]

@@ -1,0 +1,44 @@
+"""``atoll history``: what was done to this machine, newest first."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+    from atoll.base.report import Reporter
+    from atoll.machine.history import Event
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--root", type=Path, metavar="DIR", help="a machine in a directory")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def run(arguments: argparse.Namespace, reporter: Reporter) -> int:  # noqa: ARG001
+    from atoll.machine.history import read_history
+    from atoll.machine.state import find_sysroot
+
+    events = read_history(find_sysroot(arguments.root).state)[::-1]
+    if arguments.json:
+        from dataclasses import asdict
+
+        print(json.dumps({"events": [asdict(each) for each in events]}, indent=2))
+    else:
+        print("\n".join(map(format_event, events)) or "nothing was done yet")
+    return 0
+
+
+def format_event(event: Event) -> str:
+    from datetime import datetime
+
+    from atoll.cli.failure import printable
+
+    when = datetime.fromtimestamp(event.when).astimezone().strftime("%Y-%m-%d %H:%M")
+    was = f", before {event.was}" if event.was not in (None, event.deployment) else ""
+    title = f"{event.name} {event.version}".strip()
+    number = "" if event.deployment is None else f" ({event.deployment}{was})"
+    return printable(f"{when}  {event.what:<10} {title}{number}")

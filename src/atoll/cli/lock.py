@@ -1,0 +1,115 @@
+"""``atoll lock``: which bits a recipe means; made, grown, moved, or judged."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import NothingToDo, UsageError
+from atoll.cli.failure import printable
+from atoll.cli.report import format_amount
+from atoll.recipe.language.parse import read_recipe
+from atoll.recipe.locking.relock import audit, follow_recipe, update
+from atoll.store.layout import default_store_root, open_store
+
+if TYPE_CHECKING:
+    import argparse
+
+    from atoll.base.report import Reporter
+    from atoll.debian.pins import Pin
+    from atoll.recipe.locking.relock import Outdated, Relocked
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", nargs="?", default=".", help="a recipe, or the folder it is in")
+    parser.add_argument("--update", nargs="*", metavar="PACKAGE",
+                        help="take newer versions, of all packages or of these")  # fmt: skip
+    parser.add_argument("--audit", action="store_true", help="only say what is out of date")
+    parser.add_argument("--variant", metavar="NAME", help="the variant of the recipe")
+    parser.add_argument("--store", metavar="DIR", help="whose cache is used")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
+    if arguments.audit and arguments.update is not None:
+        raise UsageError("--audit changes nothing, so it goes without --update")
+    recipe = read_recipe(Path(arguments.recipe), arguments.variant)
+    root = Path(arguments.store) if arguments.store else default_store_root()
+    store = open_store(root.absolute(), create=True)
+    if arguments.audit:
+        return _tell_audit(audit(recipe, store, reporter), as_json=arguments.json)
+    if arguments.update is None:
+        done = follow_recipe(recipe, store, reporter)
+    else:
+        done = update(recipe, store, arguments.update, reporter)
+    if arguments.json:
+        print(json.dumps(_as_json(done), indent=2))
+    elif done.written:
+        _tell(done)
+    if not done.written:
+        raise NothingToDo(f"{done.path} is right as it is")
+    reporter.notice(f"next: atoll build {arguments.recipe}")
+    return 0
+
+
+def _tell(done: Relocked) -> None:
+    difference = done.difference
+    for pin in difference.added:
+        print(printable(f"+ {_name(pin)} {pin.version}, {_bytes(pin.size)}"))
+    for pin in difference.removed:
+        print(printable(f"- {_name(pin)} {pin.version}"))
+    for one in difference.changed:
+        sizes = f"{_bytes(one.before.size)} → {_bytes(one.after.size)}"
+        print(
+            printable(f"  {_name(one.after)} {one.before.version} → {one.after.version}, {sizes}")
+        )
+    packages = done.lock.packages
+    total = _bytes(sum(pin.size for pin in packages))
+    print(f"{done.path}: {len(packages)} packages, {total}")
+
+
+def _tell_audit(found: tuple[Outdated, ...], *, as_json: bool) -> int:
+    if as_json:
+        rows = [{"name": one.pin.name, "architecture": one.pin.architecture,
+                 "version": one.pin.version, "newer": one.newer.version,
+                 "archive": one.newer.archive, "security": one.security}
+                for one in found]  # fmt: skip
+        print(json.dumps({"outdated": rows}, indent=2))
+    else:
+        for one in found:
+            kind = "security" if one.security else "update"
+            print(printable(f"{kind:<9} {_name(one.pin)} {one.pin.version} → {one.newer.version}"))
+    if not found:
+        raise NothingToDo("no archive has anything newer")
+    return 0
+
+
+def _name(pin: Pin) -> str:
+    return f"{pin.name}:{pin.architecture}"
+
+
+def _bytes(amount: int) -> str:
+    return format_amount(amount, "B")
+
+
+def _as_json(done: Relocked) -> dict[str, object]:
+    difference = done.difference
+    return {
+        "lock": str(done.path),
+        "packages": len(done.lock.packages),
+        "size": sum(pin.size for pin in done.lock.packages),
+        "added": [_pin_as_json(pin) for pin in difference.added],
+        "removed": [_pin_as_json(pin) for pin in difference.removed],
+        "changed": [
+            {"name": one.after.name, "architecture": one.after.architecture,
+             "from": one.before.version, "to": one.after.version,
+             "size_from": one.before.size, "size_to": one.after.size}
+            for one in difference.changed
+        ],
+    }  # fmt: skip
+
+
+def _pin_as_json(pin: Pin) -> dict[str, object]:
+    return {"name": pin.name, "architecture": pin.architecture, "version": pin.version,
+            "size": pin.size}  # fmt: skip

@@ -1,0 +1,30 @@
+"""What ``atoll pin`` and ``atoll unpin`` have in common."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+    from atoll.base.report import Reporter
+
+
+def add_pin_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("number", type=int, metavar="N", help="the deployment, as status counts")
+    parser.add_argument("--root", type=Path, metavar="DIR", help="a machine in a directory")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def run_pin(arguments: argparse.Namespace, reporter: Reporter, *, pinned: bool) -> int:
+    from atoll.machine.pin import set_pin
+    from atoll.machine.state import find_sysroot
+
+    title = set_pin(find_sysroot(arguments.root), arguments.number, pinned=pinned)
+    if arguments.json:
+        print(json.dumps({"deployment": arguments.number, "pinned": pinned}))
+    stays = "stays until it is unpinned" if pinned else "may go when policy says so"
+    reporter.notice(f"{title} {stays}; see: atoll status")
+    return 0

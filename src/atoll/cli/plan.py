@@ -1,0 +1,75 @@
+"""``atoll plan``: what a verb would do, before a byte is downloaded or anything is changed."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from atoll.cli.arguments import Parser, add_machine_arguments
+
+if TYPE_CHECKING:
+    import argparse
+
+    from atoll.base.report import Reporter
+    from atoll.machine.state import Sysroot
+    from atoll.machine.upgrade import Wish
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    verbs = parser.add_subparsers(dest="what", metavar="VERB", parser_class=Parser)
+    upgrade = verbs.add_parser("upgrade", help="the newest version of the image (the default)")
+    rebase = verbs.add_parser("rebase", help="another image")
+    rebase.add_argument("image", metavar="REF")
+    rollback = verbs.add_parser("rollback", help="an older deployment")
+    rollback.add_argument("which", nargs="?", metavar="WHICH")
+    rollback.add_argument("--keep-etc", action="store_true")
+    collection = verbs.add_parser("gc", help="what would be removed")
+    collection.add_argument("--keep", type=int, metavar="N")
+    add_machine_arguments(parser, upgrade, rebase, rollback, collection)
+
+
+def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
+    from atoll.machine.state import find_sysroot
+
+    sysroot = find_sysroot(getattr(arguments, "root", None))
+    as_json = getattr(arguments, "json", False)
+    if arguments.what == "rollback":
+        from atoll.cli.outlook import format_return, return_as_json
+        from atoll.machine.rollback import foresee_rollback
+
+        found = foresee_rollback(sysroot, arguments.which, keep_etc=arguments.keep_etc)
+        print(json.dumps(return_as_json(found), indent=2) if as_json else format_return(found))
+        return 0
+    if arguments.what == "gc":
+        from atoll.cli.outlook import format_tidied, tidied_as_json
+        from atoll.machine.collection import collect_machine
+
+        tidied = collect_machine(sysroot, arguments.keep, reporter, dry=True)
+        dry = format_tidied(tidied, dry=True)
+        print(json.dumps(tidied_as_json(tidied), indent=2) if as_json else dry)
+        return 0
+    from atoll.machine.upgrade import Wish
+
+    if arguments.what == "rebase":
+        wish = Wish(verb="rebase", image=arguments.image)
+    else:
+        wish = Wish(verb="upgrade")
+    return _plan_upgrade(sysroot, wish, reporter, as_json=as_json)
+
+
+def _plan_upgrade(sysroot: Sysroot, wish: Wish, reporter: Reporter, *, as_json: bool) -> int:
+    from atoll.cli.outlook import format_outlook, outlook_as_json
+    from atoll.machine.choices import check_sound
+    from atoll.machine.state import read_state
+    from atoll.machine.upgrade import foresee_upgrade
+
+    outlook = foresee_upgrade(sysroot, wish)
+    if as_json:
+        print(json.dumps(outlook_as_json(outlook, sysroot), indent=2))
+    else:
+        now = check_sound(read_state(sysroot)).deployment.title
+        print(format_outlook(outlook, now, sysroot))
+    if outlook.obstacle is not None:
+        raise outlook.obstacle
+    reporter.notice(f"next: atoll {wish.verb}{f' {wish.image}' if wish.image else ''}")
+    return 0

@@ -1,0 +1,40 @@
+"""``atoll rollback``: let an older deployment boot next."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+    from atoll.base.report import Reporter
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "which",
+        nargs="?",
+        metavar="WHICH",
+        help="a number, a version, yesterday or YYYY-MM-DD (default: the one before)",
+    )
+    parser.add_argument(
+        "--keep-etc", action="store_true", help="take today's settings along into the older system"
+    )
+    parser.add_argument("--root", type=Path, metavar="DIR", help="a machine in a directory")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
+    from atoll.cli.outlook import format_return, return_as_json
+    from atoll.machine.rollback import rollback
+    from atoll.machine.state import find_sysroot
+
+    sysroot = find_sysroot(arguments.root)
+    found = rollback(sysroot, arguments.which, reporter, keep_etc=arguments.keep_etc)
+    print(json.dumps(return_as_json(found), indent=2) if arguments.json else format_return(found))
+    undo = next((each.number for each in found.fled if each.blessed), None)
+    words = f"undo with: atoll rollback {undo}" if undo is not None else "see: atoll status"
+    reporter.notice(f"next: systemctl reboot ({words})" if arguments.root is None else words)
+    return 0

@@ -1,0 +1,84 @@
+"""``atoll upgrade``: take the newest version of the image that this machine follows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+    from atoll.base.report import Reporter
+    from atoll.machine.upgrade import Wish
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_upgrade_arguments(parser)
+
+
+def add_upgrade_arguments(parser: argparse.ArgumentParser) -> None:
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument(
+        "--check", action="store_true", help="only say whether there is something new"
+    )
+    only.add_argument(
+        "--download-only", action="store_true", help="fetch it, and change nothing else"
+    )
+    parser.add_argument(
+        "--even-held", action="store_true", help="take a version that is held on this machine"
+    )
+    parser.add_argument("--root", type=Path, metavar="DIR", help="a machine in a directory")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
+    from atoll.machine.upgrade import Wish
+
+    wish = Wish(verb="upgrade", even_held=arguments.even_held,
+                download_only=arguments.download_only)  # fmt: skip
+    return run_upgrade(arguments, wish, reporter)
+
+
+def run_upgrade(arguments: argparse.Namespace, wish: Wish, reporter: Reporter) -> int:
+    from atoll.cli.outlook import staged_as_json, target_as_json
+    from atoll.machine.state import find_sysroot
+    from atoll.machine.upgrade import check_upgrade, upgrade
+
+    sysroot = find_sysroot(arguments.root)
+    if arguments.check:
+        target = check_upgrade(sysroot, wish)
+        if arguments.json:
+            print(json.dumps(target_as_json(target), indent=2))
+        else:
+            print(f"{target.title} is there: {target.origin.image}")
+        reporter.notice("next: atoll plan, or atoll upgrade")
+        return 0
+    staged = upgrade(sysroot, wish, reporter)
+    if arguments.json:
+        print(json.dumps(staged_as_json(staged), indent=2))
+    if staged.warning:
+        reporter.notice(f"{staged.warning}\n  next: atoll gc")
+    if staged.deployment is None:
+        reporter.notice(f"{staged.target.title} is downloaded; next: atoll {wish.verb}"
+                        + (f" {wish.image}" if wish.image else ""))  # fmt: skip
+        return 0
+    tell_staged(staged.deployment.title, staged.merge, arguments, reporter)
+    return 0
+
+
+def tell_staged(
+    title: str, merge: object, arguments: argparse.Namespace, reporter: Reporter
+) -> None:
+    """What to do next when a deployment waits for its first boot."""
+    from atoll.cli.outlook import conflict_lines
+    from atoll.machine.etc.merge import Merge
+
+    if isinstance(merge, Merge) and merge.conflicts:
+        for line in conflict_lines(merge):
+            reporter.notice(line)
+        reporter.notice("what is there stays until you decide: atoll etc")
+    if arguments.root is None:
+        reporter.notice(f"{title} boots next: systemctl reboot (or undo with: atoll cancel)")
+    else:
+        reporter.notice(f"{title} boots next; see: atoll status --root {arguments.root}")

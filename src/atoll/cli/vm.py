@@ -1,0 +1,66 @@
+"""``atoll vm``: an image runs in a virtual machine, with its console on the terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from atoll.cli import trying
+from atoll.host.qemu import (
+    Virtual,
+    copy_variables,
+    find_firmware,
+    kernel_arguments,
+    plan_command,
+)
+from atoll.host.run import running
+
+if TYPE_CHECKING:
+    import argparse
+
+    from atoll.base.report import Reporter
+
+_SCREEN = ("-vga", "std", "-device", "virtio-keyboard-pci", "-device", "virtio-tablet-pci")
+_DISPLAYS = {
+    "none": ("-display", "none", "-vga", "none"),
+    "gtk": ("-display", "gtk", *_SCREEN),
+    "sdl": ("-display", "sdl", *_SCREEN),
+    "vnc": ("-display", "vnc=127.0.0.1:0,to=99", *_SCREEN),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("image", metavar="REF|RECIPE", nargs="?", default=".",
+                        help="an image, or a recipe that was built (default: here)")  # fmt: skip
+    trying.add_common_arguments(parser)
+    parser.add_argument("--ssh-port", metavar="N", type=int, help="leads to its port 22")
+    parser.add_argument("--display", choices=sorted(_DISPLAYS), default="none",
+                        help="a screen beside the console (none)")  # fmt: skip
+
+
+def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
+    reference = trying.find_reference(arguments, arguments.image)
+    recipe = trying.find_recipe(arguments.image)
+    with trying.disk_of(reference, arguments, reporter, recipe=recipe) as (disk, _):
+        kvm = trying.choose_kvm(reporter)
+        firmware = find_firmware()
+        machine = Virtual(
+            disk=disk,
+            firmware=firmware,
+            variables=copy_variables(firmware, disk.parent),
+            kvm=kvm,
+            memory=arguments.memory,
+            cpus=trying.choose_cpus(arguments.cpus, kvm=kvm),
+            strings=(kernel_arguments(["console=ttyS0"]),),
+            ssh_port=arguments.ssh_port,
+        )
+        if arguments.ssh_port is not None:
+            reporter.notice(f"SSH: ssh -p {arguments.ssh_port} USER@127.0.0.1")
+        reporter.notice("it ends when it is switched off inside, or here with Ctrl-A X")
+        command = plan_command(
+            machine, *_DISPLAYS[arguments.display],
+            "-chardev", "stdio,id=console,mux=on,signal=off", "-serial", "chardev:console",
+            "-mon", "chardev=console",
+        )  # fmt: skip
+        with running(command) as process:
+            status = process.wait()
+    return 0 if status == 0 else 1

@@ -1,0 +1,166 @@
+"""Pinned packages into the cache, by apt's own ways to reach a mirror; every one is verified.
+
+Where an archive no longer has a package, because its mirror has moved on, another address of the
+same archive as it was then is tried: one that a snapshot service answers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from atoll.base.errors import Damaged, NetworkError, NotFound, ProgramFailed
+from atoll.debian.aptdir import written_configuration
+from atoll.debian.failure import is_about_wrong_bytes
+from atoll.debian.pinned import deb_path
+from atoll.host.files import space_errors, temporary_directory
+from atoll.host.run import run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from atoll.base.report import Reporter
+    from atoll.debian.pins import Pin, PinnedArchive
+
+HELPER = "/usr/lib/apt/apt-helper"
+_AT_ONCE = 200
+"""How many packages one run of apt's helper fetches."""
+_NAMED = 10
+"""How many of the packages that are missing are named."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origins:
+    """Where packages may be found. ``archives`` are by name; ``others`` maps an archive's name to
+    addresses to try in turn when its own does not have a package; ``local`` finds a local file."""
+
+    archives: tuple[PinnedArchive, ...]
+    local: Callable[[str], Path]
+    others: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def uris(self, pin: Pin) -> tuple[str, ...]:
+        found = [one.uri for one in self.archives if one.name == pin.archive]
+        found += self.others.get(pin.archive, ())
+        path = quote(pin.path, safe="/~:+")
+        return tuple(f"{uri.rstrip('/')}/{path}" for uri in found)
+
+
+def fetch_pins(
+    pins: Iterable[Pin], origins: Origins, debs: Path, *, offline: bool, reporter: Reporter
+) -> None:
+    """Let every package be in ``debs``; raises NotFound, NetworkError, Damaged or NoSpace."""
+    debs.mkdir(parents=True, exist_ok=True)
+    missing = find_missing(pins, debs)
+    if not missing:
+        return
+    with space_errors(debs), temporary_directory(debs, prefix=".new-") as place:
+        for pin in missing:
+            if not pin.archive:
+                _keep_local(pin, origins.local(pin.path), debs)
+        missing = find_missing(missing, debs)
+        if missing and offline:
+            raise NotFound(
+                f"{_count(missing)} not in the cache: {_name(missing)}",
+                hint="run it without --offline once",
+            )
+        said = ""
+        for turn in range(max((len(origins.uris(pin)) for pin in missing), default=0)):
+            said = _fetch(missing, origins, turn, place, reporter=reporter) or said
+            for pin in missing:
+                _keep(pin, place / pin.sha256, debs)
+            missing = find_missing(missing, debs)
+    if missing and is_about_wrong_bytes(said):
+        raise Damaged(
+            f"{_count(missing)} not what the lock names: {_name(missing)}\n  {said}",
+            hint="the mirror is damaged, or gives something else: try another mirror",
+        )
+    if missing:
+        raise NetworkError(
+            f"{_count(missing)} to be had no longer: {_name(missing)}\n  {said}".rstrip(),
+            hint="a mirror with {snapshot} in its address still has what others dropped; "
+            "or take newer ones: atoll lock --update",
+        )
+
+
+def find_missing(pins: Iterable[Pin], debs: Path) -> list[Pin]:
+    """Those that are not in ``debs`` in their size, each content once."""
+    found = {pin.sha256: pin for pin in pins if _size(deb_path(debs, pin)) != pin.size}
+    return list(found.values())
+
+
+def verify_pin(pin: Pin, path: Path, *, what: str) -> None:
+    """Raises Damaged unless the file is the one that was pinned."""
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if (size, digest) != (pin.size, pin.sha256):
+        raise Damaged(
+            f"{what} is not the package {pin.name} {pin.version} that the lock names: "
+            f"it has {size} bytes and SHA-256 {digest}, not {pin.size} and {pin.sha256}"
+        )
+
+
+def _fetch(
+    pins: Sequence[Pin], origins: Origins, turn: int, place: Path, *, reporter: Reporter
+) -> str:
+    """Fetch what there is an address for; what fails is left out, and told in the result."""
+    wanted = [
+        (uris[turn], pin) for pin in pins if len(uris := origins.uris(pin)) > turn
+    ]  # fmt: skip
+    said = ""
+    total, done = sum(pin.size for _, pin in wanted), 0
+    with written_configuration(place) as environment:
+        for start in range(0, len(wanted), _AT_ONCE):
+            part = wanted[start : start + _AT_ONCE]
+            reporter.progress(done, total, unit="B")
+            words: list[str | Path] = [HELPER, "download-file"]
+            for uri, pin in part:
+                # the method "file" would only leave a link
+                uri = "copy:" + uri[5:] if uri.startswith("file:") else uri
+                words += [uri, place / pin.sha256, f"SHA256:{pin.sha256}"]
+            try:
+                run(words, env=environment)
+            except ProgramFailed as error:
+                lines = [line for line in error.stderr_tail.splitlines() if line.startswith("E:")]
+                said = lines[0] if lines else error.stderr_tail
+            done += sum(pin.size for _, pin in part)
+    return said
+
+
+def _keep(pin: Pin, fetched: Path, debs: Path) -> None:
+    if fetched.is_file():
+        verify_pin(pin, fetched, what=f"what was fetched as {pin.path}")
+        fetched.chmod(0o644)
+        fetched.replace(deb_path(debs, pin))
+
+
+def _keep_local(pin: Pin, path: Path, debs: Path) -> None:
+    """A local file is kept too, so that the lock still builds when it is made anew."""
+    if not path.is_file():
+        return
+    with suppress(Damaged):  # another build of it; told as missing
+        verify_pin(pin, path, what=str(path))
+        new = debs / f".new-{pin.sha256}"
+        new.write_bytes(path.read_bytes())
+        new.replace(deb_path(debs, pin))
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return -1
+
+
+def _count(pins: Sequence[Pin]) -> str:
+    return "1 package is" if len(pins) == 1 else f"{len(pins)} packages are"
+
+
+def _name(pins: Sequence[Pin]) -> str:
+    named = [f"{pin.name} {pin.version}" for pin in pins[:_NAMED]]
+    return ", ".join(named) + (" …" if len(pins) > _NAMED else "")

@@ -1,0 +1,1 @@
+"""The ``/etc`` of deployments: three views, their merge, staging, and what is left to settle."""

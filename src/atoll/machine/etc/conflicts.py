@@ -1,0 +1,129 @@
+"""Conflicts of a deployment's ``/etc``, kept outside of it until a person has settled them::
+
+    atoll/state/conflicts/<n>/        mode 0700: what is kept may be a secret
+      list.json                       {"format": 1, "conflicts":
+                                       [{"path", "why", "image", "attributes"}, …]}
+      image/<path>                    what the image has there, when "image" is true
+
+``attributes`` is true when only mode, owner and extended attributes of a directory are in question.
+``<n>`` is the deployment. The directory is replaced as a whole, and is not there without conflicts.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from atoll.base.fields import parse_json_fields
+from atoll.machine.etc.merge import Conflict
+from atoll.machine.etc.operations import (
+    MakeDirectory,
+    PutInPlace,
+    RemoveLeftover,
+    TakeAway,
+    WriteRecord,
+)
+from atoll.machine.etc.read import read_directory
+from atoll.machine.etc.upper import plan_difference
+from atoll.machine.etc.views import Entry, Kind, Node, node_at, replaced
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from atoll.machine.etc.merge import Merge
+    from atoll.machine.operations import Operation
+
+FORMAT = 1
+_LIST = "list.json"
+_IMAGE = "image"
+_PRIVATE = Entry(kind=Kind.DIRECTORY, mode=0o700)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MakeParents:
+    path: Path
+
+    def describe(self) -> str:
+        return f"directory {self.path}"
+
+    def execute(self) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+
+
+def plan_conflicts(conflicts: tuple[Conflict, ...], place: Path) -> tuple[Operation, ...]:
+    """All that makes ``place`` say ``conflicts``, what it said before going at one instant."""
+    fresh = place.with_name(f"{place.name}.new")
+    gone = RemoveLeftover(path=fresh)
+    if not conflicts:
+        return (gone, TakeAway(place=place, aside=fresh), gone)
+    kept = Node(_PRIVATE)
+    for conflict in sorted(conflicts, key=lambda each: each.path):
+        if conflict.image is not None:
+            kept = replaced(kept, conflict.path, conflict.image)
+    return (
+        gone,
+        MakeParents(path=place.parent),
+        MakeDirectory(path=fresh, entry=_PRIVATE),
+        WriteRecord(path=fresh / _LIST, content=format_conflicts(conflicts)),
+        *plan_difference(kept, None, fresh / _IMAGE),
+        PutInPlace(fresh=fresh, place=place),
+        gone,
+    )
+
+
+def read_conflicts(place: Path) -> tuple[Conflict, ...]:
+    """What is not settled yet, by path. Raises Damaged."""
+    try:
+        data = (place / _LIST).read_bytes()
+    except FileNotFoundError:
+        return ()
+    kept = read_directory(place / _IMAGE).root
+    return parse_conflicts(data, kept, where=str(place / _LIST))
+
+
+def format_conflicts(conflicts: tuple[Conflict, ...]) -> bytes:
+    found = [
+        {
+            "path": each.path,
+            "why": each.why,
+            "image": each.image is not None,
+            "attributes": each.attributes,
+        }
+        for each in conflicts
+    ]
+    return json.dumps({"format": FORMAT, "conflicts": found}, indent=1).encode() + b"\n"
+
+
+def parse_conflicts(data: bytes, kept: Node, *, where: str) -> tuple[Conflict, ...]:
+    """The list, with what the images have from ``kept``. Raises Damaged."""
+    fields = parse_json_fields(data, file=where)
+    if fields.integer("format") != FORMAT:
+        fields.flaw("format", f"must be {FORMAT}")
+    conflicts = []
+    for each in fields.each("conflicts"):
+        path, attributes = each.string("path"), each.boolean("attributes")
+        image = node_at(kept, path) if each.boolean("image") else None
+        if each.boolean("image") and image is None:
+            each.flaw("path", f"what the image has at {path} is not kept beside the list")
+        if image is not None and attributes:
+            image = Node(image.entry)
+        why = each.string("why")
+        conflicts.append(Conflict(path=path, why=why, image=image, attributes=attributes))
+    return tuple(conflicts)
+
+
+def carry_over(earlier: tuple[Conflict, ...], merge: Merge, new: Node) -> tuple[Conflict, ...]:
+    """The conflicts of a deployment: those of its merge, and earlier ones that still stand.
+
+    An earlier one has ended when the path is as the image's, in the earlier or the new version.
+    """
+    told = {conflict.path for conflict in merge.conflicts}
+    standing = []
+    for conflict in earlier:
+        here, there = node_at(merge.result, conflict.path), node_at(new, conflict.path)
+        if conflict.attributes:
+            here, there = (None if node is None else Node(node.entry) for node in (here, there))
+        if conflict.path not in told and here not in (conflict.image, there):
+            standing.append(replace(conflict, image=conflict.image if there is None else there))
+    return tuple(sorted([*merge.conflicts, *standing], key=lambda each: each.path))

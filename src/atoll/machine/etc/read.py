@@ -1,0 +1,207 @@
+"""Reading the views of ``/etc``: a directory, the upper directory of an overlay, a tree.
+
+The upper directory of an overlay says what differs from the lower one: a character device 0:0 is a
+whiteout (the name is not there), a directory with ``trusted.overlay.opaque`` = ``y`` hides all that
+the lower one has in it. ``/etc`` is mounted without redirects and metacopy, so a file or directory
+that carries their marks was written otherwise and is refused.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import Busy, Damaged
+from atoll.machine.etc.views import DRAFT, Entry, Kind, Node, children_of, is_directory, join
+from atoll.tree import model
+from atoll.tree.verity import VerityHasher, verity_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from atoll.base.ids import ObjectId
+
+_ACLS = ("system.posix_acl_access", "system.posix_acl_default")
+_OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
+_FOREIGN = tuple(
+    f"{space}.overlay.{mark}" for space in ("trusted", "user") for mark in ("redirect", "metacopy")
+)
+_PIECE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    root: Node
+    skipped: tuple[str, ...] = ()
+    """Sockets, pipes and devices: they are not carried to another deployment."""
+
+
+def read_directory(directory: Path) -> Reading:
+    """The ``/etc`` in ``directory``, as a program sees it. Symbolic links are not followed."""
+    return _read(directory, None, layered=False)
+
+
+def read_layered(lower: Node, upper: Path) -> Reading:
+    """What an overlay of ``upper`` on ``lower`` shows, without mounting it. Raises Damaged."""
+    return _read(upper, lower, layered=True)
+
+
+def view_of_tree(etc: model.Directory, read_object: Callable[[ObjectId], bytes]) -> Node:
+    """The ``/etc`` of a tree, as it is in the tree's image."""
+    return _node_of_tree(etc, read_object)
+
+
+def is_kept_xattr(name: str) -> bool:
+    """Whether an extended attribute belongs to a file, rather than to where it is stored."""
+    if name.startswith("security."):
+        return name != "security.evm"
+    return name in _ACLS or (name.startswith("user.") and not name.startswith("user.overlay."))
+
+
+def read_xattrs(path: str) -> tuple[tuple[str, bytes], ...]:
+    names = _xattr_names(path)
+    return tuple((name, os.getxattr(path, name, follow_symlinks=False))
+                 for name in sorted(names) if is_kept_xattr(name))  # fmt: skip
+
+
+def _xattr_names(path: str) -> list[str]:
+    try:
+        return os.listxattr(path, follow_symlinks=False)
+    except OSError as error:
+        if error.errno == errno.ENOTSUP:
+            return []
+        raise
+
+
+def _read(directory: Path, lower: Node | None, *, layered: bool) -> Reading:
+    scanner = _Scanner(layered=layered)
+    root = scanner.scan(os.fspath(directory), "", lower)
+    if root is None or not is_directory(root):
+        raise Damaged(f"{directory} is no directory")
+    return Reading(root=root, skipped=tuple(scanner.skipped))
+
+
+@dataclass(slots=True)
+class _Scanner:
+    layered: bool
+    skipped: list[str] = field(default_factory=list)
+
+    def scan(self, place: str, path: str, lower: Node | None) -> Node | None:
+        """What is at ``place``; None when nothing is, or nothing that is carried along."""
+        try:
+            return self._scan(place, path, lower)
+        except FileNotFoundError:
+            # It went between two looks at its directory.
+            return None
+
+    def _scan(self, place: str, path: str, lower: Node | None) -> Node | None:
+        found = os.lstat(place)
+        if stat.S_ISDIR(found.st_mode):
+            return self._scan_directory(place, path, lower, found)
+        if stat.S_ISREG(found.st_mode):
+            digest = _digest_file(place)
+            read = partial(_read_file, place, digest)
+            return Node(self._entry(place, found, Kind.FILE, digest, read))
+        if stat.S_ISLNK(found.st_mode):
+            return Node(self._entry(place, found, Kind.SYMLINK, os.readlink(place)))  # noqa: PTH115  # Path would tidy it
+        if not (self.layered and stat.S_ISCHR(found.st_mode) and found.st_rdev == 0):
+            self.skipped.append(path)
+        return None
+
+    def _scan_directory(
+        self, place: str, path: str, lower: Node | None, found: os.stat_result
+    ) -> Node:
+        entry = self._entry(place, found, Kind.DIRECTORY)
+        below = {} if self.layered and _is_opaque(place) else dict(children_of(lower))
+        children = dict(below)
+        with os.scandir(place) as names:
+            for name in sorted(each.name for each in names):
+                if not path and name == DRAFT:
+                    continue
+                child = self.scan(f"{place}/{name}", join(path, name), below.get(name))
+                children.pop(name, None)
+                if child is not None:
+                    children[name] = child
+        return Node(entry, children)
+
+    def _entry(
+        self, place: str, found: os.stat_result, kind: Kind, content: str = "",
+        read: Callable[[], bytes] = bytes,
+    ) -> Entry:  # fmt: skip
+        if self.layered:
+            marks = [name for name in _xattr_names(place) if name in _FOREIGN]
+            if marks:
+                raise Damaged(f"{place} has {marks[0]}: another kind of overlay wrote it",
+                              hint="mount /etc with redirect_dir=off,metacopy=off")  # fmt: skip
+        return Entry(
+            kind=kind,
+            mode=0o777 if kind is Kind.SYMLINK else stat.S_IMODE(found.st_mode),
+            uid=found.st_uid,
+            gid=found.st_gid,
+            xattrs=read_xattrs(place),
+            content=content,
+            mtime_ns=found.st_mtime_ns,
+            read=read,
+        )
+
+
+def _is_opaque(place: str) -> bool:
+    names = _xattr_names(place)
+    return any(name in names and os.getxattr(place, name) == b"y" for name in _OPAQUE)
+
+
+def _digest_file(place: str) -> str:
+    hasher = VerityHasher()
+    handle = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(handle, "rb", buffering=0) as file:
+        while piece := file.read(_PIECE):
+            hasher.update(piece)
+    return hasher.digest()
+
+
+def _read_file(place: str, digest: str) -> bytes:
+    changed = Busy(f"{place} changed while it was read", hint="try again")
+    try:
+        handle = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise changed from None
+    with os.fdopen(handle, "rb") as file:
+        content = file.read()
+    if verity_digest(content) != digest:
+        raise changed
+    return content
+
+
+def _node_of_tree(node: model.Node, read_object: Callable[[ObjectId], bytes]) -> Node:
+    """Raises Damaged for what no tree of Atoll's has in its ``/etc``."""
+    attributes = node.metadata
+    xattrs = [(os.fsdecode(name), value) for name, value in attributes.xattrs]
+    make = partial(
+        Entry,
+        mode=attributes.mode,
+        uid=attributes.uid,
+        gid=attributes.gid,
+        xattrs=tuple(pair for pair in xattrs if is_kept_xattr(pair[0])),
+        mtime_ns=attributes.mtime * 10**9 + attributes.mtime_nsec,
+    )
+    match node:
+        case model.Directory():
+            children = {
+                os.fsdecode(name): _node_of_tree(child, read_object)
+                for name, child in node.entries.items()
+            }
+            return Node(make(kind=Kind.DIRECTORY), children)
+        case model.Symlink():
+            return Node(make(kind=Kind.SYMLINK, content=os.fsdecode(node.target), mode=0o777))
+        case model.Regular(object=None):
+            content = node.inline or b""
+            read = partial(bytes, content)
+            return Node(make(kind=Kind.FILE, content=verity_digest(content), read=read))
+        case model.Regular(object=name) if name is not None:
+            return Node(make(kind=Kind.FILE, content=name, read=partial(read_object, name)))
+    raise Damaged("the tree has a device, a pipe or a socket in /etc")

@@ -1,0 +1,152 @@
+"""The ``/etc`` of a deployment that is to boot: staged while another runs, completed at its boot.
+
+Beside a deployment's upper directory lies, until its first boot, the record of what was merged::
+
+    atoll/deployments/<n>/etc/upper           what differs from the tree
+    atoll/deployments/<n>/etc/merged-from     the record (``record``)
+    atoll/state/conflicts/<n>/                what is to be settled (``conflicts``)
+
+Staging writes record, conflicts, and the upper directory last. The first boot reads the record,
+merges what changed since, and removes the record: from then on the deployment's ``/etc`` is its
+own, and an old record must never be merged into it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from atoll.base.errors import Busy
+from atoll.machine.etc.again import merge_again, plan_again
+from atoll.machine.etc.conflicts import carry_over, plan_conflicts, read_conflicts
+from atoll.machine.etc.merge import Conflict, Merge, plan_merge
+from atoll.machine.etc.operations import RemoveRecord, WriteRecord
+from atoll.machine.etc.read import read_layered
+from atoll.machine.etc.record import Record, format_record, parse_record
+from atoll.machine.etc.upper import plan_upper
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from atoll.machine.etc.views import Node
+    from atoll.machine.operations import Operation
+    from atoll.machine.state import Sysroot
+    from atoll.tree.etc_rules import Rules
+
+Result = TypeVar("Result")
+TRIES = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EtcPlace:
+    """Where the ``/etc`` of one deployment is kept."""
+
+    upper: Path
+    record: Path
+    conflicts: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Views:
+    """``old`` is the ``/etc`` of the booted tree, ``new`` that of the tree to come.
+
+    ``source`` is the deployment that ``old`` and ``live`` are of.
+    """
+
+    source: int
+    old: Node
+    live: Node
+    new: Node
+
+
+def etc_place(sysroot: Sysroot, deployment: int) -> EtcPlace:
+    etc = sysroot.deployments / str(deployment) / "etc"
+    return EtcPlace(
+        upper=etc / "upper",
+        record=etc / "merged-from",
+        conflicts=sysroot.state / "conflicts" / str(deployment),
+    )
+
+
+def plan_stage(
+    views: Views, place: EtcPlace, *, rules: Rules = (), earlier: tuple[Conflict, ...] = ()
+) -> tuple[Merge, tuple[Operation, ...]]:
+    """The merge, and what stages it; ``earlier`` are the booted deployment's open conflicts."""
+    merge = plan_merge(views.old, views.live, views.new, rules)
+    conflicts = carry_over(earlier, merge, views.new)
+    record = Record(source=views.source, live=views.live, rules=rules)
+    return merge, (
+        WriteRecord(path=place.record, content=format_record(record)),
+        *plan_conflicts(conflicts, place.conflicts),
+        *plan_upper(merge.result, views.new, place.upper),
+    )
+
+
+def stage_etc(
+    read_views: Callable[[], Views],
+    place: EtcPlace,
+    *,
+    rules: Rules = (),
+    earlier: tuple[Conflict, ...] = (),
+) -> Merge:
+    """Merge and write. A file that changes meanwhile makes it begin again."""
+
+    def stage() -> Merge:
+        merge, operations = plan_stage(read_views(), place, rules=rules, earlier=earlier)
+        execute(operations)
+        return merge
+
+    return try_again(stage)
+
+
+def merge_at_first_boot(read_views: Callable[[int], Views], place: EtcPlace) -> tuple[str, ...]:
+    """Take along what changed since staging, and say which paths did.
+
+    ``read_views`` is given the deployment that was merged from. Nothing to do without a record.
+    Whatever goes wrong, the record goes too and what was staged stays: the error is there to be
+    reported.
+    """
+    if not place.record.exists():
+        return ()
+    try:
+        record = parse_record(place.record.read_bytes(), where=str(place.record))
+        changed, operations = plan_first_boot(record, read_views(record.source), place)
+        execute(operations)
+    except BaseException:
+        RemoveRecord(path=place.record).execute()
+        raise
+    return changed
+
+
+def plan_first_boot(
+    record: Record, views: Views, place: EtcPlace
+) -> tuple[tuple[str, ...], tuple[Operation, ...]]:
+    """The paths that changed since staging, and what takes them along."""
+    done = RemoveRecord(path=place.record)
+    changed = plan_again(record.live, views.live)
+    if not changed:
+        return (), (done,)
+    staged = read_layered(views.new, place.upper).root
+    fresh = plan_merge(views.old, views.live, views.new, record.rules)
+    merge = merge_again(staged, read_conflicts(place.conflicts), fresh, changed)
+    return changed, (
+        *plan_conflicts(merge.conflicts, place.conflicts),
+        *plan_upper(merge.result, views.new, place.upper),
+        done,
+    )
+
+
+def execute(operations: tuple[Operation, ...]) -> None:
+    for operation in operations:
+        operation.execute()
+
+
+def try_again(work: Callable[[], Result]) -> Result:
+    """``work`` until it does not find that a file changed under it, ``TRIES`` times at most."""
+    for _ in range(TRIES - 1):
+        try:
+            return work()
+        except Busy:
+            continue
+    return work()

@@ -1,0 +1,101 @@
+"""``/etc/atoll/machine.toml``: what the owner of a machine decided for it.
+
+::
+
+    schema = 1
+
+    [keep]
+    deployments = 3            # how many deployments stay, at least 2
+
+    [etc]                      # whose version of a path wins when the image changes
+    "ssh/**" = "local"         # "image", "local" or "merge"
+
+Where it says nothing, the policy of the image holds: its ``keep``, and its rules after these.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+from atoll.base.errors import RecipeError, UsageError
+from atoll.base.fields import Fields, Flaw, Key, format_key
+from atoll.machine.choices import KEEP
+from atoll.tree.etc_rules import Rules, parse_rule
+
+if TYPE_CHECKING:
+    from atoll.machine.etc.views import Node
+    from atoll.machine.policy import Policy
+
+PLACE = "atoll/machine.toml"
+LEAST = 2
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineFile:
+    """``keep`` is None where nobody says how many deployments stay."""
+
+    keep: int | None = None
+    rules: Rules = ()
+
+    @property
+    def deployments(self) -> int:
+        """How many deployments stay."""
+        return KEEP if self.keep is None else self.keep
+
+
+def read_machine_file(etc: Node, policy: Policy) -> MachineFile:
+    """The one in a live ``/etc``, over what the image's ``policy`` says. Raises RecipeError."""
+    from atoll.machine.etc.views import is_file, node_at
+
+    node = node_at(etc, PLACE)
+    if node is None:
+        return _with_policy(MachineFile(), policy)
+    if not is_file(node):
+        raise RecipeError("is no ordinary file", file=f"/etc/{PLACE}")
+    return _with_policy(parse_machine_file(node.entry.read(), file=f"/etc/{PLACE}"), policy)
+
+
+def _with_policy(own: MachineFile, policy: Policy) -> MachineFile:
+    """The owner's number wins, and the owner's rules come first."""
+    keep = own.keep if own.keep is not None else policy.keep
+    return MachineFile(
+        keep=None if keep is None else max(keep, LEAST), rules=(*own.rules, *policy.rules)
+    )
+
+
+def parse_machine_file(data: bytes, *, file: str) -> MachineFile:
+    """Raises RecipeError that names file and key."""
+
+    def complain(key: Key, flaw: Flaw) -> NoReturn:
+        raise RecipeError(flaw.message, file=file, key=format_key(key), hint=flaw.hint)
+
+    try:
+        table = tomllib.loads(data.decode())
+    except (ValueError, RecursionError) as error:
+        raise RecipeError(f"is not TOML: {error}", file=file,
+                          hint="put it right, or remove it") from error  # fmt: skip
+    fields = Fields(table, complain)
+    fields.only("schema", "keep", "etc")
+    if fields.integer("schema") != SCHEMA:
+        fields.flaw("schema", f"must be {SCHEMA}", "this Atoll knows no other")
+    keep = None
+    if fields.has("keep"):
+        kept = fields.within("keep")
+        kept.only("deployments")
+        keep = kept.integer("deployments", KEEP)
+        if keep < LEAST:
+            kept.flaw("deployments", f"must be at least {LEAST}",
+                      "one to run, and one to fall back to")  # fmt: skip
+    rules = []
+    if fields.has("etc"):
+        table_of_rules = fields.within("etc")
+        for pattern in table_of_rules.table:
+            winner = table_of_rules.string(pattern)
+            try:
+                rules.append(parse_rule(pattern, winner))
+            except UsageError as error:
+                table_of_rules.flaw(pattern, error.message, error.hint)
+    return MachineFile(keep=keep, rules=tuple(rules))

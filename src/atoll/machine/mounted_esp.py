@@ -1,0 +1,110 @@
+"""Which FAT volume a directory is on: the kernel's list of mounts, read as proc(5) draws it::
+
+36 35 259:1 /  /boot ro,nosuid … shared:1 - vfat /dev/nvme0n1p1 rw,umask=0077
+|  |  |     |  |     |           |          |    |              options of the volume
+|  |  |     |  |     options     tags, "-"  type source
+|  |  |     |  where it is mounted
+ids   |     what of the volume is: its root, or a directory below it
+      number of the device
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from atoll.base.errors import MissingPrivilege, NotFound
+
+MOUNTS = Path("/proc/self/mountinfo")
+DEVICES = Path("/dev/block")
+_FAT_TYPES = ("vfat", "msdos")
+_ESCAPED = re.compile(r"\\([0-7]{3})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """``root`` is the directory of the volume that is seen at ``point``."""
+
+    device: int
+    root: PurePosixPath
+    point: PurePosixPath
+    kind: str
+    source: str
+
+
+def parse_mounts(text: str) -> tuple[Mount, ...]:
+    """Those lines that can be understood; later ones are mounted over earlier ones."""
+    mounts = []
+    for line in text.splitlines():
+        before, _, after = line.partition(" - ")
+        words, rest = before.split(" "), after.split(" ")
+        major, _, minor = words[2].partition(":") if len(words) > 5 else ("", "", "")
+        if major.isdecimal() and minor.isdecimal() and len(rest) > 1:
+            mounts.append(
+                Mount(
+                    device=os.makedev(int(major), int(minor)),
+                    root=PurePosixPath(_plain(words[3])),
+                    point=PurePosixPath(_plain(words[4])),
+                    kind=rest[0],
+                    source=_plain(rest[1]),
+                )
+            )
+    return tuple(mounts)
+
+
+def find_fat_mount(
+    mounts: tuple[Mount, ...], directory: PurePosixPath, device: int
+) -> Mount | None:
+    """The mount of FAT by which ``directory``, a real path on ``device``, is seen."""
+    fitting = [
+        mount
+        for mount in mounts
+        if mount.device == device
+        and mount.kind in _FAT_TYPES
+        and directory.is_relative_to(mount.point)
+    ]
+    return max(fitting, key=lambda mount: len(mount.point.parts), default=None)
+
+
+def find_mount(directory: Path) -> Mount | None:
+    """The mount that an existing directory is on, when that is of FAT."""
+    try:
+        # Opening it, unlike asking what it is, starts an automount.
+        handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise NotFound(f"there is no directory {directory}") from error
+    except NotADirectoryError as error:
+        raise NotFound(f"{directory} is no directory") from error
+    except PermissionError as error:
+        raise MissingPrivilege(
+            f"{directory} may not be read", hint="try again with sudo"
+        ) from error
+    try:
+        device = os.fstat(handle).st_dev
+        mounts = parse_mounts(MOUNTS.read_text(errors="surrogateescape"))
+    except FileNotFoundError as error:
+        raise NotFound(f"{MOUNTS} is not there", hint="mount proc at /proc") from error
+    finally:
+        os.close(handle)
+    return find_fat_mount(mounts, PurePosixPath(directory.resolve()), device)
+
+
+def find_device(mount: Mount) -> Path:
+    """The block device of a mount, whatever it was called when it was mounted."""
+    numbered = DEVICES / f"{os.major(mount.device)}:{os.minor(mount.device)}"
+    for path in (numbered, Path(mount.source)):
+        try:
+            found = path.stat()
+        except OSError:
+            continue  # the next one may be there; that none is, is told below
+        if stat.S_ISBLK(found.st_mode) and found.st_rdev == mount.device:
+            return path
+    raise NotFound(f"the device of {mount.point} is not in /dev: {mount.source}",
+                   hint=f"see: findmnt {mount.point}")  # fmt: skip
+
+
+def _plain(word: str) -> str:
+    return _ESCAPED.sub(lambda found: chr(int(found[1], 8)), word)

@@ -1,0 +1,43 @@
+"""Panics of kernels that are gone: what the firmware kept of their last words (pstore).
+
+The kernel shows a record of the firmware as a file ``dmesg-efi_pstore-<number>``; early in a boot
+``systemd-pstore`` moves it to ``/var/lib/systemd/pstore/<seconds>/…``. Its number begins with the
+seconds since 1970, ten digits.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+RECORDS = (Path("/sys/fs/pstore"), Path("/var/lib/systemd/pstore"))
+_TIME = re.compile(r"(?<![0-9])([1-9][0-9]{9})")
+_MESSAGE = re.compile(r"Kernel panic - not syncing: ([^\r\n]*)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panic:
+    when: int
+    message: str
+
+
+def parse_panic(name: str, text: str) -> Panic | None:
+    """``name`` is the record's path; None when it tells of no panic, or not of when."""
+    time, message = _TIME.search(name), _MESSAGE.search(text)
+    if time is None or message is None:
+        return None
+    words = "".join(letter if letter.isprintable() else " " for letter in message[1]).strip()
+    return Panic(when=int(time[1]), message=words)
+
+
+def read_panics(places: tuple[Path, ...] = RECORDS) -> tuple[Panic, ...]:
+    """Oldest first. A record comes in parts; what is said in each is one panic."""
+    found = set()
+    for place in places:
+        for path in place.rglob("*dmesg*") if place.is_dir() else ():
+            if path.is_file():
+                name = str(path.relative_to(place))
+                panic = parse_panic(name, path.read_text(errors="replace"))
+                found.add(panic)
+    return tuple(sorted((each for each in found if each), key=lambda panic: panic.when))

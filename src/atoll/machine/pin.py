@@ -1,0 +1,27 @@
+"""Pinning: a deployment that a person wants to keep."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import NotFound, NothingToDo
+from atoll.machine.access import changing
+from atoll.machine.marks import PINNED, ClearMark, SetMark
+from atoll.machine.state import read_state
+
+if TYPE_CHECKING:
+    from atoll.machine.state import Sysroot
+
+
+def set_pin(sysroot: Sysroot, number: int, *, pinned: bool) -> str:
+    """Pin a deployment or undo it; its title. Raises NotFound, NothingToDo or Busy."""
+    with changing(sysroot, esp=False) as machine:
+        found = read_state(machine).find(number)
+        if found is None:
+            raise NotFound(f"there is no deployment {number}", hint="see: atoll status")
+        if found.pinned == pinned:
+            raise NothingToDo(f"deployment {number} is {'' if pinned else 'not '}pinned already")
+        mark = machine.state / PINNED / str(number)
+        operation = SetMark(path=mark) if pinned else ClearMark(path=mark)
+        operation.execute()
+        return found.deployment.title

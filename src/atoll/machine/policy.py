@@ -1,0 +1,76 @@
+"""What an image says to the machines that run it: ``/usr/lib/atoll/policy.json``, the part that
+holds where the owner of a machine says nothing. docs/reference/policy.md describes all of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import Damaged, NotFound, UsageError
+from atoll.base.fields import parse_json_fields
+from atoll.store.images import read_below
+from atoll.store.objects import read_object
+from atoll.tree.etc_rules import Rules, parse_rule
+from atoll.tree.model import Regular
+
+if TYPE_CHECKING:
+    from atoll.base.ids import TreeId
+    from atoll.store.layout import Store
+
+PLACE = "usr/lib/atoll/policy.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """``keep`` is how many deployments stay, None where the image does not say."""
+
+    keep: int | None = None
+    rules: Rules = ()
+
+
+def read_policy(store: Store, tree: TreeId) -> Policy:
+    """That of a tree in ``store``; an image from before there was one says nothing. Damaged."""
+    node = read_below(store, tree, PLACE)
+    if node is None:
+        return Policy()
+    if not isinstance(node, Regular):
+        raise Damaged(f"/{PLACE} in the tree is no file")
+    data = node.inline if node.object is None else read_object(store, node.object)
+    return parse_policy(data or b"")
+
+
+def find_policy(store: Store, tree: TreeId) -> Policy:
+    """That of a tree that runs; damage there is no reason not to leave it."""
+    try:
+        return read_policy(store, tree)
+    except (Damaged, NotFound):
+        return Policy()
+
+
+def parse_policy(data: bytes) -> Policy:
+    """Raises Damaged; what it holds beside ``keep`` and ``etc`` is others' to read."""
+    fields = parse_json_fields(data, file=f"/{PLACE}")
+    if fields.integer("format") != FORMAT:
+        raise Damaged(f"/{PLACE} is not of format {FORMAT}", hint="take a newer Atoll")
+    keep = fields.table.get("keep")
+    if keep is not None and type(keep) is not int:
+        raise Damaged(f"/{PLACE}: keep is no number")
+    return Policy(keep=keep, rules=_parse_rules(fields.table.get("etc")))
+
+
+def _parse_rules(value: object) -> Rules:
+    if not isinstance(value, list):
+        raise Damaged(f"/{PLACE}: etc is no list")
+    rules = []
+    for pair in value:
+        match pair:
+            case [str(pattern), str(winner)]:
+                try:
+                    rules.append(parse_rule(pattern, winner))
+                except UsageError as error:
+                    raise Damaged(f"/{PLACE}: etc: {error.message}") from error
+            case _:
+                raise Damaged(f"/{PLACE}: etc holds {pair!r}, which is no rule")
+    return tuple(rules)

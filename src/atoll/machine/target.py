@@ -1,0 +1,221 @@
+"""What a machine would take: the image that it follows or that a person names, before any of it is
+fetched, and after.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import NoSpace, NothingToDo, Refused
+from atoll.base.ids import TreeId, is_hex_digest
+from atoll.machine.choices import choose_kept, needed
+from atoll.machine.deployment import Origin
+from atoll.machine.etc.machine import read_tree_etc_of
+from atoll.machine.etc.read import view_of_tree
+from atoll.machine.install import Space, measure_free
+from atoll.machine.state import read_origin
+from atoll.registry.facts import SystemFacts, compare_packages, read_facts
+from atoll.registry.preview import preview_directory
+from atoll.registry.pull import apply_pull
+from atoll.registry.pull_plan import plan_pull
+from atoll.registry.reference import (
+    ArchiveReference,
+    LayoutReference,
+    StoreReference,
+    format_reference,
+    parse_reference,
+)
+from atoll.registry.source import opened_source
+from atoll.store.layout import open_store
+from atoll.store.refs import read_ref
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from atoll.base.report import Reporter
+    from atoll.machine.etc.views import Node
+    from atoll.machine.state import DeploymentState, MachineState, Sysroot
+    from atoll.registry.facts import PackageChanges
+    from atoll.registry.pull_plan import PullPlan
+    from atoll.registry.reference import Reference
+    from atoll.registry.source import ImageSource
+    from atoll.store.layout import Store
+
+ROOM = 16 << 20
+"""Bytes on the state partition for a deployment's own files, its ``/etc`` among them."""
+ESP_ROOM = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """``pull`` is None for a tree that was named as one of the machine's store.
+
+    ``fetch`` is in bytes; ``facts`` are None for an image that does not say them.
+    """
+
+    origin: Origin
+    tree: TreeId
+    name: str
+    version: str
+    is_here: bool
+    fetch: int
+    needed: Space
+    facts: SystemFacts | None
+    pull: PullPlan | None = None
+    source: ImageSource | None = None
+
+    @property
+    def title(self) -> str:
+        return f"{self.name} {self.version}".strip() or f"tree {self.tree[:16]}…"
+
+
+@contextmanager
+def opened_target(sysroot: Sysroot, state: MachineState, image: str | None) -> Iterator[Target]:
+    """What ``image`` is, or without one the image that the machine follows.
+
+    Only manifest and config are fetched. Raises Refused when the machine follows none, NotFound,
+    NetworkError, Damaged or UsageError.
+    """
+    text = image if image is not None else followed_image(sysroot, state)
+    store = open_store(sysroot.atoll)
+    if is_hex_digest(text):
+        yield _kept(store, TreeId(text), "", "", Origin(image=text))
+        return
+    reference = parse_reference(text)
+    if isinstance(reference, StoreReference):
+        ref = read_ref(store, reference.name)
+        yield _kept(store, ref.tree, ref.name, ref.version, Origin(image=text))
+        return
+    reference = _absolute(reference)
+    with opened_source(reference) as source:
+        pull = plan_pull(source, store)
+        config = pull.image.record.config
+        esp = config.system.esp if config.system else 0
+        yield Target(
+            origin=Origin(image=format_reference(reference)),
+            tree=pull.image.record.tree,
+            name=config.name,
+            version=config.version,
+            is_here=pull.is_here,
+            fetch=pull.fetch,
+            needed=Space(state=pull.space + ROOM, esp=esp + ESP_ROOM),
+            facts=config.system,
+            pull=pull,
+            source=source,
+        )
+
+
+def followed_image(sysroot: Sysroot, state: MachineState) -> str:
+    """The image that the deployment which boots next came from."""
+    followed = state.default or state.current
+    text = "" if followed is None else read_origin(sysroot, followed.number).image
+    if not text or is_hex_digest(text) or text.startswith("store:"):
+        raise Refused(
+            "this machine follows no image: it was made from a tree that was built somewhere",
+            hint="let it follow one with: atoll rebase docker://HOST/NAME:TAG, or oci:DIR:TAG",
+        )
+    return text
+
+
+def fetch_target(target: Target, store: Store, reporter: Reporter) -> None:
+    """The whole tree is in the store, durably, when this returns."""
+    if target.pull is not None and target.source is not None:
+        apply_pull(target.pull, target.source, store, reporter)
+
+
+def read_target_etc(target: Target, store: Store) -> Node | None:
+    """The image's ``/etc``, also before the image is here; None when that cannot be had."""
+    if target.is_here:
+        return read_tree_etc_of(store, target.tree)
+    if target.pull is None or target.source is None:
+        return None
+    found = preview_directory(target.pull, target.source, store, "etc")
+    return None if found is None else view_of_tree(*found)
+
+
+def check_new(target: Target, state: MachineState, *, even_held: bool) -> None:
+    """Raises NothingToDo for what boots next already, Refused for what is held."""
+    default = state.default
+    if default is not None and default.deployment.tree == target.tree:
+        raise NothingToDo(f"{default.deployment.title} is the newest of {target.origin.image}")
+    hold = state.held.get(target.tree)
+    if hold is not None and not even_held:
+        raise Refused(
+            f"{target.title} is held on this machine: {hold.why}",
+            hint="wait for a newer version, or take it all the same with --even-held",
+        )
+
+
+def check_room(target: Target, sysroot: Sysroot, state: MachineState, keep: int) -> None:
+    """Raises NoSpace that says where, how much, and what could go."""
+    free = measure_free(sysroot)
+    for name, want, have in (
+        (f"the state partition at {sysroot.root}", target.needed.state, free.state),
+        (f"the ESP at {sysroot.esp}", _esp_needed(target, state), free.esp),
+    ):
+        if want > have:
+            raise NoSpace(
+                f"{target.title} needs {-(-want // 10**6)} MB on {name}, {have // 10**6} are free",
+                hint=_what_may_go(state, keep),
+            )
+
+
+def compare_to_current(
+    target: Target, store: Store, current: DeploymentState
+) -> PackageChanges | None:
+    """What changes in packages; None when either side does not say what it has."""
+    mine = read_facts(store, current.deployment.tree)
+    if mine is None or target.facts is None:
+        return None
+    return compare_packages(mine.packages, target.facts.packages)
+
+
+def origin_of(text: str) -> Origin:
+    """The origin of what a person named; upgrades are asked for from anywhere."""
+    return Origin(
+        image=text if is_hex_digest(text) else format_reference(_absolute(parse_reference(text)))
+    )
+
+
+def _absolute(reference: Reference) -> Reference:
+    if isinstance(reference, LayoutReference):
+        return replace(reference, directory=str(Path(reference.directory).absolute()))
+    if isinstance(reference, ArchiveReference):
+        return replace(reference, file=str(Path(reference.file).absolute()))
+    return reference
+
+
+def _esp_needed(target: Target, state: MachineState) -> int:
+    """Nothing for a tree that a deployment of this machine has: its pair is there."""
+    there = any(each.deployment.tree == target.tree for each in state.deployments)
+    return ESP_ROOM if there else target.needed.esp
+
+
+def _what_may_go(state: MachineState, keep: int) -> str:
+    spare = choose_kept(state, keep) - needed(state)
+    titles = [each.deployment.title for each in state.deployments if each.number in spare]
+    if titles:
+        return f"give space back with: atoll gc --keep 1 (removes {', '.join(titles)})"
+    pinned = [str(each.number) for each in state.deployments
+              if each.pinned and not (each.booted or each.default or each.fallback)]  # fmt: skip
+    if pinned:
+        return f"give space back with: atoll unpin {pinned[0]}, then atoll gc --keep 1"
+    return "remove files of your own from /home or /var, then try again"
+
+
+def _kept(store: Store, tree: TreeId, name: str, version: str, origin: Origin) -> Target:
+    facts = read_facts(store, tree)
+    esp = facts.esp if facts else 0
+    return Target(
+        origin=origin,
+        tree=tree,
+        name=name,
+        version=version,
+        is_here=True,
+        fetch=0,
+        needed=Space(state=ROOM, esp=esp + ESP_ROOM),
+        facts=facts,
+    )

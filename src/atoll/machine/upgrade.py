@@ -1,0 +1,202 @@
+"""Upgrade and rebase: from what an image says of itself to the deployment that boots next.
+
+::
+
+    leftovers cleared → target found → space → layers fetched → /etc merged, deployment written
+      → kernel and initrd → one sector (``deploy``) → what policy no longer keeps is removed
+
+Until that sector is written the machine is as it was, whatever happens.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import AtollError, NoSpace, NotFound
+from atoll.base.report import NullReporter
+from atoll.machine.access import changing
+from atoll.machine.choices import check_sound
+from atoll.machine.deploy import plan_deploy, preview_etc
+from atoll.machine.etc.machine import read_machine_etc
+from atoll.machine.etc.stage import try_again
+from atoll.machine.image import read_bootable
+from atoll.machine.install import measure_free
+from atoll.machine.machine_file import read_machine_file
+from atoll.machine.policy import find_policy
+from atoll.machine.state import read_state
+from atoll.machine.target import (
+    check_new,
+    check_room,
+    compare_to_current,
+    fetch_target,
+    opened_target,
+    read_target_etc,
+)
+from atoll.machine.tidy import prune, tidy
+from atoll.store.layout import open_store
+from atoll.store.refs import Ref, remove_ref, write_ref
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from atoll.base.report import Reporter
+    from atoll.machine.deploy import Deploy
+    from atoll.machine.deployment import Deployment
+    from atoll.machine.etc.merge import Merge
+    from atoll.machine.install import Space
+    from atoll.machine.state import MachineState, Sysroot
+    from atoll.machine.target import Target
+    from atoll.machine.tidy import Tidied
+    from atoll.registry.facts import PackageChanges
+
+PENDING = "downloaded"
+"""The ref that keeps what was fetched, until a deployment does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What a person asks for; without ``image`` it is the one that the machine follows."""
+
+    verb: str
+    image: str | None = None
+    even_held: bool = False
+    download_only: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staged:
+    """What an upgrade came to; ``deployment`` is None when it was only fetched."""
+
+    target: Target
+    deployment: Deployment | None = None
+    merge: Merge | None = None
+    pruned: Tidied | None = None
+    warning: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """What an upgrade would do. ``etc`` is None while the image's ``/etc`` is not here."""
+
+    target: Target
+    packages: PackageChanges | None
+    free: Space
+    etc: Merge | None
+    changed_here: int
+    obstacle: AtollError | None
+
+
+def check_upgrade(sysroot: Sysroot, wish: Wish) -> Target:
+    """The newer image, if there is one; raises NothingToDo, or Refused when it is held."""
+    state = read_state(sysroot)
+    with opened_target(sysroot, state, wish.image) as target:
+        check_new(target, state, even_held=wish.even_held)
+        return target
+
+
+def foresee_upgrade(sysroot: Sysroot, wish: Wish) -> Outlook:
+    """All that can be known before anything is fetched or changed; raises NothingToDo."""
+    state = read_state(sysroot)
+    current = check_sound(state)
+    store = open_store(sysroot.atoll)
+    with opened_target(sysroot, state, wish.image) as target:
+        check_new(target, state, even_held=True)
+        etc = read_machine_etc(sysroot, current.number)
+        shown = target.tree if target.is_here else current.deployment.tree
+        settings = read_machine_file(etc.live, find_policy(store, shown))
+        new = read_target_etc(target, store)
+        merge = None if new is None else preview_etc(etc, new, settings)
+        return Outlook(
+            target=target,
+            packages=compare_to_current(target, store, current),
+            free=measure_free(sysroot),
+            etc=merge,
+            changed_here=len(etc.changes),
+            obstacle=_obstacle(target, sysroot, state, settings.deployments, wish),
+        )
+
+
+def upgrade(sysroot: Sysroot, wish: Wish, reporter: Reporter) -> Staged:
+    """Make the wished image what boots next.
+
+    Raises NothingToDo, Refused, NotFound, NetworkError, NoSpace, Damaged, Busy or RecipeError; the
+    machine is then as it was.
+    """
+    with changing(sysroot) as machine:
+        state = tidy(machine, reporter)
+        current = check_sound(state)
+        store = open_store(machine.atoll)
+        with opened_target(machine, state, wish.image) as target:
+            check_new(target, state, even_held=wish.even_held)
+            settings = read_machine_file(
+                read_machine_etc(machine, current.number).live,
+                find_policy(store, current.deployment.tree),
+            )
+            check_room(target, machine, state, settings.deployments)
+            fetch_target(target, store, reporter)
+        write_ref(store, PENDING, Ref(tree=target.tree, name=target.name or "image",
+                                      version=target.version, created=0))  # fmt: skip
+        if wish.download_only:
+            return Staged(target=target)
+        image = read_bootable(store, target.tree)
+
+        def deploy() -> Deploy:
+            made = plan_deploy(machine, state, current, image, target.origin, what=wish.verb)
+            for operation in made.operations:
+                operation.execute()
+            return made
+
+        with _cleared_up(machine), reporter.step(f"Staging {image.name} {image.version}"):
+            made = try_again(deploy)
+        forget_pending(machine)
+        pruned, warning = _prune(machine, made.machine_file.deployments, reporter)
+    return Staged(target=target, deployment=made.deployment, merge=made.merge,
+                  pruned=pruned, warning=warning)  # fmt: skip
+
+
+@contextmanager
+def _cleared_up(machine: Sysroot) -> Iterator[None]:
+    """After an error nothing half made stays, and no space stays taken where there is too little.
+
+    What cannot be cleared up now goes with the next operation.
+    """
+    try:
+        yield
+    except BaseException as error:
+        with suppress(AtollError, OSError):
+            if isinstance(error, NoSpace):
+                forget_pending(machine)
+                prune(machine, len(read_state(machine).deployments), NullReporter())
+            tidy(machine, NullReporter())
+        raise
+
+
+def forget_pending(sysroot: Sysroot) -> bool:
+    """No longer keep what was fetched for a deployment to come; whether there was such."""
+    try:
+        remove_ref(open_store(sysroot.atoll), PENDING)
+    except NotFound:
+        return False
+    return True
+
+
+def _prune(machine: Sysroot, keep: int, reporter: Reporter) -> tuple[Tidied | None, str | None]:
+    """The new system boots next already: what cannot be removed now is told, and stays."""
+    try:
+        return prune(machine, keep, reporter), None
+    except (AtollError, OSError) as error:
+        return None, f"what is no longer kept could not all be removed: {error}"
+
+
+def _obstacle(
+    target: Target, sysroot: Sysroot, state: MachineState, keep: int, wish: Wish
+) -> AtollError | None:
+    """Why the upgrade would be refused, if it would be."""
+    try:
+        check_new(target, state, even_held=wish.even_held)
+        check_room(target, sysroot, state, keep)
+    except AtollError as error:
+        return error
+    return None

@@ -1,0 +1,127 @@
+"""The preset files that say of a tree's units what the links in its ``/etc`` say.
+
+One is for the system's units, one for those of users' managers. systemd applies presets on a
+machine's first boot, and ``systemctl preset-all`` whenever a person asks; with these files both
+change nothing. An enabled template names its instances. A unit that cannot be enabled but has
+another name in ``/etc`` (gdm.service as display-manager.service) is ignored, or that name would go.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from atoll.debian.install import room
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+PRESETS = (("system", "--system"), ("user", "--global"))
+"""Kinds of units by their directories, and how systemctl is told which."""
+PRESET = "usr/lib/systemd/{}-preset/00-atoll.preset"
+"""The file, by the kind of units."""
+_WANTS = re.compile(r".+\.(wants|requires|upholds)")
+_MOST_NAMES = 8
+_INSTANCE = re.compile(r"([^@]+@)([^@]+)(\.[a-z]+)")
+
+
+def write_presets(root: Path) -> tuple[str, ...]:
+    """Drop dangling links, write the preset file and apply it once; says which links that changed.
+
+    Applying it makes what a package enabled only in part whole, so that the next time changes
+    nothing.
+    """
+    drop_dangling(root)
+    changed: set[str] = set()
+    for kind, option in PRESETS:
+        listing = room(root).run(
+            ["systemctl", "list-unit-files", option, "--root=/", "--full", "--no-legend",
+             "--no-pager"]
+        )  # fmt: skip
+        enabled = parse_enabled(listing.decode())
+        path = root / PRESET.format(kind)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = format_presets(enabled, read_instances(root, kind), read_renamed(root, kind))
+        path.write_text(text)
+        before = read_links(root, kind)
+        room(root).run(["systemctl", "--no-reload", option, "--root=/", "preset-all"])
+        changed |= before ^ read_links(root, kind)
+    return tuple(sorted(changed))
+
+
+def parse_enabled(listing: str) -> tuple[str, ...]:
+    """The enabled units in what ``systemctl list-unit-files`` prints."""
+    rows = (line.split() for line in listing.splitlines())
+    return tuple(sorted(row[0] for row in rows if len(row) > 1 and row[1] == "enabled"))
+
+
+def format_presets(
+    enabled: Iterable[str], instances: Mapping[str, Iterable[str]], renamed: Iterable[str] = ()
+) -> str:
+    """A template that is enabled for some instances only is not among the ``enabled`` units."""
+    lines = ["# What the links in /etc say, so that presets change nothing."]
+    for name in sorted({*enabled, *instances}):
+        lines.append(" ".join(["enable", name, *sorted(instances.get(name, ()))]))
+    lines += [f"ignore {name}" for name in sorted({*renamed} - {*enabled, *instances})]
+    return "\n".join([*lines, "disable *"]) + "\n"
+
+
+def read_instances(root: Path, kind: str = "system") -> dict[str, set[str]]:
+    """Template to the instances of it that are enabled."""
+    found: dict[str, set[str]] = {}
+    for link in read_links(root, kind):
+        match = _INSTANCE.fullmatch(link.rpartition("/")[2])
+        if match:
+            template = f"{match.group(1)}{match.group(3)}"
+            found.setdefault(template, set()).add(match.group(2))
+    return found
+
+
+def read_renamed(root: Path, kind: str = "system") -> set[str]:
+    """Units to which links directly in /etc/systemd give another name."""
+    links = (path for path in (root / "etc/systemd" / kind).glob("*.*") if path.is_symlink())
+    return {unit.name for link in links if (unit := _follow(root, link)).is_file()}
+
+
+def _follow(root: Path, link: Path) -> Path:
+    """Where a link to a unit leads, within ``root``."""
+    for _ in range(_MOST_NAMES):
+        if not link.is_symlink():
+            break
+        target = link.readlink()
+        link = root / str(target)[1:] if target.is_absolute() else link.parent / target
+    return link
+
+
+def read_links(root: Path, kind: str = "system") -> set[str]:
+    """Every link below the tree's /etc/systemd/system, or that of another kind of units."""
+    base = root / "etc/systemd" / kind
+    return {f"/{path.relative_to(root)}" for path in base.rglob("*") if path.is_symlink()}
+
+
+def drop_dangling(root: Path) -> tuple[str, ...]:
+    """Remove links that would want or require a unit that is not there."""
+    dropped = []
+    for kind in ("system", "user"):
+        for directory in sorted((root / "etc/systemd" / kind).glob("*")):
+            if not _WANTS.fullmatch(directory.name):
+                continue
+            for link in sorted(directory.iterdir()):
+                if link.is_symlink() and not _has_unit(root, kind, link.name):
+                    link.unlink()
+                    dropped.append(f"/{link.relative_to(root)}")
+            if not any(directory.iterdir()):
+                directory.rmdir()
+    return tuple(dropped)
+
+
+def _has_unit(root: Path, kind: str, name: str) -> bool:
+    match = _INSTANCE.fullmatch(name)
+    names = [name, f"{match.group(1)}{match.group(3)}"] if match else [name]
+    places = (f"etc/systemd/{kind}", f"usr/lib/systemd/{kind}")
+    return any(
+        path.exists() or path.is_symlink()
+        for place in places
+        for path in (root / place / each for each in names)
+    ) or any((root / "etc/init.d" / name.removesuffix(".service")).exists() for name in names)

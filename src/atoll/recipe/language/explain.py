@@ -1,0 +1,138 @@
+"""What a key or a table of the language is, and who set a key in a recipe. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import UsageError
+from atoll.recipe.language.merge import merge
+from atoll.recipe.language.problems import Problems
+from atoll.recipe.language.schema import FRAGMENTS, TOP, each_key, each_table
+from atoll.recipe.language.schema_model import KeyRule, Kind, TableRule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from atoll.recipe.language.gather import Gathered
+    from atoll.recipe.language.merge import Placed, Table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What is asked about: a key or a table. ``path`` is dotted, as in ``units.user.enable``."""
+
+    path: str
+    rule: KeyRule | TableRule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """Who set a value, or an item of it: ``variant`` or ``condition`` is where it stands.
+
+    ``row`` names the tables of lists that it is in, such as the user's name; ``name`` is its own
+    in a map. ``holds`` is False where something later took its place.
+    """
+
+    value: str | int | bool
+    file: str
+    line: int | None
+    variant: str | None = None
+    condition: str | None = None
+    row: tuple[str, ...] = ()
+    name: str = ""
+    holds: bool = True
+
+
+def find_subject(words: str) -> Subject:
+    """``packages.install``, ``[packages] install``, or ``install`` where one key is called that.
+
+    Raises UsageError that names the nearest.
+    """
+    path = ".".join(re.findall(r"[\w-]+", words))
+    known: dict[str, KeyRule | TableRule] = {**dict(each_table()), **dict(each_key())}
+    if path.startswith(("variant.", "when.")):
+        path = _below_fragment(path, known) or path
+    if path in known:
+        return Subject(path=path, rule=known[path])
+    if path in FRAGMENTS:
+        rule = TableRule(name=path, doc=FRAGMENTS[path], tables=TOP.tables)
+        return Subject(path=path, rule=rule)
+    ends = [name for name in known if name.endswith(f".{path}")]
+    if len(ends) == 1:
+        return Subject(path=ends[0], rule=known[ends[0]])
+    if ends:
+        raise UsageError(f"{words} is in several tables", hint=f"choose: {', '.join(ends)}")
+    raise UsageError(f"there is no key {words}", hint=_nearest(path, tuple(known)))
+
+
+def find_settings(top: Table, path: str) -> tuple[Setting, ...]:
+    """Everything that set the key in a merged recipe, in the order in which it came."""
+    return tuple(_settings(top, path.split("."), ()))
+
+
+def find_elsewhere(
+    gathered: Gathered, path: str, found: tuple[Setting, ...]
+) -> tuple[Setting, ...]:
+    """What sets the key in variants that are not chosen, and under conditions that do not hold."""
+    settings = [
+        setting
+        for fragment in gathered.fragments
+        if fragment.place.key
+        for setting in find_settings(merge([fragment], gathered.top, Problems()), path)
+    ]
+    return tuple(setting for setting in settings if setting not in found)
+
+
+def _settings(table: Table, names: list[str], row: tuple[str, ...]) -> Iterator[Setting]:
+    name, *rest = names
+    if rest:
+        if name in table.tables:
+            yield from _settings(table.tables[name], rest, row)
+        for inner in table.each(name):
+            assert inner.rule.row is not None
+            shown = inner.maybe_text(inner.rule.row) if inner.has(inner.rule.row) else None
+            yield from _settings(inner, rest, (*row, shown or "?"))
+        return
+    rule = table.rule.find_key(name)
+    placed = table.values.get(name, [])
+    for number, entry in enumerate(placed):
+        several = rule is not None and rule.kind in (Kind.TEXTS, Kind.MAP)
+        setting = _setting(entry, row, holds=several or number == len(placed) - 1)
+        if setting:
+            yield setting
+
+
+def _setting(entry: Placed, row: tuple[str, ...], *, holds: bool) -> Setting | None:
+    if not isinstance(entry.value, str | int):
+        return None
+    key = entry.place.key
+    return Setting(
+        value=entry.value,
+        file=entry.place.source.file,
+        line=entry.place.line,
+        variant=str(key[1]) if key[0] == "variant" else None,
+        condition=str(key[1]) if key[0] == "when" else None,
+        row=row,
+        name=entry.name,
+        holds=holds,
+    )
+
+
+def _below_fragment(path: str, known: Mapping[str, object]) -> str | None:
+    """``kernel.args`` in ``variant.kde.kernel.args``."""
+    names = path.split(".")[1:]
+    below = (".".join(names[start:]) for start in range(1, len(names)))
+    return next((name for name in below if name in known), None)
+
+
+def _nearest(path: str, known: tuple[str, ...]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(path.lower(), known, n=1, cutoff=0.6)
+    last = path.rpartition(".")[2].lower()
+    ends = [name for name in known if difflib.SequenceMatcher(None, last,
+            name.rpartition(".")[2]).ratio() > 0.75]  # fmt: skip
+    near += [name for name in ends if name not in near][:3]
+    return f"did you mean: {', '.join(near)}" if near else "all tables: atoll explain"

@@ -1,0 +1,211 @@
+"""TOML to ``Recipe``: the way in. The language is in docs/reference/recipe.md.
+
+A text and what it includes is gathered (``gather``) and checked against the schema
+(``parse_tables``); the fragments that hold are merged (``merge``), and what comes out becomes a
+Recipe (``fill``). All problems are found in one pass, also those of variants that nobody chose.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import NotFound, RecipeError, UsageError
+from atoll.base.fields import Flaw, suggest
+from atoll.recipe.language.check_policy import is_local
+from atoll.recipe.language.fill import fill_recipe
+from atoll.recipe.language.gather import Gathered, gather
+from atoll.recipe.language.schema_model import Kind
+from atoll.recipe.model import RecipeBase
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from atoll.recipe.language.gather import Load
+    from atoll.recipe.language.merge import Placed, Table
+    from atoll.recipe.model import Recipe
+
+FILE_NAME = "atoll.toml"
+_LARGEST = 16 * 1024 * 1024
+_MACHINES = {
+    "aarch64": "arm64",
+    "armv7l": "armhf",
+    "i686": "i386",
+    "loongarch64": "loong64",
+    "ppc64le": "ppc64el",
+    "x86_64": "amd64",
+}
+
+
+def parse_recipe(text: str, *, file: str, variant: str | None = None) -> Recipe:
+    """Raises RecipeError for the first problem in ``text``; ``file`` is what it is called."""
+    recipe, problems = parse_problems(text, file=file, variant=variant)
+    if recipe is None:
+        raise problems[0]
+    return recipe
+
+
+def read_recipe(path: Path, variant: str | None = None) -> Recipe:
+    """The recipe in a file, or in the ``atoll.toml`` of a directory; its local files are there.
+
+    Raises RecipeError, NotFound, and UsageError when it has no such variant.
+    """
+    recipe, problems = read_problems(path, variant)
+    if recipe is None:
+        raise problems[0]
+    return recipe
+
+
+def read_problems(
+    path: Path, variant: str | None = None
+) -> tuple[Recipe | None, tuple[RecipeError, ...]]:
+    """The recipe, or else every problem with it. Raises NotFound when there is none."""
+    try:
+        gathered = read_gathered(path)
+    except RecipeError as error:
+        return None, (error,)
+    recipe, problems = _judge(gathered, variant, find_architecture())
+    if recipe is not None:
+        problems = _missing_files(gathered, recipe)
+    if recipe is not None and isinstance(recipe.base, RecipeBase):
+        base = replace(recipe.base, path=find_file(recipe.base.path))
+        recipe = replace(recipe, base=base)
+    return (None if problems else recipe), problems
+
+
+def read_gathered(path: Path) -> Gathered:
+    """A recipe's file and all that it includes, right or wrong.
+
+    Raises NotFound and RecipeError when the file itself cannot be read.
+    """
+    file = find_file(path)
+    return gather(read_text(file), file=str(file), load=loader(file))
+
+
+def parse_problems(
+    text: str,
+    *,
+    file: str,
+    variant: str | None = None,
+    architecture: str | None = None,
+    load: Load | None = None,
+) -> tuple[Recipe | None, tuple[RecipeError, ...]]:
+    """The recipe, or else every problem with it, in the order of the text.
+
+    ``architecture`` is what conditions ask for, this machine's where it is None; ``load`` reads
+    included files.
+    """
+    gathered = gather(text, file=file, load=load)
+    return _judge(gathered, variant, architecture or find_architecture())
+
+
+def find_file(path: Path) -> Path:
+    """The file of a recipe that is named by it or by its folder."""
+    return path / FILE_NAME if path.is_dir() else path
+
+
+def find_architecture() -> str:
+    """Debian's name for what this machine is."""
+    machine = os.uname().machine
+    return _MACHINES.get(machine, machine)
+
+
+def loader(file: Path) -> Load:
+    """Reads what the recipe in ``file`` includes."""
+
+    def load(name: str) -> str:
+        place = file.parent / name
+        if not place.is_file():
+            raise NotFound(f"{name} is no file", hint=f"it was looked for here: {place}")
+        return read_text(place)
+
+    return load
+
+
+def check_variant_exists(gathered: Gathered, variant: str | None) -> None:
+    """Raises UsageError that names those that exist."""
+    if variant is None or variant in gathered.variants:
+        return
+    file = gathered.sources[0].file
+    hint = suggest(variant, gathered.variants) if gathered.variants else "it has none"
+    raise UsageError(f"{file} has no variant {variant!r}", hint=hint)
+
+
+def _judge(
+    gathered: Gathered, variant: str | None, architecture: str
+) -> tuple[Recipe | None, tuple[RecipeError, ...]]:
+    """Fills in all variants, since every one of them must be right; gives the chosen one."""
+    found = None
+    if gathered.readable:
+        if not gathered.problems.found:
+            check_variant_exists(gathered, variant)
+        for each in (None, *gathered.variants):
+            gathered.problems.variant = each
+            recipe = fill_recipe(gathered.merged(each, architecture), gathered, each)
+            found = recipe if each == variant else found
+    problems = gathered.problems.in_order()
+    return (None if problems else found), problems
+
+
+def _missing_files(gathered: Gathered, recipe: Recipe) -> tuple[RecipeError, ...]:
+    for variant in (None, *gathered.variants):
+        gathered.problems.variant = variant
+        for name, placed in _local_names(gathered.merged(variant, find_architecture())):
+            text = str(placed.value)
+            path = recipe.resolve(text)
+            if name == "from":
+                text = text.partition("#")[0]
+                path = find_file(recipe.resolve(text))
+            if name == "from" and path.exists() and path.samefile(recipe.file):
+                gathered.problems.add(placed.place, Flaw("leads back to this recipe"))
+            if path.is_file() or (name == "inputs" and path.is_dir()):
+                continue
+            what = "file or folder" if name == "inputs" else "file"
+            flaw = Flaw(f"{text} is no {what}", f"it was looked for here: {path}")
+            gathered.problems.add(placed.place, flaw)
+    return gathered.problems.in_order()
+
+
+def _local_names(table: Table) -> Iterator[tuple[str, Placed]]:
+    """Every local file that holds something of the recipe, with the key that names it."""
+    for key in table.rule.keys:
+        if key.local is None or key.name == "include":
+            continue
+        placed = table.values.get(key.name, [])
+        for entry in placed if key.kind is Kind.TEXTS else placed[-1:]:
+            if not isinstance(entry.value, str) or not key.local(entry.value):
+                continue
+            if key.name != "from" or is_local(entry.value):
+                yield key.name, entry
+    for inner in table.tables.values():
+        yield from _local_names(inner)
+    for rows in table.rows.values():
+        for row in rows:
+            yield from _local_names(row)
+
+
+def read_text(file: Path) -> str:
+    """Raises NotFound, and RecipeError when it is no text."""
+    content = _read(file)
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise RecipeError("is not UTF-8 text", file=file, line=line) from None
+
+
+def _read(file: Path) -> bytes:
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(_LARGEST + 1)
+    except FileNotFoundError:
+        raise NotFound(
+            f"there is no recipe {file}", hint="a recipe's usual name is atoll.toml"
+        ) from None
+    except OSError as error:
+        raise RecipeError(f"cannot be read: {error.strerror}", file=file) from error
+    if len(content) > _LARGEST:
+        raise RecipeError("is too large for a recipe", file=file)
+    return content

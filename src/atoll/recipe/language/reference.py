@@ -1,0 +1,130 @@
+"""The recipe language as documents: Markdown for people, a JSON Schema for editors. Pure.
+
+Both are made from the schema and kept in docs/reference; tests say when they are behind.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+from atoll.recipe.language.schema import FRAGMENT, FRAGMENTS, TOP, each_table, format_heading
+from atoll.recipe.language.schema_model import KeyRule, Kind, TableRule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_JSON_TYPES = {
+    Kind.TEXT: "string",
+    Kind.NUMBER: "integer",
+    Kind.SWITCH: "boolean",
+    Kind.TEXTS: "array",
+    Kind.MAP: "object",
+}
+
+
+def format_default(key: KeyRule) -> str:
+    """What holds where the key is left out, in a few words."""
+    if key.otherwise:
+        return key.otherwise
+    if key.required:
+        return "an error"
+    if key.default is None:
+        return "none" if key.kind in (Kind.TEXTS, Kind.MAP) else "not set"
+    return json.dumps(key.default)
+
+
+def format_markdown() -> str:
+    """Every table and key, as docs/reference/recipe.md has them."""
+    lines = ["## At the top of a file", "", *_markdown_keys(TOP)]
+    for name, doc in FRAGMENTS.items():
+        place = f"[{name}.NAME]" if name == "variant" else f'[{name}."CONDITION"]'
+        lines += ["", f"## `{place}`", "", _code(doc)]
+    for path, table in each_table():
+        lines += ["", f"## `{format_heading(path, table)}`", "", _code(table.doc)]
+        lines += ["", *_markdown_keys(table)]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _markdown_keys(table: TableRule) -> Iterator[str]:
+    yield "| key | what it is | value | left out |"
+    yield "|---|---|---|---|"
+    for key in table.keys:
+        value = f"{key.kind}, such as `{key.example}`"
+        if key.choices:
+            value = " ".join(f"`{choice}`" for choice in key.choices)
+            value = f"{key.kind} of {value}" if key.kind is Kind.MAP else value
+        cells = (f"`{key.name}`", _code(key.doc), value, _code(format_default(key)))
+        yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _code(text: str) -> str:
+    """``text`` with what looks like code marked as such."""
+    return re.sub(r'\[\[?[a-z][a-zA-Z".=\w]*\]\]?|\{\w+\}|"[^"]*"', r"`\g<0>`", text)
+
+
+def format_json_schema() -> str:
+    """A JSON Schema (draft 2020-12) that editors complete and check recipes with."""
+    fragments = {
+        name: {
+            "type": "object",
+            "description": doc,
+            "additionalProperties": {"$ref": "#/$defs/fragment"},
+        }
+        for name, doc in FRAGMENTS.items()
+    }
+    document: dict[str, object] = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A recipe of Atoll",
+        **_json_table(TOP, refer=True),
+        "$defs": {
+            "fragment": _json_table(FRAGMENT, refer=True),
+            **{table.name: _json_table(table) for table in TOP.tables},
+        },
+    }
+    properties = document["properties"]
+    assert isinstance(properties, dict)
+    properties |= fragments
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def _json_table(table: TableRule, *, refer: bool = False) -> dict[str, object]:
+    """With ``refer``, the tables in it are only named: they stand among the definitions.
+
+    Nothing but the key that names a row is required: what a file leaves out, another may say.
+    """
+    inner = {key.name: _json_key(key) for key in table.keys}
+    for below in table.tables:
+        value = _json_reference(below) if refer else _json_table(below)
+        inner[below.name] = {"type": "array", "items": value} if below.row else value
+    schema: dict[str, object] = {"type": "object", "additionalProperties": False}
+    if table.doc:
+        schema["description"] = table.doc
+    if table.row:
+        schema["required"] = [table.row]
+    return {**schema, "properties": inner}
+
+
+def _json_reference(table: TableRule) -> dict[str, object]:
+    return {"$ref": f"#/$defs/{table.name}"}
+
+
+def _json_key(key: KeyRule) -> dict[str, object]:
+    texts: dict[str, object] = {"type": "string"}
+    if key.choices:
+        texts["enum"] = list(key.choices)
+    schema: dict[str, object] = {"description": key.doc, "type": _JSON_TYPES[key.kind]}
+    match key.kind:
+        case Kind.TEXTS:
+            schema["items"] = texts
+        case Kind.MAP:
+            schema["additionalProperties"] = texts
+        case Kind.TEXT:
+            schema |= texts
+        case Kind.NUMBER:
+            limits = {"minimum": key.least, "maximum": key.most}
+            schema.update((name, limit) for name, limit in limits.items() if limit is not None)
+    if key.default is not None:
+        schema["default"] = key.default
+    return schema

@@ -1,0 +1,83 @@
+"""The schema of what boots: the kernel, what it is told, and the menu before it."""
+
+from __future__ import annotations
+
+from atoll.recipe.language import check_packages as packages
+from atoll.recipe.language import check_values as values
+from atoll.recipe.language.schema_model import KeyRule, Kind, TableRule
+
+KERNEL = TableRule(
+    name="kernel",
+    doc="The kernel, and what it is told.",
+    keys=(
+        KeyRule(
+            name="package",
+            doc="The package of the kernel, beside packages.install.",
+            example='"linux-image-amd64"',
+            otherwise="one of packages.install, or what the base has",
+            check=packages.check_kernel_package,
+        ),
+        KeyRule(
+            name="args",
+            kind=Kind.TEXTS,
+            doc="Kernel arguments, one an item; spaces only between quotes.",
+            example='["quiet", "console=ttyS0"]',
+            unique=False,
+            check=values.check_kernel_argument,
+        ),
+        KeyRule(
+            name="remove_args",
+            kind=Kind.TEXTS,
+            doc="Arguments of the base to go without; a name alone takes all that it has of it.",
+            example='["quiet", "console"]',
+            check=values.check_kernel_argument,
+        ),
+        KeyRule(
+            name="modules",
+            kind=Kind.TEXTS,
+            doc="Modules that are loaded at each boot.",
+            example='["br_netfilter"]',
+            rivals=("blacklist",),
+            check=values.check_module,
+        ),
+        KeyRule(
+            name="blacklist",
+            kind=Kind.TEXTS,
+            doc="Modules that are never loaded by themselves.",
+            example='["nouveau"]',
+            rivals=("modules", "initrd_modules"),
+            check=values.check_module,
+        ),
+        KeyRule(
+            name="initrd_modules",
+            kind=Kind.TEXTS,
+            doc="Modules that are in the initrd, whatever the build finds by itself.",
+            example='["virtio_blk"]',
+            rivals=("blacklist",),
+            check=values.check_module,
+        ),
+    ),
+)
+
+BOOT = TableRule(
+    name="boot",
+    doc="The boot menu.",
+    keys=(
+        KeyRule(
+            name="timeout",
+            kind=Kind.NUMBER,
+            doc="How many seconds the menu shows; with 0 it is hidden.",
+            example="5",
+            otherwise="3",
+            least=0,
+            most=600,
+        ),
+        KeyRule(
+            name="title",
+            doc="What the menu calls the system.",
+            example='"Reef"',
+            otherwise="the image's name",
+            check=values.check_one_line,
+        ),
+    ),
+)

@@ -1,0 +1,164 @@
+"""``[[script]]``: a program that changes the root, in the sandbox, with nothing but what it names.
+
+It sees the root, its inputs at /run/atoll/inputs/NAME (read-only, all of them root's, with one time
+and plain modes), and a small fixed environment. Without ``network`` it has none, not even a
+loopback interface. It is refused what the recipe says elsewhere: packages and accounts, which would
+be none of the lock's.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import ProgramFailed, RecipeError
+from atoll.debian.install import room
+from atoll.host.files import temporary_directory
+from atoll.host.sandbox import Bind, Sandbox
+from atoll.recipe.steps.inputs import copy_input, digest_named, need_input
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from atoll.recipe.model import Recipe, Script
+
+INPUTS = "/run/atoll/inputs"
+_SCRIPT = "/run/atoll/script"
+_SAID = 10
+"""How many of a failed script's last lines a person is shown."""
+
+_AT = re.compile(rf"^{_SCRIPT}: (\d+): ", re.MULTILINE)
+_TRACED = re.compile(r"^\++ (.+)$", re.MULTILINE)
+_ELSEWHERE = {
+    "var/lib/dpkg/status": ("installs or removes packages", "say it in [packages]"),
+    "etc/passwd": ("makes accounts", "say it with [[user]]"),
+    "etc/group": ("makes groups", "say it with [[group]]"),
+}
+"""Files that no script changes: what it does then, and where the recipe says such things."""
+
+_RESOLV_CONF = "/etc/resolv.conf"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunScript:
+    """One script. ``logs`` gets all that it says, as ``script-NAME.log``."""
+
+    script: Script
+    recipe: Recipe
+    epoch: int
+    logs: Path
+
+    @property
+    def title(self) -> str:
+        return f"Running the script {self.script.name}"
+
+    def parts(self) -> tuple[str, ...]:
+        script = self.script
+        source = ""
+        if script.source is not None:
+            source = digest_named(self.recipe, script.source, "script.source")
+        inputs = [(name, digest_named(self.recipe, name, "script.inputs"))
+                  for name in script.inputs]  # fmt: skip
+        return ("script 1", script.name, repr(script.text), source, repr(inputs),
+                str(script.network), str(self.epoch))  # fmt: skip
+
+    def execute(self, root: Path, workspace: Path) -> None:
+        before = {name: _read(root / name) for name in _ELSEWHERE}
+        with temporary_directory(workspace, prefix="script-") as staged:
+            self._stage(staged)
+            binds = (
+                Bind(source=staged / "script", target=_SCRIPT),
+                Bind(source=staged / "inputs", target=INPUTS),
+            )
+            self._run(self._room(root, binds))
+        for name, (what, hint) in _ELSEWHERE.items():
+            if _read(root / name) != before[name]:
+                raise self._error(f"the script {self.script.name} {what}", hint=hint)
+
+    def _stage(self, staged: Path) -> None:
+        """The script, and copies of its inputs."""
+        script = self.script
+        if script.text is not None:
+            staged.joinpath("script").write_text(script.text)
+        else:
+            copy_input(need_input(self.recipe, script.source or "", "script.source"),
+                       staged / "script")  # fmt: skip
+            staged.joinpath("script").chmod(0o755)
+        (staged / "inputs").mkdir()
+        for name in script.inputs:
+            target = staged / "inputs" / input_name(name)
+            if target.exists():
+                raise self._error(f"two inputs are called {target.name}", hint="rename one of them")
+            copy_input(need_input(self.recipe, name, "script.inputs"), target)
+
+    def _room(self, root: Path, binds: tuple[Bind, ...]) -> Sandbox:
+        if self.script.network:
+            binds = (*room(root).binds, *_resolver(root), *binds)
+        environment = {
+            "DEBIAN_FRONTEND": "noninteractive",
+            "SOURCE_DATE_EPOCH": str(self.epoch),
+        }
+        return Sandbox(root=root, binds=binds, environment=environment,
+                       network=self.script.network)  # fmt: skip
+
+    def _run(self, sandbox: Sandbox) -> None:
+        argv = ["/bin/sh", "-eux", _SCRIPT] if self.script.text is not None else [_SCRIPT]
+        self.logs.mkdir(parents=True, exist_ok=True)
+        path = self.logs / f"script-{self.script.name}.log"
+        with path.open("w+b") as log:
+            try:
+                sandbox.run(argv, log=log)
+            except ProgramFailed as error:
+                said = path.read_text(errors="replace")
+                what = f"the script {self.script.name} ended with status {error.status}"
+                raise self._error(what + explain(self.script.text or "", said),
+                                  hint=f"all it said is in {path}") from error  # fmt: skip
+
+    def _error(self, message: str, *, hint: str) -> RecipeError:
+        return RecipeError(message, file=self.recipe.file, key="script", hint=hint)
+
+
+def input_name(name: str) -> str:
+    """What an input is called below ``INPUTS``."""
+    return PurePath(name).name
+
+
+def explain(text: str, said: str) -> str:
+    """In which of its lines a script failed, if that can be told, and its last words."""
+    line = find_line(text, said)
+    where = f" in its line {line}" if line else ""
+    return where + "".join(f"\n    {word}" for word in said.splitlines()[-_SAID:])
+
+
+def find_line(text: str, said: str) -> int | None:
+    """The line that the shell itself names, or the only one that is what it traced last."""
+    named = _AT.findall(said)
+    if named:
+        return int(named[-1])
+    traced = _TRACED.findall(said)
+    if not traced:
+        return None
+    lines = [number for number, line in enumerate(text.splitlines(), 1)
+             if line.split() == traced[-1].split()]  # fmt: skip
+    return lines[0] if len(lines) == 1 else None
+
+
+def _resolver(root: Path) -> Iterator[Bind]:
+    """The maker's resolver where programs in ``root`` look for one."""
+    from pathlib import Path as RealPath
+
+    ours = RealPath(_RESOLV_CONF)
+    theirs = root / _RESOLV_CONF[1:]
+    if not ours.exists():
+        return
+    if not theirs.is_symlink():
+        yield Bind(source=ours.resolve(), target=_RESOLV_CONF)
+    elif "NetworkManager" in str(theirs.readlink()):
+        yield Bind(source=ours.resolve(), target="/run/NetworkManager/resolv.conf")
+
+
+def _read(path: Path) -> bytes:
+    return path.read_bytes() if path.is_file() else b""

@@ -1,0 +1,1 @@
+"""Images tried in a virtual machine."""

@@ -1,0 +1,291 @@
+"""A trial: an image boots in a virtual machine, and the recipe's own test scripts run in it.
+
+The image needs no change. systemd takes a unit from SMBIOS credentials. It runs ``GUEST``,
+which finds the scripts on a second disk (a tar archive) and answers through a virtio port by lines:
+
+::
+
+    hello                                   the guest is there
+    state STATE SECONDS HEALTHY             systemd's word, since its start; "active" when blessed
+    unit NAME SIZE                          a failed unit, then SIZE bytes of its log
+    start NUMBER                            a script begins
+    done NUMBER STATUS SECONDS SIZE         it ended, then SIZE bytes of what it said
+    end                                     that was all
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import tarfile
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import Damaged, NotFound, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PORT = "atoll.trial"
+DISK = "atoll-trial"
+OUTPUT_LIMIT = 65536
+"""Bytes of what a script says that are kept: the last ones."""
+SKIPPED = 77
+"""Exit status of a script that could not say anything."""
+_SECTOR = 512
+
+GUEST = r"""
+exec </dev/null
+modprobe -q virtio_console
+port=
+until [ -c "$port" ]; do
+    for name in /sys/class/virtio-ports/*/name; do
+        [ "$(cat "$name" 2>/dev/null)" = @PORT@ ] || continue
+        port=${name%/name}
+        port=/dev/${port##*/}
+    done
+    [ -c "$port" ] || sleep 0.2
+done
+exec 3>"$port"
+echo hello >&3
+
+now() { read -r up _ </proc/uptime; echo "${up%.*}"; }
+send() { # what kind of line, then the file that follows it
+    tail -c @LIMIT@ "$2" >"$2.sent"
+    echo "$1 $(stat -c %s "$2.sent")" >&3
+    cat "$2.sent" >&3
+}
+
+cd "$RUNTIME_DIRECTORY" || exit 1
+state=$(timeout @SECONDS@ systemctl is-system-running --wait 2>/dev/null)
+echo "state ${state:-unknown} $(now) $(systemctl is-active boot-complete.target)" >&3
+systemctl list-units --failed --plain --no-legend | while read -r unit _; do
+    { systemctl status --no-pager --full -n 20 -- "$unit" || true; } >log 2>&1
+    send "unit $unit" log
+done
+
+for disk in /sys/block/*; do
+    [ "$(cat "$disk/serial" 2>/dev/null)" = @DISK@ ] || continue
+    mkdir -p files
+    tar --extract --file "/dev/${disk##*/}" --directory files
+done
+number=0
+while [ -e "files/scripts/$number" ]; do
+    read -r path <"files/scripts/$number"
+    echo "start $number" >&3
+    begun=$(now)
+    case $(head -c 2 "files/tests/$path") in
+    '#!') chmod +x "files/tests/$path"; set -- "./$path" ;;
+    *) set -- sh "./$path" ;;
+    esac
+    (cd files/tests && exec timeout -k 5 @SECONDS@ "$@") >output 2>&1 3>&-
+    send "done $number $? $(($(now) - begun))" output
+    number=$((number + 1))
+done
+echo end >&3
+exec 3>&-
+sync
+systemctl poweroff --force --force
+"""
+
+UNIT = """\
+[Unit]
+Description=Trial of this image
+DefaultDependencies=no
+After=sysinit.target
+Conflicts=shutdown.target
+Before=shutdown.target
+ConditionPathExists=!/etc/initrd-release
+
+[Service]
+ExecStart=/bin/sh /run/credentials/@system/atoll.trial
+RuntimeDirectory=atoll-trial
+RuntimeDirectoryMode=0700
+Environment=ATOLL_TRIAL=1 HOME=/root TERM=dumb
+Environment=PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin
+OOMScoreAdjust=-900
+StandardOutput=journal
+"""
+WANTED = "[Unit]\nWants=atoll-trial.service\n"
+
+
+class Ending(StrEnum):
+    """How the machine came to its end."""
+
+    FINISHED = "finished"
+    DIED = "ended before the tests did"
+    PANIC = "its kernel panicked"
+    FROZEN = "its systemd gave up"
+    TIMEOUT = "took too long"
+    NO_START = "QEMU did not start it"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedUnit:
+    name: str
+    log: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScriptResult:
+    """``status`` is None for a script that did not come to its end. ``seconds`` are whole."""
+
+    name: str
+    status: int | None = None
+    seconds: int = 0
+    output: str = ""
+
+    @property
+    def passed(self) -> bool:
+        return self.status in (0, SKIPPED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """What came of it. ``state`` is systemd's (None: it never got so far), ``seconds`` since the
+    kernel started; ``healthy``: boot-complete.target was reached."""
+
+    ending: Ending
+    state: str | None = None
+    seconds: int = 0
+    healthy: bool = False
+    failed_units: tuple[FailedUnit, ...] = ()
+    scripts: tuple[ScriptResult, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        return (
+            self.ending is Ending.FINISHED
+            and self.state == "running"
+            and self.healthy
+            and all(script.passed for script in self.scripts)
+        )
+
+
+def find_scripts(folder: Path) -> tuple[Path, ...]:
+    """The scripts of a recipe in ``folder``: ``tests/*.sh``, in the order of their names."""
+    return tuple(sorted((folder / "tests").glob("*.sh")))
+
+
+def check_scripts(scripts: tuple[Path, ...]) -> None:
+    """Raises NotFound, or UsageError for two of one name."""
+    names = [script.name for script in scripts]
+    for script in scripts:
+        if not script.is_file():
+            raise NotFound(f"there is no script {script}")
+        if names.count(script.name) > 1:
+            raise UsageError(f"two scripts are called {script.name}")
+
+
+def write_payload(scripts: tuple[Path, ...], out: Path) -> None:
+    """The disk for the guest: the scripts, and all that is in the folders where they are."""
+    taken: set[str] = set()
+    with tarfile.open(out, "w", format=tarfile.PAX_FORMAT) as archive:
+        for number, script in enumerate(scripts):
+            _add_text(archive, f"scripts/{number}", f"{script.name}\n")
+        for script in scripts:
+            archive.add(script, f"tests/{script.name}", filter=_as_root)
+            taken.add(script.name)
+        for folder in dict.fromkeys(script.parent for script in scripts):
+            for path in sorted(folder.iterdir()) if folder.name == "tests" else ():
+                if path.name not in taken:
+                    archive.add(path, f"tests/{path.name}", filter=_as_root)
+    with out.open("ab") as file:
+        file.truncate(-(-file.tell() // _SECTOR) * _SECTOR)
+
+
+def guest_credentials(seconds: int) -> tuple[tuple[str, bytes], ...]:
+    """What makes a machine run ``GUEST``; no part of it may take longer than ``seconds``."""
+    script = GUEST
+    for mark, value in (
+        ("PORT", PORT),
+        ("DISK", DISK),
+        ("LIMIT", OUTPUT_LIMIT),
+        ("SECONDS", seconds),
+    ):
+        script = script.replace(f"@{mark}@", str(value))
+    return (
+        ("atoll.trial", script.encode()),
+        ("systemd.extra-unit.atoll-trial.service", UNIT.encode()),
+        ("systemd.unit-dropin.basic.target", WANTED.encode()),
+    )
+
+
+def is_finished(answer: bytes) -> bool:
+    return answer.endswith(b"\nend\n")
+
+
+def parse_trial(answer: bytes, names: tuple[str, ...], ending: Ending) -> Trial:
+    """What the guest said so far; raises Damaged for what no guest of ours says.
+
+    ``names`` are the scripts, in the order in which they run.
+    """
+    stream = io.BytesIO(answer)
+    trial = Trial(ending=ending)
+    scripts: dict[int, ScriptResult] = {}
+    units: list[FailedUnit] = []
+    while line := stream.readline():
+        match line.decode(errors="replace").split():
+            case ["hello"] | ["end"]:
+                pass
+            case ["state", state, seconds, healthy]:
+                trial = replace(trial, state=state, seconds=_number(seconds),
+                                healthy=healthy == "active")  # fmt: skip
+            case ["unit", name, size]:
+                units.append(FailedUnit(name=name, log=_text(stream, size)))
+            case ["start", number]:
+                scripts[_index(number, names)] = ScriptResult(name=names[_index(number, names)])
+            case ["done", number, status, seconds, size]:
+                index = _index(number, names)
+                scripts[index] = ScriptResult(
+                    name=names[index],
+                    status=_number(status),
+                    seconds=_number(seconds),
+                    output=_text(stream, size),
+                )
+            case _ if not line.endswith(b"\n"):
+                break
+            case _:
+                raise Damaged(f"the machine under test says {line[:60]!r}, which is no answer")
+    rest = tuple(ScriptResult(name=name) for name in names[len(scripts) :])
+    done = tuple(scripts[number] for number in sorted(scripts))
+    return replace(trial, failed_units=tuple(units), scripts=(*done, *rest))
+
+
+def find_end(console: str) -> Ending | None:
+    """The end that a machine's console tells of, when nothing can come after it."""
+    if "Kernel panic - not syncing" in console:
+        return Ending.PANIC
+    if re.search(r"systemd\[1\]: Freezing execution", console):
+        return Ending.FROZEN
+    return None
+
+
+def _text(stream: io.BytesIO, size: str) -> str:
+    return stream.read(min(_number(size), OUTPUT_LIMIT)).decode(errors="replace")
+
+
+def _index(text: str, names: tuple[str, ...]) -> int:
+    number = _number(text)
+    if number >= len(names):
+        raise Damaged(f"the machine under test tells of script {number}, which it was not given")
+    return number
+
+
+def _number(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise Damaged(f"the machine under test says {text[:60]!r}, which is no number")
+    return int(text)
+
+
+def _add_text(archive: tarfile.TarFile, name: str, text: str) -> None:
+    info = tarfile.TarInfo(name)
+    info.size = len(text.encode())
+    archive.addfile(info, io.BytesIO(text.encode()))
+
+
+def _as_root(info: tarfile.TarInfo) -> tarfile.TarInfo:
+    info.uid = info.gid = 0
+    info.uname = info.gname = "root"
+    return info

@@ -1,0 +1,109 @@
+"""What a system image says of itself before any layer is fetched: its packages, its kernel.
+
+The label ``dev.atoll.system`` of an image's config; a tree has the same in ``/usr/lib/atoll``::
+
+    {"esp": 23400000, "kernel": "6.12.48-amd64",
+     "packages": {"bash": "5.2.37-2", "libc6:i386": "2.41-12"}}
+
+``packages.json`` of a tree lists ``[name, version, architecture]``. ``esp`` is what kernel and
+initrd take together, in bytes. Packages of another architecture have it in their name.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import Damaged
+from atoll.store.images import read_image_bytes
+from atoll.store.objects import read_object
+from atoll.tree.erofs_reader import parse_below
+from atoll.tree.model import Regular
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from atoll.base.ids import TreeId
+    from atoll.store.layout import Store
+
+PLACE = "usr/lib/atoll"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SystemFacts:
+    kernel: str
+    esp: int
+    packages: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageChanges:
+    """Names with versions, by name; ``changed`` has the version before and after."""
+
+    added: tuple[tuple[str, str], ...] = ()
+    removed: tuple[tuple[str, str], ...] = ()
+    changed: tuple[tuple[str, str, str], ...] = ()
+
+
+def format_facts(facts: SystemFacts) -> str:
+    document = {"esp": facts.esp, "kernel": facts.kernel, "packages": dict(facts.packages)}
+    return json.dumps(document, sort_keys=True, separators=(",", ":"))
+
+
+def parse_facts(text: str, *, where: str) -> SystemFacts:
+    """Raises Damaged."""
+    try:
+        document = json.loads(text)
+        kernel, esp, packages = document["kernel"], document["esp"], document["packages"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise Damaged(f"{where}: what it says of its system cannot be read") from error
+    names = isinstance(packages, dict) and all(isinstance(each, str) for each in packages.values())
+    if not isinstance(kernel, str) or type(esp) is not int or esp < 0 or not names:
+        raise Damaged(f"{where}: what it says of its system is of another form")
+    return SystemFacts(kernel=kernel, esp=esp, packages=packages)
+
+
+def read_facts(store: Store, tree: TreeId) -> SystemFacts | None:
+    """What a tree of the store says itself; None for one that does not boot. Raises Damaged."""
+    image = read_image_bytes(store, tree)
+    try:
+        said = json.loads(_content(store, image, f"{PLACE}/image.json") or b"{}")
+        listed = json.loads(_content(store, image, f"{PLACE}/packages.json") or b"[]")
+        kernel, own = str(said.get("kernel", "")), said.get("architecture")
+        packages = {
+            _name(name, architecture, own): str(version) for name, version, architecture in listed
+        }
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise Damaged(f"tree {tree}: its list of packages cannot be read") from error
+    parts = [
+        parse_below(image, f"usr/lib/modules/{kernel}/{name}".encode())
+        for name in ("vmlinuz", "initrd")
+    ]
+    sizes = [part.size for part in parts if isinstance(part, Regular)]
+    if not kernel or len(sizes) != len(parts):
+        return None
+    return SystemFacts(kernel=kernel, esp=sum(sizes), packages=packages)
+
+
+def compare_packages(before: Mapping[str, str], after: Mapping[str, str]) -> PackageChanges:
+    return PackageChanges(
+        added=tuple((name, after[name]) for name in sorted(after.keys() - before.keys())),
+        removed=tuple((name, before[name]) for name in sorted(before.keys() - after.keys())),
+        changed=tuple(
+            (name, before[name], after[name])
+            for name in sorted(before.keys() & after.keys())
+            if before[name] != after[name]
+        ),
+    )
+
+
+def _name(name: str, architecture: str, own: str | None) -> str:
+    return name if architecture in (own, "all") else f"{name}:{architecture}"
+
+
+def _content(store: Store, image: bytes, path: str) -> bytes | None:
+    node = parse_below(image, path.encode())
+    if not isinstance(node, Regular):
+        return None
+    return read_object(store, node.object) if node.object else node.inline

@@ -1,0 +1,28 @@
+"""A tree with something else in it: values stay as they are, so what leads there is made anew."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from atoll.tree.model import Directory
+
+if TYPE_CHECKING:
+    from atoll.tree.model import Node
+
+
+def with_node(root: Directory, path: str, node: Node) -> Directory:
+    """``root`` with ``node`` at ``path``, relative to it; the directories above are there."""
+    name, _, rest = path.encode().partition(b"/")
+    if rest:
+        below = root.entries[name]
+        assert isinstance(below, Directory)
+        node = with_node(below, rest.decode(), node)
+    return Directory(root.metadata, {**root.entries, name: node}, root.links)
+
+
+def find_node(root: Directory, path: str) -> Node | None:
+    """What is at ``path``, relative to ``root``."""
+    node: Node | None = root
+    for name in path.encode().split(b"/"):
+        node = node.entries.get(name) if isinstance(node, Directory) else None
+    return node

@@ -1,0 +1,288 @@
+"""The files of a FAT volume, and what a power cut or a foreign rename has left wrong with them.
+
+A name on FAT is no link that is counted: whoever removes a name frees the clusters that it leads
+to, whatever else leads there. So every chain of clusters is followed from every name, as Linux
+follows it, and each cluster is given to the first name that leads to it. That bounds the work, too:
+no cluster is walked over twice, whatever a damaged volume says.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import defaultdict
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from atoll.tree.fat_format import (
+    BAD,
+    FIRST_CLUSTER,
+    FREE,
+    LAST,
+    SECTOR,
+    Geometry,
+    is_directory_start,
+    odd,
+    parse_boot_sector,
+    parse_fat,
+    parse_slots,
+    used_fat_size,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+DIRECTORY_LIMIT = 1 << 21
+"""A directory has no more bytes than this, says the format, and Linux follows none further."""
+
+DIRECTORIES_LIMIT = 1 << 26
+ITEMS_LIMIT = 1 << 17
+_SHOWN_DEPTH = 16
+ROOT = 0
+
+
+class Fault(StrEnum):
+    """What can be wrong, in a person's words: ``{}`` is the file, ``{other}`` another one."""
+
+    SHARED = "{} and {other} have the same clusters"
+    INTO_FREE = "{} leads to a cluster that is free"
+    INTO_BAD = "{} leads to a cluster that is marked as bad"
+    LOOP = "the clusters of {} lead back into themselves"
+    OUTSIDE = "{} leads to a cluster that the volume does not have"
+    NO_DIRECTORY = "{} is called a directory but holds none"
+    TOO_LONG = "directory {} is longer than a directory may be"
+    SHORT = "{} has fewer clusters than its size needs"
+    LONG = "{} has more clusters than its size needs"
+    AFTER_END = "in directory {} names follow after its end"
+    LOST = "clusters that no file has are in use: {count}"
+    COPIES = "the copies of the FAT differ"
+
+    @property
+    def forbids_unlink(self) -> bool:
+        """Would removing the name free what another has, or make Linux give the volume up?"""
+        return self not in (Fault.SHORT, Fault.LONG, Fault.AFTER_END, Fault.LOST, Fault.COPIES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something that is wrong, and the numbers of the items that it is wrong with."""
+
+    fault: Fault
+    item: int = ROOT
+    other: int = ROOT
+    count: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Item:
+    """A file or directory. ``chain`` has its clusters up to the first that is not its alone."""
+
+    parent: int
+    name: str
+    is_directory: bool
+    first: int
+    size: int
+    chain: array[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Volume:
+    """All that a volume names; an item's number is its place in ``items``, the root's is ROOT."""
+
+    geometry: Geometry
+    items: tuple[Item, ...]
+    findings: tuple[Finding, ...]
+    _children: dict[tuple[int, str], list[int]] = field(repr=False)
+    _obstacles: dict[int, list[Finding]] = field(repr=False)
+
+    def path_of(self, number: int) -> str:
+        """From the root of the volume, as ``loader/loader.conf``; shortened when very deep."""
+        names: list[str] = []
+        while number != ROOT and len(names) < _SHOWN_DEPTH:
+            names.append(self.items[number].name)
+            number = self.items[number].parent
+        return "/".join(reversed([*names, "…"] if number != ROOT else names))
+
+    def find(self, path: str) -> tuple[int, ...]:
+        """The items that Linux may mean by ``path``: more than one where names are there twice."""
+        found = [ROOT]
+        for part in path.split("/"):
+            if part:
+                found = [
+                    below for at in found for below in self._children.get((at, _key(part)), ())
+                ]
+        return tuple(found)
+
+    def obstacles(self, number: int) -> tuple[Finding, ...]:
+        """Why the item may not be unlinked: findings on it, and on the directories above it."""
+        found = list(self._obstacles.get(number, ()))
+        while number != ROOT:
+            number = self.items[number].parent
+            found += self._obstacles.get(number, ())
+        return tuple(found)
+
+    def describe(self, finding: Finding) -> str:
+        """The finding as one line for a person, whatever characters the names are of."""
+        here, there = (_shown(self.path_of(number)) for number in (finding.item, finding.other))
+        return finding.fault.value.format(here, other=there, count=finding.count)
+
+
+def parse_volume(read: Callable[[int, int], bytes]) -> Volume:
+    """What is on the volume that ``read(offset, size)`` gives the bytes of. Raises Damaged.
+
+    Only its boot sector, its FAT and its directories are read. What is wrong with files and
+    directories comes as findings; Damaged is for a volume of which not even that can be said.
+    """
+    geometry = parse_boot_sector(_read(read, 0, SECTOR))
+    _read(read, geometry.end - SECTOR, SECTOR)
+    size = used_fat_size(geometry)
+    copies = [
+        _read(read, geometry.fat_start + copy * geometry.fat_size, size)
+        for copy in range(geometry.copies)
+    ]
+    walk = _Walk(read, geometry, parse_fat(copies[0], geometry))
+    own = 2 * geometry.bits // 8
+    if any(copy[own:] != copies[0][own:] for copy in copies):
+        walk.findings.append(Finding(fault=Fault.COPIES))
+    return walk.walked()
+
+
+class _Walk:
+    """From the root down: all items of one directory get their clusters, then it enters them."""
+
+    def __init__(
+        self, read: Callable[[int, int], bytes], geometry: Geometry, fat: array[int]
+    ) -> None:
+        self._read = read
+        self._geometry = geometry
+        self._fat = fat
+        self._owners = array("I", bytes(4 * geometry.beyond))
+        self._items: list[Item] = []
+        self._children: dict[tuple[int, str], list[int]] = defaultdict(list)
+        self._bytes = 0
+        self.findings: list[Finding] = []
+
+    def walked(self) -> Volume:
+        root = self._geometry.root_cluster
+        self._add(ROOT, "", first=root, size=0, is_directory=True)
+        for number, item in enumerate(self._items):
+            if item.is_directory:
+                self._enter(number, item)
+        self._count_lost()
+        obstacles: dict[int, list[Finding]] = defaultdict(list)
+        for finding in self.findings:
+            if finding.fault.forbids_unlink:
+                obstacles[finding.item].append(finding)
+                if finding.fault is Fault.SHARED:
+                    obstacles[finding.other].append(finding)
+        return Volume(
+            geometry=self._geometry,
+            items=tuple(self._items),
+            findings=tuple(self.findings),
+            _children=dict(self._children),
+            _obstacles=dict(obstacles),
+        )
+
+    def _enter(self, number: int, item: Item) -> None:
+        data = self._directory_data(number, item)
+        bits = self._geometry.bits
+        if number != ROOT and data and not is_directory_start(data, item.first, bits=bits):
+            self._found(Fault.NO_DIRECTORY, number)
+            return
+        slots, past_end = parse_slots(data, bits=bits)
+        if past_end:
+            self._found(Fault.AFTER_END, number)
+        if len(self._items) + len(slots) > ITEMS_LIMIT:
+            raise odd("it names more files than any ESP has")
+        for slot in slots:
+            for key in {_key(slot.name), _key(slot.alias)}:
+                self._children[number, key].append(len(self._items))
+            self._add(number, slot.name, first=slot.first, size=slot.size,
+                      is_directory=slot.is_directory)  # fmt: skip
+
+    def _directory_data(self, number: int, item: Item) -> bytes:
+        geometry = self._geometry
+        if number == ROOT and geometry.root_size:
+            return _read(self._read, geometry.root_start, geometry.root_size)
+        size = len(item.chain) * geometry.cluster_size
+        if size > DIRECTORY_LIMIT:
+            self._found(Fault.TOO_LONG, number)
+            size = DIRECTORY_LIMIT
+        self._bytes += size
+        if self._bytes > DIRECTORIES_LIMIT:
+            raise odd("its directories are larger than those of any ESP")
+        places = map(geometry.place_of, item.chain[: -(-size // geometry.cluster_size)])
+        pieces = [_read(self._read, place, min(size, geometry.cluster_size)) for place in places]
+        return b"".join(pieces)
+
+    def _add(self, parent: int, name: str, *, first: int, size: int, is_directory: bool) -> None:
+        number = len(self._items)
+        has_none = first == 0 and (not is_directory or (number == ROOT and self._fixed_root()))
+        chain, is_whole = (array("I"), True) if has_none else self._claim(number, first)
+        if is_whole and not is_directory:
+            needed = -(-size // self._geometry.cluster_size)
+            if len(chain) != needed:
+                self._found(Fault.SHORT if len(chain) < needed else Fault.LONG, number)
+        self._items.append(
+            Item(parent=parent, name=name, is_directory=is_directory, first=first, size=size,
+                 chain=chain)
+        )  # fmt: skip
+
+    def _fixed_root(self) -> bool:
+        return bool(self._geometry.root_size)
+
+    def _claim(self, number: int, first: int) -> tuple[array[int], bool]:
+        """The clusters from ``first`` on, now the item's, and whether they end as they should."""
+        chain = array("I")
+        fat, owners, beyond = self._fat, self._owners, self._geometry.beyond
+        cluster = first
+        while FIRST_CLUSTER <= cluster < beyond:
+            if owners[cluster]:
+                owner = owners[cluster] - 1
+                fault = Fault.LOOP if owner == number else Fault.SHARED
+                self.findings.append(Finding(fault=fault, item=number, other=owner))
+                return chain, False
+            owners[cluster] = number + 1
+            chain.append(cluster)
+            cluster = fat[cluster]
+            if cluster >= LAST:
+                return chain, True
+            if cluster in (FREE, BAD):
+                self._found(Fault.INTO_FREE if cluster == FREE else Fault.INTO_BAD, number)
+                return chain, False
+        self._found(Fault.OUTSIDE, number)
+        return chain, False
+
+    def _count_lost(self) -> None:
+        pairs = zip(self._fat[FIRST_CLUSTER:], self._owners[FIRST_CLUSTER:], strict=True)
+        count = sum(1 for following, owner in pairs if not owner and following not in (FREE, BAD))
+        if count:
+            self.findings.append(Finding(fault=Fault.LOST, count=count))
+
+    def _found(self, fault: Fault, number: int) -> None:
+        self.findings.append(Finding(fault=fault, item=number))
+
+
+def files(volume: Volume) -> Iterator[tuple[str, Item]]:
+    """All items but the root, with their paths."""
+    for number, item in enumerate(volume.items):
+        if number != ROOT:
+            yield volume.path_of(number), item
+
+
+def _read(read: Callable[[int, int], bytes], offset: int, size: int) -> bytes:
+    data = read(offset, size)
+    if len(data) != size:
+        raise odd("it ends too early")
+    return data
+
+
+def _key(name: str) -> str:
+    return name.upper()
+
+
+def _shown(path: str) -> str:
+    """A path that is safe in one line of text."""
+    return (
+        "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in path) or "/"
+    )

@@ -1,0 +1,225 @@
+"""Whatever changes a machine is stopped before any one of its effects: the old or the new, never a
+third; the next operation clears up, and the same one can be done again.
+
+A child process does the work with an audit hook, which sees every effect before it happens, and
+ends the process there, as a power cut would, or raises what Ctrl-C or a full disk raises.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from atoll.base.errors import AtollError, NothingToDo
+from atoll.base.report import NullReporter
+from atoll.machine.collection import collect_machine
+from atoll.machine.etc.machine import read_machine_etc
+from atoll.machine.etc.views import node_at
+from atoll.machine.pin import set_pin
+from atoll.machine.rollback import cancel, rollback
+from atoll.machine.state import Sysroot, read_state
+from atoll.machine.tidy import trees_of
+from atoll.machine.upgrade import Wish, upgrade
+from tests.machines import Maker, check_contents, check_machine, write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+pytestmark = pytest.mark.root
+
+EFFECTS = {
+    "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod", "os.chown", "os.link",
+    "os.symlink", "os.utime", "os.setxattr", "os.truncate", "fcntl.ioctl",
+    "ctypes.dlopen",  # how syncfs and the exchange of names begin
+}  # fmt: skip
+CUT, INTERRUPTED, REFUSED, DONE = 77, 130, 6, 0
+QUIET = NullReporter()
+
+
+def is_effect(event: str, arguments: tuple[object, ...]) -> bool:
+    if event != "open":
+        return event in EFFECTS
+    flags = arguments[2]
+    return isinstance(flags, int) and bool(flags & (os.O_CREAT | os.O_WRONLY | os.O_RDWR))
+
+
+def run_child(work: Callable[[], object], number: int, stop: Callable[[], None]) -> int:
+    """Do ``work`` in a child that stops before its effect ``number``."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    numbers = itertools.count()
+
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        if is_effect(event, arguments) and next(numbers) == number:
+            stop()
+
+    try:
+        sys.addaudithook(hook)
+        work()
+        os._exit(DONE)
+    except KeyboardInterrupt:
+        os._exit(INTERRUPTED)
+    except (AtollError, OSError) as error:
+        told = getattr(error, "exit_code", error.errno if isinstance(error, OSError) else 1)
+        os._exit(REFUSED if told in (REFUSED, errno.ENOSPC) else 1)
+    except BaseException as error:
+        os.write(2, repr(error).encode())
+        os._exit(1)
+
+
+def cut() -> None:
+    os._exit(CUT)
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def fill() -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A machine with two versions of which the newer one runs, and a third one published."""
+    place = tmp_path_factory.mktemp("prepared")
+    maker = Maker(place / "maker")
+    machine = maker.install(place / "machine", maker.publish("1"))
+    write(machine.deployments / "1/etc/upper", {"mine.conf": "mine\n"})
+    maker.publish("2", {"etc/two.conf": "two\n"}, kernel="6.13-two")
+    upgrade(machine, Wish(verb="upgrade"), QUIET)
+    (machine.entries / "atoll-2+3.conf").rename(machine.entries / "atoll-2.conf")
+    # With two to keep, an upgrade has one to remove.
+    keep = "schema = 1\n[keep]\ndeployments = 2\n"
+    mine = {"ssh/sshd_config": "Port 2222\n", "atoll/machine.toml": keep}
+    write(machine.deployments / "2/etc/upper", mine)
+    maker.publish("3", {"etc/three.conf": "three\n"}, kernel="6.14-three")
+    maker.publish("4", name="other", kernel="6.15-four")
+    return place
+
+
+WORKS: dict[str, Callable[[Sysroot], object]] = {
+    "upgrade": lambda machine: upgrade(machine, Wish(verb="upgrade"), QUIET),
+    "rebase": lambda machine: upgrade(
+        machine, Wish(verb="rebase", image=other_image(machine)), QUIET
+    ),
+    "rollback": lambda machine: rollback(machine, "1", QUIET, keep_etc=False),
+    "rollback with today's /etc": lambda machine: rollback(machine, "1", QUIET, keep_etc=True),
+    "cancel": lambda machine: cancel(machine, QUIET),
+    "pin": lambda machine: set_pin(machine, 1, pinned=True),
+    "gc": lambda machine: collect_machine(machine, 2, QUIET),
+}
+
+
+def other_image(machine: Sysroot) -> str:
+    from atoll.machine.state import read_origin
+
+    current = read_state(machine).current
+    assert current is not None
+    return read_origin(machine, current.number).image.replace(":hello", ":other")
+
+
+def fresh(prepared: Path, work: str, into: Path) -> Sysroot:
+    shutil.rmtree(into, ignore_errors=True)
+    shutil.copytree(prepared / "machine", into, symlinks=True)
+    machine = Sysroot(root=into, esp=into / "esp")
+    if work in ("cancel", "gc"):
+        upgrade(machine, Wish(verb="upgrade"), QUIET)
+    if work == "gc":
+        (machine.entries / "atoll-3+3.conf").rename(machine.entries / "atoll-3.conf")
+        upgrade(machine, Wish(verb="rebase", image=other_image(machine)), QUIET)
+        (machine.entries / "atoll-4+3.conf").rename(machine.entries / "atoll-4.conf")
+    return machine
+
+
+@pytest.mark.parametrize("work", WORKS)
+def test_cut_before_any_effect_it_is_the_old_or_the_new(
+    prepared: Path, tmp_path: Path, work: str
+) -> None:
+    machine = fresh(prepared, work, tmp_path / "machine")
+    old = picture(machine)
+    WORKS[work](machine)
+    new = picture(machine)
+    for number in itertools.count():
+        machine = fresh(prepared, work, tmp_path / "machine")
+        code = run_child(lambda machine=machine: WORKS[work](machine), number, cut)  # type: ignore[misc]
+        assert code in (CUT, DONE), number
+        found = picture(machine)
+        assert found in (old, new), f"{work} cut before effect {number}"
+        check_bootable(machine)
+        # The next one clears up, whatever it is.
+        collect_machine(machine, 3, QUIET)
+        check_machine(machine)
+        assert picture(machine) == found, f"{work} cut before effect {number}, then gc"
+        if code == DONE:
+            break
+        try:
+            WORKS[work](machine)
+        except NothingToDo:
+            assert found == new
+        check_machine(machine)
+        assert picture(machine)[1:] == new[1:]
+    assert number > 2
+
+
+@pytest.mark.parametrize(("stop", "ended"), [(interrupt, INTERRUPTED), (fill, REFUSED)])
+def test_an_upgrade_that_is_stopped_says_so_and_can_be_done_again(
+    prepared: Path, tmp_path: Path, stop: Callable[[], None], ended: int
+) -> None:
+    machine = fresh(prepared, "upgrade", tmp_path / "machine")
+    old = picture(machine)
+    WORKS["upgrade"](machine)
+    new = picture(machine)
+    for number in itertools.count(0, 3):
+        machine = fresh(prepared, "upgrade", tmp_path / "machine")
+        code = run_child(lambda machine=machine: WORKS["upgrade"](machine), number, stop)  # type: ignore[misc]
+        found = picture(machine)
+        assert found in (old, new), number
+        # What goes wrong after the commit is told, and is no failure of the upgrade.
+        assert code == ended or (found == new and code == DONE), (number, code)
+        check_bootable(machine)
+        if found == new and code == DONE and number > 400:
+            break
+        collect_machine(machine, 3, QUIET)
+        check_machine(machine)
+        if code == DONE and found == new and not stopped(number, prepared, tmp_path):
+            break
+
+
+def stopped(number: int, prepared: Path, tmp_path: Path) -> bool:
+    """Whether an upgrade has an effect with that number at all."""
+    machine = fresh(prepared, "upgrade", tmp_path / "count")
+    return run_child(lambda: WORKS["upgrade"](machine), number, cut) == CUT
+
+
+def picture(machine: Sysroot) -> tuple[object, ...]:
+    """What a person would say the machine is: what boots next, with which settings."""
+    state = read_state(machine)
+    default = state.default
+    assert default is not None
+    etc = read_machine_etc(machine, default.number)
+    names = ("mine.conf", "two.conf", "three.conf", "ssh/sshd_config")
+    found = [node_at(etc.live, name) for name in names]
+    pinned = frozenset(each.number for each in state.deployments if each.pinned)
+    contents = tuple(None if node is None else node.entry.read() for node in found)
+    return (default.number, default.deployment.tree, contents, pinned)
+
+
+def check_bootable(machine: Sysroot) -> None:
+    """Everything that the loader may take is complete."""
+    state = read_state(machine)
+    for placed in state.menu.entries:
+        assert placed.entry is not None
+        for path in (placed.entry.linux, placed.entry.initrd):
+            assert (machine.esp / path.lstrip("/")).stat().st_size > 5000
+        assert state.find(placed.deployment) is not None
+        assert (machine.deployments / str(placed.deployment) / "etc/upper").is_dir()
+    check_contents(machine, trees_of(state))

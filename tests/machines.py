@@ -1,0 +1,181 @@
+"""Machines in directories for tests: images of a few kilobytes, published, installed, followed."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from atoll.base.report import NullReporter
+from atoll.machine.choices import needed
+from atoll.machine.contents import place_into
+from atoll.machine.deployment import Origin
+from atoll.machine.image import objects_of, read_bootable
+from atoll.machine.install import StatePartition, apply_plan, plan_install
+from atoll.machine.state import Sysroot, read_state
+from atoll.machine.tidy import list_pairs, trees_of
+from atoll.registry.facts import read_facts
+from atoll.registry.layout import NewImage, write_layout
+from atoll.registry.manifest import ImageConfig
+from atoll.registry.reference import LayoutReference
+from atoll.store.check import FindingKind, check_store
+from atoll.store.images import list_images, read_image, write_image
+from atoll.store.layout import open_store
+from atoll.store.scan import import_directory
+from atoll.tree.canonical import canonical
+from atoll.tree.model import Regular, walk
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from atoll.base.ids import TreeId
+
+EPOCH = 1_788_000_000
+UUID = "11111111-2222-3333-4444-555555555555"
+PASSWD = "root:x:0:0:root:/root:/bin/bash\nsshd:x:101:65534::/run/sshd:/usr/sbin/nologin\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    tree: TreeId
+    reference: str
+
+
+class Maker:
+    """Publishes systems of a few files into one OCI layout below ``folder``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.store = open_store(folder / "store", create=True)
+
+    def publish(
+        self,
+        version: str,
+        files: Mapping[str, str] | None = None,
+        *,
+        name: str = "hello",
+        kernel: str = "6.12-one",
+        packages: Mapping[str, str] | None = None,
+    ) -> Published:
+        """An image with tag ``version``, and also ``latest`` of its name."""
+        root = self.folder / f"root-{name}-{version}"
+        write(root, system_files(name, version, kernel, packages or {"bash": "5.2"}))
+        write(root, files or {})
+        for place in ("boot", "dev", "proc", "run", "sys", "sysroot", "tmp", "var"):
+            (root / place).mkdir(exist_ok=True)
+        made = canonical(import_directory(self.store, root, NullReporter()), epoch=EPOCH)
+        tree = write_image(self.store, made)
+        config = ImageConfig(name=name, version=version, created=EPOCH, architecture="amd64",
+                             system=read_facts(self.store, tree))  # fmt: skip
+        owners = {path: os.fsdecode(path).split("/")[2] for path, _ in walk(made)
+                  if path.count(b"/") > 2}  # fmt: skip
+        image = NewImage(tree=tree, config=config, owner_of=owners)
+        layout = str(self.folder / "layout")
+        for tag in (f"{name}-{version}", name):
+            target = LayoutReference(directory=layout, tag=tag)
+            write_layout(self.store, image, target, NullReporter())
+        return Published(tree=tree, reference=f"oci:{layout}:{name}-{version}")
+
+    def follow(self, name: str = "hello") -> str:
+        """The reference of the newest image of a name."""
+        return f"oci:{self.folder / 'layout'}:{name}"
+
+    def install(self, root: Path, image: Published, *, follow: str | None = None) -> Sysroot:
+        """A machine in ``root`` with ``image`` as its first deployment."""
+        sysroot = Sysroot(root=root, esp=root / "esp")
+        sysroot.esp.mkdir(parents=True)
+        target = open_store(sysroot.atoll, create=True)
+        bootable = read_bootable(self.store, image.tree)
+        plan = plan_install(
+            bootable,
+            Origin(image=follow or self.follow(bootable.name)),
+            sysroot=sysroot,
+            state=StatePartition(uuid=UUID, verity=True),
+            contents=place_into(target, self.store),
+            objects=tuple(objects_of(self.store, image.tree)),
+        )
+        apply_plan(plan, NullReporter())
+        return sysroot
+
+
+def system_files(
+    name: str, version: str, kernel: str, packages: Mapping[str, str]
+) -> dict[str, str]:
+    facts = {
+        "name": name, "version": version, "kernel": kernel, "args": ["quiet"],
+        "suite": "trixie", "architecture": "amd64", "epoch": EPOCH,
+    }  # fmt: skip
+    listed = [(package, number, "amd64") for package, number in packages.items()]
+    return {
+        "usr/lib/atoll/image.json": json.dumps(facts),
+        "usr/lib/atoll/packages.json": json.dumps(listed),
+        "usr/lib/atoll/recipe.toml": "schema = 1\n",
+        f"usr/lib/modules/{kernel}/vmlinuz": f"kernel {kernel} " * 500,
+        f"usr/lib/modules/{kernel}/initrd": f"initrd {kernel} " * 3000,
+        "usr/lib/systemd/boot/efi/systemd-bootx64.efi": "loader " * 100,
+        "usr/lib/big": "the same in all versions " * 9000,
+        "usr/lib/version": f"{name} {version} " * 400,
+        "etc/passwd": PASSWD,
+        "etc/group": "root:x:0:\n",
+        "etc/shadow": "root:*:1::::::\n",
+        "etc/motd": f"{name}\n",
+        "etc/ssh/sshd_config": "Port 22\n",
+    }
+
+
+def write(root: Path, files: Mapping[str, str]) -> None:
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def check_machine(sysroot: Sysroot) -> None:
+    """What holds of every machine between two operations, whatever was done or cut before."""
+    state = read_state(sysroot)
+    assert state.damaged == () and state.menu.drafts == ()
+    assert state.default is not None
+    blessed = {each.number for each in state.deployments if each.blessed}
+    free = {each.deployment for each in state.menu.entries if each.name.tries_left is None}
+    assert blessed & free, "a blessed entry without a counter always stays"
+    entries = {each.deployment for each in state.menu.entries}
+    assert entries == {each.number for each in state.deployments}
+    names = [path.name for path in sysroot.deployments.iterdir()]
+    assert all(name.isdecimal() for name in names), names
+    for each in state.menu.entries:
+        assert each.entry is not None
+        found = state.find(each.deployment)
+        assert found is not None and each.pair == found.deployment.pair
+        assert each.entry.option("composefs") == found.deployment.tree
+        for path in (each.entry.linux, each.entry.initrd):
+            assert (sysroot.esp / path.lstrip("/")).stat().st_size > 5000
+    assert set(list_pairs(sysroot)) == {each.deployment.pair for each in state.deployments}
+    check_contents(sysroot, trees_of(state))
+    assert needed(state) <= {each.number for each in state.deployments}
+
+
+def check_contents(sysroot: Sysroot, trees: frozenset[TreeId]) -> None:
+    """Every tree that can boot is whole."""
+    store = open_store(sysroot.atoll)
+    wrong = [each for each in check_store(store, NullReporter())
+             if each.kind is not FindingKind.STRAY]  # fmt: skip
+    assert wrong == []
+    assert trees <= set(list_images(store))
+
+
+def objects_needed(sysroot: Sysroot) -> set[str]:
+    """The objects of all trees in the machine's store."""
+    store = open_store(sysroot.atoll)
+    return {
+        node.object
+        for tree in list_images(store)
+        for _, node in walk(read_image(store, tree))
+        if isinstance(node, Regular) and node.object
+    }
+
+
+def objects_there(sysroot: Sysroot) -> set[str]:
+    store = open_store(sysroot.atoll)
+    return {path.parent.name + path.name for path in store.objects.glob("*/*")}

@@ -1,0 +1,25 @@
+"""What tests of the doors to the machine share."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from atoll.host.interrupts import interrupt_on_signals
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """This process hears an interruption as the program does."""
+    before = [signal.getsignal(number) for number in SIGNALS]
+    interrupt_on_signals()
+    yield
+    for number, handler in zip(SIGNALS, before, strict=True):
+        signal.signal(number, handler)

@@ -1,0 +1,37 @@
+"""Programs that are interrupted end with all that they started."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from atoll.host import run as module
+from atoll.host.run import run
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_what_an_interrupted_program_started_ends_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would write where its caller cleans up."""
+    monkeypatch.setattr(module, "PATIENCE", 0.3)
+    written = tmp_path / "written"
+    writes = f"while :; do echo more >> {written}; sleep 0.01; done"
+    # What runs in the background hears no request to end by the time that it interrupts us.
+    deaf = f"trap '' TERM; kill -INT {os.getpid()}; {writes}"
+    with pytest.raises(KeyboardInterrupt):
+        run(["sh", "-c", f"({deaf}) & trap '' TERM; {writes}"])
+    assert processes_about(written) == []
+
+
+def processes_about(path: Path) -> list[str]:
+    """Every program that runs and was given ``path``."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if os.fsencode(path) in (words := process.read_bytes()):
+                found.append(words.decode(errors="replace"))
+    return found

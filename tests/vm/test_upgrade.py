@@ -1,0 +1,186 @@
+"""A machine follows an image through versions, from a registry, and back: as a person does it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.registry_server import registry, run
+from vmtest import Disk, Machine, MachineSpec, UserNetwork
+
+from .conftest import Built, atoll, build_version, make_package
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [pytest.mark.vm, pytest.mark.root, pytest.mark.network]
+
+HOST = "10.0.2.2"
+"""The host's loopback interface, as a machine with QEMU's user network sees it."""
+
+UNIT = """
+[[file]]
+path = "/usr/lib/systemd/system/two.service"
+text = '''
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/true
+[Install]
+WantedBy=multi-user.target
+'''
+
+[[file]]
+path = "/etc/two.conf"
+text = "two\\n"
+"""
+
+
+class Shop:
+    """A registry with versions of an image, and a machine that follows it."""
+
+    def __init__(self, folder: Path, address: str) -> None:
+        self.folder = folder
+        self.address = address
+        self.reference = f"docker://{HOST}:{address.rpartition(':')[2]}/team/hello:stable"
+
+    def offer(self, image: Built) -> None:
+        """From now on ``stable`` is this image."""
+        run("skopeo", "copy", "--quiet", "--dest-tls-verify=false",
+            image.layout, f"docker://{self.address}/team/hello:stable")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    folder = tmp_path_factory.mktemp("shop")
+    with registry(folder) as address:
+        yield Shop(folder, address)
+
+
+@pytest.fixture(scope="module")
+def versions(shop: Shop, workshop: Path) -> dict[str, Built]:  # noqa: ARG001
+    make_package()
+    enabled = {"enable = [": 'enable = ["two.service", '}
+    other = {'    "nano",\n': '    "vim-tiny",\n    "busybox",\n'}
+    return {
+        "1": build_version(shop.folder, "1"),
+        "2": build_version(shop.folder, "2", UNIT, changes=enabled),
+        "other": build_version(shop.folder, "7", name="other", changes=other),
+    }
+
+
+@pytest.fixture(scope="module")
+def machine(
+    shop: Shop, versions: dict[str, Built], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Machine]:
+    shop.offer(versions["1"])
+    disk = shop.folder / "hello.img"
+    from .conftest import STORE
+
+    atoll("disk", versions["1"].tree, disk, "--store", STORE, "--follow", shop.reference)
+    # As little memory as a machine has that must be able to upgrade.
+    spec = MachineSpec(disks=(Disk(image=disk),), network=UserNetwork(), memory=512)
+    with Machine(spec, tmp_path_factory.mktemp("machine")) as machine:
+        machine.start()
+        machine.wait_for_system()
+        # A registry without TLS is one that an administrator has to name.
+        host = shop.reference.split("/")[2]
+        machine.succeed(
+            "mkdir -p /etc/containers/registries.conf.d",
+            f"printf '[[registry]]\\nlocation = \"{host}\"\\ninsecure = true\\n'"
+            " > /etc/containers/registries.conf.d/shop.conf",
+        )
+        yield machine
+
+
+def state(machine: Machine) -> dict[int, dict[str, object]]:
+    found = json.loads(machine.succeed("atoll status --json"))["deployments"]
+    return {each["number"]: each for each in found}
+
+
+def test_nothing_new_is_said_at_once(machine: Machine) -> None:
+    status, _ = machine.execute("atoll upgrade")
+    assert status == 77
+    assert machine.execute("atoll plan")[0] == 77
+
+
+def test_a_plan_says_what_comes(machine: Machine, shop: Shop, versions: dict[str, Built]) -> None:
+    shop.offer(versions["2"])
+    planned = json.loads(machine.succeed("atoll plan --json"))
+    assert planned["version"] == "2" and planned["tree"] == versions["2"].tree
+    assert planned["fetch"] > 0 and planned["obstacle"] is None
+    assert list(state(machine)) == [1]
+
+
+def test_an_upgrade_is_staged_while_the_machine_runs(
+    machine: Machine, versions: dict[str, Built]
+) -> None:
+    machine.succeed("echo kept > /home/atoll/note", "systemctl disable ssh.service")
+    machine.succeed("atoll upgrade", timeout=600)
+    found = state(machine)
+    assert found[2]["tree"] == versions["2"].tree
+    assert found[2]["staged"] and found[1]["booted"]
+    assert "atoll-2+3.conf" in machine.succeed("bootctl list --no-pager")
+    for path in ("/sysroot/mine", "/boot/mine"):
+        assert "Read-only file system" in machine.fail(f"touch {path} 2>&1"), path
+
+
+def test_the_new_version_runs_with_what_was_the_persons(
+    machine: Machine, versions: dict[str, Built]
+) -> None:
+    machine.reboot()
+    machine.wait_for_system()
+    found = state(machine)
+    assert found[2]["booted"] and found[2]["default"]
+    assert machine.succeed("cat /home/atoll/note /etc/two.conf") == "kept\ntwo\n"
+    assert machine.execute("systemctl is-enabled ssh.service")[1].strip() == "disabled"
+    assert machine.succeed("systemctl is-active two.service").strip() == "active"
+    assert machine.succeed("systemctl --failed --no-legend").strip() == ""
+    digest = machine.succeed("atoll tree digest /run/atoll/tree", timeout=600)
+    assert digest.strip() == versions["2"].tree
+
+
+def test_going_back_takes_one_command_and_a_reboot(machine: Machine) -> None:
+    machine.succeed("atoll rollback 1")
+    machine.reboot()
+    machine.wait_for_system()
+    found = state(machine)
+    assert found[1]["booted"] and found[2]["held"]
+    machine.fail("test -e /etc/two.conf")
+    assert machine.succeed("cat /home/atoll/note") == "kept\n"
+    assert machine.execute("atoll upgrade")[0] == 11
+    machine.succeed("atoll rollback 2")
+    assert state(machine)[2]["default"]
+    machine.succeed("atoll cancel")
+    assert state(machine)[1]["default"]
+
+
+def test_another_image_takes_over_and_leaves_what_is_the_persons(
+    machine: Machine, versions: dict[str, Built]
+) -> None:
+    layout = Path(versions["other"].layout.split(":")[1])
+    run("tar", "-C", str(layout.parent), "-cf", f"{layout}.tar", layout.name)
+    machine.copy_to(layout.with_suffix(".tar"), "/var/tmp/other.tar")
+    machine.succeed("cd /var/tmp && tar xf other.tar", "echo mine > /etc/mine.conf")
+    machine.succeed("atoll rebase oci:/var/tmp/other:7", timeout=600)
+    machine.reboot()
+    machine.wait_for_system()
+    booted = next(each for each in state(machine).values() if each["booted"])
+    assert (booted["name"], booted["tree"]) == ("other", versions["other"].tree)
+    machine.succeed("command -v busybox", "test -e /etc/mine.conf")
+    machine.fail("command -v nano || test -e /etc/two.conf")
+    assert machine.succeed("cat /home/atoll/note") == "kept\n"
+    assert machine.execute("systemctl is-enabled ssh.service")[1].strip() == "disabled"
+    changed = json.loads(machine.succeed("atoll etc --json"))["changes"]
+    assert not [each for each in changed if "nano" in each["path"] or "two" in each["path"]]
+    assert machine.succeed("systemctl --failed --no-legend").strip() == ""
+
+
+def test_an_nvram_override_is_told_and_cleared(machine: Machine) -> None:
+    machine.succeed("bootctl set-default atoll-1.conf")
+    told = machine.succeed("atoll status 2>&1")
+    assert "atoll-1.conf" in told and "cleared" in told
+    assert "atoll-1.conf" not in machine.succeed("atoll status 2>&1 >/dev/null")
