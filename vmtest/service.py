@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-ANSWER_SECONDS = 10
+ANSWER_SECONDS = 60
 TAIL_BYTES = 2000
 
 
