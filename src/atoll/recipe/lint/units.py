@@ -16,6 +16,10 @@ _SYSTEM = ("/usr/lib/systemd/system/", "/etc/systemd/system/")
 _USER = ("/usr/lib/systemd/user/", "/etc/systemd/user/", "/usr/share/systemd/user/")
 _OF_SYSTEMD = re.compile(r"-\.(mount|slice)|.*\.(slice|scope|device|mount|swap)|dbus\.service")
 """Units that need no file, or that systemd makes from something else."""
+_OF_LINKS = re.compile(
+    r"(/usr/lib|/etc|/usr/local/lib)/systemd/(system|user)/[^/]+\.(wants|requires|upholds)/[^/]+"
+)
+"""What systemd.unit(5) says must be links to units."""
 
 
 def check_enabled(subject: Subject) -> Iterator[Finding]:
@@ -54,6 +58,18 @@ def check_pointless(subject: Subject) -> Iterator[Finding]:
                     key=key,
                     value=name,
                 )
+
+
+def check_links(subject: Subject) -> Iterator[Finding]:
+    for file in subject.recipe.files:
+        if file.link is None and _OF_LINKS.fullmatch(file.path):
+            name = file.path.rpartition("/")[2]
+            yield Finding(
+                message=f"{file.path} is a file, and systemd wants a link there",
+                hint=f'say [units] enable = ["{name}"], or link = "../{name}"',
+                key="file.path",
+                value=file.path,
+            )
 
 
 def _is_known(name: str, subject: Subject, places: tuple[str, ...]) -> bool:
@@ -107,5 +123,13 @@ LINTS = (
         why="Nothing happens, so it is probably a misspelt name, or its package is gone.",
         check=check_pointless,
         needs=(Need.CONTENTS,),
+    ),
+    Lint(
+        name="unit-not-linked",
+        severity=Severity.FATAL,
+        summary="a file stands where systemd wants a link to a unit",
+        why="What is in a directory X.wants, X.requires or X.upholds starts with X only when it is "
+        "a link; systemd ignores a file there.",
+        check=check_links,
     ),
 )  # fmt: skip

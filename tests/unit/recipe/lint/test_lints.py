@@ -54,6 +54,7 @@ FETCHING = Script(name="s", text="", network=True)
 GERMAN = System(locale="de_DE.UTF-8")
 VIRTUAL = replace(LISTS, virtual={"mta": ("exim4",)})
 
+WANTED = "/etc/systemd/system/multi-user.target.wants"
 BAD: dict[str, list[tuple[Subject, str]]] = {
     "package-unknown": [
         (with_install("htopp"), "no package htopp"),
@@ -123,6 +124,11 @@ BAD: dict[str, list[tuple[Subject, str]]] = {
     "unit-pointless": [
         (with_recipe(units=Units(mask=("no.timer",))), "no unit no.timer"),
         (with_recipe(units=Units(dropins=(("no.service", "[Unit]\n"),))), "no unit no.service"),
+    ],
+    "unit-not-linked": [
+        (with_recipe(files=(File(path=f"{WANTED}/mine.service", text=""),)), "wants a link there"),
+        (with_recipe(files=(File(path="/usr/lib/systemd/user/a.target.requires/b.socket",
+                                 source="b"),)), "b.socket is a file"),
     ],
     "id-conflict": [
         (with_user(uid=101), "uid 101 of ada is _ssh's"),
@@ -201,6 +207,10 @@ FINE: dict[str, list[Subject]] = {
                 facts=replace(FACTS, contents=replace(CONTENTS, whole=False))),
     ],
     "unit-pointless": [with_recipe(units=Units(dropins=(("ssh.service", ""),)))],
+    "unit-not-linked": [
+        with_recipe(files=(File(path=f"{WANTED}/mine.service", link="../mine.service"),)),
+        with_recipe(files=(File(path="/etc/systemd/system/a.service.d/b.conf", text=""),)),
+    ],
     "id-conflict": [with_recipe(groups=(Group(name="netdev", gid=102),))],
     "group-unknown": [
         with_recipe(groups=(Group(name="wheel"),), users=(replace(ADA, groups=("wheel",)),)),
