@@ -120,10 +120,15 @@ def followed_image(sysroot: Sysroot, state: MachineState) -> str:
     return text
 
 
-def fetch_target(target: Target, store: Store, reporter: Reporter) -> None:
-    """The whole tree is in the store, durably, when this returns."""
-    if target.pull is not None and target.source is not None:
-        apply_pull(target.pull, target.source, store, reporter)
+def fetch_target(target: Target, store: Store, reporter: Reporter) -> Target:
+    """The whole tree is in the store, durably, when this returns.
+
+    What is returned has let go of the table of contents, by far the largest part of it in memory.
+    """
+    if target.pull is None or target.source is None:
+        return target
+    apply_pull(target.pull, target.source, store, reporter)
+    return replace(target, pull=replace(target.pull, parts=None), source=None)
 
 
 def read_target_etc(target: Target, store: Store) -> Node | None:

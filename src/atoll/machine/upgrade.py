@@ -135,7 +135,7 @@ def upgrade(sysroot: Sysroot, wish: Wish, reporter: Reporter) -> Staged:
                 find_policy(store, current.deployment.tree),
             )
             check_room(target, machine, state, settings.deployments)
-            fetch_target(target, store, reporter)
+            target = fetch_target(target, store, reporter)
         write_ref(store, PENDING, Ref(tree=target.tree, name=target.name or "image",
                                       version=target.version, created=0))  # fmt: skip
         if wish.download_only:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -30,9 +32,11 @@ from atoll.machine.pin import set_pin
 from atoll.machine.rollback import cancel, rollback
 from atoll.machine.state import read_state
 from atoll.machine.upgrade import Wish, check_upgrade, foresee_upgrade, upgrade
+from atoll.registry.contents import Contents
 from tests.machines import Maker, check_machine, objects_needed, objects_there, write
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from atoll.machine.state import Sysroot
@@ -118,6 +122,21 @@ def test_only_what_is_missing_is_written(maker: Maker, machine: Sysroot) -> None
     go(machine)
     assert len(objects_there(machine) - before) == 2, "image.json and version; all else is here"
     assert {path: path.stat().st_ino for path in machine.esp.rglob("linux")} == kernels
+
+
+def test_the_table_of_contents_is_let_go_before_staging(maker: Maker, machine: Sysroot) -> None:
+    """Of a large image it is tens of megabytes, and staging needs as much again."""
+    held: dict[str, int] = {}
+
+    class Watching(NullReporter):
+        @contextmanager
+        def step(self, title: str) -> Iterator[None]:  # type: ignore[explicit-override]
+            held[title.split()[0]] = sum(isinstance(each, Contents) for each in gc.get_objects())
+            yield
+
+    maker.publish("2")
+    upgrade(machine, UPGRADE, Watching())
+    assert held["Fetching"] and not held["Staging"]
 
 
 def test_what_a_person_changed_comes_along(maker: Maker, machine: Sysroot) -> None:
