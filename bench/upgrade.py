@@ -315,16 +315,16 @@ def measure(place: Path, command: list[str], *, code: int = 0) -> Cost:
     return Cost(
         wall=wall,
         cpu=usage.ru_utime + usage.ru_stime,
-        memory_mib=max(usage.ru_maxrss, peak[0]) / 1024,
+        memory_mib=peak[0] / 1024,  # usage.ru_maxrss counts this process, too: it was forked
         sent=sum(sent),
         requests=len(sent),
     )
 
 
 def watch(root: int, peak: list[int], ended: threading.Event) -> None:
-    """Note the most that a process and its children have resident at one time, in KiB."""
+    """Note the most that a process and its children have had resident, in KiB."""
     while not ended.wait(0.02):
-        peak[0] = max(peak[0], sum(map(resident, family(root))))
+        peak[0] = max(peak[0], sum(map(most_resident, family(root))))
 
 
 def family(root: int) -> list[int]:
@@ -338,10 +338,10 @@ def family(root: int) -> list[int]:
     return found
 
 
-def resident(process: int) -> int:
+def most_resident(process: int) -> int:
     try:
         for line in Path(f"/proc/{process}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
+            if line.startswith("VmHWM:"):
                 return int(line.split()[1])
     except OSError:
         pass  # it has ended
