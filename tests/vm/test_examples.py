@@ -56,69 +56,70 @@ def read_recipe(folder: Path) -> dict[str, Any]:
     return tomllib.loads((folder / "atoll.toml").read_text())
 
 
+@pytest.fixture(scope="class")
+def hardened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    with machine_of("hardened", tmp_path_factory.mktemp("hardened")) as machine:
+        assert_whole(machine)
+        yield machine
+
+
 @pytest.mark.long
 class TestHardened:
     """Every setting of the recipe is asked of the machine; the recipe is where the list is."""
 
-    @pytest.fixture(scope="class")
-    def machine(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-        with machine_of("hardened", tmp_path_factory.mktemp("hardened")) as machine:
-            assert_whole(machine)
-            yield machine
-
-    def test_kernel_settings(self, machine: Machine) -> None:
+    def test_kernel_settings(self, hardened: Machine) -> None:
         text = (HARDENED / "files/sysctl.conf").read_text()
         lines = [line.split("=") for line in text.splitlines() if line and line[0] != "#"]
         wanted = {name.strip(): value.strip() for name, value in lines}
-        said = machine.succeed(f"sysctl {' '.join(wanted)}").splitlines()
+        said = hardened.succeed(f"sysctl {' '.join(wanted)}").splitlines()
         assert dict(line.split(" = ", 1) for line in said) == wanted
 
-    def test_kernel_arguments(self, machine: Machine) -> None:
-        given = machine.succeed("cat /proc/cmdline").split()
+    def test_kernel_arguments(self, hardened: Machine) -> None:
+        given = hardened.succeed("cat /proc/cmdline").split()
         assert [word for word in read_recipe(HARDENED)["kernel"]["args"] if word not in given] == []
 
-    def test_kernel_arguments_have_taken_effect(self, machine: Machine) -> None:
-        assert "[confidentiality]" in machine.succeed("cat /sys/kernel/security/lockdown")
-        assert machine.succeed("cat /sys/module/module/parameters/sig_enforce").strip() == "Y"
-        assert machine.succeed("cat /proc/sys/kernel/panic_on_oops").strip() == "1"
-        machine.fail("mount -t debugfs debugfs /sys/kernel/debug")
-        machine.fail("grep vsyscall /proc/self/maps")
-        machine.fail("dd if=/dev/mem of=/dev/null count=1")
-        memory = machine.succeed("journalctl -k -b | grep 'mem auto-init'")
+    def test_kernel_arguments_have_taken_effect(self, hardened: Machine) -> None:
+        assert "[confidentiality]" in hardened.succeed("cat /sys/kernel/security/lockdown")
+        assert hardened.succeed("cat /sys/module/module/parameters/sig_enforce").strip() == "Y"
+        assert hardened.succeed("cat /proc/sys/kernel/panic_on_oops").strip() == "1"
+        hardened.fail("mount -t debugfs debugfs /sys/kernel/debug")
+        hardened.fail("grep vsyscall /proc/self/maps")
+        hardened.fail("dd if=/dev/mem of=/dev/null count=1")
+        memory = hardened.succeed("journalctl -k -b | grep 'mem auto-init'")
         assert "heap alloc:on" in memory and "heap free:on" in memory
 
-    def test_masks(self, machine: Machine) -> None:
+    def test_masks(self, hardened: Machine) -> None:
         for unit in read_recipe(HARDENED)["units"]["mask"]:
-            assert machine.execute(f"systemctl is-enabled {unit}")[1].strip() == "masked", unit
-            assert "masked" in machine.fail(f"systemctl start {unit}"), unit
+            assert hardened.execute(f"systemctl is-enabled {unit}")[1].strip() == "masked", unit
+            assert "masked" in hardened.fail(f"systemctl start {unit}"), unit
 
-    def test_mount_options(self, machine: Machine) -> None:
+    def test_mount_options(self, hardened: Machine) -> None:
         for place in (*WRITABLE, "/etc"):
-            options = machine.succeed(f"findmnt -no OPTIONS --mountpoint {place}").strip()
+            options = hardened.succeed(f"findmnt -no OPTIONS --mountpoint {place}").strip()
             assert {"nosuid", "nodev"} <= set(options.split(",")), place
         for place in WRITABLE:
-            machine.succeed(f"cp /usr/bin/true {place}/mine")
-            assert "Permission denied" in machine.fail(f"{place}/mine"), place
-            machine.succeed(f"rm {place}/mine")
+            hardened.succeed(f"cp /usr/bin/true {place}/mine")
+            assert "Permission denied" in hardened.fail(f"{place}/mine"), place
+            hardened.succeed(f"rm {place}/mine")
 
-    def test_modules(self, machine: Machine) -> None:
+    def test_modules(self, hardened: Machine) -> None:
         for name in read_recipe(HARDENED)["kernel"]["blacklist"]:
-            machine.succeed(f"modinfo {name}")
+            hardened.succeed(f"modinfo {name}")
             # Its status tells nothing: for a module with soft dependencies modprobe says 0.
-            machine.execute(f"modprobe {name}")
-            machine.fail(f"grep '^{name.replace('-', '_')} ' /proc/modules")
-        shown = machine.succeed("modprobe --showconfig").splitlines()
+            hardened.execute(f"modprobe {name}")
+            hardened.fail(f"grep '^{name.replace('-', '_')} ' /proc/modules")
+        shown = hardened.succeed("modprobe --showconfig").splitlines()
         for name in read_recipe(HARDENED)["kernel"]["blacklist"]:
             assert f"blacklist {name.replace('-', '_')}" in shown
-        machine.succeed("modprobe dummy")
+        hardened.succeed("modprobe dummy")
 
-    def test_firewall_ssh_and_apparmor(self, machine: Machine) -> None:
-        assert "hook input priority filter; policy drop;" in machine.succeed("nft list ruleset")
-        sshd = machine.succeed("sshd -T").splitlines()
+    def test_firewall_ssh_and_apparmor(self, hardened: Machine) -> None:
+        assert "hook input priority filter; policy drop;" in hardened.succeed("nft list ruleset")
+        sshd = hardened.succeed("sshd -T").splitlines()
         for line in (HARDENED / "files/sshd.conf").read_text().lower().splitlines():
             assert line in sshd
-        assert machine.succeed("cat /sys/module/apparmor/parameters/enabled").strip() == "Y"
-        machine.succeed("aa-status --profiled")
+        assert hardened.succeed("cat /sys/module/apparmor/parameters/enabled").strip() == "Y"
+        hardened.succeed("aa-status --profiled")
 
 
 @pytest.mark.long
