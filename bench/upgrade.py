@@ -51,6 +51,7 @@ CHANGED = 73
 EPOCH = 1_788_000_000
 DATABASE = "usr/lib/dpkg-database"
 LAST = "/the-last-one"
+NOTED_SECONDS = 10.0
 SERVER = """
 daemon off; worker_processes 1; pid {here}/nginx.pid; error_log {here}/log;
 events {{}}
@@ -221,11 +222,13 @@ def read_sent(place: Path) -> list[int]:
     connection.request("GET", LAST)
     connection.getresponse().read()
     connection.close()
-    rows: list[list[str]] = []
-    while not rows or rows[-1][0] != LAST:
-        time.sleep(0.01)
+    deadline = time.monotonic() + NOTED_SECONDS
+    while time.monotonic() < deadline:
         rows = [line.split() for line in (place / "sent").read_text().splitlines()]
-    return [int(sent) for _, sent in rows[:-1]]
+        if rows and rows[-1][0] == LAST:
+            return [int(sent) for _, sent in rows[:-1]]
+        time.sleep(0.01)
+    raise SystemExit(f"nginx does not note what it sends; its words: {place / 'log'}")
 
 
 @contextmanager
