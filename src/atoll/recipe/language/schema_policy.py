@@ -5,6 +5,7 @@ from __future__ import annotations
 from atoll.recipe.language import check_policy as policy
 from atoll.recipe.language import check_values as values
 from atoll.recipe.language.schema_model import KeyRule, Kind, TableRule
+from atoll.recipe.language.schema_program import program_keys
 
 ETC = KeyRule(
     name="etc",
@@ -94,31 +95,11 @@ HEALTH = TableRule(
             name="check",
             doc="A program that must succeed.",
             row="name",
-            keys=(
-                KeyRule(
-                    name="name",
-                    doc="What it is called in messages.",
-                    example='"web"',
-                    required=True,
-                    check=values.check_script_name,
-                ),
-                KeyRule(
-                    name="text",
-                    doc="What it does, for /bin/sh.",
-                    example='"curl --fail http://localhost/"',
-                    otherwise="there must be source",
-                    rivals=("source",),
-                    check=values.check_text,
-                ),
-                KeyRule(
-                    name="source",
-                    doc="A local file that is run, relative to the recipe's folder.",
-                    example='"checks/web"',
-                    otherwise="there must be text",
-                    rivals=("text",),
-                    check=values.check_source,
-                    local=bool,
-                ),
+            keys=program_keys(
+                called="What it is called in messages.",
+                name='"web"',
+                text='"curl --fail http://localhost/"',
+                source='"checks/web"',
             ),
         ),
     ),

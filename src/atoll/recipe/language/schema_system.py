@@ -5,6 +5,7 @@ from __future__ import annotations
 from atoll.recipe.language import check_paths as paths
 from atoll.recipe.language import check_values as values
 from atoll.recipe.language.schema_model import KeyRule, Kind, TableRule
+from atoll.recipe.language.schema_program import program_keys
 
 SYSTEM = TableRule(
     name="system",
@@ -232,29 +233,11 @@ SCRIPT = TableRule(
     " building machine but its inputs.",
     row="name",
     keys=(
-        KeyRule(
-            name="name",
-            doc="What it is called in messages and in the lock.",
-            example='"fonts"',
-            required=True,
-            check=values.check_script_name,
-        ),
-        KeyRule(
-            name="text",
-            doc="What it does, for /bin/sh.",
-            example='"fc-cache --force"',
-            otherwise="there must be source",
-            rivals=("source",),
-            check=values.check_text,
-        ),
-        KeyRule(
-            name="source",
-            doc="A local file that is run, relative to the recipe's folder.",
-            example='"scripts/fonts"',
-            otherwise="there must be text",
-            rivals=("text",),
-            check=values.check_source,
-            local=bool,
+        *program_keys(
+            called="What it is called in messages and in the lock.",
+            name='"fonts"',
+            text='"fc-cache --force"',
+            source='"scripts/fonts"',
         ),
         KeyRule(
             name="inputs",
