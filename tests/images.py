@@ -94,18 +94,24 @@ def make_tree(store: Store, files: Mapping[str, bytes]) -> Directory:
     root: dict[bytes, Node] = {}
     with adding_objects(store) as sink:
         for path, content in files.items():
-            *folders, name = path.strip("/").encode().split(b"/")
-            here = root
-            for folder in folders:
-                below = here.setdefault(folder, Directory(Metadata(mode=0o755), {}))
-                assert isinstance(below, Directory)
-                assert isinstance(below.entries, dict)
-                here = below.entries
+            here, name = place_in(root, path)
             here[name] = _leaf(sink, content)
             here[name + b".link"] = Symlink(Metadata(mode=0o777, mtime=EPOCH - 9), name)
             if len(content) % 2:
                 here[name + b".again"] = here[name]
     return canonical(Directory(Metadata(mode=0o755), root), epoch=EPOCH)
+
+
+def place_in(root: dict[bytes, Node], path: str) -> tuple[dict[bytes, Node], bytes]:
+    """The entries that ``path`` belongs into, its folders made where they are not there; its name
+    in them."""
+    *folders, name = path.strip("/").encode(errors="surrogateescape").split(b"/")
+    for folder in folders:
+        below = root.setdefault(folder, Directory(Metadata(mode=0o755), {}))
+        assert isinstance(below, Directory)
+        assert isinstance(below.entries, dict)
+        root = below.entries
+    return root, name
 
 
 def _leaf(sink: ObjectSink, content: bytes) -> Regular:

@@ -14,6 +14,7 @@ from atoll.store.objects import adding_objects
 from atoll.store.refs import Ref, write_ref
 from atoll.tree.canonical import canonical
 from atoll.tree.model import INLINE_LIMIT, Directory, Metadata, Node, Regular, Symlink
+from tests.images import place_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -121,13 +122,7 @@ def _tree(store: Store, files: Mapping[str, bytes | Node]) -> Directory:
     with adding_objects(store) as sink:
         sink.put_bytes(b"s" * 100)
         for path, content in files.items():
-            *folders, name = path.encode(errors="surrogateescape").split(b"/")
-            here = root
-            for folder in folders:
-                below = here.setdefault(folder, Directory(Metadata(mode=0o755), {}))
-                assert isinstance(below, Directory)
-                assert isinstance(below.entries, dict)
-                here = below.entries
+            here, name = place_in(root, path)
             if isinstance(content, bytes):
                 small = len(content) <= INLINE_LIMIT
                 here[name] = Regular(
