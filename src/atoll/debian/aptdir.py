@@ -72,10 +72,14 @@ class AptDirectory:
         """The word for errors: the first source is the one that the recipe builds from."""
         return self.sources[0].suite if self.sources else "the recipe"
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """With which apt's programs take this directory for theirs."""
+        return os.environ | {"APT_CONFIG": str(self.path / "apt.conf"), "LC_ALL": "C.UTF-8"}
+
     def run(self, *words: str) -> str:
         """Run one of apt's programs here; what it says on stdout."""
-        environment = os.environ | {"APT_CONFIG": str(self.path / "apt.conf"), "LC_ALL": "C.UTF-8"}
-        return run(words, env=environment).decode(errors="replace")
+        return run(words, env=self.environment).decode(errors="replace")
 
     def write_state(self, *, status: str, automatic: str, preferences: str) -> None:
         """What counts as installed, what of it as automatic, and what apt shall prefer."""

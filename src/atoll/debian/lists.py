@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from atoll.debian.sources import Source
 
 _PATH = re.compile(rb"^Filename: (?:\./)?(.*)$", re.MULTILINE)
-_SHA256 = re.compile(rb"^SHA256: ([0-9a-f]{64})$", re.MULTILINE)
 _ESSENTIAL = re.compile(rb"^Essential: yes$", re.MULTILINE)
 _FORMAT = "$(CREATED_BY)\t$(REPO_URI)\t$(RELEASE)\t$(FILENAME)"
 _SIGNED = "-----BEGIN PGP SIGNED MESSAGE-----"
@@ -99,16 +98,6 @@ class Lists:
             if stanza is not None:
                 return Offer(source=one.source, stanza=stanza)
         return None
-
-    def find_contents(self, wanted: frozenset[str]) -> dict[str, Stanza]:
-        """The control data of packages by the SHA-256 of their files, as far as lists have them."""
-        found: dict[str, Stanza] = {}
-        for one in self.lists:
-            for match in _SHA256.finditer(one.text):
-                digest = match.group(1).decode()
-                if digest in wanted and digest not in found:
-                    found[digest] = one.around(match.start())
-        return found
 
     def essential(self, architecture: str) -> frozenset[str]:
         """Names that are essential in some version of ``architecture``."""

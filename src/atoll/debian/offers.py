@@ -5,7 +5,6 @@ Nothing is fetched: the answers are those of the lists that are there.
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from tempfile import TemporaryFile
@@ -97,11 +96,10 @@ def simulate_install(
     wish = f"APT::Install-Recommends={'true' if recommends else 'false'}"
     argv = ["apt-get", "--simulate", "--allow-downgrades", "-o", "Debug::NoLocking=true",
             "-o", wish, "install", "--", *words]  # fmt: skip
-    environment = os.environ | {"APT_CONFIG": str(apt.path / "apt.conf"), "LC_ALL": "C.UTF-8"}
     # apt says what is wrong on stderr and why on stdout
     with TemporaryFile() as log:
         try:
-            run(argv, env=environment, log=log)
+            run(argv, env=apt.environment, log=log)
         except ProgramFailed as error:
             log.seek(0)
             reasons = parse_unmet(log.read().decode(errors="replace"))

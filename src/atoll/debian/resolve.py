@@ -6,7 +6,6 @@ so the answer depends on the words, the package lists and what is there already,
 
 from __future__ import annotations
 
-import os
 import re
 import tempfile
 from dataclasses import dataclass, replace
@@ -213,14 +212,13 @@ def _ask(
     apt: AptDirectory, words: Sequence[str], how: str, *, recommends: bool, verb: str = "install"
 ) -> str:
     """What apt says to a verb with these words; raises what its failure means."""
-    environment = os.environ | {"APT_CONFIG": str(apt.path / "apt.conf"), "LC_ALL": "C.UTF-8"}
     argv = ["apt-get", how, "--yes", "--quiet", "-o", "Debug::NoLocking=true",
             "-o", f"APT::Install-Recommends={'true' if recommends else 'false'}",
             "--allow-downgrades", "--allow-change-held-packages", "--allow-remove-essential",
             verb, "--", *words]  # fmt: skip
     with tempfile.TemporaryFile() as log:
         try:
-            run(argv, env=environment, log=log)
+            run(argv, env=apt.environment, log=log)
         except ProgramFailed as error:
             raise explain_failure(error, suite=apt.suite, known=read_names(apt.lists)) from error
         log.seek(0)

@@ -21,8 +21,8 @@ def with_node(root: Directory, path: str, node: Node) -> Directory:
 
 
 def find_node(root: Directory, path: str) -> Node | None:
-    """What is at ``path``, relative to ``root``."""
+    """What is at ``path``, relative to ``root``, links on the way not followed."""
     node: Node | None = root
-    for name in path.encode().split(b"/"):
+    for name in path.encode(errors="surrogateescape").split(b"/"):
         node = node.entries.get(name) if isinstance(node, Directory) else None
     return node

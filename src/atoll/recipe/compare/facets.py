@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
+from atoll.tree.edit import find_node
 from atoll.tree.model import Directory, Regular, Symlink
 
 if TYPE_CHECKING:
@@ -107,17 +108,6 @@ def _is_mask(node: Node) -> bool:
 def find_directory(tree: Directory, path: str) -> Directory | None:
     node = find_node(tree, path)
     return node if isinstance(node, Directory) else None
-
-
-def find_node(tree: Directory, path: str) -> Node | None:
-    """What is at ``path`` (relative), links on the way not followed; None when nothing is."""
-    node: Node = tree
-    for name in path.encode(errors="surrogateescape").split(b"/"):
-        found = node.entries.get(name) if isinstance(node, Directory) else None
-        if found is None:
-            return None
-        node = found
-    return node
 
 
 def _rows(text: str, fields: int) -> Iterator[list[str]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from atoll.store.images import read_image
 from atoll.store.objects import stream_content
 from atoll.tree.compare import Aspect, ChangeKind, compare
+from atoll.tree.edit import find_node
 from atoll.tree.model import Device, Directory, Regular, Symlink
 
 if TYPE_CHECKING:
@@ -161,9 +162,4 @@ def _value(node: Node) -> str:
 
 
 def _find(tree: Directory, path: bytes) -> Node | None:
-    here: Node = tree
-    for name in path.strip(b"/").split(b"/") if path != b"/" else ():
-        if not isinstance(here, Directory) or name not in here.entries:
-            return None
-        here = here.entries[name]
-    return here
+    return tree if path == b"/" else find_node(tree, os.fsdecode(path.strip(b"/")))

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged
-from atoll.recipe.compare.facets import find_node
 from atoll.registry.preview import MOST, preview_objects
 from atoll.registry.pull_plan import plan_pull
 from atoll.registry.reference import StoreReference, format_reference
@@ -20,6 +19,7 @@ from atoll.registry.source import opened_source
 from atoll.store.images import read_image
 from atoll.store.objects import read_object
 from atoll.store.refs import read_ref
+from atoll.tree.edit import find_node
 from atoll.tree.erofs_reader import parse_image
 from atoll.tree.model import Regular
 

@@ -21,9 +21,9 @@ from atoll import __version__
 from atoll.base.errors import Refused
 from atoll.debian.described import DescribedPackage, parse_described
 from atoll.debian.licences import Licences, parse_copyright
-from atoll.recipe.compare.facets import find_node
 from atoll.recipe.compare.opened import parse_said
 from atoll.recipe.compare.records import parse_lock_of
+from atoll.tree.edit import find_node
 from atoll.tree.model import Symlink
 
 if TYPE_CHECKING:
