@@ -141,10 +141,17 @@ def read_target_etc(target: Target, store: Store) -> Node | None:
     return None if found is None else view_of_tree(*found)
 
 
-def check_new(target: Target, state: MachineState, *, even_held: bool) -> None:
-    """Raises NothingToDo for what boots next already, Refused for what is held."""
+def check_new(target: Target, sysroot: Sysroot, state: MachineState, *, even_held: bool) -> None:
+    """Raises NothingToDo for what boots next already, Refused for what is held.
+
+    The same tree from elsewhere is new: the machine is to follow another image.
+    """
     default = state.default
-    if default is not None and default.deployment.tree == target.tree:
+    if (
+        default is not None
+        and default.deployment.tree == target.tree
+        and read_origin(sysroot, default.number).image == target.origin.image
+    ):
         raise NothingToDo(f"{default.deployment.title} is the newest of {target.origin.image}")
     hold = state.held.get(target.tree)
     if hold is not None and not even_held:

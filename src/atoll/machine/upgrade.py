@@ -92,7 +92,7 @@ def check_upgrade(sysroot: Sysroot, wish: Wish) -> Target:
     """The newer image, if there is one; raises NothingToDo, or Refused when it is held."""
     state = read_state(sysroot)
     with opened_target(sysroot, state, wish.image) as target:
-        check_new(target, state, even_held=wish.even_held)
+        check_new(target, sysroot, state, even_held=wish.even_held)
         return target
 
 
@@ -102,7 +102,7 @@ def foresee_upgrade(sysroot: Sysroot, wish: Wish) -> Outlook:
     current = check_sound(state)
     store = open_store(sysroot.atoll)
     with opened_target(sysroot, state, wish.image) as target:
-        check_new(target, state, even_held=True)
+        check_new(target, sysroot, state, even_held=True)
         etc = read_machine_etc(sysroot, current.number)
         shown = target.tree if target.is_here else current.deployment.tree
         settings = read_machine_file(etc.live, find_policy(store, shown))
@@ -129,7 +129,7 @@ def upgrade(sysroot: Sysroot, wish: Wish, reporter: Reporter) -> Staged:
         current = check_sound(state)
         store = open_store(machine.atoll)
         with opened_target(machine, state, wish.image) as target:
-            check_new(target, state, even_held=wish.even_held)
+            check_new(target, machine, state, even_held=wish.even_held)
             settings = read_machine_file(
                 read_machine_etc(machine, current.number).live,
                 find_policy(store, current.deployment.tree),
@@ -195,7 +195,7 @@ def _obstacle(
 ) -> AtollError | None:
     """Why the upgrade would be refused, if it would be."""
     try:
-        check_new(target, state, even_held=wish.even_held)
+        check_new(target, sysroot, state, even_held=wish.even_held)
         check_room(target, sysroot, state, keep)
     except AtollError as error:
         return error

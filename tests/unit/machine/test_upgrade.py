@@ -30,7 +30,7 @@ from atoll.machine.history import read_history
 from atoll.machine.install import Space
 from atoll.machine.pin import set_pin
 from atoll.machine.rollback import cancel, rollback
-from atoll.machine.state import read_state
+from atoll.machine.state import read_origin, read_state
 from atoll.machine.upgrade import Wish, check_upgrade, foresee_upgrade, upgrade
 from atoll.registry.contents import Contents
 from tests.machines import Maker, check_machine, objects_needed, objects_there, write
@@ -122,6 +122,21 @@ def test_only_what_is_missing_is_written(maker: Maker, machine: Sysroot) -> None
     go(machine)
     assert len(objects_there(machine) - before) == 2, "image.json and version; all else is here"
     assert {path: path.stat().st_ino for path in machine.esp.rglob("linux")} == kernels
+
+
+def test_the_same_tree_from_elsewhere_is_followed_from_now_on(maker: Maker, tmp_path: Path) -> None:
+    """A machine that was installed from a store could otherwise never follow what it runs."""
+    one = maker.publish("1")
+    machine = maker.install(tmp_path / "machine", one, follow="store:hello")
+    with pytest.raises(Refused, match="follows no image"):
+        upgrade(machine, UPGRADE, NullReporter())
+    followed = maker.follow("hello")
+    assert go(machine, Wish(verb="rebase", image=followed)) == 2
+    assert read_origin(machine, 2).image == followed
+    with pytest.raises(NothingToDo):
+        upgrade(machine, UPGRADE, NullReporter())
+    new = maker.publish("2")
+    assert check_upgrade(machine, UPGRADE).tree == new.tree
 
 
 def test_the_table_of_contents_is_let_go_before_staging(maker: Maker, machine: Sysroot) -> None:
