@@ -15,6 +15,7 @@ cut leaves objects that the next run finds. A ref is the caller's to write, last
 from __future__ import annotations
 
 from dataclasses import replace
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged, Interrupted, NetworkError, NoSpace
@@ -121,7 +122,10 @@ class _Meter:
         self._reporter = reporter
         self._total = total
         self._done = 0
+        self._lock = Lock()
 
     def add(self, count: int) -> None:
-        self._done += count
-        self._reporter.progress(min(self._done, self._total), self._total, unit="B")
+        """Called from every thread that fetches."""
+        with self._lock:
+            self._done += count
+            self._reporter.progress(min(self._done, self._total), self._total, unit="B")
