@@ -129,6 +129,14 @@ def test_a_guest_that_is_not_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         run_fake(tmp_path, monkeypatch, "liar")
 
 
+def test_the_last_word_is_the_guests_own() -> None:
+    without_newline = b"hello\nstart 0\ndone 0 0 1 2\nokend\n"
+    assert is_finished(without_newline)
+    assert parse_trial(without_newline, NAMES[:1], Ending.FINISHED).scripts[0].output == "ok"
+    assert not is_finished(b"hello\nunit x.service 8\nthe\nend\n")
+    assert not is_finished(b"hello\nstart 0\ndone 0 0 1 9\nthe\nend\n")
+
+
 def test_answers() -> None:
     trial = parse_trial(GOOD, NAMES, Ending.FINISHED)
     assert is_finished(GOOD)

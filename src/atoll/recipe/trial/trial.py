@@ -16,6 +16,7 @@ which finds the scripts on a second disk (a tar archive) and answers through a v
 from __future__ import annotations
 
 import io
+import os
 import re
 import tarfile
 from dataclasses import dataclass, replace
@@ -34,6 +35,8 @@ OUTPUT_LIMIT = 65536
 SKIPPED = 77
 """Exit status of a script that could not say anything."""
 _SECTOR = 512
+_SIZED = re.compile(rb"(?:unit|done) .* ([0-9]{1,9})\n")
+"""A line of the guest's that so many bytes follow, which a program wrote."""
 
 GUEST = r"""
 exec </dev/null
@@ -173,9 +176,9 @@ def check_scripts(scripts: tuple[Path, ...]) -> None:
     names = [script.name for script in scripts]
     for script in scripts:
         if not script.is_file():
-            raise NotFound(f"there is no script {script}")
+            raise NotFound(f"there is no script {script}", hint="check the path")
         if names.count(script.name) > 1:
-            raise UsageError(f"two scripts are called {script.name}")
+            raise UsageError(f"two scripts are called {script.name}", hint="rename one of them")
 
 
 def write_payload(scripts: tuple[Path, ...], out: Path) -> None:
@@ -213,7 +216,14 @@ def guest_credentials(seconds: int) -> tuple[tuple[str, bytes], ...]:
 
 
 def is_finished(answer: bytes) -> bool:
-    return answer.endswith(b"\nend\n")
+    """Whether the guest has said its last word; what programs wrote may look like it."""
+    stream = io.BytesIO(answer)
+    while line := stream.readline():
+        if line == b"end\n":
+            return True
+        if sized := _SIZED.fullmatch(line):
+            stream.seek(min(int(sized[1]), OUTPUT_LIMIT), os.SEEK_CUR)
+    return False
 
 
 def parse_trial(answer: bytes, names: tuple[str, ...], ending: Ending) -> Trial:
