@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PACKAGE = "atoll"
+_MAKE = "`debian/make DIR` in Atoll's sources makes it"
 ARCHIVES = Path("/var/cache/apt/archives")
 SOURCE = Path(__file__).resolve().parents[3]
 """Where Atoll's sources are, when it runs from them."""
@@ -41,9 +42,9 @@ def check_package(path: Path) -> None:
     try:
         name = run(["dpkg-deb", "--field", path, "Package"]).decode(errors="replace").strip()
     except AtollError as error:
-        raise NotFound(f"{path} is no Debian package") from error
+        raise NotFound(f"{path} is no Debian package", hint=_MAKE) from error
     if name != PACKAGE:
-        raise NotFound(f"{path} is the package {name}, not Atoll's")
+        raise NotFound(f"{path} is the package {name}, not Atoll's", hint=_MAKE)
 
 
 def _built(workspace: Path) -> Iterator[Path]:

@@ -98,6 +98,7 @@ def keep_base(job: Job, locked: LockedBase) -> Base:
             f"the base is for {said.architecture}, this machine is {ours}",
             file=job.recipe.file,
             key="from",
+            hint=f"name an image for {ours}, or build on a machine of the base's kind",
         )
     ref = Ref(tree=locked.tree, name=said.name, version=said.version, created=said.epoch)
     write_ref(job.store, f"bases/{job.recipe.image.name}", ref)

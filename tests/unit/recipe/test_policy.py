@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
+import pytest
+
+from atoll.base.errors import RecipeError
 from atoll.recipe.model import (
     Box,
     Debian,
     EmptyBase,
     Flatpak,
     Health,
+    HealthCheck,
     Image,
     Packages,
     Publish,
     Recipe,
     Update,
 )
-from atoll.recipe.steps.policy import list_policy, merge_policy
+from atoll.recipe.steps.policy import WritePolicy, list_policy, merge_policy
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PLAIN = Recipe(
     file="x", text="", base=EmptyBase(), image=Image(name="x", version="1"), debian=Debian(),
@@ -62,3 +70,11 @@ def test_what_is_said_wins_and_lists_are_joined() -> None:
 
 def test_without_a_base_it_is_the_recipes_own() -> None:
     assert merge_policy(None, list_policy(BASE)) == list_policy(BASE)
+
+
+def test_a_missing_program_is_told_with_its_key(tmp_path: Path) -> None:
+    check = HealthCheck(name="web", source="gone")
+    recipe = replace(PLAIN, file=str(tmp_path / "atoll.toml"), health=Health(checks=(check,)))
+    with pytest.raises(RecipeError) as caught:
+        WritePolicy(recipe=recipe).parts()
+    assert caught.value.key == "health.check.source"

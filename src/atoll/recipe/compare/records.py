@@ -36,7 +36,10 @@ def read_record(tree: OpenTree, what: str) -> bytes:
     path = PATHS[what]
     found = tree.contents([path])
     if path not in found:
-        raise NotFound(f"{tree.title} carries no {what}: /{path} is not in it")
+        raise NotFound(
+            f"{tree.title} carries no {what}: /{path} is not in it",
+            hint="only trees that Atoll built carry it",
+        )
     return found[path]
 
 

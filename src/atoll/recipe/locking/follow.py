@@ -111,8 +111,11 @@ def open_maker(
 def asked_epoch() -> int | None:
     """SOURCE_DATE_EPOCH, where it is set: no time in a new lock's tree is later."""
     text = os.environ.get("SOURCE_DATE_EPOCH")
-    if text is not None and not text.isdigit():
-        raise UsageError(f"SOURCE_DATE_EPOCH is {text!r}, which is no number of seconds")
+    if text is not None and not (text.isascii() and text.isdigit()):
+        raise UsageError(
+            f"SOURCE_DATE_EPOCH is {text!r}, which is no number of seconds",
+            hint="unset it, or give the seconds since 1970",
+        )
     return None if text is None else int(text)
 
 

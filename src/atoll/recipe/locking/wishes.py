@@ -167,7 +167,12 @@ def _named_suites(recipe: Recipe) -> list[str]:
 def _repository(recipe: Recipe, repo: Repository) -> list[Source]:
     key = recipe.resolve(repo.key).absolute() if repo.key else None
     if key is not None and not key.is_file():
-        raise RecipeError(f"{repo.key}: no such file", file=recipe.file, key="repo.key")
+        raise RecipeError(
+            f"{repo.key}: no such file",
+            file=recipe.file,
+            key="repo.key",
+            hint="names are relative to the recipe's folder",
+        )
     places = [(uri, suite) for uri in repo.uris for suite in repo.suites]
     return [
         Source(

@@ -40,7 +40,7 @@ class WritePolicy:
     def parts(self) -> tuple[str, ...]:
         checks = [
             repr((check.name, check.text, check.source
-                  and digest_named(self.recipe, check.source, "health.checks.source")))
+                  and digest_named(self.recipe, check.source, "health.check.source")))
             for check in self.recipe.health.checks
         ]  # fmt: skip
         return ("policy 1", format_policy(self.recipe), *checks)
@@ -143,6 +143,6 @@ exit $status
 
 def _program(recipe: Recipe, check: HealthCheck) -> bytes | Path:
     if check.text is None:
-        return need_input(recipe, check.source or "", "health.checks.source")
+        return need_input(recipe, check.source or "", "health.check.source")
     text = check.text if check.text.startswith("#!") else f"#!/bin/sh\n{check.text}"
     return text.encode()
