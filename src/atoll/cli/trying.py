@@ -54,13 +54,15 @@ def disk_of(
     """A disk image that boots, gone afterwards, and the tree on it."""
     need_qemu()
     find_firmware()
-    store = open_store(arguments.store or default_store_root())
     try:
+        store = open_store(arguments.store or default_store_root())
         tree = find_image(reference, store, reporter)
     except NotFound as error:
         if recipe is None:
             raise
-        raise NotFound(error.message, hint=f"build it first: atoll build {recipe}") from error
+        where = f" --store {arguments.store}" if arguments.store else ""
+        hint = f"build it first: atoll build {recipe}{where}"
+        raise NotFound(error.message, hint=hint) from error
     if recipe is not None and not is_current(read_recipe(recipe, arguments.variant), tree):
         reporter.notice(f"{reference} is not what {recipe} gives now; atoll build makes that")
     with temporary_directory(temporary_place(), prefix="atoll-disk-") as directory:

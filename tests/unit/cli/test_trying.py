@@ -37,8 +37,10 @@ def test_a_recipe_that_was_not_built(
     recipe = store.parent / "recipe"
     recipe.mkdir()
     (recipe / "atoll.toml").write_text(SMALLEST)
-    assert main([verb, str(recipe), "--store", str(store)]) == 7
-    assert f"build it first: atoll build {recipe}" in capsys.readouterr().err
+    for place in (store, store.parent / "no-store-yet"):
+        assert main([verb, str(recipe), "--store", str(place)]) == 7
+        told = f"build it first: atoll build {recipe} --store {place}"
+        assert told in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
