@@ -63,7 +63,7 @@ class RecipeError(AtollError):
 
 
 class MissingPrivilege(AtollError):
-    """The work needs root."""
+    """The work needs root, or a login that a registry takes."""
 
     exit_code = 3
 
