@@ -131,6 +131,10 @@ def fresh(prepared: Path, work: str, into: Path) -> Sysroot:
     shutil.rmtree(into, ignore_errors=True)
     shutil.copytree(prepared / "machine", into, symlinks=True)
     machine = Sysroot(root=into, esp=into / "esp")
+    if work == "gc":
+        # Else the upgrades before it leave it nothing to remove.
+        many = {"atoll/machine.toml": "schema = 1\n[keep]\ndeployments = 9\n"}
+        write(machine.deployments / "2/etc/upper", many)
     if work in ("cancel", "gc"):
         upgrade(machine, Wish(verb="upgrade"), QUIET)
     if work == "gc":
@@ -145,9 +149,10 @@ def test_cut_before_any_effect_it_is_the_old_or_the_new(
     prepared: Path, tmp_path: Path, work: str
 ) -> None:
     machine = fresh(prepared, work, tmp_path / "machine")
-    old = picture(machine)
+    old, before = picture(machine), len(read_state(machine).deployments)
     WORKS[work](machine)
-    new = picture(machine)
+    new, after = picture(machine), len(read_state(machine).deployments)
+    assert work != "gc" or after < before
     for number in itertools.count():
         machine = fresh(prepared, work, tmp_path / "machine")
         code = run_child(lambda machine=machine: WORKS[work](machine), number, cut)  # type: ignore[misc]
@@ -178,9 +183,11 @@ def test_an_upgrade_that_is_stopped_says_so_and_can_be_done_again(
     old = picture(machine)
     WORKS["upgrade"](machine)
     new = picture(machine)
+    codes = []
     for number in itertools.count(0, 3):
         machine = fresh(prepared, "upgrade", tmp_path / "machine")
         code = run_child(lambda machine=machine: WORKS["upgrade"](machine), number, stop)  # type: ignore[misc]
+        codes.append(code)
         found = picture(machine)
         assert found in (old, new), number
         # What goes wrong after the commit is told, and is no failure of the upgrade.
@@ -192,6 +199,7 @@ def test_an_upgrade_that_is_stopped_says_so_and_can_be_done_again(
         check_machine(machine)
         if code == DONE and found == new and not stopped(number, prepared, tmp_path):
             break
+    assert codes.count(ended) > 5, "the effects were not seen"
 
 
 def stopped(number: int, prepared: Path, tmp_path: Path) -> bool:

@@ -171,6 +171,7 @@ def test_the_device_of_a_mounted_esp_is_found_and_read(mounted: Path) -> None:
 def test_what_is_called_safe_can_be_unlinked_without_harm(mounted: Path) -> None:
     paths = [mounted / name for name in CONTENT]
     check = check_esp(mounted, paths)
+    assert check.safe
     for path in check.safe:
         path.unlink()
     os.sync()

@@ -43,12 +43,16 @@ def test_what_the_hardened_kernel_does_not_load_cannot_be_asked_for_either(
 
 def test_every_example_is_in_the_list_and_says_what_it_is(examples: Path) -> None:
     listed = (examples / "README.md").read_text()
-    for recipe in sorted(examples.glob("*/atoll.toml")):
+    recipes = sorted(examples.glob("*/atoll.toml"))
+    assert recipes
+    for recipe in recipes:
         assert f"({recipe.parent.name}/atoll.toml)" in listed
         assert recipe.read_text().startswith("# ")
 
 
 def test_files_of_examples_are_used(examples: Path) -> None:
-    for folder in sorted(examples.glob("*/files")):
+    folders = sorted(examples.glob("*/files"))
+    assert folders
+    for folder in folders:
         named = {Path(str(file.source)).name for file in read_recipe(folder.parent).files}
         assert {file.name for file in folder.iterdir()} <= named

@@ -111,6 +111,7 @@ def test_any_files_are_read(texts: dict[str, str]) -> None:
 )  # fmt: skip
 def test_every_noted_failure_is_evidence(texts: dict[str, str]) -> None:
     tries = parse_tries({name: Note(text=text, when=1) for name, text in texts.items()})
+    assert {each.number for each in tries} == {int(name.partition("-")[0]) for name in texts}
     for each in tries:
         assert (each.failure is not None) == (f"{each.number}-failed" in texts)
 

@@ -182,7 +182,9 @@ def test_a_damaged_record_is_no_record(
 ) -> None:
     publish(tmp_path, FILES, contents=False)
     pull(registry.reference(), store)
-    for path in (store.root / "layers").iterdir():
+    records = list((store.root / "layers").iterdir())
+    assert records
+    for path in records:
         path.write_bytes(path.read_bytes()[:-7])
     for path in store.images.iterdir():
         path.unlink()
