@@ -1,19 +1,20 @@
 """What a system image says of itself before any layer is fetched: its packages, its kernel.
 
-The label ``dev.atoll.system`` of an image's config; a tree has the same in ``/usr/lib/atoll``::
+The field ``dev.atoll.system`` of an image's config; a tree has the same in ``/usr/lib/atoll``::
 
     {"esp": 23400000, "kernel": "6.12.48-amd64",
      "packages": {"bash": "5.2.37-2", "libc6:i386": "2.41-12"}}
 
 ``packages.json`` of a tree lists ``[name, version, architecture]``. ``esp`` is what kernel and
-initrd take together, in bytes. Packages of another architecture have it in their name.
+initrd take together, in bytes. Packages of another architecture have it in their name. Images made
+before November 2026 carry it as the text of a label of the same name, which is read as well.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from atoll.base.errors import Damaged
 from atoll.store.images import read_image_bytes
@@ -46,16 +47,15 @@ class PackageChanges:
     changed: tuple[tuple[str, str, str], ...] = ()
 
 
-def format_facts(facts: SystemFacts) -> str:
-    document = {"esp": facts.esp, "kernel": facts.kernel, "packages": dict(facts.packages)}
-    return json.dumps(document, sort_keys=True, separators=(",", ":"))
+def facts_as_json(facts: SystemFacts) -> dict[str, object]:
+    return {"esp": facts.esp, "kernel": facts.kernel, "packages": dict(facts.packages)}
 
 
-def parse_facts(text: str, *, where: str) -> SystemFacts:
-    """Raises Damaged."""
+def parse_facts(found: object, *, where: str) -> SystemFacts:
+    """From the JSON object itself, or from its text as older images have it. Raises Damaged."""
     try:
-        document = json.loads(text)
-        kernel, esp, packages = document["kernel"], document["esp"], document["packages"]
+        document: Any = json.loads(found) if isinstance(found, str) else found
+        kernel, esp, packages = (document[key] for key in ("kernel", "esp", "packages"))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Damaged(f"{where}: what it says of its system cannot be read") from error
     names = isinstance(packages, dict) and all(isinstance(each, str) for each in packages.values())

@@ -7,8 +7,9 @@ changes it, and as annotations of the manifest, which a registry shows without f
     dev.atoll.tree.algorithm   fsverity-sha256-4096
     dev.atoll.tree.format      1: the composefs format of the image the digest is of
     dev.atoll.size             bytes of all layers unpacked: reading stops beyond them
-    dev.atoll.system           packages and kernel of a system (``facts``); a label only
     org.opencontainers.image.title, .version, .created    name, version, the lock's epoch
+
+Packages and kernel of a system (``facts``) are a field of the config's own, ``dev.atoll.system``.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from atoll.base.errors import Damaged, NotFound, Refused, UsageError
 from atoll.base.ids import BlobDigest, TreeId, parse_blob_digest, parse_tree_id
-from atoll.registry.facts import SystemFacts, format_facts, parse_facts
+from atoll.registry.facts import SystemFacts, facts_as_json, parse_facts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -115,18 +116,18 @@ def format_manifest(manifest: Manifest) -> bytes:
 def format_record(record: ImageRecord) -> bytes:
     created = _format_time(record.config.created)
     system = record.config.system
-    labels = record_annotations(record)
-    if system is not None:
-        labels[_SYSTEM] = format_facts(system)
+    # Not a label: programs print all labels, and this is a list of hundreds of packages.
+    own = {} if system is None else {_SYSTEM: facts_as_json(system)}
     return _dump(
-        {
+        own
+        | {
             "architecture": record.config.architecture,
             "os": "linux",
             "created": created,
             "config": {
                 "Cmd": list(record.config.command),
                 "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
-                "Labels": labels,
+                "Labels": record_annotations(record),
             },
             "rootfs": {"type": "layers", "diff_ids": [diff_id for diff_id, _ in record.layers]},
             "history": [
@@ -217,7 +218,7 @@ def parse_record(data: bytes, *, where: str) -> ImageRecord:
             created=_parse_time(fields.get("created"), where),
             architecture=str(fields.get("architecture", "")),
             command=tuple(str(word) for word in _list(inner, "Cmd", where)),
-            system=parse_facts(labels[_SYSTEM], where=where) if _SYSTEM in labels else None,
+            system=_parse_system(fields, labels, where),
         ),
         tree=parse_tree_id(labels[_TREE]),
         unpacked_size=_parse_number(labels.get(_SIZE, ""), where),
@@ -226,6 +227,13 @@ def parse_record(data: bytes, *, where: str) -> ImageRecord:
             for each, title in zip(diff_ids, titles, strict=True)
         ),
     )
+
+
+def _parse_system(
+    fields: dict[str, Any], labels: Mapping[str, str], where: str
+) -> SystemFacts | None:
+    found = fields.get(_SYSTEM, labels.get(_SYSTEM))
+    return None if found is None else parse_facts(found, where=where)
 
 
 def _descriptor_json(descriptor: Descriptor) -> dict[str, object]:

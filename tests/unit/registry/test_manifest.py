@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from atoll.base.errors import AtollError, Damaged, Refused
 from atoll.base.ids import BlobDigest, TreeId
+from atoll.registry.facts import SystemFacts
 from atoll.registry.manifest import (
     CONFIG,
     LAYER_ZSTD,
@@ -62,6 +64,17 @@ def test_the_bytes_are_fixed() -> None:
     assert fields["config"]["Labels"]["dev.atoll.tree"] == "c" * 64
     assert fields["rootfs"] == {"type": "layers", "diff_ids": [A, B]}
     assert len(fields["history"]) == 2
+
+
+def test_the_list_of_packages_is_no_label_and_older_images_are_still_read() -> None:
+    """Labels are shown whole by ``skopeo inspect`` and ``podman inspect``."""
+    facts = SystemFacts(kernel="6.12", esp=7, packages={f"package-{n}": "1" for n in range(300)})
+    record = replace(RECORD, config=replace(RECORD.config, system=facts))
+    fields = json.loads(format_record(record))
+    assert all(len(text) < 100 for text in fields["config"]["Labels"].values())
+    assert parse_record(format_record(record), where="it") == record
+    fields["config"]["Labels"]["dev.atoll.system"] = json.dumps(fields.pop("dev.atoll.system"))
+    assert parse_record(json.dumps(fields).encode(), where="it") == record
 
 
 def changed(data: bytes, *path: Any, value: Any) -> bytes:
