@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import RecipeError
-from atoll.cli.failure import printable
+from atoll.base.text import escape
 from atoll.recipe.language.parse import read_problems
 from atoll.recipe.lint.facts import Place, read_facts
 from atoll.recipe.lint.model import Need, Severity, Subject
@@ -136,8 +136,8 @@ def _told(row: dict[str, object]) -> str:
     """A problem as a person reads it."""
     lint = "" if row["lint"] == LANGUAGE else f"  [{row['lint']}]"
     warning = "warning: " if row["severity"] == Severity.WARNING else ""
-    hint = f"\n  {printable(str(row['hint']))}" if row["hint"] else ""
-    return f"atoll: {warning}{printable(str(row['message']))}{lint}{hint}"
+    hint = f"\n  {escape(str(row['hint']))}" if row["hint"] else ""
+    return f"atoll: {warning}{escape(str(row['message']))}{lint}{hint}"
 
 
 def _tell_skipped(report: _Report, reporter: Reporter) -> None:

@@ -6,6 +6,7 @@ import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from atoll.base.text import one_line
 from atoll.cli.report import WIDTH, format_amount
 from atoll.debian.version import compare_versions
 from atoll.tree.compare import ChangeKind
@@ -99,7 +100,7 @@ def format_growth(size: int) -> str:
 
 def shown(text: str) -> str:
     """``text`` in one line, with all that could steer a terminal spelled out."""
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+    return one_line(text)
 
 
 def _title_lines(mark: str, side: Description) -> list[str]:

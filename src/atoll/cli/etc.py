@@ -6,8 +6,8 @@ import json
 from argparse import SUPPRESS
 from typing import TYPE_CHECKING
 
+from atoll.base.text import one_line
 from atoll.cli.arguments import Parser, add_machine_arguments
-from atoll.cli.failure import printable
 
 if TYPE_CHECKING:
     import argparse
@@ -77,7 +77,7 @@ def _complete(sysroot: Sysroot, deployment: int, reporter: Reporter, *, as_json:
 
     paths = [_whole(path) for path in complete(sysroot, deployment)]
     for path in paths:
-        reporter.notice(f"changed since it was staged: {_shown(path)}")
+        reporter.notice(f"changed since it was staged: {one_line(path)}")
     if as_json:
         print(json.dumps({"deployment": deployment, "changed": paths}))
     return 0
@@ -118,7 +118,7 @@ def format_etc(etc: MachineEtc) -> str:
         lines.append(f"conflict      {_whole(each.path)}: {each.why}")
         if each.image is not None:
             lines.append(f"              the image's: {_kept(etc, each.path)}")
-    return "\n".join(printable(_shown(line)) for line in lines)
+    return "\n".join(one_line(line) for line in lines)
 
 
 def _whole(path: str) -> str:
@@ -127,8 +127,3 @@ def _whole(path: str) -> str:
 
 def _kept(etc: MachineEtc, path: str) -> str:
     return str(etc.place.conflicts / "image" / path)
-
-
-def _shown(text: str) -> str:
-    """Names that are no UTF-8 can be printed, too."""
-    return text.encode(errors="backslashreplace").decode()

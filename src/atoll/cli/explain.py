@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from atoll.base.errors import UsageError
-from atoll.cli.failure import printable
+from atoll.base.text import one_line
 from atoll.recipe.language import parse, reference
 from atoll.recipe.language.explain import (
     Setting,
@@ -138,7 +138,7 @@ def _lines(subject: Subject, found: Found | None) -> Iterable[str]:
 def _setting_lines(settings: tuple[Setting, ...]) -> Iterable[str]:
     wide = max((len(_value(setting)) for setting in settings), default=0)
     for setting in settings:
-        yield printable(f"  {_value(setting):<{wide}}  {_place(setting)}")
+        yield one_line(f"  {_value(setting):<{wide}}  {_place(setting)}")
 
 
 def _value(setting: Setting) -> str:

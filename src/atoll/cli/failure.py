@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import shlex
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import AtollError, Interrupted, MissingPrivilege, NoMemory, NoSpace
+from atoll.base.text import escape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,9 +19,6 @@ UNEXPECTED = 70
 """Exit code of a mistake in Atoll itself (EX_SOFTWARE)."""
 BROKEN_PIPE = 141
 """Exit code when nobody reads stdout any more: what a shell says of SIGPIPE."""
-
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-"""Control characters, and those that turn the direction of what follows."""
 
 
 def tell_failure(error: BaseException, words: Sequence[str]) -> int:
@@ -45,20 +42,15 @@ def tell_failure(error: BaseException, words: Sequence[str]) -> int:
 
 def tell_error(error: AtollError) -> None:
     """One error and its hint, as a person reads it."""
-    print(f"atoll: {printable(error.message)}", file=sys.stderr)
+    print(f"atoll: {escape(error.message)}", file=sys.stderr)
     if error.hint:
-        print(f"  {printable(error.hint)}", file=sys.stderr)
-
-
-def printable(text: str) -> str:
-    """``text`` with control characters spelled out: names from outside move no cursor."""
-    return _CONTROL.sub(lambda found: ascii(found.group())[1:-1], text)
+        print(f"  {escape(error.hint)}", file=sys.stderr)
 
 
 def _tell_mistake(error: BaseException, words: Sequence[str]) -> None:
     again = shlex.join(["atoll", *words])
     kind = type(error).__name__
-    print(f"atoll: a mistake in Atoll itself: {kind}: {printable(str(error))}", file=sys.stderr)
+    print(f"atoll: a mistake in Atoll itself: {kind}: {escape(str(error))}", file=sys.stderr)
     print(f"  please report it, with what this prints: ATOLL_DEBUG=1 {again}", file=sys.stderr)
 
 

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from atoll.base.text import one_line
 from atoll.cli.arguments import Parser
-from atoll.cli.failure import printable
 
 if TYPE_CHECKING:
     import argparse
@@ -156,7 +156,7 @@ def format_report(report: HealthReport) -> str:
     for tree, hold in report.held:
         lines.append(f"held        {hold.version} ({hold.deployment}): {hold.why}")
         lines.append(f"            tree {tree}")
-    return "\n".join(printable(line) for line in lines) or "no boot failed, and nothing is held"
+    return "\n".join(one_line(line) for line in lines) or "no boot failed, and nothing is held"
 
 
 def _format_boot(report: HealthReport) -> list[str]:

@@ -35,10 +35,10 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:  # noqa: ARG0
 def format_event(event: Event) -> str:
     from datetime import datetime
 
-    from atoll.cli.failure import printable
+    from atoll.base.text import one_line
 
     when = datetime.fromtimestamp(event.when).astimezone().strftime("%Y-%m-%d %H:%M")
     was = f", before {event.was}" if event.was not in (None, event.deployment) else ""
     title = f"{event.name} {event.version}".strip()
     number = "" if event.deployment is None else f" ({event.deployment}{was})"
-    return printable(f"{when}  {event.what:<10} {title}{number}")
+    return one_line(f"{when}  {event.what:<10} {title}{number}")

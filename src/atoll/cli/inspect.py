@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING, Any
 
-from atoll.cli.failure import printable
+from atoll.base.text import one_line
 from atoll.cli.subjects import HELP, add_place_arguments, find_subject, opened_store
+from atoll.cli.terminal import write_result
 
 if TYPE_CHECKING:
     import argparse
@@ -38,9 +38,9 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:  # noqa: ARG0
         print(json.dumps(found, indent=2))
     elif part == "packages":
         for each in found["package_list"]:
-            print(_printable(f"{each['name']} {each['version']}"))
+            print(one_line(f"{each['name']} {each['version']}"))
     elif part is not None:
-        _print_text(found[part])
+        write_result(found[part].encode(errors="surrogateescape"))
     else:
         print(_table(found))
     return 0
@@ -143,22 +143,8 @@ def _table(fields: dict[str, Any]) -> str:
     lines = [f"{key + ':':<16}{_value(value)}" for key, value in fields.items() if key != "layers"]
     for layer in fields.get("layers", ()):
         lines.append(f"{layer['size']:>12}  {layer['digest'][:19]}  {layer['content'][:60]}")
-    return "\n".join(map(_printable, lines))
+    return "\n".join(map(one_line, lines))
 
 
 def _value(value: object) -> object:
     return ("yes" if value else "no") if isinstance(value, bool) else value
-
-
-def _print_text(text: str) -> None:
-    """A file as it is; on a terminal without what could steer it."""
-    if sys.stdout.isatty():
-        print(printable(text), end="")
-        return
-    sys.stdout.flush()
-    sys.stdout.buffer.write(text.encode(errors="surrogateescape"))
-
-
-def _printable(line: str) -> str:
-    """What an image says of itself must not steer the terminal."""
-    return "".join(each if each.isprintable() else "?" for each in line)

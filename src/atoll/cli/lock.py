@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import NothingToDo, UsageError
-from atoll.cli.failure import printable
+from atoll.base.text import one_line
 from atoll.cli.report import format_amount
 from atoll.recipe.language.parse import read_recipe
 from atoll.recipe.locking.relock import audit, follow_recipe, update
@@ -56,14 +56,12 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
 def _tell(done: Relocked) -> None:
     difference = done.difference
     for pin in difference.added:
-        print(printable(f"+ {_name(pin)} {pin.version}, {_bytes(pin.size)}"))
+        print(one_line(f"+ {_name(pin)} {pin.version}, {_bytes(pin.size)}"))
     for pin in difference.removed:
-        print(printable(f"- {_name(pin)} {pin.version}"))
+        print(one_line(f"- {_name(pin)} {pin.version}"))
     for one in difference.changed:
         sizes = f"{_bytes(one.before.size)} → {_bytes(one.after.size)}"
-        print(
-            printable(f"  {_name(one.after)} {one.before.version} → {one.after.version}, {sizes}")
-        )
+        print(one_line(f"  {_name(one.after)} {one.before.version} → {one.after.version}, {sizes}"))
     packages = done.lock.packages
     total = _bytes(sum(pin.size for pin in packages))
     print(f"{done.path}: {len(packages)} packages, {total}")
@@ -79,7 +77,7 @@ def _tell_audit(found: tuple[Outdated, ...], *, as_json: bool) -> int:
     else:
         for one in found:
             kind = "security" if one.security else "update"
-            print(printable(f"{kind:<9} {_name(one.pin)} {one.pin.version} → {one.newer.version}"))
+            print(one_line(f"{kind:<9} {_name(one.pin)} {one.pin.version} → {one.newer.version}"))
     if not found:
         raise NothingToDo("no archive has anything newer")
     return 0

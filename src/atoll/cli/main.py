@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 BOOTED = "/run/atoll/booted"
 """Early boot writes it; where it is, the machine runs a tree of Atoll's."""
+UMASK = 0o022
+"""Of every verb, whatever the caller's is: modes of what Atoll makes are Atoll's decision alone.
+What only some may read is made with its own mode from the start."""
 
 
 class Verb(NamedTuple):
@@ -70,16 +73,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code. Everything that goes wrong is told here."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
+        from atoll.cli.terminal import safe_streams
         from atoll.host.interrupts import interrupt_on_signals
 
         interrupt_on_signals()
+        before = os.umask(UMASK)
+        try:
+            with safe_streams():
+                return _run_and_tell(words)
+        finally:
+            os.umask(before)
+    except BaseException as error:
+        return _tell(error, words)
+
+
+def _run_and_tell(words: list[str]) -> int:
+    try:
         code = _run(words)
         sys.stdout.flush()
     except BaseException as error:
-        from atoll.cli.failure import tell_failure
-
-        return tell_failure(error, words)
+        return _tell(error, words)
     return code
+
+
+def _tell(error: BaseException, words: list[str]) -> int:
+    from atoll.cli.failure import tell_failure
+
+    return tell_failure(error, words)
 
 
 def _run(words: list[str]) -> int:

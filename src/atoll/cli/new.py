@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from atoll.base.text import one_line
 from atoll.debian.own_package import check_package, find_own_package
 from atoll.host.files import temporary_directory
 from atoll.host.qemu import temporary_place
@@ -46,7 +47,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     if arguments.json:
         print(json.dumps({"directory": str(directory), "name": name, "files": names}, indent=2))
     else:
-        print("\n".join(str(directory / path) for path in names))
+        print("\n".join(one_line(str(directory / path)) for path in names))
     reporter.notice(f"next: cd {directory}; atoll check; README.md has all the commands")
     return 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from atoll.base.text import one_line
 from atoll.cli.report import format_amount
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def format_outlook(outlook: Outlook, now: str, sysroot: Sysroot) -> str:
         lines.append(f"  space      at most {words} on {place}")
     lines += _etc_lines(outlook)
     lines.append("  reboot     needed")
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))
 
 
 def format_return(found: Return) -> str:
@@ -102,7 +103,7 @@ def format_return(found: Return) -> str:
         for each in found.fled
     ]
     lines.append("  reboot     needed")
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))
 
 
 def return_as_json(found: Return) -> dict[str, Any]:
@@ -126,7 +127,7 @@ def format_tidied(tidied: Tidied, *, dry: bool) -> str:
     )
     amount = format_amount(tidied.collected.freed, "B")
     lines.append(f"{would} {what}: {amount}")
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))
 
 
 def tidied_as_json(tidied: Tidied) -> dict[str, Any]:

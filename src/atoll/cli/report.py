@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
 from atoll.base.report import NullReporter, Reporter
-from atoll.cli.failure import printable
+from atoll.base.text import cut, escape, one_line
+from atoll.cli.terminal import encodable, trusted_stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,7 +28,7 @@ _DECIMAL = ("B", "kB", "MB", "GB", "TB", "PB")
 def reporter_for(stream: TextIO, *, quiet: bool) -> Reporter:
     if quiet:
         return NullReporter()
-    return StreamReporter(stream, live=stream.isatty())
+    return StreamReporter(trusted_stream(stream), live=stream.isatty())
 
 
 @dataclass(slots=True)
@@ -56,7 +57,7 @@ class StreamReporter:
     @contextmanager
     def step(self, title: str) -> Iterator[None]:
         self._leave_line()
-        step = _Step(title=printable(title), begun=self._clock())
+        step = _Step(title=one_line(title), begun=self._clock())
         self._steps.append(step)
         self._begin_line(step)
         ended = "stopped after "
@@ -92,7 +93,7 @@ class StreamReporter:
 
     def notice(self, text: str) -> None:
         self._leave_line(keep=False)
-        for line in printable(text).splitlines():
+        for line in encodable(escape(text), self._stream).splitlines():
             self._stream.write(f"{self._indent()}{line}\n")
         if self._steps and self._live:
             self._begin_line(self._steps[-1])
@@ -117,7 +118,8 @@ class StreamReporter:
         indent = self._indent(-1)
         # One column stays free: writing into the last one wraps on some terminals.
         room = max(0, WIDTH - 1 - len(indent) - len(rest)) if self._live else None
-        return f"{indent}{step.title[:room]}{rest}"
+        title = step.title if room is None else cut(step.title, room)
+        return encodable(f"{indent}{title}{rest}", self._stream)
 
     def _leave_line(self, *, keep: bool = True) -> None:
         """Make the terminal's last line free; ``keep`` what it says."""

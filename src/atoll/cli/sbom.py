@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.cli.subjects import HELP, add_place_arguments, opened_store, opened_subject
+from atoll.cli.terminal import write_result
 
 if TYPE_CHECKING:
     import argparse
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         inventory = read_inventory(tree)
     data = format_sbom(inventory)
     if arguments.output is None:
-        sys.stdout.buffer.write(data)
+        write_result(data)
         return 0
     replace_file(arguments.output, data)
     unknown = len(inventory.packages) - len(inventory.licences)

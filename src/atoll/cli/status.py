@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from atoll.base.text import cut, one_line
 from atoll.machine.state import find_sysroot, read_state
 
 if TYPE_CHECKING:
@@ -86,24 +87,26 @@ def format_state(state: MachineState) -> str:
         marks = ", ".join(mark for mark in _MARKS if getattr(found, mark))
         head = f"{'*' if found.booted else ' '} {deployment.number:<3} {deployment.name} "
         head += f"{deployment.version}"
-        lines.append(_cut(f"{head}   {marks}".rstrip()))
+        lines.append(cut(f"{head}   {marks}".rstrip(), WIDTH))
         lines.append(f"      tree   {deployment.tree}")
-        lines.append(_cut(f"      kernel {deployment.kernel}"))
+        lines.append(cut(f"      kernel {deployment.kernel}", WIDTH))
         if found.hold is not None:
-            lines.append(_cut(f"      held   {found.hold.why}"))
+            lines.append(cut(f"      held   {found.hold.why}", WIDTH))
     return "\n".join(lines)
 
 
 def warnings(state: MachineState) -> list[str]:
     """What is not as it should be, by name."""
-    lines = [f"damaged: {each}" for each in state.damaged]
+    lines = [f"damaged: {one_line(each)}" for each in state.damaged]
     if state.deployments and state.default is None:
         lines.append("no boot entry of a deployment was found on the ESP")
     fallback = any(each.fallback for each in state.deployments)
     if state.default is not None and not (state.default.blessed or fallback):
         lines.append("nothing can be fallen back to if the next boot fails")
     if state.menu.foreign:
-        lines.append(f"not Atoll's, left alone on the ESP: {', '.join(state.menu.foreign)}")
+        lines.append(
+            f"not Atoll's, left alone on the ESP: {one_line(', '.join(state.menu.foreign))}"
+        )
     return lines
 
 
@@ -111,7 +114,9 @@ def next_step(state: MachineState) -> str:
     """The command that most probably comes next."""
     default = state.default
     if default is not None and default.staged:
-        return f"next: systemctl reboot, into {default.deployment.title} (or: atoll cancel)"
+        return (
+            f"next: systemctl reboot, into {one_line(default.deployment.title)} (or: atoll cancel)"
+        )
     if state.damaged:
         return "next: atoll gc removes what is damaged and not needed"
     return "next: atoll plan says whether there is a newer version"
@@ -126,7 +131,3 @@ def _tell_overrides(reporter: Reporter) -> None:
             "cleared" if clear_override(each) else "it stays: sudo atoll status clears what may go"
         )
         reporter.notice(f"{what}, whatever the entries' order is: {done}")
-
-
-def _cut(line: str) -> str:
-    return line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…"

@@ -7,6 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from atoll.base.text import one_line
+
 if TYPE_CHECKING:
     import argparse
 
@@ -48,7 +50,7 @@ def _list(store: Store, *, as_json: bool) -> int:
         print(json.dumps({"refs": [{"ref": name, **asdict(ref)} for name, ref in refs]}, indent=2))
         return 0
     for name, ref in refs:
-        print(f"{name}  {ref.name} {ref.version}  {ref.tree}")
+        print(one_line(f"{name}  {ref.name} {ref.version}  {ref.tree}"))
     return 0
 
 
@@ -61,7 +63,7 @@ def _check(store: Store, reporter: Reporter, *, as_json: bool) -> int:
         print(json.dumps({"findings": [asdict(each) for each in findings]}, indent=2))
     else:
         for each in findings:
-            print(f"{each.kind}: {each.text}")
+            print(one_line(f"{each.kind}: {each.text}"))
     return Damaged.exit_code if findings else 0
 
 

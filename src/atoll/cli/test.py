@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Unhealthy, UsageError
+from atoll.base.text import one_line
 from atoll.cli import trying
-from atoll.cli.failure import printable
 from atoll.recipe.trial.trial import SKIPPED, Ending, check_scripts, find_scripts
 from atoll.recipe.trial.trial_run import Setup, run_trial
 
@@ -84,7 +84,7 @@ def format_trial(trial: Trial, console: str) -> str:
             lines += ["", f"{script.name}:", *_quoted(script.output)]
     if trial.ending is not Ending.FINISHED:
         lines += ["", f"the machine: {trial.ending}; its last words:", *_quoted(console)]
-    return "\n".join(printable(line) for line in lines)
+    return "\n".join(one_line(line) for line in lines)
 
 
 def _verdict(script: ScriptResult) -> str:

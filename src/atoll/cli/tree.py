@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import NotFound, UsageError
+from atoll.base.text import one_line
+from atoll.cli.terminal import write_result
 
 if TYPE_CHECKING:
     import argparse
@@ -46,7 +47,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         case "dump":
             from atoll.tree.dumpfile import format_dump
 
-            sys.stdout.buffer.write(format_dump(tree))
+            write_result(format_dump(tree))
         case "image":
             from atoll.host.files import replace_file
             from atoll.tree.erofs_writer import format_image
@@ -117,6 +118,5 @@ def _line(path: bytes, node: Node) -> str:
         case _:
             letter = "s"
     data = node.metadata
-    name = path.decode(errors="backslashreplace")
-    shown = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in name)
-    return f"{letter}{data.mode:04o} {data.uid}:{data.gid} {size:>10} {shown}"
+    name = one_line(path.decode(errors="backslashreplace"))
+    return f"{letter}{data.mode:04o} {data.uid}:{data.gid} {size:>10} {name}"

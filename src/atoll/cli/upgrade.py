@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from atoll.base.text import one_line
+
 if TYPE_CHECKING:
     import argparse
 
@@ -51,7 +53,7 @@ def run_upgrade(arguments: argparse.Namespace, wish: Wish, reporter: Reporter) -
         if arguments.json:
             print(json.dumps(target_as_json(target), indent=2))
         else:
-            print(f"{target.title} is there: {target.origin.image}")
+            print(one_line(f"{target.title} is there: {target.origin.image}"))
         reporter.notice("next: atoll plan, or atoll upgrade")
         return 0
     staged = upgrade(sysroot, wish, reporter)

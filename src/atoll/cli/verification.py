@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from atoll.cli.failure import printable
+from atoll.base.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,5 +58,5 @@ def _differences(found: Verification) -> Iterator[str]:
 
 def _difference(each: Difference) -> Iterator[str]:
     what = ", ".join(each.aspects) or each.kind
-    yield f"  {printable(each.path)}  ({what})"
-    yield from (f"      {printable(line)}" for line in each.details)
+    yield f"  {one_line(each.path)}  ({what})"
+    yield from (f"      {one_line(line)}" for line in each.details)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from atoll.base.text import one_line
 from atoll.machine.access import changing
 from atoll.machine.history import Event, Record
 from atoll.machine.marks import Hold, SetMark, hold_mark
@@ -129,7 +130,7 @@ def format_news(
         else:
             lines.append("  That proves nothing against it: atoll upgrade tries it again.")
     lines += [f"Atoll: {note}" for note in notes if note]
-    return "".join(f"{line}\n" for line in lines)
+    return "".join(f"{one_line(line)}\n" for line in lines)
 
 
 def read_notes(path: Path = NOTES) -> tuple[str, ...]:
