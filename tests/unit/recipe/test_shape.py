@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atoll.base.errors import PackageError, RecipeError
-from atoll.recipe.finish.seed import format_seeds, parse_declared, plan_seeds
+from atoll.recipe.finish.seed import format_seeds, plan_seeds
 from atoll.recipe.finish.shape import check_local, check_var, find_kernel, move_opt, move_tree_var
+from atoll.recipe.finish.tmpfiles import parse_declared
 from atoll.recipe.finish.var_rules import RULES, Fate, find_fate, is_tree_owned_root
 
 if TYPE_CHECKING:
@@ -116,20 +117,54 @@ def test_state_is_seeded_whole_per_program_and_never_over_a_mount(tmp_path: Path
     }
 
 
-def test_what_packages_declare_is_left_to_them(tmp_path: Path) -> None:
+def test_a_directory_that_a_package_declares_has_that_line_alone(tmp_path: Path) -> None:
     (tmp_path / "tmp").mkdir()
     (tmp_path / "log").mkdir()
-    declared = parse_declared("# q /var/log\nq /var/tmp 1777 root root 30d\nx /var/log\n")
-    text = format_seeds(plan_seeds(tmp_path, ()), declared)
-    assert [line.split()[1] for line in text.splitlines()[1:]] == ["/var/log"]
+    write(tmp_path, "lib/own/data")
+    declared = dict(parse_declared("# q /var/log\nq /var/tmp 1777 root root 30d\nx /var/log\n"
+                                   "d %S/own 0750 own own 10d\n"))  # fmt: skip
+    seeds = list(plan_seeds(tmp_path, (), declared))
+    assert [(seed.kind, seed.path) for seed in seeds] == [
+        ("d", "/var/lib"), ("C", "/var/lib/own/data"), ("d", "/var/log"),
+    ]  # fmt: skip
+
+
+def test_what_a_package_declares_otherwise_than_it_is_comes_first(tmp_path: Path) -> None:
+    for name, target in (("run", "/run"), ("same", "x"), ("other", "y")):
+        (tmp_path / name).symlink_to(target)
+    write(tmp_path, "file", "content")
+    declared = dict(parse_declared("L /var/run - - - - ../run\nL /var/same - - - - x\n"
+                                   "L /var/other - - - - x\nf /var/file 0644 0 0\n"))  # fmt: skip
+    seeds = list(plan_seeds(tmp_path, (), declared))
+    assert [(seed.path, seed.first) for seed in seeds] == [
+        ("/var/file", True),
+        ("/var/other", True),
+    ]
+
+
+def test_declared_lines_are_read_as_tmpfiles_reads_them() -> None:
+    text = 'd "/var/a \\"b\\\\" - - -\nL+! /var/c - - - - /x y\n  d /var/d%%/ 0700\nv\n\n#d /x\n'
+    lines = dict(parse_declared(text))
+    assert lines.keys() == {'/var/a "b\\', "/var/c", "/var/d%"}
+    assert (lines["/var/c"].argument, lines["/var/c"].forced) == ("/x y", True)
+    assert (lines["/var/d%"].mode, lines["/var/d%"].user) == ("0700", "")
 
 
 def test_names_are_written_as_tmpfiles_reads_them(tmp_path: Path) -> None:
-    (tmp_path / "with%percent").mkdir()
-    (tmp_path / "with%percent").chmod(0o2755)
-    text = format_seeds(plan_seeds(tmp_path, ()), ())
+    for name in ("with%percent", "Bobs Files", 'a"b\\c', "line\nbreak"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name).chmod(0o2755)
+    (tmp_path / "link").symlink_to(" -\t%\\")
     uid, gid = os.getuid(), (tmp_path / "with%percent").stat().st_gid
-    assert text.splitlines()[1] == f"d /var/with%%percent 2755 {uid} {gid} -"
+    text = format_seeds(plan_seeds(tmp_path, ()))
+    ends = f" 2755 {uid} {gid} -"
+    assert [line.removesuffix(ends) for line in text.splitlines()[1:] if line[0] == "d"] == [
+        'd "/var/Bobs Files"',
+        'd "/var/a\\"b\\\\c"',
+        'd "/var/line\\x0abreak"',
+        'd "/var/with%%percent"',
+    ]
+    assert text.splitlines()[-2].endswith("- \\x20-\\x09%%\\x5c")
 
 
 def test_a_tree_has_one_kernel(root: Path) -> None:

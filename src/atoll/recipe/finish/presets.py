@@ -12,6 +12,7 @@ import re
 from typing import TYPE_CHECKING
 
 from atoll.debian.install import room
+from atoll.recipe.finish.links import follow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,7 +23,6 @@ PRESETS = (("system", "--system"), ("user", "--global"))
 PRESET = "usr/lib/systemd/{}-preset/00-atoll.preset"
 """The file, by the kind of units."""
 _WANTS = re.compile(r".+\.(wants|requires|upholds)")
-_MOST_NAMES = 8
 _INSTANCE = re.compile(r"([^@]+@)([^@]+)(\.[a-z]+)")
 
 
@@ -81,17 +81,8 @@ def read_instances(root: Path, kind: str = "system") -> dict[str, set[str]]:
 def read_renamed(root: Path, kind: str = "system") -> set[str]:
     """Units to which links directly in /etc/systemd give another name."""
     links = (path for path in (root / "etc/systemd" / kind).glob("*.*") if path.is_symlink())
-    return {unit.name for link in links if (unit := _follow(root, link)).is_file()}
-
-
-def _follow(root: Path, link: Path) -> Path:
-    """Where a link to a unit leads, within ``root``."""
-    for _ in range(_MOST_NAMES):
-        if not link.is_symlink():
-            break
-        target = link.readlink()
-        link = root / str(target)[1:] if target.is_absolute() else link.parent / target
-    return link
+    units = (follow(root, str(link.relative_to(root))) for link in links)
+    return {unit.name for unit in units if unit.is_file()}
 
 
 def read_links(root: Path, kind: str = "system") -> set[str]:

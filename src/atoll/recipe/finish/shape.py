@@ -8,7 +8,6 @@ diversion before its database moves, so that ``dpkg --verify`` in the running sy
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,9 @@ from atoll.debian.inventory import read_owners
 from atoll.host.files import remove_tree
 from atoll.host.run import run
 from atoll.host.sandbox import Sandbox
-from atoll.recipe.finish.seed import FACTORY, Seed, format_seeds, parse_declared, plan_seeds
+from atoll.recipe.finish.links import follow
+from atoll.recipe.finish.seed import FACTORY, Seed, format_seeds, plan_seeds
+from atoll.recipe.finish.tmpfiles import Declared, parse_declared
 from atoll.recipe.finish.var_rules import MARKS, RULES, Fate, find_fate, is_tree_owned_root
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ INCLUDED = "recipe.d"
 """Below ``ATOLL``: the files that the recipe includes, numbered in their order."""
 TREE_OWNED = "usr/lib/atoll/tree-owned"
 SEEDS = "usr/lib/tmpfiles.d/atoll-factory.conf"
+FIRST_SEEDS = "usr/lib/tmpfiles.d/000-atoll-factory.conf"
+"""For paths that a package's own line would make another thing of."""
 MARKS_CONF = "etc/apt/apt.conf.d/60atoll-marks"
 STATES = PurePosixPath("var/lib/apt/extended_states")
 """Where apt keeps its marks as long as nobody tells it otherwise."""
@@ -188,18 +191,29 @@ def move_state(root: Path) -> None:
 
 
 def write_seeds(root: Path, tree_owned: list[str]) -> None:
-    declared = [
-        path
-        for directory in ("usr/lib/tmpfiles.d", "etc/tmpfiles.d")
-        for file in sorted((root / directory).glob("*.conf"))
-        for path in parse_declared(file.read_text(errors="replace"))
-    ]
-    factory = root / FACTORY[1:] / "var"
-    seeds = list(plan_seeds(factory, tree_owned))
-    seeds = [_with_owner(seed, factory) for seed in seeds]
-    target = root / SEEDS
+    seeds = list(plan_seeds(root / FACTORY[1:] / "var", tree_owned, read_declared(root)))
+    first = [seed for seed in seeds if seed.first]
+    _write_seeds(root / SEEDS, [seed for seed in seeds if not seed.first])
+    if first:
+        _write_seeds(root / FIRST_SEEDS, first)
+
+
+def read_declared(root: Path) -> dict[str, Declared]:
+    """The paths that tmpfiles.d files of the root create; the first line for a path counts."""
+    files = {path.name: path for directory in ("usr/lib/tmpfiles.d", "etc/tmpfiles.d")
+             for path in (root / directory).glob("*.conf")}  # fmt: skip
+    found: dict[str, Declared] = {}
+    for _, path in sorted(files.items()):
+        file = follow(root, str(path.relative_to(root)))
+        if file.is_file():
+            for place, line in parse_declared(file.read_text(errors="surrogateescape")):
+                found.setdefault(place, line)
+    return found
+
+
+def _write_seeds(target: Path, seeds: list[Seed]) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(format_seeds(seeds, declared))
+    target.write_text(format_seeds(seeds), encoding="utf-8", errors="surrogateescape")
 
 
 def make_mount_points(root: Path) -> None:
@@ -211,22 +225,6 @@ def make_mount_points(root: Path) -> None:
         _empty(path)
         os.chown(path, 0, 0)
         path.chmod({"tmp": 0o1777, "root": 0o700}.get(name, 0o755))
-
-
-def _with_owner(seed: Seed, factory: Path) -> Seed:
-    """Homes are copied with their owner's name on them, for early boot may have made them."""
-    parts = seed.path.split("/")
-    if seed.kind != "C" or (parts[2] != "home" and seed.path != "/var/root"):
-        return seed
-    status = (factory / "/".join(parts[2:])).stat()
-    return Seed(
-        kind="C",
-        path=seed.path,
-        argument=seed.argument,
-        mode=stat.S_IMODE(status.st_mode),
-        uid=status.st_uid,
-        gid=status.st_gid,
-    )
 
 
 def _owner(path: str, owners: dict[str, str]) -> str:

@@ -19,6 +19,7 @@ from atoll.recipe.finish.seed import FACTORY
 from atoll.recipe.finish.shape import (
     ATOLL,
     BOUND,
+    FIRST_SEEDS,
     INCLUDED,
     MARKS_CONF,
     SEEDS,
@@ -45,7 +46,7 @@ def unshape_root(root: Path) -> None:
 
 def _written_anew() -> tuple[str, ...]:
     presets = (PRESET.format(kind) for kind, _ in PRESETS)
-    return (SEEDS, *presets, *(f"{ATOLL}/{record}" for record in RECORDS))
+    return (SEEDS, FIRST_SEEDS, *presets, *(f"{ATOLL}/{record}" for record in RECORDS))
 
 
 def restore_state(root: Path) -> None:
@@ -67,7 +68,7 @@ def restore_state(root: Path) -> None:
 def restore_tree_var(root: Path) -> None:
     listing = root / TREE_OWNED
     try:
-        paths = listing.read_text().split()
+        paths = listing.read_text().splitlines()
     except FileNotFoundError:
         raise _other_shape(f"/{TREE_OWNED}") from None
     for path in paths:
