@@ -96,16 +96,15 @@ def main() -> int:
 
 def build(tour: Tour) -> tuple[str, str]:
     with tour.step("Build examples/hello, and a version 2 of it", "two trees, two OCI images"):
-        run(["debian/make", BUILD])
         recipe = (HERE / "examples/hello/atoll.toml").read_text()
         recipe = recipe.replace('version = "1"', 'version = "2"')
-        recipe = recipe.replace("../../build/atoll.deb", str(BUILD / "atoll.deb"))
         (WORK / "two").mkdir(exist_ok=True)
         (WORK / "two/atoll.toml").write_text(recipe + VERSION_TWO)
         trees = []
         for where, version in (("examples/hello", "1"), (str(WORK / "two"), "2")):
-            # 77: the lock of an earlier tour still fits
-            atoll("lock", where, "--store", str(STORE), fine=(0, 77))
+            # Of a lock of an earlier tour all stays but Atoll itself; 77: that is the same, too.
+            atoll("lock", where, "--update", "atoll", "atoll-system", "--store", str(STORE),
+                  fine=(0, 77))  # fmt: skip
             answer = atoll("build", where, "--store", str(STORE),
                            "--output", f"oci:{LAYOUT}:{version}", "--json")  # fmt: skip
             trees.append(str(json.loads(answer)["tree"]))

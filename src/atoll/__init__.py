@@ -1,3 +1,3 @@
 """Atoll makes and runs image-based Linux systems from Debian packages."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

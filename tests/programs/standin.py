@@ -47,8 +47,15 @@ Alias=trapped.service
 
 
 def write_atoll(directory: Path) -> Path:
-    """A package with what the build needs of Atoll's own."""
-    return write_deb(directory, "atoll", {"usr/lib/atoll/make-initrd": MAKE_INITRD})
+    """A package with what the build needs of Atoll's own; because of its name, those stay away."""
+    made = write_deb(directory, "atoll-system", {"usr/lib/atoll/make-initrd": MAKE_INITRD})
+    return made.rename(directory / "atoll.deb")
+
+
+def write_packages(directory: Path) -> Path:
+    """Both packages of Atoll's, as files beside each other; the file of the tool."""
+    write_deb(directory, "atoll-system", {"usr/lib/atoll/make-initrd": MAKE_INITRD})
+    return write_deb(directory, "atoll", {"usr/bin/atoll": "#!/bin/sh\n"})
 
 
 def write_trap(directory: Path) -> Path:

@@ -181,7 +181,7 @@ def test_the_tree_says_what_it_is(system: System) -> None:
     assert {"vmlinuz", "initrd", "config", "System.map"} <= set(files)
     assert system.read("/usr/lib/atoll/recipe.toml") == RECIPE
     packages = json.loads(system.read("/usr/lib/atoll/packages.json"))
-    assert ["atoll", "1", "all"] in packages
+    assert ["atoll-system", "1", "all"] in packages
 
 
 def test_mount_points_are_empty_directories(system: System) -> None:

@@ -27,7 +27,7 @@ def atoll(*words: str | Path) -> str:
 @pytest.mark.root
 @pytest.mark.network
 def test_the_minimal_one_is_right_and_builds(tmp_path: Path) -> None:
-    deb = standin.write_atoll(tmp_path)
+    deb = standin.write_packages(tmp_path)
     atoll("new", tmp_path / "reef", "--deb", deb)
     store = ("--store", tmp_path / "store")
     assert "is right" in atoll("check", tmp_path / "reef", *store)
@@ -42,7 +42,7 @@ def test_the_minimal_one_is_right_and_builds(tmp_path: Path) -> None:
 @pytest.mark.network
 @pytest.mark.parametrize("template", ["server", "desktop"])
 def test_the_larger_ones_build(template: str, tmp_path: Path) -> None:
-    deb = standin.write_atoll(tmp_path)
+    deb = standin.write_packages(tmp_path)
     atoll("new", tmp_path / "reef", "--deb", deb, "--template", template)
     store = ("--store", tmp_path / "store")
     atoll("build", tmp_path / "reef", *store)
@@ -52,6 +52,8 @@ def test_the_larger_ones_build(template: str, tmp_path: Path) -> None:
 @pytest.mark.skipif(not all(map(shutil.which, NEEDED)), reason=f"needs {', '.join(NEEDED)}")
 def test_a_checkout_packs_itself(tmp_path: Path) -> None:
     atoll("new", tmp_path / "reef", "--template", "server")
+    system = tmp_path / "reef/atoll-system.deb"
+    assert told("dpkg-deb", "--field", system, "Package") == "atoll-system\n"
     deb = tmp_path / "reef/atoll.deb"
     assert told("dpkg-deb", "--field", deb, "Package") == "atoll\n"
     listing = told("dpkg-deb", "--contents", deb)

@@ -1,4 +1,4 @@
-"""The Debian package: built from the checkout, the same bytes each time, nothing lintian minds."""
+"""The Debian packages: built from the checkout, the same bytes each time, nothing lintian minds."""
 
 from __future__ import annotations
 
@@ -35,15 +35,29 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "atoll.deb"
 
 
-def test_same_files_same_bytes(package: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def system(package: Path) -> Path:
+    return package.with_name("atoll-system.deb")
+
+
+def test_same_files_same_bytes(package: Path, system: Path, tmp_path: Path) -> None:
     told(TOP / "debian" / "make", tmp_path, umask=0o077)
-    assert digest(tmp_path / "atoll.deb") == digest(package)
+    for file in (package, system):
+        assert digest(tmp_path / file.name) == digest(file)
 
 
 def test_nothing_is_done_twice(package: Path) -> None:
     before = package.stat()
     told(TOP / "debian" / "make", package.parent)
     assert package.stat() == before
+
+
+def test_a_package_that_is_lost_is_made_again(package: Path, tmp_path: Path) -> None:
+    for file in (package.name, "atoll-system.deb", "atoll.deb.inputs"):
+        shutil.copy(package.with_name(file), tmp_path)
+    (tmp_path / "atoll-system.deb").unlink()
+    told(TOP / "debian" / "make", tmp_path)
+    assert (tmp_path / "atoll-system.deb").is_file()
 
 
 def test_the_checkout_stays_clean(package: Path) -> None:
@@ -57,17 +71,25 @@ def test_what_is_in_it(package: Path, tmp_path: Path) -> None:
     told("dpkg-deb", "--extract", package, tmp_path)
     assert os.access(tmp_path / "usr/bin/atoll", os.X_OK)
     assert (tmp_path / "usr/lib/python3/dist-packages/atoll/cli/main.py").exists()
-    system = TOP / "system"
+    tool = [path.relative_to(tmp_path) for path in tmp_path.glob("*/*")]
+    assert not (tmp_path / "etc").exists()
+    assert {str(path) for path in tool} == {"usr/bin", "usr/lib", "usr/share"}
+    assert [path.name for path in (tmp_path / "usr/lib").iterdir()] == ["python3"]
+
+
+def test_what_only_systems_carry_is_in_the_other(system: Path, tmp_path: Path) -> None:
+    told("dpkg-deb", "--extract", system, tmp_path)
+    mirrored = TOP / "system"
     names = told("git", "-c", f"safe.directory={TOP}", "-C", TOP, "ls-files", "system")
     for name in names.splitlines():
-        here, there = TOP / name, tmp_path / (TOP / name).relative_to(system)
+        here, there = TOP / name, tmp_path / (TOP / name).relative_to(mirrored)
         assert there.read_bytes() == here.read_bytes()
         assert os.access(there, os.X_OK) == os.access(here, os.X_OK), there
 
 
-def test_its_units_run_by_themselves(package: Path, tmp_path: Path) -> None:
+def test_its_units_run_by_themselves(system: Path, tmp_path: Path) -> None:
     """What is no link in such a directory, systemd ignores."""
-    told("dpkg-deb", "--extract", package, tmp_path)
+    told("dpkg-deb", "--extract", system, tmp_path)
     units = tmp_path / "usr/lib/systemd/system"
     wanted = [path for kind in ("wants", "requires") for path in units.glob(f"*.{kind}/*")]
     assert {"atoll-bless.service", "atoll-health.service"} < {path.name for path in wanted}
@@ -76,19 +98,26 @@ def test_its_units_run_by_themselves(package: Path, tmp_path: Path) -> None:
         assert path.exists()
 
 
-def test_no_script_of_it_touches_services(package: Path, tmp_path: Path) -> None:
-    told("dpkg-deb", "--control", package, tmp_path)
-    for script in ("preinst", "postinst", "prerm", "postrm"):
-        file = tmp_path / script
-        assert not file.exists() or "systemctl" not in file.read_text()
+def test_no_script_of_them_touches_services(package: Path, system: Path, tmp_path: Path) -> None:
+    for file in (package, system):
+        place = tmp_path / file.name
+        told("dpkg-deb", "--control", file, place)
+        for script in ("preinst", "postinst", "prerm", "postrm"):
+            assert not (place / script).exists() or "systemctl" not in (place / script).read_text()
 
 
-def test_it_says_what_it_needs(package: Path) -> None:
-    depends = told("dpkg-deb", "--field", package, "Depends")
-    for name in ("python3-zstandard", "fsverity", "dracut"):
-        assert name in depends
+def test_they_say_what_they_need(package: Path, system: Path) -> None:
+    """What makes an initrd is never brought to a computer that Atoll does not make."""
+    words = told("dpkg-deb", "--field", package, "Depends", "Recommends", "Suggests")
+    assert "python3-zstandard" in words
+    for name in ("dracut", "initramfs", "fsverity", "dkms", "atoll-system"):
+        assert name not in words
+    version = told("dpkg-deb", "--field", package, "Version").strip()
+    words = told("dpkg-deb", "--field", system, "Depends")
+    for name in (f"atoll (= {version})", "dracut", "fsverity"):
+        assert name in words
 
 
 @pytest.mark.skipif(not shutil.which("lintian"), reason="needs lintian")
-def test_lintian_finds_no_error(package: Path) -> None:
-    told("lintian", "--allow-root", "--fail-on", "error", package)
+def test_lintian_finds_no_error(package: Path, system: Path) -> None:
+    told("lintian", "--allow-root", "--fail-on", "error", package, system)

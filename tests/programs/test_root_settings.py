@@ -466,7 +466,7 @@ INSTALL = "DEBIAN_FRONTEND=noninteractive INITRD=No apt-get install -qy --no-ins
 
 def inside_with_network(root: Path, script: str) -> None:
     """As a build installs packages: with Atoll's own configuration of dkms there before."""
-    name = "etc/dkms/framework.conf.d/50-atoll.conf"
+    name = "etc/dkms/framework.conf.d/50-atoll-system.conf"
     (root / name).parent.mkdir(parents=True)
     (root / name).write_bytes((Path(__file__).parents[2] / "system" / name).read_bytes())
     (root / "usr/sbin/policy-rc.d").write_text("#!/bin/sh\nexit 101\n")

@@ -15,10 +15,8 @@ DESKTOPS = {None: "lightdm", "gnome": "gdm3", "kde": "sddm"}
 
 @pytest.fixture
 def examples(tmp_path: Path) -> Path:
-    """A copy beside which there is a package of Atoll's, as a build of it would leave."""
+    """A copy, so that nothing is written beside the originals."""
     shutil.copytree(THEIRS, tmp_path / "examples")
-    (tmp_path / "build").mkdir()
-    (tmp_path / "build/atoll.deb").touch()
     return tmp_path / "examples"
 
 

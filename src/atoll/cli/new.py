@@ -6,8 +6,16 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from atoll.base.errors import NotFound
 from atoll.base.text import one_line
-from atoll.debian.own_package import check_package, find_own_package
+from atoll.debian.own_package import (
+    MAKE,
+    SYSTEM,
+    TOOL,
+    check_package,
+    find_own_packages,
+    find_system_beside,
+)
 from atoll.host.files import temporary_directory
 from atoll.host.qemu import temporary_place
 from atoll.recipe.repository import (
@@ -20,6 +28,7 @@ from atoll.recipe.repository import (
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
 
     from atoll.base.report import Reporter
 
@@ -31,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", help="of the image (default: DIR's own)")
     parser.add_argument("--from", dest="base", metavar="REF", help="the image to derive from")
     parser.add_argument("--deb", metavar="FILE", type=Path,
-                        help="Atoll's package (default: that of this Atoll)")  # fmt: skip
+                        help="Atoll's package, beside atoll-system (this Atoll's)")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
@@ -41,9 +50,9 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     planned = plan_repository(arguments.template, directory, name=name, base=arguments.base)
     check_empty(directory)
     with temporary_directory(temporary_place(), prefix="atoll-new-") as workspace:
-        deb = _package(arguments, workspace, reporter)
-        write_repository(directory, planned, deb)
-    names = [file.path for file in planned] + (["atoll.deb"] if deb else [])
+        debs = _packages(arguments, workspace, reporter)
+        write_repository(directory, planned, debs)
+    names = [*(file.path for file in planned), *(f"{name}.deb" for name in debs)]
     if arguments.json:
         print(json.dumps({"directory": str(directory), "name": name, "files": names}, indent=2))
     else:
@@ -52,12 +61,18 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     return 0
 
 
-def _package(arguments: argparse.Namespace, workspace: Path, reporter: Reporter) -> Path | None:
-    """Atoll's package for the system; a base that Atoll made has it already."""
-    if arguments.deb is not None:
-        check_package(arguments.deb)
-        return Path(arguments.deb)
+def _packages(
+    arguments: argparse.Namespace, workspace: Path, reporter: Reporter
+) -> Mapping[str, Path]:
+    """Atoll's packages by name, for the system; a base that Atoll made has them already."""
+    deb: Path | None = arguments.deb
+    if deb is not None:
+        check_package(deb)
+        system = find_system_beside(deb)
+        if system is None:
+            raise NotFound(f"there is no package {SYSTEM} beside {deb}", hint=MAKE)
+        return {TOOL: deb, SYSTEM: system}
     if arguments.template == DERIVE:
-        return None
-    with reporter.step("Looking for Atoll's own package"):
-        return find_own_package(workspace)
+        return {}
+    with reporter.step("Looking for Atoll's own packages"):
+        return find_own_packages(workspace)

@@ -37,10 +37,11 @@ _NAMED = 10
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origins:
     """Where packages may be found. ``archives`` are by name; ``others`` maps an archive's name to
-    addresses to try in turn when its own does not have a package; ``local`` finds a local file."""
+    addresses to try in turn when its own does not have a package; ``local`` finds the file of a pin
+    that is of no archive."""
 
     archives: tuple[PinnedArchive, ...]
-    local: Callable[[str], Path]
+    local: Callable[[Pin], Path]
     others: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def uris(self, pin: Pin) -> tuple[str, ...]:
@@ -61,7 +62,7 @@ def fetch_pins(
     with space_errors(debs), temporary_directory(debs, prefix=".new-") as place:
         for pin in missing:
             if not pin.archive:
-                _keep_local(pin, origins.local(pin.path), debs)
+                _keep_local(pin, origins.local(pin), debs)
         missing = find_missing(missing, debs)
         if missing and offline:
             raise NotFound(

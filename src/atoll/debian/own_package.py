@@ -1,4 +1,8 @@
-"""Atoll's own Debian package, as a file: every system that Atoll makes has it."""
+"""Atoll's own two Debian packages, as files: every system that Atoll makes has them.
+
+``atoll`` is the tool, and harmless on any computer. ``atoll-system`` is what only such systems
+carry: early boot, units, hooks. The two are of one version and are found together.
+"""
 
 from __future__ import annotations
 
@@ -9,58 +13,92 @@ from atoll.base.errors import AtollError, NotFound
 from atoll.host.run import run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Mapping
 
-PACKAGE = "atoll"
-_MAKE = "`debian/make DIR` in Atoll's sources makes it"
+TOOL = "atoll"
+SYSTEM = "atoll-system"
+PACKAGES = (TOOL, SYSTEM)
+_OWN = "atoll:"
+MAKE = "`debian/make DIR` in Atoll's sources makes both packages"
 ARCHIVES = Path("/var/cache/apt/archives")
 SOURCE = Path(__file__).resolve().parents[3]
 """Where Atoll's sources are, when it runs from them."""
 
 
-def find_own_package(workspace: Path) -> Path:
-    """The package of the Atoll that runs, in ``workspace`` where it must be made or fetched.
+def own_path(name: str) -> str:
+    """What a lock has as the path of the own package ``name``: it is no file of the recipe's."""
+    return f"{_OWN}{name}.deb"
 
-    A checkout builds it; an installed Atoll finds what apt has of it. Raises NotFound.
+
+def is_own(path: str) -> bool:
+    """Whether a pin's path means one of the packages of whichever Atoll builds."""
+    return path.startswith(_OWN)
+
+
+def find_own_packages(place: Path) -> Mapping[str, Path]:
+    """Both packages of the Atoll that runs, by name; made or fetched in ``place``, which is kept.
+
+    A checkout builds them; an installed Atoll finds what apt has of them. Raises NotFound.
     """
+    place.mkdir(parents=True, exist_ok=True)
     reasons: list[str] = []
     for attempt in (_built, _kept, _fetched):
         try:
-            for path in attempt(workspace):
-                return path
+            found = attempt(place)
         except AtollError as error:
             reasons.append(error.message.splitlines()[0])
+            continue
+        if all(path.is_file() for path in found.values()) and found:
+            return found
     said = f" ({'; '.join(reasons)})" if reasons else ""
     raise NotFound(
-        f"the package of this Atoll is not to be found{said}",
-        hint="give it with --deb FILE; `debian/make DIR` in its sources makes it",
+        f"the packages of this Atoll are not to be found{said}",
+        hint="name their files in packages.install: atoll.deb and atoll-system.deb; "
+        "`debian/make DIR` in Atoll's sources makes them",
     )
 
 
+def find_system_beside(tool: Path) -> Path | None:
+    """The file of ``atoll-system`` that lies beside that of ``atoll``, called the same way."""
+    beside = tool.with_name(tool.name.replace(TOOL, SYSTEM, 1))
+    return beside if beside != tool and beside.is_file() else None
+
+
 def check_package(path: Path) -> None:
-    """Raises NotFound unless ``path`` is a package of Atoll."""
+    """Raises NotFound unless ``path`` is the package ``atoll``."""
     try:
         name = run(["dpkg-deb", "--field", path, "Package"]).decode(errors="replace").strip()
     except AtollError as error:
-        raise NotFound(f"{path} is no Debian package", hint=_MAKE) from error
-    if name != PACKAGE:
-        raise NotFound(f"{path} is the package {name}, not Atoll's", hint=_MAKE)
+        raise NotFound(f"{path} is no Debian package", hint=MAKE) from error
+    if name != TOOL:
+        raise NotFound(f"{path} is the package {name}, not Atoll's", hint=MAKE)
 
 
-def _built(workspace: Path) -> Iterator[Path]:
-    make = SOURCE / "debian/make"
-    if (SOURCE / "src/atoll").is_dir() and make.is_file():
-        run([make, workspace])
-        yield workspace / f"{PACKAGE}.deb"
+def is_checkout() -> bool:
+    """Whether this Atoll runs from its sources."""
+    return (SOURCE / "src/atoll").is_dir() and (SOURCE / "debian/make").is_file()
 
 
-def _kept(_: Path) -> Iterator[Path]:
-    version = run(["dpkg-query", "--show", "--showformat=${Version}", PACKAGE]).decode().strip()
-    path = ARCHIVES / f"{PACKAGE}_{version.replace(':', '%3a')}_all.deb"
-    if version and path.is_file():
-        yield path
+def _built(place: Path) -> dict[str, Path]:
+    if not is_checkout():
+        return {}
+    run([SOURCE / "debian/make", place])
+    return {name: place / f"{name}.deb" for name in PACKAGES}
 
 
-def _fetched(workspace: Path) -> Iterator[Path]:
-    run(["apt-get", "download", PACKAGE], cwd=workspace)
-    yield from workspace.glob(f"{PACKAGE}_*.deb")
+def _kept(_: Path) -> dict[str, Path]:
+    version = _installed_version().replace(":", "%3a")
+    return {name: ARCHIVES / f"{name}_{version}_all.deb" for name in PACKAGES}
+
+
+def _fetched(place: Path) -> dict[str, Path]:
+    version = _installed_version()
+    found = {name: place / f"{name}_{version.replace(':', '%3a')}_all.deb" for name in PACKAGES}
+    missing = [name for name, path in found.items() if not path.is_file()]
+    if missing:
+        run(["apt-get", "download", *(f"{name}={version}" for name in missing)], cwd=place)
+    return found
+
+
+def _installed_version() -> str:
+    return run(["dpkg-query", "--show", "--showformat=${Version}", TOOL]).decode().strip()

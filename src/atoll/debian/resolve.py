@@ -72,13 +72,15 @@ def parse_word(text: str) -> Word:
 class Wishes:
     """What to choose. ``base``: the essential packages and apt are wanted, too.
 
-    ``versions`` and ``sources`` are as in a recipe.
+    ``versions`` and ``sources`` are as in a recipe. ``own`` are packages of Atoll's own that are
+    wanted besides; whoever resolves adds them to ``local``.
     """
 
     base: bool = True
     install: tuple[str, ...] = ()
     remove: tuple[str, ...] = ()
     local: tuple[LocalDeb, ...] = ()
+    own: tuple[str, ...] = ()
     versions: tuple[tuple[str, str], ...] = ()
     sources: tuple[tuple[str, str], ...] = ()
     recommends: bool = False

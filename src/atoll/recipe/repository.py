@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 
 TEMPLATES = ("desktop", "server", "minimal", "derive")
 DERIVE = "derive"
-DEB = "atoll.deb"
 _HASH = (
     "$6$changeme$pZpoCpY5BSAXtQ6yoAl9wYYKbEO2dmpH93ss2jfHg8KgVyGqUxHXhfIeheW8i4q8dM"
     ".IpNNgs4sXkhikowwhL/"
 )
-_DEB_ROW = "| `atoll.deb` | Atoll's own package: it is in the system, and in the tools |\n"
+_DEB_ROW = (
+    "| `atoll.deb` | Atoll's own package: it is in the system, and in the tools |\n"
+    "| `atoll-system.deb` | what only systems carry that Atoll makes; never install it yourself |\n"
+)
 _COMMON = (
     # template, where it goes, mode
     ("README.md", "README.md", 0o644),
@@ -52,7 +54,8 @@ class NewFile:
 def plan_repository(
     template: str, directory: Path, *, name: str, base: str | None
 ) -> tuple[NewFile, ...]:
-    """Every file of the repository but Atoll's package. ``base`` is for the template ``derive``."""
+    """Every file of the repository but Atoll's packages. ``base`` is for the template
+    ``derive``."""
     flaw = check_image_name(name)
     if flaw:
         raise UsageError(f"{name!r} cannot be the name of an image: {flaw.message}",
@@ -84,8 +87,10 @@ def check_empty(directory: Path) -> None:
                       hint="choose another one")  # fmt: skip
 
 
-def write_repository(directory: Path, planned: tuple[NewFile, ...], deb: Path | None) -> None:
-    """``deb`` is Atoll's package, when the repository has it."""
+def write_repository(
+    directory: Path, planned: tuple[NewFile, ...], debs: Mapping[str, Path]
+) -> None:
+    """``debs`` are Atoll's packages by name, when the repository has them."""
     with space_errors(directory.absolute().parent):
         directory.mkdir(parents=True, exist_ok=True)
         for file in planned:
@@ -93,8 +98,8 @@ def write_repository(directory: Path, planned: tuple[NewFile, ...], deb: Path | 
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(file.text)
             path.chmod(file.mode)
-        if deb is not None:
-            (directory / DEB).write_bytes(deb.read_bytes())
+        for name, deb in debs.items():
+            (directory / f"{name}.deb").write_bytes(deb.read_bytes())
 
 
 def fill(text: str, words: Mapping[str, str]) -> str:

@@ -78,7 +78,7 @@ def shop(tmp_path: Path) -> Shop:
     folder, mood, programs = tmp_path / "reef", tmp_path / "mood", tmp_path / "bin"
     for path in (mood, programs):
         path.mkdir()
-    write_repository(folder, plan_repository("minimal", folder, name="reef", base=None), None)
+    write_repository(folder, plan_repository("minimal", folder, name="reef", base=None), {})
     (programs / "atoll").write_text(FAKE)
     (programs / "atoll").chmod(0o755)
     environment = os.environ | {
@@ -161,7 +161,8 @@ def test_templates(template: str, tmp_path: Path) -> None:
             "@DEB_ROW@", "@DIRECTORY@") if mark in text + path]  # fmt: skip
     assert left == []
     assert parse_problems(texts["atoll.toml"], file="atoll.toml")[1] == ()
-    assert ('"./atoll.deb"' in texts["atoll.toml"]) == (template != DERIVE)
+    for name in ("atoll", "atoll-system"):
+        assert (f'"./{name}.deb"' in texts["atoll.toml"]) == (template != DERIVE)
 
 
 @pytest.mark.skipif(not shutil.which("shellcheck"), reason="needs shellcheck")

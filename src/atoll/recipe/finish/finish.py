@@ -203,8 +203,9 @@ def _import(job: Job, chain: Chain, root: Path, begun: int) -> Directory:
 
 def _without_atoll(recipe: Recipe) -> RecipeError:
     return RecipeError(
-        "the root cannot boot: Atoll's own package is not in it",
+        "the root cannot boot: the package atoll-system is not in it",
         file=recipe.file,
         key="packages.install",
-        hint='add "atoll" to packages.install, or its file: install = ["./atoll.deb"]',
+        hint="name no file, version or suite of atoll: it and atoll-system come by themselves; "
+        "or name the files of both",
     )

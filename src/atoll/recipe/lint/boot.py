@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from atoll.recipe.lint.model import Subject
 
-ATOLL = "atoll"
+ATOLL = "atoll-system"
 _META = ("linux-image-amd64", "linux-image-arm64", "linux-image-cloud-amd64",
          "linux-image-cloud-arm64", "linux-image-rt-amd64", "linux-image-rt-arm64")  # fmt: skip
 """Packages without a kernel of their own: they need the one that has it."""
@@ -58,8 +58,9 @@ def check_init(subject: Subject) -> Iterator[Finding]:
 def check_atoll(subject: Subject) -> Iterator[Finding]:
     if _stands_alone(subject) and not subject.facts.plans(ATOLL):
         yield Finding(
-            message="Atoll's own package is not installed, and it is what makes a tree boot",
-            hint='add "atoll" to [packages] install, or its file: "./atoll.deb"',
+            message="atoll-system is not installed, and it is what makes a tree boot",
+            hint="name no file, version or suite of atoll: it and atoll-system come by themselves; "
+            "or name the files of both",
             key=INSTALL,
         )
 
@@ -188,8 +189,8 @@ LINTS = (
     Lint(
         name="atoll-missing",
         severity=Severity.FATAL,
-        summary="Atoll's own package is not installed",
-        why="It has the early boot that checks and mounts the tree, and the commands for upgrades.",
+        summary="Atoll's package for systems is not installed",
+        why="atoll-system has the early boot that checks and mounts the tree, units and hooks.",
         check=check_atoll,
         needs=(Need.PLAN,),
     ),

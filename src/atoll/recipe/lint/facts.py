@@ -28,6 +28,7 @@ from atoll.recipe.lint.names import (
     wanted_packages,
     word_fits,
 )
+from atoll.recipe.locking.own import read_own
 from atoll.recipe.locking.wishes import architectures, debian_wishes, find_sources, wishes_lines
 from atoll.recipe.model import DebianBase, EmptyBase
 from atoll.recipe.steps.inputs import digest_input
@@ -66,14 +67,17 @@ class Place:
 def read_facts(recipe: Recipe, lock: Lock | None, place: Place) -> Facts:
     """All that can be had."""
     local = {name: read_local(recipe.resolve(name)) for name in local_names(recipe)}
-    facts = _with_lists(Facts(local=local, asked=_asked(recipe)), recipe, place)
+    own, problem = _own_packages(recipe, place)
+    facts = _with_lists(Facts(local=local, asked=_asked(recipe)), recipe, place, own)
     missing = dict(facts.missing)
+    if problem is not None and lock is None:
+        facts = replace(facts, plan=None, unmet=facts.unmet or problem)
     if lock is not None:
         facts = replace(facts, plan=_locked_plan(lock, place))
         missing.pop(Need.PLAN, None)
     if facts.plan is None:
         missing.setdefault(Need.PLAN, _why_no_plan(recipe))
-    debs = _debs(recipe, local)
+    debs = _debs(recipe, local) | own
     contents = read_contents(place.cache, facts.plan, debs) if facts.plan is not None else None
     accounts = read_accounts(place.cache, lock, contents)
     if contents is None or not contents.whole:
@@ -83,7 +87,23 @@ def read_facts(recipe: Recipe, lock: Lock | None, place: Place) -> Facts:
     return replace(facts, contents=contents, accounts=accounts, missing=missing)
 
 
-def _with_lists(facts: Facts, recipe: Recipe, place: Place) -> Facts:
+def _own_packages(recipe: Recipe, place: Place) -> tuple[dict[str, Path], str | None]:
+    """Files by package of what comes without being named as a file, or why it cannot be had."""
+    if place.offline and not place.cache.is_dir():
+        return {}, None
+    try:
+        wishes = debian_wishes(recipe)
+    except AtollError:  # a file that is named, which is a finding of its own
+        return {}, None
+    beside = [deb for deb in wishes.local if deb.name not in recipe.packages.local]
+    try:
+        found = (*beside, *read_own(wishes.own, place.cache))
+    except AtollError as error:
+        return {}, error.message
+    return {deb.stanza.name: deb.path for deb in found}, None
+
+
+def _with_lists(facts: Facts, recipe: Recipe, place: Place, own: Mapping[str, Path]) -> Facts:
     try:
         if recipe.debian.suite is None and not recipe.repositories:
             raise NotFound("the base decides which packages there are")
@@ -94,7 +114,7 @@ def _with_lists(facts: Facts, recipe: Recipe, place: Place) -> Facts:
         with locked(place.cache / "lock", what=f"the cache in {place.cache}"):
             apt = find_lists(recipe, place)
             lists = read_lists(recipe, apt, place)
-            plan, unmet = read_plan(recipe, lists, apt)
+            plan, unmet = read_plan(recipe, lists, apt, own.values())
     except AtollError as error:
         lacking = dict.fromkeys((Need.LISTS, Need.PLAN), error.message)
         refused = error.message if isinstance(error, PackageError) and not place.offline else None
@@ -168,9 +188,10 @@ def _offered_elsewhere(recipe: Recipe, names: Iterable[str], place: Place) -> tu
 
 
 def read_plan(
-    recipe: Recipe, lists: Lists, apt: AptDirectory
+    recipe: Recipe, lists: Lists, apt: AptDirectory, own: Iterable[Path] = ()
 ) -> tuple[tuple[Package, ...] | None, str | None]:
-    """What apt would install of all that is known, or else why it cannot."""
+    """What apt would install of all that is known, or else why it cannot. ``own`` are the files of
+    packages that come by themselves."""
     words: list[str] = []
     if isinstance(recipe.base, DebianBase):
         with opened_lists(apt) as found:
@@ -178,6 +199,7 @@ def read_plan(
     words += [word for word in wanted_packages(recipe) if word_fits(word, lists)]
     words += [str(path.absolute()) for name in recipe.packages.local
               if (path := recipe.resolve(name)).is_file()]  # fmt: skip
+    words += [str(path.absolute()) for path in own]
     words += [f"{name}-" for name in recipe.packages.remove if lists.knows(name.partition(":")[0])]
     try:
         return simulate_install(apt, words, recommends=recipe.packages.recommends), None

@@ -6,6 +6,7 @@ import difflib
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from atoll.debian.own_package import PACKAGES
 from atoll.recipe.model import RecipeBase
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ def parse_word(text: str) -> Word:
 def wanted_packages(recipe: Recipe) -> tuple[str, ...]:
     """Words for everything that the recipe installs from repositories."""
     kernel = recipe.kernel.package
-    return (*recipe.packages.install, *((kernel,) if kernel else ()))
+    words = (word for word in recipe.packages.install if word not in PACKAGES)
+    return (*words, *((kernel,) if kernel else ()))
 
 
 def package_names(recipe: Recipe) -> tuple[str, ...]:

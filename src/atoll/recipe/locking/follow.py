@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import NotFound, RecipeError, Refused, UsageError
 from atoll.debian.resolve import NOTHING
 from atoll.recipe.locking.make import Maker, make_lock, need_fit, read_tools
+from atoll.recipe.locking.own import tell_other_own
 from atoll.recipe.locking.place import find_lock, lock_path
 from atoll.recipe.locking.text import write_lock
 from atoll.recipe.locking.wishes import debian_wishes, read_local
@@ -66,6 +67,8 @@ def settle_lock(
     if lock is not None:
         need_fit(lock, recipe, debian_wishes(recipe), file=path)
         need_base(lock, locked_base, file=path)
+        if not rules.locked:
+            tell_other_own(lock.packages, cache.root, reporter)
         if rules.locked and lock.inputs:
             need_inputs(lock, read_inputs(recipe), file=path)
             return lock

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 from atoll import __version__
 from atoll.base.errors import PackageError, RecipeError
 from atoll.debian.aptdir import open_directory
+from atoll.debian.own_package import own_path
 from atoll.debian.resolve import NOTHING, Installed, manual_keys, parse_word, resolve
 from atoll.debian.sources import read_architecture
 from atoll.debian.stanza import closure
+from atoll.recipe.locking.own import read_own
 from atoll.recipe.locking.values import Lock
 from atoll.recipe.locking.wishes import (
     architectures,
@@ -72,6 +74,13 @@ class Maker:
     base: Installed = NOTHING
     locked_base: LockedBase | None = None
 
+    def with_own(self) -> Maker:
+        """With the files of Atoll's own packages among the wishes; raises NotFound."""
+        there = {deb.name for deb in self.wishes.local}
+        missing = [name for name in self.wishes.own if own_path(name) not in there]
+        local = (*self.wishes.local, *read_own(missing, self.cache))
+        return replace(self, wishes=replace(self.wishes, local=local))
+
     def open_apt(self) -> AptDirectory:
         return open_directory(
             find_sources(self.recipe, self.cache), architectures(self.recipe), self.cache
@@ -113,6 +122,7 @@ def make_lock(maker: Maker, *, epoch: int | None = None, before: Lock | None = N
     """A lock of the newest packages; of ``before``, what is not about packages is kept."""
     if maker.locked_base is not None and asks_nothing(maker.wishes):
         return _without_packages(maker, epoch or 0, before)
+    maker = maker.with_own()
     apt = maker.open_apt()
     found = resolve(apt, maker.wishes, installed=maker.base)
     lock = Lock(
@@ -131,7 +141,7 @@ def make_lock(maker: Maker, *, epoch: int | None = None, before: Lock | None = N
 
 def asks_nothing(wishes: Wishes) -> bool:
     """Whether a derived recipe leaves packages as its base has them."""
-    return not (wishes.install or wishes.remove or wishes.local)
+    return not (wishes.install or wishes.remove or wishes.local or wishes.own)
 
 
 def _without_packages(maker: Maker, epoch: int, before: Lock | None) -> Lock:
@@ -164,6 +174,7 @@ def read_tools() -> tuple[tuple[str, str], ...]:
 
 def grow_lock(lock: Lock, maker: Maker) -> Lock:
     """The lock for a recipe that changed: every package that is still wanted stays as it is."""
+    maker = maker.with_own()
     wishes = maker.wishes
     stanzas = maker.stanzas(lock.packages)
     pins = [pin for pin in lock.packages if _still_asked(pin, wishes)]
@@ -187,12 +198,19 @@ def move_lock(lock: Lock, maker: Maker, names: Sequence[str], *, epoch: int | No
     if unknown:
         raise PackageError(f"not in the lock: {', '.join(unknown)}",
                            hint="atoll lock adds what the recipe names")  # fmt: skip
+    maker = maker.with_own()
     stanzas = maker.stanzas(lock.packages)
     apt = maker.open_apt()
     words = [word for word in maker.wishes.install if parse_word(word).name in names] + [
         name for name in names if name not in {parse_word(w).name for w in maker.wishes.install}
     ]
-    asked = replace(maker.wishes, base=False, install=tuple(words), remove=(), local=())
+    asked = replace(
+        maker.wishes,
+        base=False,
+        install=tuple(words),
+        remove=(),
+        local=tuple(deb for deb in maker.wishes.local if deb.stanza.name in names),
+    )
     found = resolve(apt, asked, installed=installed_pins(maker, lock.packages, stanzas))
     merged = _merge(lock, maker, (lock.packages, lock.packages), found)
     if merged == lock:

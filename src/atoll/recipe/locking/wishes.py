@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import Damaged, PackageError, RecipeError
 from atoll.debian.deb import read_control
 from atoll.debian.install import check_local
+from atoll.debian.own_package import SYSTEM, TOOL, find_system_beside, is_own
 from atoll.debian.resolve import LocalDeb, Wishes, parse_word
 from atoll.debian.sources import Source, read_architecture, read_default_sources
 from atoll.debian.stanza import parse_stanza
 from atoll.recipe.cache import digest_file
+from atoll.recipe.locking.own import own_names
 from atoll.recipe.model import DebianBase, EmptyBase, ImageBase, RecipeBase
 
 if TYPE_CHECKING:
@@ -35,11 +37,13 @@ def debian_wishes(recipe: Recipe) -> Wishes:
     """The recipe's words about packages; raises NotFound or PackageError for a local file."""
     packages = recipe.packages
     kernel = (recipe.kernel.package,) if recipe.kernel.package else ()
+    local = read_local(recipe)
     return Wishes(
         base=isinstance(recipe.base, DebianBase),
         install=tuple(dict.fromkeys((*packages.install, *kernel))),
         remove=packages.remove,
-        local=read_local(recipe),
+        local=local,
+        own=own_names(recipe, (deb.stanza.name for deb in local)),
         versions=packages.versions,
         sources=packages.sources,
         recommends=packages.recommends,
@@ -47,22 +51,32 @@ def debian_wishes(recipe: Recipe) -> Wishes:
 
 
 def read_local(recipe: Recipe) -> tuple[LocalDeb, ...]:
-    found = []
-    for name in recipe.packages.local:
-        path = recipe.resolve(name)
-        check_local(path)
-        try:
-            stanza = parse_stanza(read_control(path))
-        except Damaged as error:
-            raise PackageError(error.message, hint="name a file that dpkg-deb made") from error
-        found.append(LocalDeb(name=name, path=path, sha256=digest_file(path), stanza=stanza))
+    """The recipe's own files. That of ``atoll`` brings ``atoll-system`` from beside it, so recipes
+    keep working that were written when both were one package."""
+    found = [_read_deb(recipe, name) for name in recipe.packages.local]
+    if SYSTEM not in {deb.stanza.name for deb in found}:
+        for deb in [deb for deb in found if deb.stanza.name == TOOL]:
+            beside = find_system_beside(deb.path)
+            if beside is not None:
+                found.append(_read_deb(recipe, os.fspath(Path(deb.name).with_name(beside.name))))
     return tuple(found)
+
+
+def _read_deb(recipe: Recipe, name: str) -> LocalDeb:
+    path = recipe.resolve(name)
+    check_local(path)
+    try:
+        stanza = parse_stanza(read_control(path))
+    except Damaged as error:
+        raise PackageError(error.message, hint="name a file that dpkg-deb made") from error
+    return LocalDeb(name=name, path=path, sha256=digest_file(path), stanza=stanza)
 
 
 def wishes_lines(recipe: Recipe, wishes: Wishes) -> tuple[str, ...]:
     """Everything in the recipe that decides packages, a fact a line, in a stable order.
 
-    Mirrors are not among them: another mirror of the same archive has the same packages.
+    Mirrors are not among them: another mirror of the same archive has the same packages. Nor is
+    what Atoll's own packages hold: a lock pins that, and fits for every Atoll.
     """
     debian = recipe.debian
     lines = [
@@ -75,7 +89,8 @@ def wishes_lines(recipe: Recipe, wishes: Wishes) -> tuple[str, ...]:
         *(f"repository {one.name} {one.uris} {one.suites} {one.components} {one.architectures} "
           f"{one.priority}" for one in recipe.repositories),
         *(f"install {word}" for word in sorted(wishes.install)),
-        *(f"local {one.name} {one.sha256}" for one in wishes.local),
+        *(f"local {one.name} {one.sha256}" for one in wishes.local if not is_own(one.name)),
+        *(f"own {name}" for name in wishes.own),
         *(f"remove {word}" for word in sorted(wishes.remove)),
         *(f"version {name} {version}" for name, version in sorted(wishes.versions)),
         *(f"source {name} {place}" for name, place in sorted(wishes.sources)),

@@ -1,8 +1,8 @@
 """Kernel modules from source: DKMS, for exactly the image's kernel, the same bytes every time.
 
-Scripts of packages build nothing (``/etc/dkms/framework.conf.d/50-atoll.conf``); this step does, in
-one place, without a signature: a key that is made during a build would be in every image. A module
-that does not build fails the build. What an image was derived from has built is kept.
+Scripts of packages build nothing (``/etc/dkms/framework.conf.d/50-atoll-system.conf``); this step
+does, in one place, without a signature: a key that is made during a build would be in every image.
+A module that does not build fails the build. What an image was derived from has built is kept.
 """
 
 from __future__ import annotations

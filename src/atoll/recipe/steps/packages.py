@@ -18,9 +18,11 @@ from atoll.base.errors import Damaged
 from atoll.debian.bootstrap import ensure_root, first_packages, root_id
 from atoll.debian.fetch import Origins, fetch_pins, verify_pin
 from atoll.debian.install import Batch, install_batch
+from atoll.debian.own_package import is_own
 from atoll.debian.pinned import deb_path, read_stanza
 from atoll.debian.resolve import format_automatic, parse_automatic
 from atoll.recipe.cache import make_id
+from atoll.recipe.locking.own import find_own
 from atoll.recipe.locking.wishes import other_uris
 from atoll.recipe.steps.tree_sources import format_list, kept_repositories, write_tree_sources
 
@@ -55,9 +57,14 @@ class Supply:
         Damaged or NoSpace."""
         pins = tuple(pins)
         others = other_uris(self.recipe, self.lock.epoch)
-        origins = Origins(archives=self.lock.archives, local=self.recipe.resolve, others=others)
+        origins = Origins(archives=self.lock.archives, local=self._local, others=others)
         fetch_pins(pins, origins, self.cache.debs, offline=self.offline, reporter=self.reporter)
         return tuple((pin, read_stanza(self.cache.debs, pin)) for pin in pins)
+
+    def _local(self, pin: Pin) -> Path:
+        if is_own(pin.path):
+            return find_own(self.recipe, pin, self.cache.root)
+        return self.recipe.resolve(pin.path)
 
     def stage(self, number: int) -> tuple[Pin, ...]:
         return tuple(pin for pin in self.lock.packages if pin.stage == number)

@@ -32,9 +32,9 @@ name = "reef"
 version = "1"
 
 [packages]
-install = ["linux-image-cloud-amd64", "systemd-sysv", "atoll", "zsh"]
+install = ["linux-image-cloud-amd64", "systemd-sysv", "atoll-system", "zsh"]
 """
-INSTALL = ("linux-image-cloud-amd64", "systemd-sysv", "atoll", "zsh")
+INSTALL = ("linux-image-cloud-amd64", "systemd-sysv", "atoll-system", "zsh")
 ADA = User(name="ada", home="/home/ada", uid=1000, shell="/usr/bin/zsh",
            groups=("sudo", "netdev"), password_hash="$6$x$y")  # fmt: skip
 MOTD = File(path="/etc/motd", text="hello\n")

@@ -97,7 +97,7 @@ BAD: dict[str, list[tuple[Subject, str]]] = {
     "kernel-missing": [(with_plan(without="linux-image-6.12.1-cloud-amd64"), "no kernel")],
     "kernels-two": [(with_plan("linux-image-6.13-amd64"), "more than one kernel")],
     "init-missing": [(with_plan(without="systemd-sysv"), "no init")],
-    "atoll-missing": [(with_plan(without="atoll"), "Atoll's own package")],
+    "atoll-missing": [(with_plan(without="atoll-system"), "atoll-system is not installed")],
     "argument-twice": [
         (with_recipe(kernel=Kernel(args=("loglevel=3", "loglevel=4"))), "after loglevel=3"),
         (with_recipe(kernel=Kernel(args=("console=tty0", "console=tty0"))), "after console=tty0"),
