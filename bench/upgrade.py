@@ -266,7 +266,7 @@ def compare(place: Path, port: int) -> None:
     pull = [*atoll, "pull", "--quiet", "--store", f"{store}", f"{image}:v1"]
     tell("v1", {"atoll pull": measure(place, pull)}, *theirs("v1"))
     install = ["install", "store:x", "--store", f"{store}", "--follow", f"{image}:v2"]
-    run(*atoll, *install, "--quiet", "--root", f"{machine}")
+    run(*atoll, *install, "--quiet", "--root", f"{machine}", "--into-directory")
     remove(store)
 
     def change(*words: str) -> Cost:

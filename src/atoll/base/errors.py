@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class AtollError(Exception):
-    """Something a person can be told: ``message``, an optional ``hint``, and an exit code."""
+    """An error without an exit code of its own, such as a disk that cannot be read."""
 
     exit_code: ClassVar[int] = 1
 
@@ -28,13 +28,13 @@ class AtollError(Exception):
 
 
 class NothingToDo(AtollError):
-    """All is as asked already."""
+    """There was nothing to do: everything is already as asked."""
 
     exit_code = 77
 
 
 class UsageError(AtollError):
-    """The command line asks for something that cannot be."""
+    """The command line is wrong: an unknown word, or words that do not go together."""
 
     exit_code = 2
 
@@ -63,13 +63,13 @@ class RecipeError(AtollError):
 
 
 class MissingPrivilege(AtollError):
-    """The work needs root, or a login that a registry takes."""
+    """You may not do this: it needs root, or a login that the registry accepts."""
 
     exit_code = 3
 
 
 class MissingProgram(AtollError):
-    """A program, a kernel feature or a firmware file that the work needs is not here."""
+    """A program, a kernel feature or a firmware file is missing; the hint says what to install."""
 
     exit_code = 4
 
@@ -126,7 +126,10 @@ class PackageError(AtollError):
 
 
 class Refused(AtollError):
-    """What was asked would break a promise, so it is not done."""
+    """Atoll does not do this: it would lose something of yours, or the way back.
+
+    Nothing was changed. The message says what stands against it, and the line below what to do.
+    """
 
     exit_code = 11
 
@@ -163,7 +166,7 @@ class Unhealthy(AtollError):
 
 
 class Unrepeatable(AtollError):
-    """The same inputs gave another result."""
+    """The same recipe and lock gave another image the second time (atoll build --verify)."""
 
     exit_code = 15
 

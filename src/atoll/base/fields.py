@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, NoReturn, TypeAlias, TypeVar, overload
 
 from atoll.base.errors import Damaged
+from atoll.base.near import find_nearest
 
 Default = TypeVar("Default")
 Key: TypeAlias = tuple[str | int, ...]
@@ -161,9 +162,7 @@ def suggest(name: str, known: tuple[str, ...]) -> str:
 
 def find_near(name: str, known: Iterable[str]) -> str | None:
     """The question whether ``name`` was meant to be one of ``known``, if it looks so."""
-    import difflib
-
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    near = find_nearest(name, known)
     return f"did you mean: {near[0]}" if near else None
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from atoll.base.errors import UsageError
-from atoll.base.fields import find_near
+from atoll.base.near import find_nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 
 class Parser(argparse.ArgumentParser):
@@ -39,7 +39,7 @@ class Parser(argparse.ArgumentParser):
     ) -> argparse.Namespace:
         found, unknown = self.parse_known_args(args, namespace)
         if unknown:
-            near = find_near(unknown[0], self._option_string_actions)
+            near = _near_option(unknown[0], self._option_string_actions)
             message = f"unrecognized arguments: {' '.join(unknown)}"
             raise UsageError(message, hint="; ".join(filter(None, [near, self._see])))
         return found
@@ -50,6 +50,15 @@ class Parser(argparse.ArgumentParser):
     @property
     def _see(self) -> str:
         return f"see: {self.prog} --help"
+
+
+def _near_option(word: str, options: Iterable[str]) -> str | None:
+    """The dashes are no letters of the word: ``--fast`` and ``--store`` have nothing in common."""
+    if not word.startswith("--"):
+        return None
+    known = [option[2:] for option in options if option.startswith("--")]
+    near = find_nearest(word[2:].partition("=")[0], known)
+    return f"did you mean: --{near[0]}" if near else None
 
 
 def add_machine_arguments(*parsers: argparse.ArgumentParser) -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
-from atoll.base.errors import UsageError
+from atoll.base.errors import Refused, UsageError
+from atoll.cli.references import take_image
 from atoll.machine.disk import derive_identity, make_disk
-from atoll.machine.image import find_image, read_bootable
+from atoll.machine.image import read_bootable
 from atoll.machine.target import origin_of
-from atoll.store.layout import default_store_root, open_store
 
 if TYPE_CHECKING:
     import argparse
@@ -24,7 +25,9 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", help="store:NAME, oci:DIR[:TAG] or a tree digest")
-    parser.add_argument("out", type=Path, metavar="OUT", help="the disk image to write")
+    parser.add_argument("out", type=Path, metavar="OUT", help="the file to write, NAME.img")
+    parser.add_argument("--overwrite", "--force", action="store_true",
+                        help="replace OUT when it is there already")  # fmt: skip
     parser.add_argument("--size", metavar="N", help="of the disk, for example 8G (default: enough)")
     parser.add_argument("--store", type=Path, metavar="DIR", help="the maker's store")
     parser.add_argument(
@@ -41,8 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     size = None if arguments.size is None else parse_size(arguments.size)
     identity = derive_identity(parse_identity(arguments.identity))
-    store = open_store(arguments.store or default_store_root())
-    tree = find_image(arguments.image, store, reporter)
+    check_out(arguments.out, arguments.image, overwrite=arguments.overwrite)
+    store, tree = take_image(arguments.image, arguments.store, reporter)
     image = read_bootable(store, tree)
     made = make_disk(
         image,
@@ -55,10 +58,37 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     if arguments.json:
         result = {"tree": tree, "disk": str(arguments.out), "size": made}
         print(json.dumps(result, indent=2))
-    reporter.notice(
-        f"next: write {arguments.out} to a disk, or start it in QEMU with UEFI firmware (OVMF)"
-    )
+    reporter.notice("next: try it in a virtual machine, or write it to a disk")
+    reporter.notice(f"  {try_command(arguments.image, arguments.store)}")
+    reporter.notice(f"  {write_command(arguments.out)}")
+    reporter.notice("  lsblk lists disks as /dev/NAME; all that is on /dev/sdX is lost")
     return 0
+
+
+def check_out(out: Path, image: str, *, overwrite: bool) -> None:
+    """Raises UsageError for what is no file, and Refused for one that is there already."""
+    if out.is_block_device() or out.parts[:2] == ("/", "dev"):
+        raise UsageError(f"{out} is a device, and atoll disk writes a file",
+                         hint=onto_device(image, str(out)))  # fmt: skip
+    if out.is_dir():
+        raise UsageError(f"{out} is a directory", hint=f"name a file in it: {out / 'system.img'}")
+    if out.exists() and not overwrite:
+        hint = "choose another name, or replace it with --overwrite"
+        raise Refused(f"{out} is there already", hint=hint)
+
+
+def onto_device(image: str, device: str) -> str:
+    """The two commands that put ``image`` onto a disk."""
+    made = f"atoll disk {quote(image)} system.img"
+    return f"{made}; {write_command(Path('system.img'), quote(device))} (all on it is lost)"
+
+
+def write_command(out: Path, device: str = "/dev/sdX") -> str:
+    return f"sudo dd if={quote(str(out))} of={device} bs=4M conv=fsync status=progress"
+
+
+def try_command(image: str, store: Path | None) -> str:
+    return f"atoll vm {quote(image)}{f' --store {quote(str(store))}' if store else ''}"
 
 
 def parse_size(text: str) -> int:

@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
+from atoll.base.errors import Refused, UsageError
+from atoll.cli.disk import onto_device
+from atoll.cli.references import take_image
 from atoll.host.files import need_root
-from atoll.machine.image import find_image, read_bootable
+from atoll.machine.image import read_bootable
 from atoll.machine.install import install
 from atoll.machine.target import origin_of
-from atoll.store.layout import default_store_root, open_store
 
 if TYPE_CHECKING:
-    import argparse
-
     from atoll.base.report import Reporter
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", help="store:NAME, oci:DIR[:TAG] or a tree digest")
+    parser.add_argument("device", nargs="?", help=argparse.SUPPRESS)
     parser.add_argument(
         "--root",
         type=Path,
-        required=True,
         metavar="DIR",
-        help="the machine's state partition, with its ESP at DIR/esp",
+        help="where the machine's state partition is mounted, its ESP at DIR/esp",
     )
+    parser.add_argument("--into-directory", action="store_true",
+                        help="DIR is a new or empty directory, no disk")  # fmt: skip
     parser.add_argument("--store", type=Path, metavar="DIR", help="the maker's store")
     parser.add_argument(
         "--follow", metavar="REF", help="the image that upgrades take (default: IMAGE)"
@@ -35,18 +40,53 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
+    root = _root(arguments)
     need_root("installing a system")
-    store = open_store(arguments.store or default_store_root())
-    tree = find_image(arguments.image, store, reporter)
+    (check_directory if arguments.into_directory else check_mounted)(root)
+    store, tree = take_image(arguments.image, arguments.store, reporter)
     image = read_bootable(store, tree)
     install(
         image,
         origin_of(arguments.follow or arguments.image),
-        arguments.root,
+        root,
         source=store,
         reporter=reporter,
     )
     if arguments.json:
-        print(json.dumps({"deployment": 1, "tree": tree, "root": str(arguments.root)}, indent=2))
-    reporter.notice(f"next: atoll status --root {arguments.root}")
+        print(json.dumps({"deployment": 1, "tree": tree, "root": str(root)}, indent=2))
+    reporter.notice(f"next: atoll status --root {quote(str(root))}")
     return 0
+
+
+def _root(arguments: argparse.Namespace) -> Path:
+    """Raises UsageError that says how an image gets onto a disk today."""
+    target: str | None = arguments.device
+    if target is not None:
+        if target.startswith("/dev/"):
+            raise UsageError("atoll install does not partition disks yet",
+                             hint=onto_device(arguments.image, target))  # fmt: skip
+        hint = f"atoll install {quote(arguments.image)} --root {quote(target)}"
+        raise UsageError(f"{target} needs --root before it", hint=hint)
+    if arguments.root is None:
+        raise UsageError("where shall the system go? --root DIR is missing",
+                         hint=onto_device(arguments.image, "/dev/sdX"))  # fmt: skip
+    return Path(arguments.root)
+
+
+def check_mounted(root: Path) -> None:
+    """Raises Refused where the system would fill the disk that this computer runs from."""
+    for place, what in ((root, "state partition"), (root / "esp", "ESP")):
+        if not os.path.ismount(place):
+            raise Refused(
+                f"{place} is no mount point: the machine's {what} is not mounted there",
+                hint="mount it first; for a machine in a plain directory: --into-directory",
+            )
+
+
+def check_directory(root: Path) -> None:
+    """Raises Refused for a directory with files of another kind; a cut install is no obstacle."""
+    if root.is_dir():
+        others = sorted({each.name for each in root.iterdir()} - {"atoll", "esp", "lost+found"})
+        if others:
+            raise Refused(f"{root} has other files, such as {others[0]}",
+                          hint="choose a new or an empty directory")  # fmt: skip

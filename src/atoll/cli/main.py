@@ -108,7 +108,7 @@ def _run(words: list[str]) -> int:
     if words[0] in ("-h", "--help") or words == ["help"]:
         print(format_help(), end="")
         return 0
-    if words[0] in ("-V", "--version"):
+    if words[0] in ("-V", "--version") or words in (["-v"], ["version"]):
         print(f"atoll {__version__}")
         return 0
     if words[0] == "help":
@@ -117,13 +117,13 @@ def _run(words: list[str]) -> int:
 
 
 def _run_verb(words: list[str]) -> int:
-    from atoll.cli import words_of_others
+    from atoll.cli import foreign_verbs
 
     names = tuple(verb.name for verb in VERBS)
-    words_of_others.refuse_package_names(words, names)
+    foreign_verbs.refuse_package_names(words, names)
     verb = next((verb for verb in VERBS if verb.name == words[0]), None)
     if verb is None:
-        raise words_of_others.unknown_verb(words, names)
+        raise foreign_verbs.unknown_verb(words, names)
     module = _module(verb)
     parser = _parser(verb)
     module.add_arguments(parser)

@@ -36,19 +36,22 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     store = open_store(arguments.store or default_store_root())
     match arguments.what:
         case "list":
-            return _list(store, as_json=arguments.json)
+            return _list(store, reporter, as_json=arguments.json)
         case "check":
             return _check(store, reporter, as_json=arguments.json)
     return _remove(store, arguments.name, as_json=arguments.json)
 
 
-def _list(store: Store, *, as_json: bool) -> int:
+def _list(store: Store, reporter: Reporter, *, as_json: bool) -> int:
     from atoll.store.refs import list_refs
 
     refs = list_refs(store)
     if as_json:
         print(json.dumps({"refs": [{"ref": name, **asdict(ref)} for name, ref in refs]}, indent=2))
         return 0
+    if not refs:
+        reporter.notice(f"no image in the store {store.root} has a name")
+        reporter.notice("next: atoll build RECIPE, or atoll pull REF")
     for name, ref in refs:
         print(one_line(f"{name}  {ref.name} {ref.version}  {ref.tree}"))
     return 0

@@ -74,13 +74,17 @@ def find_subject(text: str, store: Store, root: Path | None) -> Subject:
         if path.exists():
             return _local(path, text, store)
         if text.endswith((".toml", ".lock")) or text.startswith((".", "/")):
-            raise NotFound(f"there is no {text}", hint="name a recipe, a lock, or " + HELP)
+            from atoll.host.files import find_near_path
+
+            near = find_near_path(path)
+            hint = f"did you mean: {near}" if near else "name a recipe, a lock, or " + HELP
+            raise NotFound(f"there is no {text}", hint=hint)
         ref = _ref(text, store)
         if ref is not None:
             return ref
-    from atoll.registry.reference import parse_reference
+    from atoll.cli.references import parse_image
 
-    return ImageSubject(reference=parse_reference(text), store=store)
+    return ImageSubject(reference=parse_image(text, store.root), store=store)
 
 
 @contextmanager

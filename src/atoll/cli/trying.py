@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from atoll.base.errors import NotFound, UsageError
+from atoll.cli.references import take_image
 from atoll.host.files import temporary_directory
 from atoll.host.qemu import find_firmware, has_kvm, need_qemu, temporary_place
 from atoll.machine.disk import derive_identity, make_disk
-from atoll.machine.image import find_image, read_bootable
+from atoll.machine.image import read_bootable
 from atoll.machine.target import origin_of
 from atoll.recipe.language.parse import read_recipe
 from atoll.recipe.locking.follow import is_current
-from atoll.store.layout import default_store_root, open_store
 
 if TYPE_CHECKING:
     import argparse
@@ -44,7 +44,13 @@ def find_reference(arguments: argparse.Namespace, text: str) -> str:
         if arguments.variant is not None:
             raise UsageError("--variant is for recipes", hint=f"{text} is an image already")
         return text
-    return f"store:{read_recipe(path, arguments.variant).image.name}"
+    try:
+        return f"store:{read_recipe(path, arguments.variant).image.name}"
+    except NotFound as error:
+        if text != ".":
+            raise
+        hint = f"{error.hint}; or name an image: store:NAME (atoll store list), oci:DIR:TAG"
+        raise NotFound(error.message, hint=hint) from error
 
 
 @contextmanager
@@ -55,8 +61,7 @@ def disk_of(
     need_qemu()
     find_firmware()
     try:
-        store = open_store(arguments.store or default_store_root())
-        tree = find_image(reference, store, reporter)
+        store, tree = take_image(reference, arguments.store, reporter)
     except NotFound as error:
         if recipe is None:
             raise
@@ -73,7 +78,7 @@ def disk_of(
 
 
 def choose_cpus(wanted: int | None, *, kvm: bool) -> int:
-    """Emulated processors gain nothing from company."""
+    """More processors do not speed up emulation."""
     return wanted or (2 if kvm else 1)
 
 

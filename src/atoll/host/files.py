@@ -104,6 +104,21 @@ def locked(path: Path, *, what: str) -> Iterator[None]:
         os.close(handle)
 
 
+def find_near_path(path: Path) -> Path | None:
+    """What ``path`` was probably meant to be: the same with its first missing name set right."""
+    from atoll.base.near import find_nearest
+
+    missing = next((each for each in (*reversed(path.parents), path) if not each.exists()), None)
+    if missing is None:
+        return None
+    try:
+        near = find_nearest(missing.name, sorted(os.listdir(missing.parent)))
+    except OSError:
+        return None
+    found = missing.parent / near[0] / path.relative_to(missing) if near else None
+    return found if found is not None and found.exists() else None
+
+
 def need_root(what: str) -> None:
     """Raises MissingPrivilege unless this process is root; ``what`` names the work."""
     if os.geteuid() != 0:

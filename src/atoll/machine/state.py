@@ -118,14 +118,18 @@ def find_sysroot(root: Path | None) -> Sysroot:
     """The machine in directory ``root``, or the running one; raises NotFound when there is none."""
     if root is None:
         if not BOOTED.exists():
-            raise NotFound("this machine does not run a system of Atoll's",
-                           hint="say which one with --root DIR")  # fmt: skip
+            raise NotFound(
+                "this computer does not run a system that Atoll made",
+                hint="to make one: atoll new DIR; one that is mounted at DIR: --root DIR",
+            )
         booted = parse_booted(BOOTED.read_bytes())
         return Sysroot(root=RUNNING_SYSROOT, esp=RUNNING_ESP, booted=booted)
     sysroot = Sysroot(root=root, esp=root / "esp")
     if not sysroot.deployments.is_dir():
-        raise NotFound(f"there is no system of Atoll's in {root}",
-                       hint=f"put one there with: atoll install IMAGE --root {root}")  # fmt: skip
+        raise NotFound(
+            f"there is no system of Atoll's in {root}",
+            hint="is the machine's state partition mounted there? lsblk shows what is",
+        )
     return sysroot
 
 

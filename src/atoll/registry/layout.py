@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Busy, Damaged, MissingPrivilege, NotFound, Refused, UsageError
-from atoll.host.files import replace_file, space_errors
+from atoll.host.files import find_near_path, replace_file, space_errors
 from atoll.host.kernel import syncfs
 from atoll.registry.blobs import MAX_DOCUMENT, BlobStore, LayerInput
 from atoll.registry.contents import (
@@ -274,7 +274,9 @@ def _read_index(directory: Path, *, missing_is_empty: bool) -> Index:
     path = directory / "index.json"
     if not (directory / "oci-layout").exists() or not path.exists():
         if not missing_is_empty:
-            raise NotFound(f"there is no OCI layout in {directory}")
+            near = find_near_path(directory)
+            hint = f"did you mean: oci:{near}" if near else "atoll build --output oci:DIR makes one"
+            raise NotFound(f"there is no OCI layout in {directory}", hint=hint)
         if {each.name for each in directory.iterdir()} - {"blobs", "oci-layout"}:
             raise Refused(f"{directory} has files that are no OCI layout",
                           hint="choose an empty or a new directory")  # fmt: skip

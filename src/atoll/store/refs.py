@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged, NotFound, UsageError
 from atoll.base.ids import TreeId, parse_tree_id
+from atoll.base.near import find_nearest
 from atoll.host.files import fsync_directory, replace_file, space_errors
 from atoll.store.images import IMAGE_FORMAT
 from atoll.store.lock import adding
@@ -72,8 +73,9 @@ def read_ref(store: Store, name: str) -> Ref:
     try:
         return parse_ref(path.read_bytes(), where=os.fspath(path))
     except FileNotFoundError as error:
-        raise NotFound(f"there is no image {name} in the store {store.root}",
-                       hint="see: atoll store list") from error  # fmt: skip
+        near = find_nearest(name, list_ref_names(store))
+        hint = f"did you mean: store:{near[0]}" if near else "see: atoll store list"
+        raise NotFound(f"there is no image {name} in the store {store.root}", hint=hint) from error
 
 
 def list_ref_names(store: Store) -> tuple[str, ...]:

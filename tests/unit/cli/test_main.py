@@ -16,8 +16,8 @@ import pytest
 from atoll import __version__
 from atoll.base.errors import AtollError, NothingToDo, ProgramFailed, RecipeError
 from atoll.cli import main as main_module
+from atoll.cli.foreign_verbs import OURS
 from atoll.cli.main import VERBS, Verb, format_help, main
-from atoll.cli.words_of_others import OURS
 
 if TYPE_CHECKING:
     import argparse

@@ -16,16 +16,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def store(tmp_path: Path, virtual: None) -> Path:  # noqa: ARG001
     """An empty one, on a machine that has QEMU and its firmware."""
-    program = tmp_path / "bin" / qemu.PROGRAM
-    program.parent.mkdir()
-    program.write_text("#!/bin/sh\n")
-    program.chmod(0o755)
-    for name in ("OVMF_CODE_4M.fd", "OVMF_VARS_4M.fd"):
-        (tmp_path / name).write_bytes(b"")
-    monkeypatch.setattr(qemu, "FIRMWARE", (tmp_path,))
-    monkeypatch.setenv("PATH", str(program.parent))
     open_store(tmp_path / "store", create=True)
     return tmp_path / "store"
 

@@ -107,7 +107,8 @@ def test_damage_is_told_and_the_rest_is_read(tmp_path: Path) -> None:
 def test_where_no_machine_is_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(NotFound) as caught:
         find_sysroot(tmp_path)
-    assert "atoll install" in (caught.value.hint or "")
+    assert "atoll install" not in (caught.value.hint or "")
+    assert "mounted there" in (caught.value.hint or "")
 
 
 def test_what_is_noted_of_entries_is_read_as_written() -> None:

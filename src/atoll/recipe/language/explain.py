@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import UsageError
+from atoll.base.near import find_nearest
+from atoll.recipe.language.foreign_keys import ELSEWHERE, OURS
 from atoll.recipe.language.merge import merge
 from atoll.recipe.language.problems import Problems
 from atoll.recipe.language.schema import FRAGMENTS, TOP, each_key, each_table
@@ -128,11 +130,13 @@ def _below_fragment(path: str, known: Mapping[str, object]) -> str | None:
 
 
 def _nearest(path: str, known: tuple[str, ...]) -> str:
-    import difflib
-
-    near = difflib.get_close_matches(path.lower(), known, n=1, cutoff=0.6)
-    last = path.rpartition(".")[2].lower()
-    ends = [name for name in known if difflib.SequenceMatcher(None, last,
-            name.rpartition(".")[2]).ratio() > 0.75]  # fmt: skip
-    near += [name for name in ends if name not in near][:3]
-    return f"did you mean: {', '.join(near)}" if near else "all tables: atoll explain"
+    word = path.lower().replace("-", "_")
+    if word in OURS:
+        return f"see: atoll explain {OURS[word]}"
+    if word in ELSEWHERE:
+        return ELSEWHERE[word]
+    near = find_nearest(path.lower(), known, most=3)
+    last = word.rpartition(".")[2]
+    ends = find_nearest(last, (name.rpartition(".")[2] for name in known), most=2)
+    near += tuple(name for name in known if name not in near and name.rpartition(".")[2] in ends)
+    return f"did you mean: {', '.join(near[:4])}" if near else "all tables: atoll explain"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import NotFound, RecipeError, UsageError
 from atoll.base.fields import Flaw, suggest
+from atoll.host.files import find_near_path
 from atoll.recipe.language.check_policy import is_local
 from atoll.recipe.language.fill import fill_recipe
 from atoll.recipe.language.gather import Gathered, gather
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from atoll.recipe.model import Recipe
 
 FILE_NAME = "atoll.toml"
+_MOST_NAMED = 4
 _LARGEST = 16 * 1024 * 1024
 _MACHINES = {
     "aarch64": "arm64",
@@ -196,14 +198,26 @@ def read_text(file: Path) -> str:
         raise RecipeError("is not UTF-8 text", file=file, line=line) from None
 
 
+def _not_found(file: Path) -> NotFound:
+    near = find_near_path(file)
+    if near is not None:
+        return NotFound(f"there is no recipe {file}", hint=f"did you mean: {near}")
+    if file.name == FILE_NAME:
+        where = "here" if str(file.parent) == "." else f"in {file.parent}"
+        below = sorted(file.parent.glob(f"*/{FILE_NAME}"))
+        others = ", ".join(str(each.parent) for each in below[:_MOST_NAMED])
+        hint = f"name one: {others}" if others else "name its folder, or begin one: atoll new DIR"
+        return NotFound(f"there is no recipe {where}: no file {FILE_NAME}", hint=hint)
+    hint = f"a recipe is a file {FILE_NAME}, or its folder; to begin one: atoll new DIR"
+    return NotFound(f"there is no recipe {file}", hint=hint)
+
+
 def _read(file: Path) -> bytes:
     try:
         with file.open("rb") as stream:
             content = stream.read(_LARGEST + 1)
     except FileNotFoundError:
-        raise NotFound(
-            f"there is no recipe {file}", hint="a recipe's usual name is atoll.toml"
-        ) from None
+        raise _not_found(file) from None
     except OSError as error:
         raise RecipeError(f"cannot be read: {error.strerror}", file=file) from error
     if len(content) > _LARGEST:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 from atoll.base.fields import Flaw, Key, suggest, wrong_type
+from atoll.recipe.language.foreign_keys import ELSEWHERE, OURS
 from atoll.recipe.language.schema import (
     FRAGMENT,
     FRAGMENT_CHECKS,
@@ -88,9 +89,18 @@ def _hint(name: str, known: tuple[str, ...]) -> str:
     hint = suggest(name, known)
     if hint.startswith("did you mean"):
         return hint
-    if name in TOP.names:
-        table = TOP.find_table(name)
-        return f"did you mean: {format_heading(name, table)}" if table else "it stands at the top"
+    word = name.lower().replace("-", "_")
+    if word in ELSEWHERE:
+        return ELSEWHERE[word]
+    ours = OURS.get(word, "")
+    if name in TOP.names or ours in TOP.names:
+        top = name if name in TOP.names else ours
+        table = TOP.find_table(top)
+        if table is None and top == ours:
+            return f"did you mean: {top}"
+        return f"did you mean: {format_heading(top, table)}" if table else "it stands at the top"
+    if ours:
+        return f"did you mean: {ours}"
     elsewhere = [path for path, _ in each_key() if path.endswith(f".{name}")]
     return f"did you mean: {elsewhere[0]}" if len(elsewhere) == 1 else hint
 

@@ -1,0 +1,63 @@
+"""Which known name a mistyped word most probably means: few edits, or the beginning of the name.
+
+A suggestion that is wrong is worse than none, so words that merely share letters are not offered.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_SHORT = 4
+"""Up to this length a word may have one edit, longer ones two."""
+_BEGINNING = 3
+
+
+def find_nearest(word: str, known: Iterable[str], *, most: int = 1) -> tuple[str, ...]:
+    """Up to ``most`` of ``known``, nearest first; empty when none is near enough."""
+    found = []
+    for name in known:
+        edits = _count_edits(word, name)
+        if edits is not None:
+            found.append((edits, name[:1] != word[:1], name))
+    # Stable, so that names that are equally near keep the order of ``known``.
+    found.sort(key=lambda each: each[:2])
+    return tuple(dict.fromkeys(name for _, _, name in found))[:most]
+
+
+def _count_edits(word: str, name: str) -> int | None:
+    """None when ``word`` is not near ``name``."""
+    limit = 1 if min(len(word), len(name)) <= _SHORT else 2
+    if abs(len(word) - len(name)) <= limit:
+        edits = edit_distance(word, name)
+        if edits <= limit and (edits == 0 or _shares_start(word, name)):
+            return edits
+    if len(word) >= _BEGINNING and name.startswith(word):
+        return limit + 1
+    if len(name) > _SHORT and word.startswith(name) and len(word) <= len(name) + _BEGINNING:
+        return limit + 1
+    return None
+
+
+def _shares_start(word: str, name: str) -> bool:
+    """The first letter is seldom mistyped: it is the same, missing, doubled or swapped."""
+    return word[:1] in (name[:1], name[1:2]) or word[1:2] == name[:1]
+
+
+def edit_distance(one: str, other: str) -> int:
+    """How many letters to insert, remove, replace or swap with their neighbour (optimal string
+    alignment).
+    """
+    before: list[int] = []
+    above = list(range(len(other) + 1))
+    for i, letter in enumerate(one, 1):
+        row = [i]
+        for j, target in enumerate(other, 1):
+            edits = min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (letter != target))
+            if i > 1 and j > 1 and letter == other[j - 2] and one[i - 2] == target:
+                edits = min(edits, before[j - 2] + 1)
+            row.append(edits)
+        before, above = above, row
+    return above[-1]

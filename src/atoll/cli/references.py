@@ -1,0 +1,90 @@
+"""An image as a person writes it, for the verbs that need the whole tree: in a store afterwards.
+
+A layout is read into the store, which is made where there is none. What names no image is answered
+with what it probably means: a name in the store, a layout, a recipe, or a file nearby.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import NotFound, UsageError
+from atoll.base.ids import is_hex_digest
+from atoll.base.near import find_nearest
+from atoll.host.files import find_near_path
+from atoll.registry.reference import LayoutReference, Reference, parse_reference
+from atoll.store.layout import default_store_root, open_store
+from atoll.store.refs import list_ref_names
+
+if TYPE_CHECKING:
+    from atoll.base.ids import TreeId
+    from atoll.base.report import Reporter
+    from atoll.store.layout import Store
+
+_MOST = 5
+"""How many names of a store a hint lists."""
+
+
+def take_image(text: str, store: Path | None, reporter: Reporter) -> tuple[Store, TreeId]:
+    """The tree that ``text`` names and the store that has it; raises NotFound or UsageError."""
+    from atoll.machine.image import find_image
+    from atoll.registry.layout import inspect_layout
+
+    root = store or default_store_root()
+    reference = None if is_hex_digest(text) else parse_image(text, root)
+    if isinstance(reference, LayoutReference):
+        inspect_layout(reference)
+        opened = open_store(root.absolute(), create=True)
+    else:
+        opened = _open_store(root)
+    return opened, find_image(text, opened, reporter)
+
+
+def parse_image(text: str, store: Path) -> Reference:
+    """As ``parse_reference``; the error says what ``text`` probably means."""
+    try:
+        return parse_reference(text)
+    except UsageError as error:
+        hint = _meant(text, store)
+        if hint is None:
+            raise
+        raise UsageError(f"{text!r} does not name an image", hint=hint) from error
+
+
+def _meant(text: str, store: Path) -> str | None:
+    path = Path(text)
+    if (path / "oci-layout").exists():
+        return f"did you mean: oci:{text}"
+    if (path / "atoll.toml").exists() or (path.suffix == ".toml" and path.exists()):
+        return f"it is a recipe: atoll build {text} makes an image of it, store:NAME"
+    if path.suffix in (".tar", ".oci") and path.exists():
+        return f"did you mean: oci-archive:{text}"
+    if path.exists():
+        return None
+    names = _names(store)
+    near = find_nearest(text, names)
+    if near:
+        return f"did you mean: store:{near[0]}"
+    found = find_near_path(path)
+    if found is not None:
+        return f"did you mean: {found}"
+    if "/" in text or ":" in text or not names:
+        return None
+    more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
+    return f"the store has {', '.join(f'store:{name}' for name in names[:_MOST])}{more}"
+
+
+def _names(store: Path) -> tuple[str, ...]:
+    try:
+        return list_ref_names(open_store(store))
+    except (NotFound, OSError):
+        return ()
+
+
+def _open_store(root: Path) -> Store:
+    try:
+        return open_store(root)
+    except NotFound as error:
+        hint = "make an image: atoll build RECIPE; of one made with sudo, name oci:DIR:TAG"
+        raise NotFound(f"{error.message}: nothing was built here yet", hint=hint) from error
