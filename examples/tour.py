@@ -251,7 +251,7 @@ def by_hand(disk: Path) -> list[str]:
     shutil.copyfile(variables, own)
     return [
         "qemu-system-x86_64", "-machine", "q35,smm=off", "-accel", "tcg,thread=multi",
-        "-cpu", "max,-cx16,-avx,-avx2,-f16c,-fma", "-smp", "2", "-m", "1024",
+        "-cpu", "max,-cx16,-avx,-avx2,-f16c,-fma,-erms", "-smp", "2", "-m", "1024",
         "-display", "none", "-serial", "mon:stdio",
         "-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={code}",
         "-drive", f"if=pflash,format=raw,unit=1,file={own}",

@@ -27,7 +27,8 @@ FIRMWARE = (Path("/usr/share/OVMF"), Path("/usr/share/ovmf"), Path("/usr/share/q
 KVM = ("-accel", "kvm", "-cpu", "host")
 # Under emulation a guest that changes its own code may crash where several threads emulate it, and
 # some QEMUs get the flags of cmpxchg16b wrong. With AVX of QEMU 7.2 some programs run in circles.
-EMULATED = ("-accel", "tcg", "-cpu", "max,-cx16,-avx,-avx2,-f16c,-fma")
+# With ERMS a kernel clears its pages byte by byte.
+EMULATED = ("-accel", "tcg", "-cpu", "max,-cx16,-avx,-avx2,-f16c,-fma,-erms")
 _PROBE_SECONDS = 30.0
 
 
