@@ -15,6 +15,7 @@ import pytest
 from atoll.base.errors import Damaged, PackageError, RecipeError
 from atoll.base.report import NullReporter
 from atoll.host.sandbox import Sandbox
+from atoll.recipe.finish.check_recipe import check_recipe, read_contents
 from atoll.recipe.finish.presets import write_presets
 from atoll.recipe.finish.shape import move_opt
 from atoll.recipe.model import (
@@ -366,6 +367,97 @@ def test_units_of_the_system_and_of_users(root: Path, recipe: Recipe) -> None:
     before = inside(root, "find /etc/systemd -type l | sort")
     inside(root, "systemctl --root=/ preset-all; systemctl --global preset-all")
     assert inside(root, "find /etc/systemd -type l | sort") == before
+
+
+def links_of(root: Path) -> dict[str, str]:
+    links = inside(root, "cd /etc/systemd; find . -type l -printf '%P %l\\n'").splitlines()
+    return dict(line.split(" ", 1) for line in links)
+
+
+def is_enabled(root: Path, unit: str, *more: str) -> str:
+    """What systemctl says."""
+    words = ["chroot", str(root), "systemctl", *more, "is-enabled", unit]
+    return subprocess.run(words, check=False, capture_output=True, text=True).stdout.strip()
+
+
+def check(root: Path, recipe: Recipe) -> None:
+    """The whole recipe against the root, after presets and after systemd's own first boot."""
+    contents = read_contents(root, recipe)
+    write_presets(root)
+    check_recipe(root, recipe, contents)
+    before = inside(root, "find /etc/systemd -type l | sort")
+    inside(root, "systemctl --root=/ preset-all; systemctl --root=/ --global preset-all")
+    inside(root, "systemctl --root=/ --preset-mode=enable-only preset-all")
+    assert inside(root, "find /etc/systemd -type l | sort") == before
+
+
+def test_a_disabled_unit_stays_so_though_an_enabled_one_names_it_in_also(
+    root: Path, recipe: Recipe
+) -> None:
+    unit = "[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\n"
+    files = (
+        File(path="/usr/lib/systemd/system/one.service", text=f"{unit}Also=two.service\n"),
+        File(path="/usr/lib/systemd/system/two.service", text=f"{unit}Also=three@x.service\n"),
+        File(path="/usr/lib/systemd/system/three@.service", text=unit),
+        File(path="/usr/lib/systemd/system/four.service",
+             text=f"{unit}Alias=quattro.service\nAlso=ssh.service\n"),
+        File(path="/usr/lib/systemd/user/one.service", text=f"{unit}Also=two.service\n"),
+        File(path="/usr/lib/systemd/user/two.service", text=unit),
+    )  # fmt: skip
+    units = Units(
+        enable=("systemd-networkd.service", "one.service", "ssh.service"),
+        disable=("systemd-networkd-wait-online.service", "two.service", "four.service", "cron"),
+        user_enable=("one.service",), user_disable=("two.service",),
+    )  # fmt: skip
+    recipe = replace(recipe, units=units, files=files)
+    apply(recipe, root)
+    check(root, recipe)
+    for name, state in (
+        ("systemd-networkd.service", "enabled"), ("systemd-networkd.socket", "enabled"),
+        ("systemd-networkd-wait-online.service", "disabled"), ("one.service", "enabled"),
+        ("two.service", "disabled"), ("three@x.service", "enabled"), ("ssh.service", "enabled"),
+        ("four.service", "disabled"), ("cron.service", "disabled"),
+    ):  # fmt: skip
+        assert is_enabled(root, name) == state, name
+    assert is_enabled(root, "two.service", "--global") == "disabled"
+    assert is_enabled(root, "one.service", "--global") == "enabled"
+
+
+def test_a_unit_whose_file_is_in_etc_is_masked_and_a_masked_one_enabled(
+    root: Path, recipe: Recipe
+) -> None:
+    unit = "[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\n"
+    (root / "etc/systemd/system/local.service").write_text(unit)
+    inside(root, "systemctl mask cron.service; systemctl enable local.service")
+    units = Units(enable=("cron.service",), mask=("local.service", "ssh"))
+    recipe = replace(recipe, units=units)
+    apply(recipe, root)
+    check(root, recipe)
+    assert [is_enabled(root, name) for name in ("local", "ssh", "cron")] == [
+        "masked", "masked", "enabled",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("units", "message"),
+    [
+        (Units(enable=("systemd-journald.socket", "dbus.service")), None),
+        (Units(enable=("systemd-hostnamed.service",)), "not enabled: it has no"),
+        (Units(disable=("systemd-journald.socket",)), "starts all the same, by /usr/lib/systemd"),
+        (Units(disable=("serial-getty@ttyS0.service",)), "systemd-getty-generator"),
+        (Units(enable=("apt-daily.timer",)), "Atoll masks it"),
+    ],
+)  # fmt: skip
+def test_what_systemctl_takes_and_does_not_do_ends_the_build(
+    root: Path, recipe: Recipe, units: Units, message: str | None
+) -> None:
+    recipe = replace(recipe, units=units)
+    apply(recipe, root)
+    if message is None:
+        check(root, recipe)
+        return
+    with pytest.raises(RecipeError, match=message):
+        check(root, recipe)
 
 
 def test_kernel_modules_are_checked(root: Path, recipe: Recipe) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import RecipeError
 from atoll.debian.inventory import read_packages
+from atoll.recipe.finish.check_recipe import check_recipe, read_contents
 from atoll.recipe.finish.initrd import MAKE_INITRD, ensure_initrd, initrd_inputs
 from atoll.recipe.finish.normalize import normalize
 from atoll.recipe.finish.old_kernels import drop_old_kernels
@@ -102,10 +103,12 @@ def settle(job: Job, root: Path, origin: Origin) -> str:
     if origin.base:
         drop_old_kernels(root, find_kernel(root))
     inventory = read_packages(root / "var/lib/dpkg")
+    contents = read_contents(root, job.recipe)
     kernel = shape_root(root, homes=homes_of(job.recipe, origin.base),
                         rules=merge_rules(var_of(job.recipe, origin.base)))  # fmt: skip
     write_records(root, job.recipe, origin.lock, inventory)
     normalize(root, origin.epoch)
+    check_recipe(root, job.recipe, contents)
     return kernel
 
 

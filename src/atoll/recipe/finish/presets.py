@@ -3,7 +3,8 @@
 One is for the system's units, one for those of users' managers. systemd applies presets on a
 machine's first boot, and ``systemctl preset-all`` whenever a person asks; with these files both
 change nothing. An enabled template names its instances. A unit that cannot be enabled but has
-another name in ``/etc`` (gdm.service as display-manager.service) is ignored, or that name would go.
+another name in ``/etc`` (gdm.service as display-manager.service) is ignored, or that name would go;
+so is one whose ``Also=`` names a unit that is disabled, or that one would be enabled with it.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ import re
 from typing import TYPE_CHECKING
 
 from atoll.debian.install import room
-from atoll.recipe.finish.links import follow
+from atoll.recipe.steps.links import follow
+from atoll.recipe.steps.unit_links import UnitLinks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
 PRESETS = (("system", "--system"), ("user", "--global"))
@@ -42,7 +44,8 @@ def write_presets(root: Path) -> tuple[str, ...]:
         enabled = parse_enabled(listing.decode())
         path = root / PRESET.format(kind)
         path.parent.mkdir(parents=True, exist_ok=True)
-        text = format_presets(enabled, read_instances(root, kind), read_renamed(root, kind))
+        left = read_renamed(root, kind), read_partial(root, kind, enabled)
+        text = format_presets(enabled, read_instances(root, kind), *left)
         path.write_text(text)
         before = read_links(root, kind)
         room(root).run(["systemctl", "--no-reload", option, "--root=/", "preset-all"])
@@ -57,13 +60,15 @@ def parse_enabled(listing: str) -> tuple[str, ...]:
 
 
 def format_presets(
-    enabled: Iterable[str], instances: Mapping[str, Iterable[str]], renamed: Iterable[str] = ()
-) -> str:
+    enabled: Iterable[str], instances: Mapping[str, Iterable[str]], renamed: Iterable[str] = (),
+    partial: Collection[str] = (),
+) -> str:  # fmt: skip
     """A template that is enabled for some instances only is not among the ``enabled`` units."""
     lines = ["# What the links in /etc say, so that presets change nothing."]
-    for name in sorted({*enabled, *instances}):
+    enabled = {*enabled, *instances} - {*partial}
+    for name in sorted(enabled):
         lines.append(" ".join(["enable", name, *sorted(instances.get(name, ()))]))
-    lines += [f"ignore {name}" for name in sorted({*renamed} - {*enabled, *instances})]
+    lines += [f"ignore {name}" for name in sorted({*renamed, *partial} - enabled)]
     return "\n".join([*lines, "disable *"]) + "\n"
 
 
@@ -83,6 +88,14 @@ def read_renamed(root: Path, kind: str = "system") -> set[str]:
     links = (path for path in (root / "etc/systemd" / kind).glob("*.*") if path.is_symlink())
     units = (follow(root, str(link.relative_to(root))) for link in links)
     return {unit.name for unit in units if unit.is_file()}
+
+
+def read_partial(root: Path, kind: str, enabled: Iterable[str]) -> set[str]:
+    """Enabled units that name one in ``Also=`` which is not enabled: presets would enable it."""
+    links = UnitLinks(root, kind)
+    return {name for name in enabled
+            if any(links.file(each) and not links.is_masked(each) and not links.is_enabled(each)
+                   for each in links.also(name))}  # fmt: skip
 
 
 def read_links(root: Path, kind: str = "system") -> set[str]:

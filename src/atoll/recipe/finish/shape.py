@@ -16,10 +16,10 @@ from atoll.debian.inventory import read_owners
 from atoll.host.files import remove_tree
 from atoll.host.run import run
 from atoll.host.sandbox import Sandbox
-from atoll.recipe.finish.links import follow
 from atoll.recipe.finish.seed import FACTORY, Seed, format_seeds, plan_seeds
 from atoll.recipe.finish.tmpfiles import Declared, parse_declared
 from atoll.recipe.finish.var_rules import MARKS, RULES, Fate, find_fate, is_tree_owned_root
+from atoll.recipe.steps.links import follow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

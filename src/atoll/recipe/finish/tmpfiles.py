@@ -16,6 +16,7 @@ _DIRECTORIES = frozenset("dDvqQ")
 _SPECIFIERS = {"%": "%", "S": "/var/lib", "C": "/var/cache", "L": "/var/log", "V": "/var/tmp",
                "T": "/tmp", "t": "/run", "h": "/root"}  # fmt: skip
 _CODE = re.compile(r"x([0-9a-fA-F]{2})")
+_ESCAPED = re.compile(r"\\(?:x([0-9a-fA-F]{2})|(.))")
 _CONTROLS = re.compile(r"[\x01-\x1f\x7f]")
 _IN_REST = re.compile(r"[\x01-\x20\x7f\\]")
 _PLAIN = re.compile(r"[\w./:@+,=~^-]+", re.ASCII)
@@ -64,7 +65,9 @@ def parse_declared(text: str) -> Iterator[tuple[str, Declared]]:
         mode, user, group, _ = (*("" if word == "-" else word for word in words[2:]), *("",) * 4)[
             :4
         ]
-        line_of = Declared(kind=words[0], mode=mode, user=user, group=group, argument=expand(rest))
+        line_of = Declared(
+            kind=words[0], mode=mode, user=user, group=group, argument=expand(_unescape(rest))
+        )
         yield expand(words[1]).rstrip("/"), line_of
 
 
@@ -118,6 +121,12 @@ def quote_rest(text: str) -> str:
     if text == "-":
         return "\\x2d"
     return _IN_REST.sub(_escape, text).replace("%", "%%")
+
+
+def _unescape(text: str) -> str:
+    return _ESCAPED.sub(
+        lambda found: chr(int(found.group(1), 16)) if found.group(1) else found.group(2), text
+    )
 
 
 def _escape(found: re.Match[str]) -> str:

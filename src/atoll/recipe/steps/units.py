@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import RecipeError
-from atoll.recipe.steps.inside import Placed, put_files, run_inside
+from atoll.recipe.steps.inside import Linked, Placed, put_files, run_inside
+from atoll.recipe.steps.unit_links import UnitLinks, full_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,7 +40,7 @@ class SetUnits:
     title: str = "Enabling units"
 
     def parts(self) -> tuple[str, ...]:
-        return ("units 2", repr(self.units), repr(ALWAYS_MASKED))
+        return ("units 3", repr(self.units), repr(ALWAYS_MASKED))
 
     def execute(self, root: Path, workspace: Path) -> None:
         if not (root / "usr/bin/systemctl").exists():
@@ -48,14 +49,53 @@ class SetUnits:
         units = self.units
         if units.dropins:
             put_files(root, plan_dropins(root, units), workspace=workspace, key="units.dropins")
-        present = [name for name in ALWAYS_MASKED
-                   if (root / "usr/lib/systemd/system" / name).exists()]  # fmt: skip
-        _systemctl(root, "disable", (*units.disable, *units.mask, *present))
-        _systemctl(root, "enable", units.enable)
-        _systemctl(root, "mask", (*units.mask, *present))
-        _systemctl(root, "disable", (*units.user_disable, *units.user_mask), user=True)
-        _systemctl(root, "enable", units.user_enable, user=True)
-        _systemctl(root, "mask", units.user_mask, user=True)
+        present = tuple(name for name in ALWAYS_MASKED
+                        if (root / "usr/lib/systemd/system" / name).exists())  # fmt: skip
+        wanted = (
+            _Wanted(kind="system", enable=units.enable, disable=units.disable,
+                    mask=(*units.mask, *present)),
+            _Wanted(kind="user", enable=units.user_enable, disable=units.user_disable,
+                    mask=units.user_mask),
+        )  # fmt: skip
+        for each in wanted:
+            set_units(root, each, workspace)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """What shall be of the units of one kind (``system`` or ``user``)."""
+
+    kind: str
+    enable: tuple[str, ...]
+    disable: tuple[str, ...]
+    mask: tuple[str, ...]
+
+    def key(self, verb: str) -> str:
+        return f"units.{'user.' if self.kind == 'user' else ''}{verb}"
+
+
+def set_units(root: Path, wanted: _Wanted, workspace: Path) -> None:
+    """Let each unit be as it is named, whatever others name in ``Also=``.
+
+    systemctl enables and disables what a unit has in ``Also=`` together with it. So what is to be
+    enabled comes second, and then the links of what is to be disabled go one by one.
+    """
+    links = UnitLinks(root, wanted.kind)
+    enable = [full_name(name) for name in wanted.enable]
+    masked = [name for name in enable if links.is_masked(name)]
+    _systemctl(root, "unmask", masked, wanted, key="enable")
+    _systemctl(root, "disable", (*wanted.disable, *wanted.mask), wanted)
+    _systemctl(root, "enable", wanted.enable, wanted)
+    links = UnitLinks(root, wanted.kind)
+    for name in (*wanted.disable, *wanted.mask):
+        for link in links.etc_links(full_name(name)):
+            if link.name not in enable:
+                link.unlink(missing_ok=True)
+    # not by systemctl: it refuses where the unit's file is in /etc
+    masks = [Linked(path=f"/etc/systemd/{wanted.kind}/{full_name(name)}", target="/dev/null")
+             for name in wanted.mask]  # fmt: skip
+    if masks:
+        put_files(root, masks, workspace=workspace, key=wanted.key("mask"))
 
 
 def plan_dropins(root: Path, units: Units) -> list[Placed]:
@@ -69,8 +109,10 @@ def plan_dropins(root: Path, units: Units) -> list[Placed]:
     return placed
 
 
-def _systemctl(root: Path, verb: str, names: Iterable[str], *, user: bool = False) -> None:
-    scope, key = (["--global"], f"units.user_{verb}") if user else ([], f"units.{verb}")
+def _systemctl(
+    root: Path, verb: str, names: Iterable[str], wanted: _Wanted, *, key: str | None = None
+) -> None:
+    scope = ["--global"] if wanted.kind == "user" else []
     for name in names:
         run_inside(root, ["systemctl", *scope, "--no-reload", verb, "--", name],
-                   key=key, what=f"systemctl cannot {verb} {name}")  # fmt: skip
+                   key=wanted.key(key or verb), what=f"systemctl cannot {verb} {name}")  # fmt: skip

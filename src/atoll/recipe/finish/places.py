@@ -1,0 +1,41 @@
+"""Where a path of a running system is in a finished tree."""
+
+from __future__ import annotations
+
+import posixpath
+from typing import TYPE_CHECKING
+
+from atoll.recipe.finish.seed import FACTORY
+from atoll.recipe.finish.shape import ATOLL, BOUND, TREE_OWNED
+from atoll.recipe.steps.links import follow
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def place_in_tree(root: Path, path: str) -> str:
+    """Where ``path`` of a running system is in ``root``, the links above it followed.
+
+    A root that does not have the shape of a tree has it where it is.
+    """
+    folder, name = posixpath.split(posixpath.normpath(path))
+    plain = f"/{(follow(root, folder) / name).relative_to(root)}"
+    if not (root / TREE_OWNED).exists():
+        return plain
+    place = _moved(root, plain)
+    parent = follow(root, posixpath.dirname(place))
+    return f"/{(parent / name).relative_to(root)}"
+
+
+def _moved(root: Path, path: str) -> str:
+    if path.startswith("/opt/"):
+        return f"/usr/lib{path}"
+    for name, place in BOUND.items():
+        if path.startswith(f"/{name}/"):
+            return f"{FACTORY}/var/{place}{path[len(name) + 1 :]}"
+    if not path.startswith("/var/"):
+        return path
+    for each in (root / TREE_OWNED).read_text().splitlines():
+        if path.startswith(f"{each}/"):
+            return f"/{ATOLL}{path}"
+    return FACTORY + path

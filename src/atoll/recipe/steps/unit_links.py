@@ -1,0 +1,126 @@
+"""What the links of a root say of units: which are enabled, masked, or started by packages.
+
+``systemctl is-enabled`` answers less: it does not see that a package's own link in /usr starts a
+unit that counts as disabled.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from atoll.recipe.steps.links import follow
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_SUFFIXES = ("service", "socket", "device", "mount", "automount", "swap", "target", "path",
+             "timer", "slice", "scope")  # fmt: skip
+_STARTS = re.compile(r".+\.(wants|requires|upholds)")
+_INSTANCE = re.compile(r"([^@]+@)([^@]+)(\.[a-z]+)")
+_ALSO = re.compile(r"^[ \t]*Also[ \t]*=(.*)$", re.MULTILINE)
+
+
+def full_name(name: str) -> str:
+    """As systemctl completes it: without a suffix it is a service."""
+    return name if name.rpartition(".")[2] in _SUFFIXES else f"{name}.service"
+
+
+def template_of(name: str) -> str | None:
+    """``foo@.service`` of ``foo@bar.service``; None when it is no instance."""
+    found = _INSTANCE.fullmatch(name)
+    return f"{found.group(1)}{found.group(3)}" if found else None
+
+
+@dataclass(frozen=True, eq=False)
+class UnitLinks:
+    """The units of ``root`` of one kind: ``system`` or ``user``. Names have suffixes."""
+
+    root: Path
+    kind: str
+
+    @property
+    def etc(self) -> Path:
+        return self.root / "etc/systemd" / self.kind
+
+    @cached_property
+    def vendor(self) -> tuple[Path, ...]:
+        places = ("usr/lib/systemd", *(["usr/share/systemd"] if self.kind == "user" else []))
+        return tuple(self.root / place / self.kind for place in places)
+
+    def file(self, name: str) -> Path | None:
+        """Where the unit is in the end; a template is its instances' file."""
+        for each in filter(None, (name, template_of(name))):
+            for place in (self.etc, *self.vendor):
+                path = place / each
+                if path.is_symlink() or path.exists():
+                    return self._end(path)
+        return None
+
+    def is_masked(self, name: str) -> bool:
+        path = self.file(name)
+        return path is not None and path == self.root / "dev/null"
+
+    def etc_links(self, name: str) -> list[Path]:
+        """The links in /etc that enable it: into other units, and its other names."""
+        file, found = self.file(name), []
+        if file is None:
+            return []
+        for link in self._links:
+            if _STARTS.fullmatch(link.parent.name):
+                same = link.name == name or template_of(link.name) == name
+                if same or (self._end(link) == file and not template_of(link.name)
+                            and not template_of(name)):  # fmt: skip
+                    found.append(link)
+            elif link.name != name and not template_of(name) and self._end(link) == file:
+                found.append(link)
+        return found
+
+    def vendor_links(self, name: str) -> list[Path]:
+        """Links of packages, outside of /etc, that start it with another unit."""
+        folders = (folder for place in self.vendor for folder in sorted(place.glob("*.*"))
+                   if _STARTS.fullmatch(folder.name))  # fmt: skip
+        return [path for folder in folders if (path := folder / name).is_symlink()]
+
+    def is_enabled(self, name: str) -> bool:
+        """Whether something starts it, of what links say; init scripts included."""
+        if self.is_masked(name):
+            return False
+        return bool(self.etc_links(name) or self.vendor_links(name) or self._scripts(name))
+
+    def also(self, name: str) -> frozenset[str]:
+        """The units that enabling it enables, too, directly or through others."""
+        found: set[str] = set()
+        todo = [name]
+        while todo:
+            new = self._also(todo.pop()) - found - {name}
+            found |= new
+            todo += new
+        return frozenset(found)
+
+    def _also(self, name: str) -> set[str]:
+        path = self.file(name)
+        if path is None or not path.is_file():
+            return set()
+        folders = (place / f"{name}.d" for place in (self.etc, *self.vendor))
+        texts = [path, *(file for folder in folders for file in folder.glob("*.conf"))]
+        lines = "\n".join(file.read_text(errors="replace") for file in texts if file.is_file())
+        words = (
+            word for line in _ALSO.findall(lines.replace("\\\n", " ")) for word in line.split()
+        )
+        return {full_name(word) for word in words if "%" not in word}
+
+    def _scripts(self, name: str) -> list[Path]:
+        if self.kind != "system" or self.file(name) is not None:
+            return []
+        script = name.removesuffix(".service")
+        return sorted(self.root.glob(f"etc/rc[S2-5].d/S[0-9][0-9]{script}"))
+
+    @cached_property
+    def _links(self) -> tuple[Path, ...]:
+        return tuple(path for path in sorted(self.etc.rglob("*")) if path.is_symlink())
+
+    def _end(self, path: Path) -> Path:
+        return follow(self.root, str(path.relative_to(self.root)))
