@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -106,8 +107,7 @@ def digest_of(data: bytes) -> str:
 
 @contextmanager
 def fake_registry(layout: Path) -> Iterator[FakeRegistry]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    server.daemon_threads = True
+    server = QuietServer(("127.0.0.1", 0), _Handler)
     registry = FakeRegistry(layout, f"127.0.0.1:{server.server_address[1]}")
     server.RequestHandlerClass = type("Handler", (_Handler,), {"registry": registry})
     thread = threading.Thread(target=lambda: server.serve_forever(poll_interval=0.01), daemon=True)
@@ -118,6 +118,16 @@ def fake_registry(layout: Path) -> Iterator[FakeRegistry]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+class QuietServer(ThreadingHTTPServer):
+    """Says nothing of clients that go away: they ask for https first, and break off on purpose."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:  # type: ignore[explicit-override]
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -77,7 +77,8 @@ class MissingProgram(AtollError):
 class NetworkError(AtollError):
     """A mirror or registry cannot be reached, or breaks off.
 
-    Where a server did answer, but not with what was asked for: its ``status`` and ``headers``.
+    Where a server did answer, but not with what was asked for: its ``status`` and ``headers``, and
+    the ``url`` that answered, which after redirects may be another server's.
     """
 
     exit_code = 5
@@ -89,9 +90,11 @@ class NetworkError(AtollError):
         hint: str | None = None,
         status: int | None = None,
         headers: Mapping[str, str] | None = None,
+        url: str = "",
     ) -> None:
         super().__init__(message, hint=hint)
         self.status = status
+        self.url = url
         self.headers = headers or {}
 
 

@@ -6,16 +6,26 @@ import errno
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
-from atoll.base.errors import Busy, MissingPrivilege, NoSpace
+from atoll.base.errors import Busy, Damaged, MissingPrivilege, NoSpace
 from atoll.host.interrupts import postponed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+_KINDS = {
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 def replace_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
@@ -33,6 +43,38 @@ def replace_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
             os.unlink(temporary)
             raise
         fsync_directory(path.parent)
+
+
+def open_regular(path: Path, *, follow: bool = False) -> IO[bytes]:
+    """A file that somebody else may have put there, for reading from its start.
+
+    A device, a pipe, a socket, a directory and, without ``follow``, a symbolic link are Damaged:
+    opening them could wait for ever, never end, or do something. Other errors are OSError.
+    """
+    _check_regular(path, os.stat(path, follow_symlinks=follow))
+    extra = 0 if follow else os.O_NOFOLLOW
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY | extra)
+    try:
+        _check_regular(path, os.fstat(handle))
+        return os.fdopen(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+def read_regular(path: Path, *, limit: int, follow: bool = False) -> bytes:
+    """The content of a file that ``open_regular`` opens; Damaged with more than ``limit`` bytes."""
+    with open_regular(path, follow=follow) as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise Damaged(f"{path} is larger than {limit} bytes", hint="look at what it is")
+    return data
+
+
+def _check_regular(path: Path, found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        kind = _KINDS.get(stat.S_IFMT(found.st_mode), "something else")
+        raise Damaged(f"{path} is {kind}, not a regular file", hint="look at what it is")
 
 
 def fsync_directory(path: Path) -> None:

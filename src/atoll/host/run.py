@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -94,6 +95,55 @@ def run(
         log.seek(start)
         err = log.read()
     raise ProgramFailed(words, process.returncode, tail(err or b""))
+
+
+def ask(
+    argv: Sequence[str | Path], question: bytes, *, seconds: float, limit: int
+) -> tuple[int, bytes]:
+    """Exit status and stdout of a program that answers on stdout what it reads from stdin.
+
+    What it writes is in no log and no message: it may be a secret. The program is ended after
+    ``seconds``, and when it writes more than ``limit`` bytes; then TimeoutError or ValueError.
+    Raises MissingProgram.
+    """
+    words = [os.fspath(word) for word in argv]
+    ends = time.monotonic() + seconds
+    with postponed(), _missing_program(words):
+        process = subprocess.Popen(
+            words,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            process_group=0,
+        )
+    try:
+        with process:
+            try:
+                return _answer(process, question, ends, limit)
+            finally:
+                _end(process)
+    except subprocess.TimeoutExpired:
+        raise TimeoutError(f"{words[0]} did not answer in {seconds:.0f} s") from None
+
+
+def _answer(
+    process: subprocess.Popen[bytes], question: bytes, ends: float, limit: int
+) -> tuple[int, bytes]:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with suppress(BrokenPipeError), process.stdin as pipe:
+        pipe.write(question)
+    found = b""
+    while True:
+        ready, _, _ = select.select([process.stdout], [], [], max(ends - time.monotonic(), 0))
+        if not ready:
+            raise subprocess.TimeoutExpired(process.args, 0)
+        piece = os.read(process.stdout.fileno(), limit + 1)
+        if not piece:
+            return process.wait(max(ends - time.monotonic(), 0.1)), found
+        found += piece
+        if len(found) > limit:
+            raise ValueError(f"it writes more than {limit} bytes")
 
 
 def spawn(

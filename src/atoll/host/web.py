@@ -2,60 +2,70 @@
 
 Only faults that may pass are tried again: no connection, a break, a stall, 408, 429 and 5xx. All
 that goes wrong is a NetworkError that names the address (without its query, where secrets are).
-Credentials go to the server they are for and to no other; a redirect never leaves https for http.
+Credentials go to the server they are for and to no other: a redirect to another scheme, host or
+port goes without them, no cookie is kept, and a client certificate is shown where ``trust_of``
+says. A redirect never leaves https for http.
 """
 
 from __future__ import annotations
 
 import random
+import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import urljoin, urlsplit
 
 from atoll.base.errors import NetworkError
+from atoll.host.address import join_address, origin_of, parse_address, show_address
+from atoll.host.deadline import bounded
+from atoll.host.proxy import find_proxy
+from atoll.host.trust import Trust, open_client
+from atoll.host.web_faults import (
+    Fault,
+    busy,
+    in_our_words,
+    too_slow,
+    wrong_status,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
     from types import TracebackType
     from typing import Self
 
     import httpx
 
+    from atoll.host.address import Origin
+
 _Result = TypeVar("_Result")
 MAX_REDIRECTS = 5
+MAX_HEADERS = 1 << 20
+"""Bytes that may come before an answer's headers are complete: informational answers, too."""
+
 _TRANSIENT = frozenset((408, 429, 500, 502, 503, 504))
 _MOVED = frozenset((301, 302, 303, 307, 308))
-_WORDS = {"ReadTimeout": "no answer in time", "ConnectTimeout": "no connection in time"}
 _ENOUGH = 1 << 20
 """A download that brought this much since its last fault may fail as often again."""
-
-
-class _Fault(Exception):
-    """What may be gone at the next attempt; ``pause`` is what the server asks for, in seconds."""
-
-    def __init__(self, message: str, *, hint: str, pause: float = 0.0) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
-        self.pause = pause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
     """How long to wait for a server (seconds), and how often to try.
 
-    A download stalls when a whole ``window`` brings fewer than ``least`` bytes.
+    ``timeout`` is for one read, ``answer`` for an answer up to the end of its headers, ``whole``
+    for all of a small answer. A download stalls when a ``window`` brings fewer than ``least``
+    bytes: at 1 KiB/s, 100 MB take a day, and no download takes for ever.
     """
 
     attempts: int = 4
     first_pause: float = 0.5
     longest_pause: float = 20.0
     timeout: float = 30.0
+    answer: float = 60.0
+    whole: float = 300.0
     window: float = 60.0
-    least: int = 4096
+    least: int = 60 << 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,21 +97,19 @@ class Answer:
 class Web:
     """Connections to servers, kept while the block lasts. Safe to use from several threads.
 
-    ``authority`` is a file of certificates to trust besides the system's; ``unverified`` trusts
-    any, which a person has to ask for by name of the server.
+    ``trust_of`` says, for each server that is spoken to, what proves who it is and who we are.
     """
 
     def __init__(
         self,
         *,
         patience: Patience | None = None,
-        authority: Path | None = None,
-        unverified: bool = False,
+        trust_of: Callable[[Origin], Trust] = lambda _: Trust(),
     ) -> None:
         self._patience = patience or Patience()
-        self._authority = authority
-        self._unverified = unverified
-        self._opened: httpx.Client | None = None
+        self._trust_of = trust_of
+        self._clients: dict[tuple[Trust, str | None], httpx.Client] = {}
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -115,9 +123,27 @@ class Web:
         self.close()
 
     def close(self) -> None:
-        if self._opened is not None:
-            self._opened.close()
-            self._opened = None
+        with self._lock:
+            for client in self._clients.values():
+                client.close()
+            self._clients.clear()
+
+    def speaks_tls(self, url: str) -> bool:
+        """Whether somebody answers at the https address ``url``, whatever they say; asked once.
+
+        Raises NetworkError when they cannot prove who they are.
+        """
+        address = parse_address(url)
+        try:
+            with in_our_words(address):
+                self._ask(address, {}).close()
+        except Fault as fault:
+            if fault.is_final:
+                raise NetworkError(fault.message, hint=fault.hint) from fault
+            return False
+        except NetworkError:
+            return False
+        return True
 
     def get(self, url: str, *, headers: Mapping[str, str] | None = None, limit: int) -> Answer:
         """The whole answer, of at most ``limit`` bytes; the caller judges its status."""
@@ -138,7 +164,7 @@ class Web:
                     offset += len(chunk)
                     since += len(chunk)
                     yield chunk
-            except _Fault as fault:
+            except Fault as fault:
                 faults = 1 if since >= _ENOUGH else faults + 1
                 since = 0
                 self._wait_after(fault, faults)
@@ -149,23 +175,21 @@ class Web:
 
     def _size(self, url: str) -> int:
         with self._open(url, {}) as response:
-            place = _place(str(response.url))
+            place = show_address(response.url)
             if response.status_code != 200:
-                status = response.status_code
-                raise NetworkError(
-                    f"{place} answers with status {status}", status=status, hint="check the address"
-                )
-            announced = response.headers.get("content-length", "")
-            if not announced.isdecimal():
+                raise wrong_status(response, hint="check the address")
+            announced = _announced(response)
+            if announced is None:
                 raise NetworkError(
                     f"{place} does not say how long it is",
                     hint="put the file beside the recipe, and name it as source",
                 )
-            return int(announced)
+            return announced
 
     def _get(self, url: str, headers: Mapping[str, str], limit: int) -> Answer:
+        ends = time.monotonic() + self._patience.whole
         with self._open(url, headers) as response:
-            place = _place(str(response.url))
+            place = show_address(response.url)
             body = bytearray()
             for chunk in self._chunks(response, limit):
                 body += chunk
@@ -174,6 +198,8 @@ class Web:
                         f"{place} sends more than {limit} bytes",
                         hint="this is no proper answer: report it to its owner",
                     )
+                if time.monotonic() > ends:
+                    raise too_slow(place, len(body), self._patience.whole)
             return Answer(
                 url=str(response.url),
                 status=response.status_code,
@@ -185,7 +211,7 @@ class Web:
         asked = span.header
         wanted = {**headers, "Range": asked} if asked else headers
         with self._open(url, wanted) as response:
-            place = _place(str(response.url))
+            place = show_address(response.url)
             skip = _skipped(response, place, span)
             at, size = span.start - skip, span.end
             for piece in self._chunks(response, size - at):
@@ -198,93 +224,102 @@ class Web:
                 if chunk:
                     yield chunk
             if at < size:
-                raise _Fault(
+                raise Fault(
                     f"{place} ends after {at} of {size} bytes",
                     hint="try again; if it stays so, the image is damaged there",
                 )
 
     def _chunks(self, response: httpx.Response, limit: int) -> Iterator[bytes]:
-        """The body as it comes, which must be neither compressed nor announced as too long."""
-        place = _place(str(response.url))
+        """The body as it comes, which must be neither compressed nor announced as too long.
+
+        Only the time that is spent waiting for the server counts for a window.
+        """
+        place, patience = show_address(response.url), self._patience
         if response.headers.get("content-encoding", "identity") != "identity":
             raise NetworkError(f"{place} answers in an encoding that was not asked for")
-        announced = response.headers.get("content-length", "")
-        if announced.isdecimal() and int(announced) > limit:
+        announced = _announced(response)
+        if announced is not None and announced > limit:
             raise NetworkError(f"{place} announces {announced} bytes, where {limit} can be",
                                hint="the image or its registry is damaged")  # fmt: skip
-        ends, seen = time.monotonic() + self._patience.window, 0
-        for chunk in response.iter_raw():
+        pieces = response.iter_raw()
+        waited, seen = 0.0, 0
+        while True:
+            began = time.monotonic()
+            with bounded(ends=began + patience.window - waited + patience.timeout):
+                chunk = next(pieces, None)
+            if chunk is None:
+                return
+            waited += time.monotonic() - began
             seen += len(chunk)
-            if time.monotonic() > ends:
-                if seen < self._patience.least:
-                    raise _Fault(f"{place} sends next to nothing", hint="try again later")
-                ends, seen = time.monotonic() + self._patience.window, 0
+            if waited > patience.window:
+                if seen < patience.least:
+                    raise too_slow(place, seen, waited)
+                waited, seen = 0.0, 0
             yield chunk
 
     @contextmanager
     def _open(self, url: str, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
         """The response to a GET, redirects followed; faults of all kinds in our words."""
-        import httpx
-
-        place = _place(url)
-        try:
-            response = self._send(url, headers)
-            place = _place(str(response.url))
+        address = parse_address(url)
+        with in_our_words(address):
+            response = self._send(address, headers)
+        with in_our_words(response.url):
             try:
                 if response.status_code in _TRANSIENT:
-                    raise _busy(response, place)
+                    raise busy(response)
                 yield response
             finally:
                 response.close()
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError) as error:
-            raise NetworkError(f"{place} cannot be asked: {error}") from error
-        except httpx.HTTPError as error:
-            raise _fault(error, place) from error
 
-    def _send(self, url: str, headers: Mapping[str, str]) -> httpx.Response:
-        import httpx
-
-        asked = {"User-Agent": "atoll", "Accept-Encoding": "identity", **headers}
+    def _send(self, url: httpx.URL, headers: Mapping[str, str]) -> httpx.Response:
+        first, asked = url, dict(headers)
         for _ in range(MAX_REDIRECTS + 1):
-            request = self._client().build_request("GET", url, headers=asked)
-            response = self._client().send(request, stream=True, auth=httpx.Auth())
+            with in_our_words(url):
+                response = self._ask(url, asked)
             target = response.headers.get("location")
             if response.status_code not in _MOVED or not target:
                 return response
             response.close()
             url, asked = _redirected(url, target, asked)
         raise NetworkError(
-            f"{_place(url)}: more than {MAX_REDIRECTS} redirects",
+            f"{show_address(first)}: more than {MAX_REDIRECTS} redirects",
             hint="the server sends around in a circle: report it to its owner",
         )
 
-    def _client(self) -> httpx.Client:
-        if self._opened is None:
-            import ssl
+    def _ask(self, url: httpx.URL, headers: Mapping[str, str]) -> httpx.Response:
+        """One request, one answer, of which only the headers have come."""
+        import httpx
 
-            import httpx
+        client = self._client(url)
+        asked = {"User-Agent": "atoll", "Accept-Encoding": "identity", **headers}
+        request = client.build_request("GET", url, headers=asked)
+        with bounded(ends=time.monotonic() + self._patience.answer, size=MAX_HEADERS):
+            return client.send(request, stream=True, auth=httpx.Auth())
 
-            context = ssl.create_default_context()
-            if self._authority is not None:
-                context.load_verify_locations(self._authority)
-            if self._unverified:
-                context.check_hostname = False
-                context.verify_mode = ssl.CERT_NONE
-            self._opened = httpx.Client(verify=context, timeout=self._patience.timeout)
-        return self._opened
+    def _client(self, url: httpx.URL) -> httpx.Client:
+        origin = origin_of(url)
+        trust = self._trust_of(origin)
+        proxy = find_proxy(origin.scheme, origin.host, origin.port)
+        with self._lock:
+            if (trust, proxy) not in self._clients:
+                timeout = self._patience.timeout
+                self._clients[trust, proxy] = open_client(trust, proxy, timeout=timeout)
+            return self._clients[trust, proxy]
 
     def _patiently(self, attempt: Callable[[], _Result]) -> _Result:
         faults = 0
         while True:
             try:
                 return attempt()
-            except _Fault as fault:
+            except Fault as fault:
                 faults += 1
                 self._wait_after(fault, faults)
 
-    def _wait_after(self, fault: _Fault, faults: int) -> None:
+    def _wait_after(self, fault: Fault, faults: int) -> None:
         """Pause before the next attempt; raises the fault when it was the last one."""
         patience = self._patience
+        if fault.is_final:
+            raise NetworkError(fault.message, hint=fault.hint) from fault
         if faults >= patience.attempts:
             message = f"{fault.message} (tried {faults} times)"
             raise NetworkError(message, hint=fault.hint) from fault
@@ -292,19 +327,15 @@ class Web:
         time.sleep(min(max(pause, fault.pause), patience.longest_pause))
 
 
-def _redirected(url: str, target: str, asked: dict[str, str]) -> tuple[str, dict[str, str]]:
+def _redirected(
+    url: httpx.URL, target: str, asked: Mapping[str, str]
+) -> tuple[httpx.URL, dict[str, str]]:
     """Where a redirect leads, and the headers that may be shown there."""
-    try:
-        there = urljoin(url, target)
-    except ValueError as error:
-        raise NetworkError(f"{_place(url)} redirects to {target!r}, which is no address") from error
-    old, new = urlsplit(url), urlsplit(there)
-    if new.scheme not in ("http", "https") or (old.scheme, new.scheme) == ("https", "http"):
-        raise NetworkError(f"{_place(url)} redirects to {_place(there)}, which is not safe",
-                           hint="report it to the owner of the server")  # fmt: skip
-    if (old.scheme, old.netloc) != (new.scheme, new.netloc):
-        asked = {key: value for key, value in asked.items() if key.lower() != "authorization"}
-    return there, asked
+    there = join_address(url, target)
+    same = origin_of(url) == origin_of(there)
+    return there, {
+        key: value for key, value in asked.items() if same or key.lower() != "authorization"
+    }
 
 
 def _skipped(response: httpx.Response, place: str, span: Span) -> int:
@@ -321,39 +352,11 @@ def _skipped(response: httpx.Response, place: str, span: Span) -> int:
     if status == 200 and span.is_part:
         raise NetworkError(f"{place} sends no parts", status=status)
     if status != 200:
-        raise NetworkError(f"{place} answers with status {status}",
-                        status=status, headers=dict(response.headers),
-                        hint="check the name, and whether a login is needed")  # fmt: skip
+        raise wrong_status(response, hint="check the name, and whether a login is needed")
     return span.start
 
 
-def _busy(response: httpx.Response, place: str) -> _Fault:
-    asked = response.headers.get("retry-after", "")
-    return _Fault(
-        f"{place} answers with status {response.status_code}",
-        hint="the server has a problem or is busy: try again later",
-        pause=float(asked) if asked.isdecimal() and len(asked) < 6 else 0.0,
-    )
-
-
-def _place(url: str) -> str:
-    """An address as a person is shown it: without its query and without a password."""
-    try:
-        parts = urlsplit(url)
-    except ValueError as error:
-        raise NetworkError(f"{url!r} is no address: {error}") from error
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
-def _fault(error: httpx.HTTPError, place: str) -> NetworkError | _Fault:
-    """A fault in our words; that a server cannot prove who it is does not pass by waiting."""
-    text = str(error).strip()
-    if "CERTIFICATE_VERIFY_FAILED" in text:
-        return NetworkError(
-            f"{place}: the server cannot prove who it is: {text}",
-            hint="if you trust it, put the certificate of its authority where containers look:"
-            " /etc/containers/certs.d/HOST/ca.crt",
-        )
-    words = text or _WORDS.get(type(error).__name__, type(error).__name__)
-    hint = "check the network and the name of the server, then try again"
-    return _Fault(f"{place}: {words}", hint=hint)
+def _announced(response: httpx.Response) -> int | None:
+    """The Content-Length; None when there is none that is a number."""
+    text = response.headers.get("content-length", "")
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else None

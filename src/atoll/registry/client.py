@@ -8,11 +8,13 @@
 
 What arrives is compared with its digest here (manifests) or by the caller (blobs). Nothing else
 that the registry says is believed.
+
+Credentials and tokens are shown to the registry and to the token service that it names itself. A
+401 of another server, where the registry redirects to, is never answered.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 from dataclasses import dataclass, replace
@@ -22,15 +24,19 @@ from urllib.parse import urlencode
 
 from atoll.base.errors import AtollError, Damaged, MissingPrivilege, NetworkError, NotFound
 from atoll.base.ids import BlobDigest
+from atoll.base.json import parse_json_object
+from atoll.host.address import origin_of, parse_address, show_address
 from atoll.host.web import Span
 from atoll.registry.manifest import INDEX, MANIFEST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+
+    import httpx
 
     from atoll.host.web import Answer, Web
-    from atoll.registry.credentials import Credentials
     from atoll.registry.endpoints import Endpoint
+    from atoll.registry.login import Credentials
     from atoll.registry.manifest import Descriptor
 
 MAX_MANIFEST = 4 << 20
@@ -71,15 +77,22 @@ class ReceivedManifest:
 
 
 class RegistryClient:
-    """One image name at one registry. Safe to use from several threads."""
+    """One image name at one registry. Safe to use from several threads.
 
-    def __init__(self, endpoint: Endpoint, web: Web, credentials: Credentials | None) -> None:
+    ``find_login`` is asked once, when the registry wants to know who comes.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, web: Web, find_login: Callable[[], Credentials | None]
+    ) -> None:
         self._endpoint = endpoint
         self._web = web
-        self._credentials = credentials
+        self._find_login = find_login
+        self._login: Credentials | None = None
+        self._has_looked = False
         self._authorization: str | None = None
         self._lock = threading.Lock()
-        self._base: str | None = None
+        self._base: httpx.URL | None = None
 
     @property
     def name(self) -> str:
@@ -94,7 +107,7 @@ class RegistryClient:
         if digest != wanted or (told.startswith("sha256:") and told != digest):
             raise Damaged(
                 f"{self.name}: what came for {reference} has the digest {digest}, not "
-                f"{wanted if digest != wanted else told}",
+                f"{(wanted if digest != wanted else told)[:80]!r}",
                 hint="the registry, or something on the way to it, changes images",
             )
         return ReceivedManifest(digest=digest, data=answer.body)
@@ -119,11 +132,13 @@ class RegistryClient:
             except NetworkError as error:
                 if error.status in (None, 200):
                     raise
+                what = f"blob {descriptor.digest}"
+                self._check_own(error.url, error.status, what)
                 if error.status == 401 and not fresh and logins < MAX_LOGINS:
                     self._log_in(shown, error.headers)
                     fresh, logins = True, logins + 1
                     continue
-                raise self._explained(error.status, f"blob {descriptor.digest}") from error
+                raise self._explained(error.status, what) from error
 
     def _ask(self, path: str, *, limit: int) -> Answer:
         url = f"{self._repository_url()}/{path}"
@@ -131,21 +146,38 @@ class RegistryClient:
             shown = self._authorization
             headers = {"Accept": _ACCEPT, **({"Authorization": shown} if shown else {})}
             answer = self._web.get(url, headers=headers, limit=limit)
+            if answer.status == 200:
+                return answer
+            what = path.replace("/", " ", 1)
+            self._check_own(answer.url, answer.status, what)
             if answer.status != 401 or fresh:
                 break
             self._log_in(shown, answer.headers)
-        if answer.status != 200:
-            raise self._explained(answer.status, path.replace("/", " ", 1))
-        return answer
+        raise self._explained(answer.status, what)
+
+    def _check_own(self, url: str, status: int, what: str) -> None:
+        """Raises NetworkError when it was another server that refused: it is no place to log in."""
+        there = parse_address(url)
+        if self._base is not None and origin_of(there) != origin_of(self._base):
+            raise NetworkError(
+                f"{self.name}: {what}: the registry sends to {show_address(there)}, which answers"
+                f" with status {status}",
+                hint="no login is shown there: report it to the owner of the registry",
+            )
 
     def _explained(self, status: int, what: str) -> AtollError:
         """What a status means for ``what`` of this image."""
         match status:
+            case 404 if "sha256:" in what:
+                return NotFound(
+                    f"{self.name}: the registry has no {what}",
+                    hint="the image may have been replaced while it was fetched: try again",
+                )
             case 404:
                 return NotFound(f"{self.name}: the registry has no {what}",
                                 hint="check the name and the tag")  # fmt: skip
             case 401 | 403:
-                known = "refuses your login" if self._credentials else "wants a login"
+                known = "refuses your login" if self._login else "wants a login"
                 host = self._endpoint.host
                 return MissingPrivilege(f"{self.name}: the registry {known} for {what}",
                                         hint=f"podman login {host}")  # fmt: skip
@@ -155,20 +187,14 @@ class RegistryClient:
     def _repository_url(self) -> str:
         with self._lock:
             if self._base is None:
-                self._base = self._find_base()
-            return f"{self._base}/v2/{self._endpoint.repository}"
+                self._base = parse_address(self._find_base())
+            return f"{self._base.scheme}://{self._endpoint.address}/v2/{self._endpoint.repository}"
 
     def _find_base(self) -> str:
-        """https always; http for this machine, and for an insecure registry without https."""
-        endpoint = self._endpoint
-        if endpoint.is_local:
-            return f"http://{endpoint.host}"
-        secure = f"https://{endpoint.host}"
-        if endpoint.insecure:
-            try:
-                self._web.get(f"{secure}/v2/", limit=MAX_MANIFEST)
-            except NetworkError:
-                return f"http://{endpoint.host}"
+        """https always; http only where it may be and nobody speaks https."""
+        secure = f"https://{self._endpoint.address}"
+        if self._endpoint.may_be_plain and not self._web.speaks_tls(f"{secure}/v2/"):
+            return f"http://{self._endpoint.address}"
         return secure
 
     def _log_in(self, shown: str | None, headers: Mapping[str, str]) -> None:
@@ -179,34 +205,53 @@ class RegistryClient:
                 return
             if challenge is None:
                 raise NetworkError(f"{self.name}: the registry wants a login of an unknown kind")
+            if not self._has_looked:
+                self._login, self._has_looked = self._find_login(), True
             if challenge.kind == "bearer":
                 self._authorization = f"Bearer {self._fetch_token(challenge)}"
-            elif self._credentials is not None:
-                self._authorization = self._credentials.basic
+            elif self._login is not None:
+                self._authorization = self._login.basic
 
     def _fetch_token(self, challenge: Challenge) -> str:
-        if challenge.realm.partition("://")[0] not in self._token_schemes():
-            raise NetworkError(
-                f"{self.name}: the registry sends to {challenge.realm!r} for a login,"
-                " which is not safe"
-            )
+        realm = self._checked_realm(challenge.realm)
         words = {
             "service": challenge.service,
             "scope": f"repository:{self._endpoint.repository}:pull",
         }
         query = urlencode({key: value for key, value in words.items() if value})
-        mark = "&" if "?" in challenge.realm else "?"
-        headers = {"Authorization": self._credentials.basic} if self._credentials else {}
-        answer = self._web.get(f"{challenge.realm}{mark}{query}", headers=headers, limit=MAX_TOKEN)
+        mark = "&" if realm.query else "?"
+        headers = {"Authorization": self._login.basic} if self._login else {}
+        url = f"{str(realm).rstrip('?&')}{mark}{query}"
+        answer = self._web.get(url, headers=headers, limit=MAX_TOKEN)
         if answer.status != 200:
             raise self._explained(answer.status, "a token")
         token = parse_token(answer.body)
         if token is None:
-            raise NetworkError(f"{self.name}: the login at {challenge.realm} gives no token")
+            raise NetworkError(f"{self.name}: the login at {show_address(realm)} gives no token")
         return token
 
-    def _token_schemes(self) -> tuple[str, ...]:
-        return ("https", "http") if (self._base or "").startswith("http:") else ("https",)
+    def _checked_realm(self, text: str) -> httpx.URL:
+        """Where the registry sends for a token: https, or this registry itself if it has none.
+
+        Raises NetworkError for another place.
+        """
+        try:
+            realm = parse_address(text).copy_with(fragment=None)
+        except NetworkError as error:
+            raise NetworkError(
+                f"{self.name}: the registry sends for a login to what is not safe: {error.message}"
+            ) from error
+        assert self._base is not None
+        same_host = origin_of(realm).host == origin_of(self._base).host
+        if realm.userinfo or (
+            realm.scheme != "https" and not (same_host and self._base.scheme == "http")
+        ):
+            raise NetworkError(
+                f"{self.name}: the registry sends to {show_address(realm)} for a login,"
+                " which is not safe",
+                hint="report it to the owner of the registry",
+            )
+        return realm
 
 
 def parse_challenge(text: str) -> Challenge | None:
@@ -227,8 +272,8 @@ def parse_challenge(text: str) -> Challenge | None:
 def parse_token(body: bytes) -> str | None:
     """The token in the answer of a login; None when there is no proper one."""
     try:
-        fields = json.loads(body)
-        token = fields.get("token") or fields.get("access_token")
-    except (ValueError, AttributeError, RecursionError):
+        fields = parse_json_object(body, where="token")
+    except Damaged:
         return None
+    token = fields.get("token") or fields.get("access_token")
     return token if isinstance(token, str) and _TOKEN.fullmatch(token) else None

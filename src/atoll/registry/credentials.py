@@ -2,52 +2,76 @@
 
 ::
 
-    {"auths": {"HOST[/PATH]": {"auth": base64("USER:PASSWORD")}}}
+    {"auths":       {"HOST[/PATH]": {"auth": base64("USER:PASSWORD")}},
+     "credHelpers": {"HOST": "NAME"},     docker-credential-NAME knows the password (``helpers``)
+     "credsStore":  "NAME"}               it knows those of all other hosts
 
-The longest entry that HOST/NAME begins with is used. Credential helpers are not started.
+A helper for the host comes first, as podman has it; then the longest entry that HOST/NAME begins
+with, then ``credsStore``. After the files come the helpers that ``registries.conf`` names.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from atoll.base.errors import Damaged
+from atoll.base.json import parse_json_object
+from atoll.host.files import read_regular
+from atoll.registry.helpers import ask_helper
+from atoll.registry.login import Credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+FILES = "containers-auth.json"
+"""What ``credential-helpers`` calls the files."""
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Credentials:
-    """Has no repr, so that no log shows it."""
-
-    user: str
-    password: str
-
-    @property
-    def basic(self) -> str:
-        """The value of an ``Authorization`` header."""
-        return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
+LIMIT = 1 << 20
+"""Bytes of a file of credentials."""
 
 
 def find_credentials(
-    host: str, repository: str, environment: Mapping[str, str] | None = None
+    host: str,
+    repository: str,
+    environment: Mapping[str, str] | None = None,
+    *,
+    helpers: Sequence[str] = (FILES,),
 ) -> Credentials | None:
-    """What the first file that knows this place says; raises Damaged for a file that is broken."""
-    for path in credential_files(os.environ if environment is None else environment):
+    """What the first that knows this place says: files and helpers in the order of ``helpers``.
+
+    Raises Damaged for a file that is broken, MissingProgram or MissingPrivilege for a helper.
+    """
+    for name in helpers:
+        found = (
+            _ask_files(host, repository, os.environ if environment is None else environment)
+            if name == FILES
+            else ask_helper(name, host)
+        )
+        if found is not None:
+            return found
+    return None
+
+
+def _ask_files(host: str, repository: str, environment: Mapping[str, str]) -> Credentials | None:
+    for path in credential_files(environment):
         try:
-            data = path.read_bytes()
+            data = read_regular(path, limit=LIMIT, follow=True)
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
             raise Damaged(f"{path} cannot be read: {error.strerror}") from error
-        found = parse_credentials(data, where=str(path)).find(host, repository)
+        file = parse_credentials(data, where=str(path))
+        if host in file.helpers:
+            found = ask_helper(file.helpers[host], host)
+        else:
+            found = file.find(host, repository)
+            if found is None and file.store:
+                found = ask_helper(file.store, host)
         if found is not None:
             return found
     return None
@@ -68,9 +92,11 @@ def credential_files(environment: Mapping[str, str]) -> tuple[Path, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class CredentialFile:
-    """What one file knows, by place (``HOST`` or ``HOST/PATH``)."""
+    """What one file knows, by place (``HOST`` or ``HOST/PATH``), and which helper knows more."""
 
     places: Mapping[str, Credentials]
+    helpers: Mapping[str, str] = field(default_factory=dict)
+    store: str = ""
 
     def find(self, host: str, repository: str) -> Credentials | None:
         place = f"{host}/{repository}"
@@ -84,16 +110,40 @@ class CredentialFile:
 def parse_credentials(data: bytes, *, where: str) -> CredentialFile:
     """Raises Damaged; the message never shows what the file holds."""
     try:
-        entries = json.loads(data or b"{}").get("auths") or {}
+        fields = parse_json_object(data or b"{}", where=where)
         places = {
             _place(name): _credentials(entry["auth"])
-            for name, entry in entries.items()
-            if entry.get("auth")
+            for name, entry in _table(fields, "auths").items()
+            if _is_login(entry)
         }
-    except (ValueError, AttributeError, TypeError, binascii.Error, RecursionError):
+        helpers = {
+            _place(name): _text(helper) for name, helper in _table(fields, "credHelpers").items()
+        }
+        store = _text(fields.get("credsStore") or "")
+    except (Damaged, ValueError, TypeError, KeyError, binascii.Error):
         raise Damaged(f"{where} is not a file of credentials",
                       hint="make it again: podman login HOST") from None  # fmt: skip
-    return CredentialFile(places=places)
+    return CredentialFile(places=places, helpers=helpers, store=store)
+
+
+def _table(fields: Mapping[str, object], key: str) -> dict[str, Any]:
+    value = fields.get(key) or {}
+    if not isinstance(value, dict):
+        raise TypeError(f"{key} is no object")
+    return value
+
+
+def _is_login(entry: object) -> bool:
+    """Entries without ``auth`` only remember that somebody has logged in, elsewhere."""
+    if not isinstance(entry, dict):
+        raise TypeError("an entry is no object")
+    return bool(entry.get("auth"))
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not a text")
+    return value
 
 
 def _place(name: str) -> str:
@@ -102,8 +152,8 @@ def _place(name: str) -> str:
     return bare.partition("/")[0] if bare != name else bare.rstrip("/")
 
 
-def _credentials(text: str) -> Credentials:
-    user, colon, password = base64.b64decode(text, validate=True).decode().partition(":")
+def _credentials(text: object) -> Credentials:
+    user, colon, password = base64.b64decode(_text(text), validate=True).decode().partition(":")
     if not colon:
         raise ValueError("no colon")
     return Credentials(user=user, password=password.rstrip("\0"))

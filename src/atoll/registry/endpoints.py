@@ -2,7 +2,8 @@
 
 Understood, of version 2 of the file: ``[[registry]]`` with ``prefix``, ``location``, ``insecure``,
 ``blocked``, ``mirror-by-digest-only`` and ``[[registry.mirror]]`` with ``location``, ``insecure``,
-``pull-from-mirror``. Short names are not searched for: an image is named with its registry.
+``pull-from-mirror``; and ``credential-helpers``. Short names are not searched for: an image is
+named with its registry.
 """
 
 from __future__ import annotations
@@ -14,26 +15,46 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from atoll.base.errors import Damaged, Refused
+from atoll.host.files import read_regular
+from atoll.registry.credentials import FILES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from atoll.registry.reference import RegistryReference
 
 SYSTEM = Path("/etc/containers")
+LIMIT = 1 << 20
+"""Bytes of a file of rules."""
+
+_BROKEN = (ValueError, TypeError, AttributeError, KeyError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """One place that may have an image; an insecure one need not prove who it is."""
+    """One place that may have an image; an insecure one need not prove who it is.
+
+    ``insecure`` is None where ``registries.conf`` does not say.
+    """
 
     host: str
     repository: str
-    insecure: bool = False
+    insecure: bool | None = None
+
+    @property
+    def may_be_plain(self) -> bool:
+        """Whether http will do where nobody speaks https: when it is insecure, and on this machine
+        unless it is said not to be."""
+        return bool(self.insecure) or (self.insecure is None and self.is_local)
+
+    @property
+    def address(self) -> str:
+        """The host that answers, which for Docker Hub is another than its name."""
+        return "registry-1.docker.io" if self.host == "docker.io" else self.host
 
     @property
     def is_local(self) -> bool:
-        """Whether it is this machine, which is spoken to without encryption."""
+        """Whether it is this machine."""
         name = self.host.rpartition(":")[0] or self.host
         if self.host.startswith("["):
             return self.host.partition("]")[0] == "[::1"
@@ -44,7 +65,7 @@ class Endpoint:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mirror:
     location: str
-    insecure: bool = False
+    insecure: bool | None = None
     by_digest: bool = True
     by_tag: bool = True
 
@@ -55,7 +76,7 @@ class RegistryRule:
 
     prefix: str
     location: str
-    insecure: bool = False
+    insecure: bool | None = None
     blocked: bool = False
     mirrors: tuple[Mirror, ...] = ()
 
@@ -92,25 +113,55 @@ def find_endpoints(
 def read_rules(environment: Mapping[str, str] | None = None) -> tuple[RegistryRule, ...]:
     """All rules of this machine and this person; a later one with the same prefix replaces."""
     rules: dict[str, RegistryRule] = {}
-    for path in _rule_files(os.environ if environment is None else environment):
-        try:
-            data = path.read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except OSError as error:
-            raise Damaged(f"{path} cannot be read: {error.strerror}") from error
+    for path, data in _read_files(environment):
         rules.update((rule.prefix, rule) for rule in parse_rules(data, where=str(path)))
     return tuple(rules.values())
+
+
+def read_helpers(environment: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """Where credentials are looked for, in order; the last file that says so counts."""
+    helpers: tuple[str, ...] = (FILES,)
+    for path, data in _read_files(environment):
+        helpers = parse_helpers(data, where=str(path)) or helpers
+    return helpers
 
 
 def parse_rules(data: bytes, *, where: str) -> tuple[RegistryRule, ...]:
     """Raises Damaged; ``where`` says what was read."""
     try:
-        found = tomllib.loads(data.decode()).get("registry", [])
-        return tuple(_rule(each) for each in found)
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
-        raise Damaged(f"{where} is not a proper registries.conf: {error}",
-                      hint="see: man 5 containers-registries.conf") from error  # fmt: skip
+        return tuple(_rule(each) for each in _load(data).get("registry", []))
+    except _BROKEN as error:
+        raise _no_rules(where, error) from error
+
+
+def parse_helpers(data: bytes, *, where: str) -> tuple[str, ...]:
+    """The key ``credential-helpers``; raises Damaged."""
+    try:
+        found = _load(data).get("credential-helpers", [])
+        if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
+            raise TypeError("credential-helpers is no list of names")
+        return tuple(found)
+    except _BROKEN as error:
+        raise _no_rules(where, error) from error
+
+
+def _load(data: bytes) -> dict[str, Any]:
+    return tomllib.loads(data.decode())
+
+
+def _no_rules(where: str, error: Exception) -> Damaged:
+    return Damaged(f"{where} is not a proper registries.conf: {error}",
+                   hint="see: man 5 containers-registries.conf")  # fmt: skip
+
+
+def _read_files(environment: Mapping[str, str] | None) -> Iterator[tuple[Path, bytes]]:
+    for path in _rule_files(os.environ if environment is None else environment):
+        try:
+            yield path, read_regular(path, limit=LIMIT, follow=True)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise Damaged(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _rule_files(environment: Mapping[str, str]) -> list[Path]:
@@ -133,7 +184,7 @@ def _rule(fields: dict[str, Any]) -> RegistryRule:
     return RegistryRule(
         prefix=_text(fields, "prefix") or location,
         location=location,
-        insecure=_flag(fields, "insecure"),
+        insecure=_flag(fields, "insecure") if "insecure" in fields else None,
         blocked=_flag(fields, "blocked"),
         mirrors=tuple(_mirror(each, digest_only) for each in fields.get("mirror", [])),
     )
@@ -143,13 +194,13 @@ def _mirror(fields: dict[str, Any], digest_only: bool) -> Mirror:
     kind = _text(fields, "pull-from-mirror") or ("digest-only" if digest_only else "all")
     return Mirror(
         location=_text(fields, "location"),
-        insecure=_flag(fields, "insecure"),
+        insecure=_flag(fields, "insecure") if "insecure" in fields else None,
         by_digest=kind in ("all", "digest-only"),
         by_tag=kind in ("all", "tag-only"),
     )
 
 
-def _endpoint(name: str, *, insecure: bool) -> Endpoint:
+def _endpoint(name: str, *, insecure: bool | None) -> Endpoint:
     host, slash, repository = name.partition("/")
     if not host or not slash or not repository:
         raise Damaged(f"registries.conf leads to {name!r}, which names no image")

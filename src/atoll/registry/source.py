@@ -20,9 +20,10 @@ from atoll.base.errors import (
 from atoll.host.web import Span, Web
 from atoll.registry.archive import open_archive
 from atoll.registry.blobs import MAX_DOCUMENT, BlobStore
+from atoll.registry.certificates import trust_for
 from atoll.registry.client import ReceivedManifest, RegistryClient
 from atoll.registry.credentials import find_credentials
-from atoll.registry.endpoints import SYSTEM, find_endpoints, read_rules
+from atoll.registry.endpoints import find_endpoints, read_helpers, read_rules
 from atoll.registry.layout import PublishedImage, inspect_layout
 from atoll.registry.manifest import MANIFEST, parse_index, parse_manifest, parse_record
 from atoll.registry.reference import (
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from atoll.host.web import Patience
     from atoll.registry.downloads import Downloads
     from atoll.registry.endpoints import Endpoint
+    from atoll.registry.login import Credentials
     from atoll.registry.manifest import Descriptor
     from atoll.registry.reference import Reference
 
@@ -262,17 +264,10 @@ def _kind_of(data: bytes) -> str:
 
 
 def _client(stack: ExitStack, endpoint: Endpoint, patience: Patience | None) -> RegistryClient:
-    web = stack.enter_context(
-        Web(
-            patience=patience,
-            authority=_authority(endpoint.host),
-            unverified=endpoint.insecure,
-        )
-    )
-    return RegistryClient(endpoint, web, find_credentials(endpoint.host, endpoint.repository))
+    trust_of = trust_for(endpoint.address, insecure=bool(endpoint.insecure))
+    web = stack.enter_context(Web(patience=patience, trust_of=trust_of))
 
+    def find_login() -> Credentials | None:
+        return find_credentials(endpoint.host, endpoint.repository, helpers=read_helpers())
 
-def _authority(host: str) -> Path | None:
-    """The certificate that this machine's administrator trusts for one registry."""
-    path = SYSTEM / "certs.d" / host / "ca.crt"
-    return path if path.exists() else None
+    return RegistryClient(endpoint, web, find_login)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from atoll.base.errors import Damaged, MissingPrivilege, NotFound
 from atoll.host.web import Patience, Span, Web
 from atoll.registry.client import Challenge, RegistryClient, parse_challenge, parse_token
-from atoll.registry.credentials import Credentials
 from atoll.registry.endpoints import Endpoint
+from atoll.registry.login import Credentials
 from atoll.registry.manifest import INDEX, MANIFEST, Descriptor
 from atoll.registry.reference import parse_reference
 from atoll.registry.source import choose_manifest, inspect_source, opened_source
@@ -49,7 +49,7 @@ def web() -> Iterator[Web]:
 
 def client(registry: FakeRegistry, web: Web, credentials: Credentials | None) -> RegistryClient:
     endpoint = Endpoint(host=registry.address, repository="team/hello")
-    return RegistryClient(endpoint, web, credentials)
+    return RegistryClient(endpoint, web, lambda: credentials)
 
 
 def wants_token(registry: FakeRegistry, *, uses: int) -> None:

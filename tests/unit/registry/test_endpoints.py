@@ -46,7 +46,9 @@ def endpoints(text: str) -> list[str]:
     reference = parse_reference(text)
     assert isinstance(reference, RegistryReference)
     found = find_endpoints(reference, parse_rules(RULES.encode(), where="x"))
-    return [f"{each.host}/{each.repository}{' insecure' * each.insecure}" for each in found]
+    return [
+        f"{each.host}/{each.repository}{' insecure' if each.insecure else ''}" for each in found
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,108 @@
+"""Addresses of servers: read by one reader only, so that what is checked is what is asked.
+
+Two readers that disagree about ``http://a\\@b/`` show a password to the wrong host. Whatever comes
+from outside (a redirect, a realm) is read here, by httpx, which also sends the request.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from atoll.base.errors import NetworkError
+
+if TYPE_CHECKING:
+    import httpx
+
+_PORTS = {"http": 80, "https": 443}
+_MAX_NAME, _MAX_LABEL = 253, 63
+
+
+class Origin(NamedTuple):
+    """Who is spoken to. Two origins are the same server only when all three are equal."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @property
+    def place(self) -> str:
+        """``HOST`` or ``HOST:PORT``, as registries are called."""
+        name = f"[{self.host}]" if ":" in self.host else self.host
+        return name if self.port == _PORTS[self.scheme] else f"{name}:{self.port}"
+
+
+def parse_address(text: str) -> httpx.URL:
+    """Raises NetworkError for what is no http or https address of a host."""
+    import httpx
+
+    try:
+        url = httpx.URL(text)
+        _check(url)
+    except (httpx.InvalidURL, ValueError, TypeError) as error:  # UnicodeError is a ValueError
+        raise NetworkError(
+            f"{_short(text)} is no address: {error}",
+            hint="it begins with https:// and the name of a host",
+        ) from error
+    return url
+
+
+def join_address(url: httpx.URL, target: str) -> httpx.URL:
+    """Where a redirect from ``url`` to ``target`` leads. Raises NetworkError: it must not leave
+    https for http, nor carry a name or password."""
+    import httpx
+
+    try:
+        there = url.join(target)
+        if there.scheme in _PORTS:
+            _check(there)
+    except (httpx.InvalidURL, ValueError, TypeError) as error:
+        raise NetworkError(
+            f"{show_address(url)} redirects to {_short(target)}, which is no address",
+            hint="report it to the owner of the server",
+        ) from error
+    if there.scheme not in _PORTS or (url.scheme, there.scheme) == ("https", "http"):
+        raise NetworkError(f"{show_address(url)} redirects to {_short(target)}, which is not safe",
+                           hint="report it to the owner of the server")  # fmt: skip
+    if there.userinfo:
+        raise NetworkError(
+            f"{show_address(url)} redirects to an address with a user name, which is not safe",
+            hint="report it to the owner of the server",
+        )
+    return there
+
+
+def origin_of(url: httpx.URL) -> Origin:
+    port = url.port or _PORTS[url.scheme]
+    return Origin(url.scheme, url.raw_host.decode("ascii").lower().strip("[]"), port)
+
+
+def show_address(url: httpx.URL) -> str:
+    """An address as a person is shown it: without its query and without a password."""
+    path = url.raw_path.partition(b"?")[0].decode("ascii", errors="replace")
+    return f"{url.scheme}://{origin_of(url).place}{path}"
+
+
+def _check(url: httpx.URL) -> None:
+    """Raises ValueError; the name must be one that can be looked up."""
+    name = url.raw_host.decode("ascii").strip("[]")
+    if url.scheme not in _PORTS:
+        raise ValueError(f"{url.scheme!r} is not http or https")
+    if not name:
+        raise ValueError("it names no host")
+    if url.port is not None and not 0 < url.port < 1 << 16:
+        raise ValueError("there is no such port")
+    labels = name.removesuffix(".").split(".")
+    if ":" not in name and (
+        len(name) > _MAX_NAME or not all(0 < len(label) <= _MAX_LABEL for label in labels)
+    ):
+        raise ValueError("its host is no name that can be looked up")
+
+
+def _short(text: str) -> str:
+    """What somebody else wrote, for a message: no query, no password, no end of lines."""
+    shown = text.partition("?")[0]
+    scheme, mark, rest = shown.partition("://")
+    if mark:
+        host, slash, path = rest.partition("/")
+        shown = f"{scheme}{mark}{host.rpartition('@')[2]}{slash}{path}"
+    return repr(shown[:200])

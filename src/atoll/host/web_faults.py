@@ -1,0 +1,98 @@
+"""What goes wrong with a server, in our words: what may pass (a Fault), and what does not."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import NetworkError
+from atoll.host.address import origin_of, show_address
+from atoll.host.proxy import find_proxy, show_proxy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import httpx
+
+_WORDS = {"ReadTimeout": "no answer in time", "ConnectTimeout": "no connection in time"}
+
+
+class Fault(Exception):
+    """What may be gone at the next attempt; ``pause`` is what the server asks for, in seconds.
+
+    ``is_final`` is one that will not be: the server cannot prove who it is.
+    """
+
+    def __init__(
+        self, message: str, *, hint: str, pause: float = 0.0, is_final: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.pause = pause
+        self.is_final = is_final
+
+
+@contextmanager
+def in_our_words(url: httpx.URL) -> Iterator[None]:
+    """Errors of httpx, and of a name that cannot be looked up, as NetworkError or Fault."""
+    import httpx
+
+    try:
+        yield
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError) as error:
+        raise NetworkError(f"{show_address(url)} cannot be asked: {error}") from error
+    except UnicodeError as error:
+        raise NetworkError(
+            f"{show_address(url)}: there can be no host of this name", hint="check the address"
+        ) from error
+    except httpx.HTTPError as error:
+        raise _explained(error, url) from error
+
+
+def wrong_status(response: httpx.Response, *, hint: str) -> NetworkError:
+    status = response.status_code
+    return NetworkError(
+        f"{show_address(response.url)} answers with status {status}",
+        status=status,
+        headers=dict(response.headers),
+        url=str(response.url),
+        hint=hint,
+    )
+
+
+def busy(response: httpx.Response) -> Fault:
+    asked = response.headers.get("retry-after", "")
+    known = asked.isascii() and asked.isdecimal() and len(asked) < 6
+    return Fault(
+        f"{show_address(response.url)} answers with status {response.status_code}",
+        hint="the server has a problem or is busy: try again later",
+        pause=float(asked) if known else 0.0,
+    )
+
+
+def too_slow(place: str, seen: int, seconds: float) -> Fault:
+    return Fault(f"{place} sends too slowly: {seen} bytes in {seconds:.0f} s",
+                 hint="check the network, or try again later")  # fmt: skip
+
+
+def _explained(error: httpx.HTTPError, url: httpx.URL) -> Fault:
+    text = str(error).strip()
+    place = show_address(url)
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return Fault(
+            f"{place}: the server cannot prove who it is: {text}",
+            is_final=True,
+            hint="if you trust it, put the certificate of its authority where containers look:"
+            f" /etc/containers/certs.d/{origin_of(url).place}/ca.crt",
+        )
+    words = text or _WORDS.get(type(error).__name__, type(error).__name__)
+    origin = origin_of(url)
+    proxy = find_proxy(origin.scheme, origin.host, origin.port)
+    if proxy:
+        return Fault(
+            f"{place}, through the proxy {show_proxy(proxy)}: {words}",
+            hint="check the proxy (https_proxy, http_proxy, no_proxy) and the network",
+        )
+    hint = "check the network and the name of the server, then try again"
+    return Fault(f"{place}: {words}", hint=hint)
