@@ -21,8 +21,10 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     from atoll.machine.rollback import cancel
     from atoll.machine.state import find_sysroot
 
-    dropped = cancel(find_sysroot(arguments.root), reporter)
+    done = cancel(find_sysroot(arguments.root), reporter)
     if arguments.json:
-        print(json.dumps({"dropped": list(dropped)}, indent=2))
-    reporter.notice(f"dropped: {', '.join(dropped)}; next: atoll status")
+        print(json.dumps({"dropped": list(done.dropped), "warning": done.warning}, indent=2))
+    reporter.notice(f"dropped: {', '.join(done.dropped)}; next: atoll status")
+    if done.warning:
+        reporter.notice(f"warning: {done.warning}\n  next: atoll gc")
     return 0

@@ -21,6 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " boots next, its fallback and what is pinned always stay",
     )
     parser.add_argument("--dry-run", action="store_true", help="only say what would go")
+    parser.add_argument(
+        "--damaged",
+        action="store_true",
+        help="also remove deployments whose description is damaged, with their settings",
+    )
     parser.add_argument("--root", type=Path, metavar="DIR", help="a machine in a directory")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
@@ -34,9 +39,12 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     if arguments.keep is not None and arguments.keep < 1:
         raise UsageError("--keep has to be at least 1", hint="what runs always stays")
     sysroot = find_sysroot(arguments.root)
-    tidied = collect_machine(sysroot, arguments.keep, reporter, dry=arguments.dry_run)
+    tidied = collect_machine(sysroot, arguments.keep, reporter,
+                             dry=arguments.dry_run, damaged=arguments.damaged)  # fmt: skip
     if arguments.json:
         print(json.dumps(tidied_as_json(tidied), indent=2))
     else:
         print(format_tidied(tidied, dry=arguments.dry_run))
+    if tidied.warning:
+        reporter.notice(f"warning: {tidied.warning}")
     return 0

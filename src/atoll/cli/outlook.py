@@ -98,6 +98,8 @@ def format_return(found: Return) -> str:
         )
         lines += [f"    {change.value:<13} /etc/{path}" for path, change in found.settings[:MOST]]
         lines += _more(len(found.settings))
+    if found.settings is None:
+        lines.append("  /etc       will be as it was there; what differs cannot be read here")
     lines += [
         f"  held       {each.deployment.title}: upgrades do not take it by themselves"
         for each in found.fled
@@ -113,8 +115,11 @@ def return_as_json(found: Return) -> dict[str, Any]:
         "tree": found.target.deployment.tree,
         "held": [each.number for each in found.fled],
         "settings": [
-            {"path": f"/etc/{path}", "change": change.value} for path, change in found.settings
+            {"path": f"/etc/{path}", "change": change.value}
+            for path, change in found.settings or ()
         ],
+        "settings_known": found.settings is not None,
+        "warning": found.warning,
         "reboot": True,
     }
 
@@ -137,6 +142,7 @@ def tidied_as_json(tidied: Tidied) -> dict[str, Any]:
         "objects": tidied.collected.objects,
         "trees": tidied.collected.images,
         "freed": tidied.collected.freed,
+        "warning": tidied.warning,
     }
 
 

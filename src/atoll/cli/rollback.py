@@ -17,7 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "which",
         nargs="?",
         metavar="WHICH",
-        help="a number, a version, yesterday or YYYY-MM-DD (default: the one before)",
+        help="a number, a version, yesterday or YYYY-MM-DD; number:N or version:V where both fit"
+        " (default: what runs, when something else boots next; else the one before)",
     )
     parser.add_argument(
         "--keep-etc", action="store_true", help="take today's settings along into the older system"
@@ -34,6 +35,10 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     sysroot = find_sysroot(arguments.root)
     found = rollback(sysroot, arguments.which, reporter, keep_etc=arguments.keep_etc)
     print(json.dumps(return_as_json(found), indent=2) if arguments.json else format_return(found))
+    if found.warning:
+        reporter.notice(f"warning: {found.warning}\n  next: atoll gc")
+    if not found.fled:
+        reporter.notice("what boots until now stays the fallback: nothing else is known to boot")
     undo = next((each.number for each in found.fled if each.blessed), None)
     words = f"undo with: atoll rollback {undo}" if undo is not None else "see: atoll status"
     reporter.notice(f"next: systemctl reboot ({words})" if arguments.root is None else words)

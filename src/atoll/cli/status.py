@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.base.text import cut, one_line
 from atoll.machine.state import find_sysroot, read_state
+from atoll.machine.wayback import verifier, why_none
 
 if TYPE_CHECKING:
     import argparse
 
     from atoll.base.report import Reporter
-    from atoll.machine.state import DeploymentState, MachineState
+    from atoll.machine.state import DeploymentState, MachineState, Sysroot
 
 WIDTH = 80
 WATCHDOGS = Path("/sys/class/watchdog")
@@ -34,7 +36,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         print(json.dumps(document, indent=2))
     else:
         print(format_state(state))
-    for line in warnings(state):
+    for line in (*no_way_back(sysroot, state), *warnings(state)):
         reporter.notice(line)
     if arguments.root is None:
         _tell_overrides(reporter)
@@ -54,6 +56,7 @@ def as_json(state: MachineState) -> dict[str, object]:
     return {
         "deployments": [_deployment_as_json(found) for found in state.deployments],
         "damaged": list(state.damaged),
+        "flaws": {str(each.number): each.flaw for each in state.deployments if each.flaw},
         "foreign": list(state.menu.foreign),
     }
 
@@ -90,6 +93,8 @@ def format_state(state: MachineState) -> str:
         lines.append(cut(f"{head}   {marks}".rstrip(), WIDTH))
         lines.append(f"      tree   {deployment.tree}")
         lines.append(cut(f"      kernel {deployment.kernel}", WIDTH))
+        if found.flaw:
+            lines.append(cut(f"      cannot boot: {found.flaw}", WIDTH))
         if found.hold is not None:
             lines.append(cut(f"      held   {found.hold.why}", WIDTH))
     return "\n".join(lines)
@@ -98,6 +103,8 @@ def format_state(state: MachineState) -> str:
 def warnings(state: MachineState) -> list[str]:
     """What is not as it should be, by name."""
     lines = [f"damaged: {one_line(each)}" for each in state.damaged]
+    lines += [f"cannot boot: {one_line(each.deployment.title)}: {one_line(each.flaw)}"
+              for each in state.deployments if each.flaw]  # fmt: skip
     if state.deployments and state.default is None:
         lines.append("no boot entry of a deployment was found on the ESP")
     fallback = any(each.fallback for each in state.deployments)
@@ -110,6 +117,20 @@ def warnings(state: MachineState) -> list[str]:
     return lines
 
 
+def no_way_back(sysroot: Sysroot, state: MachineState) -> list[str]:
+    """Why there is nothing that a boot which fails could go back to; empty when there is."""
+    if os.geteuid() != 0 and sysroot.is_running:
+        return []  # the ESP is root's to read
+    why = why_none(state, verifier(sysroot))
+    if not why:
+        return []
+    return [
+        "NO WAY BACK: no deployment that came up before can boot by itself",
+        *(f"  {one_line(each)}" for each in why),
+        "  an upgrade, or a rollback with --keep-etc, makes one that may",
+    ]
+
+
 def next_step(state: MachineState) -> str:
     """The command that most probably comes next."""
     default = state.default
@@ -118,7 +139,7 @@ def next_step(state: MachineState) -> str:
             f"next: systemctl reboot, into {one_line(default.deployment.title)} (or: atoll cancel)"
         )
     if state.damaged:
-        return "next: atoll gc removes what is damaged and not needed"
+        return "next: put that right; atoll gc --damaged removes deployments that are lost"
     return "next: atoll plan says whether there is a newer version"
 
 

@@ -77,6 +77,38 @@ def _check_regular(path: Path, found: os.stat_result) -> None:
         raise Damaged(f"{path} is {kind}, not a regular file", hint="look at what it is")
 
 
+OWN_LIMIT = 64 << 20
+"""Bytes of a file that Atoll wrote itself: the longest is the history of a machine."""
+
+
+def is_absent(error: OSError) -> bool:
+    """Whether ``error`` says that a name is not there. Every other error says nothing of that:
+    what cannot be read is there."""
+    return error.errno in (errno.ENOENT, errno.ENOTDIR)
+
+
+def read_if_there(path: Path) -> bytes | None:
+    """The content of a file of Atoll's own; None only when it is certain that there is none.
+    Raises OSError, or Damaged for what is no file of at most ``OWN_LIMIT`` bytes."""
+    try:
+        return read_regular(path, limit=OWN_LIMIT)
+    except OSError as error:
+        if is_absent(error):
+            return None
+        raise
+
+
+def names_in(path: Path) -> list[str]:
+    """The names in a directory, sorted; none only when it is certain that there is no directory.
+    Raises OSError."""
+    try:
+        return sorted(os.listdir(path))
+    except OSError as error:
+        if is_absent(error):
+            return []
+        raise
+
+
 def fsync_directory(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:

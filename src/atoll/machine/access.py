@@ -39,7 +39,7 @@ def changing(sysroot: Sysroot, *, esp: bool = True) -> Iterator[Sysroot]:
     MissingPrivilege, or NotFound when the ESP is not found.
     """
     with ExitStack() as stack:
-        if sysroot.booted is not None:
+        if sysroot.is_running:
             need_root("changing the machine")
             if esp:
                 _wake(sysroot.esp)
@@ -48,7 +48,7 @@ def changing(sysroot: Sysroot, *, esp: bool = True) -> Iterator[Sysroot]:
         sysroot.state.mkdir(parents=True, exist_ok=True)
         what = f"the machine in {sysroot.root}"
         stack.enter_context(locked(sysroot.state / "lock", what=what))
-        if esp and sysroot.booted is not None:
+        if esp and sysroot.is_running:
             sysroot = replace(sysroot, esp=stack.enter_context(_writable_esp(sysroot.esp)))
         yield sysroot
 

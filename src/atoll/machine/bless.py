@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import NotFound
 from atoll.machine.access import changing
 from atoll.machine.bootentry import EntryName, format_entry_name
-from atoll.machine.marks import BLESSED, Numbers, SetMark, numbers_mark, read_numbers
+from atoll.machine.marks import BLESSED, Numbers, SetMark, numbers_mark
 from atoll.machine.menu import read_menu
 from atoll.machine.operations import NoteEntries, RemoveFromEsp, RemovePath, plan_entry
 from atoll.machine.state import next_numbers
@@ -30,10 +30,8 @@ def bless(sysroot: Sysroot, number: int, reporter: Reporter) -> None:
     """Raises NotFound, Busy, MissingPrivilege or what writing to the ESP raises."""
     with changing(sysroot) as machine:
         menu = read_menu(machine.entries, machine.noted)
-        given = Numbers(
-            deployment=read_numbers(machine.state).deployment,
-            sequence=next_numbers(machine, menu).sequence - 1,
-        )
+        numbers = next_numbers(machine, menu)
+        given = Numbers(deployment=numbers.deployment - 1, sequence=numbers.sequence - 1)
         for operation in plan_bless(machine, number, menu, given):
             with reporter.step(operation.describe()):
                 operation.execute()

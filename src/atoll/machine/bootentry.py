@@ -22,6 +22,7 @@ import re
 from dataclasses import dataclass
 
 from atoll.base.errors import Damaged
+from atoll.machine.deployment import is_number
 
 SORT_KEY = "atoll"
 SECTOR = 512
@@ -65,7 +66,7 @@ class BootEntry:
     @property
     def deployment(self) -> int | None:
         number = self.option("atoll.deployment")
-        return int(number) if number is not None and number.isdecimal() else None
+        return int(number) if number is not None and is_number(number) else None
 
 
 def parse_entry_name(text: str) -> EntryName | None:
@@ -121,6 +122,10 @@ def parse_entry(name: EntryName, text: str) -> BootEntry | None:
             fields[key] = value.strip()
     if "linux" not in fields:
         return None
+    garbled = [key for key in _FIELDS if not fields.get(key, "").isprintable()]
+    if garbled:
+        raise Damaged(f"boot entry {format_entry_name(name)} has a {garbled[0]} that is no text",
+                      hint="see: bootctl list")  # fmt: skip
     missing = [key for key in _FIELDS if not fields.get(key)]
     if missing or fields["version"] != str(name.sequence):
         what = f"has no {' and no '.join(missing)}" if missing else "has another version"

@@ -7,15 +7,14 @@ blessed ones until ``keep`` are there. A deployment that no entry boots is what 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
-from atoll.base.errors import NotFound, NothingToDo, Refused, UsageError
+from atoll.base.errors import Refused
+from atoll.machine.marks import ROLLED_BACK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from atoll.machine.history import Event
     from atoll.machine.menu import Placed
     from atoll.machine.state import DeploymentState, MachineState
 
@@ -43,39 +42,62 @@ def needed(state: MachineState) -> frozenset[int]:
     return frozenset(
         each.number
         for each in state.deployments
-        if each.booted or each.default or each.fallback or each.pinned
+        if each.booted
+        or each.default
+        or each.fallback
+        or each.pinned
+        or each.number == state.way_back
     )
 
 
 def choose_kept(state: MachineState, keep: int) -> frozenset[int]:
-    """What policy keeps when up to ``keep`` deployments may stay."""
+    """What policy keeps when up to ``keep`` deployments may stay.
+
+    One that cannot boot stays among newer ones, and takes no place of one that can.
+    """
     kept = set(needed(state))
+    sound = len(kept)
     with_entry = {each.deployment for each in state.menu.entries}
     for each in state.deployments:
-        if len(kept) >= keep:
+        if sound >= keep:
             break
-        if each.blessed and each.number in with_entry:
+        if each.blessed and each.number in with_entry and each.number not in kept:
             kept.add(each.number)
+            sound += not each.flaw
     return frozenset(kept)
 
 
 def choose_leftovers(state: MachineState) -> tuple[int, ...]:
-    """Deployments that nothing boots, and damaged ones that nobody needs.
+    """Deployments that nothing boots.
 
-    None while the menu does not have what must be in it: it may be that of another machine.
+    None while the menu does not have what must be in it (it may be that of another machine), and
+    none while an entry or a mark cannot be read: it may be theirs.
     """
     with_entry = {each.deployment for each in state.menu.entries}
     if state.default is None or (state.booted is not None and state.booted not in with_entry):
         return ()
+    if state.menu.damaged or state.unreadable:
+        return ()
     kept = needed(state)
-    orphans = [
-        each.number
-        for each in state.deployments
-        if each.number not in with_entry and each.number not in kept
-    ]
-    # What runs is needed even when its description is damaged.
-    damaged = [number for number in state.damaged_numbers if number != state.booted]
-    return tuple(sorted([*orphans, *damaged]))
+    return tuple(
+        sorted(
+            each.number
+            for each in state.deployments
+            if each.number not in with_entry and each.number not in kept
+        )
+    )
+
+
+def choose_damaged(state: MachineState) -> tuple[int, ...]:
+    """Deployments of which nobody can tell what they are. They go only when a person says so, and
+    what runs, what boots next and what is pinned does not go then either; nor does one that may
+    still boot while no other is a way back."""
+    if state.menu.damaged or state.unreadable:
+        return ()
+    kept = {state.booted, state.menu.default, *state.pinned}
+    if state.way_back is None:
+        kept |= {each.deployment for each in state.menu.entries if each.name.tries_left is None}
+    return tuple(sorted(state.damaged_numbers - kept))
 
 
 def choose_superseded(state: MachineState, *, but: int | None = None) -> tuple[int, ...]:
@@ -85,6 +107,19 @@ def choose_superseded(state: MachineState, *, but: int | None = None) -> tuple[i
         for each in state.deployments
         if not (each.blessed or each.booted or each.default or each.pinned or each.number == but)
     )
+
+
+def choose_gone(state: MachineState, keep: int) -> frozenset[int]:
+    """What policy lets go. Nothing while a mark cannot be read; and what no entry boots stays while
+    an entry cannot be read, for that may be its own."""
+    if state.unreadable:
+        return frozenset()
+    kept = choose_kept(state, keep)
+    gone = {each.number for each in state.deployments if each.number not in kept}
+    gone |= set(choose_superseded(state))
+    if state.menu.damaged:
+        gone &= {each.deployment for each in state.menu.entries}
+    return frozenset(gone)
 
 
 def choose_removal(
@@ -109,86 +144,15 @@ def choose_removal(
     return Removal(deployments=numbers, entries=tuple(sorted(names)), pairs=unused)
 
 
-def choose_rollback(
-    state: MachineState, wish: str | None, events: tuple[Event, ...], now: datetime
-) -> DeploymentState:
-    """The deployment to go back to: a number, a version, ``yesterday``, a date, or the one before.
-
-    Without a wish it is the newest that came up once, is not the default, and that nobody fled
-    from; when there is none, the one that was fled from last. Raises NotFound, UsageError or
-    NothingToDo.
-    """
-    if wish is not None:
-        found = _wished(state, wish, events, now)
-    else:
-        order = {
-            each.deployment: place for place, each in reversed([*enumerate(state.menu.entries)])
-        }
-        others = [
-            each
-            for each in state.deployments
-            if each.blessed and not each.default and each.number in order
-        ]
-        others.sort(key=lambda each: (each.held, order[each.number]))
-        if not others:
-            raise NotFound("there is no other deployment that ever came up",
-                           hint="see: atoll status")  # fmt: skip
-        found = others[0]
-    if found.default:
-        raise NothingToDo(f"{found.deployment.title} is what boots next already")
-    return found
-
-
-def _wished(
-    state: MachineState, wish: str, events: tuple[Event, ...], now: datetime
-) -> DeploymentState:
-    known = ", ".join(f"{each.number} ({each.deployment.version})" for each in state.deployments)
-    by_number = state.find(int(wish)) if wish.isdecimal() else None
-    if by_number is not None:
-        return by_number
-    by_version = [each for each in state.deployments if each.deployment.version == wish]
-    if by_version:
-        return by_version[0]
-    moment = parse_moment(wish, now)
-    if moment is None:
-        raise NotFound(f"there is no deployment or version {wish}", hint=f"there are: {known}")
-    before = [event for event in events if event.when < moment.timestamp()]
-    number = before[-1].deployment if before else None
-    if number is None and events:
-        number = events[0].was
-    found = state.find(number)
-    if found is None:
-        what = "nothing is recorded of that time" if number is None else f"deployment {number}"
-        gone = "" if number is None else ", which was the system then, is no longer here"
-        raise NotFound(f"{wish}: {what}{gone}", hint=f"there are: {known}")
-    return found
-
-
-def parse_moment(wish: str, now: datetime) -> datetime | None:
-    """The end of the day that ``yesterday`` or ``YYYY-MM-DD`` means; None for no day.
-
-    Raises UsageError for a day to come.
-    """
-    if wish == "yesterday":
-        day = now.date() - timedelta(days=1)
-    else:
-        try:
-            day = date.fromisoformat(wish)
-        except ValueError:
-            return None
-    if day > now.date():
-        raise UsageError(f"{wish} is yet to come", hint="name a day that was")
-    return datetime.combine(day, time.max, tzinfo=now.tzinfo)
-
-
-def choose_fled(state: MachineState, target: int) -> tuple[DeploymentState, ...]:
-    """What a person leaves who goes back to ``target``: what runs, and what boots next.
-
-    Only what is newer is fled: who goes forward again has nothing against the older one.
-    """
-    return tuple(
-        each for each in state.deployments if (each.booted or each.default) and each.number > target
-    )
+def choose_used_up(state: MachineState) -> tuple[Placed, ...]:
+    """Entries of what a person went back from, when that was cut before they were used up. The
+    last way back is not among them."""
+    fled = [
+        each.number
+        for each in state.deployments
+        if each.hold and each.hold.why == ROLLED_BACK and not each.default
+    ]
+    return entries_to_use_up(state, [number for number in fled if number != state.way_back])
 
 
 def entries_to_use_up(state: MachineState, numbers: Iterable[int]) -> tuple[Placed, ...]:
@@ -211,15 +175,22 @@ def superfluous_entries(state: MachineState, *, of: int | None = None) -> tuple[
     first: dict[int, Placed] = {}
     for each in state.menu.entries:
         first.setdefault(each.deployment, each)
+
+    def is_outdone(each: Placed) -> bool:
+        # An entry without a counter is not outdone by one that is used up after some tries.
+        better = first[each.deployment]
+        counted = each.name.tries_left is None and better.name.tries_left is not None
+        return better != each and not counted
+
     return tuple(
         format_entry_name(each.name)
         for each in state.menu.entries
-        if (each.deployment == of or (of is None and first[each.deployment] != each))
+        if (each.deployment == of or (of is None and is_outdone(each)))
     )
 
 
 def check_sound(state: MachineState) -> DeploymentState:
-    """The deployment that changes start from; raises Refused when it cannot be told or read."""
+    """The deployment that changes start from; raises Refused when none can be told or read."""
     current = state.current
     if state.booted is not None and state.booted in state.damaged_numbers:
         current = None

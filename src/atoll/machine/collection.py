@@ -20,9 +20,15 @@ if TYPE_CHECKING:
 
 
 def collect_machine(
-    sysroot: Sysroot, keep: int | None, reporter: Reporter, *, dry: bool = False
+    sysroot: Sysroot,
+    keep: int | None,
+    reporter: Reporter,
+    *,
+    dry: bool = False,
+    damaged: bool = False,
 ) -> Tidied:
-    """Remove what policy does not keep, ``keep`` deployments or what the machine file says.
+    """Remove what policy does not keep, ``keep`` deployments or what the machine file says; with
+    ``damaged`` also deployments of which nobody can tell what they are.
 
     Raises Refused when the machine is damaged so that nobody can tell what it needs, or Busy.
     """
@@ -33,4 +39,4 @@ def collect_machine(
             policy = find_policy(open_store(machine.atoll), current.deployment.tree)
             etc = read_machine_etc(machine, current.number)
             keep = read_machine_file(etc.live, policy).deployments
-        return prune(machine, keep, reporter, dry=dry)
+        return prune(machine, keep, reporter, dry=dry, damaged=damaged)

@@ -45,12 +45,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deploy:
-    """What makes a deployment, in order; the commit is the last but the notes."""
+    """What makes a deployment, in order, its commit last; ``afterwards`` are notes of it."""
 
     deployment: Deployment
     merge: Merge
     machine_file: MachineFile
     operations: tuple[Operation, ...]
+    afterwards: tuple[Operation, ...]
 
 
 def plan_deploy(
@@ -93,9 +94,8 @@ def plan_deploy(
             SyncStatePartition(path=sysroot.root),
             WriteKernelPair(directory=sysroot.esp / "atoll" / image.pair, image=image),
             *plan_entry(sysroot, entry),
-            Record(state=sysroot.state, event=event),
-            NoteEntries(sysroot=sysroot),
         ),
+        afterwards=(Record(state=sysroot.state, event=event), NoteEntries(sysroot=sysroot)),
     )  # fmt: skip
 
 

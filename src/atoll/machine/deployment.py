@@ -13,13 +13,22 @@ commit; what happens to a deployment later (pinned, held, blessed) is noted unde
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 
 from atoll.base.errors import Damaged
 from atoll.base.ids import TreeId, is_hex_digest
+from atoll.base.json import parse_json_object
 
 FORMAT = 1
 ALGORITHM = "fsverity-sha256-4096"
+_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
+
+
+def is_number(text: str) -> bool:
+    """Whether ``text`` is how the number of a deployment is written; all others are too long to
+    be one, or are not ASCII."""
+    return _NUMBER.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,11 +70,8 @@ def format_deployment(deployment: Deployment) -> bytes:
 
 def parse_deployment(data: bytes, *, where: str) -> Deployment:
     """Raises Damaged, naming ``where`` it was."""
-    try:
-        document = json.loads(data)
-    except ValueError as error:
-        raise Damaged(f"{where} is not JSON: {error}") from error
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
+    document = parse_json_object(data, where=where)
+    if document.get("format") != FORMAT:
         raise Damaged(f"{where} is no deployment of format {FORMAT}")
     number = document.get("number")
     texts = [document.get(key) for key in ("tree", "name", "version", "kernel", "pair")]

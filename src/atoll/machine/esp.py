@@ -56,15 +56,33 @@ def copy_checked(path: Path, store: Store, name: ObjectId) -> None:
 
 def check_copy(path: Path, store: Store, name: ObjectId) -> None:
     """Read a file from the disk; raises Damaged when it is not the object ``name``."""
+    if _measure_on_disk(path) != name:
+        measure_object(store, name)
+        raise _failing(path)
+
+
+def is_copy(path: Path, store: Store, name: ObjectId) -> bool:
+    """Whether ``path`` is the object ``name`` already.
+
+    Raises OSError when it cannot be read: it may be whole. Raises Damaged when the object itself is
+    not what its name says.
+    """
+    try:
+        if _measure_on_disk(path) == name:
+            return True
+    except FileNotFoundError:
+        return False
+    measure_object(store, name)
+    return False
+
+
+def _measure_on_disk(path: Path) -> ObjectId:
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
-        found = Measure().put_file(handle)
+        return Measure().put_file(handle)
     finally:
         os.close(handle)
-    if found != name:
-        measure_object(store, name)
-        raise _failing(path)
 
 
 def ensure_directory(path: Path) -> None:

@@ -3,8 +3,8 @@
     {"when": 1790000000, "what": "upgrade", "deployment": 2, "was": 1, "name": "hello",
      "version": "2", "tree": "<64 hex>", "image": "docker://…"}
 
-``deployment`` is what boots next from then on, ``was`` what did before. A line that a cut left half
-written is no line.
+``deployment`` is what boots next from then on, ``was`` what did before; of a ``boot``, what runs. A
+line that a cut left half written is no line.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from atoll.host.files import fsync_directory, space_errors
+from atoll.host.files import fsync_directory, read_if_there, space_errors
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 NAME = "history"
+BOOT = "boot"
+"""What an event is called that says that its deployment has started."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +39,10 @@ class Event:
 
 
 def read_history(state: Path) -> tuple[Event, ...]:
+    """Oldest first; none for whoever may not read it."""
     try:
-        data = (state / NAME).read_bytes()
-    except (FileNotFoundError, PermissionError):
+        data = read_if_there(state / NAME) or b""
+    except PermissionError:
         return ()
     return tuple(event for line in data.splitlines() if (event := parse_event(line)) is not None)
 

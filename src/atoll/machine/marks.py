@@ -16,15 +16,20 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import Damaged
 from atoll.base.fields import parse_json_fields
 from atoll.base.ids import TreeId, is_hex_digest
-from atoll.host.files import fsync_directory, replace_file
+from atoll.host.files import fsync_directory, names_in, read_if_there, replace_file
+from atoll.machine.deployment import is_number
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 FORMAT = 1
 PINNED, BLESSED, HELD = "pinned", "blessed", "held"
 NUMBERS = "numbers.json"
+MOST = 10**9 - 1000
+"""Names of deployments and entries have nine digits at most."""
+UNKNOWN = 0
+"""The deployment that a hold names which cannot be read."""
 ROLLED_BACK = "rolled back"
 """Why a tree is held that a person went back from."""
 
@@ -41,9 +46,18 @@ class Hold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marks:
+    """``unreadable`` says which could not be read: nobody knows then what is pinned or blessed."""
+
     pinned: frozenset[int] = frozenset()
     blessed: frozenset[int] = frozenset()
     held: Mapping[TreeId, Hold] = field(default_factory=dict)
+    unreadable: tuple[str, ...] = ()
+
+    def hold_of(self, deployment: int, tree: TreeId) -> Hold | None:
+        """The hold that names this deployment, or that cannot be read. Another deployment of the
+        same tree is not held: it may have come up, with other settings."""
+        hold = self.held.get(tree)
+        return hold if hold is not None and hold.deployment in (deployment, UNKNOWN) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,15 +69,20 @@ class Numbers:
 
 
 def read_marks(state: Path) -> Marks:
-    """The marks below ``state``; a hold that cannot be read holds all the same."""
+    """The marks below ``state``; a hold that cannot be read holds its tree all the same."""
+    found: dict[str, list[str]] = {}
+    unreadable = []
+    for kind in (PINNED, BLESSED, HELD):
+        try:
+            found[kind] = names_in(state / kind)
+        except OSError as error:
+            unreadable.append(f"the marks in {state / kind} cannot be read: {error.strerror}")
+    held = [TreeId(name) for name in found.get(HELD, ()) if is_hex_digest(name)]
     return Marks(
-        pinned=_numbers(state / PINNED),
-        blessed=_numbers(state / BLESSED),
-        held={
-            TreeId(name): _read_hold(state / HELD / name)
-            for name in _names(state / HELD)
-            if is_hex_digest(name)
-        },
+        pinned=_numbers(found.get(PINNED, ())),
+        blessed=_numbers(found.get(BLESSED, ())),
+        held={tree: _read_hold(state / HELD / tree) for tree in held},
+        unreadable=tuple(unreadable),
     )
 
 
@@ -95,10 +114,13 @@ def parse_hold(data: bytes, *, where: str) -> Hold:
 def read_numbers(state: Path) -> Numbers:
     """Raises Damaged."""
     path = state / NUMBERS
-    try:
-        fields = parse_json_fields(path.read_bytes(), file=str(path))
-    except FileNotFoundError:
+    data = read_if_there(path)
+    if data is None:
         return Numbers()
+    fields = parse_json_fields(data, file=str(path))
+    for key in ("deployment", "sequence"):
+        if not 0 <= fields.integer(key) < MOST:
+            fields.flaw(key, "is no number that was given to anything")
     return Numbers(deployment=fields.integer("deployment"), sequence=fields.integer("sequence"))
 
 
@@ -145,15 +167,8 @@ def _read_hold(path: Path) -> Hold:
     try:
         return parse_hold(path.read_bytes(), where=str(path))
     except (OSError, Damaged):
-        return Hold(deployment=0, version="", why=f"{path} cannot be read", when=0)
+        return Hold(deployment=UNKNOWN, version="", why=f"{path} cannot be read", when=0)
 
 
-def _numbers(directory: Path) -> frozenset[int]:
-    return frozenset(int(name) for name in _names(directory) if name.isdecimal())
-
-
-def _names(directory: Path) -> list[str]:
-    try:
-        return sorted(path.name for path in directory.iterdir())
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
-        return []
+def _numbers(names: Iterable[str]) -> frozenset[int]:
+    return frozenset(int(name) for name in names if is_number(name))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged
+from atoll.host.files import names_in
 from atoll.machine.bootentry import (
     BootEntry,
     EntryName,
@@ -39,6 +40,11 @@ class Placed:
     name: EntryName
     deployment: int
     entry: BootEntry | None = None
+
+    @property
+    def file(self) -> str:
+        """The name of its file."""
+        return format_entry_name(self.name)
 
     @property
     def pair(self) -> str | None:
@@ -76,11 +82,11 @@ def read_menu(entries: Path, noted: Path) -> Menu:
     Raises Damaged when only the note can be read, and cannot.
     """
     try:
-        names = sorted(path.name for path in entries.iterdir())
+        names = names_in(entries)
     except PermissionError:
         return _read_noted(noted)
-    except (FileNotFoundError, NotADirectoryError):
-        return Menu()
+    except OSError as error:
+        return Menu(damaged=(f"the boot entries cannot be read: {entries}: {error.strerror}",))
     placed, drafts, damaged, foreign, last = [], [], [], [], 0
     for text in names:
         name = parse_entry_name(text)
@@ -100,7 +106,7 @@ def read_menu(entries: Path, noted: Path) -> Menu:
             damaged.append(f"boot entry {text} names no deployment")
         else:
             placed.append(Placed(name=name, deployment=entry.deployment, entry=entry))
-    return Menu(entries=_in_order(placed), drafts=tuple(drafts), damaged=tuple(damaged),
+    return Menu(entries=ordered(placed), drafts=tuple(drafts), damaged=tuple(damaged),
                 foreign=tuple(foreign), last_sequence=last)  # fmt: skip
 
 
@@ -131,9 +137,10 @@ def _read_noted(noted: Path) -> Menu:
     except FileNotFoundError:
         return Menu()
     last = max((each.name.sequence for each in entries), default=0)
-    return Menu(entries=_in_order(list(entries)), last_sequence=last)
+    return Menu(entries=ordered(list(entries)), last_sequence=last)
 
 
-def _in_order(placed: list[Placed]) -> tuple[Placed, ...]:
+def ordered(placed: list[Placed]) -> tuple[Placed, ...]:
+    """As the loader takes them."""
     order = {name: place for place, name in enumerate(loader_order([p.name for p in placed]))}
     return tuple(sorted(placed, key=lambda each: order[each.name]))

@@ -9,21 +9,22 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from atoll.base.errors import Damaged, NotFound
+from atoll.base.errors import Damaged, NotFound, Refused
 from atoll.host.files import fsync_directory, remove_tree, replace_file, space_errors
 from atoll.host.kernel import syncfs
 from atoll.machine.bootentry import format_entry_name
 from atoll.machine.deployment import Deployment, Origin, format_deployment, format_origin
 from atoll.machine.esp import (
-    check_copy,
     commit_draft,
     copy_checked,
     ensure_directory,
+    is_copy,
     write_checked,
     write_draft,
 )
 from atoll.machine.esp_check import check_esp
 from atoll.machine.menu import ENTRIES, format_noted, read_menu
+from atoll.machine.soundness import PAIR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -138,7 +139,8 @@ class InstallLoader:
 class WriteKernelPair:
     """What is there already, whole, stays as it is: another deployment may boot it.
 
-    ``fresh``: nothing boots yet, so what a cut left may be written again.
+    What is not whole is written again: a cut left it, or the disk changed it, and nothing could
+    boot it. ``fresh``: nothing boots yet, so nothing need be read.
     """
 
     directory: Path
@@ -152,10 +154,8 @@ class WriteKernelPair:
         pair = self.image.kernel_pair
         for name, content in (("linux", pair.linux), ("initrd", pair.initrd)):
             path = self.directory / name
-            if self.fresh or not path.exists():
+            if self.fresh or not is_copy(path, self.image.store, content):
                 copy_checked(path, self.image.store, content)
-            else:
-                check_copy(path, self.image.store, content)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,6 +213,10 @@ class RemoveFromEsp:
         if not self.path.exists() or self._is_booted():
             return
         files = sorted(self.path.iterdir()) if self.path.is_dir() else []
+        strange = [path.name for path in files if path.name not in PAIR or path.is_dir()]
+        if strange:
+            raise Refused(f"{self.path} stays: {strange[0]} in it is not Atoll's",
+                          hint="move it elsewhere, then: atoll gc")  # fmt: skip
         if not _may_be_unlinked(self.esp, (self.path, *files)):
             return
         for path in files:
@@ -245,8 +249,8 @@ class DropDeployment:
             return  # an entry of it had to stay
         place = self.sysroot.deployments / str(self.number)
         gone = self.sysroot.deployments / f"gone-{self.number}"
-        remove_tree(gone)
         if place.exists() or place.is_symlink():
+            remove_tree(gone)
             place.rename(gone)
             fsync_directory(self.sysroot.deployments)
         remove_tree(gone)

@@ -4,25 +4,28 @@
 
     trees of the fled deployments held → the entry of the older one: one sector
       → entries of the fled ones used up, so that no fallback returns to them
+
+It never goes to what cannot boot, whatever is damaged of what is left. What is left stays the
+fallback, and is not held, while it is the last way back (``wayback``): where one goes to may never
+have come up.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from atoll.base.errors import NothingToDo
+from atoll.base.errors import AtollError, NothingToDo, Refused
 from atoll.machine.access import changing
 from atoll.machine.bootentry import EntryName
+from atoll.machine.carry_out import as_warning, carry_out, finish
 from atoll.machine.choices import (
     TRIES,
     Removal,
     check_sound,
-    choose_fled,
     choose_removal,
-    choose_rollback,
     entries_to_use_up,
     superfluous_entries,
 )
@@ -34,10 +37,13 @@ from atoll.machine.history import Record, read_history
 from atoll.machine.image import read_bootable
 from atoll.machine.marks import HELD, ROLLED_BACK, ClearMark, Hold, hold_mark
 from atoll.machine.operations import NoteEntries, plan_entry
+from atoll.machine.rollback_choice import choose_fled, choose_rollback
+from atoll.machine.soundness import find_tree_flaw
 from atoll.machine.state import read_origin, read_state
 from atoll.machine.tidy import list_pairs, plan_removal, tidy
 from atoll.machine.upgrade import forget_pending
 from atoll.machine.used_up import plan_used_up
+from atoll.machine.wayback import check_plan, flaw_of, verifier, ways_back
 from atoll.store.layout import open_store
 
 if TYPE_CHECKING:
@@ -45,108 +51,130 @@ if TYPE_CHECKING:
     from atoll.machine.etc.views import Change
     from atoll.machine.operations import Operation
     from atoll.machine.state import DeploymentState, MachineState, Sysroot
+    from atoll.machine.wayback import Verify
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Return:
     """What going back does. ``settings`` are the paths below ``/etc`` that will be as they were
-    in the older deployment; none when they are kept."""
+    in the older deployment; none when they are kept, None when they cannot be compared."""
 
     target: DeploymentState
     fled: tuple[DeploymentState, ...]
-    settings: tuple[tuple[str, Change], ...]
+    settings: tuple[tuple[str, Change], ...] | None
     number: int
     """The deployment that boots next: another than the target when ``/etc`` is kept."""
+    warning: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancelled:
+    """``dropped`` is what was staged or fetched."""
+
+    dropped: tuple[str, ...]
+    warning: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steps:
+    """A plan in two parts: up to and with its commit, and what follows it."""
+
+    commit: tuple[Operation, ...]
+    afterwards: tuple[Operation, ...]
 
 
 def foresee_rollback(sysroot: Sysroot, wish: str | None, *, keep_etc: bool) -> Return:
     """What ``rollback`` would do; raises as it does."""
-    return _foresee(sysroot, read_state(sysroot), wish, keep_etc=keep_etc)
+    return _foresee(sysroot, read_state(sysroot), wish, verifier(sysroot), keep_etc=keep_etc)
 
 
 def rollback(sysroot: Sysroot, wish: str | None, reporter: Reporter, *, keep_etc: bool) -> Return:
     """Make an older deployment boot next. Raises NotFound, NothingToDo, Refused or UsageError."""
     with changing(sysroot) as machine:
         state = tidy(machine, reporter)
-        current = check_sound(state)
-        found = _foresee(machine, state, wish, keep_etc=keep_etc)
+        verify = verifier(machine)
+        found = _foresee(machine, state, wish, verify, keep_etc=keep_etc)
         with reporter.step(f"Going back to {found.target.deployment.title}"):
             if keep_etc:
-                made = try_again(lambda: _with_this_etc(machine, state, current, found))
-                flee = plan_flight(machine, read_state(machine), found.fled)
-                for operation in flee:
-                    operation.execute()
-                return Return(target=found.target, fled=found.fled, settings=(), number=made)
-            for operation in plan_rollback(machine, state, found):
-                operation.execute()
-    return found
+                return try_again(lambda: _with_this_etc(machine, state, found))
+            steps = plan_rollback(machine, state, found)
+            check_plan(state, (*steps.commit, *steps.afterwards), verify)
+            carry_out(steps.commit)
+            return replace(found, warning=as_warning(finish(steps.afterwards)))
 
 
-def plan_rollback(sysroot: Sysroot, state: MachineState, found: Return) -> tuple[Operation, ...]:
+def plan_rollback(sysroot: Sysroot, state: MachineState, found: Return) -> Steps:
     """The hold first, so that a cut after the commit does not let the fled one come back."""
     target = found.target
     leaving = entries_to_use_up(state, [each.number for each in found.fled])
     count = 1 + len({each.deployment for each in leaving})
     first, reserve = free_numbers(sysroot, state, count)
     name = EntryName(sequence=first, tries_left=None if target.blessed else TRIES)
-    return (
-        reserve,
-        *_holds(sysroot, found.fled),
-        *plan_entry(sysroot, entry_again(state, target.number, name)),
-        *_unhold(sysroot, target),
-        Record(state=sysroot.state, event=event_of("rollback", target.deployment, state)),
-        *plan_used_up(sysroot, state, leaving, first=first + 1),
-        *plan_removal(sysroot, Removal(entries=superfluous_entries(state, of=target.number))),
-        NoteEntries(sysroot=sysroot),
+    return Steps(
+        commit=(
+            reserve,
+            *_holds(sysroot, state, found),
+            *plan_entry(sysroot, entry_again(state, target.number, name)),
+        ),
+        afterwards=(
+            *_unhold(sysroot, state, target),
+            Record(state=sysroot.state, event=event_of("rollback", target.deployment, state)),
+            *plan_used_up(sysroot, state, leaving, first=first + 1),
+            *plan_removal(sysroot, Removal(entries=superfluous_entries(state, of=target.number))),
+            NoteEntries(sysroot=sysroot),
+        ),
     )
 
 
-def plan_flight(
-    sysroot: Sysroot, state: MachineState, fled: tuple[DeploymentState, ...]
-) -> tuple[Operation, ...]:
-    """What keeps the loader and upgrades from what a person left."""
-    leaving = entries_to_use_up(state, [each.number for each in fled])
-    return (*_holds(sysroot, fled), *plan_used_up(sysroot, state, leaving))
-
-
-def cancel(sysroot: Sysroot, reporter: Reporter) -> tuple[str, ...]:
+def cancel(sysroot: Sysroot, reporter: Reporter) -> Cancelled:
     """Let what runs boot next again, and drop what was staged or fetched; what was dropped.
 
     Of a machine in a directory, where nothing runs, the newest blessed deployment boots next.
-    Raises NothingToDo.
+    Raises NothingToDo, or Refused when what would boot next cannot boot.
     """
     with changing(sysroot) as machine:
         state = tidy(machine, reporter)
+        verify = verifier(machine)
         stay = check_sound(state) if state.booted is not None else _before(state)
         staged = state.default
         dropped: list[str] = []
+        failed: tuple[str, ...] = ()
         if stay is not None and staged is not None and staged.number != stay.number:
+            _refuse_flaw(stay, flaw_of(state, stay, verify))
+            steps = plan_cancel(machine, state, stay, staged)
+            check_plan(state, (*steps.commit, *steps.afterwards), verify)
             with reporter.step(f"Letting {stay.deployment.title} boot next"):
-                for operation in plan_cancel(machine, state, stay, staged):
-                    operation.execute()
+                carry_out(steps.commit)
+                failed = finish(steps.afterwards)
             dropped.append(staged.deployment.title)
-        if forget_pending(machine):
-            dropped.append("what was downloaded")
+        try:
+            if forget_pending(machine):
+                dropped.append("what was downloaded")
+        except (AtollError, OSError) as error:
+            if not dropped:
+                raise
+            failed += (str(error),)
     if not dropped:
         raise NothingToDo("nothing is staged and nothing was downloaded")
-    return tuple(dropped)
+    return Cancelled(dropped=tuple(dropped), warning=as_warning(failed))
 
 
 def plan_cancel(
     sysroot: Sysroot, state: MachineState, stay: DeploymentState, staged: DeploymentState
-) -> tuple[Operation, ...]:
+) -> Steps:
     first, reserve = free_numbers(sysroot, state, 1)
     name = EntryName(sequence=first, tries_left=None if stay.blessed else TRIES)
-    gone = () if staged.blessed or staged.pinned else (staged.number,)
+    gone = () if staged.blessed or staged.pinned or state.unreadable else (staged.number,)
     old = superfluous_entries(state, of=stay.number)
     removal = choose_removal(state, gone, entries=old, pairs=list_pairs(sysroot))
-    return (
-        reserve,
-        *plan_entry(sysroot, entry_again(state, stay.number, name)),
-        *_unhold(sysroot, stay),
-        Record(state=sysroot.state, event=event_of("cancel", stay.deployment, state)),
-        NoteEntries(sysroot=sysroot),
-        *plan_removal(sysroot, removal),
+    return Steps(
+        commit=(reserve, *plan_entry(sysroot, entry_again(state, stay.number, name))),
+        afterwards=(
+            *_unhold(sysroot, state, stay),
+            Record(state=sysroot.state, event=event_of("cancel", stay.deployment, state)),
+            NoteEntries(sysroot=sysroot),
+            *plan_removal(sysroot, removal),
+        ),
     )
 
 
@@ -157,52 +185,114 @@ def _before(state: MachineState) -> DeploymentState | None:
     return next((each for each in state.deployments if each.fallback), None)
 
 
-def _foresee(sysroot: Sysroot, state: MachineState, wish: str | None, *, keep_etc: bool) -> Return:
-    current = check_sound(state)
-    events = read_history(sysroot.state)
-    target = choose_rollback(state, wish, events, datetime.now().astimezone())
-    settings: tuple[tuple[str, Change], ...] = ()
-    if not keep_etc and target.number != current.number:
-        here = read_machine_etc(sysroot, current.number)
-        there = read_machine_etc(sysroot, target.number)
-        mine = {path for path, _ in (*here.changes, *there.changes)}
-        settings = tuple((path, change) for path, change in compare(here.live, there.live)
-                         if path in mine)  # fmt: skip
+def _foresee(
+    sysroot: Sysroot, state: MachineState, wish: str | None, verify: Verify, *, keep_etc: bool
+) -> Return:
+    if keep_etc:
+        check_sound(state)  # today's settings are to come along
+    # Only a day needs the history: nobody is kept here because it cannot be read.
+    events = read_history(sysroot.state) if wish is not None else ()
+
+    def judge(each: DeploymentState) -> str:
+        # Kernel and initrd come from the tree again with a new deployment.
+        return (
+            find_tree_flaw(sysroot, each.deployment) if keep_etc else flaw_of(state, each, verify)
+        )
+
+    target = choose_rollback(state, wish, events, datetime.now().astimezone(), judge)
+    _refuse_flaw(target, judge(target))
+    settings = () if keep_etc else _changed_settings(sysroot, state, target)
+    fled = choose_fled(state, target.number)
     return Return(
         target=target,
-        fled=choose_fled(state, target.number),
+        fled=fled if _may_be_left(state, None if keep_etc else target, fled, verify) else (),
         settings=settings,
         number=target.number,
     )
 
 
-def _with_this_etc(
-    machine: Sysroot, state: MachineState, current: DeploymentState, found: Return
-) -> int:
+def _changed_settings(
+    sysroot: Sysroot, state: MachineState, target: DeploymentState
+) -> tuple[tuple[str, Change], ...] | None:
+    """None when either side cannot be read: damage there is no reason not to leave it."""
+    current = state.current
+    if current is None or state.booted in state.damaged_numbers:
+        return None
+    if target.number == current.number:
+        return ()
+    try:
+        here = read_machine_etc(sysroot, current.number)
+        there = read_machine_etc(sysroot, target.number)
+        mine = {path for path, _ in (*here.changes, *there.changes)}
+        return tuple((path, change) for path, change in compare(here.live, there.live)
+                     if path in mine)  # fmt: skip
+    except (AtollError, OSError):
+        return None
+
+
+def _may_be_left(
+    state: MachineState,
+    target: DeploymentState | None,
+    fled: tuple[DeploymentState, ...],
+    verify: Verify,
+) -> bool:
+    """Whether a way back stays when what is fled is used up: ``target`` is one with its new entry
+    if it came up once. None: the new entry is of a deployment that never ran."""
+    if target is not None and target.blessed:
+        return True
+    leaving = {each.number for each in fled}
+    stays = [pair for pair in ways_back(state) if pair[0].number not in leaving]
+    return any(not verify(*pair) for pair in stays)
+
+
+def _refuse_flaw(target: DeploymentState, flaw: str) -> None:
+    if flaw:
+        raise Refused(
+            f"{target.deployment.title} cannot boot: {flaw}",
+            hint="go to another one (see: atoll status); when its tree is whole, --keep-etc makes"
+            f" a new deployment of it: atoll rollback number:{target.number} --keep-etc",
+        )
+
+
+def _with_this_etc(machine: Sysroot, state: MachineState, found: Return) -> Return:
     """The older tree once more, as a deployment of its own with the ``/etc`` of today."""
     tree = found.target.deployment.tree
     image = read_bootable(open_store(machine.atoll), tree)
     origin = read_origin(machine, found.target.number)
-    made = plan_deploy(machine, state, current, image, origin, what="rollback")
-    for operation in (*_holds(machine, found.fled), *made.operations):
-        operation.execute()
-    return made.deployment.number
+    made = plan_deploy(machine, state, check_sound(state), image, origin, what="rollback")
+    carry_out((*_holds(machine, state, found), *made.operations))
+    failed = finish((*_unhold(machine, state, found.target), *made.afterwards))
+    if not failed:
+        now = read_state(machine)
+        leaving = entries_to_use_up(now, [each.number for each in found.fled])
+        flight = plan_used_up(machine, now, leaving)
+        check_plan(now, flight, verifier(machine))
+        failed = finish(flight)
+    return replace(found, settings=(), number=made.deployment.number, warning=as_warning(failed))
 
 
-def _holds(sysroot: Sysroot, fled: tuple[DeploymentState, ...]) -> tuple[Operation, ...]:
-    """What is held for another reason stays held for that."""
+def _holds(sysroot: Sysroot, state: MachineState, found: Return) -> tuple[Operation, ...]:
+    """What is held for another reason stays held for that; the tree that is wanted is not held."""
     now = int(time.time())
+    wanted = found.target.deployment.tree
     return tuple(
         hold_mark(sysroot.state, each.deployment.tree,
                   Hold(deployment=each.number, version=each.deployment.version,
                        why=ROLLED_BACK, when=now))
-        for each in fled
-        if each.hold is None
+        for each in found.fled
+        if each.deployment.tree != wanted and _may_hold(state, each)
     )  # fmt: skip
 
 
-def _unhold(sysroot: Sysroot, target: DeploymentState) -> tuple[Operation, ...]:
-    """Whoever goes to a deployment by name wants it."""
-    if target.hold is None:
+def _may_hold(state: MachineState, each: DeploymentState) -> bool:
+    hold = state.held.get(each.deployment.tree)
+    return hold is None or (hold.why == ROLLED_BACK and hold.deployment != each.number)
+
+
+def _unhold(
+    sysroot: Sysroot, state: MachineState, target: DeploymentState
+) -> tuple[Operation, ...]:
+    """Whoever goes to a deployment by name wants its tree."""
+    if target.deployment.tree not in state.held:
         return ()
     return (ClearMark(path=sysroot.state / HELD / target.deployment.tree),)

@@ -11,26 +11,29 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import AtollError
 from atoll.base.ids import TreeId, is_hex_digest
+from atoll.host.files import names_in
+from atoll.machine.carry_out import as_warning, attempt, finish
 from atoll.machine.choices import (
     Removal,
-    choose_kept,
+    choose_damaged,
+    choose_gone,
     choose_leftovers,
     choose_removal,
-    choose_superseded,
-    entries_to_use_up,
+    choose_used_up,
     superfluous_entries,
 )
 from atoll.machine.esp_check import check_esp
+from atoll.machine.leftovers import list_leftovers
 from atoll.machine.marks import BLESSED, HELD, PINNED, ROLLED_BACK, ClearMark
 from atoll.machine.operations import DropDeployment, NoteEntries, RemoveFromEsp, RemovePath
-from atoll.machine.state import read_state
+from atoll.machine.state import may_need_something, read_state
 from atoll.machine.used_up import plan_used_up
+from atoll.machine.wayback import check_plan, verifier, with_way_back
 from atoll.store.collect import Collected, collect
 from atoll.store.layout import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from atoll.base.report import Reporter
     from atoll.machine.operations import Operation
@@ -39,27 +42,34 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tidied:
-    """``titles`` are those of the deployments that went, or would go."""
+    """``titles`` are those of the deployments that went, or would go; ``warning`` says what could
+    not go, and why."""
 
     removal: Removal
     titles: tuple[str, ...]
     collected: Collected
+    warning: str | None = None
 
 
 def plan_leftovers(sysroot: Sysroot, state: MachineState) -> tuple[Operation, ...]:
-    """All that operations which were cut have left, and what they had still to do."""
+    """All that operations which were cut have left; each may fail alone."""
     removal = choose_removal(
         state,
         choose_leftovers(state),
         entries=superfluous_entries(state),
         pairs=list_pairs(sysroot),
     )
-    fled = [each for each in state.deployments if each.hold and each.hold.why == ROLLED_BACK]
-    leaving = entries_to_use_up(state, [each.number for each in fled if not each.default])
     return (
         *plan_removal(sysroot, removal),
-        *(RemovePath(path=path) for path in _half_made(sysroot)),
-        *plan_used_up(sysroot, state, leaving),
+        *(RemovePath(path=path) for path in list_leftovers(sysroot)),
+    )
+
+
+def plan_unfinished(sysroot: Sysroot, state: MachineState) -> tuple[Operation, ...]:
+    """What operations which were cut had still to do."""
+    fled = [each for each in state.deployments if each.hold and each.hold.why == ROLLED_BACK]
+    return (
+        *plan_used_up(sysroot, state, choose_used_up(state)),
         # Going back from it was cut before it was done.
         *(
             ClearMark(path=sysroot.state / HELD / each.deployment.tree)
@@ -69,13 +79,17 @@ def plan_leftovers(sysroot: Sysroot, state: MachineState) -> tuple[Operation, ..
     )
 
 
-def plan_prune(sysroot: Sysroot, state: MachineState, keep: int) -> tuple[Removal, tuple[str, ...]]:
-    """What policy lets go, with the titles of the deployments."""
-    kept = choose_kept(state, keep)
-    gone = {each.number for each in state.deployments if each.number not in kept}
-    gone |= set(choose_superseded(state))
+def plan_prune(
+    sysroot: Sysroot, state: MachineState, keep: int, *, damaged: bool = False
+) -> tuple[Removal, tuple[str, ...]]:
+    """What policy lets go, with the titles of the deployments; with ``damaged`` also those of which
+    nobody can tell what they are."""
+    gone = choose_gone(state, keep)
     titles = tuple(each.deployment.title for each in state.deployments if each.number in gone)
-    return choose_removal(state, gone, entries=(), pairs=list_pairs(sysroot)), titles
+    lost = choose_damaged(state) if damaged else ()
+    titles += tuple(f"deployment {number}, which is damaged" for number in lost)
+    removal = choose_removal(state, {*gone, *lost}, entries=(), pairs=list_pairs(sysroot))
+    return removal, titles
 
 
 def plan_removal(sysroot: Sysroot, removal: Removal) -> tuple[Operation, ...]:
@@ -104,16 +118,25 @@ def plan_removal(sysroot: Sysroot, removal: Removal) -> tuple[Operation, ...]:
 
 
 def tidy(sysroot: Sysroot, reporter: Reporter) -> MachineState:
-    """Take away what cut operations left; the machine as it is then."""
-    state = read_state(sysroot)
+    """Take away what cut operations left; the machine as it is then, with its way back.
+
+    What cannot be taken away is told, and stands in nobody's way.
+    """
+    verify = verifier(sysroot)
+    state = with_way_back(read_state(sysroot), verify)
     _tell_esp(sysroot, reporter)
-    operations = plan_leftovers(sysroot, state)
-    if not operations:
-        return state
-    with reporter.step("Clearing up what an interrupted operation left"):
-        for operation in operations:
-            operation.execute()
-    return read_state(sysroot)
+    failed: tuple[str, ...] = ()
+    leftovers = plan_leftovers(sysroot, state)
+    check_plan(state, leftovers, verify)
+    unfinished = plan_unfinished(sysroot, state)
+    if leftovers or unfinished:
+        check_plan(state, unfinished, verify)
+        with reporter.step("Clearing up what an interrupted operation left"):
+            failed = (*attempt(leftovers), *finish(unfinished))
+        state = with_way_back(read_state(sysroot), verify)
+    for each in (*state.damaged, *failed):
+        reporter.notice(f"left as it is: {each}")
+    return state
 
 
 def _tell_esp(sysroot: Sysroot, reporter: Reporter) -> None:
@@ -127,17 +150,47 @@ def _tell_esp(sysroot: Sysroot, reporter: Reporter) -> None:
         reporter.notice(f"the ESP is damaged: {'; '.join(check.findings)}\n  {check.repair}")
 
 
-def prune(sysroot: Sysroot, keep: int, reporter: Reporter, *, dry: bool = False) -> Tidied:
-    """Remove what policy lets go, and all contents that nobody needs then."""
-    state = read_state(sysroot)
-    removal, titles = plan_prune(sysroot, state, keep)
+def prune(
+    sysroot: Sysroot, keep: int, reporter: Reporter, *, dry: bool = False, damaged: bool = False
+) -> Tidied:
+    """Remove what policy lets go, and all contents that nobody needs then.
+
+    Of what cannot be removed, or not be told to be unneeded, ``warning`` says why.
+    """
+    verify = verifier(sysroot)
+    state = with_way_back(read_state(sysroot), verify)
+    removal, titles = plan_prune(sysroot, state, keep, damaged=damaged)
+    plan = plan_removal(sysroot, removal)
+    check_plan(state, plan, verify)
     with reporter.step("Removing what is no longer kept"):
-        if not dry:
-            for operation in plan_removal(sysroot, removal):
-                operation.execute()
-        trees = trees_of(read_state(sysroot), but=removal.deployments)
-        collected = collect(open_store(sysroot.atoll), trees, dry=dry)
-    return Tidied(removal=removal, titles=titles, collected=collected)
+        failed = () if dry else attempt(plan)
+        state = read_state(sysroot)
+        # What had to stay needs its contents.
+        gone = frozenset(removal.deployments if dry else ())
+        unknown = unknown_needs(sysroot, state, but=gone)
+        collected = Collected()
+        if unknown:
+            numbers = ", ".join(map(str, unknown))
+            failed += (f"no contents are removed: what deployment {numbers} needs is not known",)
+        else:
+            try:
+                trees = trees_of(state, but=gone)
+                collected = collect(open_store(sysroot.atoll), trees, dry=dry)
+            except (AtollError, OSError) as error:
+                failed += (str(error),)
+    return Tidied(removal=removal, titles=titles, collected=collected, warning=as_warning(failed))
+
+
+def unknown_needs(
+    sysroot: Sysroot, state: MachineState, *, but: Iterable[int] = ()
+) -> tuple[int, ...]:
+    """Deployments that cannot be read, and whose tree no entry names either."""
+    told = {each.deployment for each in state.menu.entries if each.entry is not None}
+    return tuple(
+        number
+        for number in sorted(state.damaged_numbers - told - frozenset(but))
+        if may_need_something(sysroot, number)
+    )
 
 
 def trees_of(state: MachineState, *, but: Iterable[int] = ()) -> frozenset[TreeId]:
@@ -153,13 +206,4 @@ def trees_of(state: MachineState, *, but: Iterable[int] = ()) -> frozenset[TreeI
 
 def list_pairs(sysroot: Sysroot) -> tuple[str, ...]:
     """The directories of kernels and initrds on the ESP."""
-    place = sysroot.esp / "atoll"
-    if not place.is_dir():
-        return ()
-    return tuple(sorted(path.name for path in place.iterdir() if is_hex_digest(path.name)))
-
-
-def _half_made(sysroot: Sysroot) -> list[Path]:
-    return sorted(
-        path for path in sysroot.deployments.iterdir() if path.name.startswith(("new-", "gone-"))
-    )
+    return tuple(filter(is_hex_digest, names_in(sysroot.esp / "atoll")))

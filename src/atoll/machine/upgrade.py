@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import AtollError, NoSpace, NotFound
 from atoll.base.report import NullReporter
 from atoll.machine.access import changing
+from atoll.machine.carry_out import as_warning, carry_out, finish
 from atoll.machine.choices import check_sound
 from atoll.machine.deploy import plan_deploy, preview_etc
 from atoll.machine.etc.machine import read_machine_etc
@@ -144,14 +145,14 @@ def upgrade(sysroot: Sysroot, wish: Wish, reporter: Reporter) -> Staged:
 
         def deploy() -> Deploy:
             made = plan_deploy(machine, state, current, image, target.origin, what=wish.verb)
-            for operation in made.operations:
-                operation.execute()
+            carry_out(made.operations)
             return made
 
         with _cleared_up(machine), reporter.step(f"Staging {image.name} {image.version}"):
             made = try_again(deploy)
-        forget_pending(machine)
-        pruned, warning = _prune(machine, made.machine_file.deployments, reporter)
+        warning = as_warning(finish(made.afterwards))
+        pruned, untidy = _prune(machine, made.machine_file.deployments, reporter)
+        warning = warning or untidy
     return Staged(target=target, deployment=made.deployment, merge=made.merge,
                   pruned=pruned, warning=warning)  # fmt: skip
 
@@ -185,7 +186,9 @@ def forget_pending(sysroot: Sysroot) -> bool:
 def _prune(machine: Sysroot, keep: int, reporter: Reporter) -> tuple[Tidied | None, str | None]:
     """The new system boots next already: what cannot be removed now is told, and stays."""
     try:
-        return prune(machine, keep, reporter), None
+        forget_pending(machine)
+        tidied = prune(machine, keep, reporter)
+        return tidied, tidied.warning
     except (AtollError, OSError) as error:
         return None, f"what is no longer kept could not all be removed: {error}"
 

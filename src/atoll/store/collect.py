@@ -41,18 +41,17 @@ def collect(store: Store, keep: Iterable[TreeId], *, dry: bool = False) -> Colle
     is there always has its objects.
 
     Raises Busy when anything else is at work on the store, and Damaged, before anything is removed,
-    when a tree that is to stay cannot be read: nobody knows then what it needs.
+    when a tree that is to stay is lost or cannot be read: nobody knows then what it needs.
     """
     with removing(store):
         wanted = {*keep, *(ref.tree for _, ref in list_refs(store))}
         present = list_images(store)
         needed: set[ObjectId] = set()
-        for tree in sorted(wanted & set(present)):
+        for tree in sorted(wanted):
+            # A tree that is lost needs its objects all the same: with its image it is whole again.
             try:
                 needed.update(find_objects(read_image_bytes(store, tree)))
-            except NotFound:
-                continue
-            except Damaged as error:
+            except (NotFound, Damaged) as error:
                 raise Damaged(f"nothing is collected: {error.message}", hint=error.hint) from error
         images = [os.fspath(store.image_path(tree)) for tree in present if tree not in wanted]
         objects = _unneeded(store, needed)

@@ -12,7 +12,8 @@ import json
 import os
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 from atoll.base.errors import Damaged, NotFound, UsageError
 from atoll.base.ids import TreeId, parse_tree_id
@@ -22,8 +23,6 @@ from atoll.store.images import IMAGE_FORMAT
 from atoll.store.lock import adding
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from atoll.store.layout import Store
 
 ALGORITHM = "fsverity-sha256-4096"
@@ -79,8 +78,12 @@ def read_ref(store: Store, name: str) -> Ref:
 
 
 def list_ref_names(store: Store) -> tuple[str, ...]:
-    paths = store.refs.rglob("*" + _SUFFIX)
-    return tuple(sorted(str(path.relative_to(store.refs))[: -len(_SUFFIX)] for path in paths))
+    """All of them; raises OSError when any directory of refs cannot be read."""
+    found = []
+    for folder, _, files in os.walk(store.refs, onerror=_raise):
+        above = Path(folder).relative_to(store.refs)
+        found += [str(above / name)[: -len(_SUFFIX)] for name in files if name.endswith(_SUFFIX)]
+    return tuple(sorted(found))
 
 
 def list_refs(store: Store) -> tuple[tuple[str, Ref], ...]:
@@ -124,6 +127,10 @@ def parse_ref(data: bytes, *, where: str) -> Ref:
         return Ref(tree=parse_tree_id(fields["tree"]), name=name, version=version, created=created)
     except (ValueError, KeyError, TypeError, Damaged) as error:
         raise Damaged(f"{where} is not a ref: {error}", hint="remove it and build again") from error
+
+
+def _raise(error: OSError) -> NoReturn:
+    raise error
 
 
 def _path(store: Store, name: str) -> Path:

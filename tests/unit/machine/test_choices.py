@@ -12,24 +12,26 @@ from atoll.base.errors import NotFound, NothingToDo, UsageError
 from atoll.base.ids import TreeId
 from atoll.machine.bootentry import BootEntry, EntryName, format_entry_name, loader_order
 from atoll.machine.choices import (
-    choose_fled,
     choose_kept,
     choose_leftovers,
     choose_removal,
-    choose_rollback,
     choose_superseded,
     needed,
-    parse_moment,
     superfluous_entries,
 )
 from atoll.machine.deployment import Deployment
 from atoll.machine.history import Event
 from atoll.machine.marks import Hold, Marks
 from atoll.machine.menu import Menu, Placed
-from atoll.machine.state import MachineState, make_state
+from atoll.machine.rollback_choice import choose_fled, choose_rollback, parse_moment
+from atoll.machine.state import DeploymentState, MachineState, make_state
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)  # noqa: UP017
 NUMBERS = st.integers(1, 6)
+
+
+def sound(_: DeploymentState) -> str:
+    return ""
 
 
 def deployment(number: int) -> Deployment:
@@ -99,7 +101,7 @@ def test_what_remains_has_its_entries_and_kernels(state: MachineState, pairs: se
 @given(state=states())
 def test_going_back_never_chooses_what_boots_next(state: MachineState) -> None:
     try:
-        found = choose_rollback(state, None, (), NOW)
+        found = choose_rollback(state, None, (), NOW, sound)
     except NotFound:
         assert not any(each.blessed and not each.default and state.menu.of(each.number)
                        for each in state.deployments)  # fmt: skip
@@ -123,18 +125,18 @@ def test_a_day_means_what_ran_at_its_end() -> None:
         Event(when=then - 3 * 86400, what="upgrade", deployment=1, was=None),
         Event(when=then - 60, what="upgrade", deployment=2, was=1),
     )
-    assert choose_rollback(two(), "yesterday", events, NOW).number == 1
-    assert choose_rollback(two(), "2026-11-22", events, NOW).number == 1
-    assert choose_rollback(two(), "v1", events, NOW).number == 1
-    assert choose_rollback(two(), "1", events, NOW).number == 1
+    assert choose_rollback(two(), "yesterday", events, NOW, sound).number == 1
+    assert choose_rollback(two(), "2026-11-22", events, NOW, sound).number == 1
+    assert choose_rollback(two(), "v1", events, NOW, sound).number == 1
+    assert choose_rollback(two(), "1", events, NOW, sound).number == 1
     with pytest.raises(NothingToDo):
-        choose_rollback(two(), "2026-11-24", events, NOW)
+        choose_rollback(two(), "2026-11-24", events, NOW, sound)
     with pytest.raises(NotFound, match="2026-11-01"):
-        choose_rollback(two(), "2026-11-01", events, NOW)
+        choose_rollback(two(), "2026-11-01", events, NOW, sound)
     with pytest.raises(UsageError, match="yet to come"):
-        choose_rollback(two(), "2027-01-01", events, NOW)
+        choose_rollback(two(), "2027-01-01", events, NOW, sound)
     with pytest.raises(NotFound, match=r"there is no deployment or version 9") as caught:
-        choose_rollback(two(), "9", events, NOW)
+        choose_rollback(two(), "9", events, NOW, sound)
     assert "2 (v2), 1 (v1)" in (caught.value.hint or "")
 
 

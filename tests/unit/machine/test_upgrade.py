@@ -245,7 +245,7 @@ def test_cancel_makes_it_as_it_was(maker: Maker, machine: Sysroot) -> None:
     before = objects_there(machine)
     maker.publish("2")
     go(machine)
-    assert cancel(machine, NullReporter()) == ("hello 2 (2)",)
+    assert cancel(machine, NullReporter()).dropped == ("hello 2 (2)",)
     check_machine(machine)
     assert default(machine) == (1, "1")
     collect_machine(machine, None, NullReporter())
@@ -409,14 +409,19 @@ def test_a_machine_that_follows_nothing_says_what_to_do(maker: Maker, tmp_path: 
     assert "atoll rebase" in (caught.value.hint or "")
 
 
-def test_a_damaged_deployment_is_told_and_collected(maker: Maker, machine: Sysroot) -> None:
+def test_a_damaged_deployment_is_told_and_stays_until_a_person_says_so(
+    maker: Maker, machine: Sysroot
+) -> None:
     for version in ("2", "3"):
         maker.publish(version)
         bless(machine, go(machine))
     (machine.deployments / "1/deployment.json").write_text("{")
     assert "deployments/1" in read_state(machine).damaged[0]
-    collect_machine(machine, None, NullReporter())
+    collect_machine(machine, 1, NullReporter())
+    assert (machine.deployments / "1/etc/upper").is_dir()
+    collect_machine(machine, None, NullReporter(), damaged=True)
     check_machine(machine)
+    assert not (machine.deployments / "1").exists()
     (machine.deployments / "3/deployment.json").write_text("{")
     with pytest.raises(Refused, match="deployments/3"):
         check_sound(read_state(replace(machine, booted=3)))
@@ -431,8 +436,9 @@ def test_what_is_put_among_deployments_is_told_or_ignored(maker: Maker, machine:
     assert state.damaged_numbers == {7, 8} and len(state.deployments) == 1
     maker.publish("2")
     staged = upgrade(machine, UPGRADE, NullReporter())
-    assert staged.deployment is not None and staged.deployment.number == 2
-    assert read_state(machine).damaged == ()
+    assert staged.deployment is not None and staged.deployment.number == 9
+    assert read_state(machine).damaged_numbers == {7, 8}
+    assert staged.warning is None, "what is no directory needs no contents"
     assert (machine.deployments / "notes").is_dir()
 
 

@@ -70,7 +70,7 @@ def choose_deployment(sysroot: Sysroot, number: int | None) -> int:
 
 def read_machine_etc(sysroot: Sysroot, deployment: int) -> MachineEtc:
     place = etc_place(sysroot, deployment)
-    mounted = LIVE if deployment == sysroot.booted else None
+    mounted = LIVE if sysroot.is_running and deployment == sysroot.booted else None
     if mounted is None:
         tree = read_tree_etc(sysroot, deployment)
         reading = read_layered(tree, place.upper) if place.upper.exists() else Reading(root=tree)

@@ -1,0 +1,146 @@
+"""Where a rollback goes: what a person's word means, and what is left behind. Pure."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime, time, timedelta
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import NotFound, NothingToDo, Refused, UsageError
+from atoll.machine.deployment import is_number
+from atoll.machine.history import BOOT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import TypeAlias
+
+    from atoll.machine.history import Event
+    from atoll.machine.state import DeploymentState, MachineState
+
+    Judge: TypeAlias = Callable[[DeploymentState], str]
+    """Why a deployment cannot boot; empty when it can."""
+
+_EXPLICIT = re.compile(r"(number|version):(.+)")
+_LONGEST = 256
+"""Characters of a wish: no version is longer."""
+
+
+def choose_rollback(
+    state: MachineState, wish: str | None, events: tuple[Event, ...], now: datetime, judge: Judge
+) -> DeploymentState:
+    """The deployment to go back to: a number, a version, ``yesterday``, a date, or the one before.
+
+    Without a wish it is what runs, when something else boots next. Else it is the newest that came
+    up once, can boot, is not the default, and that nobody fled from; when there is none, the one
+    that was fled from last. Raises NotFound, UsageError, Refused or NothingToDo.
+    """
+    if wish is not None:
+        found = _wished(state, wish, events, now)
+        if not found.default:
+            return found
+    else:
+        running = state.find(state.booted)
+        others = _others(state)
+        if running is not None and running.blessed and not running.default:
+            others = [running, *(each for each in others if each != running)]
+        if not others:
+            raise NotFound("there is no other deployment that ever came up",
+                           hint="see: atoll status")  # fmt: skip
+        flaws = {}
+        for each in others:
+            flaws[each.deployment.title] = flaw = judge(each)
+            if not flaw:
+                return each
+        why = "; ".join(f"{title}: {flaw}" for title, flaw in flaws.items())
+        raise Refused(f"no other deployment can boot: {why}", hint="see: atoll status")
+    raise NothingToDo(f"{found.deployment.title} is what boots next already")
+
+
+def _others(state: MachineState) -> list[DeploymentState]:
+    order = {each.deployment: place for place, each in reversed([*enumerate(state.menu.entries)])}
+    others = [
+        each
+        for each in state.deployments
+        if each.blessed and not each.default and each.number in order
+    ]
+    return sorted(others, key=lambda each: (each.held, order[each.number]))
+
+
+def _wished(
+    state: MachineState, wish: str, events: tuple[Event, ...], now: datetime
+) -> DeploymentState:
+    known = ", ".join(f"{each.number} ({each.deployment.version})" for each in state.deployments)
+    there_are = f"there are: {known}"
+    if len(wish) > _LONGEST:
+        raise UsageError(f"{wish[:20]}… is too long for a number or a version", hint=there_are)
+    meant = _meanings(state, wish)
+    if len(meant) > 1:
+        raise UsageError(
+            f"{wish} may be {' or '.join(meant)}",
+            hint="say which: atoll rollback number:N, or version:V if only one has it",
+        )
+    if meant:
+        return next(iter(meant.values()))
+    moment = parse_moment(wish, now)
+    if moment is None:
+        raise NotFound(f"there is no deployment or version {wish}", hint=there_are)
+    number = ran_at(events, moment.timestamp())
+    found = state.find(number)
+    if found is None:
+        what = "nothing is recorded of that time" if number is None else f"deployment {number}"
+        gone = "" if number is None else ", which was the system then, is no longer here"
+        raise NotFound(f"{wish}: {what}{gone}", hint=there_are)
+    return found
+
+
+def _meanings(state: MachineState, wish: str) -> dict[str, DeploymentState]:
+    """Each deployment that ``wish`` may name, by words that name it without doubt.
+
+    One whose number and version both are ``wish`` is meant either way.
+    """
+    explicit = _EXPLICIT.fullmatch(wish)
+    kind, word = (explicit[1], explicit[2]) if explicit else ("", wish)
+    numbers = {int(word)} if kind != "version" and is_number(word) else set()
+    if kind != "number":
+        same = {each.number for each in state.deployments if each.deployment.version == word}
+        numbers = numbers & same or numbers | same
+    found = [each for each in state.deployments if each.number in numbers]
+    return {f"number:{each.number} ({each.deployment.title})": each for each in found}
+
+
+def ran_at(events: Iterable[Event], moment: float) -> int | None:
+    """The deployment that ran last at ``moment``, in seconds since 1970, by the boots that were
+    noted; from a time without, what was to boot next. None when nothing is known."""
+    known = tuple(events)
+    before = [each for each in known if each.when < moment]
+    boots = [each for each in before if each.what == BOOT]
+    if boots or before:
+        return (boots or before)[-1].deployment
+    return known[0].was if known else None
+
+
+def parse_moment(wish: str, now: datetime) -> datetime | None:
+    """The end of the day that ``yesterday`` or ``YYYY-MM-DD`` means; None for no day.
+
+    Raises UsageError for a day to come.
+    """
+    if wish == "yesterday":
+        day = now.date() - timedelta(days=1)
+    else:
+        try:
+            day = date.fromisoformat(wish)
+        except ValueError:
+            return None
+    if day > now.date():
+        raise UsageError(f"{wish} is yet to come", hint="name a day that was")
+    return datetime.combine(day, time.max, tzinfo=now.tzinfo)
+
+
+def choose_fled(state: MachineState, target: int) -> tuple[DeploymentState, ...]:
+    """What a person leaves who goes back to ``target``: what runs, and what boots next.
+
+    Only what is newer is fled: who goes forward again has nothing against the older one.
+    """
+    return tuple(
+        each for each in state.deployments if (each.booted or each.default) and each.number > target
+    )
