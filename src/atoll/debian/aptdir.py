@@ -140,8 +140,10 @@ def written_configuration(place: Path) -> Iterator[Mapping[str, str]]:
     """An environment in which apt's programs know how to reach mirrors, and nothing else."""
     path = place / "apt.conf"
     path.write_text(format_configuration(place, (), read_host_options()))
-    yield os.environ | {"APT_CONFIG": str(path), "LC_ALL": "C.UTF-8"}
-    path.unlink()
+    try:
+        yield os.environ | {"APT_CONFIG": str(path), "LC_ALL": "C.UTF-8"}
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def read_host_options() -> tuple[str, ...]:

@@ -12,6 +12,7 @@ the packages.
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import PackageError
@@ -19,16 +20,18 @@ from atoll.debian.install import install_by_dpkg
 from atoll.debian.pinned import deb_path
 from atoll.debian.stanza import closure
 from atoll.host.files import temporary_directory
+from atoll.host.in_root import in_root
 from atoll.host.run import need_program, run
+from atoll.host.sandbox import Bind, Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from atoll.debian.install import Batch
     from atoll.debian.pins import Pin
     from atoll.debian.stanza import Stanza
 
+_EXTRACT = 'for deb; do dpkg-deb --extract "$deb" /made; done'
 _FORM = "root 3"
 """Changes when this module makes another root from the same packages."""
 _FIRST = ("base-files", "base-passwd")
@@ -80,7 +83,23 @@ def make_root(batch: Batch, made: Path) -> None:
     need_program("dpkg-deb", package="dpkg")
     made.mkdir()
     made.chmod(0o755)
-    for pin, _ in batch.entries:
-        run(["dpkg-deb", "--extract", deb_path(batch.debs, pin), made])
-    (made / "var/lib/dpkg/status").touch()
+    _extract(batch, made)
+    status = in_root(made, "var/lib/dpkg/status")
+    if not status.is_file():
+        status.touch()
     install_by_dpkg(made, batch)
+
+
+def _extract(batch: Batch, made: Path) -> None:
+    """Unpack all packages, where their links lead nowhere else: what unpacks them sees this
+    machine's programs, and may write into ``made`` alone."""
+    with temporary_directory(made.parent, prefix="unpack-") as place:
+        for name in ("etc", "usr", "made", "debs"):
+            (place / name).mkdir()
+        for name in ("bin", "sbin", "lib", "lib64"):
+            (place / name).symlink_to(f"usr/{name}")
+        binds = (Bind(source=Path("/usr"), target="/usr"),
+                 Bind(source=batch.debs.resolve(), target="/debs"),
+                 Bind(source=made, target="/made", writable=True))  # fmt: skip
+        names = [deb_path(Path("/debs"), pin) for pin, _ in batch.entries]
+        Sandbox(root=place, binds=binds).run(["sh", "-euc", _EXTRACT, "extract", *map(str, names)])

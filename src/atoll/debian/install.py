@@ -16,6 +16,7 @@ from atoll.base.errors import NotFound, ProgramFailed
 from atoll.debian.failure import explain_failure
 from atoll.debian.pinned import ARCHIVE, write_archive
 from atoll.host.files import temporary_directory
+from atoll.host.in_root import in_root
 from atoll.host.sandbox import Bind, Sandbox
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ fi
 xargs -x -s 1500000 -d '\n' -a /run/atoll/archive/words "$@" install --
 """
 _RESOLV_CONF = Path("/etc/resolv.conf")
+_NO_RESOLVER = "# There is no network while packages are installed.\n"
 _STUBS = ("/run/systemd/resolve/stub-resolv.conf", "/run/systemd/resolve/resolv.conf")
 
 
@@ -85,24 +87,34 @@ class Batch:
 
 
 def room(root: Path, *binds: Bind) -> Sandbox:
-    """The sandbox that maintainer scripts run in: no service starts, names can be resolved."""
-    resolver = tuple(
-        Bind(source=_RESOLV_CONF.resolve(), target=stub) for stub in _STUBS if _RESOLV_CONF.exists()
-    )
-    return Sandbox(root=root, binds=(*resolver, *binds), environment=_ENVIRONMENT)
+    """The sandbox that maintainer scripts run in: without a network, and no service starts."""
+    return Sandbox(root=root, binds=binds, environment=_ENVIRONMENT)
+
+
+def resolver_binds(root: Path) -> tuple[Bind, ...]:
+    """The machine's name server for a sandbox that has a network, where programs look for it."""
+    if not _RESOLV_CONF.exists():
+        return ()
+    ours = _RESOLV_CONF.resolve()
+    targets = list(_STUBS)
+    theirs = in_root(root, "etc/resolv.conf", follow=False)
+    if not theirs.is_symlink():
+        targets.append(str(_RESOLV_CONF))
+    elif "NetworkManager" in str(theirs.readlink()):
+        targets.append("/run/NetworkManager/resolv.conf")
+    return tuple(Bind(source=ours, target=target) for target in targets)
 
 
 def package_room(root: Path, batch: Batch, archive: Path | None = None) -> Sandbox:
     """A room that sees the kept packages, and the archive that lists them."""
     binds = [Bind(source=archive.resolve(), target=ARCHIVE)] if archive else []
     debs = Bind(source=batch.debs.resolve(), target=f"{ARCHIVE}/debs")
-    (root / "run").mkdir(exist_ok=True)
     return room(root, *binds, debs)
 
 
 def install_batch(root: Path, batch: Batch) -> None:
     """Install and remove in ``root``; raises NoSpace or PackageError."""
-    if not (root / "usr/bin/apt-get").exists():
+    if not in_root(root, "usr/bin/apt-get").exists():
         install_by_dpkg(root, batch)
         return
     with temporary_directory(batch.debs, prefix=".new-") as place:
@@ -152,28 +164,35 @@ def run_logged(sandbox: Sandbox, words: Sequence[str], log_path: Path) -> None:
 
 @contextmanager
 def quiet_root(root: Path) -> Iterator[None]:
-    """Forbid starting services, as invoke-rc.d and deb-systemd-invoke ask; let names resolve."""
-    made = [_write_policy(root), _write_resolver(root)]
-    yield
-    for path in made:
-        if path is not None and not path.is_symlink():
-            path.unlink(missing_ok=True)
+    """Forbid starting services, as invoke-rc.d and deb-systemd-invoke ask, while this lasts.
+
+    There is a resolv.conf, too, for packages that care about it; what becomes of it is theirs.
+    """
+    policy = _write_policy(root)
+    resolver = _write_resolver(root)
+    try:
+        yield
+    finally:
+        for path in (policy, resolver):
+            if path is not None and not path.is_symlink():
+                path.unlink(missing_ok=True)
 
 
 def _write_policy(root: Path) -> Path:
-    policy = root / "usr/sbin/policy-rc.d"
+    policy = in_root(root, "usr/sbin/policy-rc.d", follow=False)
     policy.parent.mkdir(parents=True, exist_ok=True)
+    policy.unlink(missing_ok=True)
     policy.write_text("#!/bin/sh\nexit 101\n")
     policy.chmod(0o755)
     return policy
 
 
 def _write_resolver(root: Path) -> Path | None:
-    """Let programs resolve names until a package brings a resolver's link of its own."""
-    path = root / "etc/resolv.conf"
-    if path.is_symlink() or not _RESOLV_CONF.exists():
+    """Until a package brings a resolver's link of its own. It names no server of this machine."""
+    path = in_root(root, "etc/resolv.conf", follow=False)
+    if path.is_symlink() or not path.parent.is_dir():
         return None
-    path.write_bytes(_RESOLV_CONF.read_bytes())
+    path.write_text(_NO_RESOLVER)
     return path
 
 

@@ -60,9 +60,14 @@ def enter_private_mounts() -> None:
 
 
 @contextmanager
-def overlay_mounted(overlay: Overlay, target: Path) -> Iterator[Path]:
-    """The merged view at ``target`` while the context lasts."""
+def overlay_mounted(overlay: Overlay, target: Path, *, follow_links: bool = True) -> Iterator[Path]:
+    """The merged view at ``target`` while the context lasts.
+
+    Without ``follow_links`` the kernel follows no symbolic link in it, wherever that leads.
+    """
     options = overlay.options(marks="trusted" if is_initial_namespace() else "user")
+    if not follow_links:
+        options = f"nosymfollow,{options}"
     # By the newer system call the kernel takes no option of more than 255 bytes.
     environment = os.environ | {"LIBMOUNT_FORCE_MOUNT2": "always"}
     mounted = False

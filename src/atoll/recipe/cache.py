@@ -201,7 +201,7 @@ def step_mounted(cache: Cache, lowers: Iterable[Path]) -> Iterator[tuple[Path, P
             work=f"{temporary.name}/work",
         )
         (temporary / "upper").chmod(0o755)
-        with overlay_mounted(overlay, temporary / "root") as root:
+        with overlay_mounted(overlay, temporary / "root", follow_links=False) as root:
             yield root, temporary / "upper"
 
 

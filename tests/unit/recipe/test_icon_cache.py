@@ -103,11 +103,12 @@ def test_only_the_directories_that_the_theme_names_stay(tmp_path: Path) -> None:
     kept = IconCache(directories=(b"b/16", b"a/16"), icons={b"both": (image,)}, buckets=3)
     assert restrict(cache, directories) == kept
 
-    theme = tmp_path / "theme"
-    theme.mkdir()
+    icons = tmp_path / "usr/share/icons"
+    theme = icons / "theme"
+    theme.mkdir(parents=True)
     (theme / "index.theme").write_bytes(THEME)
     (theme / "icon-theme.cache").write_bytes(format_icon_cache(cache))
-    damaged = tmp_path / "damaged"
+    damaged = icons / "damaged"
     damaged.mkdir()
     (damaged / "index.theme").write_bytes(THEME)
     (damaged / "icon-theme.cache").write_bytes(b"damaged")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from atoll.base.errors import RecipeError
+from atoll.host.in_root import read_text
 from atoll.recipe.finish.check_seeds import Seeded
 from atoll.recipe.finish.places import place_in_tree
 from atoll.recipe.lint.places import find_place
@@ -184,7 +185,7 @@ def _account_values(
 
 def _has_keys(root: Path, path: str, keys: Iterable[str]) -> bool:
     file = root / place_in_tree(root, path)[1:]
-    lines = file.read_text(errors="replace").splitlines() if file.is_file() else []
+    lines = read_text(root, str(file.relative_to(root)), missing="").splitlines()
     return all(key in lines for key in keys)
 
 

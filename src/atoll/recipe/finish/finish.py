@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import RecipeError
 from atoll.debian.inventory import read_packages
+from atoll.host.in_root import exists_in_root, in_root, write_text
 from atoll.recipe.finish.check_recipe import check_recipe, read_contents
 from atoll.recipe.finish.initrd import MAKE_INITRD, ensure_initrd, initrd_inputs
 from atoll.recipe.finish.normalize import normalize
@@ -96,13 +97,13 @@ def keep_times(store: Store, tree: Directory, origin: Origin) -> Directory:
 
 def settle(job: Job, root: Path, origin: Origin) -> str:
     """Let ``root`` be as it will be seen; the version of its kernel."""
-    if not (root / MAKE_INITRD).exists():
+    if not exists_in_root(root, MAKE_INITRD):
         raise _without_atoll(job.recipe)
     for link in write_presets(root):
         job.reporter.notice(f"made whole by presets: {link}")
     if origin.base:
         drop_old_kernels(root, find_kernel(root))
-    inventory = read_packages(root / "var/lib/dpkg")
+    inventory = read_packages(in_root(root, "var/lib/dpkg"))
     contents = read_contents(root, job.recipe)
     kernel = shape_root(root, homes=homes_of(job.recipe, origin.base),
                         rules=merge_rules(var_of(job.recipe, origin.base)))  # fmt: skip
@@ -117,17 +118,15 @@ def write_records(root: Path, recipe: Recipe, lock: Lock, inventory: tuple[Packa
 
     The lock is complete but for the digest of the tree, which cannot be in the tree.
     """
-    records = root / ATOLL
-    (records / "recipe.toml").write_text(recipe.text)
+    write_text(root, f"{ATOLL}/recipe.toml", recipe.text)
     for number, (name, text) in enumerate(recipe.sources[1:], start=1):
-        (records / INCLUDED).mkdir(exist_ok=True)
-        (records / INCLUDED / f"{number}-{Path(name).name}").write_text(text)
+        write_text(root, f"{ATOLL}/{INCLUDED}/{number}-{Path(name).name}", text)
     ids = read_ids(root)
     whole = with_ids(replace(lock, tree=None), users=dict(ids.users), groups=dict(ids.groups))
-    (records / "lock.toml").write_text(format_lock(whole))
+    write_text(root, f"{ATOLL}/lock.toml", format_lock(whole))
     rows = ([package.name, package.version, package.architecture] for package in inventory)
     lines = ",\n".join(f" {json.dumps(row)}" for row in rows)
-    (records / "packages.json").write_text(f"[\n{lines}\n]\n")
+    write_text(root, f"{ATOLL}/packages.json", f"[\n{lines}\n]\n")
 
 
 def say(recipe: Recipe, origin: Origin, kernel: str, initrd: str) -> Said:

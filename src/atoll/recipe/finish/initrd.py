@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import ProgramFailed
 from atoll.debian.install import room
+from atoll.host.in_root import read_bytes
 from atoll.recipe.cache import make_id
 from atoll.store.objects import read_object
 from atoll.tree.edit import find_node
@@ -90,7 +91,7 @@ def ensure_initrd(cache: Cache, root: Path, kernel: str, inputs: str, time: int)
     if kept is None:
         target = f"usr/lib/modules/{kernel}/initrd"
         _make(cache, root, [f"SOURCE_DATE_EPOCH={time}", f"/{MAKE_INITRD}", kernel, f"/{target}"])
-        kept = cache.keep_bytes((root / target).read_bytes(), "initrds", name)
+        kept = cache.keep_bytes(read_bytes(root, target), "initrds", name)
     return kept
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Refused
+from atoll.host.in_root import exists_in_root, glob_in_root, in_root, write_text
 from atoll.recipe.finish.icon_cache import (
     format_icon_cache,
     parse_icon_cache,
@@ -39,6 +40,7 @@ _IN_DATABASE = (
 )  # fmt: skip
 _STUB_RESOLVER = "../run/systemd/resolve/stub-resolv.conf"
 _NETWORK_MANAGER = "../run/NetworkManager/resolv.conf"
+_ICONS = "usr/share/icons"
 _PYC = struct.Struct("<4sII")
 
 
@@ -56,29 +58,28 @@ def check_clock(epoch: int, *, now: float | None = None) -> None:
 def normalize(root: Path, epoch: int) -> None:
     """Take every trace of this build out of a shaped ``root``."""
     for name in _LEFTOVERS:
-        (root / name).unlink(missing_ok=True)
-    for path in _leftover_files(root / "etc"):
+        in_root(root, name, follow=False).unlink(missing_ok=True)
+    for path in _leftover_files(in_root(root, "etc")):
         path.unlink()
-    for key in (root / "etc/ssh").glob("ssh_host_*"):
+    for key in glob_in_root(root, "etc/ssh", "ssh_host_*"):
         key.unlink()
-    (root / "etc/machine-id").write_text("uninitialized\n")
-    (root / "etc/machine-id").chmod(0o444)
-    (root / "etc/fstab").write_text("# The tree's own mounts are made in early boot.\n")
+    write_text(root, "etc/machine-id", "uninitialized\n", mode=0o444)
+    write_text(root, "etc/fstab", "# The tree's own mounts are made in early boot.\n")
     set_resolver(root)
-    set_shadow_dates(root / "etc/shadow", epoch)
-    clean_tree_var(root / "usr/lib/atoll/var")
-    settle_bytecode(root / "usr", epoch)
-    settle_icon_caches(root / "usr/share/icons")
-    mark_updated(root / "etc/.updated", epoch)
+    set_shadow_dates(in_root(root, "etc/shadow"), epoch)
+    clean_tree_var(in_root(root, "usr/lib/atoll/var"))
+    settle_bytecode(in_root(root, "usr"), epoch)
+    settle_icon_caches(root)
+    mark_updated(in_root(root, "etc/.updated", follow=False), epoch)
 
 
 def set_resolver(root: Path) -> None:
     """Let /etc/resolv.conf lead to whatever resolver the tree has; without one, to nothing yet."""
-    link = root / "etc/resolv.conf"
+    link = in_root(root, "etc/resolv.conf", follow=False)
     link.unlink(missing_ok=True)
-    if (root / "usr/lib/systemd/systemd-resolved").exists():
+    if exists_in_root(root, "usr/lib/systemd/systemd-resolved"):
         link.symlink_to(_STUB_RESOLVER)
-    elif (root / "usr/sbin/NetworkManager").exists():
+    elif exists_in_root(root, "usr/sbin/NetworkManager"):
         link.symlink_to(_NETWORK_MANAGER)
 
 
@@ -102,14 +103,12 @@ def format_shadow_dates(text: str, day: int) -> str:
 def clean_tree_var(var: Path) -> None:
     """Old copies and locks in the databases that travel with the tree."""
     for name in _IN_DATABASE:
-        (var / "lib" / name).unlink(missing_ok=True)
-    for path in (var / "cache/debconf").glob("*-old"):
-        path.unlink()
-    for path in (var / "lib/ucf").glob("*.[0-9]"):
-        path.unlink()
-    for path in (var / "lib").glob("sgml-base/*.old"):
-        path.unlink()
-    for path in sorted((var / "lib/texmf").rglob("*.log")):
+        in_root(var, f"lib/{name}", follow=False).unlink(missing_ok=True)
+    for folder, pattern in (("cache/debconf", "*-old"), ("lib/ucf", "*.[0-9]"),
+                            ("lib/sgml-base", "*.old")):  # fmt: skip
+        for path in glob_in_root(var, folder, pattern):
+            path.unlink()
+    for path in sorted(in_root(var, "lib/texmf").rglob("*.log")):
         path.unlink()
 
 
@@ -124,6 +123,8 @@ def settle_bytecode(usr: Path, epoch: int) -> None:
 
 def _settle_one(path: Path, epoch: int) -> None:
     """Only what is wrong is opened for writing: an overlay would copy the others for nothing."""
+    if path.is_symlink() or not path.is_file():
+        return
     with path.open("rb") as file:
         head = file.read(_PYC.size)
     if len(head) < _PYC.size:
@@ -134,11 +135,14 @@ def _settle_one(path: Path, epoch: int) -> None:
             file.write(_PYC.pack(magic, flags, epoch))
 
 
-def settle_icon_caches(icons: Path) -> None:
+def settle_icon_caches(root: Path) -> None:
     """Give GTK's indexes of icon themes one form."""
-    for path in sorted(icons.glob("*/icon-theme.cache")):
-        theme = path.parent / "index.theme"
-        if path.is_symlink() or not theme.is_file():
+    for folder in glob_in_root(root, _ICONS, "*"):
+        path = folder / "icon-theme.cache"
+        if folder.is_symlink() or path.is_symlink() or not path.is_file():
+            continue
+        theme = in_root(root, f"{_ICONS}/{folder.name}/index.theme")
+        if not theme.is_file():
             continue
         cache = parse_icon_cache(path.read_bytes())
         directories = parse_theme_directories(theme.read_bytes())
@@ -148,6 +152,7 @@ def settle_icon_caches(icons: Path) -> None:
 
 def mark_updated(path: Path, epoch: int) -> None:
     """Tell systemd that /etc fits /usr, so that it rebuilds nothing there at boot."""
+    path.unlink(missing_ok=True)
     path.write_text("")
     os.utime(path, (epoch, epoch))
 

@@ -10,16 +10,17 @@ import os
 from pathlib import Path
 
 from atoll.debian.inventory import parse_diversions, read_owners
+from atoll.host.in_root import glob_in_root, in_root, read_text
 from atoll.host.sandbox import Sandbox
 
 
 def drop_old_kernels(root: Path, version: str) -> None:
     """Let nothing in a root in Debian's shape tell of kernels other than ``version``."""
-    modules = root / "usr/lib/modules"
-    old = [path for path in sorted(modules.iterdir()) if path.name != version]
+    modules = glob_in_root(root, "usr/lib/modules", "*")
+    old = [path for path in modules if path.name != version and not path.is_symlink()]
     if not old:
         return
-    owners = read_owners(root / "var/lib/dpkg")
+    owners = read_owners(in_root(root, "var/lib/dpkg"))
     for path in old:
         _drop_unowned(root, path, owners)
     _drop_diversions(root, version)
@@ -36,7 +37,7 @@ def _drop_unowned(root: Path, directory: Path, owners: dict[str, str]) -> None:
 
 
 def _drop_diversions(root: Path, version: str) -> None:
-    text = (root / "var/lib/dpkg/diversions").read_text(errors="surrogateescape")
+    text = read_text(root, "var/lib/dpkg/diversions")
     for original, (target, _) in parse_diversions(text):
         if target.startswith("/usr/lib/modules/") and not original.endswith(f"-{version}"):
             Sandbox(root=root).run(["dpkg-divert", "--quiet", "--no-rename", "--remove", original])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING
 
+from atoll.host.in_root import exists_in_root, in_root, read_text
 from atoll.recipe.finish.seed import FACTORY
 from atoll.recipe.finish.shape import ATOLL, BOUND, TREE_OWNED
-from atoll.recipe.steps.links import follow
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,11 +19,11 @@ def place_in_tree(root: Path, path: str) -> str:
     A root that does not have the shape of a tree has it where it is.
     """
     folder, name = posixpath.split(posixpath.normpath(path))
-    plain = f"/{(follow(root, folder) / name).relative_to(root)}"
-    if not (root / TREE_OWNED).exists():
+    plain = f"/{(in_root(root, folder) / name).relative_to(root)}"
+    if not exists_in_root(root, TREE_OWNED):
         return plain
     place = _moved(root, plain)
-    parent = follow(root, posixpath.dirname(place))
+    parent = in_root(root, posixpath.dirname(place))
     return f"/{(parent / name).relative_to(root)}"
 
 
@@ -35,7 +35,7 @@ def _moved(root: Path, path: str) -> str:
             return f"{FACTORY}/var/{place}{path[len(name) + 1 :]}"
     if not path.startswith("/var/"):
         return path
-    for each in (root / TREE_OWNED).read_text().splitlines():
+    for each in read_text(root, TREE_OWNED).splitlines():
         if path.startswith(f"{each}/"):
             return f"/{ATOLL}{path}"
     return FACTORY + path

@@ -9,11 +9,12 @@ so is one whose ``Also=`` names a unit that is disabled, or that one would be en
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING
 
 from atoll.debian.install import room
-from atoll.recipe.steps.links import follow
+from atoll.host.in_root import exists_in_root, glob_in_root, in_root, write_text
 from atoll.recipe.steps.unit_links import UnitLinks
 
 if TYPE_CHECKING:
@@ -42,11 +43,9 @@ def write_presets(root: Path) -> tuple[str, ...]:
              "--no-pager"]
         )  # fmt: skip
         enabled = parse_enabled(listing.decode())
-        path = root / PRESET.format(kind)
-        path.parent.mkdir(parents=True, exist_ok=True)
         left = read_renamed(root, kind), read_partial(root, kind, enabled)
         text = format_presets(enabled, read_instances(root, kind), *left)
-        path.write_text(text)
+        write_text(root, PRESET.format(kind), text)
         before = read_links(root, kind)
         room(root).run(["systemctl", "--no-reload", option, "--root=/", "preset-all"])
         changed |= before ^ read_links(root, kind)
@@ -85,8 +84,10 @@ def read_instances(root: Path, kind: str = "system") -> dict[str, set[str]]:
 
 def read_renamed(root: Path, kind: str = "system") -> set[str]:
     """Units to which links directly in /etc/systemd give another name."""
-    links = (path for path in (root / "etc/systemd" / kind).glob("*.*") if path.is_symlink())
-    units = (follow(root, str(link.relative_to(root))) for link in links)
+    folder = f"etc/systemd/{kind}"
+    links = [f"{folder}/{path.name}" for path in glob_in_root(root, folder, "*.*")
+             if path.is_symlink()]  # fmt: skip
+    units = (in_root(root, link) for link in links if exists_in_root(root, link))
     return {unit.name for unit in units if unit.is_file()}
 
 
@@ -100,7 +101,7 @@ def read_partial(root: Path, kind: str, enabled: Iterable[str]) -> set[str]:
 
 def read_links(root: Path, kind: str = "system") -> set[str]:
     """Every link below the tree's /etc/systemd/system, or that of another kind of units."""
-    base = root / "etc/systemd" / kind
+    base = in_root(root, f"etc/systemd/{kind}")
     return {f"/{path.relative_to(root)}" for path in base.rglob("*") if path.is_symlink()}
 
 
@@ -108,8 +109,8 @@ def drop_dangling(root: Path) -> tuple[str, ...]:
     """Remove links that would want or require a unit that is not there."""
     dropped = []
     for kind in ("system", "user"):
-        for directory in sorted((root / "etc/systemd" / kind).glob("*")):
-            if not _WANTS.fullmatch(directory.name):
+        for directory in glob_in_root(root, f"etc/systemd/{kind}", "*"):
+            if directory.is_symlink() or not _WANTS.fullmatch(directory.name):
                 continue
             for link in sorted(directory.iterdir()):
                 if link.is_symlink() and not _has_unit(root, kind, link.name):
@@ -125,7 +126,7 @@ def _has_unit(root: Path, kind: str, name: str) -> bool:
     names = [name, f"{match.group(1)}{match.group(3)}"] if match else [name]
     places = (f"etc/systemd/{kind}", f"usr/lib/systemd/{kind}")
     return any(
-        path.exists() or path.is_symlink()
+        os.path.lexists(in_root(root, f"{place}/{each}", follow=False))
         for place in places
-        for path in (root / place / each for each in names)
-    ) or any((root / "etc/init.d" / name.removesuffix(".service")).exists() for name in names)
+        for each in names
+    ) or any(exists_in_root(root, f"etc/init.d/{name.removesuffix('.service')}") for name in names)

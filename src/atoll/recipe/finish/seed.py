@@ -84,7 +84,9 @@ class _Planner:
             place = f"{path}/{entry.name}"
             if entry.is_symlink():
                 yield from self._link(place, directory / entry.name)
-            elif not entry.is_dir() or self._is_copied(place, depth + 1, entry.path):
+            elif not entry.is_dir(follow_symlinks=False) or self._is_copied(
+                place, depth + 1, entry.path
+            ):
                 yield from self._copy(place, directory / entry.name)
             else:
                 yield from self._directory(place, directory / entry.name)
@@ -143,10 +145,10 @@ class _Planner:
 
 
 def _has_content(directory: str) -> bool:
-    for folder, folders, files in os.walk(directory):
-        if files or any(os.path.islink(os.path.join(folder, name)) for name in folders):  # noqa: PTH114, PTH118
-            return True
-    return False
+    """Whether there is anything in it that is no directory; a link is none, wherever it leads."""
+    with os.scandir(directory) as entries:
+        return any(not entry.is_dir(follow_symlinks=False) or _has_content(entry.path)
+                   for entry in entries)  # fmt: skip
 
 
 def _parents(paths: Iterable[str]) -> Iterator[str]:

@@ -14,12 +14,19 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import PackageError, RecipeError
 from atoll.debian.inventory import read_owners
 from atoll.host.files import remove_tree
+from atoll.host.in_root import (
+    exists_in_root,
+    glob_in_root,
+    in_root,
+    make_folders,
+    read_text,
+    write_text,
+)
 from atoll.host.run import run
 from atoll.host.sandbox import Sandbox
-from atoll.recipe.finish.seed import FACTORY, Seed, format_seeds, plan_seeds
+from atoll.recipe.finish.seed import FACTORY, format_seeds, plan_seeds
 from atoll.recipe.finish.tmpfiles import Declared, parse_declared
 from atoll.recipe.finish.var_rules import MARKS, RULES, Fate, find_fate, is_tree_owned_root
-from atoll.recipe.steps.links import follow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -51,7 +58,8 @@ def shape_root(root: Path, *, homes: Iterable[str] = (), rules: Mapping[str, Fat
 
     ``homes`` are state wherever they are; ``rules`` say what becomes of the rest of /var.
     """
-    owners = read_owners(root / "var/lib/dpkg")
+    check_folders(root)
+    owners = read_owners(in_root(root, "var/lib/dpkg"))
     version = find_kernel(root)
     check_local(root)
     move_kernel(root, version)
@@ -67,11 +75,21 @@ def shape_root(root: Path, *, homes: Iterable[str] = (), rules: Mapping[str, Fat
     return version
 
 
+def check_folders(root: Path) -> None:
+    """Raises PackageError where a link is in the place of a directory that every system has."""
+    for name in (*MOUNT_POINTS, "usr", "usr/lib", "usr/share", "etc", ATOLL):
+        if in_root(root, name, follow=False).is_symlink():
+            raise PackageError(f"/{name} is a symbolic link, but has to be a directory")
+
+
 def find_kernel(root: Path) -> str:
     """The version of the one kernel; raises RecipeError when there is none or another one."""
-    modules = root / "usr/lib/modules"
-    found = {path.name.removeprefix("vmlinuz-") for path in (root / "boot").glob("vmlinuz-*")}
-    found |= {path.parent.name for path in modules.glob("*/vmlinuz")}
+    found = {path.name.removeprefix("vmlinuz-") for path in glob_in_root(root, "boot", "vmlinuz-*")}
+    found |= {
+        path.name
+        for path in glob_in_root(root, "usr/lib/modules", "*")
+        if not path.is_symlink() and os.path.lexists(path / "vmlinuz")
+    }
     if len(found) == 1:
         return found.pop()
     if not found:
@@ -92,7 +110,7 @@ def move_kernel(root: Path, version: str) -> None:
     target = f"/usr/lib/modules/{version}"
     for name in _KERNEL_FILES:
         source = f"/boot/{name}-{version}"
-        if (root / source[1:]).exists():
+        if exists_in_root(root, source):
             Sandbox(root=root).run(
                 ["dpkg-divert", "--quiet", "--divert", f"{target}/{name}", "--rename", source]
             )
@@ -103,10 +121,12 @@ def move_kernel(root: Path, version: str) -> None:
 
 def check_local(root: Path) -> None:
     """Raises PackageError when a package puts files into the place that is the administrator's."""
-    local = root / "usr/local"
-    for directory, _, files in os.walk(local):
+    local = in_root(root, "usr/local")
+    for directory, _, names in os.walk(local):
+        files = [str((Path(directory) / name).relative_to(root)) for name in names]
+        files = [file for file in files if not in_root(root, file).is_dir()]
         if files:
-            path = "/" + str((Path(directory) / files[0]).relative_to(root))
+            path = f"/{files[0]}"
             raise PackageError(
                 f"{path} is in the way: /usr/local is the machine's, not the tree's",
                 hint="put it elsewhere, or leave its package out",
@@ -114,7 +134,7 @@ def check_local(root: Path) -> None:
 
 
 def move_opt(root: Path) -> None:
-    source, target = root / "opt", root / "usr/lib/opt"
+    source, target = in_root(root, "opt"), in_root(root, "usr/lib/opt")
     for path in sorted(source.iterdir()) if source.is_dir() else ():
         target.mkdir(exist_ok=True)
         _move(path, target / path.name)
@@ -122,14 +142,11 @@ def move_opt(root: Path) -> None:
 
 def move_marks(root: Path) -> None:
     """apt's marks get a directory of their own, for lists beside them are the machine's."""
-    marks = root / MARKS[1:]
-    marks.mkdir(parents=True, exist_ok=True)
-    states = root / STATES
-    if states.exists():
+    marks = make_folders(root, MARKS)
+    states = in_root(root, STATES, follow=False)
+    if os.path.lexists(states):
         _move(states, marks / states.name)
-    configuration = root / MARKS_CONF
-    configuration.parent.mkdir(parents=True, exist_ok=True)
-    configuration.write_text(f'Dir::State::extended_states "{MARKS}/extended_states";\n')
+    write_text(root, MARKS_CONF, f'Dir::State::extended_states "{MARKS}/extended_states";\n')
 
 
 def check_var(
@@ -156,18 +173,18 @@ def move_tree_var(root: Path, rules: Mapping[str, Fate] = RULES) -> list[str]:
     """Tree-owned directories go to ``TREE_VAR``; writes and returns their list."""
     moved = []
     for path in sorted(rules):
-        source = root / path[1:]
+        source = in_root(root, path, follow=False)
         if not is_tree_owned_root(path, rules):
             continue
         if source.is_symlink() or source.is_file():
             raise RecipeError(f"{path} is no directory, so it cannot be the tree's",
                               key="var.tree", hint="name the directory it is in")  # fmt: skip
         if source.is_dir():
-            target = root / TREE_VAR / path.removeprefix("/var/")
+            target = in_root(root, f"{TREE_VAR}/{path.removeprefix('/var/')}", follow=False)
             target.parent.mkdir(parents=True, exist_ok=True)
             _move(source, target)
             moved.append(path)
-    (root / TREE_OWNED).write_text("".join(f"{path}\n" for path in moved))
+    write_text(root, TREE_OWNED, "".join(f"{path}\n" for path in moved))
     return moved
 
 
@@ -179,7 +196,7 @@ def drop_var(root: Path, rules: Mapping[str, Fate] = RULES) -> None:
 
 def move_state(root: Path) -> None:
     """What is left of /var, and what was in the bound directories, becomes factory copies."""
-    factory = root / FACTORY[1:] / "var"
+    factory = in_root(root, f"{FACTORY}/var", follow=False)
     factory.parent.mkdir(parents=True, exist_ok=True)
     _move(root / "var", factory)
     for name, place in BOUND.items():
@@ -191,36 +208,30 @@ def move_state(root: Path) -> None:
 
 
 def write_seeds(root: Path, tree_owned: list[str]) -> None:
-    seeds = list(plan_seeds(root / FACTORY[1:] / "var", tree_owned, read_declared(root)))
+    factory = in_root(root, f"{FACTORY}/var")
+    seeds = list(plan_seeds(factory, tree_owned, read_declared(root)))
+    write_text(root, SEEDS, format_seeds([seed for seed in seeds if not seed.first]))
     first = [seed for seed in seeds if seed.first]
-    _write_seeds(root / SEEDS, [seed for seed in seeds if not seed.first])
     if first:
-        _write_seeds(root / FIRST_SEEDS, first)
+        write_text(root, FIRST_SEEDS, format_seeds(first))
 
 
 def read_declared(root: Path) -> dict[str, Declared]:
     """The paths that tmpfiles.d files of the root create; the first line for a path counts."""
-    files = {path.name: path for directory in ("usr/lib/tmpfiles.d", "etc/tmpfiles.d")
-             for path in (root / directory).glob("*.conf")}  # fmt: skip
+    files = {path.name: f"{directory}/{path.name}"
+             for directory in ("usr/lib/tmpfiles.d", "etc/tmpfiles.d")
+             for path in glob_in_root(root, directory, "*.conf")}  # fmt: skip
     found: dict[str, Declared] = {}
     for _, path in sorted(files.items()):
-        file = follow(root, str(path.relative_to(root)))
-        if file.is_file():
-            for place, line in parse_declared(file.read_text(errors="surrogateescape")):
+        if exists_in_root(root, path):
+            for place, line in parse_declared(read_text(root, path, missing="")):
                 found.setdefault(place, line)
     return found
 
 
-def _write_seeds(target: Path, seeds: list[Seed]) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(format_seeds(seeds), encoding="utf-8", errors="surrogateescape")
-
-
 def make_mount_points(root: Path) -> None:
     for name in MOUNT_POINTS:
-        path = root / name
-        if path.is_symlink():
-            raise PackageError(f"/{name} is a symbolic link, but has to be a directory")
+        path = in_root(root, name)
         path.mkdir(exist_ok=True)
         _empty(path)
         os.chown(path, 0, 0)
@@ -245,15 +256,19 @@ def _leaves(root: Path, path: str) -> Iterator[str]:
 
 def _prune(directory: Path) -> None:
     """Remove files; keep directories."""
-    for path in directory.iterdir() if directory.is_dir() else ():
+    for path in directory.iterdir() if _is_folder(directory) else ():
         if path.is_dir() and not path.is_symlink():
             _prune(path)
         else:
             path.unlink()
 
 
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
 def _empty(directory: Path) -> None:
-    for path in directory.iterdir() if directory.is_dir() else ():
+    for path in directory.iterdir() if _is_folder(directory) else ():
         if path.is_dir() and not path.is_symlink():
             remove_tree(path)
         else:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from atoll.base.errors import Damaged
 from atoll.host.files import remove_tree
+from atoll.host.in_root import in_root
 from atoll.recipe.finish.presets import PRESET, PRESETS
 from atoll.recipe.finish.seed import FACTORY
 from atoll.recipe.finish.shape import (
@@ -26,6 +27,7 @@ from atoll.recipe.finish.shape import (
     STATES,
     TREE_OWNED,
     TREE_VAR,
+    check_folders,
 )
 from atoll.recipe.finish.var_rules import MARKS
 
@@ -33,11 +35,12 @@ RECORDS = ("image.json", "packages.json", "recipe.toml", "lock.toml")
 
 
 def unshape_root(root: Path) -> None:
-    """Give ``root`` Debian's shape. Raises Damaged when it does not have Atoll's."""
+    """Give ``root`` Debian's shape. Raises Damaged when it does not have Atoll's, PackageError
+    where a link is in the place of a directory."""
+    check_folders(root)
     for name in _written_anew():
-        (root / name).unlink(missing_ok=True)
-    if (root / ATOLL / INCLUDED).is_dir():
-        remove_tree(root / ATOLL / INCLUDED)
+        in_root(root, name, follow=False).unlink(missing_ok=True)
+    remove_tree(in_root(root, f"{ATOLL}/{INCLUDED}", follow=False))
     restore_state(root)
     restore_tree_var(root)
     restore_marks(root)
@@ -51,8 +54,8 @@ def _written_anew() -> tuple[str, ...]:
 
 def restore_state(root: Path) -> None:
     """Factory copies are /var again, and what is bound from there lies in its own place."""
-    factory = root / FACTORY[1:]
-    if not (factory / "var").is_dir():
+    factory = in_root(root, FACTORY)
+    if (factory / "var").is_symlink() or not (factory / "var").is_dir():
         raise _other_shape(f"{FACTORY}/var")
     (root / "var").rmdir()
     (factory / "var").rename(root / "var")
@@ -60,38 +63,38 @@ def restore_state(root: Path) -> None:
     for name, place in BOUND.items():
         source, target = root / "var" / place, root / name
         # what packages have in /var/opt is not theirs in /opt
-        if place != "opt" and source.is_dir():
+        if place != "opt" and source.is_dir() and not source.is_symlink():
             target.rmdir()
             source.rename(target)
 
 
 def restore_tree_var(root: Path) -> None:
-    listing = root / TREE_OWNED
+    listing = in_root(root, TREE_OWNED)
     try:
         paths = listing.read_text().splitlines()
     except FileNotFoundError:
         raise _other_shape(f"/{TREE_OWNED}") from None
     for path in paths:
-        target = root / path[1:]
+        target = in_root(root, path, follow=False)
         target.parent.mkdir(parents=True, exist_ok=True)
-        (root / ATOLL / path[1:]).rename(target)
-    for directory, _, _ in os.walk(root / TREE_VAR, topdown=False):
+        in_root(root, f"{ATOLL}/{path}", follow=False).rename(target)
+    for directory, _, _ in os.walk(in_root(root, TREE_VAR), topdown=False):
         Path(directory).rmdir()
     listing.unlink()
 
 
 def restore_marks(root: Path) -> None:
     """apt finds its marks without being told where."""
-    marks = root / MARKS[1:]
-    if (marks / STATES.name).exists():
-        (marks / STATES.name).rename(root / STATES)
+    marks = in_root(root, MARKS)
+    if os.path.lexists(marks / STATES.name):
+        (marks / STATES.name).rename(in_root(root, STATES, follow=False))
     if marks.is_dir():
         marks.rmdir()
-    (root / MARKS_CONF).unlink(missing_ok=True)
+    in_root(root, MARKS_CONF, follow=False).unlink(missing_ok=True)
 
 
 def restore_opt(root: Path) -> None:
-    source = root / "usr/lib/opt"
+    source = in_root(root, "usr/lib/opt")
     for path in sorted(source.iterdir()) if source.is_dir() else ():
         path.rename(root / "opt" / path.name)
     if source.is_dir():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import RecipeError
 from atoll.base.fields import find_near
+from atoll.host.in_root import in_root, read_text
 from atoll.recipe.finish.shape import find_kernel
 from atoll.recipe.steps.inside import Placed, put_files
 
@@ -58,8 +59,7 @@ def plan_files(kernel: Kernel) -> dict[str, str]:
 
 def _base_text(root: Path, path: str) -> str:
     """What the recipe of the base said, which holds for what is derived from it."""
-    file = root / path[1:]
-    return file.read_text() if file.is_file() else ""
+    return read_text(root, path, missing="")
 
 
 def kernel_arguments(kernel: Kernel, before: tuple[str, ...]) -> tuple[str, ...]:
@@ -86,7 +86,7 @@ def check_modules(root: Path, kernel: Kernel) -> None:
     if not (kernel.modules or kernel.initrd_modules):
         return
     version = find_kernel(root)
-    known = read_modules(root / "usr/lib/modules" / version)
+    known = read_modules(in_root(root, f"usr/lib/modules/{version}"))
     for key, names in (("modules", kernel.modules), ("initrd_modules", kernel.initrd_modules)):
         for name in names:
             if plain(name) not in known:
@@ -100,9 +100,7 @@ def check_modules(root: Path, kernel: Kernel) -> None:
 def read_modules(directory: Path) -> frozenset[str]:
     """The modules in a kernel's directory, those that are built in included."""
     paths = [path.name for path in directory.rglob("*.ko*")]
-    builtin = directory / "modules.builtin"
-    if builtin.is_file():
-        paths += builtin.read_text().split()
+    paths += read_text(directory, "modules.builtin", missing="").split()
     return frozenset(module_names(paths))
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import PackageError, ProgramFailed
-from atoll.debian.install import room
 from atoll.host.files import remove_tree
+from atoll.host.in_root import exists_in_root, glob_in_root, in_root, read_text, write_text
 from atoll.host.sandbox import Bind, Sandbox
 from atoll.recipe.finish.shape import find_kernel
 
@@ -55,25 +55,22 @@ class BuildModules:
 
     def execute(self, root: Path, workspace: Path) -> None:
         sources = find_sources(root)
-        if not sources or not (root / "usr/sbin/dkms").exists():
+        if not sources or not exists_in_root(root, "usr/sbin/dkms"):
             return
         kernel = find_kernel(root)
         done = format_done(kernel, sources)
-        mark = root / _DONE
-        if mark.is_file() and mark.read_text() == done:
+        if read_text(root, _DONE, missing="") == done:
             return
         forget_builds(root, kernel)
         self._build(root, kernel, sources, workspace)
         settle_builds(root)
-        mark.write_text(done)
+        write_text(root, _DONE, done)
 
     def _build(self, root: Path, kernel: str, sources: tuple[str, ...], workspace: Path) -> None:
         """Raises PackageError unless each module is installed for ``kernel`` afterwards."""
         sandbox = self._room(root, workspace)
         need_headers(sandbox, kernel)
-        configuration = root / _CONFIGURATION
-        configuration.parent.mkdir(parents=True, exist_ok=True)
-        configuration.write_text(_SETTINGS)
+        configuration = write_text(root, _CONFIGURATION, _SETTINGS)
         self.logs.mkdir(parents=True, exist_ok=True)
         path = self.logs / "modules.log"
         try:
@@ -86,7 +83,7 @@ class BuildModules:
             words = read_make_logs(root) or error.stderr_tail
             raise _not_built("kernel modules", kernel, words, path) from error
         finally:
-            configuration.unlink()
+            configuration.unlink(missing_ok=True)
         missing = find_missing(said, kernel, [name for name in sources if is_wanted(root, name)])
         if missing:
             words = read_make_logs(root) or path.read_text(errors="replace")
@@ -101,17 +98,19 @@ class BuildModules:
             "KBUILD_BUILD_HOST": "atoll",
         }
         allowed = Bind(source=workspace, target=_ALLOWED)
-        return Sandbox(root=root, binds=(*room(root).binds, allowed), environment=environment)
+        return Sandbox(root=root, binds=(allowed,), environment=environment)
 
 
 def find_sources(root: Path) -> tuple[str, ...]:
     """Directories below /usr/src that are modules for dkms: ``NAME-VERSION``."""
-    return tuple(sorted(path.parent.name for path in (root / "usr/src").glob("*/dkms.conf")))
+    folders = glob_in_root(root, "usr/src", "*")
+    return tuple(path.name for path in folders
+                 if not path.is_symlink() and (path / "dkms.conf").is_file())  # fmt: skip
 
 
 def is_wanted(root: Path, source: str) -> bool:
     """Whether the module asks to be built for every kernel."""
-    text = (root / "usr/src" / source / "dkms.conf").read_text(errors="replace")
+    text = read_text(root, f"usr/src/{source}/dkms.conf")
     return _WANTED.search(text) is not None
 
 
@@ -140,24 +139,33 @@ def need_headers(sandbox: Sandbox, kernel: str) -> None:
 
 def forget_builds(root: Path, kernel: str) -> None:
     """What scripts of packages may have built, with the key that they made for it."""
-    state = root / _STATE
-    for path in sorted(state.iterdir()) if state.is_dir() else ():
+    for path in glob_in_root(root, _STATE, "*"):
         remove_tree(path)
-    remove_tree(root / "usr/lib/modules" / kernel / "updates/dkms")
+    remove_tree(in_root(root, f"usr/lib/modules/{kernel}/updates/dkms", follow=False))
 
 
 def settle_builds(root: Path) -> None:
     """Logs say when and how fast a module was built; keys are no image's."""
-    for path in sorted((root / _STATE).glob("*/*/*/*/log")):
-        remove_tree(path)
-    for path in (root / _STATE).glob("mok.*"):
+    for path in _below(root, 5):
+        if path.name == "log":
+            remove_tree(path)
+    for path in glob_in_root(root, _STATE, "mok.*"):
         path.unlink()
 
 
 def read_make_logs(root: Path) -> str:
     """The last lines of what the compiler said of modules that were not finished."""
-    logs = sorted((root / _STATE).glob("*/*/build/make.log"))
-    return "\n".join(path.read_text(errors="replace") for path in logs)
+    logs = [path for path in _below(root, 4) if path.parts[-2:] == ("build", "make.log")]
+    return "\n".join(path.read_text(errors="replace") for path in logs if path.is_file())
+
+
+def _below(root: Path, depth: int) -> list[Path]:
+    """What is so many levels below dkms's state; nothing behind a link."""
+    found = glob_in_root(root, _STATE, "*")
+    for _ in range(depth - 1):
+        found = [each for path in found if path.is_dir() and not path.is_symlink()
+                 for each in sorted(path.iterdir())]  # fmt: skip
+    return [path for path in found if not path.is_symlink()]
 
 
 def _not_built(what: str, kernel: str, words: str, log: Path) -> PackageError:

@@ -21,6 +21,7 @@ from atoll.debian.install import Batch, install_batch
 from atoll.debian.own_package import is_own
 from atoll.debian.pinned import deb_path, read_stanza
 from atoll.debian.resolve import format_automatic, parse_automatic
+from atoll.host.in_root import exists_in_root, in_root, read_text, write_text
 from atoll.recipe.cache import make_id
 from atoll.recipe.locking.own import find_own
 from atoll.recipe.locking.wishes import other_uris
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from atoll.recipe.model import Recipe
     from atoll.recipe.steps.step import Step
 
+_STATES = "var/lib/apt/extended_states"
 _FORM = "packages 4"
 """Changes when the same pins give another root."""
 
@@ -124,16 +126,14 @@ class FinishPackages:
         return ("finish 1", self._marks(), format_list(recipe, lock.archives), *keys)
 
     def execute(self, root: Path, workspace: Path) -> None:  # noqa: ARG002
-        if not (root / "usr/bin/apt-get").exists():
+        if not exists_in_root(root, "usr/bin/apt-get"):
             return
-        path = root / "var/lib/apt/extended_states"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = in_root(root, _STATES, follow=False)
         lock = self.supply.lock
-        before = path.read_text() if lock.base and path.exists() else ""
+        before = read_text(root, _STATES, missing="") if lock.base else ""
         text = self._marks(before)
-        if text != before or not path.exists():
-            path.write_text(text)
-            path.chmod(0o644)
+        if text != before or not path.is_file():
+            write_text(root, _STATES, text, mode=0o644)
         if lock.archives or not lock.base:
             write_tree_sources(root, self.supply.recipe, lock.archives)
 

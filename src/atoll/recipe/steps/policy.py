@@ -12,6 +12,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from atoll.host.in_root import read_text
 from atoll.recipe.model import Update
 from atoll.recipe.steps.inputs import digest_named, need_input
 from atoll.recipe.steps.inside import Placed, put_files
@@ -69,8 +70,8 @@ def format_policy(recipe: Recipe) -> str:
 
 def read_policy(root: Path) -> Policy | None:
     """What the base of a derived recipe says; None where there is none."""
-    path = root / POLICY[1:]
-    return json.loads(path.read_text()) if path.is_file() else None
+    text = read_text(root, POLICY, missing="")
+    return json.loads(text) if text else None
 
 
 def merge_policy(base: Policy | None, own: Policy) -> Policy:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import PackageError
+from atoll.host.in_root import exists_in_root, glob_in_root, in_root
 from atoll.recipe.steps.ids import (
     Accounts,
     Ids,
@@ -73,7 +74,7 @@ def read_accounts(root: Path) -> Accounts:
     """Raises PackageError when one of the files is none."""
     texts = {}
     for name in _FILES:
-        path = root / "etc" / name
+        path = in_root(root, f"etc/{name}", follow=False)
         if path.is_symlink() or (path.exists() and not path.is_file()):
             raise PackageError(f"/etc/{name} is no ordinary file")
         texts[name] = path.read_text(errors="surrogateescape") if path.exists() else ""
@@ -86,7 +87,7 @@ def read_accounts(root: Path) -> Accounts:
 def write_accounts(root: Path, accounts: Accounts) -> None:
     """In place, so that owners and modes stay."""
     for name in _FILES:
-        path = root / "etc" / name
+        path = in_root(root, f"etc/{name}")
         lines = getattr(accounts, name)
         if lines:
             path.write_text(format_lines(lines), errors="surrogateescape")
@@ -103,7 +104,7 @@ def settle_ids(root: Path, recipe: Recipe, locked: Ids) -> Ids:
 def make_declared(root: Path) -> None:
     """Make the accounts of sysusers.d that no package has made, for else each machine would make
     them at its first boot, with ids of its own."""
-    if (root / "usr/bin/systemd-sysusers").exists() and any(_declarations(root)):
+    if exists_in_root(root, "usr/bin/systemd-sysusers") and any(_declarations(root)):
         run_inside(root, ["systemd-sysusers"], key="packages", what="accounts cannot be made")
 
 
@@ -114,7 +115,7 @@ def read_ids(root: Path) -> Ids:
 
 def _declarations(root: Path) -> Iterator[Path]:
     for place in ("usr/lib/sysusers.d", "etc/sysusers.d"):
-        for path in sorted((root / place).glob("*.conf")):
+        for path in glob_in_root(root, place, "*.conf"):
             if path.is_file() and not path.is_symlink():
                 yield path
 

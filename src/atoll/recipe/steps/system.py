@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import RecipeError
 from atoll.base.fields import find_near
+from atoll.host.in_root import exists_in_root, in_root, read_text
 from atoll.recipe.steps.inside import Linked, Placed, put_files, run_inside
 
 if TYPE_CHECKING:
@@ -46,10 +47,9 @@ class SetSystem:
 def set_hostname(root: Path, name: str | None, workspace: Path) -> None:
     """Without one there is no name in the tree: each machine then has its own."""
     if name is None:
-        (root / "etc/hostname").unlink(missing_ok=True)
+        in_root(root, "etc/hostname", follow=False).unlink(missing_ok=True)
         return
-    hosts = root / "etc/hosts"
-    old = hosts.read_text() if hosts.is_file() else "127.0.0.1\tlocalhost\n"
+    old = read_text(root, "etc/hosts", missing="127.0.0.1\tlocalhost\n")
     kept = [line for line in old.splitlines() if not line.startswith("127.0.1.1")]
     lines = "\n".join([*kept, f"127.0.1.1\t{name}"])
     _write(root, workspace, "system.hostname",
@@ -57,7 +57,7 @@ def set_hostname(root: Path, name: str | None, workspace: Path) -> None:
 
 
 def set_timezone(root: Path, name: str, workspace: Path) -> None:
-    if not (root / "usr/share/zoneinfo" / name).is_file():
+    if not in_root(root, f"usr/share/zoneinfo/{name}").is_file():
         raise RecipeError(
             f"the root knows no time zone {name}",
             key="system.timezone",
@@ -65,7 +65,7 @@ def set_timezone(root: Path, name: str, workspace: Path) -> None:
         )
     link = Linked(path="/etc/localtime", target=f"/usr/share/zoneinfo/{name}")
     put_files(root, [link], workspace=workspace, key="system.timezone")
-    if (root / "etc/timezone").exists():
+    if exists_in_root(root, "etc/timezone"):
         _write(root, workspace, "system.timezone", {"/etc/timezone": f"{name}\n"})
 
 
@@ -73,8 +73,7 @@ def set_locales(root: Path, system: System, workspace: Path) -> None:
     """Make all locales that are named; ``system.locale`` is the one that is used."""
     wanted = sorted({*system.locales, *([system.locale] if system.locale else [])} - {*_MADE})
     if wanted:
-        supported = root / "usr/share/i18n/SUPPORTED"
-        text = supported.read_text() if supported.is_file() else ""
+        text = read_text(root, "usr/share/i18n/SUPPORTED", missing="")
         _write(root, workspace, "system.locales", {"/etc/locale.gen": plan_locales(wanted, text)})
         run_inside(root, ["locale-gen"], key="system.locales", what="locale-gen failed")
     if system.locale is not None:
@@ -100,7 +99,7 @@ def plan_locales(wanted: list[str], supported: str) -> str:
 def set_keymap(root: Path, keymap: str, workspace: Path) -> None:
     """One file for the console, for Xorg and for all that asks systemd-localed: Debian's tools read
     ``/etc/default/keyboard``, and ``/etc/vconsole.conf`` leads there."""
-    known = root / _LAYOUTS
+    known = in_root(root, _LAYOUTS)
     if not known.is_file():
         raise RecipeError("the root knows no keyboard layouts", key="system.keymap",
                           hint="install the package keyboard-configuration,"
@@ -114,7 +113,7 @@ def set_keymap(root: Path, keymap: str, workspace: Path) -> None:
     )
     link = Linked(path="/etc/vconsole.conf", target="default/keyboard")
     put_files(root, [link], workspace=workspace, key="system.keymap")
-    if (root / "usr/bin/setupcon").exists():
+    if exists_in_root(root, "usr/bin/setupcon"):
         run_inside(root, ["setupcon", "--force", "--save-only"],
                    key="system.keymap", what="setupcon failed")  # fmt: skip
 

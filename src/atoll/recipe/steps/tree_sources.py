@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from atoll.debian.sources import Source, format_sources
+from atoll.host.in_root import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,10 +19,7 @@ KEYRINGS = "etc/apt/keyrings"
 
 def write_tree_sources(root: Path, recipe: Recipe, archives: Iterable[PinnedArchive]) -> None:
     """/etc/apt/sources.list for Debian, a .sources file and a key for each repository to keep."""
-    listed = root / "etc/apt/sources.list"
-    listed.parent.mkdir(parents=True, exist_ok=True)
-    listed.write_text(format_list(recipe, archives))
-    listed.chmod(0o644)
+    write_text(root, "etc/apt/sources.list", format_list(recipe, archives), mode=0o644)
     for repo in recipe.repositories:
         if repo.keep:
             _write_repository(root, recipe, repo, archives)
@@ -50,10 +48,7 @@ def _write_repository(
         for one in archives if one.name in names
     )  # fmt: skip
     if text:
-        path = root / f"etc/apt/sources.list.d/{repo.name}.sources"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-        path.chmod(0o644)
+        write_text(root, f"etc/apt/sources.list.d/{repo.name}.sources", text, mode=0o644)
 
 
 def _write_key(root: Path, recipe: Recipe, repo: Repository) -> Path | None:
@@ -62,11 +57,9 @@ def _write_key(root: Path, recipe: Recipe, repo: Repository) -> Path | None:
         return None
     content = recipe.resolve(repo.key).read_bytes()
     suffix = "asc" if content.lstrip().startswith(b"-----BEGIN") else "gpg"
-    path = root / KEYRINGS / f"{repo.name}.{suffix}"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    path.chmod(0o644)
-    return type(path)(f"/{KEYRINGS}/{path.name}")
+    place = f"/{KEYRINGS}/{repo.name}.{suffix}"
+    write_text(root, place, content, mode=0o644)
+    return type(root)(place)
 
 
 def kept_repositories(recipe: Recipe) -> tuple[tuple[str, ...], ...]:

@@ -6,12 +6,13 @@ unit that counts as disabled.
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from atoll.recipe.steps.links import follow
+from atoll.host.in_root import glob_in_root, in_root, read_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,19 +44,19 @@ class UnitLinks:
 
     @property
     def etc(self) -> Path:
-        return self.root / "etc/systemd" / self.kind
+        return in_root(self.root, f"etc/systemd/{self.kind}")
 
     @cached_property
     def vendor(self) -> tuple[Path, ...]:
         places = ("usr/lib/systemd", *(["usr/share/systemd"] if self.kind == "user" else []))
-        return tuple(self.root / place / self.kind for place in places)
+        return tuple(in_root(self.root, f"{place}/{self.kind}") for place in places)
 
     def file(self, name: str) -> Path | None:
         """Where the unit is in the end; a template is its instances' file."""
         for each in filter(None, (name, template_of(name))):
             for place in (self.etc, *self.vendor):
                 path = place / each
-                if path.is_symlink() or path.exists():
+                if os.path.lexists(path):
                     return self._end(path)
         return None
 
@@ -102,11 +103,16 @@ class UnitLinks:
 
     def _also(self, name: str) -> set[str]:
         path = self.file(name)
-        if path is None or not path.is_file():
+        if path is None or path.is_symlink() or not path.is_file():
             return set()
         folders = (place / f"{name}.d" for place in (self.etc, *self.vendor))
-        texts = [path, *(file for folder in folders for file in folder.glob("*.conf"))]
-        lines = "\n".join(file.read_text(errors="replace") for file in texts if file.is_file())
+        names = [str(folder.relative_to(self.root)) for folder in folders]
+        texts = [
+            path,
+            *(file for name in names for file in glob_in_root(self.root, name, "*.conf")),
+        ]
+        lines = "\n".join(read_text(self.root, str(file.relative_to(self.root)), missing="")
+                          for file in texts)  # fmt: skip
         words = (
             word for line in _ALSO.findall(lines.replace("\\\n", " ")) for word in line.split()
         )
@@ -123,4 +129,8 @@ class UnitLinks:
         return tuple(path for path in sorted(self.etc.rglob("*")) if path.is_symlink())
 
     def _end(self, path: Path) -> Path:
-        return follow(self.root, str(path.relative_to(self.root)))
+        """A link that leads round in a circle is its own end."""
+        try:
+            return in_root(self.root, str(path.relative_to(self.root)))
+        except OSError:
+            return path

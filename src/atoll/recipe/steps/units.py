@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import RecipeError
+from atoll.host.in_root import exists_in_root, read_text
 from atoll.recipe.steps.inside import Linked, Placed, put_files, run_inside
 from atoll.recipe.steps.unit_links import UnitLinks, full_name
 
@@ -43,14 +44,14 @@ class SetUnits:
         return ("units 3", repr(self.units), repr(ALWAYS_MASKED))
 
     def execute(self, root: Path, workspace: Path) -> None:
-        if not (root / "usr/bin/systemctl").exists():
+        if not exists_in_root(root, "usr/bin/systemctl"):
             raise RecipeError("the root has no systemd", key="packages.install",
                               hint="add the package systemd-sysv")  # fmt: skip
         units = self.units
         if units.dropins:
             put_files(root, plan_dropins(root, units), workspace=workspace, key="units.dropins")
         present = tuple(name for name in ALWAYS_MASKED
-                        if (root / "usr/lib/systemd/system" / name).exists())  # fmt: skip
+                        if exists_in_root(root, f"usr/lib/systemd/system/{name}"))  # fmt: skip
         wanted = (
             _Wanted(kind="system", enable=units.enable, disable=units.disable,
                     mask=(*units.mask, *present)),
@@ -103,8 +104,7 @@ def plan_dropins(root: Path, units: Units) -> list[Placed]:
     placed = []
     for unit, text in units.dropins:
         path = f"/usr/lib/systemd/system/{unit}.d/{_DROPIN}"
-        there = root / path[1:]
-        before = there.read_text() if there.is_file() else ""
+        before = read_text(root, path, missing="")
         placed.append(Placed(path=path, content=f"{before}{text}".encode()))
     return placed
 
