@@ -11,12 +11,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.cache import alone
 from tests.programs.test_build import PLAIN, SOURCE, build, leftovers, write_recipe
 
 if TYPE_CHECKING:
@@ -50,17 +52,26 @@ class Maker:
 
 @pytest.fixture(scope="module")
 def maker() -> Iterator[Maker]:
+    with made_maker(NAME, FIRST) as maker:
+        yield maker
+
+
+@contextmanager
+def made_maker(name: str, first: int) -> Iterator[Maker]:
+    """An account, with 65,536 ids from ``first`` on set aside for it."""
     for program in ("useradd", "usermod", "newuidmap", "setpriv"):
         if shutil.which(program) is None:
             pytest.skip(f"needs {program}")
     with tempfile.TemporaryDirectory(dir="/var/tmp") as place:
         Path(place).chmod(0o755)
         home = Path(place) / "home"
-        # A run that was killed has left the account behind.
-        subprocess.run(["userdel", NAME], check=False, capture_output=True)
-        subprocess.run(["useradd", "--create-home", "--home-dir", home, NAME], check=True)
+        with alone("accounts"):
+            # A run that was killed has left the account behind.
+            subprocess.run(["userdel", name], check=False, capture_output=True)
+            subprocess.run(["useradd", "--create-home", "--home-dir", home, name], check=True)
         try:
-            _set_ids_aside(FIRST)
+            with alone("accounts"):
+                _set_ids_aside(name, first)
             shutil.copytree(SOURCE, home / "src")
             uid = home.stat().st_uid
             shutil.chown(home / "src", uid, uid)
@@ -68,19 +79,20 @@ def maker() -> Iterator[Maker]:
             _need_namespaces(maker)
             yield maker
         finally:
-            subprocess.run(["userdel", NAME], check=True)
+            with alone("accounts"):
+                subprocess.run(["userdel", name], check=True)
 
 
-def _set_ids_aside(first: int) -> None:
+def _set_ids_aside(name: str, first: int) -> None:
     span = f"{first}-{first + 65535}"
     for kind in ("subuid", "subgid"):
         lines = Path("/etc", kind).read_text().splitlines() if Path("/etc", kind).exists() else []
         for line in lines:
             owner, begin, count = line.split(":")
-            if owner == NAME:
+            if owner == name:
                 end = int(begin) + int(count) - 1
-                subprocess.run(["usermod", f"--del-{kind}s", f"{begin}-{end}", NAME], check=True)
-        subprocess.run(["usermod", f"--add-{kind}s", span, NAME], check=True)
+                subprocess.run(["usermod", f"--del-{kind}s", f"{begin}-{end}", name], check=True)
+        subprocess.run(["usermod", f"--add-{kind}s", span, name], check=True)
 
 
 def _need_namespaces(maker: Maker) -> None:

@@ -1,54 +1,38 @@
-"""Programs inside another root directory: own mounts, processes, IPC and host name; the network is
-shared, or there is none.
+"""Programs inside another root directory, of which they see nothing but that root.
 
-::
+They have mounts, processes, IPC, host name and control groups of their own, few capabilities, no
+way to new ones, and no network unless they are given the machine's. ``host/sandbox_init.py`` is the
+program that makes all of this and then starts them; docs/decisions/0012-sandbox.md says why it is
+as it is.
 
-    setpriv (ends with Atoll)
-      unshare (new namespaces)
-        sh: the watcher; on a signal it kills the room and waits until it is gone
-          sh: process 1 of the room; mounts what the room needs, ends with it
-            chroot ROOT program …
-
-The room has /proc, /sys to read, a small /dev, an empty /run and /tmp, and the binds it was given.
-Killing process 1 makes the kernel kill every process in the room and drop its mounts, so nothing a
-package starts outlives the call, and no mount does.
+The sandbox has /proc, an empty /sys, a small /dev, an empty /run and /tmp, and the binds it was
+given. When the program ends, or the one that waits for it, the kernel kills every process in the
+sandbox and drops its mounts, so nothing that a package starts outlives the call, and no mount does.
 """
 
 from __future__ import annotations
 
 import os
-import shlex
+import sys
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from atoll.host.run import need_program, run
+from atoll.base.errors import ProgramFailed
+from atoll.host.run import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
-_WATCHER = """
-script=$1; shift
-exec 3<&0
-trap 'kill -KILL $inner 2>/dev/null; wait $inner; exit 130' TERM INT HUP
-setpriv --pdeathsig KILL --clear-groups sh -euc "$script" room "$@" <&3 &
-inner=$!
-wait $inner
-"""
-
-_DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
-"""The machine's own, bound: a user namespace may make none."""
-_LINKS = (
-    ("/proc/self/fd", "fd"), ("/proc/self/fd/0", "stdin"), ("/proc/self/fd/1", "stdout"),
-    ("/proc/self/fd/2", "stderr"), ("pts/ptmx", "ptmx"),
-)  # fmt: skip
+_START = "import sys; sys.path.insert(0, {!r}); from atoll.host.sandbox_init import main; main()"
+_SOURCE = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bind:
-    """``source`` of the machine seen at ``target`` (absolute, as the room names it)."""
+    """``source`` of the machine seen at ``target`` (absolute, as the sandbox names it)."""
 
     source: Path
     target: str
@@ -57,27 +41,32 @@ class Bind:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sandbox:
-    """A room over ``root``. ``environment`` is all that programs in it get to see."""
+    """A sandbox over ``root``. ``environment`` is all that programs in it get to see."""
 
     root: Path
     binds: tuple[Bind, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
-    network: bool = True
-    """Without it the room has no network at all, not even a loopback interface."""
+    network: bool = False
+    """The machine's, with all that listens there. Without it there is a loopback interface that
+    nobody else is on."""
 
     def run(
         self, argv: Sequence[str], *, stdin: bytes | None = None, log: IO[bytes] | None = None
     ) -> bytes:
-        """Run a program in the room to its end; stdout, log and errors are as ``run``'s."""
-        need_program("unshare", package="util-linux")
+        """Run a program in the sandbox to its end; stdout, log and errors are as ``run``'s.
+
+        A program that is not there ends with 127. The sandbox itself ends with 125 when it cannot
+        be made.
+        """
         clock = _moved_clock.get()
-        binds = (*self.binds, *clock.binds()) if clock else self.binds
+        sandbox = replace(self, binds=(*self.binds, *clock.binds())) if clock else self
         inner = [*clock.words(), *argv] if clock else argv
-        more = () if self.network else ("--net",)
-        words = ["setpriv", "--pdeathsig", "TERM", "unshare", "--mount", "--pid", "--ipc", "--uts",
-                 *more, "--propagation", "private", "sh", "-c", _WATCHER, "watcher",
-                 format_room(self.root, binds), *inner]  # fmt: skip
-        return run(words, stdin=stdin, env=_BASE_ENVIRONMENT | dict(self.environment), log=log)
+        python = [sys.executable, "-I", "-S", "-c", _START.format(os.fspath(_SOURCE))]
+        try:
+            return run([*python, *format_words(sandbox, inner)], stdin=stdin,
+                       env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"}, log=log)  # fmt: skip
+        except ProgramFailed as error:
+            raise ProgramFailed(argv, error.status, error.stderr_tail) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,38 +106,14 @@ _BASE_ENVIRONMENT = {
 }
 
 
-def format_room(root: Path, binds: Sequence[Bind]) -> str:
-    """The shell text that sets up the room at ``root`` and runs ``"$@"`` in it."""
-    lines = [
-        f"cd {shlex.quote(os.fspath(root))}",
-        "umask 022",
-        "hostname localhost",
-        "mount -t proc -o nosuid,nodev,noexec proc proc",
-        # Refused in a user namespace without a network of its own; what is bound there instead
-        # belongs to the machine's root, so it is as good as read-only.
-        "mount -t sysfs -o ro,nosuid,nodev,noexec sys sys 2>/dev/null || mount --rbind /sys sys",
-        "mount -t tmpfs -o mode=0755,nosuid dev dev",
-        *(f": > dev/{name}; mount --bind /dev/{name} dev/{name}" for name in _DEVICES),
-        *(f"ln -s {target} dev/{name}" for target, name in _LINKS),
-        "mkdir -m 1777 dev/shm",
-        "mkdir dev/pts",
-        "mount -t devpts -o newinstance,ptmxmode=0666,mode=620,gid=5 devpts dev/pts",
-        "mount -t tmpfs -o mode=0755,nosuid run run",
-        "mount -t tmpfs -o mode=1777,nosuid tmp tmp",
-        "mkdir -m 1777 run/lock",
-    ]
-    for bind in binds:
-        lines += _bind_lines(bind)
-    lines.append('status=0; chroot . "$@" || status=$?; exit $status')
-    return "\n".join(lines)
-
-
-def _bind_lines(bind: Bind) -> list[str]:
-    source = shlex.quote(os.fspath(bind.source))
-    target = shlex.quote("./" + bind.target.lstrip("/"))
-    parent = shlex.quote("./" + bind.target.rpartition("/")[0].lstrip("/"))
-    make = f"mkdir -p {target}" if bind.source.is_dir() else f"mkdir -p {parent}; : >> {target}"
-    lines = [make, f"mount --bind {source} {target}"]
-    if not bind.writable:
-        lines.append(f"mount -o remount,bind,ro {target}")
-    return lines
+def format_words(sandbox: Sandbox, argv: Sequence[str]) -> list[str]:
+    """What ``sandbox_init`` is told, as it parses it. Paths are absolute."""
+    words = ["root", os.path.abspath(sandbox.root)]  # noqa: PTH100 - links stay
+    words += ["network"] if sandbox.network else []
+    for bind in sandbox.binds:
+        source = os.path.abspath(bind.source)  # noqa: PTH100
+        words += ["bind-writable" if bind.writable else "bind", source, bind.target]
+    environment = _BASE_ENVIRONMENT | dict(sandbox.environment)
+    for name, value in environment.items():
+        words += ["set", f"{name}={value}"]
+    return [*words, "run", *argv]

@@ -250,7 +250,7 @@ SCRIPT = TableRule(
         KeyRule(
             name="network",
             kind=Kind.SWITCH,
-            doc="Whether it has a network; what it fetches is then in no lock.",
+            doc="Whether it has this machine's network; what it fetches is then in no lock.",
             example="true",
             default=False,
         ),

@@ -1,9 +1,9 @@
 """``[[script]]``: a program that changes the root, in the sandbox, with nothing but what it names.
 
 It sees the root, its inputs at /run/atoll/inputs/NAME (read-only, all of them root's, with one time
-and plain modes), and a small fixed environment. Without ``network`` it has none, not even a
-loopback interface. It is refused what the recipe says elsewhere: packages and accounts, which would
-be none of the lock's.
+and plain modes), and a small fixed environment. Without ``network`` it has a loopback interface of
+its own and nothing else. It is refused what the recipe says elsewhere: packages and accounts, which
+would be none of the lock's.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import ProgramFailed, RecipeError
-from atoll.debian.install import room
+from atoll.debian.install import resolver_binds
 from atoll.host.files import temporary_directory
+from atoll.host.in_root import in_root
 from atoll.host.sandbox import Bind, Sandbox
 from atoll.recipe.steps.inputs import copy_input, digest_named, need_input
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from atoll.recipe.model import Recipe, Script
@@ -38,8 +38,6 @@ _ELSEWHERE = {
     "etc/group": ("makes groups", "say it with [[group]]"),
 }
 """Files that no script changes: what it does then, and where the recipe says such things."""
-
-_RESOLV_CONF = "/etc/resolv.conf"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +64,7 @@ class RunScript:
                 str(script.network), str(self.epoch))  # fmt: skip
 
     def execute(self, root: Path, workspace: Path) -> None:
-        before = {name: _read(root / name) for name in _ELSEWHERE}
+        before = {name: _read(in_root(root, name)) for name in _ELSEWHERE}
         with temporary_directory(workspace, prefix="script-") as staged:
             self._stage(staged)
             binds = (
@@ -75,7 +73,7 @@ class RunScript:
             )
             self._run(self._room(root, binds))
         for name, (what, hint) in _ELSEWHERE.items():
-            if _read(root / name) != before[name]:
+            if _read(in_root(root, name)) != before[name]:
                 raise self._error(f"the script {self.script.name} {what}", hint=hint)
 
     def _stage(self, staged: Path) -> None:
@@ -96,7 +94,7 @@ class RunScript:
 
     def _room(self, root: Path, binds: tuple[Bind, ...]) -> Sandbox:
         if self.script.network:
-            binds = (*room(root).binds, *_resolver(root), *binds)
+            binds = (*resolver_binds(root), *binds)
         environment = {
             "DEBIAN_FRONTEND": "noninteractive",
             "SOURCE_DATE_EPOCH": str(self.epoch),
@@ -144,20 +142,6 @@ def find_line(text: str, said: str) -> int | None:
     lines = [number for number, line in enumerate(text.splitlines(), 1)
              if line.split() == traced[-1].split()]  # fmt: skip
     return lines[0] if len(lines) == 1 else None
-
-
-def _resolver(root: Path) -> Iterator[Bind]:
-    """The maker's resolver where programs in ``root`` look for one."""
-    from pathlib import Path as RealPath
-
-    ours = RealPath(_RESOLV_CONF)
-    theirs = root / _RESOLV_CONF[1:]
-    if not ours.exists():
-        return
-    if not theirs.is_symlink():
-        yield Bind(source=ours.resolve(), target=_RESOLV_CONF)
-    elif "NetworkManager" in str(theirs.readlink()):
-        yield Bind(source=ours.resolve(), target="/run/NetworkManager/resolv.conf")
 
 
 def _read(path: Path) -> bytes:
