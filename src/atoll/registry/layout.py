@@ -17,6 +17,7 @@ from atoll.base.errors import Busy, Damaged, MissingPrivilege, NotFound, Refused
 from atoll.host.files import find_near_path, replace_file, space_errors
 from atoll.host.kernel import syncfs
 from atoll.registry.blobs import MAX_DOCUMENT, BlobStore, LayerInput
+from atoll.registry.container import plan_container_layer
 from atoll.registry.contents import (
     ANNOTATION,
     EMPTY_DIFF_ID,
@@ -163,12 +164,15 @@ def _write_image(
         layers = _Layers(blobs, store, pool)
         for plan in plan_layers(tree, image.owner_of):
             layers.write(plan)
+        extra = plan_container_layer(store, tree)
+        container = layers.write(extra) if extra else None
     layers.write_contents(read_image_bytes(store, image.tree))
     record = ImageRecord(
         config=image.config,
         tree=image.tree,
         unpacked_size=layers.unpacked,
         layers=tuple(layers.contents),
+        container=container,
     )
     manifest = Manifest(
         config=blobs.put(format_record(record), media_type=CONFIG),
@@ -192,7 +196,8 @@ class _Layers:
         self.contents: list[tuple[BlobDigest, str]] = []
         self.unpacked = 0
 
-    def write(self, plan: LayerPlan) -> None:
+    def write(self, plan: LayerPlan) -> BlobDigest:
+        """The diff_id of the layer."""
         with self._blobs.writing(LAYER_ZSTD) as blob:
             output = FrameWriter(blob, self._pool)
             tar = TarWriter(output, lambda node: self._content(node, output.size))
@@ -205,6 +210,7 @@ class _Layers:
             output.finish()
         self._frames.append(output.frames)
         self._add(blob.descriptor, output.diff_id, plan.title, output.size)
+        return output.diff_id
 
     def write_contents(self, image: bytes) -> None:
         """The table of contents as one more layer, where the tree can have one."""
@@ -236,7 +242,12 @@ def _read_tree(blobs: BlobStore, image: PublishedImage, sink: ObjectSink) -> Dir
         where = f"layer {descriptor.digest}"
         with blobs.open(descriptor) as file, without_collection():
             layer = LayerInput(file, descriptor.media_type, limit=left, where=where)
-            layered.add_layer(TarLayer(TarReader(layer, where=where), sink), where=where)
+            if diff_id == record.container:
+                LayeredTree().add_layer(
+                    TarLayer(TarReader(layer, where=where), Measure()), where=where
+                )
+            else:
+                layered.add_layer(TarLayer(TarReader(layer, where=where), sink), where=where)
         if layer.diff_id != diff_id:
             raise Damaged(f"{where}: unpacked it is {layer.diff_id}, not {diff_id}",
                           hint="pull or copy the image again")  # fmt: skip

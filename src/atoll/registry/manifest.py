@@ -7,6 +7,7 @@ changes it, and as annotations of the manifest, which a registry shows without f
     dev.atoll.tree.algorithm   fsverity-sha256-4096
     dev.atoll.tree.format      1: the composefs format of the image the digest is of
     dev.atoll.size             bytes of all layers unpacked: reading stops beyond them
+    dev.atoll.container        the diff_id of a layer that is no part of the tree (``container``)
     org.opencontainers.image.title, .version, .created    name, version, the lock's epoch
 
 Packages and kernel of a system (``facts``) are a field of the config's own, ``dev.atoll.system``.
@@ -42,6 +43,7 @@ _TREE = "dev.atoll.tree"
 _ALGORITHM = "dev.atoll.tree.algorithm"
 _FORMAT = "dev.atoll.tree.format"
 _SIZE = "dev.atoll.size"
+_CONTAINER = "dev.atoll.container"
 _SYSTEM = "dev.atoll.system"
 _TITLE = "org.opencontainers.image.title"
 _VERSION = "org.opencontainers.image.version"
@@ -82,6 +84,9 @@ class ImageRecord:
     unpacked_size: int
     layers: tuple[tuple[BlobDigest, str], ...]
     """The diff_id of each layer, and what is in it, for people."""
+
+    container: BlobDigest | None = None
+    """The diff_id of the layer that is no part of the tree, where there is one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +152,7 @@ def record_annotations(record: ImageRecord) -> dict[str, str]:
         _TITLE: record.config.name,
         _VERSION: record.config.version,
         _CREATED: _format_time(record.config.created),
+        **({_CONTAINER: record.container} if record.container else {}),
     }
 
 
@@ -226,6 +232,7 @@ def parse_record(data: bytes, *, where: str) -> ImageRecord:
             (_blob_digest(each, where), title.removeprefix("atoll: "))
             for each, title in zip(diff_ids, titles, strict=True)
         ),
+        container=_blob_digest(labels[_CONTAINER], where) if _CONTAINER in labels else None,
     )
 
 

@@ -161,7 +161,7 @@ def _layers_of_parts(image: PublishedImage, planned: PlannedParts) -> tuple[Plan
 
 
 def plan_layers(image: PublishedImage, store: Store, *, is_here: bool) -> tuple[PlannedLayer, ...]:
-    """Every layer whole, but those of which nothing is missing."""
+    """Every layer of the tree whole, but those of which nothing is missing."""
     return tuple(
         PlannedLayer(
             blob=blob,
@@ -171,6 +171,7 @@ def plan_layers(image: PublishedImage, store: Store, *, is_here: bool) -> tuple[
             downloaded=0 if is_here else downloaded_size(store, blob),
         )
         for blob, (diff_id, title) in zip(image.manifest.layers, image.record.layers, strict=True)
+        if diff_id != image.record.container
     )
 
 
