@@ -35,6 +35,11 @@ class Finished:
     late: bool
     """Its time limit ended it."""
 
+    @property
+    def said(self) -> str:
+        """The end of both outputs, as text."""
+        return (self.output + self.errors).decode(errors="replace").rstrip()[-4000:]
+
 
 class Channel:
     """One start's connection to the shell."""

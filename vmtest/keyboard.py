@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from typing import TYPE_CHECKING
+
 from vmtest.errors import MachineError
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+KEY_MILLISECONDS = 30
 SHIFTED = dict(
     zip('!@#$%^&*()_+{}|:"<>?~', "1234567890-=[]\\;',./`", strict=True),
 )
@@ -32,3 +39,10 @@ def keys_of(character: str) -> tuple[str, ...]:
     if character.isascii() and character.isalnum():
         return ("shift", character.lower()) if character.isupper() else (character,)
     raise MachineError(f"an American keyboard has no key for {character!r}")
+
+
+def press(control: Callable[..., object], keys: tuple[str, ...]) -> None:
+    """Press ``keys`` together and let go of them; ``control`` runs a command of QEMU's monitor."""
+    codes = [{"type": "qcode", "data": key} for key in keys]
+    control("send-key", keys=codes, **{"hold-time": KEY_MILLISECONDS})
+    time.sleep(2 * KEY_MILLISECONDS / 1000)

@@ -12,7 +12,8 @@ from vmtest.clock import Deadline, stretched
 from vmtest.console import Console
 from vmtest.emulator import Emulator, Ending, start_emulator
 from vmtest.errors import MachineError, MachineGone, RequestFailed, ShellRestarted, hide_frames
-from vmtest.keyboard import keys_of, parse_keys
+from vmtest.keyboard import keys_of, parse_keys, press
+from vmtest.patience import SETTLED, patience_for, settle
 from vmtest.qemu import ensure_possible, overlay_path, probe_kvm
 from vmtest.screen import parse_ppm, wait_for_picture, write_png
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vmtest.channel import Finished
+    from vmtest.patience import Patience
     from vmtest.screen import Picture
     from vmtest.spec import MachineSpec
 
@@ -32,7 +34,6 @@ SHUTDOWN_SECONDS = 300.0
 END_SECONDS = 10.0
 PAUSE_SECONDS = 0.5
 TERMINATED = 143
-KEY_MILLISECONDS = 30
 LOADER_ENTRY = "/sys/firmware/efi/efivars/LoaderEntrySelected-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
 
 
@@ -174,7 +175,7 @@ class Machine:
         for command in commands:
             finished = self.run(command, timeout=timeout)
             if finished.status == 0:
-                raise RequestFailed(f"{self.name}: succeeded: {command}\n{_said(finished)}")
+                raise RequestFailed(f"{self.name}: succeeded: {command}\n{finished.said}")
             output.append((finished.output + finished.errors).decode(errors="replace"))
         return "".join(output)
 
@@ -185,9 +186,13 @@ class Machine:
         self._booted(timeout)
 
     def wait_for_system(self, *states: str, timeout: float = BOOT_SECONDS) -> str:
-        """Wait until all of its boot is done; the state must be one of ``states`` (running)."""
-        command = "systemctl is-system-running --wait"
-        state = self.run(command, timeout=timeout).output.decode().strip()
+        """Wait until its boot is done; ``timeout`` is how long it may do nothing. The state must be
+        one of ``states`` (running)."""
+        self._booted(timeout)
+        patience = self._patience("all of its boot to be done", timeout)
+        state = settle(lambda: self._attempt(SETTLED, b"", COMMAND_SECONDS), patience)
+        if state is None:
+            raise self._error(f"waited {patience.seconds:.0f} s for all of its boot to be done")
         if state not in (states or ("running",)):
             failed = self.execute("systemctl list-units --failed --no-legend --plain")[1]
             raise RequestFailed(f"{self.name}: the system is {state}\n{failed}".rstrip())
@@ -298,12 +303,12 @@ class Machine:
 
     def send_key(self, combination: str) -> None:
         """Press keys together: ``ret``, ``ctrl-alt-f2``; the names are those of QEMU."""
-        self._press(parse_keys(combination))
+        press(self._control, parse_keys(combination))
 
     def send_chars(self, text: str) -> None:
         """Type text on an American keyboard."""
         for character in text:
-            self._press(keys_of(character))
+            press(self._control, keys_of(character))
 
     # Inside
 
@@ -317,7 +322,7 @@ class Machine:
             raise self._error(str(error)) from None
         if finished.late:
             raise self._error(
-                f"{stretched(timeout):.0f} s were not enough for: {command}\n{_said(finished)}"
+                f"{stretched(timeout):.0f} s were not enough for: {command}\n{finished.said}"
             )
         return finished
 
@@ -327,17 +332,12 @@ class Machine:
     def _need(self, command: str, finished: Finished) -> bytes:
         if finished.status != 0:
             raise RequestFailed(
-                f"{self.name}: exit status {finished.status} of: {command}\n{_said(finished)}"
+                f"{self.name}: exit status {finished.status} of: {command}\n{finished.said}"
             )
         return finished.output
 
     def _quietly(self, command: str, stdin: bytes = b"") -> bytes:
         return self._need(command, self._attempt(command, stdin, COMMAND_SECONDS))
-
-    def _press(self, keys: tuple[str, ...]) -> None:
-        codes = [{"type": "qcode", "data": key} for key in keys]
-        self._control("send-key", keys=codes, **{"hold-time": KEY_MILLISECONDS})
-        time.sleep(2 * KEY_MILLISECONDS / 1000)
 
     def _control(self, command: str, **arguments: object) -> object:
         emulator = self._running()
@@ -356,11 +356,15 @@ class Machine:
         if emulator.channel.boot_id is None:
             begin = time.monotonic()
             try:
-                emulator.channel.wait_ready(Deadline(timeout))
+                emulator.channel.wait_ready(self._patience("its shell to come up", timeout))
             except MachineError as error:
                 raise self._error(str(error)) from None
             self._say(f"shell is up after {time.monotonic() - begin:.1f} s")
         return emulator
+
+    def _patience(self, what: str, seconds: float) -> Patience:
+        """Waiting for ``what``: given up ``seconds`` after the last sign of life."""
+        return patience_for(what, seconds, self.console, self._control, self._say)
 
     def _leave(self, emulator: Emulator, command: str) -> None:
         """Run a command that may end the shell before it answers."""
@@ -384,7 +388,7 @@ class Machine:
             if deadline.is_over():
                 raise self._error(
                     f"waited {deadline.seconds:.0f} s for this to {word}: {command}\n"
-                    f"{_said(finished)}"
+                    f"{finished.said}"
                 )
             time.sleep(PAUSE_SECONDS)
 
@@ -394,7 +398,3 @@ class Machine:
 
     def _say(self, line: str) -> None:
         self._tell(f"{self.name}: {line}")
-
-
-def _said(finished: Finished) -> str:
-    return (finished.output + finished.errors).decode(errors="replace").rstrip()[-4000:]
