@@ -5,7 +5,9 @@ apt of this machine works on it as on any mirror; no package is installed, so no
 
 from __future__ import annotations
 
+import hashlib
 import shutil
+import subprocess
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -277,6 +279,56 @@ def test_a_key_that_is_not_there_is_told(world: World) -> None:
     world.repository("vendor", key="vendor.asc")
     with pytest.raises(RecipeError, match=r"vendor\.asc: no such file"):
         world.lock()
+
+
+@pytest.mark.parametrize("scheme", ["http", "file"])
+@pytest.mark.parametrize(
+    ("folder", "suite", "key"),
+    [
+        ("vendor", "/", "vendor.asc"),
+        ("re_po~1/core:/v1.0+x", "./", "key.gpg"),
+        ("with%20blank", "/", "vendor.key"),
+        ("vendor", "deb_12/", "pub"),
+        ("vendor", "stable/updates", "vendor.asc"),
+        ("", "/", "vendor.asc"),
+    ],
+)  # fmt: skip
+def test_vendors_repositories_of_every_form(
+    world: World, keys: tuple[Key, Key], scheme: str, folder: str, suite: str, key: str
+) -> None:
+    root = world.archive.root.parent / "vendors"
+    base = root / folder.replace("%20", " ")
+    (base / "pool").mkdir(parents=True)
+    shutil.copy(keys[1].public, world.folder / key)
+    place = base / (suite if suite.endswith("/") else f"dists/{suite}/main/binary-amd64").lstrip(
+        "/"
+    )
+    place.mkdir(parents=True, exist_ok=True)
+    name = "tool_1%3a2.0+b~1_all.deb"
+    make_deb(base / "pool" / name, control_text("tool", "1:2.0+b~1", "all", {}))
+    words = ["dpkg-scanpackages", "--multiversion", "pool"]
+    listed = subprocess.run(words, cwd=base, check=True, capture_output=True, text=True).stdout
+    if suite == "./":
+        listed = listed.replace("Filename: ", "Filename: ./")
+    (place / "Packages").write_text(listed)
+    top = place if suite.endswith("/") else base / "dists" / suite
+    inner = str((place / "Packages").relative_to(top))
+    digest = hashlib.sha256(listed.encode()).hexdigest()
+    (top / "Release").write_text(f"SHA256:\n {digest} {len(listed.encode())} {inner}\n")
+    keys[1].sign(top / "Release", top / "InRelease")
+    with serve(root) as url:
+        address = f"{url}/{folder}" if scheme == "http" else f"file://{root}/{folder}"
+        repo = Repository(name="vendor", uris=(address,), suites=(suite,), key=key,
+                          components=() if suite.endswith("/") else ("main",))  # fmt: skip
+        world.recipe = replace(world.recipe, repositories=(repo,))
+        # a version of atoll in the recipe: none comes by itself
+        world.want("tool", versions=(("atoll", "*"),))
+        pin = world.lock()["tool"]
+        assert (pin.version, pin.archive, pin.path) == ("1:2.0+b~1", "vendor", f"pool/{name}")
+        world.fetch()
+    assert deb_path(world.store.root / "cache/debs", pin).exists()
+    archive = next(one for one in world.settle().archives if one.name == "vendor")
+    assert archive.release == hashlib.sha256((top / "InRelease").read_bytes()).hexdigest()
 
 
 def test_foreign_architectures(world: World) -> None:

@@ -19,7 +19,7 @@ import os
 import re
 import shutil
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,7 @@ from atoll.host.files import remove_tree
 from atoll.host.run import need_program, run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 _HOST_OPTIONS = re.compile(
     r"Acquire::(Check-Valid-Until|Retries|(?:http|https|ftp)::(?:Proxy|Timeout)(?:::[\w.-]+)?)"
@@ -38,6 +38,8 @@ _HOST_OPTIONS = re.compile(
 )
 _KEYRINGS = ("/usr/share/keyrings/debian-archive-keyring.pgp",
              "/usr/share/keyrings/debian-archive-keyring.gpg")  # fmt: skip
+_HEAD = 4096
+"""Bytes of a key's file in which its armour begins; vendors write a comment before it."""
 _FIXED = """\
 Dir::Etc::parts "/dev/null";
 Dir::Log "/dev/null";
@@ -106,10 +108,30 @@ def open_directory(
     _copy_keys(place / "etc/apt/trusted.gpg.d")
     (place / "apt.conf").write_text(format_configuration(place, architectures, read_host_options()))
     own = f"Types: deb\nURIs: file:{apt.local}\nSuites: ./\nTrusted: yes\n"
-    listed = "\n".join((format_sources(sources), own))
+    listed = "\n".join((format_sources(_with_keys(sources, place / "etc/apt/keyrings")), own))
     (place / "etc/apt/sources.list.d/atoll.sources").write_text(listed)
     apt.write_state(status="", automatic="", preferences="")
     return apt
+
+
+def _with_keys(sources: Iterable[Source], target: Path) -> Iterator[Source]:
+    """The sources with copies of their keys: apt goes by the suffix, vendors by none."""
+    remove_tree(target)
+    target.mkdir(parents=True)
+    for number, source in enumerate(sources):
+        if source.key is None:
+            yield source
+            continue
+        content = source.key.read_bytes()
+        suffix = "asc" if is_armoured(content) else "gpg"
+        key = target / f"{number:03}.{suffix}"
+        key.write_bytes(content)
+        yield replace(source, key=key)
+
+
+def is_armoured(key: bytes) -> bool:
+    """Whether a public key is in its form of letters, which apt wants to be called ``.asc``."""
+    return b"-----BEGIN PGP" in key[:_HEAD]
 
 
 def refresh_lists(apt: AptDirectory) -> None:

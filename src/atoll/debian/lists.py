@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 
 _PATH = re.compile(rb"^Filename: (?:\./)?(.*)$", re.MULTILINE)
 _ESSENTIAL = re.compile(rb"^Essential: yes$", re.MULTILINE)
+_DATE = re.compile(r"^Date:", re.MULTILINE)
 _FORMAT = "$(CREATED_BY)\t$(REPO_URI)\t$(RELEASE)\t$(FILENAME)"
+_LOCAL_SCHEMES = ("file", "copy")
+_BEFORE_PLACE = re.compile(r"[a-z0-9+.-]+:(?://)?(?:[^/@]*@)?")
+_QUOTED = re.compile(r"""[^!-~]|[\\|{}[\]<>"^~_=!@#$%&*]""")
+"""What apt spells out in the name of a file."""
 _SIGNED = "-----BEGIN PGP SIGNED MESSAGE-----"
 
 
@@ -60,9 +65,13 @@ class Offer:
 
 @dataclass(slots=True, kw_only=True)
 class _List:
-    """One Packages file, mapped into memory; what is asked often is indexed when first asked."""
+    """One Packages file, mapped into memory; what is asked often is indexed when first asked.
+
+    ``base`` is the repository's address as apt writes it before the paths of packages.
+    """
 
     source: Source | None
+    base: str
     text: mmap.mmap | bytes
     paths: dict[bytes, int] = field(default_factory=dict)
 
@@ -88,15 +97,13 @@ class Lists:
 
     def find_uri(self, uri: str) -> Offer | None:
         """The package that apt would fetch from ``uri``; None when no list has it."""
-        plain = unquote(uri)
         for one in self.lists:
-            prefix = (one.source.uri if one.source else "").rstrip("/") + "/"
-            path = plain.rpartition("/local/")[2] if one.source is None else ""
-            if one.source is not None and plain.startswith(prefix):
-                path = plain[len(prefix) :]
-            stanza = one.find(path.removeprefix("./").encode()) if path else None
-            if stanza is not None:
-                return Offer(source=one.source, stanza=stanza)
+            if uri.startswith(one.base):
+                # apt writes the base as the source does, and encodes the path
+                path = unquote(uri[len(one.base) :], errors="surrogateescape").removeprefix("./")
+                stanza = one.find(path.encode(errors="surrogateescape"))
+                if stanza is not None:
+                    return Offer(source=one.source, stanza=stanza)
         return None
 
     def essential(self, architecture: str) -> frozenset[str]:
@@ -119,9 +126,9 @@ def opened_lists(apt: AptDirectory) -> Iterator[Lists]:
         if created != "Packages" or not Path(name).exists():
             continue
         source = _source_of(apt, uri, suite)
-        if source is None and not uri.startswith(f"file:{apt.local}"):
+        if source is None and _plain_uri(uri) != _plain_uri(f"file:{apt.local}"):
             continue
-        found.append(_List(source=source, text=_mapped(Path(name))))
+        found.append(_List(source=source, base=f"{uri.rstrip('/')}/", text=_mapped(Path(name))))
     try:
         yield Lists(lists=tuple(found))
     finally:
@@ -137,10 +144,18 @@ def _targets(apt: AptDirectory) -> Iterator[tuple[str, str, str, str]]:
 
 
 def _source_of(apt: AptDirectory, uri: str, suite: str) -> Source | None:
+    wanted = _plain_uri(uri), suite.rstrip("/")
     return next(
-        (one for one in apt.sources
-         if one.uri.rstrip("/") == uri.rstrip("/") and one.suite == suite), None
-    )  # fmt: skip
+        (one for one in apt.sources if (_plain_uri(one.uri), one.suite.rstrip("/")) == wanted), None
+    )
+
+
+def _plain_uri(uri: str) -> str:
+    """``uri`` in one form: apt writes ``file:///x`` as ``file:/x``."""
+    scheme, _, rest = uri.rstrip("/").partition(":")
+    if scheme.lower() in _LOCAL_SCHEMES:
+        rest = f"/{rest.lstrip('/')}"
+    return f"{scheme.lower()}:{rest}"
 
 
 def _mapped(path: Path) -> mmap.mmap | bytes:
@@ -152,13 +167,17 @@ def _mapped(path: Path) -> mmap.mmap | bytes:
 
 def release_path(apt: AptDirectory, source: Source) -> Path | None:
     """The file that a source's lists are believed by, as apt names it."""
-    place = source.uri.partition("://")[2] or source.uri.partition(":")[2]
-    dists = "" if source.suite.endswith("/") else "dists/"
-    stem = f"{place.rstrip('/')}/{dists}{source.suite}".rstrip("/").replace("/", "_")
-    return next(
-        (path for kind in ("InRelease", "Release")
-         for path in (apt.lists / f"{unquote(stem)}_{kind}",) if path.exists()), None
-    )  # fmt: skip
+    suite = source.suite.lstrip("/") if source.suite.endswith("/") else f"dists/{source.suite}/"
+    paths = (apt.lists / list_name(f"{_plain_uri(source.uri)}/{suite}{kind}")
+             for kind in ("InRelease", "Release"))  # fmt: skip
+    return next((path for path in paths if path.exists()), None)
+
+
+def list_name(uri: str) -> str:
+    """The name of the file in which apt keeps what ``uri`` gives."""
+    place = _BEFORE_PLACE.sub("", uri, count=1)
+    quoted = _QUOTED.sub(lambda found: f"%{ord(found.group()):02x}", place)
+    return quoted.replace("/", "_")
 
 
 def read_release(apt: AptDirectory, source: Source) -> str:
@@ -178,6 +197,6 @@ def pin_archive(apt: AptDirectory, source: Source) -> PinnedArchive:
 
 
 def read_epoch(apt: AptDirectory) -> int:
-    """The date of the newest Release file, in seconds."""
+    """The date of the newest Release file, in seconds; those without a date do not count."""
     texts = (read_release(apt, source) for source in apt.sources)
-    return max((parse_release_date(text) for text in texts if text), default=0)
+    return max((parse_release_date(text) for text in texts if _DATE.search(text)), default=0)

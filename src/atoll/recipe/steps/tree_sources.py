@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from atoll.debian.aptdir import is_armoured
 from atoll.debian.sources import Source, format_sources
 from atoll.host.in_root import write_text
 
@@ -56,7 +57,7 @@ def _write_key(root: Path, recipe: Recipe, repo: Repository) -> Path | None:
     if not repo.key:
         return None
     content = recipe.resolve(repo.key).read_bytes()
-    suffix = "asc" if content.lstrip().startswith(b"-----BEGIN") else "gpg"
+    suffix = "asc" if is_armoured(content) else "gpg"
     place = f"/{KEYRINGS}/{repo.name}.{suffix}"
     write_text(root, place, content, mode=0o644)
     return type(root)(place)
