@@ -175,6 +175,8 @@ def _package_lines(changes: PackageChanges | None) -> list[str]:
 
 
 def _etc_lines(outlook: Outlook) -> list[str]:
+    if outlook.changed_here is None:
+        return ["  /etc       what comes along, and conflicts: sudo atoll plan"]
     mine = _count(outlook.changed_here, "change")
     if outlook.etc is None:
         return [f"  /etc       {mine} of yours come along; conflicts are known once it is here:",

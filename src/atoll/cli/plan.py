@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from atoll.base.report import Reporter
     from atoll.machine.state import Sysroot
-    from atoll.machine.upgrade import Wish
+    from atoll.machine.upgrade import Outlook, Wish
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,10 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
+    from atoll.machine.public import is_open
     from atoll.machine.state import find_sysroot
 
     sysroot = find_sysroot(getattr(arguments, "root", None))
     as_json = getattr(arguments, "json", False)
+    if not is_open(sysroot) and arguments.what in (None, "upgrade", "rebase"):
+        return _plan_for_everyone(sysroot, _wish(arguments), reporter, as_json=as_json)
     if arguments.what == "rollback":
         from atoll.cli.outlook import format_return, return_as_json
         from atoll.machine.rollback import foresee_rollback
@@ -48,28 +51,53 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         dry = format_tidied(tidied, dry=True)
         print(json.dumps(tidied_as_json(tidied), indent=2) if as_json else dry)
         return 0
+    return _plan_upgrade(sysroot, _wish(arguments), reporter, as_json=as_json)
+
+
+def _wish(arguments: argparse.Namespace) -> Wish:
     from atoll.machine.upgrade import Wish
 
     if arguments.what == "rebase":
-        wish = Wish(verb="rebase", image=arguments.image)
-    else:
-        wish = Wish(verb="upgrade")
-    return _plan_upgrade(sysroot, wish, reporter, as_json=as_json)
+        return Wish(verb="rebase", image=arguments.image)
+    return Wish(verb="upgrade")
+
+
+def _plan_for_everyone(sysroot: Sysroot, wish: Wish, reporter: Reporter, *, as_json: bool) -> int:
+    from atoll.machine.public import read_public
+    from atoll.machine.public_plan import foresee_for_everyone
+
+    public = read_public()
+    outlook = foresee_for_everyone(sysroot, public, wish)
+    now = public.state.current
+    _print(outlook, now.deployment.title if now else "", sysroot, as_json=as_json)
+    if outlook.obstacle is not None:
+        raise outlook.obstacle
+    reporter.notice(f"at most: only root can tell exactly what is here\nnext: sudo {_next(wish)}")
+    return 0
 
 
 def _plan_upgrade(sysroot: Sysroot, wish: Wish, reporter: Reporter, *, as_json: bool) -> int:
-    from atoll.cli.outlook import format_outlook, outlook_as_json
     from atoll.machine.choices import check_sound
     from atoll.machine.state import read_state
     from atoll.machine.upgrade import foresee_upgrade
 
     outlook = foresee_upgrade(sysroot, wish)
+    now = check_sound(read_state(sysroot)).deployment.title
+    _print(outlook, now, sysroot, as_json=as_json)
+    if outlook.obstacle is not None:
+        raise outlook.obstacle
+    reporter.notice(f"next: {_next(wish)}")
+    return 0
+
+
+def _print(outlook: Outlook, now: str, sysroot: Sysroot, *, as_json: bool) -> None:
+    from atoll.cli.outlook import format_outlook, outlook_as_json
+
     if as_json:
         print(json.dumps(outlook_as_json(outlook, sysroot), indent=2))
     else:
-        now = check_sound(read_state(sysroot)).deployment.title
         print(format_outlook(outlook, now, sysroot))
-    if outlook.obstacle is not None:
-        raise outlook.obstacle
-    reporter.notice(f"next: atoll {wish.verb}{f' {wish.image}' if wish.image else ''}")
-    return 0
+
+
+def _next(wish: Wish) -> str:
+    return f"atoll {wish.verb}{f' {wish.image}' if wish.image else ''}"

@@ -7,7 +7,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from atoll.base.errors import UsageError
 from atoll.base.text import cut, one_line
+from atoll.machine.public import is_open, read_public
 from atoll.machine.state import find_sysroot, read_state
 from atoll.machine.wayback import verifier, why_none
 
@@ -25,11 +27,20 @@ _MARKS = ("booted", "default", "staged", "fallback", "pinned", "held")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--root", type=Path, metavar="DIR", help="a machine in a directory")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument("--publish", action="store_true",
+                        help="what each boot does: write what everyone may know")  # fmt: skip
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     sysroot = find_sysroot(arguments.root)
-    state = read_state(sysroot)
+    if arguments.publish:
+        return _publish(sysroot)
+    when = None
+    if is_open(sysroot):
+        state = read_state(sysroot)
+    else:
+        public = read_public()
+        state, when = public.state, public.when
     if arguments.json:
         document = as_json(state)
         document["watchdog"] = has_watchdog() if arguments.root is None else None
@@ -43,9 +54,28 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         default = state.default
         if default is not None and not default.blessed and not has_watchdog():
             reporter.notice("no watchdog: if the next boot hangs, somebody has to switch it off")
+    if when is not None:
+        reporter.notice(f"as of {format_moment(when)}; to look again: sudo atoll status")
     if not arguments.json:
         reporter.notice(next_step(state))
     return 0
+
+
+def _publish(sysroot: Sysroot) -> int:
+    """Nothing changes but what everyone may know: ``changing`` writes that when it ends."""
+    from atoll.machine.access import changing
+
+    if sysroot.booted is None:
+        raise UsageError("only a running machine has something to publish",
+                         hint="leave out --root")  # fmt: skip
+    with changing(sysroot, esp=False):
+        return 0
+
+
+def format_moment(when: int) -> str:
+    from datetime import datetime
+
+    return datetime.fromtimestamp(when).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def has_watchdog(devices: Path = WATCHDOGS) -> bool:

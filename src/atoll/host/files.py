@@ -109,6 +109,42 @@ def names_in(path: Path) -> list[str]:
         raise
 
 
+def make_directory(path: Path, *, mode: int = 0o755) -> None:
+    """A directory with this mode, whatever the caller's umask; one that is there keeps its own.
+
+    It never has more than that mode, not even at first. Missing parents get the umask's.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(mode=mode & 0o700)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+        return
+    path.chmod(mode)
+
+
+def close_to_others(path: Path) -> None:
+    """Nobody but its owner may enter the directory ``path``, if it is there and ours to say.
+
+    What an earlier version made had the umask's mode. A file system that is read-only stays so.
+    """
+    try:
+        found = os.lstat(path)
+        if stat.S_ISDIR(found.st_mode) and found.st_mode & 0o077:
+            os.chmod(path, found.st_mode & 0o700)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EACCES, errno.EROFS):
+            raise
+
+
+def create_private(path: Path) -> int:
+    """A new file that only its owner may read, from the start; its handle, to write."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+
 def fsync_directory(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:

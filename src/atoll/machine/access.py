@@ -7,16 +7,18 @@ For everyone else ``/sysroot`` and the ESP stay read-only. The ESP is the file s
 from __future__ import annotations
 
 import os
+import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import NotFound
-from atoll.host.files import locked, need_root
+from atoll.host.files import close_to_others, locked, make_directory, need_root
 from atoll.host.mount import enter_private_mounts
 from atoll.host.run import run
 from atoll.machine.mounted_esp import find_mount
+from atoll.machine.public import publish_or_forget
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,12 +47,17 @@ def changing(sysroot: Sysroot, *, esp: bool = True) -> Iterator[Sysroot]:
                 _wake(sysroot.esp)
             enter_private_mounts()
             run(["mount", "-o", "remount,bind,rw", sysroot.root])
-        sysroot.state.mkdir(parents=True, exist_ok=True)
+        close_to_others(sysroot.atoll)
+        make_directory(sysroot.state)
         what = f"the machine in {sysroot.root}"
         stack.enter_context(locked(sysroot.state / "lock", what=what))
         if esp and sysroot.is_running:
             sysroot = replace(sysroot, esp=stack.enter_context(_writable_esp(sysroot.esp)))
-        yield sysroot
+        try:
+            yield sysroot
+        finally:
+            if sysroot.booted is not None:
+                publish_or_forget(sysroot, when=int(time.time()))
 
 
 def _wake(place: Path) -> None:

@@ -22,7 +22,7 @@ from uuid import UUID, uuid5
 
 from atoll.base.errors import NotFound, Refused, UsageError
 from atoll.base.report import NullReporter
-from atoll.host.files import space_errors, temporary_directory
+from atoll.host.files import create_private, make_directory, space_errors, temporary_directory
 from atoll.host.run import need_program, run
 from atoll.machine.contents import StagedForExt4
 from atoll.machine.image import objects_of
@@ -154,8 +154,8 @@ def stage(
 ) -> Mapping[str, int]:  # fmt: skip
     """Install into directories below ``work``; sizes of the files that carry a Merkle tree."""
     sysroot = Sysroot(root=work / "state", esp=work / "esp")
-    sysroot.esp.mkdir()
-    sysroot.root.mkdir()
+    make_directory(sysroot.esp)
+    make_directory(sysroot.root)
     contents = StagedForExt4(
         source=source, target=open_store(sysroot.atoll, create=True), top=sysroot.root
     )
@@ -167,7 +167,8 @@ def stage(
 
 
 def partition(disk: Path, size: int, identity: DiskIdentity) -> None:
-    with disk.open("wb") as file:
+    # It has the system's password hashes and keys.
+    with os.fdopen(create_private(disk), "wb") as file:
         file.truncate(size)
     script = f"""label: gpt
 label-id: {identity.disk}

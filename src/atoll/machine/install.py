@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import MissingProgram, NoSpace, Refused
+from atoll.host.files import make_directory
 from atoll.host.kernel import file_system_uuid
 from atoll.host.run import run
 from atoll.machine.bootentry import BootEntry, EntryName, entry_title
@@ -166,8 +167,8 @@ def install(
     sysroot = Sysroot(root=root, esp=root / "esp")
     check_empty(sysroot)
     image = with_loader(image)
-    root.mkdir(parents=True, exist_ok=True)
-    sysroot.esp.mkdir(exist_ok=True)
+    make_directory(root)
+    make_directory(sysroot.esp)
     target = open_store(sysroot.atoll, create=True)
     objects = objects_of(source, image.tree)
     missing = [size for name, size in objects.items() if not target.object_path(name).exists()]

@@ -10,7 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from atoll.base.errors import Damaged, NotFound, Refused
-from atoll.host.files import fsync_directory, remove_tree, replace_file, space_errors
+from atoll.host.files import (
+    close_to_others,
+    fsync_directory,
+    make_directory,
+    remove_tree,
+    replace_file,
+    space_errors,
+)
 from atoll.host.kernel import syncfs
 from atoll.machine.bootentry import format_entry_name
 from atoll.machine.deployment import Deployment, Origin, format_deployment, format_origin
@@ -99,14 +106,16 @@ class MakeDeployment:
         final = self.sysroot.deployments / str(self.deployment.number)
         staged = self.sysroot.deployments / f"new-{self.deployment.number}"
         with space_errors(self.sysroot.root):
+            close_to_others(self.sysroot.atoll)
             for path in (self.sysroot.state, self.sysroot.atoll / "var", self.sysroot.deployments):
-                path.mkdir(parents=True, exist_ok=True)
+                make_directory(path)
             remove_tree(staged)
             remove_tree(final)
-            (staged / "etc" / "upper").mkdir(parents=True)
-            (staged / "etc" / "work").mkdir()
+            # The modes of upper and var are those of /etc and /var in the running system.
+            for path in (staged, staged / "etc", staged / "etc" / "upper", staged / "etc" / "work"):
+                make_directory(path)
             replace_file(staged / "origin.toml", format_origin(self.origin))
-            replace_file(staged / "atoll.toml", self.recipe)
+            replace_file(staged / "atoll.toml", self.recipe, mode=0o600)
             if self.lock:
                 replace_file(staged / "atoll.lock", self.lock)
             replace_file(staged / "deployment.json", format_deployment(self.deployment))

@@ -89,7 +89,7 @@ def opened_target(sysroot: Sysroot, state: MachineState, image: str | None) -> I
         ref = read_ref(store, reference.name)
         yield _kept(store, ref.tree, ref.name, ref.version, Origin(image=text))
         return
-    reference = _absolute(reference)
+    reference = absolute_reference(reference)
     with opened_source(reference) as source:
         pull = plan_pull(source, store)
         config = pull.image.record.config
@@ -187,12 +187,12 @@ def compare_to_current(
 
 def origin_of(text: str) -> Origin:
     """The origin of what a person named; upgrades are asked for from anywhere."""
-    return Origin(
-        image=text if is_hex_digest(text) else format_reference(_absolute(parse_reference(text)))
-    )
+    if is_hex_digest(text):
+        return Origin(image=text)
+    return Origin(image=format_reference(absolute_reference(parse_reference(text))))
 
 
-def _absolute(reference: Reference) -> Reference:
+def absolute_reference(reference: Reference) -> Reference:
     if isinstance(reference, LayoutReference):
         return replace(reference, directory=str(Path(reference.directory).absolute()))
     if isinstance(reference, ArchiveReference):

@@ -79,13 +79,14 @@ class Staged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outlook:
-    """What an upgrade would do. ``etc`` is None while the image's ``/etc`` is not here."""
+    """What an upgrade would do. ``etc`` is None while the image's ``/etc`` is not here;
+    ``changed_here``, the number of a person's changes in ``/etc``, for whoever may not read it."""
 
     target: Target
     packages: PackageChanges | None
     free: Space
     etc: Merge | None
-    changed_here: int
+    changed_here: int | None
     obstacle: AtollError | None
 
 

@@ -31,7 +31,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Refused
-from atoll.host.files import locked, remove_tree, space_errors, temporary_directory
+from atoll.host.files import (
+    close_to_others,
+    locked,
+    make_directory,
+    remove_tree,
+    space_errors,
+    temporary_directory,
+)
 from atoll.host.kernel import syncfs
 from atoll.host.mount import Overlay, overlay_mounted
 
@@ -149,10 +156,11 @@ def opened_cache(root: Path, limits: Limits = KEPT) -> Iterator[Cache]:
     """
     cache = Cache(root=root)
     with space_errors(root):
-        root.mkdir(parents=True, exist_ok=True)
+        make_directory(root, mode=0o700)
         if root.stat().st_uid != os.geteuid():
             raise Refused(f"the cache in {root} is another user's",
                           hint="build as that user, or choose another --store DIR")  # fmt: skip
+        close_to_others(root)
         uses = (f"uses/{kind}" for kind in _KINDS)
         for name in ("apt", "debs", "logs", *_KINDS, *uses):
             (root / name).mkdir(parents=True, exist_ok=True)

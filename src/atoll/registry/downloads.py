@@ -17,7 +17,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Busy, Damaged, Interrupted, NetworkError
-from atoll.host.files import space_errors
+from atoll.host.files import make_directory, space_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -81,7 +81,7 @@ def opened_downloads(
 ) -> Iterator[Downloads]:
     """The place for downloads, held alone; raises Busy. ``wanted`` are the blobs of this pull."""
     folder = _folder(store)
-    folder.mkdir(exist_ok=True)
+    make_directory(folder, mode=0o700)
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         try:

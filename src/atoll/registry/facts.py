@@ -12,11 +12,12 @@ before November 2026 carry it as the text of a label of the same name, which is 
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged
+from atoll.base.json import parse_json, parse_json_object
+from atoll.base.text import is_one_line
 from atoll.store.images import read_image_bytes
 from atoll.store.objects import read_object
 from atoll.tree.erofs_reader import parse_below
@@ -53,29 +54,43 @@ def facts_as_json(facts: SystemFacts) -> dict[str, object]:
 
 def parse_facts(found: object, *, where: str) -> SystemFacts:
     """From the JSON object itself, or from its text as older images have it. Raises Damaged."""
-    try:
-        document: Any = json.loads(found) if isinstance(found, str) else found
-        kernel, esp, packages = (document[key] for key in ("kernel", "esp", "packages"))
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise Damaged(f"{where}: what it says of its system cannot be read") from error
-    names = isinstance(packages, dict) and all(isinstance(each, str) for each in packages.values())
-    if not isinstance(kernel, str) or type(esp) is not int or esp < 0 or not names:
+    document = parse_json(found, where=f"{where}: its label") if isinstance(found, str) else found
+    if not isinstance(document, dict):
         raise Damaged(f"{where}: what it says of its system is of another form")
+    kernel, esp, packages = (document.get(key) for key in ("kernel", "esp", "packages"))
+    if not isinstance(kernel, str) or type(esp) is not int or esp < 0:
+        raise Damaged(f"{where}: what it says of its system is of another form")
+    if not isinstance(packages, dict) or not _are_names(packages):
+        raise Damaged(f"{where}: the packages of its system are not names with versions")
     return SystemFacts(kernel=kernel, esp=esp, packages=packages)
+
+
+def parse_packages(said: bytes, listed: bytes, *, where: str) -> dict[str, str]:
+    """Names with versions, from ``image.json`` and ``packages.json`` of a tree. Raises Damaged."""
+    own = parse_json_object(said, where=f"{where}: image.json").get("architecture")
+    rows = parse_json(listed, where=f"{where}: packages.json")
+    packages: dict[str, str] = {}
+    for row in rows if isinstance(rows, list) else [None]:
+        match row:
+            case [str(name), str(version), str(architecture)]:
+                full = name if architecture in (own, "all") else f"{name}:{architecture}"
+                packages[full] = version
+            case _:
+                raise Damaged(f"{where}: packages.json is no list of packages")
+    if not _are_names(packages):
+        raise Damaged(f"{where}: packages.json has names that are none")
+    return packages
 
 
 def read_facts(store: Store, tree: TreeId) -> SystemFacts | None:
     """What a tree of the store says itself; None for one that does not boot. Raises Damaged."""
     image = read_image_bytes(store, tree)
-    try:
-        said = json.loads(_content(store, image, f"{PLACE}/image.json") or b"{}")
-        listed = json.loads(_content(store, image, f"{PLACE}/packages.json") or b"[]")
-        kernel, own = str(said.get("kernel", "")), said.get("architecture")
-        packages = {
-            _name(name, architecture, own): str(version) for name, version, architecture in listed
-        }
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise Damaged(f"tree {tree}: its list of packages cannot be read") from error
+    said = _content(store, image, f"{PLACE}/image.json") or b"{}"
+    listed = _content(store, image, f"{PLACE}/packages.json") or b"[]"
+    packages = parse_packages(said, listed, where=f"tree {tree}")
+    kernel = parse_json_object(said, where=f"tree {tree}: image.json").get("kernel", "")
+    if not isinstance(kernel, str):
+        raise Damaged(f"tree {tree}: image.json: kernel: must be a text")
     parts = [
         parse_below(image, f"usr/lib/modules/{kernel}/{name}".encode())
         for name in ("vmlinuz", "initrd")
@@ -98,8 +113,10 @@ def compare_packages(before: Mapping[str, str], after: Mapping[str, str]) -> Pac
     )
 
 
-def _name(name: str, architecture: str, own: str | None) -> str:
-    return name if architecture in (own, "all") else f"{name}:{architecture}"
+def _are_names(packages: Mapping[str, object]) -> bool:
+    """One line each: they are shown to people."""
+    pairs = (each for pair in packages.items() for each in pair)
+    return all(isinstance(each, str) and is_one_line(each) for each in pairs)
 
 
 def _content(store: Store, image: bytes, path: str) -> bytes | None:

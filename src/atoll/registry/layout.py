@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Busy, Damaged, MissingPrivilege, NotFound, Refused, UsageError
-from atoll.host.files import find_near_path, replace_file, space_errors
+from atoll.host.files import find_near_path, make_directory, replace_file, space_errors
 from atoll.host.kernel import syncfs
 from atoll.registry.blobs import MAX_DOCUMENT, BlobStore, LayerInput
 from atoll.registry.container import plan_container_layer
@@ -301,7 +301,8 @@ def _read_index(directory: Path, *, missing_is_empty: bool) -> Index:
 def _locked(directory: Path) -> Iterator[None]:
     """Hold a layout, made when it is not there; raises Busy when another process writes it."""
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        # What is 0600 in the tree is in it: who publishes it opens it.
+        make_directory(directory, mode=0o700)
         handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except PermissionError as error:
         raise MissingPrivilege(

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged
 from atoll.base.ids import BlobDigest, is_hex_digest, parse_object_id
-from atoll.host.files import fsync_directory
+from atoll.host.files import fsync_directory, make_directory
 from atoll.host.kernel import syncfs
 from atoll.tree.model import Metadata
 
@@ -84,7 +84,7 @@ def writing_layer(path: Path) -> Iterator[LayerRecord]:
 def keep_layers(store: Store, records: Mapping[BlobDigest, Path]) -> None:
     """Give records their names, durably; the caller holds ``adding``."""
     folder = _folder(store)
-    folder.mkdir(exist_ok=True)
+    make_directory(folder, mode=0o700)
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         syncfs(handle)

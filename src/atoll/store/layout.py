@@ -12,6 +12,9 @@
       staging/<random>/     contents that are being written; whatever no running operation owns is
                             a leftover and goes away when the next one starts
 
+Only the owner may enter ``PRIVATE``, and the store itself where it was made for it: objects are
+also those of files that are 0600 in a tree, and the root of a build has its setuid programs.
+
 A name under ``objects`` or ``images`` appears only when the content behind it is durable, so a
 name that is there is complete, whenever the power went. Names are never reused for other content.
 """
@@ -24,13 +27,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged, MissingPrivilege, NotFound
-from atoll.host.files import replace_file, space_errors
+from atoll.host.files import close_to_others, make_directory, replace_file, space_errors
 
 if TYPE_CHECKING:
     from atoll.base.ids import ObjectId, TreeId
 
 FORMAT = b"1\n"
 FORMAT_NAME = "store-format"
+PRIVATE = ("objects", "images", "refs", "staging", "layers", "downloads", "cache")
+"""The directories of a store, of its pulls and of its builds, closed to everyone but the owner."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +99,8 @@ def open_store(root: Path, *, create: bool = False) -> Store:
             f"{marker} says {found[:20]!r}: this Atoll knows store format {FORMAT!r} only",
             hint="use the Atoll that made the store, or another --store DIR",
         )
+    for name in PRIVATE:
+        close_to_others(root / name)
     return Store(root=root)
 
 
@@ -101,8 +108,13 @@ def _create_store(root: Path) -> Store:
     store = Store(root=root)
     try:
         with space_errors(root):
+            if not root.is_dir() or not any(root.iterdir()):
+                make_directory(root, mode=0o700)
+                close_to_others(root)
+            for name in PRIVATE:
+                close_to_others(root / name)
             for path in (store.objects, store.images, store.refs, store.staging):
-                path.mkdir(parents=True, exist_ok=True)
+                make_directory(path, mode=0o700)
             for number in range(256):
                 (store.objects / f"{number:02x}").mkdir(exist_ok=True)
             replace_file(root / FORMAT_NAME, FORMAT)

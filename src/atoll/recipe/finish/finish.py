@@ -118,9 +118,10 @@ def write_records(root: Path, recipe: Recipe, lock: Lock, inventory: tuple[Packa
 
     The lock is complete but for the digest of the tree, which cannot be in the tree.
     """
-    write_text(root, f"{ATOLL}/recipe.toml", recipe.text)
+    # They may have password hashes, and the text of files that only root may read.
+    write_text(root, f"{ATOLL}/recipe.toml", recipe.text, mode=0o600)
     for number, (name, text) in enumerate(recipe.sources[1:], start=1):
-        write_text(root, f"{ATOLL}/{INCLUDED}/{number}-{Path(name).name}", text)
+        write_text(root, f"{ATOLL}/{INCLUDED}/{number}-{Path(name).name}", text, mode=0o600)
     ids = read_ids(root)
     whole = with_ids(replace(lock, tree=None), users=dict(ids.users), groups=dict(ids.groups))
     write_text(root, f"{ATOLL}/lock.toml", format_lock(whole))

@@ -1,0 +1,105 @@
+"""What an upgrade would bring, for people who may not read the machine itself.
+
+The image says what it is, the running tree which packages it has, and ``public`` which layers are
+here. What only root can know (contents that several layers share, ``/etc``) is not guessed: sizes
+are upper limits, and conflicts in ``/etc`` are not known.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import MissingPrivilege, NothingToDo, Refused
+from atoll.base.ids import is_hex_digest
+from atoll.machine.deployment import Origin
+from atoll.machine.install import Space, measure_free
+from atoll.machine.target import ESP_ROOM, ROOM, Target, absolute_reference
+from atoll.machine.upgrade import Outlook
+from atoll.registry.facts import compare_packages, parse_packages
+from atoll.registry.reference import StoreReference, format_reference, parse_reference
+from atoll.registry.source import inspect_source, opened_source
+
+if TYPE_CHECKING:
+    from atoll.machine.public import PublicState
+    from atoll.machine.state import Sysroot
+    from atoll.machine.upgrade import Wish
+    from atoll.registry.facts import PackageChanges, SystemFacts
+    from atoll.registry.layout import PublishedImage
+
+RECORDS = Path("/usr/lib/atoll")
+
+
+def foresee_for_everyone(
+    sysroot: Sysroot, public: PublicState, wish: Wish, records: Path = RECORDS
+) -> Outlook:
+    """What is known without root. Raises NothingToDo, MissingPrivilege, NetworkError, NotFound or
+    Damaged."""
+    target = _find_target(public, wish.image or public.follows)
+    hold = public.state.held.get(target.tree)
+    return Outlook(
+        target=target,
+        packages=_compare(target.facts, records),
+        free=measure_free(sysroot),
+        etc=None,
+        changed_here=None,
+        obstacle=None if hold is None else _held(target, hold.why),
+    )
+
+
+def _held(target: Target, why: str) -> Refused:
+    return Refused(f"{target.title} is held on this machine: {why}",
+                   hint="wait for a newer version")  # fmt: skip
+
+
+def _find_target(public: PublicState, image: str) -> Target:
+    reference = None if is_hex_digest(image) or not image else parse_reference(image)
+    if reference is None or isinstance(reference, StoreReference):
+        raise MissingPrivilege("only root can see what is in the store of this machine",
+                               hint="try again with sudo")  # fmt: skip
+    reference = absolute_reference(reference)
+    with opened_source(reference) as source:
+        published = inspect_source(source)
+    origin = Origin(image=format_reference(reference))
+    config, tree = published.record.config, published.record.tree
+    default = public.state.default
+    if default and default.deployment.tree == tree and public.follows == origin.image:
+        raise NothingToDo(f"{default.deployment.title} is the newest of {origin.image}")
+    fetch = _fetch(published, public)
+    return Target(
+        origin=origin,
+        tree=tree,
+        name=config.name,
+        version=config.version,
+        is_here=any(each.deployment.tree == tree for each in public.state.deployments),
+        fetch=fetch,
+        needed=Space(
+            state=(fetch + published.record.unpacked_size * 9 // 8 if fetch else 0) + ROOM,
+            esp=(config.system.esp if config.system else 0) + ESP_ROOM,
+        ),
+        facts=config.system,
+    )
+
+
+def _fetch(published: PublishedImage, public: PublicState) -> int:
+    """Bytes at most: those of all layers that are not here."""
+    if any(each.deployment.tree == published.record.tree for each in public.state.deployments):
+        return 0
+    return sum(
+        blob.size
+        for blob, (diff_id, _) in zip(
+            published.manifest.layers, published.record.layers, strict=True
+        )
+        if diff_id.removeprefix("sha256:") not in public.layers
+    )
+
+
+def _compare(facts: SystemFacts | None, records: Path) -> PackageChanges | None:
+    """Against the running tree's own list, which everyone may read."""
+    try:
+        said, listed = ((records / name).read_bytes() for name in ("image.json", "packages.json"))
+    except OSError:
+        return None
+    if facts is None:
+        return None
+    return compare_packages(parse_packages(said, listed, where=str(records)), facts.packages)
