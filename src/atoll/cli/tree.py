@@ -52,7 +52,9 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
             from atoll.host.files import replace_file
             from atoll.tree.erofs_writer import format_image
 
-            replace_file(Path(arguments.out), format_image(tree, version=arguments.format))
+            # Small files are in it as they are, those that only root may read too.
+            image = format_image(tree, version=arguments.format)
+            replace_file(Path(arguments.out), image, mode=0o600)
         case "ls":
             _list(tree)
     return 0
