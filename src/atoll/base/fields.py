@@ -7,13 +7,14 @@ that all problems of a file are found in one pass, and the caller throws the val
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, NoReturn, TypeAlias, TypeVar, overload
 
 from atoll.base.errors import Damaged
+from atoll.base.json import parse_json
 from atoll.base.near import find_nearest
+from atoll.base.text import is_one_line
 
 Default = TypeVar("Default")
 Key: TypeAlias = tuple[str | int, ...]
@@ -84,6 +85,25 @@ class Fields:
     def integer(self, name: str, default: Default) -> int | Default: ...
     def integer(self, name: str, default: object = _MISSING) -> object:
         return self._take(name, int, default, 0)
+
+    def number(self, name: str, *, least: int = 0, most: int = (1 << 63) - 1) -> int:
+        """A whole number from ``least`` to ``most``."""
+        value = self.integer(name)
+        if not least <= value <= most:
+            self.flaw(name, f"must be from {least} to {most}")
+            return least
+        return value
+
+    def line(self, name: str, default: str | None = None, *, most: int = 4096) -> str:
+        """A text that people are shown: one line without control characters, not endless."""
+        value = self.string(name) if default is None else self.string(name, default)
+        if len(value) > most:
+            self.flaw(name, f"has {len(value)} characters, and {most} are allowed")
+        elif not is_one_line(value):
+            self.flaw(name, "must be one line without control characters")
+        else:
+            return value
+        return ""
 
     @overload
     def boolean(self, name: str) -> bool: ...
@@ -174,17 +194,17 @@ def format_key(key: Key) -> str:
     return text
 
 
-def parse_json_fields(text: str | bytes, *, file: str) -> Fields:
-    """The one object in a JSON text. Every problem in it raises Damaged that names ``file``."""
+def parse_json_fields(text: str | bytes, *, file: str, file_names: bool = False) -> Fields:
+    """The one object in a JSON text. Every problem in it raises Damaged that names ``file``.
+
+    ``file_names`` as for ``parse_json``.
+    """
 
     def complain(key: Key, flaw: Flaw) -> NoReturn:
         where = f"{file}: {format_key(key)}" if key else file
         raise Damaged(f"{where}: {flaw.message}", hint=flaw.hint)
 
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise Damaged(f"{file}: not valid JSON: {error}") from error
+    value = parse_json(text, where=file, file_names=file_names)
     if not isinstance(value, dict):
         complain((), wrong_type(dict, value))
     return Fields(value, complain)

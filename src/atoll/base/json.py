@@ -27,12 +27,18 @@ _HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
 
 
 def parse_json(
-    data: bytes | str, *, where: str, limit: int = JSON_LIMIT, depth: int = JSON_DEPTH
+    data: bytes | str,
+    *,
+    where: str,
+    limit: int = JSON_LIMIT,
+    depth: int = JSON_DEPTH,
+    file_names: bool = False,
 ) -> object:
     """The value of a JSON text. Raises Damaged; ``where`` says what was read.
 
     ``limit`` is in bytes of a ``bytes``, in characters of a ``str``. Text never has unpaired
-    surrogates, numbers fit into 64 bits or are finite, and no key of an object occurs twice.
+    surrogates, numbers fit into 64 bits or are finite, and no key of an object occurs twice. With
+    ``file_names`` the surrogates pass that Python has for names which are no UTF-8.
     """
     if len(data) > limit:
         raise _damaged(where, f"it has {len(data)} bytes, and {limit} are allowed")
@@ -46,7 +52,8 @@ def parse_json(
             parse_constant=_constant,
         )
         if _HALF_CHARACTER.search(text):
-            json.dumps(value, ensure_ascii=False).encode()
+            errors = "surrogateescape" if file_names else "strict"
+            json.dumps(value, ensure_ascii=False).encode(errors=errors)
     except RecursionError:
         raise _damaged(where, f"it is more than {depth} levels deep") from None
     except UnicodeError:

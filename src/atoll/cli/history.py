@@ -33,11 +33,10 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:  # noqa: ARG0
 
 
 def format_event(event: Event) -> str:
-    from datetime import datetime
-
     from atoll.base.text import one_line
+    from atoll.cli.report import format_moment
 
-    when = datetime.fromtimestamp(event.when).astimezone().strftime("%Y-%m-%d %H:%M")
+    when = format_moment(event.when)
     was = f", before {event.was}" if event.was not in (None, event.deployment) else ""
     title = f"{event.name} {event.version}".strip()
     number = "" if event.deployment is None else f" ({event.deployment}{was})"

@@ -170,5 +170,15 @@ def format_seconds(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
+def format_moment(when: int) -> str:
+    """Seconds since 1970 as date and time here; a number that is no date as it is."""
+    from datetime import datetime
+
+    try:
+        return datetime.fromtimestamp(when).astimezone().strftime("%Y-%m-%d %H:%M")
+    except (OverflowError, ValueError, OSError):
+        return f"at second {when}"
+
+
 def _without_unit(done: int, total: int, unit: str) -> str:
     return f"{format_amount(done, unit) if unit == 'B' else done} of {format_amount(total, unit)}"

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import UsageError
 from atoll.base.text import cut, one_line
+from atoll.cli.report import format_moment
 from atoll.machine.public import is_open, read_public
 from atoll.machine.state import find_sysroot, read_state
 from atoll.machine.wayback import verifier, why_none
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
     from atoll.base.report import Reporter
     from atoll.machine.state import DeploymentState, MachineState, Sysroot
@@ -38,16 +39,17 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     when = None
     if is_open(sysroot):
         state = read_state(sysroot)
+        why_none_is = why_none(state, verifier(sysroot))
     else:
         public = read_public()
-        state, when = public.state, public.when
+        state, when, why_none_is = public.state, public.when, public.no_way_back
     if arguments.json:
         document = as_json(state)
         document["watchdog"] = has_watchdog() if arguments.root is None else None
         print(json.dumps(document, indent=2))
     else:
         print(format_state(state))
-    for line in (*no_way_back(sysroot, state), *warnings(state)):
+    for line in (*no_way_back(why_none_is), *warnings(state)):
         reporter.notice(line)
     if arguments.root is None:
         _tell_overrides(reporter)
@@ -70,12 +72,6 @@ def _publish(sysroot: Sysroot) -> int:
                          hint="leave out --root")  # fmt: skip
     with changing(sysroot, esp=False):
         return 0
-
-
-def format_moment(when: int) -> str:
-    from datetime import datetime
-
-    return datetime.fromtimestamp(when).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def has_watchdog(devices: Path = WATCHDOGS) -> bool:
@@ -147,11 +143,8 @@ def warnings(state: MachineState) -> list[str]:
     return lines
 
 
-def no_way_back(sysroot: Sysroot, state: MachineState) -> list[str]:
-    """Why there is nothing that a boot which fails could go back to; empty when there is."""
-    if os.geteuid() != 0 and sysroot.is_running:
-        return []  # the ESP is root's to read
-    why = why_none(state, verifier(sysroot))
+def no_way_back(why: Sequence[str]) -> list[str]:
+    """That there is nothing which a boot that fails could go back to, and ``why``, if so."""
     if not why:
         return []
     return [

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from atoll.base.errors import Damaged
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
@@ -21,18 +23,18 @@ class Package:
 
 
 def parse_status(text: str) -> tuple[Package, ...]:
-    """The installed packages of a dpkg status file, sorted."""
+    """The installed packages of a dpkg status file, sorted. Raises Damaged."""
     found = []
     for stanza in text.split("\n\n"):
         fields = dict(_fields(stanza))
         if fields.get("Status", "").endswith(" installed"):
-            found.append(
-                Package(
-                    name=fields["Package"],
-                    version=fields["Version"],
-                    architecture=fields["Architecture"],
-                )
-            )
+            values = [fields.get(key, "") for key in ("Package", "Version", "Architecture")]
+            if not all(values):
+                named = f"package {fields['Package']}" if fields.get("Package") else "a package"
+                raise Damaged(f"dpkg's status: {named} lacks its name, version or architecture",
+                              hint="build or pull the image again")  # fmt: skip
+            name, version, architecture = values
+            found.append(Package(name=name, version=version, architecture=architecture))
     return tuple(sorted(found))
 
 
@@ -61,7 +63,7 @@ def read_names(lists: Path) -> Iterator[str]:
     """The name of every package that the lists of an archive offer."""
     for path in lists.glob("*_Packages"):
         for match in _NAME.finditer(path.read_bytes()):
-            yield match.group(1).decode()
+            yield match.group(1).decode(errors="replace")
 
 
 def _fields(stanza: str) -> Iterator[tuple[str, str]]:
@@ -89,7 +91,15 @@ def parse_owners(lists: Iterable[tuple[str, str]], diversions: str) -> dict[str,
 
 
 def parse_diversions(text: str) -> Iterator[tuple[str, tuple[str, str | None]]]:
-    """Every diversion: original path, then where it went and which package keeps the original."""
-    lines = text.splitlines()
+    """Every diversion: original path, then where it went and which package keeps the original.
+
+    Raises Damaged.
+    """
+    lines = text.split("\n")
+    if lines[-1] == "":
+        lines.pop()
+    if len(lines) % 3:
+        raise Damaged("dpkg's file of diversions ends in the middle of one",
+                      hint="build or pull the image again")  # fmt: skip
     for original, target, package in zip(lines[::3], lines[1::3], lines[2::3], strict=True):
         yield original, (target, None if package == ":" else package)

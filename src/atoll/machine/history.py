@@ -12,8 +12,10 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from atoll.base.errors import Damaged
+from atoll.base.json import parse_json
 from atoll.host.files import fsync_directory, read_if_there, space_errors
 
 if TYPE_CHECKING:
@@ -50,11 +52,11 @@ def read_history(state: Path) -> tuple[Event, ...]:
 def parse_event(line: bytes) -> Event | None:
     """None for a line that is none."""
     try:
-        found = json.loads(line)
+        found: Any = parse_json(line, where="a line")
         when, what = found["when"], found["what"]
         numbers = [found.get(key) for key in ("deployment", "was")]
         texts = [found.get(key, "") for key in ("name", "version", "tree", "image")]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, Damaged):
         return None
     whole = all(each is None or type(each) is int for each in numbers)
     if (

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
+import re
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, assert_never
 
 from atoll.base.errors import Damaged, Refused
+from atoll.base.fields import Flaw, parse_json_fields
 from atoll.base.ids import TreeId, is_hex_digest
 from atoll.registry.layout import read_layout
 from atoll.registry.reference import (
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
 FACTS = "usr/lib/atoll/image.json"
 RECIPE = "usr/lib/atoll/recipe.toml"
 LOCK = "usr/lib/atoll/lock.toml"
+LONGEST = 200
+"""Characters of an image's name, version and title: they stand in a boot entry of 512 bytes, in the
+menu and in refs."""
+_KERNEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9+.~_-]{0,199}")
 LOADERS = {"amd64": "x64", "arm64": "aa64"}
 """Debian architectures that can boot, and how UEFI calls them."""
 
@@ -153,25 +158,31 @@ class _Facts:
 
 def _parse_facts(data: bytes, tree: TreeId) -> _Facts:
     try:
-        document = json.loads(data)
-        name, version, kernel, architecture = (
-            str(document[key]) for key in ("name", "version", "kernel", "architecture")
-        )
-        arguments = tuple(str(word) for word in document["args"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise _not_bootable(tree, f"/{FACTS} does not say what it is") from error
+        fields = parse_json_fields(data, file=f"/{FACTS}")
+        name, version = fields.line("name", most=LONGEST), fields.line("version", most=LONGEST)
+        kernel = fields.string("kernel", check=_check_kernel)
+        architecture = fields.string("architecture")
+        arguments = fields.strings("args")
+        title = fields.string("title") if fields.table.get("title") is not None else ""
+        timeout = fields.number("timeout") if fields.table.get("timeout") is not None else None
+    except Damaged as error:
+        raise _not_bootable(tree, error.message) from error
     if architecture not in LOADERS:
         raise _not_bootable(tree, f"its architecture {architecture} has no boot loader here")
-    title, timeout = document.get("title"), document.get("timeout")
     return _Facts(
         name=name,
         version=version,
         kernel=kernel,
         efi_name=LOADERS[architecture],
         arguments=arguments,
-        title=title if isinstance(title, str) and title.isprintable() else "",
-        timeout=timeout if type(timeout) is int and timeout >= 0 else None,
+        title=title if title.isprintable() and len(title) <= LONGEST else "",
+        timeout=timeout,
     )
+
+
+def _check_kernel(version: str) -> Flaw | None:
+    """It is part of a path in the tree."""
+    return None if _KERNEL.fullmatch(version) else Flaw("is no version of a kernel")
 
 
 def _not_bootable(tree: TreeId, why: str) -> Refused:

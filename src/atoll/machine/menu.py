@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from atoll.base.errors import Damaged
+from atoll.base.json import parse_json
 from atoll.host.files import names_in
 from atoll.machine.bootentry import (
     BootEntry,
@@ -121,11 +122,9 @@ def format_noted(entries: tuple[Placed, ...]) -> bytes:
 def parse_noted(data: bytes) -> tuple[Placed, ...]:
     """Raises Damaged."""
     try:
-        found = [
-            (parse_entry_name(entry["entry"]), int(entry["deployment"]))
-            for entry in json.loads(data)
-        ]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        noted: Any = parse_json(data, where="what is noted of the boot entries")
+        found = [(parse_entry_name(entry["entry"]), int(entry["deployment"])) for entry in noted]
+    except (ValueError, KeyError, TypeError, Damaged) as error:
         raise Damaged("what is noted of the boot entries cannot be read",
                       hint="see them as root: sudo atoll status") from error  # fmt: skip
     return tuple(Placed(name=name, deployment=number) for name, number in found if name)

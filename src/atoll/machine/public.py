@@ -6,7 +6,8 @@ the machine and once in each boot (``atoll status --publish``)::
 
     {"format": 1, "when": 1790000000, "booted": 2, "follows": "docker://…", "layers": ["<64 hex>"],
      "deployments": [{"number": 2, "tree": "<64 hex>", …, "booted": true, "hold": null}],
-     "entries": [{"entry": "atoll-7.conf", "deployment": 2}], "foreign": [], "damaged": []}
+     "entries": [{"entry": "atoll-7.conf", "deployment": 2}], "foreign": [], "damaged": [],
+     "no_way_back": []}
 
 ``layers`` are those of images that the machine has, by diff_id.
 """
@@ -29,6 +30,7 @@ from atoll.machine.deployment import Deployment
 from atoll.machine.marks import Hold
 from atoll.machine.menu import Menu, Placed
 from atoll.machine.state import DeploymentState, MachineState, read_origin, read_state
+from atoll.machine.wayback import verifier, why_none
 
 if TYPE_CHECKING:
     from atoll.base.fields import Fields
@@ -47,6 +49,8 @@ class PublicState:
     state: MachineState
     follows: str
     layers: frozenset[str]
+    no_way_back: tuple[str, ...] = ()
+    """Why no deployment is a way back (``wayback``); empty when one is."""
 
 
 def is_open(sysroot: Sysroot) -> bool:
@@ -77,7 +81,8 @@ def publish(sysroot: Sysroot, *, when: int, place: Path = PLACE) -> None:
     with suppress(FileNotFoundError):
         names = (path.name for path in (sysroot.atoll / "layers").iterdir())
         layers = [name for name in names if is_hex_digest(name)]
-    public = PublicState(when=when, state=state, follows=follows, layers=frozenset(layers))
+    public = PublicState(when=when, state=state, follows=follows, layers=frozenset(layers),
+                         no_way_back=why_none(state, verifier(sysroot)))  # fmt: skip
     replace_file(place, format_public(public))
 
 
@@ -105,6 +110,7 @@ def format_public(public: PublicState) -> bytes:
         ],
         "foreign": list(state.menu.foreign),
         "damaged": list(state.damaged),
+        "no_way_back": list(public.no_way_back),
     }
     # Names may be no text, and who reads the file takes only what is.
     text = json.dumps(document, ensure_ascii=False).encode(errors="replace")
@@ -134,6 +140,7 @@ def parse_public(data: bytes, *, where: str) -> PublicState:
         state=state,
         follows=fields.string("follows"),
         layers=frozenset(fields.strings("layers")),
+        no_way_back=fields.strings("no_way_back"),
     )
 
 
@@ -147,6 +154,7 @@ def _deployment_as_json(found: DeploymentState) -> dict[str, object]:
         "kernel": made.kernel,
         "pair": made.pair,
         **{flag: getattr(found, flag) for flag in FLAGS},
+        "flaw": found.flaw,
         "hold": None
         if hold is None
         else {"deployment": hold.deployment, "version": hold.version, "why": hold.why,
@@ -174,6 +182,7 @@ def _parse_deployment(fields: Fields) -> DeploymentState:
         pinned=flags["pinned"],
         blessed=flags["blessed"],
         fallback=flags["fallback"],
+        flaw=fields.string("flaw"),
     )
     if fields.table.get("hold") is None:
         return found

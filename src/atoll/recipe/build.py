@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from atoll import __version__
+from atoll.base.fields import parse_json_fields
 from atoll.base.ids import TreeId, parse_tree_id
 from atoll.host.files import umask
 from atoll.host.mount import enter_private_mounts
@@ -172,7 +173,7 @@ def find_result(job: Job, name: str) -> TreeId | None:
     path = job.cache.find("results", f"{name}.json")
     if path is None:
         return None
-    tree = parse_tree_id(json.loads(path.read_text())["tree"])
+    tree = parse_tree_id(parse_json_fields(path.read_bytes(), file=str(path)).string("tree"))
     return tree if job.store.image_path(tree).exists() else None
 
 

@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 FORMAT = 1
 _LEVEL = 1
 _OBJECT = 8
-_BROKEN = (OSError, EOFError, zlib.error, LookupError, ValueError, TypeError, Damaged)
+_BROKEN = (
+    OSError, EOFError, zlib.error, LookupError, ValueError, TypeError, RecursionError, Damaged,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

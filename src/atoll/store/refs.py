@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from atoll.base.errors import Damaged, NotFound, UsageError
+from atoll.base.fields import parse_json_fields
 from atoll.base.ids import TreeId, parse_tree_id
 from atoll.base.near import find_nearest
 from atoll.host.files import fsync_directory, replace_file, space_errors
@@ -118,15 +119,20 @@ def format_ref(ref: Ref) -> bytes:
 def parse_ref(data: bytes, *, where: str) -> Ref:
     """Raises Damaged; ``where`` says what was read."""
     try:
-        fields = json.loads(data)
-        if (fields["algorithm"], fields["format"]) != (ALGORITHM, IMAGE_FORMAT):
-            raise ValueError("a digest of another algorithm or format")
-        name, version, created = fields["name"], fields["version"], fields["created"]
-        if not (isinstance(name, str) and isinstance(version, str) and type(created) is int):
-            raise TypeError("name, version or created has the wrong type")
-        return Ref(tree=parse_tree_id(fields["tree"]), name=name, version=version, created=created)
-    except (ValueError, KeyError, TypeError, Damaged) as error:
-        raise Damaged(f"{where} is not a ref: {error}", hint="remove it and build again") from error
+        fields = parse_json_fields(data, file="it")
+        for name, known in (("algorithm", ALGORITHM), ("format", IMAGE_FORMAT)):
+            if fields.table.get(name) != known:
+                fields.flaw(name, f"must be {known}: a digest of another kind")
+        return Ref(
+            tree=parse_tree_id(fields.string("tree")),
+            name=fields.line("name"),
+            version=fields.line("version", ""),
+            created=fields.number("created"),
+        )
+    except Damaged as error:
+        raise Damaged(
+            f"{where} is not a ref: {error.message}", hint="remove it and build again"
+        ) from error
 
 
 def _raise(error: OSError) -> NoReturn:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from atoll.base.errors import Damaged, RecipeError
 from atoll.base.ids import TreeId
+from atoll.base.text import is_one_line
 from atoll.machine.history import Event, Record, format_event, parse_event, read_history
 from atoll.machine.machine_file import MachineFile, parse_machine_file
 from atoll.machine.marks import (
@@ -94,6 +95,8 @@ def test_garbage_is_told_and_no_traceback(data: bytes) -> None:
         assert "machine.toml" in error.message
 
 
+LINES = TEXTS.filter(is_one_line)
+"""What people are shown of a package."""
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | TEXTS,
     lambda below: st.lists(below, max_size=3) | st.dictionaries(TEXTS, below, max_size=3),
@@ -116,7 +119,7 @@ def test_documents_of_another_form_are_told(document: dict[str, object]) -> None
             assert "x" in error.message
 
 
-@given(packages=st.dictionaries(TEXTS, TEXTS, max_size=5), esp=st.integers(0, 1 << 40))
+@given(packages=st.dictionaries(LINES, LINES, max_size=5), esp=st.integers(0, 1 << 40))
 def test_facts_are_read_as_written(packages: dict[str, str], esp: int) -> None:
     facts = SystemFacts(kernel="6.12", esp=esp, packages=packages)
     assert parse_facts(facts_as_json(facts), where="x") == facts

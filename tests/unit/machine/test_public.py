@@ -70,7 +70,7 @@ def test_the_file_is_for_everyone_and_has_no_secrets(sysroot: Sysroot, place: Pa
     text = place.read_text()
     assert "secret" not in text
     known = {"format", "when", "booted", "follows", "layers", "deployments", "entries",
-             "foreign", "damaged"}  # fmt: skip
+             "foreign", "damaged", "no_way_back"}  # fmt: skip
     assert set(json.loads(text)) == known
 
 

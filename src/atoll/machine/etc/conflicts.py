@@ -97,7 +97,7 @@ def format_conflicts(conflicts: tuple[Conflict, ...]) -> bytes:
 
 def parse_conflicts(data: bytes, kept: Node, *, where: str) -> tuple[Conflict, ...]:
     """The list, with what the images have from ``kept``. Raises Damaged."""
-    fields = parse_json_fields(data, file=where)
+    fields = parse_json_fields(data, file=where, file_names=True)
     if fields.integer("format") != FORMAT:
         fields.flaw("format", f"must be {FORMAT}")
     conflicts = []

@@ -17,9 +17,10 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from atoll.base.errors import Damaged, UsageError
+from atoll.base.json import parse_json
 from atoll.machine.etc.views import Entry, Kind, Node, is_directory, walk
 from atoll.tree.etc_rules import Rules, parse_rule
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FORMAT = 1
+RECORD_LIMIT = 64 << 20
+"""Bytes: some hundred for each path in /etc."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +53,7 @@ def format_record(record: Record) -> bytes:
 def parse_record(data: bytes, *, where: str) -> Record:
     """Raises Damaged."""
     try:
-        document = json.loads(data)
+        document: Any = parse_json(data, where=where, limit=RECORD_LIMIT, file_names=True)
         if document["format"] != FORMAT:
             raise Damaged(f"{where} is of format {document['format']!r}, not {FORMAT}")
         entries = {path: _parse_entry(words) for path, words in document["entries"].items()}
@@ -60,7 +63,7 @@ def parse_record(data: bytes, *, where: str) -> Record:
             raise TypeError("a deployment has a number")
         return Record(source=source, live=_parse_nodes(entries), rules=rules)
     except (
-        ValueError, KeyError, TypeError, AttributeError, RecursionError, UsageError,
+        ValueError, KeyError, TypeError, AttributeError, UsageError,
     ) as error:  # fmt: skip
         raise Damaged(f"{where} is no record of an /etc") from error
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import fields, is_dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from atoll.base.errors import Damaged
+from atoll.base.json import parse_json
 from atoll.debian.described import parse_described
 from atoll.recipe.compare.difference import Description
 from atoll.recipe.compare.facets import argument_facet, group_facet, unit_facet, user_facet
@@ -150,13 +150,14 @@ def _read_sizes(tree: OpenTree, own: str | None) -> tuple[Mapping[str, int], Fac
 def _parse_list(data: bytes | None, own: str | None, title: str) -> Facet | None:
     if data is None:
         return None
+    rows: Any = parse_json(data, where=f"{title}: /{_LIST}")
     try:
         return {
             _package_name(str(name), str(architecture), own): str(version)
-            for name, version, architecture in json.loads(data)
+            for name, version, architecture in rows
         }
-    except (ValueError, TypeError, RecursionError) as error:
-        raise Damaged(f"{title}: /{_LIST} cannot be read: {error}") from error
+    except (ValueError, TypeError) as error:
+        raise Damaged(f"{title}: /{_LIST} is no list of packages: {error}") from error
 
 
 def _package_name(name: str, architecture: str, own: str | None) -> str:

@@ -6,12 +6,12 @@ contents, and the few files that are asked for. Nothing is kept.
 
 from __future__ import annotations
 
-import json
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged
+from atoll.base.json import parse_json_object
 from atoll.registry.preview import MOST, preview_objects
 from atoll.registry.pull_plan import plan_pull
 from atoll.registry.reference import StoreReference, format_reference
@@ -164,13 +164,7 @@ def read_said(tree: OpenTree) -> dict[str, object]:
 
 def parse_said(data: bytes, title: str) -> dict[str, object]:
     """Raises Damaged, naming ``title``."""
-    try:
-        said = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise Damaged(f"{title}: /{RECORDS}/image.json cannot be read: {error}") from error
-    if not isinstance(said, dict):
-        raise Damaged(f"{title}: /{RECORDS}/image.json is no table")
-    return said
+    return parse_json_object(data, where=f"{title}: /{RECORDS}/image.json")
 
 
 def _reader(store: Store) -> Callable[[Iterable[ObjectId]], Mapping[ObjectId, bytes]]:

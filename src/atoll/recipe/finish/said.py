@@ -19,12 +19,13 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from atoll.base.errors import Damaged, Refused
-from atoll.base.ids import TreeId, parse_tree_id
+from atoll.base.errors import Refused
+from atoll.base.fields import parse_json_fields
+from atoll.base.ids import TreeId, is_hex_digest
 from atoll.recipe.model import Var
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from atoll.base.fields import Fields
 
 PLACE = "usr/lib/atoll/image.json"
 NO_RULES = Var()
@@ -93,55 +94,32 @@ def parse_said(text: bytes | None, *, where: str) -> Said:
             f"{where} has no /{PLACE}, so no Atoll has made it",
             hint="a recipe is derived from images that Atoll built",
         )
-    try:
-        fields = json.loads(text)
-        return Said(
-            name=_text(fields, "name"),
-            version=_text(fields, "version"),
-            kernel=_text(fields, "kernel"),
-            args=_texts(fields, "args"),
-            suite=_text(fields, "suite"),
-            components=_texts(fields, "components") or ("main",),
-            architecture=_text(fields, "architecture"),
-            architectures=_texts(fields, "architectures"),
-            title=_text(fields, "title") if fields.get("title") is not None else None,
-            timeout=int(fields["timeout"]) if fields.get("timeout") is not None else None,
-            epoch=int(fields["epoch"]),
-            homes=_texts(fields, "homes"),
-            var=_var(fields.get("var", {})),
-            initrd=str(fields.get("initrd", "")),
-            base=_base(fields.get("base")),
-        )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise Damaged(f"{where}: /{PLACE} cannot be read: {error}",
-                      hint="build or pull the image again") from error  # fmt: skip
-
-
-def _var(fields: object) -> Var:
-    if not isinstance(fields, dict):
-        raise TypeError("var is no table")
-    return Var(**{kind: _texts(fields, kind) for kind in ("tree", "state", "drop")})
-
-
-def _base(fields: Mapping[str, object] | None) -> BaseName | None:
-    if fields is None:
-        return None
-    return BaseName(
-        name=_text(fields, "name"),
-        version=_text(fields, "version"),
-        tree=parse_tree_id(_text(fields, "tree")),
+    fields = parse_json_fields(text, file=f"{where}: /{PLACE}")
+    return Said(
+        name=fields.line("name"),
+        version=fields.line("version"),
+        kernel=fields.line("kernel"),
+        args=fields.strings("args"),
+        suite=fields.line("suite"),
+        components=fields.strings("components") or ("main",),
+        architecture=fields.line("architecture"),
+        architectures=fields.strings("architectures"),
+        title=fields.line("title") if fields.table.get("title") is not None else None,
+        timeout=fields.number("timeout") if fields.table.get("timeout") is not None else None,
+        epoch=fields.number("epoch"),
+        homes=fields.strings("homes"),
+        var=_parse_var(fields.within("var")) if fields.has("var") else NO_RULES,
+        initrd=fields.string("initrd", ""),
+        base=_parse_base(fields.within("base")) if fields.table.get("base") is not None else None,
     )
 
 
-def _text(fields: Mapping[str, object], name: str) -> str:
-    value = fields[name]
-    if not isinstance(value, str):
-        raise TypeError(f"{name} is no text")
-    return value
+def _parse_var(fields: Fields) -> Var:
+    return Var(**{kind: fields.strings(kind) for kind in ("tree", "state", "drop")})
 
 
-def _texts(fields: Mapping[str, object], name: str) -> tuple[str, ...]:
-    value = fields.get(name, [])
-    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-        raise TypeError(f"{name} is no list of texts")
-    return tuple(value)
+def _parse_base(fields: Fields) -> BaseName:
+    tree = fields.string("tree")
+    if not is_hex_digest(tree):
+        fields.flaw("tree", "is no digest of a tree")
+    return BaseName(name=fields.line("name"), version=fields.line("version"), tree=TreeId(tree))

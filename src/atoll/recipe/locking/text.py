@@ -29,7 +29,7 @@ from atoll.base.errors import NotFound, RecipeError
 from atoll.base.fields import Fields, Flaw, format_key
 from atoll.base.ids import TreeId, is_hex_digest
 from atoll.debian.pins import Pin, PinnedArchive
-from atoll.host.files import replace_file
+from atoll.host.files import read_regular, replace_file
 from atoll.recipe.language.lines import find_lines
 from atoll.recipe.locking.values import SCHEMA, Lock, LockedBase
 
@@ -51,6 +51,8 @@ _PIN = ("name", "architecture", "version", "size", "sha256", "archive", "path", 
 _ARCHIVE = tuple(one.name for one in fields(PinnedArchive))
 _BASE = tuple(one.name for one in fields(LockedBase))
 _LARGEST = (1 << 63) - 1
+TEXT_LIMIT = 64 << 20
+"""Bytes of a lock: a line of some hundred for each package."""
 
 
 def format_lock(lock: Lock) -> str:
@@ -108,7 +110,7 @@ def _format_name(name: str) -> str:
 def read_lock(path: Path) -> Lock:
     """Raises NotFound, or RecipeError that names file and line."""
     try:
-        content = path.read_bytes()
+        content = read_regular(path, limit=TEXT_LIMIT, follow=True)
     except FileNotFoundError as error:
         raise NotFound(f"there is no lock {path}", hint="make it: atoll lock") from error
     try:

@@ -12,6 +12,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from atoll.base.json import parse_json_object
 from atoll.host.in_root import read_text
 from atoll.recipe.model import Update
 from atoll.recipe.steps.inputs import digest_named, need_input
@@ -71,7 +72,10 @@ def format_policy(recipe: Recipe) -> str:
 def read_policy(root: Path) -> Policy | None:
     """What the base of a derived recipe says; None where there is none."""
     text = read_text(root, POLICY, missing="")
-    return json.loads(text) if text else None
+    if not text:
+        return None
+    policy: Policy = parse_json_object(text, where=f"{POLICY} of the base")
+    return policy
 
 
 def merge_policy(base: Policy | None, own: Policy) -> Policy:
