@@ -73,7 +73,8 @@ class Wishes:
     """What to choose. ``base``: the essential packages and apt are wanted, too.
 
     ``versions`` and ``sources`` are as in a recipe. ``own`` are packages of Atoll's own that are
-    wanted besides; whoever resolves adds them to ``local``.
+    wanted besides; whoever resolves adds them to ``local``. ``implied`` are words for apt that the
+    recipe does not say.
     """
 
     base: bool = True
@@ -81,9 +82,15 @@ class Wishes:
     remove: tuple[str, ...] = ()
     local: tuple[LocalDeb, ...] = ()
     own: tuple[str, ...] = ()
+    implied: tuple[str, ...] = ()
     versions: tuple[tuple[str, str], ...] = ()
     sources: tuple[tuple[str, str], ...] = ()
     recommends: bool = False
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """All words for apt."""
+        return tuple(dict.fromkeys((*self.install, *self.implied)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,7 +210,7 @@ def _words(apt: AptDirectory, wishes: Wishes, base: Sequence[str]) -> list[str]:
         for one in wishes.local
     ]
     wanted = [name for name in base if name not in unwanted]
-    return [*wanted, *wishes.install, *local, *(f"{name}-" for name in wishes.remove)]
+    return [*wanted, *wishes.words, *local, *(f"{name}-" for name in wishes.remove)]
 
 
 def _suffix(architecture: str, native: str) -> str:
@@ -243,7 +250,7 @@ def _result(
 ) -> Resolution:  # fmt: skip
     native = apt.architectures[0]
     asked = manual_keys(
-        [*base, *wishes.install], [offer.stanza for offer in offers], native, wishes.local
+        [*base, *wishes.words], [offer.stanza for offer in offers], native, wishes.local
     )
     names = {f"{number}.deb": deb.name for number, deb in enumerate(wishes.local)}
     pins = []

@@ -28,19 +28,20 @@ from atoll.recipe.lint.names import (
     wanted_packages,
     word_fits,
 )
-from atoll.recipe.locking.own import read_own
+from atoll.recipe.locking.own import implied_words, read_own
 from atoll.recipe.locking.wishes import architectures, debian_wishes, find_sources, wishes_lines
 from atoll.recipe.model import DebianBase, EmptyBase
 from atoll.recipe.steps.inputs import digest_input
 from atoll.store.layout import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
     from pathlib import Path
 
     from atoll.base.report import Reporter
     from atoll.debian.aptdir import AptDirectory
     from atoll.debian.offers import Offered
+    from atoll.debian.resolve import LocalDeb
     from atoll.recipe.locking.values import Lock
     from atoll.recipe.model import Recipe
 
@@ -67,8 +68,8 @@ class Place:
 def read_facts(recipe: Recipe, lock: Lock | None, place: Place) -> Facts:
     """All that can be had."""
     local = {name: read_local(recipe.resolve(name)) for name in local_names(recipe)}
-    own, problem = _own_packages(recipe, place)
-    facts = _with_lists(Facts(local=local, asked=_asked(recipe)), recipe, place, own)
+    packages, problem = _files(recipe, place)
+    facts = _with_lists(Facts(local=local, asked=_asked(recipe)), recipe, place, packages)
     missing = dict(facts.missing)
     if problem is not None and lock is None:
         facts = replace(facts, plan=None, unmet=facts.unmet or problem)
@@ -77,7 +78,7 @@ def read_facts(recipe: Recipe, lock: Lock | None, place: Place) -> Facts:
         missing.pop(Need.PLAN, None)
     if facts.plan is None:
         missing.setdefault(Need.PLAN, _why_no_plan(recipe))
-    debs = _debs(recipe, local) | own
+    debs = {deb.stanza.name: deb.path for deb in packages}
     contents = read_contents(place.cache, facts.plan, debs) if facts.plan is not None else None
     accounts = read_accounts(place.cache, lock, contents)
     if contents is None or not contents.whole:
@@ -87,23 +88,21 @@ def read_facts(recipe: Recipe, lock: Lock | None, place: Place) -> Facts:
     return replace(facts, contents=contents, accounts=accounts, missing=missing)
 
 
-def _own_packages(recipe: Recipe, place: Place) -> tuple[dict[str, Path], str | None]:
-    """Files by package of what comes without being named as a file, or why it cannot be had."""
+def _files(recipe: Recipe, place: Place) -> tuple[tuple[LocalDeb, ...], str | None]:
+    """Packages that are files, Atoll's own included, and why one of these cannot be had."""
     if place.offline and not place.cache.is_dir():
-        return {}, None
+        return (), None
     try:
         wishes = debian_wishes(recipe)
     except AtollError:  # a file that is named, which is a finding of its own
-        return {}, None
-    beside = [deb for deb in wishes.local if deb.name not in recipe.packages.local]
+        return (), None
     try:
-        found = (*beside, *read_own(wishes.own, place.cache))
+        return (*wishes.local, *read_own(wishes.own, place.cache)), None
     except AtollError as error:
-        return {}, error.message
-    return {deb.stanza.name: deb.path for deb in found}, None
+        return wishes.local, error.message
 
 
-def _with_lists(facts: Facts, recipe: Recipe, place: Place, own: Mapping[str, Path]) -> Facts:
+def _with_lists(facts: Facts, recipe: Recipe, place: Place, local: tuple[LocalDeb, ...]) -> Facts:
     try:
         if recipe.debian.suite is None and not recipe.repositories:
             raise NotFound("the base decides which packages there are")
@@ -114,7 +113,7 @@ def _with_lists(facts: Facts, recipe: Recipe, place: Place, own: Mapping[str, Pa
         with locked(place.cache / "lock", what=f"the cache in {place.cache}"):
             apt = find_lists(recipe, place)
             lists = read_lists(recipe, apt, place)
-            plan, unmet = read_plan(recipe, lists, apt, own.values())
+            plan, unmet = read_plan(recipe, lists, apt, local)
     except AtollError as error:
         lacking = dict.fromkeys((Need.LISTS, Need.PLAN), error.message)
         refused = error.message if isinstance(error, PackageError) and not place.offline else None
@@ -188,18 +187,17 @@ def _offered_elsewhere(recipe: Recipe, names: Iterable[str], place: Place) -> tu
 
 
 def read_plan(
-    recipe: Recipe, lists: Lists, apt: AptDirectory, own: Iterable[Path] = ()
+    recipe: Recipe, lists: Lists, apt: AptDirectory, local: tuple[LocalDeb, ...]
 ) -> tuple[tuple[Package, ...] | None, str | None]:
-    """What apt would install of all that is known, or else why it cannot. ``own`` are the files of
-    packages that come by themselves."""
+    """What apt would install of all that is known, or else why it cannot. ``local`` are packages
+    that are files."""
     words: list[str] = []
     if isinstance(recipe.base, DebianBase):
         with opened_lists(apt) as found:
             words += find_base(apt, found)
     words += [word for word in wanted_packages(recipe) if word_fits(word, lists)]
-    words += [str(path.absolute()) for name in recipe.packages.local
-              if (path := recipe.resolve(name)).is_file()]  # fmt: skip
-    words += [str(path.absolute()) for path in own]
+    words += implied_words(local)
+    words += [str(deb.path.absolute()) for deb in local]
     words += [f"{name}-" for name in recipe.packages.remove if lists.knows(name.partition(":")[0])]
     try:
         return simulate_install(apt, words, recommends=recipe.packages.recommends), None
@@ -257,12 +255,3 @@ def _package_name(path: Path) -> str | None:
         return run(["dpkg-deb", "--field", path, "Package"]).decode(errors="replace").strip()
     except AtollError:
         return None
-
-
-def _debs(recipe: Recipe, local: Mapping[str, LocalFile | None]) -> dict[str, Path]:
-    """The recipe's own .deb files by the package that each is."""
-    return {
-        file.package: recipe.resolve(name)
-        for name, file in local.items()
-        if file is not None and file.package is not None
-    }

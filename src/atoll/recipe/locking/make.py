@@ -17,7 +17,7 @@ from atoll.debian.own_package import own_path
 from atoll.debian.resolve import NOTHING, Installed, manual_keys, parse_word, resolve
 from atoll.debian.sources import read_architecture
 from atoll.debian.stanza import closure
-from atoll.recipe.locking.own import read_own
+from atoll.recipe.locking.own import implied_words, read_own
 from atoll.recipe.locking.values import Lock
 from atoll.recipe.locking.wishes import (
     architectures,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from atoll.debian.aptdir import AptDirectory
     from atoll.debian.pins import Pin, PinnedArchive
-    from atoll.debian.resolve import Resolution, Wishes
+    from atoll.debian.resolve import LocalDeb, Resolution, Wishes
     from atoll.debian.stanza import Stanza
     from atoll.recipe.locking.values import LockedBase
     from atoll.recipe.model import Recipe
@@ -75,11 +75,13 @@ class Maker:
     locked_base: LockedBase | None = None
 
     def with_own(self) -> Maker:
-        """With the files of Atoll's own packages among the wishes; raises NotFound."""
+        """With the files of Atoll's own packages among the wishes, and the words that these imply;
+        raises NotFound."""
         there = {deb.name for deb in self.wishes.local}
         missing = [name for name in self.wishes.own if own_path(name) not in there]
         local = (*self.wishes.local, *read_own(missing, self.cache))
-        return replace(self, wishes=replace(self.wishes, local=local))
+        wishes = replace(self.wishes, local=local, implied=implied_words(local))
+        return replace(self, wishes=wishes)
 
     def open_apt(self) -> AptDirectory:
         return open_directory(
@@ -182,7 +184,7 @@ def grow_lock(lock: Lock, maker: Maker) -> Lock:
     apt = maker.open_apt()
     missing = replace(
         wishes, base=wishes.base and not kept,
-        install=tuple(w for w in wishes.install if not _has(kept, stanzas, w, lock)),
+        install=tuple(w for w in wishes.words if not _has(kept, stanzas, w, lock)), implied=(),
         local=tuple(deb for deb in wishes.local if deb.sha256 not in {p.sha256 for p in kept}),
     )  # fmt: skip
     found = resolve(apt, missing, installed=installed_pins(maker, kept, stanzas))
@@ -194,11 +196,15 @@ def move_lock(lock: Lock, maker: Maker, names: Sequence[str], *, epoch: int | No
 
     Raises PackageError for a name that is not in the lock.
     """
-    unknown = [name for name in names if name not in {pin.name for pin in lock.packages}]
+    there = {pin.name for pin in lock.packages}
+    unknown = [name for name in names if name not in there]
     if unknown:
         raise PackageError(f"not in the lock: {', '.join(unknown)}",
                            hint="atoll lock adds what the recipe names")  # fmt: skip
     maker = maker.with_own()
+    names = _with_both(names, maker.wishes)
+    local = tuple(deb for deb in maker.wishes.local if deb.stanza.name in names)
+    kept = _without_others(lock.packages, local)
     stanzas = maker.stanzas(lock.packages)
     apt = maker.open_apt()
     words = [word for word in maker.wishes.install if parse_word(word).name in names] + [
@@ -209,13 +215,27 @@ def move_lock(lock: Lock, maker: Maker, names: Sequence[str], *, epoch: int | No
         base=False,
         install=tuple(words),
         remove=(),
-        local=tuple(deb for deb in maker.wishes.local if deb.stanza.name in names),
+        local=local,
+        implied=tuple(word for word in maker.wishes.implied if word not in there),
     )
-    found = resolve(apt, asked, installed=installed_pins(maker, lock.packages, stanzas))
-    merged = _merge(lock, maker, (lock.packages, lock.packages), found)
+    found = resolve(apt, asked, installed=installed_pins(maker, kept, stanzas))
+    merged = _merge(lock, maker, (lock.packages, kept), found)
     if merged == lock:
         return lock
     return replace(merged, epoch=found.epoch if epoch is None else epoch, tree=None)
+
+
+def _with_both(names: Sequence[str], wishes: Wishes) -> Sequence[str]:
+    """Atoll's own packages are of one version, so they move together."""
+    both = wishes.own if {*wishes.own} & {*names} else ()
+    return tuple(dict.fromkeys((*names, *both)))
+
+
+def _without_others(pins: Sequence[Pin], local: Iterable[LocalDeb]) -> tuple[Pin, ...]:
+    """Without those that a local file replaces; apt would see no change where the version is the
+    same."""
+    files = {deb.stanza.name: deb.sha256 for deb in local}
+    return tuple(pin for pin in pins if files.get(pin.name, pin.sha256) == pin.sha256)
 
 
 def _still_asked(pin: Pin, wishes: Wishes) -> bool:
@@ -231,7 +251,7 @@ def _wanted(
     """Those that the recipe asks for, and what these need."""
     wishes = maker.wishes
     those = [*maker.base.stanzas, *(stanzas[pin.sha256] for pin in pins)]
-    roots = set(manual_keys(wishes.install, those, native, wishes.local))
+    roots = set(manual_keys(wishes.words, those, native, wishes.local))
     if wishes.base:
         roots |= {one.key for one in those if one.essential or one.name == "apt"}
     needed = closure(those, roots, recommends=wishes.recommends)
@@ -302,7 +322,7 @@ def _merge(
 
 def _marked(pins: Iterable[Pin], wishes: Wishes) -> list[Pin]:
     """What the recipe names by now no longer counts as automatic."""
-    named = {parse_word(word).name for word in wishes.install}
+    named = {parse_word(word).name for word in wishes.words}
     return [replace(pin, automatic=False) if pin.name in named else pin for pin in pins]
 
 

@@ -72,6 +72,13 @@ def read_own(names: Iterable[str], cache: Path) -> tuple[LocalDeb, ...]:
     )  # fmt: skip
 
 
+def implied_words(local: Iterable[LocalDeb]) -> tuple[str, ...]:
+    """What goes with ``atoll-system`` into a system: it only suggests the programs for its initrd,
+    lest apt put them onto a computer that then refuses the package itself."""
+    texts = (deb.stanza.fields.get("suggests", "") for deb in local if deb.stanza.name == SYSTEM)
+    return tuple(word.strip() for text in texts for word in text.split(",") if word.strip())
+
+
 def find_own(recipe: Recipe, pin: Pin, cache: Path) -> Path:
     """The file of a pinned own package, which the cache of packages does not have.
 
