@@ -9,7 +9,14 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from atoll.base.errors import AtollError, Interrupted, MissingPrivilege, NoMemory, NoSpace
+from atoll.base.errors import (
+    AtollError,
+    Interrupted,
+    MissingPrivilege,
+    MissingProgram,
+    NoMemory,
+    NoSpace,
+)
 from atoll.base.text import escape
 
 if TYPE_CHECKING:
@@ -54,11 +61,22 @@ def _tell_mistake(error: BaseException, words: Sequence[str]) -> None:
     print(f"  please report it, with what this prints: ATOLL_DEBUG=1 {again}", file=sys.stderr)
 
 
+def _missing_module(name: str) -> MissingProgram:
+    """A library that Atoll needs is not there, or not for this Python."""
+    debians = "/usr/bin/python3"
+    hint = f"install it: apt install python3-{name}"
+    if os.path.realpath(sys.executable) != os.path.realpath(debians):
+        hint += f"; and run Atoll with Debian's Python, {debians}, as `atoll` in its checkout does"
+    return MissingProgram(f"the Python module {name} is not there for {sys.executable}", hint=hint)
+
+
 def _as_atoll_error(error: BaseException) -> AtollError | None:
     """What a person can be told; None for a mistake of ours, and when nobody listens."""
     match error:
         case AtollError():
             return error
+        case ModuleNotFoundError(name=str(name)) if name.partition(".")[0] != "atoll":
+            return _missing_module(name.partition(".")[0])
         case BrokenPipeError():
             return None
         case KeyboardInterrupt():
