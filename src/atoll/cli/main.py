@@ -125,8 +125,7 @@ def _run_verb(words: list[str]) -> int:
     if verb is None:
         raise foreign_verbs.unknown_verb(words, names)
     module = _module(verb)
-    parser = _parser(verb)
-    module.add_arguments(parser)
+    parser = verb_parser(verb)
     try:
         arguments = parser.parse_args(words[1:])
     except SystemExit as end:
@@ -143,14 +142,17 @@ def _module(verb: Verb) -> ModuleType:
     return import_module(f"atoll.cli.{verb.name}")
 
 
-def _parser(verb: Verb) -> argparse.ArgumentParser:
+def verb_parser(verb: Verb) -> argparse.ArgumentParser:
+    """What reads the words after a verb."""
     from atoll.cli.arguments import Parser
 
-    return Parser(
+    parser = Parser(
         prog=f"atoll {verb.name}",
         description=f"{verb.help[0].upper()}{verb.help[1:]}.",
         epilog=f"example:\n  {verb.example}",
     )
+    _module(verb).add_arguments(parser)
+    return parser
 
 
 def _show_state() -> int:
