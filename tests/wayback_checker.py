@@ -71,7 +71,7 @@ def why_not(root: Path, choice: Choice) -> str:
             return "it has no upper directory"
     except (OSError, ValueError) as error:
         return str(error)
-    if said["format"] != 1 or said["tree"] != choice.tree:
+    if not isinstance(said, dict) or (said.get("format"), said.get("tree")) != (1, choice.tree):
         return "deployment and entry do not fit"
     if verity(image) != choice.tree:
         return "the tree is damaged"

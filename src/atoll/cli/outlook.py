@@ -49,8 +49,8 @@ def outlook_as_json(outlook: Outlook, sysroot: Sysroot) -> dict[str, Any]:
         **target_as_json(target),
         "packages": packages_as_json(outlook.packages),
         "space": [
-            {"path": str(sysroot.root), "needed": target.needed.state, "free": outlook.free.state},
-            {"path": str(sysroot.esp), "needed": target.needed.esp, "free": outlook.free.esp},
+            {"path": str(sysroot.root), "needed": outlook.needed.state, "free": outlook.free.state},
+            {"path": str(sysroot.esp), "needed": outlook.needed.esp, "free": outlook.free.esp},
         ],
         "etc": {
             "changed_here": outlook.changed_here,
@@ -80,8 +80,8 @@ def format_outlook(outlook: Outlook, now: str, sysroot: Sysroot) -> str:
     lines += _package_lines(outlook.packages)
     lines.append(f"  download   {format_amount(target.fetch, 'B') if target.fetch else 'nothing'}")
     for place, need, free in (
-        (sysroot.root, target.needed.state, outlook.free.state),
-        (sysroot.esp, target.needed.esp, outlook.free.esp),
+        (sysroot.root, outlook.needed.state, outlook.free.state),
+        (sysroot.esp, outlook.needed.esp, outlook.free.esp),
     ):
         words = f"{format_amount(need, 'B')} of {format_amount(free, 'B')} that are free"
         lines.append(f"  space      at most {words} on {place}")

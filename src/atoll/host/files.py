@@ -184,8 +184,25 @@ def space_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise NoSpace(f"no space left where {path} is", hint=f"see: df -h {path}") from error
+            place = mount_point_of(path)
+            found = os.statvfs(place)
+            what = "inodes" if found.f_files and not found.f_favail else "space"
+            option = "-i" if what == "inodes" else "-h"
+            raise NoSpace(
+                f"no {what} left on {place}, where {path} is", hint=f"see: df {option} {place}"
+            ) from error
         raise
+
+
+def mount_point_of(path: Path) -> Path:
+    """Where the file system of ``path`` is mounted: it is there also when ``path`` is gone."""
+    here = path.absolute()
+    while not here.exists():
+        here = here.parent
+    device = here.stat().st_dev
+    while here != here.parent and here.parent.stat().st_dev == device:
+        here = here.parent
+    return here
 
 
 @contextmanager

@@ -15,9 +15,10 @@ from atoll.base.errors import Refused
 from atoll.machine.bootentry import BootEntry, EntryName, entry_title
 from atoll.machine.choices import TRIES
 from atoll.machine.deployment import Deployment
-from atoll.machine.etc.machine import read_machine_etc, read_tree_etc_of
+from atoll.machine.etc.machine import read_tree_etc_of
 from atoll.machine.etc.merge import plan_merge
 from atoll.machine.etc.stage import Views, etc_place, plan_stage
+from atoll.machine.etc.survive import read_source_etc
 from atoll.machine.history import Event, Record
 from atoll.machine.install import StatePartition, boot_options, find_uuid
 from atoll.machine.machine_file import read_machine_file
@@ -52,6 +53,8 @@ class Deploy:
     machine_file: MachineFile
     operations: tuple[Operation, ...]
     afterwards: tuple[Operation, ...]
+    damaged: str = ""
+    """Why the tree that is left could not be read; its settings were taken along as they are."""
 
 
 def plan_deploy(
@@ -72,9 +75,13 @@ def plan_deploy(
         kernel=image.kernel,
         pair=image.pair,
     )
-    etc = read_machine_etc(sysroot, source.number)
+    new = read_tree_etc_of(image.store, image.tree)
+    etc, damaged = read_source_etc(sysroot, source.number, new)
     machine_file = read_machine_file(etc.live, read_policy(image.store, image.tree))
-    merge, staging = _plan_etc(sysroot, etc, image, deployment.number, machine_file)
+    place = etc_place(sysroot, deployment.number)
+    views = Views(source=etc.deployment, old=etc.tree, live=etc.live, new=new)
+    merge, staging = plan_stage(views, place, rules=machine_file.rules, earlier=etc.conflicts)
+    check_ids(f"{image.name} {image.version}", merge)
     partition = find_partition(sysroot, state, source)
     name = EntryName(sequence=numbers.sequence, tries_left=TRIES)
     title = entry_title(image.title or image.name, image.version, deployment.number)
@@ -86,6 +93,7 @@ def plan_deploy(
         deployment=deployment,
         merge=merge,
         machine_file=machine_file,
+        damaged=damaged,
         operations=(
             numbers_mark(sysroot.state, numbers),
             MakeDeployment(sysroot=sysroot, deployment=deployment, origin=origin,
@@ -164,18 +172,11 @@ def free_numbers(sysroot: Sysroot, state: MachineState, entries: int) -> tuple[i
     return numbers.sequence, numbers_mark(sysroot.state, last)
 
 
-def _plan_etc(
-    sysroot: Sysroot, etc: MachineEtc, image: BootableImage, number: int, settings: MachineFile
-) -> tuple[Merge, tuple[Operation, ...]]:
-    new = read_tree_etc_of(image.store, image.tree)
-    views = Views(source=etc.deployment, old=etc.tree, live=etc.live, new=new)
-    merge, operations = plan_stage(
-        views, etc_place(sysroot, number), rules=settings.rules, earlier=etc.conflicts
-    )
+def check_ids(title: str, merge: Merge) -> None:
+    """Raises Refused when the image needs ids that are others' here."""
     if merge.id_conflicts:
         told = "; ".join(each.describe() for each in merge.id_conflicts)
         raise Refused(
-            f"{image.name} {image.version} needs ids that this machine gave to others: {told}",
+            f"{title} needs ids that this machine gave to others: {told}",
             hint="build the image with this machine's ids, or give these users other ids here",
         )
-    return merge, operations

@@ -31,11 +31,11 @@ from atoll.machine.install import (
     apply_plan,
     image_size,
     plan_install,
-    stored_size,
     with_loader,
 )
 from atoll.machine.state import Sysroot
 from atoll.store.layout import open_store
+from atoll.tree.verity import stored_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

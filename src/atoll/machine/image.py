@@ -105,7 +105,7 @@ def find_image(text: str, store: Store, reporter: Reporter) -> TreeId:
 def read_bootable(store: Store, tree: TreeId) -> BootableImage:
     """Raises NotFound or Damaged, or Refused for a tree that is not made to boot."""
     image = read_image_bytes(store, tree)
-    facts = _parse_facts(_content(store, image, FACTS) or b"", tree)
+    facts = check_facts(_content(store, image, FACTS) or b"", tree)
     modules = f"usr/lib/modules/{facts.kernel}"
     linux = parse_below(image, f"{modules}/vmlinuz".encode())
     initrd = parse_below(image, f"{modules}/initrd".encode())
@@ -156,7 +156,8 @@ class _Facts:
     timeout: int | None
 
 
-def _parse_facts(data: bytes, tree: TreeId) -> _Facts:
+def check_facts(data: bytes, tree: TreeId) -> _Facts:
+    """What ``image.json`` says. Raises Refused for a tree that cannot boot by it."""
     try:
         fields = parse_json_fields(data, file=f"/{FACTS}")
         name, version = fields.line("name", most=LONGEST), fields.line("version", most=LONGEST)

@@ -35,6 +35,7 @@ from atoll.machine.operations import (
 from atoll.machine.state import Sysroot
 from atoll.store.layout import open_store
 from atoll.store.objects import can_seal
+from atoll.tree.verity import stored_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -64,10 +65,12 @@ class StatePartition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Space:
-    """Bytes that are free, or that are needed, on both partitions."""
+    """Bytes that are free, or that are needed, on both partitions, and inodes on the first; None
+    where a file system has no fixed number of them."""
 
     state: int
     esp: int
+    inodes: int | None = None
 
 
 def boot_options(deployment: Deployment, state: StatePartition,
@@ -99,16 +102,6 @@ def needed_space(image: BootableImage, missing: Iterable[int]) -> Space:
 def image_size(image: BootableImage) -> int:
     """Bytes of the composefs image itself."""
     return image.store.image_path(image.tree).stat().st_size
-
-
-def stored_size(size: int) -> int:
-    """What content of ``size`` bytes takes on a disk with verity: its blocks and its tree's."""
-    blocks = -(-size // BLOCK)
-    total, level = blocks + 1, blocks
-    while level > 1:
-        level = -(-level // 128)
-        total += level
-    return total * BLOCK
 
 
 def check_space(needed: Space, free: Space, sysroot: Sysroot) -> None:
@@ -204,11 +197,12 @@ def with_loader(image: BootableImage) -> BootableImage:
 
 
 def measure_free(sysroot: Sysroot) -> Space:
-    def free(path: Path) -> int:
-        found = os.statvfs(path)
-        return found.f_bavail * found.f_frsize
-
-    return Space(state=free(sysroot.root), esp=free(sysroot.esp))
+    state, esp = os.statvfs(sysroot.root), os.statvfs(sysroot.esp)
+    return Space(
+        state=state.f_bavail * state.f_frsize,
+        esp=esp.f_bavail * esp.f_frsize,
+        inodes=state.f_favail if state.f_files else None,
+    )
 
 
 def find_uuid(path: Path) -> str:

@@ -40,6 +40,7 @@ def foresee_for_everyone(
     return Outlook(
         target=target,
         packages=_compare(target.facts, records),
+        needed=target.needed,
         free=measure_free(sysroot),
         etc=None,
         changed_here=None,

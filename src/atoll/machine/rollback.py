@@ -37,6 +37,7 @@ from atoll.machine.history import Record, read_history
 from atoll.machine.image import read_bootable
 from atoll.machine.marks import HELD, ROLLED_BACK, ClearMark, Hold, hold_mark
 from atoll.machine.operations import NoteEntries, plan_entry
+from atoll.machine.prospect import check_deploy
 from atoll.machine.rollback_choice import choose_fled, choose_rollback
 from atoll.machine.soundness import find_tree_flaw
 from atoll.machine.state import read_origin, read_state
@@ -48,6 +49,7 @@ from atoll.store.layout import open_store
 
 if TYPE_CHECKING:
     from atoll.base.report import Reporter
+    from atoll.machine.deploy import Deploy
     from atoll.machine.etc.views import Change
     from atoll.machine.operations import Operation
     from atoll.machine.state import DeploymentState, MachineState, Sysroot
@@ -188,8 +190,7 @@ def _before(state: MachineState) -> DeploymentState | None:
 def _foresee(
     sysroot: Sysroot, state: MachineState, wish: str | None, verify: Verify, *, keep_etc: bool
 ) -> Return:
-    if keep_etc:
-        check_sound(state)  # today's settings are to come along
+    current = check_sound(state) if keep_etc else None
     # Only a day needs the history: nobody is kept here because it cannot be read.
     events = read_history(sysroot.state) if wish is not None else ()
 
@@ -201,6 +202,8 @@ def _foresee(
 
     target = choose_rollback(state, wish, events, datetime.now().astimezone(), judge)
     _refuse_flaw(target, judge(target))
+    if current is not None:
+        check_deploy(_plan_with_etc(sysroot, state, current, target), sysroot, state)
     settings = () if keep_etc else _changed_settings(sysroot, state, target)
     fled = choose_fled(state, target.number)
     return Return(
@@ -256,10 +259,7 @@ def _refuse_flaw(target: DeploymentState, flaw: str) -> None:
 
 def _with_this_etc(machine: Sysroot, state: MachineState, found: Return) -> Return:
     """The older tree once more, as a deployment of its own with the ``/etc`` of today."""
-    tree = found.target.deployment.tree
-    image = read_bootable(open_store(machine.atoll), tree)
-    origin = read_origin(machine, found.target.number)
-    made = plan_deploy(machine, state, check_sound(state), image, origin, what="rollback")
+    made = _plan_with_etc(machine, state, check_sound(state), found.target)
     carry_out((*_holds(machine, state, found), *made.operations))
     failed = finish((*_unhold(machine, state, found.target), *made.afterwards))
     if not failed:
@@ -269,6 +269,14 @@ def _with_this_etc(machine: Sysroot, state: MachineState, found: Return) -> Retu
         check_plan(now, flight, verifier(machine))
         failed = finish(flight)
     return replace(found, settings=(), number=made.deployment.number, warning=as_warning(failed))
+
+
+def _plan_with_etc(
+    sysroot: Sysroot, state: MachineState, current: DeploymentState, target: DeploymentState
+) -> Deploy:
+    image = read_bootable(open_store(sysroot.atoll), target.deployment.tree)
+    origin = read_origin(sysroot, target.number)
+    return plan_deploy(sysroot, state, current, image, origin, what="rollback")
 
 
 def _holds(sysroot: Sysroot, state: MachineState, found: Return) -> tuple[Operation, ...]:

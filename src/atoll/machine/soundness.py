@@ -69,12 +69,12 @@ def find_entry_flaw(sysroot: Sysroot, deployment: Deployment, placed: Placed) ->
     flaw = _glance_at_entry(sysroot, deployment, placed)
     if flaw:
         return flaw
-    folder = sysroot.esp / "atoll" / deployment.pair
+    folder = sysroot.esp / "atoll" / str(placed.pair)
     try:
         parts = [_digest_on_disk(folder / name) for name in PAIR]
     except OSError as error:
         return f"its kernel cannot be read: {error}"
-    if sha256(b"".join(parts)).hexdigest() != deployment.pair:
+    if sha256(b"".join(parts)).hexdigest() != placed.pair:
         return f"its kernel or initrd in {folder} is damaged"
     return ""
 
@@ -93,7 +93,8 @@ def _glance_at_entry(sysroot: Sysroot, deployment: Deployment, placed: Placed) -
     entry = placed.entry
     if entry is None:
         return "its boot entry cannot be read"
-    wanted = [f"/atoll/{deployment.pair}/{name}" for name in PAIR]
+    # The loader goes by the entry, whatever the deployment's description says of the pair.
+    wanted = [f"/atoll/{placed.pair}/{name}" for name in PAIR]
     if entry.option("composefs") != deployment.tree or [entry.linux, entry.initrd] != wanted:
         return f"its boot entry {placed.file} boots something else"
     flaws = (_glance(sysroot.esp / path.lstrip("/"), "its kernel") for path in wanted)

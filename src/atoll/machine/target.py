@@ -6,19 +6,21 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from atoll.base.errors import NoSpace, NothingToDo, Refused
+from atoll.base.errors import Damaged, NotFound, NothingToDo, Refused
 from atoll.base.ids import TreeId, is_hex_digest
 from atoll.machine.choices import choose_kept, needed
 from atoll.machine.deployment import Origin
 from atoll.machine.etc.machine import read_tree_etc_of
 from atoll.machine.etc.read import view_of_tree
-from atoll.machine.install import Space, measure_free
+from atoll.machine.image import FACTS
+from atoll.machine.install import Space
 from atoll.machine.state import read_origin
 from atoll.registry.facts import SystemFacts, compare_packages, read_facts
-from atoll.registry.preview import preview_directory
+from atoll.registry.preview import preview_directory, preview_objects
 from atoll.registry.pull import apply_pull
 from atoll.registry.pull_plan import plan_pull
 from atoll.registry.reference import (
@@ -29,12 +31,17 @@ from atoll.registry.reference import (
     parse_reference,
 )
 from atoll.registry.source import opened_source
+from atoll.store.images import read_below
 from atoll.store.layout import open_store
+from atoll.store.objects import read_object
 from atoll.store.refs import read_ref
+from atoll.tree.erofs_reader import parse_below
+from atoll.tree.model import Regular
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from atoll.base.ids import ObjectId
     from atoll.base.report import Reporter
     from atoll.machine.etc.views import Node
     from atoll.machine.state import DeploymentState, MachineState, Sysroot
@@ -45,7 +52,7 @@ if TYPE_CHECKING:
     from atoll.store.layout import Store
 
 ROOM = 16 << 20
-"""Bytes on the state partition for a deployment's own files, its ``/etc`` among them."""
+"""Bytes on the state partition for a deployment's own files beside its ``/etc``, and to spare."""
 ESP_ROOM = 1 << 20
 
 
@@ -101,7 +108,7 @@ def opened_target(sysroot: Sysroot, state: MachineState, image: str | None) -> I
             version=config.version,
             is_here=pull.is_here,
             fetch=pull.fetch,
-            needed=Space(state=pull.space + ROOM, esp=esp + ESP_ROOM),
+            needed=Space(state=pull.space + ROOM, esp=esp + ESP_ROOM, inodes=pull.inodes),
             facts=config.system,
             pull=pull,
             source=source,
@@ -141,6 +148,22 @@ def read_target_etc(target: Target, store: Store) -> Node | None:
     return None if found is None else view_of_tree(*found)
 
 
+def read_target_facts(target: Target, store: Store) -> bytes | None:
+    """The image's ``image.json``, also before the image is here; None when it cannot be had."""
+    if target.is_here:
+        node = read_below(store, target.tree, FACTS)
+        read: Callable[[ObjectId], bytes] | None = partial(read_object, store)
+    elif target.pull is None or target.pull.parts is None or target.source is None:
+        return None
+    else:
+        node = parse_below(target.pull.parts.contents.image, FACTS.encode())
+        wanted = [node.object] if isinstance(node, Regular) and node.object else []
+        read = preview_objects(target.pull, target.source, store, wanted)
+    if not isinstance(node, Regular) or read is None:
+        return None
+    return read(node.object) if node.object else node.inline
+
+
 def check_new(target: Target, sysroot: Sysroot, state: MachineState, *, even_held: bool) -> None:
     """Raises NothingToDo for what boots next already, Refused for what is held.
 
@@ -161,25 +184,14 @@ def check_new(target: Target, sysroot: Sysroot, state: MachineState, *, even_hel
         )
 
 
-def check_room(target: Target, sysroot: Sysroot, state: MachineState, keep: int) -> None:
-    """Raises NoSpace that says where, how much, and what could go."""
-    free = measure_free(sysroot)
-    for name, want, have in (
-        (f"the state partition at {sysroot.root}", target.needed.state, free.state),
-        (f"the ESP at {sysroot.esp}", _esp_needed(target, state), free.esp),
-    ):
-        if want > have:
-            raise NoSpace(
-                f"{target.title} needs {-(-want // 10**6)} MB on {name}, {have // 10**6} are free",
-                hint=_what_may_go(state, keep),
-            )
-
-
 def compare_to_current(
     target: Target, store: Store, current: DeploymentState
 ) -> PackageChanges | None:
     """What changes in packages; None when either side does not say what it has."""
-    mine = read_facts(store, current.deployment.tree)
+    try:
+        mine = read_facts(store, current.deployment.tree)
+    except (Damaged, NotFound):
+        return None  # damage there is no reason not to leave it
     if mine is None or target.facts is None:
         return None
     return compare_packages(mine.packages, target.facts.packages)
@@ -200,13 +212,13 @@ def absolute_reference(reference: Reference) -> Reference:
     return reference
 
 
-def _esp_needed(target: Target, state: MachineState) -> int:
+def esp_needed(target: Target, state: MachineState) -> int:
     """Nothing for a tree that a deployment of this machine has: its pair is there."""
     there = any(each.deployment.tree == target.tree for each in state.deployments)
     return ESP_ROOM if there else target.needed.esp
 
 
-def _what_may_go(state: MachineState, keep: int) -> str:
+def what_may_go(state: MachineState, keep: int) -> str:
     spare = choose_kept(state, keep) - needed(state)
     titles = [each.deployment.title for each in state.deployments if each.number in spare]
     if titles:
@@ -228,6 +240,6 @@ def _kept(store: Store, tree: TreeId, name: str, version: str, origin: Origin) -
         version=version,
         is_here=True,
         fetch=0,
-        needed=Space(state=ROOM, esp=esp + ESP_ROOM),
+        needed=Space(state=ROOM, esp=esp + ESP_ROOM, inodes=0),
         facts=facts,
     )

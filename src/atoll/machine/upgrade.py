@@ -19,21 +19,16 @@ from atoll.base.report import NullReporter
 from atoll.machine.access import changing
 from atoll.machine.carry_out import as_warning, carry_out, finish
 from atoll.machine.choices import check_sound
-from atoll.machine.deploy import plan_deploy, preview_etc
-from atoll.machine.etc.machine import read_machine_etc
+from atoll.machine.deploy import plan_deploy
 from atoll.machine.etc.stage import try_again
 from atoll.machine.image import read_bootable
-from atoll.machine.install import measure_free
-from atoll.machine.machine_file import read_machine_file
-from atoll.machine.policy import find_policy
+from atoll.machine.prospect import check_deploy, find_obstacle, read_prospect
 from atoll.machine.state import read_state
 from atoll.machine.target import (
     check_new,
-    check_room,
     compare_to_current,
     fetch_target,
     opened_target,
-    read_target_etc,
 )
 from atoll.machine.tidy import prune, tidy
 from atoll.store.layout import open_store
@@ -47,13 +42,14 @@ if TYPE_CHECKING:
     from atoll.machine.deployment import Deployment
     from atoll.machine.etc.merge import Merge
     from atoll.machine.install import Space
-    from atoll.machine.state import MachineState, Sysroot
+    from atoll.machine.state import Sysroot
     from atoll.machine.target import Target
     from atoll.machine.tidy import Tidied
     from atoll.registry.facts import PackageChanges
 
 PENDING = "downloaded"
 """The ref that keeps what was fetched, until a deployment does."""
+SETTINGS_AS_THEY_ARE = "your settings come along as they are, for the tree that is left is damaged"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +80,7 @@ class Outlook:
 
     target: Target
     packages: PackageChanges | None
+    needed: Space
     free: Space
     etc: Merge | None
     changed_here: int | None
@@ -105,18 +102,15 @@ def foresee_upgrade(sysroot: Sysroot, wish: Wish) -> Outlook:
     store = open_store(sysroot.atoll)
     with opened_target(sysroot, state, wish.image) as target:
         check_new(target, sysroot, state, even_held=True)
-        etc = read_machine_etc(sysroot, current.number)
-        shown = target.tree if target.is_here else current.deployment.tree
-        settings = read_machine_file(etc.live, find_policy(store, shown))
-        new = read_target_etc(target, store)
-        merge = None if new is None else preview_etc(etc, new, settings)
+        found = read_prospect(target, sysroot, state, current)
         return Outlook(
             target=target,
             packages=compare_to_current(target, store, current),
-            free=measure_free(sysroot),
-            etc=merge,
-            changed_here=len(etc.changes),
-            obstacle=_obstacle(target, sysroot, state, settings.deployments, wish),
+            needed=found.needed,
+            free=found.free,
+            etc=found.merge,
+            changed_here=found.changed_here,
+            obstacle=find_obstacle(target, sysroot, state, found, even_held=wish.even_held),
         )
 
 
@@ -132,11 +126,10 @@ def upgrade(sysroot: Sysroot, wish: Wish, reporter: Reporter) -> Staged:
         store = open_store(machine.atoll)
         with opened_target(machine, state, wish.image) as target:
             check_new(target, machine, state, even_held=wish.even_held)
-            settings = read_machine_file(
-                read_machine_etc(machine, current.number).live,
-                find_policy(store, current.deployment.tree),
-            )
-            check_room(target, machine, state, settings.deployments)
+            found = read_prospect(target, machine, state, current)
+            obstacle = find_obstacle(target, machine, state, found, even_held=wish.even_held)
+            if obstacle is not None:
+                raise obstacle
             target = fetch_target(target, store, reporter)
         write_ref(store, PENDING, Ref(tree=target.tree, name=target.name or "image",
                                       version=target.version, created=0))  # fmt: skip
@@ -146,11 +139,14 @@ def upgrade(sysroot: Sysroot, wish: Wish, reporter: Reporter) -> Staged:
 
         def deploy() -> Deploy:
             made = plan_deploy(machine, state, current, image, target.origin, what=wish.verb)
+            check_deploy(made, machine, state)
             carry_out(made.operations)
             return made
 
         with _cleared_up(machine), reporter.step(f"Staging {image.name} {image.version}"):
             made = try_again(deploy)
+        if made.damaged:
+            reporter.notice(f"{SETTINGS_AS_THEY_ARE}: {made.damaged}")
         warning = as_warning(finish(made.afterwards))
         pruned, untidy = _prune(machine, made.machine_file.deployments, reporter)
         warning = warning or untidy
@@ -192,15 +188,3 @@ def _prune(machine: Sysroot, keep: int, reporter: Reporter) -> tuple[Tidied | No
         return tidied, tidied.warning
     except (AtollError, OSError) as error:
         return None, f"what is no longer kept could not all be removed: {error}"
-
-
-def _obstacle(
-    target: Target, sysroot: Sysroot, state: MachineState, keep: int, wish: Wish
-) -> AtollError | None:
-    """Why the upgrade would be refused, if it would be."""
-    try:
-        check_new(target, sysroot, state, even_held=wish.even_held)
-        check_room(target, sysroot, state, keep)
-    except AtollError as error:
-        return error
-    return None

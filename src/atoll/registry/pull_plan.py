@@ -19,6 +19,7 @@ from atoll.store.images import read_image_bytes
 from atoll.store.layers import find_layer
 from atoll.store.objects import find_missing
 from atoll.tree.erofs_objects import find_objects
+from atoll.tree.verity import stored_size
 
 if TYPE_CHECKING:
     from atoll.base.ids import BlobDigest, TreeId
@@ -52,11 +53,14 @@ class PlannedLayer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedParts:
-    """What to fetch by the table of contents; ``size`` is that of the objects in the parts."""
+    """What to fetch by the table of contents; ``size`` is that of the objects in the parts,
+    ``stored`` what they take on a disk in whole blocks, ``count`` how many they are."""
 
     contents: Contents
     parts: tuple[Part, ...]
     size: int
+    stored: int
+    count: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,12 +94,17 @@ class PullPlan:
         if self.is_here:
             return 0
         if self.parts:
-            return self.parts.size * 9 // 8 + len(self.parts.contents.image) + _SPARE
+            return self.parts.stored + stored_size(len(self.parts.contents.image)) + _SPARE
         if not self.missing:
             return _SPARE
         here = sum(each.here or 0 for each in self.layers)
         unpacked = max(self.image.record.unpacked_size - here, 0)
         return self.fetch + unpacked * 9 // 8 + _SPARE
+
+    @property
+    def inodes(self) -> int:
+        """How many files come at least; how many a whole layer has is not known."""
+        return self.parts.count + 1 if self.parts and not self.is_here else 0
 
 
 def plan_pull(source: ImageSource, store: Store) -> PullPlan:
@@ -138,7 +147,9 @@ def _plan_parts(image: PublishedImage, source: ImageSource, store: Store) -> Pla
     size = sum(contents.sizes[row] for row in missing)
     if size > image.record.unpacked_size:
         return None
-    return PlannedParts(contents=contents, parts=plan_parts(contents, missing), size=size)
+    stored = sum(stored_size(contents.sizes[row]) for row in missing)
+    return PlannedParts(contents=contents, parts=plan_parts(contents, missing), size=size,
+                        stored=stored, count=len(missing))  # fmt: skip
 
 
 def _layers_of_parts(image: PublishedImage, planned: PlannedParts) -> tuple[PlannedLayer, ...]:

@@ -112,3 +112,13 @@ def _cut(blocks: memoryview) -> Iterator[memoryview]:
 
 def _padded(data: bytes) -> bytes:
     return data.ljust(-(-len(data) // BLOCK_SIZE) * BLOCK_SIZE, b"\0")
+
+
+def stored_size(size: int) -> int:
+    """What content of ``size`` bytes takes on a disk with verity: its blocks and its tree's."""
+    blocks = -(-size // BLOCK_SIZE)
+    total, level = blocks + 1, blocks
+    while level > 1:
+        level = -(-level // (BLOCK_SIZE // HASH_SIZE))
+        total += level
+    return total * BLOCK_SIZE

@@ -22,7 +22,6 @@ from atoll.machine.install import (
     check_space,
     needed_space,
     plan_install,
-    stored_size,
 )
 from atoll.machine.operations import CommitEntry, NoteEntries
 from atoll.machine.state import Sysroot, read_state
@@ -30,6 +29,7 @@ from atoll.store.images import read_image_bytes
 from atoll.store.layout import open_store
 from atoll.store.objects import measure_object
 from atoll.store.refs import Ref, write_ref
+from atoll.tree.verity import stored_size
 from tests.unit.machine.small_image import FACTS, KERNEL, files_of, make_store
 
 if TYPE_CHECKING:

@@ -383,7 +383,7 @@ def test_no_space_is_told_before_anything_is_fetched(
     maker.publish("2")
     for free, where in ((Space(state=10, esp=1 << 30), "state partition"),
                         (Space(state=1 << 40, esp=10), "ESP")):  # fmt: skip
-        monkeypatch.setattr("atoll.machine.target.measure_free", lambda _, free=free: free)
+        monkeypatch.setattr("atoll.machine.prospect.measure_free", lambda _, free=free: free)
         before = objects_there(machine)
         with pytest.raises(NoSpace, match=where) as caught:
             upgrade(machine, UPGRADE, NullReporter())

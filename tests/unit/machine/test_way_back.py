@@ -8,16 +8,20 @@ import json
 import os
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from atoll.base.errors import AtollError, NotFound, NothingToDo, Refused, UsageError
+from atoll.base.errors import AtollError, NoSpace, NotFound, NothingToDo, Refused, UsageError
 from atoll.base.report import NullReporter
 from atoll.cli.main import main
+from atoll.host.files import space_errors
 from atoll.machine.bootentry import EntryName, format_entry_name
 from atoll.machine.choices import choose_removal
 from atoll.machine.collection import collect_machine
+from atoll.machine.etc.machine import read_machine_etc
+from atoll.machine.etc.views import is_file
 from atoll.machine.history import BOOT, Event, Record
 from atoll.machine.leftovers import list_leftovers
 from atoll.machine.operations import DropDeployment, RemoveFromEsp
@@ -27,12 +31,10 @@ from atoll.machine.state import read_state
 from atoll.machine.tidy import plan_removal
 from atoll.machine.upgrade import Wish, upgrade
 from atoll.machine.wayback import check_plan, verifier, why_none
-from tests.machines import Maker, check_machine, objects_there
+from tests.machines import Maker, check_machine, objects_there, write
 from tests.wayback_checker import ways_back
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from atoll.machine.state import Sysroot
 
 pytestmark = pytest.mark.root
@@ -413,3 +415,30 @@ def test_json_of_any_shape_is_damage_and_no_mistake(machine: Sysroot) -> None:
             back(machine, "number:1")
         with pytest.raises(NothingToDo):
             back(machine, "number:2")
+
+
+def test_the_hint_of_a_full_disk_names_a_place_that_is_there(tmp_path: Path) -> None:
+    gone = tmp_path / "new-3/etc/upper.new"
+    with pytest.raises(NoSpace) as caught, space_errors(gone):
+        raise OSError(errno.ENOSPC, "x")
+    hint = caught.value.hint or ""
+    assert Path(hint.rpartition(" ")[2]).is_dir()
+
+
+@pytest.mark.parametrize("damage", ["tree gone", "tree flipped"])
+def test_an_upgrade_cures_a_damaged_tree_and_keeps_the_settings(
+    maker: Maker, machine: Sysroot, damage: str
+) -> None:
+    upper = machine.deployments / "2/etc/upper"
+    write(upper, {"mine.conf": "mine\n", "motd": "my words\n"})
+    os.mknod(upper / "shadow", 0o020000, os.makedev(0, 0))
+    path = tree_of(machine, 2)
+    path.unlink() if damage == "tree gone" else flip(path)
+    maker.publish("v3", {"etc/motd": "theirs\n", "etc/three.conf": "3\n"}, kernel="6.14-three")
+    staged = upgrade(machine, UPGRADE, QUIET)
+    assert staged.deployment is not None and staged.merge is not None
+    live = read_machine_etc(machine, staged.deployment.number).live
+    contents = {name: node.entry.read() for name, node in live.children.items() if is_file(node)}
+    assert contents["mine.conf"] == b"mine\n" and contents["motd"] == b"my words\n"
+    assert contents["three.conf"] == b"3\n" and "shadow" not in contents
+    assert [each.path for each in staged.merge.conflicts] == ["motd"]
