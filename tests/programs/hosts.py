@@ -6,6 +6,7 @@ Each computer is an overlay over the kept root, so what a test does to it is gon
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -21,12 +22,14 @@ if TYPE_CHECKING:
 SUITES = ("bookworm", "trixie")
 PACKAGES = (
     "python3", "python3-httpx", "python3-zstandard", "mount", "mmdebstrap", "initramfs-tools",
-    "linux-image-cloud-amd64", "zstd",
+    "linux-image-cloud-amd64", "zstd", "systemd-sysv", "udev",
 )  # fmt: skip
 _ENTER = """
-root=$1; upper=$2; work=$3; merged=$4; shift 4
+root=$1; upper=$2; work=$3; merged=$4; store=$5; shift 5
 mount -t overlay -o "lowerdir=$root,upperdir=$upper,workdir=$work" overlay "$merged"
 cd "$merged"
+mkdir -p store
+mount --bind "$store" store
 mount --rbind /dev dev
 mount -t proc proc proc
 mount --rbind /sys sys
@@ -50,9 +53,14 @@ class Host:
         """Where a test may put files, before the first program runs."""
         return self.place / "upper"
 
+    @property
+    def store(self) -> Path:
+        """``/store`` there: no overlay, so that overlays can be laid over what is in it."""
+        return self.place / "store"
+
     def attempt(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
         """Run a program as root on that computer, whose process 1 it is."""
-        names = ("upper", "work", "merged")
+        names = ("upper", "work", "merged", "store")
         for name in names:
             (self.place / name).mkdir(exist_ok=True)
         argv = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private",
@@ -72,14 +80,16 @@ class Host:
 def host_of(suite: str, place: Path) -> Host:
     """A computer of that Debian, with a kernel and an initrd; skips where none can be made."""
     place.mkdir(exist_ok=True)
-    (place / "upper").mkdir(exist_ok=True)
+    for name in ("upper", "store"):
+        (place / name).mkdir(exist_ok=True)
     return Host(root=_ensure_root(suite), place=place)
 
 
 def _ensure_root(suite: str) -> Path:
     if shutil.which("mmdebstrap") is None:
         pytest.skip("needs mmdebstrap, to make the other computer")
-    root = CACHE / "hosts" / suite
+    digest = hashlib.sha256(" ".join(PACKAGES).encode()).hexdigest()[:12]
+    root = CACHE / "hosts" / f"{suite}-{digest}"
     with alone(f"host-{suite}"):
         if root.exists():
             return root
