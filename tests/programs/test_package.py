@@ -52,6 +52,25 @@ def test_nothing_is_done_twice(package: Path) -> None:
     assert package.stat() == before
 
 
+def test_an_unpacked_sdist_gives_the_same_packages(package: Path, tmp_path: Path) -> None:
+    """It has no git, and what the wheel lacks: ``system/`` and ``debian/``."""
+    git = ("git", "-c", f"safe.directory={TOP}", "-C", TOP)
+    names = told(*git, "ls-files", "debian", "src", "system", "pyproject.toml", "README.md",
+                 "LICENSE", "MANIFEST.in")  # fmt: skip
+    checkout = tmp_path / "checkout"
+    for name in names.splitlines():
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(TOP / name, checkout / name, follow_symlinks=False)
+    code = "from setuptools.build_meta import build_sdist; build_sdist('..')"
+    subprocess.run(["/usr/bin/python3", "-c", code], cwd=checkout, check=True, capture_output=True)
+    (sdist,) = tmp_path.glob("*.tar.gz")
+    told("tar", "--extract", "--file", sdist, "--directory", tmp_path)
+    (folder,) = (path for path in tmp_path.glob("atoll-*") if path.is_dir())
+    told(folder / "debian" / "make", tmp_path / "made")
+    for name in ("atoll.deb", "atoll-system.deb"):
+        assert digest(tmp_path / "made" / name) == digest(package.with_name(name))
+
+
 def test_a_package_that_is_lost_is_made_again(package: Path, tmp_path: Path) -> None:
     for file in (package.name, "atoll-system.deb", "atoll.deb.inputs"):
         shutil.copy(package.with_name(file), tmp_path)
