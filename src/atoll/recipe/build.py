@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from atoll.recipe.steps.step import Step
     from atoll.store.layout import Store
 
-_FORM = f"build 4 {__version__}"
+_FORM = f"build 5 {__version__}"
 """Changes when the same steps give another tree."""
 
 

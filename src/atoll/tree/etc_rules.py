@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from atoll.base.errors import UsageError
+from atoll.tree.identities import LOCAL_IN_ETC
 
 
 class Winner(StrEnum):
@@ -65,8 +66,8 @@ def _expression(path: str) -> str:
     return "".join(parts.get(word, re.escape(word)) for word in words) + "(/.*)?"
 
 
-_ALWAYS = (parse_rule("machine-id", "local"),)
-"""Once made, the id is the machine's."""
+_ALWAYS = tuple(parse_rule(pattern, "local") for pattern in ("machine-id", *LOCAL_IN_ETC))
+"""Once made, they are the machine's."""
 
 _DEFAULTS = (
     # Backups and locks of the programs that edit users: the last edit is the machine's own.

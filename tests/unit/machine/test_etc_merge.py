@@ -16,6 +16,11 @@ from tests.unit.machine.etc_trees import Dir, File, Link, What, etc, shown
 CONF = "[main]\nport=1\n\n[log]\nlevel=info\n"
 
 
+def certificates(*names: str) -> str:
+    return "".join(f"-----BEGIN CERTIFICATE-----\n{name}\n-----END CERTIFICATE-----\n"
+                   for name in names)  # fmt: skip
+
+
 def conflicts(merge: Merge) -> list[tuple[str, str]]:
     return [(each.path, each.why) for each in merge.conflicts]
 
@@ -42,6 +47,18 @@ CLEAN: dict[str, tuple[dict[str, What], dict[str, What], dict[str, What], dict[s
         {f"{WANTS}/a": Link("/a")},
         {f"{WANTS}/a": Link("/a"), f"{WANTS}/b": Link("/b"), f"{WANTS}/c": Link("/c")},
         {f"{WANTS}/a": Link("/a"), f"{WANTS}/c": Link("/c")},
+    ),
+    "a certificate authority was added at the end, and one removed": (
+        {"ssl/certs/ca-certificates.crt": certificates("a", "b", "c")},
+        {"ssl/certs/ca-certificates.crt": certificates("a", "c", "mine")},
+        {"ssl/certs/ca-certificates.crt": certificates("b", "c", "d")},
+        {"ssl/certs/ca-certificates.crt": certificates("c", "d", "mine")},
+    ),
+    "a machine has its own keys, and so has the image": (
+        {"nvme/hostnqn": "image 1", "hostid": "1"},
+        {"nvme/hostnqn": "mine", "hostid": "1", "ssh/ssh_host_rsa_key": "mine"},
+        {"nvme/hostnqn": "image 2", "ssh/ssh_host_rsa_key": "image 2"},
+        {"nvme/hostnqn": "mine", "hostid": "1", "ssh/ssh_host_rsa_key": "mine"},
     ),
     "the only unit was disabled, and the image adds another": (
         {f"{WANTS}/a": Link("/a"), "systemd/system.conf": "x"},

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TypeVar
 
+from atoll.machine.etc.certificates import BUNDLE, merge_certificates
 from atoll.machine.etc.keyed_files import KEYED, IdConflict, find_id_conflicts, merge_keyed
 from atoll.machine.etc.text_merge import merge_text
 from atoll.machine.etc.views import (
@@ -273,6 +274,10 @@ def _merge_content(path: str, old: Entry | None, live: Entry, new: Entry) -> _Co
         return _Content(source=new)
     if new.content == base:
         return _Content(source=live)
+    if path == BUNDLE:
+        before = b"" if old is None else old.read()
+        certificates = merge_certificates(before, live.read(), new.read())
+        return _Content(source=_like(with_content(live, certificates), live, new))
     if old is None:
         return None
     text = merge_text(old.read(), live.read(), new.read())

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import RecipeError
-from atoll.debian.inventory import read_packages
+from atoll.debian.inventory import read_owners, read_packages
 from atoll.host.in_root import exists_in_root, in_root, write_text
 from atoll.recipe.finish.check_recipe import check_recipe, read_contents
+from atoll.recipe.finish.identities import find_unknown
 from atoll.recipe.finish.initrd import MAKE_INITRD, ensure_initrd, initrd_inputs
 from atoll.recipe.finish.normalize import normalize
 from atoll.recipe.finish.old_kernels import drop_old_kernels
@@ -105,11 +106,14 @@ def settle(job: Job, root: Path, origin: Origin) -> str:
         drop_old_kernels(root, find_kernel(root))
     inventory = read_packages(in_root(root, "var/lib/dpkg"))
     contents = read_contents(root, job.recipe)
+    shipped = read_owners(in_root(root, "var/lib/dpkg")).keys()
     kernel = shape_root(root, homes=homes_of(job.recipe, origin.base),
                         rules=merge_rules(var_of(job.recipe, origin.base)))  # fmt: skip
     write_records(root, job.recipe, origin.lock, inventory)
     normalize(root, origin.epoch)
     check_recipe(root, job.recipe, contents)
+    for found in find_unknown(root, shipped):
+        job.reporter.notice(f"{found}: see docs/reference/identities.md")
     return kernel
 
 

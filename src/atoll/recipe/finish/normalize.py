@@ -21,6 +21,7 @@ from atoll.recipe.finish.icon_cache import (
     parse_theme_directories,
     restrict,
 )
+from atoll.recipe.finish.identities import drop_identities
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,8 +30,7 @@ DAY = 86400
 _LEFTOVERS = (
     "etc/.pwd.lock", "etc/.resolv.conf.systemd-resolved.bak", "etc/.updated", "var/.updated",
     "etc/passwd-", "etc/group-", "etc/shadow-", "etc/gshadow-", "etc/subuid-", "etc/subgid-",
-    "etc/apt/apt.conf.d/99mmdebstrap", "etc/mailname", "etc/ssl/private/ssl-cert-snakeoil.key",
-    "etc/ssl/certs/ssl-cert-snakeoil.pem", "etc/udev/hwdb.bin", ".dockerenv",
+    "etc/apt/apt.conf.d/99mmdebstrap", "etc/mailname", "etc/udev/hwdb.bin", ".dockerenv",
     "usr/sbin/policy-rc.d", "etc/random-seed", "usr/share/info/dir.old",
 )  # fmt: skip
 _SUFFIXES = (".dpkg-old", ".dpkg-dist", ".dpkg-new", ".dpkg-tmp", ".ucf-old", ".ucf-dist")
@@ -61,8 +61,7 @@ def normalize(root: Path, epoch: int) -> None:
         in_root(root, name, follow=False).unlink(missing_ok=True)
     for path in _leftover_files(in_root(root, "etc")):
         path.unlink()
-    for key in glob_in_root(root, "etc/ssh", "ssh_host_*"):
-        key.unlink()
+    drop_identities(root)
     write_text(root, "etc/machine-id", "uninitialized\n", mode=0o444)
     write_text(root, "etc/fstab", "# The tree's own mounts are made in early boot.\n")
     set_resolver(root)

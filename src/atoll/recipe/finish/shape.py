@@ -24,6 +24,7 @@ from atoll.host.in_root import (
 )
 from atoll.host.run import run
 from atoll.host.sandbox import Sandbox
+from atoll.recipe.finish.identities import drop_clusters
 from atoll.recipe.finish.seed import FACTORY, format_seeds, plan_seeds
 from atoll.recipe.finish.tmpfiles import Declared, parse_declared
 from atoll.recipe.finish.var_rules import MARKS, RULES, Fate, find_fate, is_tree_owned_root
@@ -66,6 +67,7 @@ def shape_root(root: Path, *, homes: Iterable[str] = (), rules: Mapping[str, Fat
     move_opt(root)
     move_marks(root)
     check_var(root, owners, tuple(homes), rules)
+    drop_clusters(root, rules)
     # what is dropped may be inside of what is the tree's
     drop_var(root, rules)
     tree_owned = move_tree_var(root, rules)

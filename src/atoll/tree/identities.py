@@ -1,0 +1,98 @@
+"""What makes a machine that machine, of what Debian's packages create: a table.
+
+Packages create these when they are installed. In an image they would be the same on all machines,
+so a build removes them, ``/usr/lib/atoll/make-identities`` creates them on each machine at its
+first boot, and no merge of ``/etc`` replaces them. docs/reference/identities.md has this table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """``etc`` are patterns below /etc, as rules for /etc have them; ``var`` are files below /var.
+
+    ``why``: what goes wrong when two machines share it; ``made``: by whom, on a machine.
+    """
+
+    package: str
+    etc: tuple[str, ...] = ()
+    var: tuple[str, ...] = ()
+    why: str
+    made: str = "make-identities"
+
+
+IDENTITIES = (
+    Identity(package="openssh-server", etc=("ssh/ssh_host_*",),
+             why="who has the image can pose as each server"),
+    Identity(package="dropbear", etc=("dropbear/dropbear_*_host_key",
+                                      "dropbear/initramfs/dropbear_*_host_key"),
+             why="who has the image can pose as each server"),
+    Identity(package="ssl-cert", etc=("ssl/private/ssl-cert-snakeoil.key",
+                                      "ssl/certs/ssl-cert-snakeoil.pem"),
+             why="who has the image can read what is sent to each server"),
+    Identity(package="nvme-cli", etc=("nvme/hostnqn", "nvme/hostid"),
+             why="storage takes two machines for one, and both write to the same namespace"),
+    Identity(package="open-iscsi", etc=("iscsi/initiatorname.iscsi",),
+             why="storage takes two machines for one, and both write to the same disk"),
+    Identity(package="bind9", etc=("bind/rndc.key",),
+             why="who has the image can control each name server"),
+    Identity(package="munge", etc=("munge/munge.key",),
+             why="who has the image can act as any user of a cluster"),
+    Identity(package="xrdp", etc=("xrdp/rsakeys.ini",),
+             why="who has the image can read each session"),
+    Identity(package="unbound", etc=("unbound/unbound_server.key", "unbound/unbound_server.pem",
+                                     "unbound/unbound_control.key", "unbound/unbound_control.pem"),
+             why="who has the image can control each name server"),
+    Identity(package="kea-ctrl-agent", etc=("kea/kea-api-password",),
+             why="who has the image can control each DHCP server"),
+    Identity(package="zfsutils-linux", etc=("hostid",),
+             why="two machines import one pool at once"),
+    Identity(package="postgresql-common", var=("postgresql",),
+             why="a replica or a backup takes two clusters for one, by their system identifier"),
+    Identity(package="initramfs-tools", etc=("initramfs-tools/conf.d/resume",),
+             why="it names the swap of the computer that built the image", made="nobody"),
+    Identity(package="multipath-tools", etc=("multipath/wwids", "multipath/bindings"),
+             why="disks get the names of other machines' disks", made="multipathd"),
+    Identity(package="lvm2", etc=("lvm/devices/system.devices", "lvm/archive/*", "lvm/backup/*"),
+             why="it names the disks of the computer that built the image", made="lvm"),
+    Identity(package="dhcpcd-base", etc=("dhcpcd.duid",), var=("lib/dhcpcd/duid",
+                                                               "lib/dhcpcd/secret"),
+             why="two machines get one address", made="dhcpcd"),
+    Identity(package="systemd", var=("lib/systemd/random-seed", "lib/systemd/credential.secret"),
+             why="random numbers and encrypted credentials can be told", made="systemd"),
+    Identity(package="dbus", var=("lib/dbus/machine-id",), why="it is a copy of /etc/machine-id",
+             made="tmpfiles.d"),
+    Identity(package="network-manager", var=("lib/NetworkManager/secret_key",
+                                             "lib/NetworkManager/NetworkManager.state"),
+             why="addresses that shall be private can be told", made="NetworkManager"),
+    Identity(package="samba", var=("lib/samba/private/secrets.tdb",),
+             why="two machines have one SID, and one password in a domain", made="smbd"),
+    Identity(package="rabbitmq-server", var=("lib/rabbitmq/.erlang.cookie",),
+             why="who has the image can run programs on each server", made="erlang"),
+    Identity(package="mysql-server", var=("lib/mysql/auto.cnf",),
+             why="replication takes two servers for one", made="mysqld"),
+    Identity(package="fwupd", var=("lib/fwupd/pki/secret.key",),
+             why="reports can be signed in each machine's name", made="fwupd"),
+    Identity(package="cloud-init", var=("lib/cloud/data/instance-id",),
+             why="the first boot of a machine is taken for another one's later boot",
+             made="cloud-init"),
+)  # fmt: skip
+
+LOCAL_IN_ETC = tuple(pattern for one in IDENTITIES for pattern in one.etc)
+"""What is always the machine's own below /etc."""
+
+
+def format_table() -> str:
+    """The rows of the table in docs/reference/identities.md."""
+    return "".join(
+        f"| {', '.join(f'`{path}`' for path in _paths(one))} | {one.package} | {one.why} |"
+        f" {one.made} |\n"
+        for one in IDENTITIES
+    )
+
+
+def _paths(one: Identity) -> list[str]:
+    return [*(f"/etc/{path}" for path in one.etc), *(f"/var/{path}" for path in one.var)]
