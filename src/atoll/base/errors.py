@@ -174,6 +174,15 @@ class Unrepeatable(AtollError):
     exit_code = 15
 
 
+class Unchecked(AtollError):
+    """atoll check found nothing wrong, but could not check everything: it is not known to be right.
+
+    The lines before say what could not be checked, and why.
+    """
+
+    exit_code = 16
+
+
 class Interrupted(AtollError):
     """The person pressed Ctrl-C or the system asked to stop."""
 

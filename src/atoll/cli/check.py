@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from atoll.base.errors import RecipeError
-from atoll.base.text import escape
+from atoll.base.errors import RecipeError, Unchecked
+from atoll.cli.terminal import print_marked
 from atoll.recipe.language.parse import read_problems
 from atoll.recipe.lint.facts import Place, read_facts
 from atoll.recipe.lint.model import Need, Severity, Subject
@@ -28,6 +29,10 @@ LANGUAGE = "recipe"
 """What problems are called that the parser finds."""
 
 
+RIGHT = "is right"
+"""Said only of what was checked whole, and has neither errors nor warnings."""
+
+
 @dataclass(slots=True)
 class _Report:
     """What was found, in the order of variants; what several variants share is there once."""
@@ -35,6 +40,8 @@ class _Report:
     rows: dict[tuple[object, ...], dict[str, object]] = field(default_factory=dict)
     skipped: dict[Need, tuple[str, set[str]]] = field(default_factory=dict)
     right: list[Recipe] = field(default_factory=list)
+    failed: bool = False
+    """Whether an error kept something from being checked."""
 
     def add(self, problem: RecipeError, lint: str, severity: Severity, variant: str | None) -> None:
         key = (str(problem), problem.hint, lint)
@@ -69,18 +76,15 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     report = _Report()
     for variant in _variants(Path(arguments.recipe), arguments.variant):
         _check(report, Path(arguments.recipe), variant, place, skip)
-    failed = report.count(Severity.FATAL) or (arguments.strict and report.rows)
     if arguments.json:
         print(json.dumps(_document(report), indent=2))
     else:
-        for row in report.rows.values():
-            print(_told(row), file=sys.stderr)
-    _tell_skipped(report, reporter)
-    if failed:
+        _tell(report, skip)
+    if report.count(Severity.FATAL) or (arguments.strict and report.rows):
         return RecipeError.exit_code
-    if not arguments.json:
-        for recipe in report.right:
-            print(_summary(recipe))
+    if report.failed:
+        raise Unchecked("nothing wrong was found, but not everything could be checked",
+                        hint="try again when that works, or leave it out: --offline")  # fmt: skip
     reporter.notice(f"next: atoll build {arguments.recipe}")
     return 0
 
@@ -110,6 +114,7 @@ def _check(
     outcome = run_lints(Subject(recipe=recipe, lock=lock, facts=facts), skip)
     for found in outcome.found:
         report.add(found.problem, found.lint.name, found.lint.severity, variant)
+    report.failed = report.failed or bool(facts.failed & {*outcome.skipped.values()})
     for name, need in outcome.skipped.items():
         report.skip(name, need, facts.missing.get(need, "nothing is known of it"))
     if not any(found.lint.severity is Severity.FATAL for found in outcome.found):
@@ -129,20 +134,47 @@ def _summary(recipe: Recipe) -> str:
     ]
     image = f"{recipe.image.name} {recipe.image.version}"
     suite = (f"Debian {recipe.debian.suite}",) if recipe.debian.suite else ()
-    return f"{recipe.file} is right: {', '.join((image, *suite, *things))}"
+    return ", ".join((image, *suite, *things))
+
+
+def _tell(report: _Report, left_out: Collection[str]) -> None:
+    """What a person reads: each problem, what was not checked, and how it ends."""
+    for row in report.rows.values():
+        mark = "warning" if row["severity"] == Severity.WARNING else "error"
+        print_marked(mark, _told(row), sys.stderr)
+    for need, (why, lints) in report.skipped.items():
+        names = textwrap.fill(", ".join(sorted(lints)), 78, initial_indent="  ",
+                              subsequent_indent="  ", break_on_hyphens=False)  # fmt: skip
+        print_marked("not checked", f"{need} cannot be seen: {why}\n{names}", sys.stderr)
+    ending = _ending(report, left_out)
+    if report.count(Severity.FATAL):
+        print(f"atoll: {ending}", file=sys.stderr)
+        return
+    for recipe in report.right:
+        image = f"{recipe.image.name} {recipe.image.version}"
+        print(f"{recipe.file} {ending}: {_summary(recipe) if ending == RIGHT else image}")
 
 
 def _told(row: dict[str, object]) -> str:
-    """A problem as a person reads it."""
     lint = "" if row["lint"] == LANGUAGE else f"  [{row['lint']}]"
-    warning = "warning: " if row["severity"] == Severity.WARNING else ""
-    hint = f"\n  {escape(str(row['hint']))}" if row["hint"] else ""
-    return f"atoll: {warning}{escape(str(row['message']))}{lint}{hint}"
+    hint = f"\n  {row['hint']}" if row["hint"] else ""
+    return f"{row['message']}{lint}{hint}"
 
 
-def _tell_skipped(report: _Report, reporter: Reporter) -> None:
-    for need, (why, lints) in report.skipped.items():
-        reporter.notice(f"not all checked, without {need}: {', '.join(sorted(lints))} ({why})")
+def _ending(report: _Report, left_out: Collection[str]) -> str:
+    """``is right`` only where all was checked and nothing found; else what there was, counted."""
+    errors, warnings = report.count(Severity.FATAL), report.count(Severity.WARNING)
+    unchecked = {lint for _, lints in report.skipped.values() for lint in lints} | {*left_out}
+    if not (errors or warnings or unchecked):
+        return RIGHT
+    parts = [_count(errors, "error") if errors else "no errors"]
+    parts += [_count(warnings, "warning")] if warnings else []
+    parts += [f"{_count(len(unchecked), 'lint')} not checked"] if unchecked else []
+    return ("" if errors else "has ") + ", ".join(parts)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _document(report: _Report) -> dict[str, object]:

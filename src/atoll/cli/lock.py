@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import NothingToDo, UsageError
 from atoll.base.text import one_line
+from atoll.cli.outlook import MOST
 from atoll.cli.report import format_amount
 from atoll.recipe.language.parse import read_recipe
 from atoll.recipe.locking.relock import audit, follow_recipe, update
@@ -15,6 +16,7 @@ from atoll.store.layout import default_store_root, open_store
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
     from atoll.base.report import Reporter
     from atoll.debian.pins import Pin
@@ -26,6 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--update", nargs="*", metavar="PACKAGE",
                         help="take newer versions, of all packages or of these")  # fmt: skip
     parser.add_argument("--audit", action="store_true", help="only say what is out of date")
+    parser.add_argument("--long", action="store_true",
+                        help="print every package that came, went or changed")  # fmt: skip
     parser.add_argument("--variant", metavar="NAME", help="the variant of the recipe")
     parser.add_argument("--store", metavar="DIR", help="whose cache is used")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -46,25 +50,36 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     if arguments.json:
         print(json.dumps(_as_json(done), indent=2))
     elif done.written:
-        _tell(done)
+        print("\n".join(_lines(done, most=None if arguments.long else MOST)))
     if not done.written:
         raise NothingToDo(f"{done.path} is right as it is")
     reporter.notice(f"next: atoll build {arguments.recipe}")
     return 0
 
 
-def _tell(done: Relocked) -> None:
-    difference = done.difference
-    for pin in difference.added:
-        print(one_line(f"+ {_name(pin)} {pin.version}, {_bytes(pin.size)}"))
-    for pin in difference.removed:
-        print(one_line(f"- {_name(pin)} {pin.version}"))
-    for one in difference.changed:
-        sizes = f"{_bytes(one.before.size)} → {_bytes(one.after.size)}"
-        print(one_line(f"  {_name(one.after)} {one.before.version} → {one.after.version}, {sizes}"))
-    packages = done.lock.packages
+def _lines(done: Relocked, *, most: int | None) -> Iterator[str]:
+    """At most so many packages of each kind; of a lock that is new only how many it has."""
+    found, packages = done.difference, done.lock.packages
+    kinds = (
+        [f"+ {_name(pin)} {pin.version}, {_bytes(pin.size)}" for pin in found.added],
+        [f"- {_name(pin)} {pin.version}" for pin in found.removed],
+        [_change(one.before, one.after) for one in found.changed],
+    )
+    new = len(found.added) == len(packages)
+    for rows in () if new and most is not None else kinds:
+        yield from map(one_line, rows[:most])
+        if most is not None and len(rows) > most:
+            yield f"  … and {len(rows) - most} more"
+    words = zip(kinds, ("added", "removed", "changed"), strict=True)
+    counts = (f"{len(rows)} {word}" for rows, word in words if rows)
+    what = "new" if new else ", ".join(counts) or "the same packages"
     total = _bytes(sum(pin.size for pin in packages))
-    print(f"{done.path}: {len(packages)} packages, {total}")
+    yield f"{done.path}: {what}; {len(packages)} packages, {total}"
+
+
+def _change(before: Pin, after: Pin) -> str:
+    sizes = f"{_bytes(before.size)} → {_bytes(after.size)}"
+    return f"  {_name(after)} {before.version} → {after.version}, {sizes}"
 
 
 def _tell_audit(found: tuple[Outdated, ...], *, as_json: bool) -> int:

@@ -7,6 +7,7 @@ Atoll's own redrawing of a line goes past it: ``trusted_stream``.
 from __future__ import annotations
 
 import io
+import os
 import sys
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING, TextIO, cast
@@ -15,6 +16,10 @@ from atoll.base.text import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+_COLOURS = {"error": "\x1b[1;31m", "warning": "\x1b[1;33m", "not checked": "\x1b[1;33m"}
+_PLAIN = "\x1b[0m"
 
 
 class SafeStream(io.TextIOBase):
@@ -63,6 +68,19 @@ def safe_streams() -> Iterator[None]:
 def trusted_stream(stream: TextIO) -> TextIO:
     """The stream itself, for text of Atoll's that redraws a line."""
     return stream.stream if isinstance(stream, SafeStream) else stream
+
+
+def has_colour(stream: TextIO) -> bool:
+    """On a terminal, unless NO_COLOR says otherwise (https://no-color.org)."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and stream.isatty()
+
+
+def print_marked(mark: str, text: str, stream: TextIO) -> None:
+    """``atoll: MARK: TEXT``; where the terminal has colours, the word of a known mark has one."""
+    plain = trusted_stream(stream)
+    shown = f"{_COLOURS[mark]}{mark}{_PLAIN}" if mark in _COLOURS and has_colour(plain) else mark
+    plain.write(f"atoll: {shown}: {encodable(escape(text), plain)}\n")
+    plain.flush()
 
 
 def encodable(text: str, stream: TextIO) -> str:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from atoll.base.errors import NetworkError
 from atoll.cli.main import main
+from atoll.recipe.lint import facts
 from tests.unit.recipe.test_parse import SMALLEST
 
 if TYPE_CHECKING:
@@ -29,14 +34,19 @@ def check(recipe: Path, *words: str) -> int:
     return main(["check", str(recipe), "--offline", "--store", str(recipe.parent / "no"), *words])
 
 
-def test_a_right_recipe(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_lists_a_recipe_has_no_errors_and_is_not_called_right(
+    recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert check(recipe, "--skip", "no-way-in") == 0
     told = capsys.readouterr()
-    assert told.out == f"{recipe}/atoll.toml is right: hello 1, Debian trixie, 1 package\n"
+    last = told.out.splitlines()[-1]
+    assert last.startswith(f"{recipe}/atoll.toml has no errors, 1 warning, ")
+    assert last.endswith(" lints not checked: hello 1")
     lines = told.err.splitlines()
     assert lines[0] == f"atoll: warning: {recipe}/atoll.toml: {LOCK}"
     assert lines[-1] == f"next: atoll build {recipe}"
-    assert any("not all checked, without package lists: package-unknown" in line for line in lines)
+    place = next(n for n, line in enumerate(lines) if "not checked: package lists" in line)
+    assert lines[place + 1].startswith("  package-unknown, ")
     assert not (recipe.parent / "no").exists()
 
 
@@ -124,3 +134,55 @@ def test_a_lint_that_is_none(recipe: Path, capsys: pytest.CaptureFixture[str]) -
 def test_there_is_no_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(tmp_path)]) == 7
     assert "atoll.toml" in capsys.readouterr().err
+
+
+def test_what_an_error_kept_from_being_checked_has_an_exit_code_of_its_own(
+    recipe: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Such as a mirror that does not answer: a script must not take that for a right recipe."""
+
+    def no_lists(*_: object) -> None:
+        raise NetworkError("the mirror does not answer")
+
+    monkeypatch.setattr(facts, "find_lists", no_lists)
+    words = ["check", str(recipe), "--store", str(recipe.parent / "no"), "--skip", "no-way-in"]
+    assert main(words) == 16
+    told = capsys.readouterr()
+    assert "is right" not in told.out + told.err
+    assert "not checked: package lists cannot be seen: the mirror does not answer" in told.err
+    assert "not everything could be checked" in told.err.splitlines()[-2]
+    assert "next:" not in told.err
+
+
+def test_problems_are_counted_and_each_is_an_error_or_a_warning(
+    recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = SMALLEST.replace('"systemd-sysv"', '"systemd-sysv", "wine:i386", "mono:i386"')
+    (recipe / "atoll.toml").write_text(text)
+    assert check(recipe) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert sum(line.startswith("atoll: error: ") for line in lines) == 2
+    assert sum(line.startswith("atoll: warning: ") for line in lines) == 2
+    assert lines[-1].startswith("atoll: 2 errors, 2 warnings, ")
+
+
+@pytest.mark.parametrize(
+    ("environment", "coloured"),
+    [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False), ({"NO_COLOR": ""}, True)],
+)
+def test_colour_is_for_terminals_and_names_of_others_have_none(
+    environment: dict[str, str], coloured: bool, recipe: Path
+) -> None:
+    (recipe / "atoll.toml").write_text(SMALLEST.replace('"hello"', '"a\\u001b[31mb"'))
+    main_end, other_end = os.openpty()
+    done = subprocess.run(
+        [sys.executable, "-m", "atoll", "check", str(recipe), "--offline"],
+        env=os.environ | {"PYTHONPATH": "src", "TERM": "xterm", "NO_COLOR": ""} | environment,
+        stderr=other_end, stdout=subprocess.PIPE, check=False,
+    )  # fmt: skip
+    os.close(other_end)
+    text = os.read(main_end, 1 << 16)
+    os.close(main_end)
+    assert done.returncode == 2
+    assert (b"\x1b[1;31merror\x1b[0m: " in text) == coloured
+    assert b"\x1b[31m" not in text

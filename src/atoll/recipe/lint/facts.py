@@ -82,9 +82,9 @@ def read_facts(recipe: Recipe, lock: Lock | None, place: Place) -> Facts:
     contents = read_contents(place.cache, facts.plan, debs) if facts.plan is not None else None
     accounts = read_accounts(place.cache, lock, contents)
     if contents is None or not contents.whole:
-        missing[Need.CONTENTS] = "they are known of what has been built before"
+        missing[Need.CONTENTS] = "the recipe was not built here yet"
     if accounts is None:
-        missing[Need.ACCOUNTS] = "they are known once the recipe was built"
+        missing[Need.ACCOUNTS] = "the recipe was not built here yet"
     return replace(facts, contents=contents, accounts=accounts, missing=missing)
 
 
@@ -117,7 +117,9 @@ def _with_lists(facts: Facts, recipe: Recipe, place: Place, local: tuple[LocalDe
     except AtollError as error:
         lacking = dict.fromkeys((Need.LISTS, Need.PLAN), error.message)
         refused = error.message if isinstance(error, PackageError) and not place.offline else None
-        return replace(facts, refused=refused, missing=lacking)
+        expected = place.offline or isinstance(error, NotFound)
+        failed = frozenset[Need]() if expected else frozenset(lacking)
+        return replace(facts, refused=refused, missing=lacking, failed=failed)
     if not isinstance(recipe.base, DebianBase | EmptyBase):
         plan, unmet = None, None
     return replace(facts, lists=lists, plan=plan, unmet=unmet)

@@ -87,7 +87,8 @@ class Facts:
     ``local`` has every local name of the recipe, None where nothing is there. ``plan`` are all
     packages of the tree; ``unmet`` is why there cannot be any. ``contents`` may be there and
     missing: what is known of them is a part. ``asked`` is what the recipe asks of packages, in a
-    lock's words; ``refused`` is why the archives gave no lists.
+    lock's words; ``refused`` is why the archives gave no lists. ``failed`` are the missing ones
+    that an error took away: others are not known before a build, or were not to be fetched.
     """
 
     local: Mapping[str, LocalFile | None] = field(default_factory=dict)
@@ -99,6 +100,7 @@ class Facts:
     asked: tuple[str, ...] | None = None
     refused: str | None = None
     missing: Mapping[Need, str] = field(default_factory=dict)
+    failed: frozenset[Need] = frozenset()
 
     def has(self, need: Need) -> bool:
         return {
