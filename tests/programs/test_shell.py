@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import shutil
 import subprocess
 from pathlib import Path
@@ -26,3 +28,31 @@ def scripts() -> list[Path]:
 def test_a_script_has_nothing_to_complain_about(path: Path) -> None:
     done = subprocess.run(["shellcheck", path], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+PACKAGES = Path(__file__).parents[2] / ".ci/packages"
+
+
+def as_user(user: str, command: str, folder: Path) -> str:
+    """What a shell of ``user`` says that has read .ci/packages."""
+    words = ["setpriv", f"--reuid={user}", "--regid=nogroup", "--clear-groups", "bash", "-euc",
+             f"source '{folder}/packages'; cd '{folder}'; {command}"]  # fmt: skip
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.mark.root
+def test_what_root_made_in_build_stands_in_nobodys_way(tmp_path: Path) -> None:
+    """After ``sudo ./try`` and ``sudo ./test`` the next command works without sudo."""
+    tmp_path.chmod(0o755)
+    for parent in tmp_path.parents[:2]:
+        parent.chmod(0o755)
+    shutil.copy(PACKAGES, tmp_path / "packages")
+    user = pwd.getpwnam("nobody")
+    words = ["bash", "-euc", "source ./packages; make_build; mkdir build/venv build/log"]
+    environment = {"PATH": os.environ["PATH"], "SUDO_UID": f"{user.pw_uid}", "SUDO_GID": "0"}
+    subprocess.run(words, cwd=tmp_path, env=environment, check=True)
+    assert (tmp_path / "build").stat().st_uid == user.pw_uid
+    place = as_user("nobody", 'place=$(own_place build/venv); mkdir "$place"; echo "$place"',
+                    tmp_path)  # fmt: skip
+    assert place == f"build/venv-{user.pw_uid}"
+    assert as_user("nobody", "own_place build/new; own_place build", tmp_path) == "build/new\nbuild"
