@@ -154,14 +154,12 @@ def _today(word: str) -> str:
     return ELSEWHERE.get(word) or NOT_YET[OURS.get(word, word)]
 
 
-def refuse_package_names(words: Sequence[str], verbs: Sequence[str]) -> None:
+def refuse_package_names(words: Sequence[str]) -> None:
     """``install htop`` means a package elsewhere; ours puts a system onto a disk."""
     given = words[1:]
     if words[0] != "install" or not given:
         return
     if any(not _PACKAGE.fullmatch(word) or os.access(word, os.F_OK) for word in given):
         return
-    hint = f"for the machine: atoll add {' '.join(given)}"
-    if "add" not in verbs:
-        hint = f"put {', '.join(given)} into [packages] install of the recipe, then: atoll build"
+    hint = f"put {', '.join(given)} into [packages] install of the recipe, then: atoll build"
     raise UsageError("atoll install puts a system onto a disk; it takes no packages", hint=hint)

@@ -120,7 +120,7 @@ def _run_verb(words: list[str]) -> int:
     from atoll.cli import foreign_verbs
 
     names = tuple(verb.name for verb in VERBS)
-    foreign_verbs.refuse_package_names(words, names)
+    foreign_verbs.refuse_package_names(words)
     verb = next((verb for verb in VERBS if verb.name == words[0]), None)
     if verb is None:
         raise foreign_verbs.unknown_verb(words, names)
