@@ -134,7 +134,12 @@ class StreamReporter:
 def format_progress(
     done: int, total: int | None, *, unit: str, since: tuple[float, int], now: float
 ) -> str:
-    """``45 %, 1.2 of 3.4 GB, 30 MB/s, 12 s left``; what is not known is left out."""
+    """``45 %, 1.2 of 3.4 GB, 30 MB/s, 12 s left``; what is not known is left out.
+
+    ``unit`` may name what is at work after a comma, and ``s`` counts the time it takes already.
+    """
+    if unit == "s":
+        return format_seconds(done)
     start, first = since
     elapsed = now - start
     rate = (done - first) / elapsed if elapsed > 0.5 else 0.0
@@ -142,7 +147,8 @@ def format_progress(
     if total:
         parts = [f"{min(100, 100 * done // total)} %", f"{_without_unit(done, total, unit)}"]
     if rate > 0:
-        parts.append(f"{format_amount(int(rate), unit)}/s")
+        # Packages and seconds have no speed that says anything.
+        parts += [f"{format_amount(int(rate), unit)}/s"] if rate >= 1 and "," not in unit else []
         if total and total > done:
             parts.append(f"{format_seconds(round((total - done) / rate))} left")
     return ", ".join(parts)

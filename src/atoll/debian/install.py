@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import NotFound, ProgramFailed
 from atoll.debian.failure import explain_failure
 from atoll.debian.pinned import ARCHIVE, write_archive
+from atoll.debian.progress import DpkgProgress
 from atoll.host.files import temporary_directory
 from atoll.host.in_root import in_root
 from atoll.host.sandbox import Bind, Sandbox
+from atoll.host.watch import watched
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from atoll.base.report import Reporter
     from atoll.debian.pins import Pin
     from atoll.debian.stanza import Stanza
 
@@ -112,11 +115,12 @@ def package_room(root: Path, batch: Batch, archive: Path | None = None) -> Sandb
     return room(root, *binds, debs)
 
 
-def install_batch(root: Path, batch: Batch) -> None:
+def install_batch(root: Path, batch: Batch, reporter: Reporter) -> None:
     """Install and remove in ``root``; raises NoSpace or PackageError."""
     if not in_root(root, "usr/bin/apt-get").exists():
         install_by_dpkg(root, batch)
         return
+    progress = DpkgProgress(batch.log_path, len(batch.entries), reporter)
     with temporary_directory(batch.debs, prefix=".new-") as place:
         write_archive(place, batch.entries)
         (place / "words").write_text("".join(f"{word}\n" for word in apt_words(batch)))
@@ -126,7 +130,8 @@ def install_batch(root: Path, batch: Batch) -> None:
         words = ["sh", "-euc", _SCRIPT, "install", ARCHIVE, " ".join(batch.foreign),
                  f"{ARCHIVE}/answers" if batch.debconf else "", debconf,
                  *_APT, *(() if batch.remove else ("-o", "APT::Get::Remove=false"))]  # fmt: skip
-        with quiet_root(root):
+        batch.log_path.unlink(missing_ok=True)
+        with quiet_root(root), watched(progress.look):
             try:
                 run_logged(sandbox, words, batch.log_path)
             except ProgramFailed as error:

@@ -136,3 +136,9 @@ def test_amounts(amount: int, text: str) -> None:
 )
 def test_seconds(seconds: float, text: str) -> None:
     assert format_seconds(seconds) == text
+
+
+def test_what_is_at_work_and_how_long_it_takes_are_told() -> None:
+    text = format_progress(125, 205, unit="packages, libc-bin", since=(0.0, 5), now=60.0)
+    assert text == "60 %, 125 of 205 packages, libc-bin, 40 s left"
+    assert format_progress(75, None, unit="s", since=(0.0, 0), now=75.0) == "1 min 15 s"

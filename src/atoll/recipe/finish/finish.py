@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import RecipeError
 from atoll.debian.inventory import read_owners, read_packages
 from atoll.host.in_root import exists_in_root, in_root, write_text
+from atoll.host.watch import told_seconds
 from atoll.recipe.finish.check_recipe import check_recipe, read_contents
 from atoll.recipe.finish.identities import find_unknown
 from atoll.recipe.finish.initrd import MAKE_INITRD, ensure_initrd, initrd_inputs
@@ -181,7 +182,7 @@ def put_initrd(job: Job, root: Path, tree: Directory, said: Said, base: Base | N
         return tree
     kernel = find_node(tree, f"{place}/vmlinuz")
     time = kernel.metadata.mtime if kernel else said.epoch
-    with job.reporter.step("Making the initrd"):
+    with job.reporter.step("Making the initrd"), told_seconds(job.reporter):
         made = ensure_initrd(job.cache, root, said.kernel, said.initrd, time)
         return put_file(job.store, tree, f"{place}/initrd", made.read_bytes(), time=time)
 

@@ -22,6 +22,7 @@ from atoll.debian.own_package import is_own
 from atoll.debian.pinned import deb_path, read_stanza
 from atoll.debian.resolve import format_automatic, parse_automatic
 from atoll.host.in_root import exists_in_root, in_root, read_text, write_text
+from atoll.host.watch import told_seconds
 from atoll.recipe.cache import make_id
 from atoll.recipe.locking.own import find_own
 from atoll.recipe.locking.wishes import other_uris
@@ -110,7 +111,7 @@ class InstallStage:
             there = {pin for pin, _ in first_packages(entries)}
             entries = tuple(entry for entry in entries if entry[0] not in there)
         if entries or self.supply.lock.base:
-            install_batch(root, self.supply.batch(entries))
+            install_batch(root, self.supply.batch(entries), self.supply.reporter)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +158,7 @@ def make_start(supply: Supply) -> Path:
     kept = supply.cache.find("roots", root_id(first))
     if kept is not None:
         return kept
-    with supply.reporter.step("Making the first root"):
+    with supply.reporter.step("Making the first root"), told_seconds(supply.reporter):
         return ensure_root(supply.batch(first), supply.cache.root)
 
 
