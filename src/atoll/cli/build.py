@@ -56,7 +56,8 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         return 0
     print(built.tree)
     if target is not None:
-        reporter.notice(f"image {manifest} is in oci:{target.directory}:{target.tag}")
+        reporter.notice(f"image oci:{target.directory}:{target.tag} is written; its manifest is")
+        reporter.notice(f"  {manifest}")
     told = f" --store {arguments.store}" if arguments.store else ""
     reporter.notice(f"next: atoll disk store:{recipe.image.name} disk.img{told}")
     return 0

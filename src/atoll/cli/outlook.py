@@ -54,6 +54,7 @@ def outlook_as_json(outlook: Outlook, sysroot: Sysroot) -> dict[str, Any]:
         ],
         "etc": {
             "changed_here": outlook.changed_here,
+            "made_here": outlook.made_here,
             "known": outlook.etc is not None,
             "conflicts": _conflicts(outlook.etc),
         },
@@ -177,12 +178,14 @@ def _package_lines(changes: PackageChanges | None) -> list[str]:
 def _etc_lines(outlook: Outlook) -> list[str]:
     if outlook.changed_here is None:
         return ["  /etc       what comes along, and conflicts: sudo atoll plan"]
-    mine = _count(outlook.changed_here, "change")
+    mine = f"{_count(outlook.changed_here, 'change')} of yours" if outlook.changed_here else ""
+    own = "the machine's own keys and ids" if outlook.made_here else ""
+    kept = " and ".join(filter(None, (mine, own)))
+    lines = [f"  /etc       kept: {kept}" if kept else "  /etc       nothing was changed here"]
     if outlook.etc is None:
-        return [f"  /etc       {mine} of yours come along; conflicts are known once it is here:",
+        return [*lines, "             conflicts are known once the image is here:",
                 "             atoll upgrade --download-only, then atoll plan"]  # fmt: skip
-    lines = [f"  /etc       {mine} of yours come along,"
-             f" {_count(len(outlook.etc.conflicts), 'conflict')}"]  # fmt: skip
+    lines.append(f"             {_count(len(outlook.etc.conflicts), 'conflict')}")
     return lines + [f"    {line}" for line in conflict_lines(outlook.etc)]
 
 

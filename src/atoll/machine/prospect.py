@@ -27,6 +27,7 @@ from atoll.machine.target import (
     what_may_go,
 )
 from atoll.store.layout import open_store
+from atoll.tree.etc_rules import is_machine_made
 
 if TYPE_CHECKING:
     from atoll.machine.deploy import Deploy
@@ -43,11 +44,13 @@ if TYPE_CHECKING:
 class Prospect:
     """``merge`` is None while the image's ``/etc`` cannot be seen. ``needed`` is what all of it
     takes, pull and ``/etc`` together; ``damaged`` says why settings are taken along as they are,
-    without knowing what the tree that is left had."""
+    without knowing what the tree that is left had. ``changed_here`` counts the paths in ``/etc`` that
+    people changed, ``made_here`` those that the machine made."""
 
     settings: MachineFile
     merge: Merge | None
     changed_here: int
+    made_here: int
     needed: Space
     free: Space
     facts: bytes | None
@@ -64,10 +67,12 @@ def read_prospect(
     shown = target.tree if target.is_here else current.deployment.tree
     settings = read_machine_file(etc.live, find_policy(store, shown))
     esp = esp_needed(target, state)
+    made = sum(is_machine_made(path) for path, _ in etc.changes)
     return Prospect(
         settings=settings,
         merge=None if new is None else preview_etc(etc, new, settings),
-        changed_here=len(etc.changes),
+        changed_here=len(etc.changes) - made,
+        made_here=made,
         needed=_with_etc(
             replace(target.needed, esp=esp),
             _cost_of_etc(sysroot, state, etc, etc.tree if new is None else new, settings),

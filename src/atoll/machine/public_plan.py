@@ -44,6 +44,7 @@ def foresee_for_everyone(
         free=measure_free(sysroot),
         etc=None,
         changed_here=None,
+        made_here=None,
         obstacle=None if hold is None else _held(target, hold.why),
     )
 

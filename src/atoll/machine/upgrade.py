@@ -76,7 +76,8 @@ class Staged:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outlook:
     """What an upgrade would do. ``etc`` is None while the image's ``/etc`` is not here;
-    ``changed_here``, the number of a person's changes in ``/etc``, for whoever may not read it."""
+    ``changed_here``, the number of paths in ``/etc`` that people changed, and ``made_here``, of those
+    that the machine made, for whoever may not read it."""
 
     target: Target
     packages: PackageChanges | None
@@ -84,6 +85,7 @@ class Outlook:
     free: Space
     etc: Merge | None
     changed_here: int | None
+    made_here: int | None
     obstacle: AtollError | None
 
 
@@ -110,6 +112,7 @@ def foresee_upgrade(sysroot: Sysroot, wish: Wish) -> Outlook:
             free=found.free,
             etc=found.merge,
             changed_here=found.changed_here,
+            made_here=found.made_here,
             obstacle=find_obstacle(target, sysroot, state, found, even_held=wish.even_held),
         )
 

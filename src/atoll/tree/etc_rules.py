@@ -77,3 +77,15 @@ _DEFAULTS = (
     # Describes the libraries in /usr, which is the image's.
     parse_rule("ld.so.cache", "image"),
 )  # fmt: skip
+
+_MADE = tuple(
+    parse_rule(path, "local")
+    for path in ("ssh/ssh_host_*", ".updated", "adjtime", "resolv.conf", "mtab")
+)  # fmt: skip
+"""What programs write by themselves on every machine."""
+
+
+def is_machine_made(path: str) -> bool:
+    """Whether a change of ``path`` below ``/etc`` is the machine's own doing, and no person's."""
+    rules = (*_ALWAYS, *_DEFAULTS, *_MADE)
+    return any(rule.expression.fullmatch(path) for rule in rules)

@@ -279,6 +279,21 @@ def test_what_is_foreseen_is_what_is_done(maker: Maker, machine: Sysroot) -> Non
     assert default(machine) == (1, "1")
 
 
+def test_what_the_machine_made_is_not_called_a_change_of_a_persons(
+    maker: Maker, machine: Sysroot, capsys: pytest.CaptureFixture[str]
+) -> None:
+    maker.publish("2")
+    for path in ("machine-id", "ssh/ssh_host_ed25519_key", ".pwd.lock", "passwd-", "ld.so.cache"):
+        set_setting(machine, 1, path, "made\n")
+    assert foresee_upgrade(machine, UPGRADE).changed_here == 0
+    assert main(["plan", "--root", str(machine.root)]) == 0
+    assert "kept: the machine's own keys and ids\n" in capsys.readouterr().out
+    set_setting(machine, 1, "motd", "mine\n")
+    assert foresee_upgrade(machine, UPGRADE).changed_here == 1
+    assert main(["plan", "--root", str(machine.root)]) == 0
+    assert "kept: 1 change of yours and the machine's own keys" in capsys.readouterr().out
+
+
 def test_conflicts_are_foreseen_before_anything_is_fetched(maker: Maker, machine: Sysroot) -> None:
     long = "".join(f"line {number} of what the image has\n" for number in range(40))
     set_setting(machine, 1, "motd", "mine\n")

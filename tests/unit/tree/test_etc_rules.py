@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from atoll.base.errors import UsageError
-from atoll.tree.etc_rules import Winner, parse_rule, winner, with_defaults
+from atoll.tree.etc_rules import Winner, is_machine_made, parse_rule, winner, with_defaults
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,12 @@ def test_the_first_rule_that_matches_counts() -> None:
     assert winner(rules, "machine-id") is Winner.LOCAL
     assert winner(rules, "ld.so.cache") is Winner.LOCAL
     assert winner(rules, "passwd-") is Winner.IMAGE
+
+
+@pytest.mark.parametrize(
+    ("path", "made"),
+    [("machine-id", True), ("ssh/ssh_host_rsa_key.pub", True), ("passwd-", True), ("passwd", False),
+     ("ssh/sshd_config", False), ("hosts", False)],
+)  # fmt: skip
+def test_what_machines_make_by_themselves_is_known(path: str, made: bool) -> None:
+    assert is_machine_made(path) == made
