@@ -30,9 +30,9 @@ def find_nearest(word: str, known: Iterable[str], *, most: int = 1) -> tuple[str
 def _count_edits(word: str, name: str) -> int | None:
     """None when ``word`` is not near ``name``."""
     limit = 1 if min(len(word), len(name)) <= _SHORT else 2
-    if abs(len(word) - len(name)) <= limit:
+    if abs(len(word) - len(name)) <= limit and _shares_start(word, name):
         edits = edit_distance(word, name)
-        if edits <= limit and (edits == 0 or _shares_start(word, name)):
+        if edits <= limit:
             return edits
     if len(word) >= _BEGINNING and name.startswith(word):
         return limit + 1

@@ -28,12 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path, metavar="OUT", help="the file to write, NAME.img")
     parser.add_argument("--overwrite", "--force", action="store_true",
                         help="replace OUT when it is there already")  # fmt: skip
-    parser.add_argument("--size", metavar="N", help="of the disk, for example 8G (default: enough)")
+    parser.add_argument("--size", metavar="N", help="its size, such as 8G (default: enough)")
     parser.add_argument("--store", type=Path, metavar="DIR", help="the maker's store")
     parser.add_argument(
         "--identity",
         metavar="UUID",
-        help="derive the disk's ids from this one, to get the same again (default: random)",
+        help="derive all ids of the disk from this one (default: random)",
     )
     parser.add_argument(
         "--follow", metavar="REF", help="the image that upgrades take (default: IMAGE)"

@@ -33,38 +33,40 @@ class Verb(NamedTuple):
 
 
 VERBS = (
-    Verb("status", "every day", "say what runs, and what boots next", "atoll status"),
-    Verb("plan", "every day", "say what an upgrade would do, before it does", "atoll plan"),
+    Verb("status", "every day", "show what runs and what boots next", "atoll status"),
+    Verb("plan", "every day", "show what an upgrade would do", "atoll plan"),
     Verb("upgrade", "every day", "take the newest version of the image", "atoll upgrade"),
-    Verb("rollback", "every day", "let an older deployment boot next", "atoll rollback"),
-    Verb("rebase", "every day", "run another image", "atoll rebase oci:/media/usb/kde:stable"),
-    Verb(
-        "install", "machine", "put an image onto a sysroot", "atoll install store:hello --root DIR"
-    ),
-    Verb("etc", "machine", "say what was changed in /etc, and put it back", "atoll etc diff"),
-    Verb("health", "machine", "say how this boot and earlier ones went", "atoll health"),
+    Verb("rollback", "every day", "go back to an older deployment", "atoll rollback"),
+    Verb("rebase", "every day", "switch to another image",
+         "atoll rebase oci:/media/usb/kde:stable"),
+    Verb("install", "machine", "install an image onto mounted partitions",
+         "atoll install store:hello --root DIR"),
+    Verb("etc", "machine", "list changes in /etc, resolve conflicts, reset", "atoll etc diff"),
+    Verb("health", "machine", "show how this boot and earlier ones went", "atoll health"),
     Verb("pin", "machine", "keep a deployment, whatever policy says", "atoll pin 3"),
-    Verb("unpin", "machine", "let policy remove a deployment again", "atoll unpin 3"),
-    Verb("history", "machine", "say what was done to this machine", "atoll history"),
+    Verb("unpin", "machine", "let a deployment be removed again", "atoll unpin 3"),
+    Verb("history", "machine", "show what was done to this machine", "atoll history"),
     Verb("cancel", "machine", "drop what is staged or downloaded", "atoll cancel"),
     Verb("gc", "machine", "remove what is no longer needed", "atoll gc"),
-    Verb("check", "maker", "say all that is wrong with a recipe", "atoll check examples/hello"),
-    Verb("new", "maker", "begin a repository for a system", "atoll new reef --template server"),
-    Verb("explain", "maker", "say what a key or an error means", "atoll explain packages.install"),
-    Verb("lock", "maker", "say which bits a recipe means", "atoll lock examples/hello --update"),
-    Verb("build", "maker", "make the tree that a recipe describes", "atoll build examples/hello"),
-    Verb(
-        "diff", "maker", "say what changed between two systems", "atoll diff store:hello oci:out:2"
-    ),
+    Verb("check", "maker", "find the mistakes in a recipe", "atoll check examples/hello"),
+    Verb("new", "maker", "begin a recipe, with all that belongs to it",
+         "atoll new reef --template server"),
+    Verb("explain", "maker", "explain a key, a lint, an error or an exit code",
+         "atoll explain packages.install"),
+    Verb("lock", "maker", "pin every package of a recipe", "atoll lock examples/hello --update"),
+    Verb("build", "maker", "build the system that a recipe describes",
+         "atoll build examples/hello"),
+    Verb("diff", "maker", "show what changed between two systems",
+         "atoll diff store:hello oci:out:2"),
     Verb("sbom", "maker", "list what an image is made of (SPDX)", "atoll sbom store:hello"),
-    Verb("inspect", "maker", "say what an image is", "atoll inspect oci:hello:1"),
-    Verb("disk", "maker", "make a disk that boots an image", "atoll disk store:hello hello.img"),
+    Verb("inspect", "maker", "show what is in an image", "atoll inspect oci:hello:1"),
+    Verb("disk", "maker", "make a disk image that boots", "atoll disk store:hello hello.img"),
     Verb("vm", "maker", "run an image in a virtual machine", "atoll vm store:hello"),
-    Verb("test", "maker", "boot an image, and run its tests in it", "atoll test examples/hello"),
-    Verb("pull", "maker", "take an image into the store", "atoll pull oci:hello:1"),
+    Verb("test", "maker", "boot an image and run its tests in it", "atoll test examples/hello"),
+    Verb("pull", "maker", "fetch an image into the store", "atoll pull oci:hello:1"),
     Verb("tree", "plumbing", "digest, dump, image or list a tree", "atoll tree digest ."),
     Verb("store", "plumbing", "list and check what the store keeps", "atoll store list"),
-)
+)  # fmt: skip
 
 _WHO = ("every day", "machine", "maker", "plumbing")
 

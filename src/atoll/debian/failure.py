@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from atoll.base.errors import (
     PackageError,
     ProgramFailed,
 )
+from atoll.base.near import find_nearest
 from atoll.host.run import tail
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def is_about_wrong_bytes(said: str) -> bool:
 
 def _explain_unknown(unknown: list[str], suite: str, known: Iterable[str]) -> PackageError:
     names = list(known)
-    near = sorted({hit for name in unknown for hit in difflib.get_close_matches(name, names, 3)})
+    near = sorted({hit for name in unknown for hit in find_nearest(name, names, most=3)})
     plural = "packages" if len(unknown) > 1 else "package"
     return PackageError(
         f"{suite} has no {plural} {', '.join(unknown)}",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from atoll.base.near import find_nearest
 from atoll.debian.own_package import PACKAGES
 from atoll.recipe.model import RecipeBase
 
@@ -81,8 +81,7 @@ def word_fits(text: str, lists: Lists) -> bool:
 
 def near_names(name: str, names: Sequence[str]) -> tuple[str, ...]:
     """At most three of ``names`` that ``name`` was probably meant to be."""
-    alike = [each for each in names if abs(len(each) - len(name)) <= 4]
-    return tuple(difflib.get_close_matches(name, alike, n=3, cutoff=0.7))
+    return find_nearest(name, names, most=3)
 
 
 def merged(path: str) -> str:
