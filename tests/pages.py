@@ -61,6 +61,13 @@ def read_blocks(page: Path) -> tuple[Block, ...]:
     )  # fmt: skip
 
 
+def followed_pages() -> tuple[Path, ...]:
+    """Every tutorial, and the other pages with commands that are run."""
+    pages = sorted((TOP / "docs").rglob("*.md"))
+    return tuple(page for page in pages if page.parent.name == "tutorial"
+                 or any(block.mark.startswith("run") for block in read_blocks(page)))  # fmt: skip
+
+
 def read_files(page: Path) -> dict[str, str]:
     """The files that a page makes, whole."""
     files: dict[str, str] = {}

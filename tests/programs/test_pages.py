@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cache import CACHE, alone
-from tests.pages import TOP, matches, read_blocks, read_commands
+from tests.pages import TOP, followed_pages, matches, read_blocks, read_commands
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.pages import Command
-
-PAGES = sorted((TOP / "docs/tutorial").glob("*.md"))
 
 
 @pytest.fixture
@@ -42,6 +40,8 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
     command.parent.mkdir()
     command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m atoll "$@"\n')
     command.chmod(0o755)
+    (command.parent / "sudo").write_text('#!/bin/sh\nexec "$@"\n')
+    (command.parent / "sudo").chmod(0o755)
     data = tmp_path / "data"
     data.mkdir()
     (CACHE / "store").mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,7 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 @pytest.mark.root
 @pytest.mark.network
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", followed_pages(), ids=lambda page: page.stem)
 def test_a_tutorial_can_be_followed(
     page: Path, checkout: Path, environment: dict[str, str], request: pytest.FixtureRequest
 ) -> None:

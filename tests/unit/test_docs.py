@@ -15,7 +15,7 @@ import pytest
 
 from atoll.cli.arguments import Parser
 from atoll.cli.main import VERBS, Verb
-from tests.pages import read_blocks, read_commands, read_files
+from tests.pages import followed_pages, read_blocks, read_commands, read_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,8 +47,7 @@ def headings(text: str) -> set[str]:
     return {re.sub(r"[^\w -]", "", line.lower()).replace(" ", "-") for line in lines}
 
 
-@pytest.mark.parametrize("page", sorted((TOP / "docs/tutorial").glob("*.md")),
-                         ids=lambda page: page.stem)  # fmt: skip
+@pytest.mark.parametrize("page", followed_pages(), ids=lambda page: page.stem)
 def test_of_each_block_of_a_tutorial_it_is_known_whether_it_is_followed(page: Path) -> None:
     """tests/programs/test_pages.py follows them."""
     marks = re.compile(r"file: \S+|run( --long)?|not run: .+")
@@ -72,7 +71,7 @@ def test_the_desktop_of_the_tutorial_is_the_example(tmp_path: Path) -> None:
 
 def commands() -> Iterator[tuple[str, str]]:
     """Every command line of atoll in a block of a page, with its place."""
-    for page in PAGES:
+    for page in (*PAGES, TOP / "src/atoll/recipe/templates/common/README.md"):
         for block in read_blocks(page):
             for command in read_commands(block) if block.language in ("", "sh", "bash") else ():
                 for part in re.split(r"&&|\|\|?|;", command.text):
