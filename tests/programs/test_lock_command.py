@@ -16,6 +16,7 @@ from atoll.debian.sources import read_architecture
 from atoll.recipe.language.parse import read_recipe
 from atoll.recipe.locking.follow import is_current
 from tests.archive import Archive, make_key, serve
+from tests.programs import standin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,7 +34,7 @@ image = { name = "a", version = "1" }
 debian = { mirror = "%s", security = false, updates = false }
 
 [packages]
-install = ["editor"]
+install = ["editor", "./atoll.deb"]
 
 [variant.more.packages]
 install = ["spell"]
@@ -55,6 +56,7 @@ def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Archive
     found.publish()
     with serve(found.root) as url:
         (tmp_path / "atoll.toml").write_text(RECIPE % url)
+        standin.write_atoll(tmp_path)
         yield found
     key.end()
 
@@ -75,7 +77,7 @@ def test_a_lock_is_made_once_and_moved_when_asked(
 ) -> None:
     code, said, _ = lock()
     assert code == 0
-    assert said.splitlines() == [said.rstrip()] and "atoll.lock: new; 3 packages, " in said
+    assert said.splitlines() == [said.rstrip()] and "atoll.lock: new; 4 packages, " in said
     code, said, told = lock("--json")
     assert code == 77 and json.loads(said)["changed"] == []
     assert "atoll.lock is right as it is" in told
@@ -87,7 +89,7 @@ def test_a_lock_is_made_once_and_moved_when_asked(
                      "archive": "trixie", "security": False}]  # fmt: skip
     code, said, _ = lock("--json", "--update")
     moved = json.loads(said)
-    assert (code, moved["lock"], moved["packages"]) == (0, str(tmp_path / "atoll.lock"), 3)
+    assert (code, moved["lock"], moved["packages"]) == (0, str(tmp_path / "atoll.lock"), 4)
     assert [(one["name"], one["from"], one["to"]) for one in moved["changed"]] == [
         ("editor", "1", "2")
     ]
