@@ -76,8 +76,8 @@ class Staged:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outlook:
     """What an upgrade would do. ``etc`` is None while the image's ``/etc`` is not here;
-    ``changed_here``, the number of paths in ``/etc`` that people changed, and ``made_here``, of those
-    that the machine made, for whoever may not read it."""
+    ``changed_here``, how many paths in ``/etc`` people changed, and ``made_here``, how many the
+    machine did, for whoever may not read it."""
 
     target: Target
     packages: PackageChanges | None
