@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from atoll.base.report import NullReporter
 from atoll.cli import install as install_verb
 from atoll.cli.main import main
+from atoll.cli.references import take_image
 from atoll.store.refs import Ref, write_ref
 from tests.machines import EPOCH, Maker
 from tests.unit.recipe.test_parse import SMALLEST
@@ -155,3 +157,23 @@ def test_install_fills_no_directory_where_nothing_is_mounted(
     assert "mine" in capsys.readouterr().err
     assert main(["status", "--root", "mnt"]) == 7
     assert "atoll install" not in capsys.readouterr().err
+
+
+def test_a_layout_needs_no_store_before(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After ``sudo atoll build --output oci:DIR`` a person without a store makes a disk of it."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(built / "other"))
+    store, tree = take_image("oci:layout:hello", None, NullReporter())
+    assert store.root == built / "other/atoll"
+    assert store.image_path(tree).is_file()
+
+
+def test_a_machine_in_a_new_directory_by_the_option(
+    built: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(install_verb, "need_root", lambda _: None)
+    words = ["install", "oci:layout:hello", "--root", "new", "--into-directory"]
+    assert main(words) == 0
+    assert main(["status", "--root", "new"]) == 0
+    assert "hello 1" in capsys.readouterr().out
+    assert main(words) == 11
+    assert (built / "new/atoll").is_dir()
