@@ -131,7 +131,8 @@ class PackageError(AtollError):
 class Refused(AtollError):
     """Atoll does not do this: it would lose something of yours, or the way back.
 
-    Nothing was changed. The message says what stands against it, and the line below what to do.
+    Nothing was changed. The message says what stands against it, and the line
+    below it what to do.
     """
 
     exit_code = 11
@@ -175,7 +176,7 @@ class Unrepeatable(AtollError):
 
 
 class Unchecked(AtollError):
-    """atoll check found nothing wrong, but could not check everything: it is not known to be right.
+    """atoll check found nothing wrong, but could not check everything.
 
     The lines before say what could not be checked, and why.
     """

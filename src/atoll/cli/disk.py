@@ -78,9 +78,12 @@ def check_out(out: Path, image: str, *, overwrite: bool) -> None:
 
 
 def onto_device(image: str, device: str) -> str:
-    """The two commands that put ``image`` onto a disk."""
-    made = f"atoll disk {quote(image)} system.img"
-    return f"{made}; {write_command(Path('system.img'), quote(device))} (all on it is lost)"
+    """The commands that put ``image`` onto a disk."""
+    return (
+        "write a disk image there (lsblk lists disks; all on that one is lost):\n"
+        f"    atoll disk {quote(image)} system.img\n"
+        f"    {write_command(Path('system.img'), quote(device))}"
+    )
 
 
 def write_command(out: Path, device: str = "/dev/sdX") -> str:

@@ -162,10 +162,11 @@ def _show_state() -> int:
         return _run_verb(["status"])
     print(f"Atoll {__version__} makes and runs image-based Linux systems from Debian packages.")
     print("This machine does not run one of them.\n")
-    print("To make one, describe it in a file atoll.toml, then:")
-    for verb in VERBS:
-        if verb.name in ("check", "build", "disk"):
-            print(f"  {verb.example}")
+    print("To make one:")
+    print("  atoll new reef          begin a recipe: a file that describes a system")
+    print("  atoll check reef        find its mistakes")
+    print("  sudo atoll build reef   build the system")
+    print("  sudo atoll vm reef      run it in a virtual machine")
     print("\nAll verbs: atoll --help")
     return 0
 

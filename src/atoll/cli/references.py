@@ -47,8 +47,12 @@ def parse_image(text: str, store: Path) -> Reference:
         return parse_reference(text)
     except UsageError as error:
         hint = _meant(text, store)
-        if hint is None:
+        if hint is None and set(text) & {"/", ":"}:
             raise
+        hint = (
+            hint
+            or "write store:NAME (see: atoll store list), oci:DIR:TAG or docker://HOST/NAME:TAG"
+        )
         raise UsageError(f"{text!r} does not name an image", hint=hint) from error
 
 

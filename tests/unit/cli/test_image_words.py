@@ -140,7 +140,8 @@ def test_a_device_is_answered_with_the_two_commands_that_work(
 ) -> None:
     assert main(words) == 2
     err = capsys.readouterr().err
-    assert "atoll disk store:hello system.img; sudo dd if=system.img of=/dev/sd" in err
+    assert "\n    atoll disk store:hello system.img\n    sudo dd if=system.img of=/dev/sd" in err
+    assert max(map(len, err.splitlines())) <= 80
     assert built.exists()
 
 
