@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 class Prospect:
     """``merge`` is None while the image's ``/etc`` cannot be seen. ``needed`` is what all of it
     takes, pull and ``/etc`` together; ``damaged`` says why settings are taken along as they are,
-    without knowing what the tree that is left had. ``changed_here`` counts the paths in ``/etc`` that
+    without knowing what the tree that is left had. ``changed_here`` counts paths in ``/etc`` that
     people changed, ``made_here`` those that the machine made."""
 
     settings: MachineFile
