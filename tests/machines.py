@@ -13,6 +13,8 @@ from atoll.machine.contents import place_into
 from atoll.machine.deployment import Origin
 from atoll.machine.image import objects_of, read_bootable
 from atoll.machine.install import StatePartition, apply_plan, plan_install
+from atoll.machine.marks import BLESSED, SetMark
+from atoll.machine.operations import NoteEntries
 from atoll.machine.state import Sysroot, read_state
 from atoll.machine.tidy import list_pairs, trees_of
 from atoll.registry.facts import read_facts
@@ -97,7 +99,17 @@ class Maker:
             objects=tuple(objects_of(self.store, image.tree)),
         )
         apply_plan(plan, NullReporter())
+        _had_a_good_boot(sysroot)
         return sysroot
+
+
+def _had_a_good_boot(sysroot: Sysroot) -> None:
+    """The first deployment is blessed. Its entry keeps its number, as on machines that were
+    installed before the first one was counted."""
+    (entry,) = sysroot.entries.iterdir()
+    entry.rename(entry.with_name("atoll-1.conf"))
+    SetMark(path=sysroot.state / BLESSED / "1").execute()
+    NoteEntries(sysroot=sysroot).execute()
 
 
 def system_files(

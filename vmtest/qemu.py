@@ -181,10 +181,20 @@ def _disk(number: int, disk: Disk, wiring: Wiring) -> list[str]:
             f"log.driver=file,log.filename={_quoted(disk.write_log)},"
             "log-sector-size=512,log-super-update-interval=1"
         )
+    before: list[str] = []
+    if disk.bytes_per_second is not None:
+        limit = disk.bytes_per_second
+        drive = drive.replace(f"node-name=disk{number}", f"node-name=fast{number}")
+        before = [
+            "-object", f"throttle-group,id=limit{number},x-bps-read={limit},x-bps-write={limit}",
+            "-blockdev", drive,
+        ]  # fmt: skip
+        drive = f"driver=throttle,node-name=disk{number},throttle-group=limit{number}"
+        drive += f",file=fast{number}"
     serial = f",serial={disk.serial}" if disk.serial else ""
     # The order is the firmware's: the first disk is the one that boots.
     device = f"virtio-blk-pci,drive=disk{number},bootindex={number + 1}{serial}"
-    return ["-blockdev", drive, "-device", device]
+    return [*before, "-blockdev", drive, "-device", device]
 
 
 def _input(spec: MachineSpec) -> list[str]:

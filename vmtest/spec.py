@@ -42,6 +42,8 @@ class Disk:
     cache: str = "writeback"
     serial: str | None = None
     """Shows as ``/dev/disk/by-id/virtio-SERIAL`` in the machine."""
+    bytes_per_second: int | None = None
+    """How much is read and how much is written at most: a slow disk."""
     write_log: Path | None = None
     """Every write and flush is recorded here, for ``vmtest.blocklog``; DIRECT raw disks only."""
 

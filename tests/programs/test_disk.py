@@ -89,8 +89,9 @@ def test_a_disk_is_what_firmware_loader_and_kernel_expect(tmp_path: Path) -> Non
 
     listing = run([program("mdir"), "-/", "-b", "-i", f"{disk}@@1M", "::"]).decode().split()
     assert f"::/atoll/{image.pair}/linux" in listing
-    assert "::/loader/entries/atoll-1.conf" in listing
-    entry = run([program("mtype"), "-i", f"{disk}@@1M", "::/loader/entries/atoll-1.conf"]).decode()
+    assert "::/loader/entries/atoll-1+3.conf" in listing
+    entry = "::/loader/entries/atoll-1+3.conf"
+    entry = run([program("mtype"), "-i", f"{disk}@@1M", entry]).decode()
     assert f"composefs={image.tree}" in entry
     assert f"atoll.state=UUID={IDENTITY.file_system}" in entry
 

@@ -73,7 +73,7 @@ def test_the_package_database_describes_the_booted_tree(booted: Machine) -> None
 
 
 def test_the_boot_menu_shows_the_entry(booted: Machine) -> None:
-    assert "atoll-1.conf" in booted.succeed("bootctl list --no-pager")
+    assert "atoll-2.conf" in booted.succeed("bootctl list --no-pager")
 
 
 def test_apt_names_the_verb_to_use(booted: Machine) -> None:

@@ -180,7 +180,7 @@ def test_another_image_takes_over_and_leaves_what_is_the_persons(
 
 
 def test_an_nvram_override_is_told_and_cleared(machine: Machine) -> None:
-    machine.succeed("bootctl set-default atoll-1.conf")
+    machine.succeed("bootctl set-default atoll-2.conf")
     told = machine.succeed("atoll status 2>&1")
-    assert "atoll-1.conf" in told and "cleared" in told
-    assert "atoll-1.conf" not in machine.succeed("atoll status 2>&1 >/dev/null")
+    assert "atoll-2.conf" in told and "cleared" in told
+    assert "atoll-2.conf" not in machine.succeed("atoll status 2>&1 >/dev/null")

@@ -2,7 +2,9 @@
 
 The order makes a cut harmless (docs/decisions/0004): space first, then contents, then the
 deployment, then kernel and initrd, and the boot entry as the last operation that decides anything.
-The first deployment counts as blessed, for there is nothing to fall back to.
+The first deployment is on trial like any other: its entry is counted until its first healthy boot,
+so a boot that fails leaves evidence and starts again. The loader starts an entry whose tries are
+used up when it has no other one, so a machine whose first boots failed has a way in all the same.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from atoll.host.files import make_directory
 from atoll.host.kernel import file_system_uuid
 from atoll.host.run import run
 from atoll.machine.bootentry import BootEntry, EntryName, entry_title
+from atoll.machine.choices import TRIES
 from atoll.machine.contents import place_into
 from atoll.machine.deployment import Deployment, Origin
 from atoll.machine.image import objects_of
@@ -125,7 +128,7 @@ def plan_install(
     deployment = Deployment(number=FIRST, tree=image.tree, name=image.name, version=image.version,
                             kernel=image.kernel, pair=image.pair)  # fmt: skip
     entry = BootEntry(
-        name=EntryName(sequence=FIRST),
+        name=EntryName(sequence=FIRST, tries_left=TRIES),
         title=entry_title(image.title or image.name, image.version, FIRST),
         linux=f"/atoll/{image.pair}/linux",
         initrd=f"/atoll/{image.pair}/initrd",

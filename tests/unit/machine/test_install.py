@@ -70,11 +70,11 @@ def test_a_machine_has_all_that_boots_it(tmp_path: Path) -> None:
         "EFI/systemd/systemd-bootx64.efi",
         "EFI/BOOT/BOOTX64.EFI",
         "loader/loader.conf",
-        "loader/entries/atoll-1.conf",
+        "loader/entries/atoll-1+3.conf",
         f"atoll/{image.pair}/linux",
         f"atoll/{image.pair}/initrd",
     }
-    assert (esp / "loader/entries/atoll-1.conf").read_text().splitlines() == [
+    assert (esp / "loader/entries/atoll-1+3.conf").read_text().splitlines() == [
         f"linux /atoll/{image.pair}/linux",
         f"initrd /atoll/{image.pair}/initrd",
         "sort-key atoll",

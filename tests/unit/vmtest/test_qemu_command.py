@@ -74,6 +74,15 @@ def test_the_shell_travels_as_a_credential(programs: Path) -> None:
     assert f"name={PORT}" in " ".join(words)
 
 
+@pytest.mark.usefixtures("programs")
+def test_a_slow_disk_is_throttled_before_the_machine_sees_it() -> None:
+    disk = Disk(image=Path("/i/root.img"), bytes_per_second=2_000_000)
+    argv = plan_command(replace(DIRECT, disks=(disk,)), WIRING)
+    assert "throttle-group,id=limit0,x-bps-read=2000000,x-bps-write=2000000" in argv
+    assert "driver=throttle,node-name=disk0,throttle-group=limit0,file=fast0" in argv
+    assert any(word.startswith("driver=qcow2,node-name=fast0,") for word in argv)
+
+
 def test_a_write_log_needs_a_raw_disk_of_its_own(programs: Path) -> None:
     assert programs.is_dir()
     disk = Disk(image=Path("/i"), write_log=Path("/l"))

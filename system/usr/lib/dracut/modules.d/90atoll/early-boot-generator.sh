@@ -5,10 +5,11 @@
 set -euf
 late=$1
 
+# The first one, as early boot does it: Atoll's own words stand before those of the recipe.
 # shellcheck disable=SC2013  # words are wanted
 for word in $(cat /proc/cmdline); do
     case $word in
-    atoll.state=UUID=*) uuid=${word#atoll.state=UUID=} ;;
+    atoll.state=UUID=*) uuid=${word#atoll.state=UUID=} && break ;;
     esac
 done
 [ -n "${uuid:-}" ] || exit 0

@@ -16,6 +16,10 @@
 #   /run/atoll/unblessed    the deployment never came up healthy
 #   /run/atoll/try          besides, the loader counts this boot: the number of the try
 #   /run/atoll/notes        what a person should read at login, a line each
+#   /run/atoll/failed       why early boot failed
+#
+# A cut may come after any command. What the next boot finds then is one of a few states, and each
+# function below knows them (docs/decisions/0016).
 
 set -u
 umask 022
@@ -25,11 +29,14 @@ meta=/run/atoll/meta
 root=/sysroot
 efivars=/sys/firmware/efi/efivars
 loader=4a67b082-0a4c-41cf-b6c7-440b29bb8c4f
+most_tries=3
 try='' mounted=''
 
 fail() {
-    echo "atoll: $*" > /dev/console
+    /usr/lib/atoll/say "$*"
     echo "atoll: $*" >&2
+    mkdir -p /run/atoll
+    echo "$*" > /run/atoll/failed
     if [ -n "$try" ]; then
         echo "$*" > "$tries/$try-failed"
         sync
@@ -42,6 +49,28 @@ fail() {
 # A deployment that was blessed is not counted: the loader would take it again and again. So another
 # one without a counter is asked for, for the next boot only, and says there why.
 give_way() {
+    read_other_entry
+    [ -n "$other" ] || return
+    # First the words, then the deed: a cut in between leaves words that tell_gave_way throws away.
+    echo "deployment $deployment did not boot ($1); deployment $other runs. Let it stay with:" \
+        "atoll rollback $other" > $state/atoll/state/gave-way.new
+    sync
+    mv $state/atoll/state/gave-way.new $state/atoll/state/gave-way
+    sync
+    mount_efivars
+    # Attributes, then UTF-16 with a zero at its end, in one write.
+    text='\007\000\000\000' rest=$name
+    while [ -n "$rest" ]; do
+        text=$text${rest%"${rest#?}"}'\000'
+        rest=${rest#?}
+    done
+    # shellcheck disable=SC2059  # the text is a format: it has zeros
+    printf "$text\000\000" > $efivars/LoaderEntryOneShot-$loader
+}
+
+# The first entry without a counter that boots another deployment: its file's $name, and the $other
+# deployment. entries.json has a key a line, "entry" before "deployment", as Atoll writes it.
+read_other_entry() {
     name='' other=''
     while read -r key value; do
         value=${value%,}
@@ -57,25 +86,16 @@ give_way() {
             ;;
         esac
     done < $state/atoll/state/entries.json
-    [ -n "$other" ] || return
-    mount_efivars
-    # Attributes, then UTF-16 with a zero at its end, in one write.
-    text='\007\000\000\000' rest=$name
-    while [ -n "$rest" ]; do
-        text=$text${rest%"${rest#?}"}'\000'
-        rest=${rest#?}
-    done
-    # shellcheck disable=SC2059  # the text is a format: it has zeros
-    printf "$text\000\000" > $efivars/LoaderEntryOneShot-$loader || return
-    echo "deployment $deployment did not boot ($1); deployment $other runs. Let it stay with:" \
-        "atoll rollback $other" > $state/atoll/state/gave-way
-    sync
 }
 
-# What a deployment that did not boot has left to say.
+# What a deployment that did not boot has left to say, unless this is the one.
 tell_gave_way() {
     [ -e $state/atoll/state/gave-way ] || return 0
-    note "$(cat $state/atoll/state/gave-way)"
+    gave_way=$(cat $state/atoll/state/gave-way)
+    case $gave_way in
+    "deployment $deployment did not boot"*) ;;
+    *) note "$gave_way" ;;
+    esac
     rm -f $state/atoll/state/gave-way
 }
 
@@ -88,16 +108,32 @@ note() {
     echo "$*" >> /run/atoll/notes
 }
 
+# $1 with a quote for each text in quotes: for the kernel that is never the begin of a word.
+unquoted_words() (
+    set -f
+    IFS='"'
+    # shellcheck disable=SC2086  # split at quotes
+    set -- $1
+    unquoted='' inside=''
+    for part; do
+        [ -n "$inside" ] && part='"'
+        unquoted=$unquoted$part
+        [ -n "$inside" ] && inside='' || inside=yes
+    done
+    printf '%s\n' "$unquoted"
+)
+
+# Of each word the first one counts: Atoll's own stand before those of the recipe.
 read_command_line() {
     composefs='' device='' deployment='' verity=''
+    unquoted=$(unquoted_words "$(cat /proc/cmdline)")
     set -f
-    # shellcheck disable=SC2013  # words are wanted
-    for word in $(cat /proc/cmdline); do
+    for word in $unquoted; do
         case $word in
-        composefs=*) composefs=${word#composefs=} ;;
-        atoll.state=*) device=${word#atoll.state=} ;;
-        atoll.deployment=*) deployment=${word#atoll.deployment=} ;;
-        atoll.verity=*) verity=${word#atoll.verity=} ;;
+        composefs=*) composefs=${composefs:-${word#composefs=}} ;;
+        atoll.state=*) device=${device:-${word#atoll.state=}} ;;
+        atoll.deployment=*) deployment=${deployment:-${word#atoll.deployment=}} ;;
+        atoll.verity=*) verity=${verity:-${word#atoll.verity=}} ;;
         esac
     done
     set +f
@@ -147,6 +183,11 @@ note_try() {
     atoll-*+*.conf) ;;
     *) return ;;
     esac
+    if is_beyond_tries "$entry"; then
+        note "the tries of deployment $deployment are used up; it was started all the same," \
+            "because nothing else boots or by a choice in the menu"
+        return
+    fi
     ensure_directory $state/atoll/state
     ensure_directory $state/atoll/state/tries
     tries=$state/atoll/state/tries/$deployment
@@ -159,6 +200,17 @@ note_try() {
     echo "$try" > /run/atoll/try
     # From here on a panic leaves a record, where the firmware has room for one.
     modprobe -q efi_pstore
+}
+
+# Whether the loader starts the entry $1 though it has no try left. It does so when it has no other
+# one, or when a person chooses it; starting again and again would then help nobody.
+is_beyond_tries() {
+    counter=${1#*+}
+    counter=${counter%.conf}
+    case $counter in
+    0-*) [ "${counter#0-}" -gt $most_tries ] ;;
+    *) return 1 ;;
+    esac
 }
 
 check_image() {
@@ -205,6 +257,33 @@ complete_etc() {
     sync
 }
 
+# systemd gives its generators 90 seconds, with all that they read for the first time, and gives up
+# when that is over. Here nothing hurries. What cannot be read would stop systemd itself, so it fails
+# this boot while another deployment can still be asked for.
+read_ahead() {
+    libraries=$(
+        chroot $root /usr/bin/env LD_TRACE_LOADED_OBJECTS=1 /usr/lib/systemd/systemd 2> /dev/null |
+            while read -r word arrow path _; do
+                [ "$arrow" = '=>' ] || path=$word
+                case $path in
+                /*) echo "$path" ;;
+                esac
+            done
+    )
+    for path in /usr/lib/systemd/systemd /usr/lib/systemd/systemd-executor $libraries \
+        /usr/bin/sh /usr/bin/grep; do
+        read_whole "$root$path"
+    done
+    for path in "$root"/usr/lib/systemd/system-generators/*; do
+        read_whole "$path"
+    done
+}
+
+read_whole() {
+    [ -f "$1" ] || return 0
+    cat "$1" > /dev/null || fail "${1#"$root"} of tree $composefs cannot be read"
+}
+
 # The tree stays readable as it was built, at /run/atoll/tree, and its /etc at /run/atoll/tree-etc.
 # Above that /etc lies what this deployment has changed; when nothing could boot with it, what the
 # last good boot kept of it takes its place.
@@ -212,20 +291,60 @@ mount_etc() {
     mount --make-private --bind $root /run/atoll/tree || fail "the tree cannot be shown"
     mount --bind $root/etc /run/atoll/tree-etc || fail "the tree's /etc cannot be mounted"
     ensure_directory "$etc"
+    settle_good
+    lost_upper && restore_good "is lost"
     mount_etc_overlay
     can_boot && return
     umount $root/etc
-    number=1
-    while [ -e "$etc/broken-$number" ]; do number=$((number + 1)); done
-    warn "/etc has no users left: it is kept as etc/broken-$number of deployment $deployment"
-    mv "$etc/upper" "$etc/broken-$number"
-    if [ -d "$etc/good" ]; then
-        rm -rf "$etc/upper.new"
-        cp -a "$etc/good" "$etc/upper.new"
-        sync
-        mv "$etc/upper.new" "$etc/upper"
-    fi
+    restore_good "has no users left"
     mount_etc_overlay
+}
+
+# What keep-etc left: good.new, where it is there, is complete, and good may be half removed.
+settle_good() {
+    [ -d "$etc/good.new" ] || return 0
+    rm -rf "$etc/good"
+    mv "$etc/good.new" "$etc/good"
+}
+
+# Whether something is gone that a good boot had: a cut between the two steps of restore_good, or
+# damage. Nobody who works in /etc does that: what is deleted there leaves a mark in the upper directory.
+lost_upper() {
+    [ -d "$etc/good" ] || return 1
+    [ -d "$etc/upper" ] || return 0
+    is_empty "$etc/good" && return 1
+    is_empty "$etc/upper" && return 0
+    for file in passwd group shadow gshadow; do
+        is_there "$etc/good/$file" && ! is_there "$etc/upper/$file" && return 0
+    done
+    return 1
+}
+
+is_there() {
+    [ -e "$1" ] || [ -L "$1" ]
+}
+
+is_empty() {
+    for path in "$1"/* "$1"/.[!.]*; do
+        is_there "$path" && return 1
+    done
+    return 0
+}
+
+# Renames alone: they need no space, and between them the upper directory is missing while good is
+# there, which lost_upper knows. keep-etc copies it again at the end of this boot.
+restore_good() {
+    if is_there "$etc/upper" && ! { [ -d "$etc/upper" ] && is_empty "$etc/upper"; }; then
+        number=1
+        while is_there "$etc/broken-$number"; do number=$((number + 1)); done
+        mv "$etc/upper" "$etc/broken-$number"
+        note "/etc $1: it is kept as etc/broken-$number of deployment $deployment"
+    fi
+    [ -d "$etc/good" ] || return
+    if [ -d "$etc/upper" ]; then rmdir "$etc/upper"; fi
+    mv "$etc/good" "$etc/upper"
+    sync
+    note "/etc is as the last good boot had it"
 }
 
 mount_etc_overlay() {
@@ -332,15 +451,20 @@ write_booted() {
     mv /run/atoll/booted.new /run/atoll/booted
 }
 
-read_command_line
-mount_state
-note_try
-check_image
-mount_tree
-complete_etc
-mount_etc
-mount_var
-restore_machine_id
-tell_gave_way
-mount_sysroot
-write_booted
+main() {
+    read_command_line
+    mount_state
+    note_try
+    check_image
+    mount_tree
+    read_ahead
+    complete_etc
+    mount_etc
+    mount_var
+    restore_machine_id
+    tell_gave_way
+    mount_sysroot
+    write_booted
+}
+
+main

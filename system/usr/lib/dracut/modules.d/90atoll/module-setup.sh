@@ -28,7 +28,7 @@ installkernel() {
 }
 
 install() {
-    inst_multiple mount umount mkdir mv cat cp ln rm chmod sync sleep tr uname cut fsverity
+    inst_multiple mount umount mkdir rmdir mv cat cp ln rm chmod sync sleep tr uname cut fsverity
     # The second merge of /etc runs in the tree.
     inst_multiple chroot timeout mountpoint
     # The state partition is checked before it is mounted, and an encrypted one is opened, where the
@@ -42,6 +42,9 @@ install() {
 
     inst_simple "$moddir/early-boot.sh" /usr/lib/atoll/early-boot
     inst_simple "$moddir/give-up.sh" /usr/lib/atoll/give-up
+    inst_simple /usr/lib/atoll/say
+    # What systemd does when it cannot go on.
+    inst_simple /usr/lib/systemd/system.conf.d/50-atoll.conf
     inst_simple "$moddir/early-boot-generator.sh" \
         "$systemdutildir/system-generators/atoll-early-boot-generator"
     inst_simple "$moddir/atoll-early-boot.service" \

@@ -1,0 +1,166 @@
+"""Early boot's own shell on directories: mounts are stood in for, and a cut comes where it is told.
+
+Every other program that the text runs is the real one. After each of them the power may go: the
+whole process group is killed, as a test says by counting.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+SYSTEM = Path(__file__).parents[2] / "system/usr/lib"
+MODULE = SYSTEM / "dracut/modules.d/90atoll"
+SHELLS = {"dash": ("/usr/bin/dash",), "busybox": ("/usr/bin/busybox", "sh")}
+TREE = "ab" * 32
+NEVER = 1 << 20
+KILLED = -9
+
+REAL = ("cat", "chmod", "cp", "env", "mkdir", "mv", "rm", "rmdir", "sed", "tr")
+STAND_INS = {
+    "mount": """
+kind='' options=''
+while [ $# -gt 2 ]; do
+    case $1 in
+    -t) kind=$2; shift ;;
+    -o) options=$2; shift ;;
+    --bind) kind=bind ;;
+    esac
+    shift
+done
+case $kind:$options in
+overlay:*upperdir=*)
+    lower=${options#lowerdir=} upper=${options#*upperdir=}
+    rm -rf "$2"
+    cp -a "${lower%%,*}" "$2"
+    cp -a "${upper%%,*}/." "$2/"
+    ;;
+overlay:*) rm -rf "$2"; cp -a PLACE/tree "$2" ;;
+bind:*)
+    case $2 in
+    "$1" | */sysroot/sysroot) ;;
+    */tree-etc) rm -rf "$2"; cp -a "$1" "$2" ;;
+    *) rm -rf "$2"; ln -s "$1" "$2" ;;
+    esac
+    ;;
+:rw,noatime) rm -rf "$2"; ln -s PLACE/disk "$2" ;;
+esac
+""",
+    "umount": 'case $1 in */sysroot/etc) rm -rf "$1"; cp -a PLACE/tree/etc "$1" ;; esac',
+    "chroot": "exit 0",
+    "fsverity": f"echo {TREE}",
+    "modprobe": "exit 0",
+    "mountpoint": "exit 1",
+    "say": 'echo "$@" >> PLACE/screen',
+    "sleep": "exit 0",
+    "sync": "exit 0",
+    "systemctl": 'echo "$@" >> PLACE/asked',
+    "timeout": "exit 0",
+}
+AFTERWARDS = """
+echo "NAME" >> PLACE/ran
+read -r left < PLACE/left
+left=$((left - 1))
+echo $left > PLACE/left
+[ $left -gt 0 ] || kill -KILL 0
+exit $status
+"""
+HALF = """
+read -r left < PLACE/left
+if [ $left = 1 ] && [ -e PLACE/half ]; then
+    for last; do :; done
+    find "$last" -depth 2> /dev/null | sort | while read -r one && read -r other; do
+        [ -d "$one" ] || /bin/rm -f "$one"
+    done
+    kill -KILL 0
+fi
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stand:
+    """A machine in a directory: ``disk`` is its state partition, ``tree`` the tree as built."""
+
+    place: Path
+    shell: str
+
+    def __post_init__(self) -> None:
+        for name in ("bin", "run/atoll", "sysroot", "tree", "disk"):
+            (self.place / name).mkdir(parents=True)
+        for name in REAL:
+            real = shutil.which(name, path="/usr/bin:/bin")
+            before, after = HALF if name == "rm" else "", HALF if name == "cp" else ""
+            self._program(name, f'{before}\n{real} "$@"\nstatus=$?\n{after}')
+        for name, text in STAND_INS.items():
+            self._program(name, f"(PATH=/usr/bin:/bin\n{text}\n)\nstatus=$?")
+
+    def _program(self, name: str, text: str) -> None:
+        script = self.place / "bin" / name
+        text = f"#!/bin/sh\n{text}\n{AFTERWARDS}".replace("PLACE", str(self.place)).replace(
+            "NAME", name
+        )
+        script.write_text(
+            text.replace("find ", "/usr/bin/find ").replace("| sort", "| /usr/bin/sort")
+        )
+        script.chmod(0o755)
+
+    @property
+    def etc(self) -> Path:
+        return self.place / "disk/atoll/deployments/1/etc"
+
+    @property
+    def state(self) -> Path:
+        return self.place / "disk/atoll/state"
+
+    def run(
+        self, text: str, *, cut: int = NEVER, half: bool = False
+    ) -> subprocess.CompletedProcess[str]:
+        """The text of a script; the power goes after (or ``half`` way through) command ``cut``."""
+        (self.place / "left").write_text(f"{cut}\n")
+        (self.place / "half").unlink(missing_ok=True)
+        (self.place / "ran").unlink(missing_ok=True)
+        if half:
+            (self.place / "half").touch()
+        for name in ("run", "sysroot"):
+            shutil.rmtree(self.place / name)
+            (self.place / name).mkdir()
+        (self.place / "run/atoll").mkdir()
+        (self.place / "run/atoll/booted").write_text(f'{{"deployment": 1, "tree": "{TREE}"}}\n')
+        script = self.place / "script"
+        script.write_text(text)
+        return subprocess.run(
+            [*SHELLS[self.shell], script], env={"PATH": f"{self.place}/bin"}, text=True,
+            capture_output=True, start_new_session=True, check=False, timeout=60,
+        )  # fmt: skip
+
+    def programs_run(self) -> list[str]:
+        """The programs that the last run has started, in their order."""
+        return (self.place / "ran").read_text().split()
+
+    def early_boot(self, call: str = "main") -> str:
+        """Early boot's text with this machine's places, which ends by ``call``."""
+        (self.place / "cmdline").write_text(
+            f"initrd=\\atoll\\initrd composefs={TREE} atoll.state=UUID=1-2 atoll.deployment=1\n"
+        )
+        text = (MODULE / "early-boot.sh").read_text()
+        functions, last = text.rstrip("\n").rsplit("\n", 1)
+        assert last == "main"
+        return self._with_places(f"{functions}\n{call}\n")
+
+    def script(self, name: str) -> str:
+        """A program of ``/usr/lib/atoll`` with this machine's places."""
+        return self._with_places((SYSTEM / "atoll" / name).read_text())
+
+    def _with_places(self, text: str) -> str:
+        for before, after in (
+            ("/usr/lib/atoll/say", "say"),
+            ("/proc/cmdline", f"{self.place}/cmdline"),
+            ("/sys/firmware/efi", f"{self.place}/efi"),
+            ("/run/atoll", f"{self.place}/run/atoll"),
+            ("root=/sysroot", f"root={self.place}/sysroot"),
+            ("=/sysroot/atoll", f"={self.place}/disk/atoll"),
+        ):
+            text = text.replace(before, after)
+        return text

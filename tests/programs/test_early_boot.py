@@ -1,0 +1,335 @@
+"""Early boot's shell: a cut after any command, and the next boot has the person's accounts.
+
+The functions are the real ones (``early_boot``), run by both shells that an initrd may have.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from atoll.machine.bootentry import EntryName
+from atoll.machine.choices import TRIES
+from atoll.machine.menu import Placed, format_noted
+from tests.programs.early_boot import KILLED, MODULE, SHELLS, TREE, Stand
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+PERSONS = {
+    "passwd": "root:x:0:0::/root:/bin/sh\nann:x:1000:1000::/home/ann:/bin/sh\n",
+    "group": "root:x:0:\nann:x:1000:\n",
+    "shadow": "root:*:1::::::\nann:$y$abc:1::::::\n",
+    "hostname": "mine\n",
+}
+TREES = {
+    "passwd": "root:x:0:0::/root:/bin/sh\n",
+    "group": "root:x:0:\n",
+    "shadow": "root:*:1::::::\n",
+    "motd": "the image's\n",
+}
+WIPED = {"passwd": "", "group": "", "shadow": "", "note": "only copy\n"}
+LATER = PERSONS | {"hostname": "renamed\n"}
+
+
+@pytest.fixture(params=["dash", pytest.param("busybox", marks=pytest.mark.long)])
+def new_stand(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Stand]:
+    if not Path(SHELLS[request.param][0]).exists():
+        pytest.skip(f"needs {request.param}")
+    count = iter(range(10_000))
+
+    def make() -> Stand:
+        stand = Stand(place=tmp_path / str(next(count)), shell=request.param)
+        tree = stand.place / "tree"
+        put(tree / "etc", TREES)
+        put(tree / "usr/lib/atoll", {"tree-owned": ""})
+        for name in ("home", "root", "srv", "mnt", "media", "opt", "var", "sysroot", "usr/local"):
+            (tree / name).mkdir()
+        put(stand.place / "disk/atoll/images", {TREE: "image"})
+        (stand.state / "blessed").mkdir(parents=True)
+        (stand.state / "blessed/1").touch()
+        (stand.etc / "work").mkdir(parents=True)
+        (stand.etc / "upper").mkdir()
+        return stand
+
+    return make
+
+
+def put(directory: Path, files: dict[str, str]) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (directory / name).write_text(text)
+
+
+def content(directory: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in directory.iterdir()}
+
+
+def to_etc(stand: Stand) -> str:
+    """Early boot without what comes before and after ``/etc``."""
+    steps = ("read_command_line", "mount_state", "check_image", "mount_tree", "complete_etc",
+             "mount_etc", "tell_gave_way")  # fmt: skip
+    return stand.early_boot("; ".join(steps))
+
+
+def each_cut(
+    new_stand: Callable[[], Stand], prepare: Callable[[Stand], None], run: Callable[[Stand], str]
+) -> Iterator[Stand]:
+    """A machine for each place where ``run`` can be cut, in the state that the cut leaves: after
+    each program, and half way through those that take their time."""
+    whole = new_stand()
+    prepare(whole)
+    done = whole.run(run(whole))
+    assert done.returncode == 0, done.stderr
+    programs = whole.programs_run()
+    assert len(programs) > 3, "the shell does not run the stand-ins"
+    half_ways = [number for number, name in enumerate(programs, 1) if name in ("cp", "rm")]
+    for number, half in [
+        *((n, False) for n in range(1, len(programs))),
+        *((n, True) for n in half_ways),
+    ]:
+        stand = new_stand()
+        prepare(stand)
+        assert stand.run(run(stand), cut=number, half=half).returncode == KILLED
+        yield stand
+        shutil.rmtree(stand.place)
+
+
+def boots_with(stand: Stand, *expected: dict[str, str]) -> dict[str, str]:
+    """The next boot runs to its end, and what it shows in /etc is one of ``expected``."""
+    done = stand.run(to_etc(stand))
+    assert done.returncode == 0, done.stderr
+    shown = content(stand.place / "sysroot/etc")
+    assert shown in [TREES | each for each in expected], stand.place
+    good = stand.etc / "good"
+    assert not good.exists() or content(good) in expected
+    return shown
+
+
+def wiped(stand: Stand) -> None:
+    put(stand.etc / "upper", WIPED)
+    put(stand.etc / "good", PERSONS)
+
+
+def test_a_wiped_etc_is_what_the_last_good_boot_had_after_a_cut_anywhere(
+    new_stand: Callable[[], Stand],
+) -> None:
+    for stand in each_cut(new_stand, wiped, to_etc):
+        boots_with(stand, PERSONS)
+        kept = [content(path) for path in stand.etc.glob("broken-*")]
+        assert kept == [WIPED], "what was there is kept, once"
+
+
+@pytest.mark.parametrize("left", ["nothing", "an empty directory", "a file", "no accounts"])
+def test_what_an_earlier_cut_or_damage_left_is_not_taken_for_a_system_without_accounts(
+    new_stand: Callable[[], Stand], left: str
+) -> None:
+    def lost(stand: Stand) -> None:
+        put(stand.etc / "good", PERSONS)
+        if left != "an empty directory":
+            (stand.etc / "upper").rmdir()
+        if left == "a file":
+            (stand.etc / "upper").write_text("?")
+        elif left == "no accounts":
+            put(stand.etc / "upper", {"hostname": "mine\n"})
+
+    stand = new_stand()
+    lost(stand)
+    boots_with(stand, PERSONS)
+    for stand in each_cut(new_stand, lost, to_etc):
+        boots_with(stand, PERSONS)
+
+
+def test_a_first_boot_without_changes_is_none_of_that(new_stand: Callable[[], Stand]) -> None:
+    stand = new_stand()
+    boots_with(stand, {})
+    assert not (stand.place / "run/atoll/notes").exists()
+
+
+def keep_etc(stand: Stand) -> str:
+    """With the running system's /etc, as the service has it."""
+    return stand.script("keep-etc").replace('"/etc/', f'"{stand.place}/running/')
+
+
+def kept_before(stand: Stand) -> None:
+    put(stand.etc / "good", PERSONS)
+    put(stand.etc / "upper", LATER)
+    put(stand.place / "running", LATER)
+
+
+def test_there_is_a_good_copy_after_a_cut_anywhere_in_keep_etc(
+    new_stand: Callable[[], Stand],
+) -> None:
+    for stand in each_cut(new_stand, kept_before, keep_etc):
+        shutil.rmtree(stand.etc / "upper")
+        put(stand.etc / "upper", WIPED)
+        boots_with(stand, PERSONS, LATER)
+
+
+def test_keep_etc_goes_on_where_a_cut_stopped_it(new_stand: Callable[[], Stand]) -> None:
+    for stand in each_cut(new_stand, kept_before, keep_etc):
+        assert stand.run(keep_etc(stand)).returncode == 0
+        assert content(stand.etc / "good") == LATER
+        assert {path.name for path in stand.etc.iterdir()} == {"good", "upper", "work"}
+
+
+def test_a_broken_etc_never_replaces_the_good_copy(new_stand: Callable[[], Stand]) -> None:
+    stand = new_stand()
+    put(stand.etc / "good", PERSONS)
+    put(stand.etc / "upper", WIPED)
+    put(stand.place / "running", WIPED)
+    done = stand.run(keep_etc(stand))
+    assert done.returncode == 1 and "passwd is missing or empty" in done.stderr
+    assert content(stand.etc / "good") == PERSONS
+
+
+def to_var(stand: Stand) -> str:
+    return stand.early_boot("read_command_line; mount_state; check_image; mount_tree; mount_var")
+
+
+def test_a_file_in_the_way_keeps_its_content_after_a_cut_anywhere(
+    new_stand: Callable[[], Stand],
+) -> None:
+    def in_the_way(stand: Stand) -> None:
+        put(stand.etc / "upper", PERSONS)
+        put(stand.place / "disk/atoll/var", {"home": "a letter\n", "opt": "another\n"})
+
+    for stand in each_cut(new_stand, in_the_way, to_var):
+        assert stand.run(to_var(stand)).returncode == 0
+        var = stand.place / "disk/atoll/var"
+        assert (var / "home").is_dir() and (var / "opt").is_dir()
+        assert (var / "home.displaced-1").read_text() == "a letter\n"
+        assert (var / "opt.displaced-1").read_text() == "another\n"
+
+
+def test_the_record_of_a_first_boot_is_gone_after_it_and_a_cut_repeats_it(
+    new_stand: Callable[[], Stand],
+) -> None:
+    def staged(stand: Stand) -> None:
+        put(stand.etc / "upper", PERSONS)
+        (stand.etc / "merged-from").write_text("record")
+
+    for stand in each_cut(new_stand, staged, to_etc):
+        boots_with(stand, PERSONS)
+        assert not (stand.etc / "merged-from").exists()
+
+
+def test_the_machine_id_is_kept_whole_or_not_at_all(new_stand: Callable[[], Stand]) -> None:
+    def script(stand: Stand) -> str:
+        put(stand.place / "running", {"machine-id": "0" * 32 + "\n"})
+        text = stand.script("keep-machine-id")
+        return text.replace("/etc/machine-id", f"{stand.place}/running/machine-id")
+
+    for stand in each_cut(new_stand, lambda _: None, script):
+        kept = stand.state / "machine-id"
+        assert not kept.exists() or kept.read_text() == "0" * 32 + "\n"
+        assert stand.run(script(stand)).returncode == 0
+        assert kept.read_text() == "0" * 32 + "\n"
+
+
+def test_giving_way_says_why_or_does_nothing(new_stand: Callable[[], Stand]) -> None:
+    """A blessed deployment that is damaged: the words come first, and are dropped where they are
+    not true."""
+
+    def damaged(stand: Stand) -> None:
+        put(stand.etc / "upper", PERSONS)
+        put(stand.state, {"entries.json": noted(EntryName(sequence=2), EntryName(sequence=1))})
+        (stand.place / "efi/efivars").mkdir(parents=True)
+
+    call = 'read_command_line; mount_state; give_way "it is damaged"'
+    for stand in each_cut(new_stand, damaged, lambda stand: stand.early_boot(call)):
+        boots_with(stand, PERSONS)
+        assert not (stand.place / "run/atoll/notes").exists(), "this one runs after all"
+        assert not (stand.state / "gave-way").exists()
+    stand = new_stand()
+    damaged(stand)
+    assert stand.run(stand.early_boot(call)).returncode == 0
+    (variable,) = (stand.place / "efi/efivars").iterdir()
+    assert variable.read_bytes()[4:].decode("utf-16-le") == "atoll-2.conf\0"
+    said = (stand.state / "gave-way").read_text()
+    assert said.startswith("deployment 1 did not boot (it is damaged); deployment 2 runs")
+
+
+def noted(*names: EntryName) -> str:
+    """What Atoll notes of entries for deployments that have the entries' numbers."""
+    entries = tuple(Placed(name=name, deployment=name.sequence) for name in names)
+    return format_noted(entries).decode()
+
+
+def test_early_boot_reads_the_entries_as_atoll_writes_them(
+    new_stand: Callable[[], Stand],
+) -> None:
+    stand = new_stand()
+    numbers = random.Random(9)
+    for _ in range(20):
+        names = [
+            EntryName(sequence=sequence, tries_left=numbers.choice([None, None, 0, 3]))
+            for sequence in numbers.sample(range(1, 12), numbers.randrange(6))
+        ]
+        put(stand.state, {"entries.json": noted(*names)})
+        free = [each.sequence for each in names if each.tries_left is None and each.sequence != 1]
+        call = 'deployment=1; state=$state/../../disk; read_other_entry; echo "$name $other"'
+        call = call.replace("$state/../../disk", f"{stand.place}/disk")
+        said = stand.run(stand.early_boot(call)).stdout.split()
+        assert said[1:] == [str(number) for number in free[:1]] or not free
+        if free:
+            assert said[0] == f"atoll-{free[0]}.conf"
+
+
+LINES = [
+    ('composefs={T} atoll.state=UUID=1 atoll.deployment=4 x="a atoll.deployment=1 b"', "4"),
+    ('x="a atoll.deployment=1 b" composefs={T} atoll.state=UUID=1 atoll.deployment=4', "4"),
+    ('composefs={T} atoll.state=UUID=1 x="" atoll.deployment=4 atoll.deployment=1', "4"),
+    ("composefs={T} atoll.state=UUID=1 atoll.deployment=4 x='a atoll.deployment=1 b'", "4"),
+    ('"a b" composefs={T} atoll.state=UUID=1 atoll.deployment=4 y="open atoll.deployment=1', "4"),
+    ("initrd=\\atoll\\n composefs={T} atoll.state=UUID=1 * ? atoll.deployment=4", "4"),
+]
+
+
+@pytest.mark.parametrize(("line", "deployment"), LINES)
+def test_words_in_quotes_choose_no_deployment(
+    new_stand: Callable[[], Stand], line: str, deployment: str
+) -> None:
+    stand = new_stand()
+    text = stand.early_boot('read_command_line; echo "$deployment $device $composefs"')
+    (stand.place / "cmdline").write_text(line.replace("{T}", TREE) + "\n")
+    assert stand.run(text).stdout.split() == [deployment, "UUID=1", TREE]
+
+
+@pytest.mark.parametrize(
+    ("counter", "beyond"),
+    [("+3", False), ("+2-1", False), ("+0-3", False), ("+0-4", True), ("+0-10", True)],
+)
+def test_the_tries_are_over_when_the_loader_has_started_all_of_them(
+    new_stand: Callable[[], Stand], counter: str, beyond: bool
+) -> None:
+    """Else a machine with nothing to fall back to would start again for ever."""
+    text = (MODULE / "early-boot.sh").read_text()
+    assert f"most_tries={TRIES}\n" in text
+    stand = new_stand()
+    done = stand.run(stand.early_boot(f"is_beyond_tries atoll-1{counter}.conf"))
+    assert (done.returncode == 0) is beyond
+
+
+def test_what_early_boot_writes_of_itself_is_json(new_stand: Callable[[], Stand]) -> None:
+    stand = new_stand()
+    put(stand.etc / "upper", PERSONS)
+    assert stand.run(stand.early_boot()).returncode == 0
+    booted = json.loads((stand.place / "run/atoll/booted").read_text())
+    assert booted == {"deployment": 1, "tree": TREE}
+
+
+def test_a_failed_boot_says_why_on_the_screen_and_to_the_next_command(
+    new_stand: Callable[[], Stand],
+) -> None:
+    stand = new_stand()
+    (stand.place / "disk/atoll/images" / TREE).unlink()
+    assert stand.run(stand.early_boot()).returncode == 1
+    why = f"the image of tree {TREE} is not there"
+    assert (stand.place / "screen").read_text() == f"{why}\n"
+    assert (stand.place / "run/atoll/failed").read_text() == f"{why}\n"
