@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 
 XATTR_NAME_LIMIT = 255
 XATTR_SPACE_LIMIT = 32767
-"""What mkcomposefs takes; the space of an attribute counts with its worst padding."""
-_XATTR_HEADER, _XATTR_ENTRY = 12, 7
+XATTR_TEXT_LIMIT = 65535
+"""What mkcomposefs takes; the space of an attribute counts with its worst padding, and the text is
+that of all attributes in a line."""
+XATTR_HEADER, XATTR_ENTRY = 12, 7
 
 _ESCAPE = re.compile(rb"\\(x[0-9A-Fa-f]{2}|[\\nrt]|)")
 _LETTERS = {b"\\": b"\\", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
@@ -53,6 +55,8 @@ def parse_time(field: bytes) -> tuple[int, int]:
 def parse_xattrs(fields: list[bytes]) -> Xattrs:
     if not fields:
         return ()
+    if sum(map(len, fields)) + len(fields) - 1 > XATTR_TEXT_LIMIT:
+        raise Malformed("more text of extended attributes than mkcomposefs takes")
     found: dict[bytes, bytes] = {}
     for field in fields:
         key, equals, value = field.partition(b"=")
@@ -60,8 +64,8 @@ def parse_xattrs(fields: list[bytes]) -> Xattrs:
         if not equals or not 0 < len(name) <= XATTR_NAME_LIMIT or b"\0" in name:
             raise Malformed(f"{shown(field)} is not an extended attribute")
         found[name] = parse_escapes(value)
-    space = sum(_XATTR_ENTRY + len(name) + len(value) for name, value in found.items())
-    if space + _XATTR_HEADER > XATTR_SPACE_LIMIT:
+    space = sum(XATTR_ENTRY + len(name) + len(value) for name, value in found.items())
+    if space + XATTR_HEADER > XATTR_SPACE_LIMIT:
         raise Malformed("more extended attributes than fit in an image")
     return tuple(sorted(found.items()))
 

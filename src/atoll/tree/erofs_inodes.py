@@ -23,6 +23,7 @@ from atoll.tree.model import (
     Symlink,
     is_name,
 )
+from atoll.tree.xattr_space import require_space
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -133,16 +134,19 @@ class _Inventory:
                     marks = _MARKS[self._version]
             entries.append((name, child))
             self.inodes.append(child)
-        escaped = _escaped(directory.metadata.xattrs)
+        given = directory.metadata.xattrs
+        escaped = _escaped(given)
         if inode is parent:
-            marks = sorted([*marks, (fmt.OPAQUE, b"y")])
-        inode.xattrs = _joined(escaped, marks) if marks else escaped
+            marks = [*marks, (fmt.OPAQUE, b"y")]
+        require_space(base, given, escaped, tuple(marks))
+        inode.xattrs = _joined(escaped, sorted(marks)) if marks else escaped
 
 
 _DOTS = (b".", b"..")
 _WHITEOUTS = [(mark, b"") for mark in fmt.WHITEOUTS_MARKS]
-_MARKS = (_WHITEOUTS, sorted(_WHITEOUTS + [(mark, b"x") for mark in fmt.OPAQUE_MARKS]))
-"""What tells overlayfs, by format, that a directory has escaped whiteouts."""
+_MARKS = (_WHITEOUTS, _WHITEOUTS + [(mark, b"x") for mark in fmt.OPAQUE_MARKS])
+"""What tells overlayfs, by format, that a directory has escaped whiteouts; in the order in which
+mkcomposefs sets them."""
 
 
 def _store_whiteouts(root: Directory) -> dict[bytes, Node]:
@@ -161,6 +165,8 @@ def _store_whiteouts(root: Directory) -> dict[bytes, Node]:
 
 def _leaf(path: bytes, node: Leaf, nlink: int, real_whiteout: bool) -> Inode:
     metadata = node.metadata
+    if not isinstance(node, Device):
+        require_space(path, metadata.xattrs, metadata.xattrs)
     if isinstance(node, Regular):
         inode = Inode(stat.S_IFREG | metadata.mode, metadata, nlink)
         _fill_regular(path, inode, node)
@@ -169,8 +175,11 @@ def _leaf(path: bytes, node: Leaf, nlink: int, real_whiteout: bool) -> Inode:
         if is_whiteout(node) and not real_whiteout:
             inode = Inode(stat.S_IFREG | metadata.mode, metadata, nlink)
             marks = [(mark, b"") for mark in fmt.WHITEOUT_MARKS]
-            inode.xattrs = _joined(_escaped(metadata.xattrs), marks)
+            escaped = _escaped(metadata.xattrs)
+            require_space(path, metadata.xattrs, escaped, tuple(marks))
+            inode.xattrs = _joined(escaped, marks)
             return inode
+        require_space(path, metadata.xattrs, metadata.xattrs)
         character = node.kind is DeviceKind.CHARACTER
         file_type = stat.S_IFCHR if character else stat.S_IFBLK
         inode = Inode(file_type | metadata.mode, metadata, nlink)
@@ -204,9 +213,11 @@ def _fill_regular(path: bytes, inode: Inode, node: Regular) -> None:
             place = f"{name[:2]}/{name[2:]}".encode()
         digest = fmt.METACOPY_HEAD + bytes.fromhex(name) if name is not None else b""
         if place:
-            inode.xattrs = _joined(xattrs, [(fmt.METACOPY, digest), (fmt.REDIRECT, b"/" + place)])
+            more = [(fmt.METACOPY, digest), (fmt.REDIRECT, b"/" + place)]
         else:
-            inode.xattrs = _joined(xattrs, [(fmt.METACOPY, digest)])
+            more = [(fmt.METACOPY, digest)]
+        require_space(path, node.metadata.xattrs, xattrs, tuple(more))
+        inode.xattrs = _joined(xattrs, more)
 
 
 def _escaped(xattrs: Xattrs) -> Xattrs:
