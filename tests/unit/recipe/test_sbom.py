@@ -47,7 +47,7 @@ LICENCES = parse_copyright(COPYRIGHT.replace("odd.", "odd.\x1b]0;title\x07")) or
 INVENTORY = Inventory(
     name="synthetic",
     version="1~x",
-    suite="trixie",
+    release="13",
     tree="ab" * 32,
     created=EPOCH,
     packages=PACKAGES,
@@ -90,27 +90,36 @@ def test_a_validator_takes_it(tmp_path: Path) -> None:
 
 def test_what_is_said_of_packages() -> None:
     document = json.loads(format_sbom(INVENTORY))
-    system, odd, team, local = document["packages"]
-    assert system["primaryPackagePurpose"] == "OPERATING-SYSTEM"
+    system, debian, odd, team, local = document["packages"]
+    assert system["name"] == "synthetic"
+    assert (debian["name"], debian["versionInfo"]) == ("debian", "13")
+    purposes = [each.get("primaryPackagePurpose") for each in document["packages"]]
+    assert [debian] == [each for each, purpose in zip(document["packages"], purposes, strict=True)
+                        if purpose == "OPERATING-SYSTEM"]  # fmt: skip
     assert odd["supplier"] == "Person: Odd ?[31m (odd@example.org)"
     assert odd["licenseDeclared"].startswith("GPL-3.0-or-later AND LicenseRef-Odd-")
-    assert odd["sourceInfo"] == "built from the Debian source package ab 2.0"
+    assert odd["sourceInfo"] == "built package from: ab 2.0"
     assert "homepage" not in odd and "checksums" not in odd
     assert team["supplier"].startswith("Organization: Debian A Team")
     assert team["checksums"] == [{"algorithm": "SHA256", "checksumValue": "cd" * 32}]
     assert team["downloadLocation"] == "https://deb.example.org/debian/pool/a/a_1_amd64.deb"
     assert team["licenseDeclared"] == "NOASSERTION"
     assert (local["downloadLocation"], local["packageFileName"]) == ("NOASSERTION", "c.deb")
-    assert len({each["SPDXID"] for each in document["packages"]}) == 4
-    assert len(document["relationships"]) == 4
+    assert len({each["SPDXID"] for each in document["packages"]}) == 5
+    assert len(document["relationships"]) == 5
     assert document["creationInfo"]["created"] == "2026-08-29T10:40:00Z"
     assert INVENTORY.tree in document["annotations"][0]["comment"]
     assert "\\u001b" not in format_sbom(INVENTORY).decode()
 
 
 def test_names_for_others() -> None:
-    assert format_purl(PACKAGES[0], "trixie") == (
-        "pkg:deb/debian/a%2Bb@1%3A2.0~rc1%2Bdfsg-1?arch=amd64&distro=trixie"
+    assert format_purl(PACKAGES[0], "13") == (
+        "pkg:deb/debian/a%2Bb@1%3A2.0~rc1%2Bdfsg-1?arch=amd64&distro=debian-13&upstream=ab%402.0"
+    )
+    assert format_purl(PACKAGES[1], "13").endswith("?arch=amd64&distro=debian-13&upstream=a")
+    rebuilt = replace(PACKAGES[2], version="1+b1")
+    assert format_purl(rebuilt, "sid") == (
+        "pkg:deb/debian/c@1%2Bb1?arch=all&distro=debian-sid&upstream=c%401"
     )
     assert format_purl(PACKAGES[2], "") == "pkg:deb/debian/c@1?arch=all"
     assert format_supplier('"Quoted" <a@b.c>') == "Person: Quoted (a@b.c)"
@@ -128,7 +137,10 @@ def test_a_tree_is_read_whether_it_is_here_or_not(store: Store, tmp_path: Path) 
     tree = keep(store, files)
     here = read_inventory(open_tree(store, tree, "one"))
     assert set(here.licences) == {"bash", "bash-doc"}
-    assert (here.name, here.version, here.suite) == ("small", "1", "trixie")
+    assert (here.name, here.version, here.release) == ("small", "1", "trixie")
+    tree = keep(store, files | {"etc/debian_version": b"13.1\n"})
+    assert read_inventory(open_tree(store, tree, "one")).release == "13"
+    tree = keep(store, files)
     word = publish(store, tree, tmp_path / "oci")
     empty = open_store(tmp_path / "empty", create=True)
     with opened_image(parse_reference(word), empty) as opened:

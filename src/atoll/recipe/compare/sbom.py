@@ -2,7 +2,12 @@
 
 ::
 
-    the document ─DESCRIBES→ the system ─CONTAINS→ each Debian package
+    the document ─DESCRIBES→ the system ─CONTAINS→ its operating system, Debian
+                                        ─CONTAINS→ each Debian package
+
+Scanners look for advisories by three things: the operating system (a package of that purpose, and
+``distro`` in each purl), the source package (``upstream`` in the purl, and "built package from"),
+and the version.
 
 A package has what dpkg's database and its copyright file say; what the lock in the tree says of its
 file (SHA-256, where it came from), where there is a lock. What nobody says is NOASSERTION.
@@ -35,9 +40,14 @@ if TYPE_CHECKING:
     from atoll.tree.model import Directory
 
 NOTHING = "NOASSERTION"
+_UNSAID = {"downloadLocation": NOTHING, "filesAnalyzed": False, "licenseConcluded": NOTHING,
+           "licenseDeclared": NOTHING, "copyrightText": NOTHING}  # fmt: skip
 _SYSTEM = "SPDXRef-System"
+_DEBIAN = "SPDXRef-OperatingSystem"
 _TOOL = f"Tool: atoll-{__version__}"
 _SAID = "usr/lib/atoll/image.json"
+_RELEASE = "etc/debian_version"
+_RELEASED = re.compile(r"[0-9]{1,4}")
 _DOCUMENTS = "usr/share/doc"
 _LONGEST = 1 << 20
 _LONGEST_FIELD = 1000
@@ -54,11 +64,12 @@ _LISTS = re.compile(r"@(alioth-)?lists\.|@tracker\.|@packages\.")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
     """All that an SBOM says. ``created`` is in seconds; the keys are names of packages, of pins
-    (name, version, architecture)."""
+    (name, version, architecture). ``release`` is Debian's, such as 13; before there is a number
+    for it, it is the suite."""
 
     name: str
     version: str
-    suite: str
+    release: str
     tree: str
     created: int
     packages: tuple[DescribedPackage, ...]
@@ -77,15 +88,17 @@ def read_inventory(tree: OpenTree) -> Inventory:
     if not packages:
         raise Refused(f"{tree.title} has no package database, so nobody can say what is in it",
                       hint="it is not a system that Atoll built")  # fmt: skip
-    data = tree.contents([_SAID]).get(_SAID)
+    texts = tree.contents([_SAID, _RELEASE])
+    data = texts.get(_SAID)
     said = parse_said(data, tree.title) if data is not None else {}
+    release = _RELEASED.match(texts.get(_RELEASE, b"").decode(errors="replace"))
     epoch = said.get("epoch")
     created = tree.created if tree.created is not None else epoch
     lock = parse_lock_of(tree)
     return Inventory(
         name=tree.name or str(said.get("name", "system")),
         version=tree.version or str(said.get("version", "")),
-        suite=str(said.get("suite") or ""),
+        release=release[0] if release else str(said.get("suite") or ""),
         tree=tree.tree,
         created=created if type(created) is int else 0,
         packages=packages,
@@ -121,6 +134,7 @@ def format_sbom(inventory: Inventory) -> bytes:
         ],
         "packages": [
             _system(inventory),
+            _debian(inventory.release),
             *(_package(each, ids[each], inventory) for each in inventory.packages),
         ],
         "hasExtractedLicensingInfos": [
@@ -129,6 +143,7 @@ def format_sbom(inventory: Inventory) -> bytes:
         ],
         "relationships": [
             _relationship("SPDXRef-DOCUMENT", "DESCRIBES", _SYSTEM),
+            _relationship(_SYSTEM, "CONTAINS", _DEBIAN),
             *(_relationship(_SYSTEM, "CONTAINS", ids[each]) for each in inventory.packages),
         ],
     }  # fmt: skip
@@ -140,14 +155,29 @@ def _system(inventory: Inventory) -> dict[str, Any]:
         "SPDXID": _SYSTEM,
         "name": inventory.name,
         **({"versionInfo": inventory.version} if inventory.version else {}),
-        "primaryPackagePurpose": "OPERATING-SYSTEM",
-        "downloadLocation": NOTHING,
-        "filesAnalyzed": False,
-        "licenseConcluded": NOTHING,
-        "licenseDeclared": NOTHING,
-        "copyrightText": NOTHING,
+        "primaryPackagePurpose": "CONTAINER",
+        **_UNSAID,
         "supplier": NOTHING,
         "comment": f"tree {inventory.tree}",
+    }
+
+
+def _debian(release: str) -> dict[str, Any]:
+    version = f":{release}" if release.isdecimal() else ":-"
+    return {
+        "SPDXID": _DEBIAN,
+        "name": "debian",
+        **({"versionInfo": release} if release else {}),
+        "primaryPackagePurpose": "OPERATING-SYSTEM",
+        **_UNSAID,
+        "supplier": "Organization: Debian",
+        "externalRefs": [
+            {
+                "referenceCategory": "SECURITY",
+                "referenceType": "cpe23Type",
+                "referenceLocator": f"cpe:2.3:o:debian:debian_linux{version}:*:*:*:*:*:*:*",
+            }
+        ],
     }
 
 
@@ -164,13 +194,12 @@ def _package(package: DescribedPackage, name: str, inventory: Inventory) -> dict
         "licenseConcluded": NOTHING,
         "licenseDeclared": licences.expression if licences else NOTHING,
         "copyrightText": NOTHING,
-        "sourceInfo": f"built from the Debian source package {package.source}"
-        f" {package.source_version}",
+        "sourceInfo": f"built package from: {package.source} {package.source_version}",
         "externalRefs": [
             {
                 "referenceCategory": "PACKAGE-MANAGER",
                 "referenceType": "purl",
-                "referenceLocator": format_purl(package, inventory.suite),
+                "referenceLocator": format_purl(package, inventory.release),
             }
         ],
     }
@@ -186,12 +215,21 @@ def _package(package: DescribedPackage, name: str, inventory: Inventory) -> dict
     return found
 
 
-def format_purl(package: DescribedPackage, suite: str) -> str:
-    """``pkg:deb/debian/libc6@2.41-12?arch=amd64&distro=trixie``, each part percent-encoded."""
+def format_purl(package: DescribedPackage, release: str) -> str:
+    """``pkg:deb/debian/libc6@2.41-12?arch=amd64&distro=debian-13&upstream=glibc``, each part
+    percent-encoded. ``upstream`` is the source package where it is called otherwise, or has
+    another version, which then stands after an ``@``."""
     name, version = (quote(text, safe="") for text in (package.name, package.version))
-    distro = f"&distro={quote(suite, safe='')}" if suite else ""
-    architecture = quote(package.architecture, safe="")
-    return f"pkg:deb/debian/{name}@{version}?arch={architecture}{distro}"
+    upstream = package.source
+    if package.source_version != package.version:
+        upstream += f"@{package.source_version}"
+    words = {
+        "arch": package.architecture,
+        "distro": f"debian-{release}" if release else "",
+        "upstream": "" if upstream == package.name else upstream,
+    }
+    more = "&".join(f"{key}={quote(text, safe='')}" for key, text in words.items() if text)
+    return f"pkg:deb/debian/{name}@{version}?{more}"
 
 
 def format_supplier(maintainer: str) -> str:
