@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from atoll.base.report import Reporter
     from atoll.recipe.ground import Ground
     from atoll.recipe.locking.follow import Rules
-    from atoll.recipe.locking.values import Lock
+    from atoll.recipe.locking.values import Lock, LockedBase
     from atoll.recipe.model import Recipe
     from atoll.recipe.steps.step import Step
     from atoll.store.layout import Store
@@ -57,6 +57,7 @@ class Built:
     epoch: int
     architecture: str
     reused: bool
+    base: LockedBase | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +100,8 @@ def build_job(job: Job) -> Built:
     image, origin = job.recipe.image, plan.origin
     write_ref(job.store, image.name, Ref(tree=tree, name=image.name, version=image.version,
                                          created=origin.epoch))  # fmt: skip
-    return Built(tree=tree, epoch=origin.epoch, architecture=origin.architecture, reused=reused)
+    return Built(tree=tree, epoch=origin.epoch, architecture=origin.architecture, reused=reused,
+                 base=origin.base.locked if origin.base else None)  # fmt: skip
 
 
 def plan_build(job: Job, ground: Ground, lock: Lock) -> Plan:

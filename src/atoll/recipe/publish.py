@@ -7,6 +7,7 @@ be published, whoever built it.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged, NotFound, Refused
@@ -16,6 +17,7 @@ from atoll.recipe.finish.shape import TREE_VAR
 from atoll.registry.facts import read_facts
 from atoll.registry.layout import NewImage, inspect_layout, write_layout
 from atoll.registry.manifest import ImageConfig
+from atoll.registry.reference import RegistryReference, format_reference, parse_reference
 from atoll.store.images import read_image
 from atoll.store.objects import read_object
 from atoll.tree.model import Directory, Regular
@@ -24,11 +26,13 @@ if TYPE_CHECKING:
     from atoll.base.ids import BlobDigest
     from atoll.base.report import Reporter
     from atoll.recipe.build import Built
+    from atoll.recipe.locking.values import LockedBase
     from atoll.recipe.model import Recipe
     from atoll.registry.layout import PublishedImage
     from atoll.registry.reference import LayoutReference
     from atoll.store.layout import Store
 
+_OCI = "org.opencontainers.image"
 _DATABASE = f"/{TREE_VAR}/lib/dpkg"
 _MOVED = (("/opt/", "/usr/lib/opt/"), ("/var/", f"{FACTORY}/var/"))
 
@@ -43,9 +47,15 @@ def publish(
         created=built.epoch,
         architecture=built.architecture,
         system=read_facts(store, built.tree),
+        labels=plan_labels(recipe, built.base),
     )
     there = _find_published(target) if built.reused else None
-    if there is not None and there.record.tree == built.tree and there.record.config == config:
+    if (
+        there is not None
+        and there.record.tree == built.tree
+        and there.record.config == config
+        and there.record.container is not None
+    ):
         return there.digest
     owners = read_tree_owners(store, read_image(store, built.tree))
     return write_layout(
@@ -66,6 +76,20 @@ def read_tree_owners(store: Store, tree: Directory) -> dict[bytes, str]:
     text = _text(store, diversions) if isinstance(diversions, Regular) else ""
     owners = parse_owners(lists, text)
     return {os.fsencode(_place(path)): package for path, package in owners.items()}
+
+
+def plan_labels(recipe: Recipe, base: LockedBase | None) -> tuple[tuple[str, str], ...]:
+    """What the recipe says of the image, and which image it was derived from."""
+    labels = {}
+    if recipe.image.description:
+        labels[f"{_OCI}.description"] = recipe.image.description
+    if base is not None and base.manifest:
+        labels[f"{_OCI}.base.digest"] = base.manifest
+        reference = parse_reference(base.reference)
+        if isinstance(reference, RegistryReference):
+            name = format_reference(replace(reference, digest=None))
+            labels[f"{_OCI}.base.name"] = name.removeprefix("docker://")
+    return tuple(sorted({**labels, **dict(recipe.image.labels)}.items()))
 
 
 def _find_published(target: LayoutReference) -> PublishedImage | None:

@@ -35,7 +35,7 @@ def plan_container_layer(store: Store, tree: Directory) -> LayerPlan | None:
     """None for a tree that is not in Atoll's shape, or has something in these places."""
     listed = find_node(tree, _LISTED)
     var = find_node(tree, "var")
-    if not isinstance(listed, Regular) or not isinstance(var, Directory) or var.entries:
+    if not isinstance(listed, Regular) or (isinstance(var, Directory) and var.entries):
         return None
     content = read_object(store, listed.object) if listed.object else listed.inline or b""
     paths = [path for path in content.decode(errors="surrogateescape").splitlines()
@@ -44,7 +44,7 @@ def plan_container_layer(store: Store, tree: Directory) -> LayerPlan | None:
              if isinstance(node := find_node(tree, _moved(path)[1:]), Directory)}  # fmt: skip
     if not below:
         return None
-    entries = dict(_entries(tree, below, var.metadata.mtime))
+    entries = dict(_entries(tree, below, tree.metadata.mtime))
     return LayerPlan(title=TITLE, groups=(tuple(sorted(entries.items())),))
 
 

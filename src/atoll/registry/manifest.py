@@ -9,6 +9,8 @@ changes it, and as annotations of the manifest, which a registry shows without f
     dev.atoll.size             bytes of all layers unpacked: reading stops beyond them
     dev.atoll.container        the diff_id of a layer that is no part of the tree (``container``)
     org.opencontainers.image.title, .version, .created    name, version, the lock's epoch
+    org.opencontainers.image.base.name, .base.digest      the image that it was derived from
+    org.opencontainers.image.description, and others      what the recipe says in [image]
 
 Packages and kernel of a system (``facts``) are a field of the config's own, ``dev.atoll.system``.
 """
@@ -48,6 +50,7 @@ _SYSTEM = "dev.atoll.system"
 _TITLE = "org.opencontainers.image.title"
 _VERSION = "org.opencontainers.image.version"
 _CREATED = "org.opencontainers.image.created"
+_OWN = {_TREE, _ALGORITHM, _FORMAT, _SIZE, _CONTAINER, _SYSTEM, _TITLE, _VERSION, _CREATED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +76,8 @@ class ImageConfig:
     architecture: str
     command: tuple[str, ...] = ("/bin/sh",)
     system: SystemFacts | None = None
+    labels: tuple[tuple[str, str], ...] = ()
+    """Others than those above, sorted by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +150,7 @@ def format_record(record: ImageRecord) -> bytes:
 def record_annotations(record: ImageRecord) -> dict[str, str]:
     """What both the config, as labels, and the manifest, as annotations, carry."""
     return {
+        **dict(record.config.labels),
         _TREE: record.tree,
         _ALGORITHM: ALGORITHM,
         _FORMAT: FORMAT,
@@ -225,6 +231,7 @@ def parse_record(data: bytes, *, where: str) -> ImageRecord:
             architecture=str(fields.get("architecture", "")),
             command=tuple(str(word) for word in _list(inner, "Cmd", where)),
             system=_parse_system(fields, labels, where),
+            labels=tuple(sorted((key, labels[key]) for key in labels.keys() - _OWN)),
         ),
         tree=parse_tree_id(labels[_TREE]),
         unpacked_size=_parse_number(labels.get(_SIZE, ""), where),

@@ -53,6 +53,21 @@ def test_values_come_back() -> None:
     assert parse_record(format_record(RECORD), where="it") == RECORD
 
 
+def test_what_is_said_of_an_image_is_a_label_and_an_annotation() -> None:
+    said = (("org.opencontainers.image.source", "https://git.example/hello"), ("x.y", "z"))
+    record = replace(RECORD, config=replace(RECORD.config, labels=said), container=B)
+    assert parse_record(format_record(record), where="it") == record
+    assert json.loads(format_record(record))["config"]["Labels"]["x.y"] == "z"
+    assert record_annotations(record)["org.opencontainers.image.source"] == said[0][1]
+    assert record_annotations(record)["dev.atoll.container"] == B
+
+
+def test_no_label_changes_what_atoll_says() -> None:
+    said = (("dev.atoll.tree", "d" * 64),)
+    record = replace(RECORD, config=replace(RECORD.config, labels=said))
+    assert record_annotations(record)["dev.atoll.tree"] == RECORD.tree
+
+
 def test_the_bytes_are_fixed() -> None:
     assert format_index(INDEX_VALUE) == (
         b'{"manifests":[{"annotations":{"org.opencontainers.image.ref.name":"latest"},'
