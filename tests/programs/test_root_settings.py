@@ -281,7 +281,8 @@ def test_scripts_see_the_root_their_inputs_and_nothing_else(
     stat -c '%n %u %a %Y' /run/atoll/inputs/theme/run > /etc/seen
     /run/atoll/inputs/theme/run >> /etc/seen
     env | sort | grep -v '^PWD\\|^_=\\|^OLDPWD\\|^SHLVL' >> /etc/seen
-    ls /sys/class/net >> /etc/seen
+    tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' ' >> /etc/seen
+    [ -z "$(ls -A /sys)" ]
     touch /run/atoll/inputs/theme/new || true
     umask >> /etc/seen
     """
