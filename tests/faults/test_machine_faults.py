@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import re
 import shutil
 import sys
 from typing import TYPE_CHECKING
@@ -231,3 +232,31 @@ def check_bootable(machine: Sysroot) -> None:
         assert state.find(placed.deployment) is not None
         assert (machine.deployments / str(placed.deployment) / "etc/upper").is_dir()
     check_contents(machine, trees_of(state))
+
+
+@pytest.mark.parametrize("work", ["upgrade", "rollback", "cancel", "rollback with today's /etc"])
+def test_whatever_a_cut_leaves_is_found_by_the_next_one(
+    prepared: Path, tmp_path: Path, work: str
+) -> None:
+    """No name is there afterwards that a machine without a cut does not have."""
+    machine = fresh(prepared, work, tmp_path / "machine")
+    WORKS[work](machine)
+    collect_machine(machine, 3, QUIET)
+    known = names_below(machine) | names_below(fresh(prepared, work, tmp_path / "old"))
+    known |= {"atoll/refs/downloaded.json"}  # what was fetched is not fetched again
+    for number in itertools.count(1, 2):
+        machine = fresh(prepared, work, tmp_path / "machine")
+        code = run_child(lambda machine=machine: WORKS[work](machine), number, cut)  # type: ignore[misc]
+        collect_machine(machine, 3, QUIET)
+        assert names_below(machine) <= known, f"{work} cut before effect {number}"
+        if code == DONE:
+            break
+
+
+def names_below(machine: Sysroot) -> set[str]:
+    """Every name on both partitions; numbers that a cut makes go on, as one."""
+    places = (machine.root / name for name in ("atoll/state", "atoll/refs", "atoll/deployments",
+                                               "atoll/staging", "esp"))  # fmt: skip
+    paths = (path for place in places for path in place.rglob("*") if "etc/upper/" not in str(path))
+    return {re.sub(r"(?<![0-9a-f])[0-9]+(?![0-9a-f])", "N", str(path.relative_to(machine.root)))
+            for path in paths}  # fmt: skip

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from atoll.base.report import Reporter
     from atoll.machine.health_report import HealthReport
+    from atoll.machine.state import Sysroot
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,14 +59,27 @@ def _run_checks(reporter: Reporter, *, as_json: bool) -> int:
     from atoll.machine.health import note_health, run_checks
     from atoll.machine.state import find_sysroot
 
-    find_sysroot(None)
+    sysroot = find_sysroot(None)
     health = run_checks(reporter, when=int(time.time()))
     note_health(health)
+    # After the checks: noting makes the state partition writable for this process.
+    _note_boot(sysroot, reporter)
     if as_json:
         print(json.dumps([_check_as_json(check) for check in health.checks], indent=2))
     if not health.healthy:
         raise Unhealthy(health.why, hint="see: systemctl --failed")
     return 0
+
+
+def _note_boot(sysroot: Sysroot, reporter: Reporter) -> None:
+    """For ``rollback yesterday``. That it cannot be noted makes no boot a bad one."""
+    from atoll.base.errors import AtollError
+    from atoll.machine.boots import note_boot
+
+    try:
+        note_boot(sysroot)
+    except (AtollError, OSError) as error:
+        reporter.notice(f"this boot is not noted in the history: {error}")
 
 
 def _bless(root: Path | None, number: int | None, reporter: Reporter) -> int:

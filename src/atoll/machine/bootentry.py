@@ -21,12 +21,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from atoll.base.errors import Damaged
+from atoll.base.errors import Damaged, Refused
 from atoll.machine.deployment import is_number
+from atoll.tree.cmdline import find_reserved, split_arguments, value_of
 
 SORT_KEY = "atoll"
 SECTOR = 512
 _NAME = re.compile(r"atoll-([1-9][0-9]{0,8})(?:\+([0-9]{1,4})(?:-([0-9]{1,4}))?)?\.conf")
+_ONCE = ("composefs", "atoll.state", "atoll.deployment")
+"""Arguments that say what boots: each once, and in no other argument."""
 _FIELDS = ("linux", "initrd", "sort-key", "version", "title", "options")
 
 
@@ -59,9 +62,8 @@ class BootEntry:
     options: tuple[str, ...]
 
     def option(self, key: str) -> str | None:
-        """The value of the last ``key=value`` among the options."""
-        values = [word[len(key) + 1 :] for word in self.options if word.startswith(f"{key}=")]
-        return values[-1] if values else None
+        """The value of the first ``key=value`` among the options: Atoll's own come first."""
+        return value_of(self.options, key)
 
     @property
     def deployment(self) -> int | None:
@@ -89,7 +91,8 @@ def format_entry_name(name: EntryName) -> str:
 
 
 def format_entry(entry: BootEntry) -> bytes:
-    """The file of an entry. Raises ValueError for what cannot be one line of text."""
+    """The file of an entry. Raises Refused for what cannot be one line of text, or would name
+    something else to boot to a program that reads it otherwise."""
     values = (
         entry.linux,
         entry.initrd,
@@ -100,7 +103,13 @@ def format_entry(entry: BootEntry) -> bytes:
     )
     for value in values:
         if not value or not value.isprintable():
-            raise ValueError(f"{value!r} cannot stand in a boot entry")
+            raise Refused(f"{value[:80]!r} cannot stand in a boot entry")
+    own = [word for word in entry.options if word.partition("=")[0] in _ONCE]
+    for word in set(entry.options) - set(own):
+        if find_reserved(word) in _ONCE:
+            raise Refused(f"the kernel argument {word[:80]!r} would say what boots")
+    if len({word.partition("=")[0] for word in own}) != len(own):
+        raise Refused("a boot entry would say twice what boots")
     return "".join(f"{key} {value}\n" for key, value in zip(_FIELDS, values, strict=True)).encode()
 
 
@@ -135,7 +144,7 @@ def parse_entry(name: EntryName, text: str) -> BootEntry | None:
         title=fields["title"],
         linux=fields["linux"],
         initrd=fields["initrd"],
-        options=tuple(fields["options"].split()),
+        options=split_arguments(fields["options"]),
     )
 
 

@@ -22,10 +22,13 @@ from atoll.registry.reference import (
 from atoll.store.images import read_image, read_image_bytes
 from atoll.store.objects import open_object, read_chunks, read_object
 from atoll.store.refs import read_ref
+from atoll.tree import cmdline
 from atoll.tree.erofs_reader import parse_below
 from atoll.tree.model import Regular, walk
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from atoll.base.ids import ObjectId
     from atoll.base.report import Reporter
     from atoll.store.layout import Store
@@ -168,6 +171,7 @@ def check_facts(data: bytes, tree: TreeId) -> _Facts:
         timeout = fields.number("timeout") if fields.table.get("timeout") is not None else None
     except Damaged as error:
         raise _not_bootable(tree, error.message) from error
+    _check_arguments(arguments, tree)
     if architecture not in LOADERS:
         raise _not_bootable(tree, f"its architecture {architecture} has no boot loader here")
     return _Facts(
@@ -179,6 +183,19 @@ def check_facts(data: bytes, tree: TreeId) -> _Facts:
         title=title if title.isprintable() and len(title) <= LONGEST else "",
         timeout=timeout,
     )
+
+
+def _check_arguments(arguments: Iterable[str], tree: TreeId) -> None:
+    """An image may not say what boots, nor break the command line by an open quote."""
+    whole = " ".join(arguments)
+    if len(whole) > cmdline.LONGEST:
+        raise _not_bootable(tree, f"its kernel arguments have {len(whole)} characters")
+    for each in arguments:
+        name = cmdline.find_reserved(each)
+        if name is not None:
+            raise _not_bootable(tree, f"its kernel argument {each[:80]!r} sets {name}")
+        if not cmdline.is_argument(each):
+            raise _not_bootable(tree, f"{each[:80]!r} is no kernel argument")
 
 
 def _check_kernel(version: str) -> Flaw | None:

@@ -18,11 +18,12 @@ from atoll.base.report import NullReporter
 from atoll.cli.main import main
 from atoll.host.files import space_errors
 from atoll.machine.bootentry import EntryName, format_entry_name
+from atoll.machine.boots import note_boot
 from atoll.machine.choices import choose_removal
 from atoll.machine.collection import collect_machine
 from atoll.machine.etc.machine import read_machine_etc
 from atoll.machine.etc.views import is_file
-from atoll.machine.history import BOOT, Event, Record
+from atoll.machine.history import BOOT, Event, Record, read_history
 from atoll.machine.leftovers import list_leftovers
 from atoll.machine.operations import DropDeployment, RemoveFromEsp
 from atoll.machine.pin import set_pin
@@ -442,3 +443,13 @@ def test_an_upgrade_cures_a_damaged_tree_and_keeps_the_settings(
     assert contents["mine.conf"] == b"mine\n" and contents["motd"] == b"my words\n"
     assert contents["three.conf"] == b"3\n" and "shadow" not in contents
     assert [each.path for each in staged.merge.conflicts] == ["motd"]
+
+
+def test_a_boot_is_noted_once_with_the_time_it_began(machine: Sysroot, tmp_path: Path) -> None:
+    uptime = tmp_path / "uptime"
+    for passed in ("90000.5 1.0", "90000.6 1.0", "5.0 1.0"):
+        uptime.write_text(passed)
+        note_boot(replace(machine, booted=1), uptime)
+    boots = [each for each in read_history(machine.state) if each.what == BOOT]
+    assert [each.deployment for each in boots] == [1, 1]
+    assert boots[1].when - boots[0].when > 80000

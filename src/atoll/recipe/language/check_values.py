@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 
 from atoll.base.fields import Flaw
+from atoll.tree.cmdline import find_reserved, is_argument
 
 _UNIT_KINDS = (
     "automount", "device", "mount", "path", "scope", "service", "slice", "socket", "swap", "target",
@@ -34,7 +35,6 @@ _IMAGE_VERSION = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
 _HOST_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _LOCALE = r"C\.UTF-8|[a-z]{2,3}(?:_[A-Z]{2})?(?:\.UTF-8(?:@[a-z]+)?|@[a-z]+)"
 _ZONE = r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+){0,2}"
-_ARGUMENT = r'(?:[!#-~]|"[ !#-~]*")+'
 _UNIT = r"[A-Za-z0-9:_.\\@-]+"
 _ACCOUNT = r"[a-z_][a-z0-9_-]{0,31}"
 _MODE = r"[0-7]{3,4}|0[0-7]{4}"
@@ -43,21 +43,6 @@ _SSH_KEY = (
     r"(?:[!-~][ -~]* )?(?:ssh-(?:ed25519|rsa)|ecdsa-sha2-nistp(?:256|384|521)"
     r"|sk-(?:ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com) AAAA[A-Za-z0-9+/]{40,}={0,3}"
     r"(?: [^\x00-\x1f\x7f]*)?"
-)
-
-ATOLLS_ARGUMENTS = frozenset(
-    (
-        "composefs",
-        "root",
-        "rootfstype",
-        "rootflags",
-        "ro",
-        "rw",
-        "init",
-        "rdinit",
-        "initrd",
-        "panic",
-    )
 )
 """Arguments of the kernel that Atoll writes into every boot entry itself."""
 
@@ -96,10 +81,10 @@ def check_timezone(text: str) -> Flaw | None:
 
 
 def check_kernel_argument(text: str) -> Flaw | None:
-    name = text.partition("=")[0]
-    if name in ATOLLS_ARGUMENTS or name.startswith("atoll."):
+    name = find_reserved(text)
+    if name is not None:
         return Flaw(f"{name} is Atoll's to set: it names what boots", "take it out")
-    if re.fullmatch(_ARGUMENT, text):
+    if is_argument(text):
         return None
     hint = 'one argument an item, printable ASCII; spaces only between quotes: name="a b"'
     return Flaw(f"{text!r} is no kernel argument", hint)

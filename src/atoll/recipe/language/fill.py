@@ -9,6 +9,7 @@ from atoll.recipe import model
 from atoll.recipe.language.check_packages import SNAPSHOT, is_local_package, is_suite_of_debian
 from atoll.recipe.language.check_policy import is_local
 from atoll.recipe.language.fill_accounts import fill_groups, fill_users
+from atoll.tree.cmdline import LONGEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from atoll.recipe.language.gather import Gathered
     from atoll.recipe.language.merge import Table
 
-_LONGEST_ARGUMENTS = 1500
 """The kernel takes 2047 characters on amd64; Atoll's own need some."""
 
 
@@ -170,8 +170,8 @@ def _packages(
 
 def _kernel(table: Table) -> model.Kernel:
     args = table.texts("args")
-    if sum(len(arg) + 1 for arg in args) > _LONGEST_ARGUMENTS:
-        table.flaw("args", f"are longer than {_LONGEST_ARGUMENTS} characters together")
+    if sum(len(arg) + 1 for arg in args) > LONGEST:
+        table.flaw("args", f"are longer than {LONGEST} characters together")
     lists = {name: table.texts(name) for name in ("modules", "initrd_modules", "blacklist")}
     for name in ("modules", "initrd_modules"):
         _refuse_both(table, name, "blacklist")
