@@ -55,7 +55,9 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         etc = read_machine_etc(sysroot, deployment)
         print(json.dumps(as_document(etc), indent=2) if as_json else format_etc(etc))
         if etc.conflicts:
-            reporter.notice(f"next: atoll etc resolve {etc.conflicts[0].path} --mine | --image")
+            reporter.notice(
+                f"next: atoll etc resolve {one_line(etc.conflicts[0].path)} --mine | --image"
+            )
         return 0
     if arguments.what == "complete":
         return _complete(sysroot, deployment, reporter, as_json=as_json)

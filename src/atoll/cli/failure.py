@@ -49,9 +49,15 @@ def tell_failure(error: BaseException, words: Sequence[str]) -> int:
 
 def tell_error(error: AtollError) -> None:
     """One error and its hint, as a person reads it."""
-    print(f"atoll: {escape(error.message)}", file=sys.stderr)
+    print(f"atoll: {_indented(error.message, '    ')}", file=sys.stderr)
     if error.hint:
-        print(f"  {escape(error.hint)}", file=sys.stderr)
+        print(f"  {_indented(error.hint, '  ')}", file=sys.stderr)
+
+
+def _indented(text: str, by: str) -> str:
+    """Only the first line begins at the left: a name that has lines forges none of ours."""
+    first, *rest = escape(text).split("\n")
+    return "\n".join([first, *(line if line.startswith(" ") else f"{by}{line}" for line in rest)])
 
 
 def _tell_mistake(error: BaseException, words: Sequence[str]) -> None:

@@ -150,7 +150,7 @@ def tidied_as_json(tidied: Tidied) -> dict[str, Any]:
 def conflict_lines(merge: Merge | None) -> list[str]:
     if merge is None:
         return []
-    lines = [f"conflict: /etc/{each.path}: {each.why}" for each in merge.conflicts[:MOST]]
+    lines = [one_line(f"conflict: /etc/{each.path}: {each.why}") for each in merge.conflicts[:MOST]]
     return lines + _more(len(merge.conflicts))
 
 
