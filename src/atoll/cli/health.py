@@ -26,7 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check = verbs.add_parser("run", help="what each boot does: run the checks")
     bless = verbs.add_parser("bless", help="what a healthy boot does: count it no more")
     report = verbs.add_parser("report", help="what each boot does: say what did not come up")
-    for each in (parser, check, bless, report):
+    grow = verbs.add_parser("grow", help="what each boot does: fill the disk, if it is larger")
+    for each in (parser, check, bless, report, grow):
         each.add_argument("--json", action="store_true", default=nothing,
                           help="print the result as JSON")  # fmt: skip
     for each in (parser, bless):
@@ -44,6 +45,8 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         return _bless(root, arguments.deployment, reporter)
     if arguments.what == "report":
         return _report(reporter)
+    if arguments.what == "grow":
+        return _grow(reporter, as_json=as_json)
     from atoll.machine.health_report import read_report
     from atoll.machine.state import find_sysroot
 
@@ -92,6 +95,18 @@ def _bless(root: Path | None, number: int | None, reporter: Reporter) -> int:
     bless(sysroot, choose_deployment(sysroot, number), reporter)
     if sysroot.booted is not None and number in (None, sysroot.booted):
         end_trial()
+    return 0
+
+
+def _grow(reporter: Reporter, *, as_json: bool) -> int:
+    from atoll.cli.report import format_amount
+    from atoll.machine.grow import grow
+    from atoll.machine.state import find_sysroot
+
+    won = grow(find_sysroot(None))
+    if as_json:
+        print(json.dumps({"grown": won}))
+    reporter.notice(f"the state partition has {format_amount(won, 'B')} more")
     return 0
 
 

@@ -31,6 +31,9 @@ _CLONE_NEWUSER = 0x10000000
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 _MS_PRIVATE_RECURSIVE = (1 << 18) | 0x4000
+_BLKPG = 0x1269
+_BLKPG_RESIZE_PARTITION = 3
+_EXT4_RESIZE = 0x40086610
 _NO_VERITY = {errno.EOPNOTSUPP, errno.ENOTTY, errno.ENOSYS, errno.EINVAL}
 
 
@@ -86,6 +89,24 @@ def file_system_uuid(handle: int) -> str | None:
     except OSError:
         return None
     return str(UUID(bytes=bytes(answer[1:]))) if answer[0] == 16 else None
+
+
+def resize_partition(handle: int, number: int, *, start: int, size: int) -> None:
+    """Tell the kernel, of the disk that is open under ``handle``, where a partition in use is now.
+
+    In bytes; it may grow, and starts where it did. Raises OSError.
+    """
+    told = ctypes.create_string_buffer(struct.pack("=qqi64s64s4x", start, size, number, b"", b""))
+    fcntl.ioctl(handle, _BLKPG, struct.pack("@iiiP", _BLKPG_RESIZE_PARTITION, 0, len(told) - 1,
+                                            ctypes.addressof(told)))  # fmt: skip
+
+
+def grow_ext4(handle: int, blocks: int) -> None:
+    """Let a mounted ext4 have so many blocks of its own size; any file in it may be open.
+
+    The journal makes it safe to cut. Raises OSError.
+    """
+    fcntl.ioctl(handle, _EXT4_RESIZE, struct.pack("=Q", blocks))
 
 
 def syncfs(handle: int) -> None:

@@ -58,7 +58,10 @@ ROOM = 1024 * MIB
 SMALLEST = 4096 * MIB
 
 ESP_TYPE = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"
-LINUX_TYPE = "0FC63DAF-8483-4772-8E79-3D69D8477DE4"
+STATE_TYPE = "4D21B016-B534-45C2-A9FB-5C16E091FD2D"
+"""Variable data, by the Discoverable Partitions Specification; see docs/decisions/0014."""
+STATE_FLAGS = "GUID:59,63"
+"""It grows, and nothing but Atoll mounts it."""
 EXT4_FLAGS = 0x180000
 """An inode's EXTENTS and VERITY flags."""
 
@@ -175,8 +178,8 @@ label-id: {identity.disk}
 first-lba: {ESP_START // SECTOR}
 start={ESP_START // SECTOR}, size={ESP_SIZE // SECTOR}, type={ESP_TYPE}, \
 uuid={identity.esp}, name=esp
-start={STATE_START // SECTOR}, size={_state_size(size) // SECTOR}, type={LINUX_TYPE}, \
-uuid={identity.state}, name=atoll
+start={STATE_START // SECTOR}, size={_state_size(size) // SECTOR}, type={STATE_TYPE}, \
+attrs="{STATE_FLAGS}", uuid={identity.state}, name=atoll
 """
     run([need_program("sfdisk", package="fdisk"), "--quiet", disk], stdin=script.encode())
 

@@ -1,0 +1,103 @@
+"""A disk image on a larger disk: the state partition and its file system fill the disk.
+
+It happens in the running system, each step durable before the next, so that a cut leaves the old
+size or the new one (``tree.gpt``; ext4's journal). ``atoll/state/growing`` is there from before the
+first step until after the last, so that the next boot goes on where one was cut.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import NothingToDo
+from atoll.host.files import replace_file
+from atoll.host.kernel import grow_ext4, resize_partition
+from atoll.machine.access import changing
+from atoll.machine.marks import ClearMark
+from atoll.tree.gpt import Table, Write, parse_header, parse_table, plan_growth
+
+if TYPE_CHECKING:
+    from atoll.machine.state import Sysroot
+
+GROWING = "growing"
+SYSFS = Path("/sys/dev/block")
+SECTOR = 512
+"""What sysfs counts in, whatever the disk's own blocks are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A partition: the device of its disk, its number, where it begins and its size, in bytes."""
+
+    disk: Path
+    number: int
+    start: int
+    size: int
+    block: int
+    """Bytes of a block of the disk."""
+
+
+def grow(sysroot: Sysroot) -> int:
+    """Let the state partition fill its disk; bytes that it has won.
+
+    Raises NothingToDo, Damaged for a partition table that is not understood, or OSError.
+    """
+    place = find_place(sysroot.root)
+    with changing(sysroot, esp=False) as machine:
+        mark = machine.state / GROWING
+        with place.disk.open("r+b", buffering=0) as disk:
+            planned = plan(disk.fileno(), place)
+            if planned is None and not mark.exists():
+                raise NothingToDo("the state partition fills its disk")
+            replace_file(mark, b"")
+            size = place.size
+            if planned is not None:
+                writes, last = planned
+                apply_writes(disk.fileno(), writes, place.block)
+                size = (last + 1) * place.block - place.start
+                resize_partition(disk.fileno(), place.number, start=place.start, size=size)
+        _grow_file_system(machine.root, size)
+        ClearMark(path=mark).execute()
+    return size - place.size
+
+
+def find_place(directory: Path, sysfs: Path = SYSFS) -> Place:
+    """The partition that ``directory`` is on. Raises NothingToDo when it is on none."""
+    device = directory.stat().st_dev
+    here = (sysfs / f"{os.major(device)}:{os.minor(device)}").resolve()
+    try:
+        number, start, size = (int((here / name).read_text())
+                               for name in ("partition", "start", "size"))  # fmt: skip
+        block = int((here.parent / "queue/logical_block_size").read_text())
+    except (OSError, ValueError):
+        raise NothingToDo(f"{directory} is on no partition of a disk") from None
+    return Place(disk=Path("/dev") / here.parent.name.replace("!", "/"), number=number,
+                 start=start * SECTOR, size=size * SECTOR, block=block)  # fmt: skip
+
+
+def plan(disk: int, place: Place) -> tuple[tuple[Write, ...], int] | None:
+    """``plan_growth`` for a disk that is open. Raises Damaged."""
+    block = place.block
+    header = parse_header(os.pread(disk, block, block), here=1)
+    entries = os.pread(disk, header.count * 128, header.entries_at * block)
+    table: Table = parse_table(header, entries, block=block)
+    blocks = os.lseek(disk, 0, os.SEEK_END) // block
+    return plan_growth(table, place.number, blocks=blocks, mbr=os.pread(disk, block, 0))
+
+
+def apply_writes(disk: int, writes: tuple[Write, ...], block: int) -> None:
+    """One after the other, each durable before the next."""
+    for write in writes:
+        os.pwrite(disk, write.data, write.at * block)
+        os.fsync(disk)
+
+
+def _grow_file_system(root: Path, size: int) -> None:
+    handle = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        grow_ext4(handle, size // os.fstatvfs(handle).f_frsize)
+    finally:
+        os.close(handle)
