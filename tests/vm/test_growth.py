@@ -71,5 +71,4 @@ def _nobody_sees_more(machine: Machine) -> None:
     roots = json.loads(machine.succeed("atoll status --json"))
     assert seen == roots
     assert "booted" in machine.succeed(AS_USER.format("atoll"))
-    # It follows a tree of the store, which is root's; the answer is one a person can act on.
-    assert "sudo" in machine.fail(AS_USER.format("atoll plan 2>&1"))
+    assert "follows no image" in machine.fail(AS_USER.format("atoll plan 2>&1"))

@@ -14,7 +14,7 @@ from atoll.base.errors import MissingPrivilege, NothingToDo, Refused
 from atoll.base.ids import is_hex_digest
 from atoll.machine.deployment import Origin
 from atoll.machine.install import Space, measure_free
-from atoll.machine.target import ESP_ROOM, ROOM, Target, absolute_reference
+from atoll.machine.target import ESP_ROOM, ROOM, Target, absolute_reference, check_followed
 from atoll.machine.upgrade import Outlook
 from atoll.registry.facts import compare_packages, parse_packages
 from atoll.registry.reference import StoreReference, format_reference, parse_reference
@@ -35,7 +35,8 @@ def foresee_for_everyone(
 ) -> Outlook:
     """What is known without root. Raises NothingToDo, MissingPrivilege, NetworkError, NotFound or
     Damaged."""
-    target = _find_target(public, wish.image or public.follows)
+    image = check_followed(public.follows) if wish.image is None else wish.image
+    target = _find_target(public, image)
     hold = public.state.held.get(target.tree)
     return Outlook(
         target=target,
@@ -55,7 +56,7 @@ def _held(target: Target, why: str) -> Refused:
 
 
 def _find_target(public: PublicState, image: str) -> Target:
-    reference = None if is_hex_digest(image) or not image else parse_reference(image)
+    reference = None if is_hex_digest(image) else parse_reference(image)
     if reference is None or isinstance(reference, StoreReference):
         raise MissingPrivilege("only root can see what is in the store of this machine",
                                hint="try again with sudo")  # fmt: skip

@@ -118,7 +118,11 @@ def opened_target(sysroot: Sysroot, state: MachineState, image: str | None) -> I
 def followed_image(sysroot: Sysroot, state: MachineState) -> str:
     """The image that the deployment which boots next came from."""
     followed = state.default or state.current
-    text = "" if followed is None else read_origin(sysroot, followed.number).image
+    return check_followed("" if followed is None else read_origin(sysroot, followed.number).image)
+
+
+def check_followed(text: str) -> str:
+    """``text``, when newer versions come from there; raises Refused."""
     if not text or is_hex_digest(text) or text.startswith("store:"):
         raise Refused(
             "this machine follows no image: it was made from a tree that was built somewhere",

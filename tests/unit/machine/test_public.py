@@ -21,7 +21,7 @@ from atoll.machine.public import (
 from atoll.machine.public_plan import foresee_for_everyone
 from atoll.machine.state import read_state
 from atoll.machine.upgrade import Wish
-from tests.machines import Maker
+from tests.machines import Maker, Published
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -140,6 +140,16 @@ def test_the_store_of_the_machine_is_roots_to_see(sysroot: Sysroot, place: Path)
     for image in ("store:downloaded", "a" * 64):
         with pytest.raises(MissingPrivilege):
             foresee_for_everyone(sysroot, read_public(place), Wish(verb="rebase", image=image))
+
+
+def test_a_machine_that_follows_no_image_says_so_to_everyone(
+    maker: Maker, tmp_path: Path, place: Path
+) -> None:
+    tree = maker.publish("1").tree
+    sysroot = maker.install(tmp_path / "other", Published(tree=tree, reference=""), follow=tree)
+    publish(sysroot, when=5, place=place)
+    with pytest.raises(Refused, match="follows no image"):
+        foresee_for_everyone(sysroot, read_public(place), Wish(verb="upgrade"))
 
 
 def test_nothing_is_lost_on_the_way(sysroot: Sysroot, place: Path) -> None:
