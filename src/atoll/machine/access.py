@@ -34,11 +34,12 @@ ESP_OPTIONS = "rw,dirsync,umask=0077,nosuid,nodev,noexec"
 
 
 @contextmanager
-def changing(sysroot: Sysroot, *, esp: bool = True) -> Iterator[Sysroot]:
+def changing(sysroot: Sysroot, *, esp: bool = True, published: bool = True) -> Iterator[Sysroot]:
     """Only one operation at a time changes a machine; what it changes is writable meanwhile.
 
-    Gives the machine as the operation sees it: with ``esp``, its ESP is another place. Raises Busy,
-    MissingPrivilege, or NotFound when the ESP is not found.
+    Gives the machine as the operation sees it: with ``esp``, its ESP is another place. Without
+    ``published`` it changes nothing that everyone is told, so kernel and tree need not be read for
+    that. Raises Busy, MissingPrivilege, or NotFound when the ESP is not found.
     """
     with ExitStack() as stack:
         if sysroot.is_running:
@@ -56,7 +57,7 @@ def changing(sysroot: Sysroot, *, esp: bool = True) -> Iterator[Sysroot]:
         try:
             yield sysroot
         finally:
-            if sysroot.booted is not None:
+            if sysroot.is_running and published:
                 publish_or_forget(sysroot, when=int(time.time()))
 
 

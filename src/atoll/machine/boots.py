@@ -22,7 +22,8 @@ def note_boot(sysroot: Sysroot, uptime: Path = UPTIME) -> None:
         return
     began = int(time.time() - float(uptime.read_text().split()[0]))
     deployment = read_deployment(sysroot, sysroot.booted)
-    with changing(sysroot, esp=False) as machine:
+    # A boot waits for this: on a slow disk reading a kernel takes half a minute.
+    with changing(sysroot, esp=False, published=False) as machine:
         if is_noted(machine, began):
             return
         event = Event(when=began, what=BOOT, deployment=deployment.number, name=deployment.name,
