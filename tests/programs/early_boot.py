@@ -129,11 +129,16 @@ class Stand:
         (self.place / "run/atoll").mkdir()
         (self.place / "run/atoll/booted").write_text(f'{{"deployment": 1, "tree": "{TREE}"}}\n')
         script = self.place / "script"
-        script.write_text(text)
+        script.write_text(self._first_of_all() + text)
         return subprocess.run(
             [*SHELLS[self.shell], script], env={"PATH": f"{self.place}/bin"}, text=True,
             capture_output=True, start_new_session=True, check=False, timeout=60,
         )  # fmt: skip
+
+    def _first_of_all(self) -> str:
+        """Functions for all stand-ins: busybox takes its own applets before what is in PATH."""
+        names = sorted(path.name for path in (self.place / "bin").iterdir())
+        return "".join(f'{name}() {{ "{self.place}/bin/{name}" "$@"; }}\n' for name in names)
 
     def programs_run(self) -> list[str]:
         """The programs that the last run has started, in their order."""
