@@ -10,6 +10,13 @@ if TYPE_CHECKING:
     from tests.programs.test_build import System
 
 
+@pytest.fixture
+def bare_recipes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recipes get nothing by themselves: in a made-up archive Atoll's packages find nothing that
+    they need."""
+    monkeypatch.setattr("atoll.recipe.locking.wishes.own_names", lambda *_: ())
+
+
 @pytest.fixture(scope="session")
 def system(tmp_path_factory: pytest.TempPathFactory) -> System:
     from tests.programs.test_build import make_system

@@ -300,7 +300,7 @@ def test_the_layout_holds_the_image(system: System, tmp_path: Path) -> None:
         (PLAIN % '"./no.deb"', 2, "no.deb"),
         (PLAIN % '"./bad.deb"', 10, "bad.deb is not a Debian package"),
         (PLAIN % '"./fails.deb"', 10, "fails failed to install"),
-        (PLAIN % '"systemd-sysv"', 2, "Atoll's own package is not in it"),
+        (PLAIN % '"systemd-sysv", "./tool/atoll.deb"', 2, "atoll-system is not in it"),
         (PLAIN % '"systemd-sysv", "./atoll.deb"', 2, "no kernel"),
         (RECIPE.replace("Europe/Berlin", "Europe/Nowhere"), 2, "no time zone Europe/Nowhere"),
         (RECIPE.replace('disable = ["e2scrub_all', 'enable = ["nothing'), 2, "nothing.timer"),
@@ -314,6 +314,7 @@ def test_a_recipe_that_cannot_be_built_changes_nothing(
     for deb in system.folder.glob("*.deb"):
         shutil.copy(deb, folder)
     (folder / "bad.deb").write_text("not a package")
+    standin.write_deb(folder / "tool", "atoll", {})
     standin.write_deb(folder, "fails", {}, postinst="#!/bin/sh\necho sorry; exit 3\n")
     done = build(folder, system.store)
     assert done.returncode == code, done.stderr

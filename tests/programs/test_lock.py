@@ -132,7 +132,10 @@ def by_name(done: Relocked) -> dict[str, Pin]:
 
 @pytest.fixture
 def world(
-    tmp_path: Path, keys: tuple[Key, Key], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    keys: tuple[Key, Key],
+    monkeypatch: pytest.MonkeyPatch,
+    bare_recipes: None,  # noqa: ARG001
 ) -> Iterator[World]:
     """Three essential packages, apt, and some more. This machine's apt believes the archive's key,
     because its configuration says where keys are."""

@@ -42,7 +42,11 @@ install = ["spell"]
 
 
 @pytest.fixture
-def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Archive]:
+def archive(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    bare_recipes: None,  # noqa: ARG001
+) -> Iterator[Archive]:
     key = make_key(tmp_path, "k")
     (tmp_path / "believed").mkdir()
     shutil.copy(key.public, tmp_path / "believed")
