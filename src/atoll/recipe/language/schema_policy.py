@@ -54,7 +54,8 @@ UPDATE = TableRule(
         ),
         KeyRule(
             name="auto",
-            doc="How much happens by itself: none, check, download or stage.",
+            doc="How much happens by itself: none, check, download or stage."
+            " No machine of this version acts on it.",
             example='"stage"',
             default="none",
             choices=("none", "check", "download", "stage"),
@@ -144,7 +145,7 @@ PUBLISH = TableRule(
 
 FLATPAK = TableRule(
     name="flatpak",
-    doc="Apps for machines; they are carried in the image for later use.",
+    doc="Apps for machines: carried in the image; no machine of this version installs them.",
     keys=(
         KeyRule(
             name="remotes",
@@ -166,7 +167,7 @@ FLATPAK = TableRule(
 
 BOX = TableRule(
     name="box",
-    doc="A container to work in; it is carried in the image for later use.",
+    doc="A container to work in: carried in the image; no machine of this version makes it.",
     row="name",
     keys=(
         KeyRule(

@@ -10,7 +10,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from atoll.recipe.lint import accounts, boot, files, packages, units
+from atoll.recipe.lint import accounts, boot, files, machine, packages, units
 from atoll.recipe.lint.run import LINTS
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ _GROUPS = (
     ("Units", units.LINTS),
     ("Accounts", accounts.LINTS),
     ("Files, scripts and the lock", files.LINTS),
+    ("What machines do", machine.LINTS),
 )
 _HEAD = """\
 # Lints

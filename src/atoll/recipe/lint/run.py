@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import RecipeError, UsageError
-from atoll.recipe.lint import accounts, boot, files, packages, units
+from atoll.recipe.lint import accounts, boot, files, machine, packages, units
 from atoll.recipe.lint.places import find_place
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 LINTS: tuple[Lint, ...] = (
     *packages.LINTS, *boot.LINTS, *units.LINTS, *accounts.LINTS, *files.LINTS,
+    *machine.LINTS,
 )  # fmt: skip
 
 

@@ -53,7 +53,14 @@ RECIPE = Recipe(
 )
 PLAN = tuple(
     Package(name=name, version="1", architecture="amd64")
-    for name in (*INSTALL, "linux-image-6.12.1-cloud-amd64", "openssh-server", "passwd")
+    for name in (
+        *INSTALL,
+        "linux-image-6.12.1-cloud-amd64",
+        "openssh-server",
+        "passwd",
+        "login",
+        "network-manager",
+    )
 )
 LISTS = Lists(
     offers=tuple(

@@ -17,6 +17,7 @@ from atoll.recipe.model import (
     Box,
     DebianBase,
     File,
+    Flatpak,
     Group,
     Health,
     ImageBase,
@@ -55,7 +56,34 @@ GERMAN = System(locale="de_DE.UTF-8")
 VIRTUAL = replace(LISTS, virtual={"mta": ("exim4",)})
 
 WANTED = "/etc/systemd/system/multi-user.target.wants"
+UNBUILT = replace(FACTS, accounts=None)
 BAD: dict[str, list[tuple[Subject, str]]] = {
+    "not-obeyed": [
+        (with_recipe(update=Update(auto="stage", follow="docker://x/y:z")),
+         "does not update machines by itself"),
+        (with_recipe(flatpak=Flatpak(install=("org.foo.Bar",))), "installs no Flatpak"),
+        (with_recipe(boxes=(Box(name="dev", image="docker://x/y:1"),)), "makes no box"),
+    ],
+    "package-pointless": [
+        (with_install("unattended-upgrades"), "unattended-upgrades does nothing on a machine"),
+    ],
+    "network-missing": [
+        (with_plan(without="network-manager"), "nothing sets up a network"),
+        (replace(with_plan(without="network-manager"), recipe=replace(
+            GOOD.recipe, units=Units(enable=("systemd-networkd",)))), "a .network file for it"),
+    ],
+    "login-missing": [
+        (with_facts(plan=tuple(one for one in FACTS.plan or ()
+                               if one.name not in ("login", "openssh-server"))),
+         "nobody can log in"),
+    ],
+    "group-of-no-package": [
+        (replace(with_user(groups=("docker",)), facts=UNBUILT), "which no package here makes"),
+        (replace(with_user(groups=("wheel",)), facts=UNBUILT), "ada shall be in the group wheel"),
+    ],
+    "time-zone-unknown": [
+        (with_recipe(system=System(timezone="Berlin")), "there is no time zone Berlin"),
+    ],
     "package-unknown": [
         (with_install("htopp"), "no package htopp"),
         (with_recipe(kernel=Kernel(package="linux-image-no")), "no package linux-image-no"),
@@ -174,6 +202,18 @@ BAD: dict[str, list[tuple[Subject, str]]] = {
 }  # fmt: skip
 
 FINE: dict[str, list[Subject]] = {
+    "not-obeyed": [with_recipe(update=Update(follow="docker://x/y:z"))],
+    "network-missing": [
+        replace(with_plan(without="network-manager"), recipe=replace(
+            GOOD.recipe, units=Units(enable=("systemd-networkd.service",)),
+            files=(File(path="/etc/systemd/network/80-wired.network", text="x"),))),
+    ],
+    "group-of-no-package": [
+        with_user(groups=("docker",)),
+        replace(with_user(groups=("docker",)),
+                facts=replace(UNBUILT, plan=with_plan("docker.io").facts.plan)),
+    ],
+    "time-zone-unknown": [with_recipe(system=System(timezone="Europe/Berlin"))],
     "package-unknown": [
         with_install("zsh=1", "zsh/stable"),
         replace(with_install("mta"), facts=replace(FACTS, lists=VIRTUAL)),
