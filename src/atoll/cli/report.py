@@ -93,8 +93,11 @@ class StreamReporter:
 
     def notice(self, text: str) -> None:
         self._leave_line(keep=False)
-        for line in encodable(escape(text), self._stream).splitlines():
-            self._stream.write(f"{self._indent()}{line}\n")
+        lines = encodable(escape(text), self._stream).splitlines()
+        for number, line in enumerate(lines):
+            # Only the first begins at the left: a name that has lines forges none of ours.
+            more = "  " if number and not line.startswith(" ") else ""
+            self._stream.write(f"{self._indent()}{more}{line}\n")
         if self._steps and self._live:
             self._begin_line(self._steps[-1])
         self._stream.flush()
