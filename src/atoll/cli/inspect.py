@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from atoll.base.report import Reporter
     from atoll.cli.subjects import ImageSubject, Subject, TreeSubject
     from atoll.recipe.compare.opened import OpenTree
-    from atoll.registry.layout import PublishedImage
+    from atoll.registry.published import PublishedImage
 
 _PARTS = ("packages", "recipe", "lock")
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from atoll.machine.state import Sysroot
     from atoll.machine.upgrade import Wish
     from atoll.registry.facts import PackageChanges, SystemFacts
-    from atoll.registry.layout import PublishedImage
+    from atoll.registry.published import PublishedImage
 
 RECORDS = Path("/usr/lib/atoll")
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from atoll.recipe.build import Built
     from atoll.recipe.locking.values import LockedBase
     from atoll.recipe.model import Recipe
-    from atoll.registry.layout import PublishedImage
+    from atoll.registry.published import PublishedImage
     from atoll.registry.reference import LayoutReference
     from atoll.store.layout import Store
 

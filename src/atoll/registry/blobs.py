@@ -10,25 +10,22 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import tempfile
-import zlib
 from contextlib import contextmanager
 from hashlib import sha256
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING
 
 from atoll.base.errors import Damaged
 from atoll.base.ids import BlobDigest
-from atoll.registry.manifest import LAYER_GZIP, LAYER_ZSTD, Descriptor
+from atoll.host.files import open_regular
+from atoll.registry.manifest import MAX_DOCUMENT, Descriptor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 CHUNK = 1 << 20
-MAX_DOCUMENT = 8 << 20
-_MAX_WINDOW = 1 << 27
 _PARTIAL = ".atoll-"
 
 
@@ -83,29 +80,30 @@ class BlobStore:
         with self.open(descriptor) as file:
             return file.read()
 
+    def read_checked(self, digest: BlobDigest, limit: int) -> bytes:
+        """A blob of at most ``limit`` bytes, its digest checked; raises Damaged."""
+        with self._open(digest) as file:
+            size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise _damaged(self.path(digest), f"it has {size} bytes, and {limit} are allowed")
+        with self.open(Descriptor(media_type="", digest=digest, size=size)) as file:
+            return file.read()
+
     def read_part(self, descriptor: Descriptor, start: int, end: int) -> Iterator[bytes]:
         """Bytes of a blob, not checked; raises Damaged when there are fewer."""
-        path = self.path(descriptor.digest)
-        try:
-            with path.open("rb") as file:
-                file.seek(start)
-                while start < end and (chunk := file.read(min(CHUNK, end - start))):
-                    start += len(chunk)
-                    yield chunk
-        except FileNotFoundError as error:
-            raise _damaged(path, "it is missing") from error
+        with self._open(descriptor.digest) as file:
+            file.seek(start)
+            while start < end and (chunk := file.read(min(CHUNK, end - start))):
+                start += len(chunk)
+                yield chunk
         if start < end:
-            raise _damaged(path, "it is too short")
+            raise _damaged(self.path(descriptor.digest), "it is too short")
 
     @contextmanager
     def open(self, descriptor: Descriptor) -> Iterator[IO[bytes]]:
         """A blob, at its start, its size and digest checked; raises Damaged."""
         path = self.path(descriptor.digest)
-        try:
-            file = path.open("rb")
-        except FileNotFoundError as error:
-            raise _damaged(path, "it is missing") from error
-        with file:
+        with self._open(descriptor.digest) as file:
             size = os.fstat(file.fileno()).st_size
             if size != descriptor.size:
                 raise _damaged(path, f"it has {size} bytes instead of {descriptor.size}")
@@ -116,6 +114,15 @@ class BlobStore:
                 raise _damaged(path, "its content is not what its name says")
             file.seek(0)
             yield file
+
+    def _open(self, digest: BlobDigest) -> IO[bytes]:
+        path = self.path(digest)
+        try:
+            return open_regular(path)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise _damaged(path, "it is missing") from error
+        except OSError as error:
+            raise _damaged(path, f"it cannot be read: {error.strerror}") from error
 
 
 class BlobWriter:
@@ -139,65 +146,6 @@ class BlobWriter:
             digest=BlobDigest(f"sha256:{self._hasher.hexdigest()}"),
             size=self._size,
         )
-
-
-class _Readable(Protocol):
-    def read(self, size: int = -1, /) -> bytes: ...
-
-
-class LayerInput:
-    """A layer as it was before compression: at most ``limit`` bytes, hashed on the way."""
-
-    def __init__(self, file: IO[bytes], media_type: str, *, limit: int, where: str) -> None:
-        self._source = _decompressed(file, media_type)
-        self._hasher = sha256()
-        self._limit = limit
-        self._where = where
-        self.size = 0
-
-    def read(self, size: int, /) -> bytes:
-        """``size`` bytes, fewer only at the end; raises Damaged."""
-        pieces = []
-        while size:
-            try:
-                piece = self._source.read(size)
-            except (OSError, EOFError, zlib.error, _zstd_error()) as error:
-                raise Damaged(f"{self._where} cannot be decompressed: {error}",
-                              hint="pull or copy the image again") from error  # fmt: skip
-            if not piece:
-                break
-            pieces.append(piece)
-            size -= len(piece)
-            self.size += len(piece)
-            if self.size > self._limit:
-                raise Damaged(f"{self._where} holds more than the image says it does")
-        data = b"".join(pieces)
-        self._hasher.update(data)
-        return data
-
-    @property
-    def diff_id(self) -> BlobDigest:
-        """Of what has been read so far."""
-        return BlobDigest(f"sha256:{self._hasher.hexdigest()}")
-
-
-def _decompressed(file: IO[bytes], media_type: str) -> _Readable:
-    if media_type == LAYER_GZIP:
-        return gzip.GzipFile(fileobj=file)
-    if media_type == LAYER_ZSTD:
-        import zstandard
-
-        expander = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW)
-        reader: _Readable = expander.stream_reader(file, read_across_frames=True, closefd=False)
-        return reader
-    return file
-
-
-def _zstd_error() -> type[Exception]:
-    import zstandard
-
-    error: type[Exception] = zstandard.ZstdError
-    return error
 
 
 def _damaged(path: Path, why: str) -> Damaged:

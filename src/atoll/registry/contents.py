@@ -48,9 +48,15 @@ EMPTY_DIFF_ID = BlobDigest(
 FRAME_LIMIT = 2 << 20
 """Bytes of a layer in one frame, at most. More would compress no better: zstd looks back so far."""
 
-LIMIT = 64 << 20
-UNPACKED_LIMIT = 256 << 20
+LIMIT = 32 << 20
+UNPACKED_LIMIT = 128 << 20
 """Bytes of contents that are read at all, packed and unpacked."""
+
+MAX_OBJECTS = 1_000_000
+MAX_FRAMES = 1_000_000
+PACKED_FRAME_LIMIT = FRAME_LIMIT + (64 << 10)
+"""Bytes of a frame as it comes, all of which are in memory; zstd adds less to what it cannot pack.
+"""
 
 LEVEL = 12
 _TAR_FRAME = bytes.fromhex("28b52ffd60000303200000")
@@ -128,9 +134,13 @@ def parse_contents(data: bytes, *, tree: TreeId, layers: Sequence[int], where: s
     magic, layer_count, object_count = _HEAD.unpack_from(view)
     if magic != _MAGIC or layer_count != len(layers):
         raise Damaged(f"{where}: it is about another image, or of an unknown kind")
+    if object_count > MAX_OBJECTS:
+        raise Damaged(f"{where}: {object_count} objects are more than {MAX_OBJECTS}")
     reader = _Columns(view, _HEAD.size, where)
     counts = reader.take("I", layer_count)
     frame_count = sum(counts)
+    if frame_count > MAX_FRAMES:
+        raise Damaged(f"{where}: {frame_count} frames are more than {MAX_FRAMES}")
     packed, unpacked = reader.take("I", frame_count), reader.take("I", frame_count)
     columns = [reader.take(code, object_count) for code in "HQQ"]
     image = bytearray(view[reader.at :])
@@ -188,7 +198,7 @@ def unpack_frame(
         if announced < 0 or announced > UNPACKED_LIMIT or size not in (None, announced):
             raise Damaged(f"{where}: a part unpacks to {announced} bytes, not {size}")
         found: bytes = expander.decompress(data)
-    except zstandard.ZstdError as error:
+    except (zstandard.ZstdError, MemoryError) as error:
         raise Damaged(f"{where} cannot be decompressed: {error}") from error
     return found
 
@@ -223,7 +233,10 @@ def _frames(packed: array[int], unpacked: array[int], size: int, where: str) -> 
     found = Frames(
         packed=array("Q", (0, *accumulate(packed))), unpacked=array("Q", (0, *accumulate(unpacked)))
     )
-    if found.packed[-1] != size or any(each > FRAME_LIMIT for each in unpacked):
+    too_long = any(each > FRAME_LIMIT for each in unpacked) or any(
+        each > PACKED_FRAME_LIMIT for each in packed
+    )
+    if found.packed[-1] != size or too_long:
         raise Damaged(f"{where}: the parts of a layer are not what the layer is")
     return found
 

@@ -12,6 +12,7 @@ before November 2026 carry it as the text of a label of the same name, which is 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from atoll.store.layout import Store
 
 PLACE = "usr/lib/atoll"
+MAX_PACKAGES = 100_000
+MAX_ESP = 1 << 40
+_KERNEL = re.compile(r"[A-Za-z0-9.+:~_-]{1,128}")
+"""The release of a kernel, which is part of paths."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,9 +63,11 @@ def parse_facts(found: object, *, where: str) -> SystemFacts:
     if not isinstance(document, dict):
         raise Damaged(f"{where}: what it says of its system is of another form")
     kernel, esp, packages = (document.get(key) for key in ("kernel", "esp", "packages"))
-    if not isinstance(kernel, str) or type(esp) is not int or esp < 0:
+    if not isinstance(kernel, str) or not _KERNEL.fullmatch(kernel):
         raise Damaged(f"{where}: what it says of its system is of another form")
-    if not isinstance(packages, dict) or not _are_names(packages):
+    if type(esp) is not int or not 0 <= esp < MAX_ESP:
+        raise Damaged(f"{where}: what it says of its system is of another form")
+    if not isinstance(packages, dict) or len(packages) > MAX_PACKAGES or not _are_names(packages):
         raise Damaged(f"{where}: the packages of its system are not names with versions")
     return SystemFacts(kernel=kernel, esp=esp, packages=packages)
 

@@ -14,9 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Busy, Damaged, MissingPrivilege, NotFound, Refused, UsageError
-from atoll.host.files import find_near_path, make_directory, replace_file, space_errors
+from atoll.host.files import (
+    find_near_path,
+    make_directory,
+    read_regular,
+    replace_file,
+    space_errors,
+)
 from atoll.host.kernel import syncfs
-from atoll.registry.blobs import MAX_DOCUMENT, BlobStore, LayerInput
+from atoll.registry.blobs import BlobStore
 from atoll.registry.container import plan_container_layer
 from atoll.registry.contents import (
     ANNOTATION,
@@ -27,19 +33,20 @@ from atoll.registry.contents import (
     Place,
     format_contents,
 )
+from atoll.registry.expand import LayerInput
 from atoll.registry.frames import FrameWriter, packing_threads
 from atoll.registry.layers import plan_layers
 from atoll.registry.manifest import (
     CONFIG,
     LAYER_ZSTD,
     MANIFEST,
+    MAX_DOCUMENT,
     REF_NAME,
     Descriptor,
     ImageConfig,
     ImageRecord,
     Index,
     Manifest,
-    choose_image,
     format_index,
     format_manifest,
     format_record,
@@ -48,6 +55,14 @@ from atoll.registry.manifest import (
     parse_record,
     record_annotations,
 )
+from atoll.registry.platforms import choose_in, choose_tagged, tag_of, this_architecture
+from atoll.registry.published import (
+    PublishedImage,
+    check_disk,
+    check_plausible,
+    check_together,
+)
+from atoll.registry.reference import format_reference
 from atoll.registry.tarreader import TarReader
 from atoll.registry.tarwriter import TarWriter
 from atoll.registry.unpack import LayeredTree, TarLayer
@@ -86,15 +101,6 @@ class NewImage:
     owner_of: Mapping[bytes, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublishedImage:
-    """An image as it lies in a layout."""
-
-    digest: BlobDigest
-    manifest: Manifest
-    record: ImageRecord
-
-
 def write_layout(
     store: Store, image: NewImage, target: LayoutReference, reporter: Reporter
 ) -> BlobDigest:
@@ -131,6 +137,7 @@ def read_layout(source: LayoutReference, store: Store, reporter: Reporter) -> Im
     Every size and digest is checked, the tree's last; after an error nothing of it is in the store.
     """
     published = inspect_layout(source)
+    check_disk(published, store, where=format_reference(source))
     blobs = BlobStore(Path(source.directory))
     with reporter.step("Reading layers"), adding_objects(store) as writer:
         tree = _read_tree(blobs, published, writer)
@@ -139,11 +146,14 @@ def read_layout(source: LayoutReference, store: Store, reporter: Reporter) -> Im
     return published.record
 
 
-def inspect_layout(source: LayoutReference) -> PublishedImage:
-    """What a layout says of an image, its manifest and config checked, its layers not."""
+def inspect_layout(source: LayoutReference, *, architecture: str | None = None) -> PublishedImage:
+    """What a layout says of an image, its manifest and config checked, its layers not.
+
+    Of an image for several machines it is the one for ``architecture``, otherwise for this machine.
+    """
     directory = Path(source.directory)
     index = _read_index(directory, missing_is_empty=False)
-    return _find_image(BlobStore(directory), index, source.tag, source)
+    return _find_image(BlobStore(directory), index, source.tag, source, architecture)
 
 
 def measure_layout(source: LayoutReference) -> Directory:
@@ -264,26 +274,39 @@ def _read_tree(blobs: BlobStore, image: PublishedImage, sink: ObjectSink) -> Dir
 
 def _with_image(index: Index, tag: str, digest: BlobDigest, size: int) -> Index:
     new = Descriptor(media_type=MANIFEST, digest=digest, size=size, annotations={REF_NAME: tag})
-    others = tuple(each for each in index.manifests if each.annotations.get(REF_NAME) != tag)
-    return Index(manifests=(*others, new))
+    kept = tuple(each for each in index.manifests if each.annotations.get(REF_NAME) != tag)
+    others = tuple(each for each in index.others if tag_of(each) != tag)
+    return Index(manifests=(*kept, new), others=others)
 
 
 def _find_image(
-    blobs: BlobStore, index: Index, tag: str | None, source: LayoutReference
+    blobs: BlobStore,
+    index: Index,
+    tag: str | None,
+    source: LayoutReference,
+    architecture: str | None = None,
 ) -> PublishedImage:
-    descriptor = choose_image(index, tag, place=source.directory, kind="oci")
+    tagged = choose_tagged(index, tag, place=source.directory, kind="oci")
+    descriptor = choose_in(
+        tagged,
+        blobs.read_document,
+        architecture=architecture or this_architecture(),
+        where=source.directory,
+    )
     where = f"manifest {descriptor.digest}"
     manifest = parse_manifest(blobs.read_document(descriptor), where=where)
     where = f"config {manifest.config.digest}"
     record = parse_record(blobs.read_document(manifest.config), where=where)
-    if len(record.layers) != len(manifest.layers):
-        raise Damaged(f"image {descriptor.digest}: manifest and config differ in their layers")
-    return PublishedImage(digest=descriptor.digest, manifest=manifest, record=record)
+    where = f"image {descriptor.digest}"
+    check_together(manifest, record, where=where)
+    image = PublishedImage(digest=descriptor.digest, manifest=manifest, record=record)
+    check_plausible(image, where=where)
+    return image
 
 
 def _read_index(directory: Path, *, missing_is_empty: bool) -> Index:
     path = directory / "index.json"
-    if not (directory / "oci-layout").exists() or not path.exists():
+    if not os.path.lexists(directory / "oci-layout") or not os.path.lexists(path):
         if not missing_is_empty:
             near = find_near_path(directory)
             hint = f"did you mean: oci:{near}" if near else "atoll build --output oci:DIR makes one"
@@ -292,9 +315,7 @@ def _read_index(directory: Path, *, missing_is_empty: bool) -> Index:
             raise Refused(f"{directory} has files that are no OCI layout",
                           hint="choose an empty or a new directory")  # fmt: skip
         return Index()
-    if path.stat().st_size > MAX_DOCUMENT:
-        raise Damaged(f"{path} is too large to be an index")
-    return parse_index(path.read_bytes(), where=str(path))
+    return parse_index(read_regular(path, limit=MAX_DOCUMENT), where=str(path))
 
 
 @contextmanager

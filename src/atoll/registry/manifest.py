@@ -18,18 +18,21 @@ Packages and kernel of a system (``facts``) are a field of the config's own, ``d
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from atoll.base.errors import Damaged, NotFound, Refused, UsageError
+from atoll.base.errors import Damaged, Refused
 from atoll.base.ids import BlobDigest, TreeId, parse_blob_digest, parse_tree_id
+from atoll.base.json import parse_json_object
 from atoll.registry.facts import SystemFacts, facts_as_json, parse_facts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 INDEX = "application/vnd.oci.image.index.v1+json"
+INDEX_TYPES = (INDEX, "application/vnd.docker.distribution.manifest.list.v2+json")
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER_ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd"
@@ -40,7 +43,20 @@ LAYER_TYPES = (LAYER_ZSTD, LAYER_GZIP, LAYER_TAR)
 REF_NAME = "org.opencontainers.image.ref.name"
 ALGORITHM = "fsverity-sha256-4096"
 FORMAT = "1"
+MAX_DOCUMENT = 8 << 20
+"""Bytes of a manifest, an index or a config that are read at all."""
+
 MAX_LAYERS = 128
+MAX_SIZE = 1 << 60
+"""Bytes that a blob may claim to have."""
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+"""The name and the version of an image; both become parts of paths and menu entries."""
+
+_TITLE_LIMIT = 200
+_FIRST_YEAR = 1970
+_MADE_BY = "atoll: "
+_KNOWN = ("mediaType", "digest", "size", "annotations")
 _TREE = "dev.atoll.tree"
 _ALGORITHM = "dev.atoll.tree.algorithm"
 _FORMAT = "dev.atoll.tree.format"
@@ -54,16 +70,31 @@ _OWN = {_TREE, _ALGORITHM, _FORMAT, _SIZE, _CONTAINER, _SYSTEM, _TITLE, _VERSION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Platform:
+    os: str
+    architecture: str
+    variant: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Descriptor:
+    """``rest`` are the keys that Atoll does not use, kept when an index is written again."""
+
     media_type: str
     digest: BlobDigest
     size: int
     annotations: Mapping[str, str] = field(default_factory=dict)
+    platform: Platform | None = None
+    artifact_type: str = ""
+    rest: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Index:
+    """``others`` are entries that Atoll cannot use, such as one named by another kind of digest."""
+
     manifests: tuple[Descriptor, ...] = ()
+    others: tuple[Mapping[str, object], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +137,7 @@ def format_index(index: Index) -> bytes:
         {
             "schemaVersion": 2,
             "mediaType": INDEX,
-            "manifests": [_descriptor_json(each) for each in index.manifests],
+            "manifests": [*index.others, *map(_descriptor_json, index.manifests)],
         }
     )
 
@@ -163,30 +194,19 @@ def record_annotations(record: ImageRecord) -> dict[str, str]:
 
 
 def parse_index(data: bytes, *, where: str) -> Index:
-    """Raises Damaged; ``where`` says what was read."""
+    """Raises Damaged; ``where`` says what was read. Entries that cannot be used are ``others``."""
     fields = _load(data, where)
-    _check_kind(fields, INDEX, where)
-    found = _list(fields, "manifests", where)
-    return Index(manifests=tuple(_parse_descriptor(each, where) for each in found))
-
-
-def choose_image(index: Index, tag: str | None, *, place: str, kind: str) -> Descriptor:
-    """The manifest of the image ``tag``; without one, of the only image.
-
-    ``place`` and ``kind`` are what a person writes for it. Raises NotFound, UsageError when there
-    are several, Refused when it is something else than an image.
-    """
-    found = [each for each in index.manifests if tag in (None, each.annotations.get(REF_NAME))]
-    tags = ", ".join(each.annotations.get(REF_NAME, "(none)") for each in index.manifests)
-    if not found:
-        raise NotFound(f"{place} holds no image {tag or ''}".rstrip(),
-                       hint=f"it has: {tags}" if tags else None)  # fmt: skip
-    if len(found) > 1:
-        raise UsageError(f"{place} holds {len(found)} images",
-                         hint=f"say which: {kind}:{place}:TAG, one of {tags}")  # fmt: skip
-    if found[0].media_type != MANIFEST:
-        raise Refused(f"{place}: {found[0].digest} is no image manifest")
-    return found[0]
+    if fields.get("schemaVersion") != 2 or fields.get("mediaType", INDEX) not in INDEX_TYPES:
+        raise Refused(f"{where} is not {INDEX}")
+    manifests, others = [], []
+    for each in _list(fields, "manifests", where):
+        try:
+            manifests.append(_parse_descriptor(each, where))
+        except Damaged:
+            if not isinstance(each, dict):
+                raise
+            others.append(each)
+    return Index(manifests=tuple(manifests), others=tuple(others))
 
 
 def parse_manifest(data: bytes, *, where: str) -> Manifest:
@@ -218,17 +238,14 @@ def parse_record(data: bytes, *, where: str) -> ImageRecord:
     if (labels.get(_ALGORITHM), labels.get(_FORMAT)) != (ALGORITHM, FORMAT):
         raise Refused(f"{where}: the tree digest is of an algorithm or format not known here",
                       hint="a newer Atoll may know it")  # fmt: skip
-    titles = [str(each.get("created_by", "")) for each in _list(fields, "history", where)
-              if isinstance(each, dict)]  # fmt: skip
     diff_ids = _list(_dict(fields, "rootfs", where), "diff_ids", where)
-    if len(titles) != len(diff_ids):
-        titles = [""] * len(diff_ids)
+    titles = _titles(fields, len(diff_ids), where)
     return ImageRecord(
         config=ImageConfig(
-            name=labels.get(_TITLE, ""),
-            version=labels.get(_VERSION, ""),
+            name=_checked_name(labels.get(_TITLE, ""), "name", where),
+            version=_checked_name(labels.get(_VERSION, ""), "version", where),
             created=_parse_time(fields.get("created"), where),
-            architecture=str(fields.get("architecture", "")),
+            architecture=_checked_name(fields.get("architecture", ""), "architecture", where),
             command=tuple(str(word) for word in _list(inner, "Cmd", where)),
             system=_parse_system(fields, labels, where),
             labels=tuple(sorted((key, labels[key]) for key in labels.keys() - _OWN)),
@@ -236,11 +253,39 @@ def parse_record(data: bytes, *, where: str) -> ImageRecord:
         tree=parse_tree_id(labels[_TREE]),
         unpacked_size=_parse_number(labels.get(_SIZE, ""), where),
         layers=tuple(
-            (_blob_digest(each, where), title.removeprefix("atoll: "))
-            for each, title in zip(diff_ids, titles, strict=True)
+            (_blob_digest(each, where), title) for each, title in zip(diff_ids, titles, strict=True)
         ),
         container=_blob_digest(labels[_CONTAINER], where) if _CONTAINER in labels else None,
     )
+
+
+def _titles(fields: dict[str, Any], count: int, where: str) -> list[str]:
+    """What is in each layer, for people. Raises Refused where another tool has added layers."""
+    history = [each for each in _list(fields, "history", where) if isinstance(each, dict)]
+    made = [str(each.get("created_by", "")) for each in history]
+    if any(text and not text.startswith(_MADE_BY) for text in made):
+        raise Refused(
+            f"{where} is not an Atoll image as it was published: it was made FROM one, and another"
+            " tool has changed it",
+            hint="pull the image that it was made from, or write the changes into a recipe with"
+            ' from = "docker://…" and build that',
+        )
+    if len(made) != count:
+        return [""] * count
+    return [
+        "".join(each if each.isprintable() else "?" for each in text)[:_TITLE_LIMIT]
+        for text in (text.removeprefix(_MADE_BY) for text in made)
+    ]
+
+
+def _checked_name(value: object, what: str, where: str) -> str:
+    """What an image calls itself, at the one door: it becomes file names and menu entries."""
+    if not isinstance(value, str) or (value and not _NAME.fullmatch(value)):
+        raise Refused(
+            f"{where}: its {what} is not one that an image can have: {str(value)[:40]!r}",
+            hint="letters, digits, . _ and -, at most 128: report it to the image's maker",
+        )
+    return value
 
 
 def _parse_system(
@@ -252,6 +297,7 @@ def _parse_system(
 
 def _descriptor_json(descriptor: Descriptor) -> dict[str, object]:
     fields: dict[str, object] = {
+        **descriptor.rest,
         "mediaType": descriptor.media_type,
         "digest": descriptor.digest,
         "size": descriptor.size,
@@ -265,14 +311,25 @@ def _parse_descriptor(fields: object, where: str) -> Descriptor:
     if not isinstance(fields, dict):
         raise Damaged(f"{where}: a descriptor is missing")
     size, media_type = fields.get("size"), fields.get("mediaType")
-    if type(size) is not int or size < 0 or not isinstance(media_type, str):
+    if type(size) is not int or not 0 <= size <= MAX_SIZE or not isinstance(media_type, str):
         raise Damaged(f"{where}: a descriptor has no proper size or mediaType")
     return Descriptor(
         media_type=media_type,
         digest=_blob_digest(fields.get("digest"), where),
         size=size,
         annotations=_strings(fields, "annotations", where),
+        platform=_platform(fields.get("platform")),
+        artifact_type=str(fields.get("artifactType", "")),
+        rest={key: value for key, value in fields.items() if key not in _KNOWN},
     )
+
+
+def _platform(value: object) -> Platform | None:
+    if not isinstance(value, dict):
+        return None
+    words = [value.get(key, "") for key in ("os", "architecture", "variant")]
+    os, architecture, variant = (word if isinstance(word, str) else "?" for word in words)
+    return Platform(os=os, architecture=architecture, variant=variant)
 
 
 def _blob_digest(value: object, where: str) -> BlobDigest:
@@ -290,13 +347,7 @@ def _check_kind(fields: dict[str, Any], kind: str, where: str) -> None:
 
 
 def _load(data: bytes, where: str) -> dict[str, Any]:
-    try:
-        fields = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise Damaged(f"{where} is not JSON: {error}") from error
-    if not isinstance(fields, dict):
-        raise Damaged(f"{where} is not a JSON object")
-    return fields
+    return parse_json_object(data, where=where, limit=MAX_DOCUMENT)
 
 
 def _dump(fields: dict[str, object]) -> bytes:
@@ -336,7 +387,10 @@ def _parse_time(text: object, where: str) -> int:
     try:
         if not isinstance(text, str):
             raise ValueError("it is missing")
-        return int(datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp())
+        found = datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        if found.year < _FIRST_YEAR:
+            raise ValueError("it is before there were such times")
+        return int(found.timestamp())
     except ValueError as error:
         raise Damaged(f"{where}: the time of creation is wrong: {error}") from error
 

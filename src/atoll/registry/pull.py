@@ -28,10 +28,11 @@ from atoll.store.images import write_image_bytes
 from atoll.store.layers import keep_layers
 from atoll.store.lock import adding
 from atoll.store.objects import adding_objects, staging_directory
+from atoll.tree.erofs_reader import parse_image
 
 if TYPE_CHECKING:
     from atoll.base.report import Reporter
-    from atoll.registry.layout import PublishedImage
+    from atoll.registry.published import PublishedImage
     from atoll.registry.pull_plan import PlannedParts, PullPlan
     from atoll.registry.source import ImageSource
     from atoll.store.layout import Store
@@ -77,6 +78,7 @@ def apply_pull(plan: PullPlan, source: ImageSource, store: Store, reporter: Repo
 def _apply_parts(
     plan: PullPlan, planned: PlannedParts, source: ImageSource, store: Store, reporter: Reporter
 ) -> None:
+    _check_tree(plan, planned.contents.image)
     meter = _Meter(reporter, plan.fetch)
     wanted = frozenset(each.blob.digest for each in plan.layers)
     with (
@@ -98,6 +100,17 @@ def _apply_parts(
             fetcher.fetch(planned.parts)
         with reporter.step("Writing the tree"):
             write_image_bytes(store, planned.contents.image)
+
+
+def _check_tree(plan: PullPlan, image: bytearray) -> None:
+    """That the digest is right says who made these bytes, not that they are a tree."""
+    try:
+        parse_image(image)
+    except Damaged as error:
+        raise Damaged(
+            f"{plan.name}: its tree {plan.image.record.tree} is no proper tree: {error.message}",
+            hint="the image is damaged: report it to its maker",
+        ) from error
 
 
 def _apply_layers(plan: PullPlan, source: ImageSource, store: Store, reporter: Reporter) -> None:

@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from atoll.base.errors import Damaged, NotFound, Refused
+from atoll.base.errors import Damaged, NotFound
 from atoll.host.web import Span
 from atoll.registry.contents import LIMIT, is_contents, parse_contents
 from atoll.registry.downloads import downloaded_size
@@ -24,16 +24,12 @@ from atoll.tree.verity import stored_size
 if TYPE_CHECKING:
     from atoll.base.ids import BlobDigest, TreeId
     from atoll.registry.contents import Contents
-    from atoll.registry.layout import PublishedImage
     from atoll.registry.manifest import Descriptor
     from atoll.registry.parts import Part
+    from atoll.registry.published import PublishedImage
     from atoll.registry.source import ImageSource
     from atoll.store.layout import Store
 
-MOST_EXPANSION = 256
-"""An image that claims to unpack to more than this many times its size is a bomb."""
-
-_SMALL = 64 << 20
 _SPARE = 16 << 20
 
 
@@ -110,12 +106,6 @@ class PullPlan:
 def plan_pull(source: ImageSource, store: Store) -> PullPlan:
     """What a pull would do; manifest, config and contents are fetched, nothing is changed."""
     image = inspect_source(source)
-    packed = sum(each.size for each in image.manifest.layers)
-    if image.record.unpacked_size > _SMALL + MOST_EXPANSION * packed:
-        raise Refused(
-            f"{source.name}: it claims that {packed} bytes unpack to {image.record.unpacked_size}",
-            hint="no honest image does: report it to the owner of the registry",
-        )
     is_here = _has_tree(store, image.record.tree)
     parts = None if is_here else _plan_parts(image, source, store)
     layers = _layers_of_parts(image, parts) if parts else plan_layers(image, store, is_here=is_here)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged
 from atoll.base.ids import TreeId
-from atoll.registry.blobs import LayerInput
+from atoll.registry.expand import LayerInput
 from atoll.registry.recorded import KnownLayer, RecordedLayer
 from atoll.registry.tarreader import TarReader
 from atoll.registry.unpack import LayeredTree, TarLayer
@@ -92,7 +92,7 @@ class Rebuild:
     def _checked(self) -> bytes:
         record = self._plan.image.record
         layered, self._tree = self._tree, LayeredTree()  # as large as what is made of it: let it go
-        tree = canonical(layered.root, epoch=record.config.created)
+        tree = canonical(layered.root, epoch=record.config.created, user_xattrs=True)
         del layered
         image = format_image(tree, version=IMAGE_FORMAT)
         found = TreeId(verity_digest(image))

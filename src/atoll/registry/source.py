@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import platform
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from hashlib import sha256
@@ -17,15 +15,26 @@ from atoll.base.errors import (
     NotFound,
     UsageError,
 )
+from atoll.base.json import parse_json_object
 from atoll.host.web import Span, Web
 from atoll.registry.archive import open_archive
-from atoll.registry.blobs import MAX_DOCUMENT, BlobStore
+from atoll.registry.blobs import BlobStore
 from atoll.registry.certificates import trust_for
 from atoll.registry.client import ReceivedManifest, RegistryClient
 from atoll.registry.credentials import find_credentials
 from atoll.registry.endpoints import find_endpoints, read_helpers, read_rules
-from atoll.registry.layout import PublishedImage, inspect_layout
-from atoll.registry.manifest import MANIFEST, parse_index, parse_manifest, parse_record
+from atoll.registry.layout import inspect_layout
+from atoll.registry.manifest import (
+    INDEX,
+    INDEX_TYPES,
+    MAX_DOCUMENT,
+    Descriptor,
+    parse_index,
+    parse_manifest,
+    parse_record,
+)
+from atoll.registry.platforms import choose_for_machine, this_architecture
+from atoll.registry.published import PublishedImage, check_together
 from atoll.registry.reference import (
     ArchiveReference,
     LayoutReference,
@@ -41,17 +50,9 @@ if TYPE_CHECKING:
     from atoll.registry.downloads import Downloads
     from atoll.registry.endpoints import Endpoint
     from atoll.registry.login import Credentials
-    from atoll.registry.manifest import Descriptor
     from atoll.registry.reference import Reference
 
 DEFAULT_TAG = "latest"
-ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
-"""What OCI calls a machine, where that is not what the kernel says."""
-
-_INDEXES = (
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-)
 _Found = TypeVar("_Found")
 
 
@@ -80,8 +81,9 @@ class ImageSource(Protocol):
 class LayoutSource:
     """An image in an OCI layout; its layers are read where they are."""
 
-    def __init__(self, reference: LayoutReference) -> None:
+    def __init__(self, reference: LayoutReference, *, architecture: str) -> None:
         self._reference = reference
+        self._architecture = architecture
         self._blobs = BlobStore(Path(reference.directory))
 
     @property
@@ -89,8 +91,8 @@ class LayoutSource:
         return format_reference(self._reference)
 
     def manifest(self) -> ReceivedManifest:
-        digest = inspect_layout(self._reference).digest
-        return ReceivedManifest(digest=digest, data=self._blobs.path(digest).read_bytes())
+        digest = inspect_layout(self._reference, architecture=self._architecture).digest
+        return ReceivedManifest(digest=digest, data=self._blobs.read_checked(digest, MAX_DOCUMENT))
 
     def document(self, blob: Descriptor) -> bytes:
         return self._blobs.read_document(blob)
@@ -112,22 +114,40 @@ class RegistrySource:
         self._client = client
         self._reference = reference
         self._architecture = architecture
+        self._received: ReceivedManifest | None = None
 
     @property
     def name(self) -> str:
         return format_reference(self._reference)
 
     def manifest(self) -> ReceivedManifest:
+        """The tag is looked up once: from then on it is the same image, whatever the tag does."""
+        if self._received is None:
+            self._received = self._find_manifest()
+        return self._received
+
+    def _find_manifest(self) -> ReceivedManifest:
         wanted = self._reference.digest or self._reference.tag or DEFAULT_TAG
         received = self._client.manifest(wanted)
-        kind = _kind_of(received.data)
-        if kind not in _INDEXES:
+        where = f"{self.name}: manifest {received.digest}"
+        if _kind_of(received.data, where=where) not in INDEX_TYPES:
             return received
-        child = choose_manifest(received.data, self._architecture, where=self.name)
-        found = self._client.manifest(child.digest)
-        if len(found.data) != child.size:
+        child = choose_for_machine(
+            parse_index(received.data, where=where),
+            self._read_index,
+            architecture=self._architecture,
+            where=self.name,
+        )
+        return self._of(child)
+
+    def _read_index(self, descriptor: Descriptor) -> bytes:
+        return self._of(descriptor).data
+
+    def _of(self, descriptor: Descriptor) -> ReceivedManifest:
+        found = self._client.manifest(descriptor.digest)
+        if len(found.data) != descriptor.size:
             raise Damaged(
-                f"{self.name}: manifest {child.digest} has another size than its index says"
+                f"{self.name}: manifest {descriptor.digest} has another size than its index says"
             )
         return found
 
@@ -148,13 +168,17 @@ class FirstOf:
 
     def __init__(self, sources: Sequence[ImageSource]) -> None:
         self._sources = list(sources)
+        self._received: ReceivedManifest | None = None
 
     @property
     def name(self) -> str:
         return self._sources[-1].name
 
     def manifest(self) -> ReceivedManifest:
-        return self._first(lambda source: source.manifest())
+        """The first that came stays the image: mirrors may differ in what a tag is."""
+        if self._received is None:
+            self._received = self._first(lambda source: source.manifest())
+        return self._received
 
     def document(self, blob: Descriptor) -> bytes:
         return self._first(lambda source: source.document(blob))
@@ -194,8 +218,7 @@ def inspect_source(source: ImageSource) -> PublishedImage:
         raise Damaged(f"{where}: what came is something else",
                       hint="the registry is damaged or lies: report it to its owner")  # fmt: skip
     record = parse_record(data, where=where)
-    if len(record.layers) != len(manifest.layers):
-        raise Damaged(f"{source.name}: manifest and config differ in their layers")
+    check_together(manifest, record, where=source.name)
     return PublishedImage(digest=received.digest, manifest=manifest, record=record)
 
 
@@ -209,10 +232,9 @@ def opened_source(
     """The source that ``reference`` names, its connections open while the block lasts."""
     match reference:
         case LayoutReference():
-            yield LayoutSource(reference)
+            yield LayoutSource(reference, architecture=architecture or this_architecture())
         case RegistryReference():
-            machine = platform.machine()
-            wanted = architecture or ARCHITECTURES.get(machine, machine)
+            wanted = architecture or this_architecture()
             endpoints = find_endpoints(reference, read_rules())
             with ExitStack() as stack:
                 sources = [
@@ -223,7 +245,9 @@ def opened_source(
                 ]
                 yield sources[0] if len(sources) == 1 else FirstOf(sources)
         case ArchiveReference():
-            yield open_archive(reference)
+            wanted = architecture or this_architecture()
+            with open_archive(reference, architecture=wanted) as source:
+                yield source
         case StoreReference():
             raise UsageError(
                 f"store:{reference.name} names an image that is in the store already",
@@ -231,35 +255,11 @@ def opened_source(
             )
 
 
-def choose_manifest(data: bytes, architecture: str, *, where: str) -> Descriptor:
-    """The manifest for a machine in an index of several; raises NotFound naming what there is."""
-    fields = json.loads(data)
-    index = parse_index(json.dumps({**fields, "mediaType": _INDEXES[0]}).encode(), where=where)
-    platforms = [_platform(each) for each in fields.get("manifests") or []]
-    for descriptor, found in zip(index.manifests, platforms, strict=True):
-        if found == f"linux/{architecture}" and descriptor.media_type == MANIFEST:
-            return descriptor
-    raise NotFound(f"{where} has no image for linux/{architecture}",
-                   hint=f"it has: {', '.join(sorted(set(platforms)))}")  # fmt: skip
-
-
-def _platform(descriptor: dict[str, object]) -> str:
-    found = descriptor.get("platform")
-    if not isinstance(found, dict):
-        return "unknown"
-    return f"{found.get('os')}/{found.get('architecture')}"
-
-
-def _kind_of(data: bytes) -> str:
+def _kind_of(data: bytes, *, where: str) -> str:
     """What a manifest says it is; one that does not say is told apart by what it has."""
-    try:
-        fields = json.loads(data)
-    except (ValueError, RecursionError):
-        return ""
-    if not isinstance(fields, dict):
-        return ""
+    fields = parse_json_object(data, where=where, limit=MAX_DOCUMENT)
     if "mediaType" not in fields and "manifests" in fields:
-        return _INDEXES[0]
+        return INDEX
     return str(fields.get("mediaType", ""))
 
 

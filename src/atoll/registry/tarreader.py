@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from atoll.base.errors import Damaged
 from atoll.registry.tarwriter import BLOCK, XATTR
@@ -20,6 +20,16 @@ if TYPE_CHECKING:
 
 CHUNK = 1 << 20
 _EXTRA_LIMIT = 1 << 20
+_MAX_EXTRA = 8
+"""Headers before one member; honest archives have up to three. ``g`` headers count by archive."""
+
+_MAX_GLOBAL = 64
+_XATTRS_LIMIT = 128 << 10
+"""Bytes of names and values of one member; Linux has at most 64 KiB of each."""
+
+_MAX_DEPTH = 256
+"""Names in a path."""
+
 _PATH_LIMIT = 4095
 _NAME_LIMIT = 255
 _KINDS = {b"\0": b"0", b"7": b"0"}
@@ -31,6 +41,12 @@ _MAX_TIME = 1 << 62
 class Input(Protocol):
     def read(self, size: int, /) -> bytes:
         """Up to ``size`` bytes, fewer only at the end."""
+
+
+@runtime_checkable
+class SeekableInput(Input, Protocol):
+    def skip(self, size: int, /) -> None:
+        """Go on ``size`` bytes further, without reading them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +70,8 @@ class _Extra:
 
     path: bytes | None = None
     target: bytes | None = None
+    headers: int = 0
+    xattrs_size: int = 0
     numbers: dict[bytes, int] = field(default_factory=dict)
     xattrs: dict[bytes, bytes] = field(default_factory=dict)
 
@@ -66,6 +84,7 @@ class TarReader:
         self._where = where
         self._left = 0
         self._padding = 0
+        self._globals = 0
 
     def __iter__(self) -> Iterator[Member]:
         extra = _Extra()
@@ -77,16 +96,7 @@ class TarReader:
                 return
             kind, size = self._check(block)
             if kind in (b"x", b"g", b"L", b"K"):
-                if size > _EXTRA_LIMIT:
-                    raise self._damaged(f"a header of {size} bytes")
-                data = self._read(size)
-                self._read(-size % BLOCK)
-                if kind == b"L":
-                    extra.path = data.rstrip(b"\0")
-                elif kind == b"K":
-                    extra.target = data.rstrip(b"\0")
-                elif kind == b"x":
-                    self._read_records(data, extra)
+                self._read_extra(kind, size, extra)
                 continue
             member = self._member(block, kind, extra, size)
             extra = _Extra()
@@ -96,6 +106,23 @@ class TarReader:
                 raise self._damaged(f"{os.fsdecode(member.path)} has content but is no file")
             yield member
 
+    def _read_extra(self, kind: bytes, size: int, extra: _Extra) -> None:
+        """A header that says more of the next member, or (``g``) of nothing that matters here."""
+        self._globals += kind == b"g"
+        extra.headers += kind != b"g"
+        if self._globals > _MAX_GLOBAL or extra.headers > _MAX_EXTRA:
+            raise self._damaged("too many extended headers")
+        if size > _EXTRA_LIMIT:
+            raise self._damaged(f"a header of {size} bytes")
+        data = self._read(size)
+        self._read(-size % BLOCK)
+        if kind == b"L":
+            extra.path = data.rstrip(b"\0")
+        elif kind == b"K":
+            extra.target = data.rstrip(b"\0")
+        elif kind == b"x":
+            self._read_records(data, extra)
+
     def content(self) -> Iterator[bytes]:
         """The content of the member that came last; what is not taken is skipped."""
         while self._left:
@@ -104,15 +131,20 @@ class TarReader:
             yield chunk
 
     def _skip(self) -> None:
-        for _ in self.content():
-            pass
-        self._read(self._padding)
-        self._padding = 0
+        if isinstance(self._source, SeekableInput):
+            self._source.skip(self._left + self._padding)
+        else:
+            for _ in self.content():
+                pass
+            self._read(self._padding)
+        self._left = self._padding = 0
 
     def _finish(self) -> None:
         """After the first block of zeros only zeros may come."""
         if any(self._read(BLOCK)):
             raise self._damaged("it goes on after its end")
+        if isinstance(self._source, SeekableInput):
+            return  # nothing after the end is used, and a hole in a file may be large
         while rest := self._source.read(CHUNK):
             if rest.count(0) != len(rest):
                 raise self._damaged("it goes on after its end")
@@ -172,6 +204,8 @@ class TarReader:
             raise self._damaged(f"the name {os.fsdecode(name)!r} leads out of the image")
         if len(name) > _PATH_LIMIT or any(len(part) > _NAME_LIMIT for part in parts):
             raise self._damaged("a name is too long")
+        if len(parts) > _MAX_DEPTH:
+            raise self._damaged(f"a name is more than {_MAX_DEPTH} directories deep")
         return b"/".join(parts)
 
     def _device(self, block: bytes) -> int:
@@ -219,6 +253,9 @@ class TarReader:
             extra.target = value
         elif key.startswith(XATTR):
             extra.xattrs[key.removeprefix(XATTR)] = value
+            extra.xattrs_size += len(key) + len(value)
+            if extra.xattrs_size > _XATTRS_LIMIT:
+                raise self._damaged("a member has more extended attributes than a file can have")
         elif key in (b"uid", b"gid", b"size", b"mtime"):
             whole = value.partition(b".")[0] if key == b"mtime" else value
             digits = whole.removeprefix(b"-") if key == b"mtime" else whole

@@ -31,7 +31,16 @@ if TYPE_CHECKING:
 
 OPAQUE = b".wh..wh..opq"
 WHOLE_LIMIT = 1 << 20
-MAX_MEMBERS = 4_000_000
+MAX_MEMBERS = 1_000_000
+"""Names in an image. The model of a tree takes some 600 bytes for each."""
+
+MAX_IMPLIED = 10_000
+"""Directories that no layer has a header for: a path of a few bytes can name many."""
+
+MAX_XATTRS = 64 << 20
+"""Bytes of memory that extended attributes of an image may take."""
+
+_XATTR_COST = 200
 _IMPLIED = Metadata(mode=0o755)
 
 
@@ -68,6 +77,8 @@ class LayeredTree:
 
     def __init__(self) -> None:
         self._members = 0
+        self._implied = 0
+        self._xattrs = 0
         self._where = ""
         self.root = Directory(_IMPLIED, {})
 
@@ -76,9 +87,7 @@ class LayeredTree:
         self._where = where
         new: set[bytes] = set()
         for member in layer:
-            self._members += 1
-            if self._members > MAX_MEMBERS:
-                raise Damaged(f"{where}: more than {MAX_MEMBERS} names are in the image")
+            self._count(member)
             folder, _, name = member.path.rpartition(b"/")
             if name == OPAQUE:
                 self._clear(folder, new)
@@ -87,6 +96,17 @@ class LayeredTree:
             else:
                 self._put(member, layer)
                 _note(member.path, new)
+
+    def _count(self, member: Member) -> None:
+        self._members += 1
+        if self._members > MAX_MEMBERS:
+            raise Damaged(f"{self._where}: more than {MAX_MEMBERS} names are in the image",
+                          hint="report it to the image's maker")  # fmt: skip
+        xattrs = member.metadata.xattrs
+        self._xattrs += sum(_XATTR_COST + len(key) + len(value) for key, value in xattrs)
+        if self._xattrs > MAX_XATTRS:
+            raise Damaged(f"{self._where}: the image has too many extended attributes",
+                          hint="report it to the image's maker")  # fmt: skip
 
     def _put(self, member: Member, layer: Layer) -> None:
         if member.kind == b"5":
@@ -112,11 +132,23 @@ class LayeredTree:
         """The directory at ``path``, made where no layer says what it is."""
         found = self.root
         for name in path.split(b"/") if path else ():
-            below = _children(found).setdefault(name, Directory(_IMPLIED, {}))
+            entries = _children(found)
+            below = entries.get(name)
+            if below is None:
+                below = entries[name] = self._implied_directory()
             if not isinstance(below, Directory):
                 raise self._damaged(path, "it leads through what is not a directory")
             found = below
         return found
+
+    def _implied_directory(self) -> Directory:
+        self._implied += 1
+        if self._implied > MAX_IMPLIED:
+            raise Damaged(
+                f"{self._where}: more than {MAX_IMPLIED} directories are only part of a name",
+                hint="report it to the image's maker",
+            )
+        return Directory(_IMPLIED, {})
 
     def _linked(self, member: Member) -> Leaf:
         folder, _, name = member.target.rpartition(b"/")

@@ -14,9 +14,10 @@ from atoll.host.web import Patience, Span, Web
 from atoll.registry.client import Challenge, RegistryClient, parse_challenge, parse_token
 from atoll.registry.endpoints import Endpoint
 from atoll.registry.login import Credentials
-from atoll.registry.manifest import INDEX, MANIFEST, Descriptor
+from atoll.registry.manifest import INDEX, MANIFEST, Descriptor, parse_index
+from atoll.registry.platforms import choose_for_machine
 from atoll.registry.reference import parse_reference
-from atoll.registry.source import choose_manifest, inspect_source, opened_source
+from atoll.registry.source import inspect_source, opened_source
 from tests.fake_registry import Asked, FakeRegistry, Reply, digest_of, fake_registry
 from tests.images import MadeImage, publish
 
@@ -173,7 +174,9 @@ def test_mirrors_are_asked_first(
 def test_a_broken_index(manifests: object) -> None:
     data = json.dumps({"schemaVersion": 2, "manifests": manifests}).encode()
     with pytest.raises((Damaged, NotFound)):
-        choose_manifest(data, "amd64", where="here")
+        choose_for_machine(
+            parse_index(data, where="here"), lambda _: b"", architecture="amd64", where="here"
+        )
 
 
 @pytest.mark.parametrize(

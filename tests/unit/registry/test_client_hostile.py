@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
 import tarfile
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
-import zstandard
 
 from atoll.base.errors import (
     AtollError,
@@ -25,28 +22,20 @@ from atoll.host.web import Patience
 from atoll.registry.manifest import (
     CONFIG,
     LAYER_GZIP,
-    LAYER_ZSTD,
-    MANIFEST,
-    Descriptor,
-    ImageConfig,
-    ImageRecord,
-    Manifest,
-    format_manifest,
-    format_record,
 )
 from atoll.registry.pull import apply_pull
 from atoll.registry.pull_plan import plan_pull
 from atoll.registry.reference import parse_reference
 from atoll.registry.source import opened_source
 from atoll.store.layout import open_store
+from tests.crafted import Crafted, tar
 from tests.fake_registry import Asked, Reply, digest_of, fake_registry
-from tests.images import EPOCH, publish, snapshot
+from tests.images import publish, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from atoll.base.ids import BlobDigest, TreeId
     from atoll.store.layout import Store
     from tests.fake_registry import FakeRegistry
 
@@ -204,72 +193,6 @@ def test_a_lie_is_refused_by_name(lie: str, store: Store, tmp_path: Path) -> Non
         assert left == set(before)
         pull(registry, store)
     assert not list((store.root / "downloads").iterdir())
-
-
-@dataclass(slots=True, kw_only=True)
-class Crafted:
-    """An image whose layers are any bytes at all."""
-
-    archives: list[bytes]
-    size: int | None = None
-    media_type: str = LAYER_ZSTD
-    diff_ids: list[str] = field(default_factory=list)
-
-    def write(self, layout: Path) -> None:
-        folder = layout / "blobs" / "sha256"
-        folder.mkdir(parents=True, exist_ok=True)
-
-        def put(data: bytes, kind: str) -> Descriptor:
-            digest = digest_of(data)
-            (folder / digest.removeprefix("sha256:")).write_bytes(data)
-            return Descriptor(media_type=kind, digest=as_blob(digest), size=len(data))
-
-        compressor = zstandard.ZstdCompressor(level=1)
-        packed = [put(compressor.compress(each), self.media_type) for each in self.archives]
-        diff_ids = self.diff_ids or [digest_of(each) for each in self.archives]
-        record = ImageRecord(
-            config=ImageConfig(name="x", version="1", created=EPOCH, architecture="amd64"),
-            tree=as_tree("0" * 64),
-            unpacked_size=sum(map(len, self.archives)) if self.size is None else self.size,
-            layers=tuple((as_blob(each), "") for each in diff_ids),
-        )
-        manifest = Manifest(config=put(format_record(record), CONFIG), layers=tuple(packed))
-        written = put(format_manifest(manifest), MANIFEST)
-        index = {
-            "schemaVersion": 2,
-            "manifests": [
-                {
-                    "mediaType": MANIFEST,
-                    "digest": written.digest,
-                    "size": written.size,
-                    "annotations": {"org.opencontainers.image.ref.name": "one"},
-                }
-            ],
-        }
-        (layout / "index.json").write_text(json.dumps(index))
-
-
-def as_blob(text: str) -> BlobDigest:
-    return text  # type: ignore[return-value]
-
-
-def as_tree(text: str) -> TreeId:
-    return text  # type: ignore[return-value]
-
-
-def tar(*members: tuple[str, bytes, bytes]) -> bytes:
-    """A tar of (name, kind, content or target)."""
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for name, kind, content in members:
-            info = tarfile.TarInfo(name)
-            info.type = kind
-            if kind == tarfile.REGTYPE:
-                info.size = len(content)
-            else:
-                info.linkname = content.decode()
-            archive.addfile(info, io.BytesIO(content))
-    return out.getvalue()
 
 
 GOOD = tar(("etc/file", tarfile.REGTYPE, b"good" * 99))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from atoll.base.ids import ObjectId, TreeId
     from atoll.registry.facts import SystemFacts
-    from atoll.registry.layout import PublishedImage
+    from atoll.registry.published import PublishedImage
     from atoll.registry.reference import Reference
     from atoll.store.layout import Store
     from atoll.tree.model import Directory
