@@ -38,6 +38,10 @@ _NO_KEY = re.compile(
     r"(\S+ \S+) (?:In)?Release: The following signatures (?:couldn't|could not) be verified"
     r"|The repository '(?:\S+ )?([^']+)' is not signed"
 )
+_NOT_YET = re.compile(
+    r"(?:In)?Release file for (\S+) is not valid yet \(invalid for another ([^)]+)\)"
+)
+_EXPIRED = re.compile(r"(?:In)?Release file for (\S+) is expired \(invalid since ([^)]+)\)")
 _WRONG_BYTES = re.compile(r"Hash Sum mismatch|File has unexpected size")
 _BROKEN = re.compile(r"dpkg: error processing (?:package|archive) (\S+)")
 _UNMET = re.compile(r"unmet dependencies|held broken packages|Unsatisfied dependencies")
@@ -56,13 +60,9 @@ def explain_failure(
         return NoSpace(
             f"no space left for packages{where}", hint="see: df -h, or choose another --store"
         )
-    unsigned = _NO_KEY.search(said)
-    if unsigned:
-        return PackageError(
-            f"the repository {unsigned.group(1) or unsigned.group(2)} is not signed by a key that "
-            f"is believed{_quote(_first_error(said))}{where}",
-            hint="give its public key: key in [[repo]]; Debian's own are in debian-archive-keyring",
-        )
+    untrusted = _explain_key(said, where) or _explain_date(said, where)
+    if untrusted:
+        return untrusted
     unknown = sorted({next(filter(None, match.groups())) for match in _UNKNOWN.finditer(said)})
     if unknown:
         return _explain_unknown(unknown, suite, known)
@@ -87,6 +87,36 @@ def explain_failure(
     if _UNMET.search(said):
         return PackageError(f"the packages do not fit together{_quote(said)}{where}")
     return PackageError(f"{_program(error)} failed{_quote(said)}{where}")
+
+
+def _explain_key(said: str, where: str) -> PackageError | None:
+    unsigned = _NO_KEY.search(said)
+    if not unsigned:
+        return None
+    return PackageError(
+        f"the repository {unsigned.group(1) or unsigned.group(2)} is not signed by a key that "
+        f"is believed{_quote(_first_error(said))}{where}",
+        hint="give its public key: key in [[repo]]; Debian's own are in debian-archive-keyring",
+    )
+
+
+def _explain_date(said: str, where: str) -> PackageError | None:
+    """A Release file is valid for some time, by the clock of whoever reads it."""
+    found = _NOT_YET.search(said)
+    if found:
+        return PackageError(
+            f"the mirror's {found[1]} begins to be valid in {found[2]} only: this computer's clock"
+            f" is behind, or the mirror's was ahead{where}",
+            hint="look at the clock (date, timedatectl), or try another mirror",
+        )
+    found = _EXPIRED.search(said)
+    if found:
+        return PackageError(
+            f"the mirror's {found[1]} is out of date since {found[2]}: the mirror is no longer"
+            f" updated, or this computer's clock is ahead{where}",
+            hint="look at the clock (date, timedatectl), or try another mirror",
+        )
+    return None
 
 
 def is_about_wrong_bytes(said: str) -> bool:

@@ -54,7 +54,6 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 """The name and the version of an image; both become parts of paths and menu entries."""
 
 _TITLE_LIMIT = 200
-_FIRST_YEAR = 1970
 _MADE_BY = "atoll: "
 _KNOWN = ("mediaType", "digest", "size", "annotations")
 _TREE = "dev.atoll.tree"
@@ -388,7 +387,7 @@ def _parse_time(text: object, where: str) -> int:
         if not isinstance(text, str):
             raise ValueError("it is missing")
         found = datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
-        if found.year < _FIRST_YEAR:
+        if found.year < 1970:
             raise ValueError("it is before there were such times")
         return int(found.timestamp())
     except ValueError as error:

@@ -33,6 +33,18 @@ CASES: list[tuple[str, type[AtollError], str]] = [
         NetworkError,
         "cannot be reached",
     ),
+    (
+        "E: Release file for http://m.example/dists/trixie/InRelease is not valid yet (invalid for"
+        " another 3h 2min 1s). Updates for this repository will not be applied.",
+        PackageError,
+        "m.example/dists/trixie/InRelease begins to be valid in 3h 2min 1s only",
+    ),
+    (
+        "E: Release file for http://m.example/dists/sid/InRelease is expired (invalid since 9d 2h"
+        " 1min 4s). Updates for this repository will not be applied.",
+        PackageError,
+        "out of date since 9d 2h 1min 4s",
+    ),
     ("E: You don't have enough free space in /var/cache/apt/archives/.", NoSpace, "no space"),
     (
         "dpkg: error processing archive x.deb (--unpack):\n cannot write: No space left on device",
