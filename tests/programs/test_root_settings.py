@@ -566,4 +566,4 @@ def inside_with_network(root: Path, script: str) -> None:
     (root / "usr/sbin/policy-rc.d").chmod(0o755)
     (root / "etc/resolv.conf").unlink(missing_ok=True)
     (root / "etc/resolv.conf").write_bytes(Path("/etc/resolv.conf").read_bytes())
-    Sandbox(root=root).run(["sh", "-euc", script])
+    Sandbox(root=root, network=True).run(["sh", "-euc", script])
