@@ -69,6 +69,8 @@ class UnitLinks:
         file, found = self.file(name), []
         if file is None:
             return []
+        if self.is_masked(name):
+            file = None  # other masks lead to the same place, and are not its names
         for link in self._links:
             if _STARTS.fullmatch(link.parent.name):
                 same = link.name == name or template_of(link.name) == name
