@@ -562,6 +562,10 @@ def inside_with_network(root: Path, script: str) -> None:
     name = "etc/dkms/framework.conf.d/50-atoll-system.conf"
     (root / name).parent.mkdir(parents=True)
     (root / name).write_bytes((Path(__file__).parents[2] / "system" / name).read_bytes())
+    make_initrd = root / "usr/lib/atoll/make-initrd"  # by which a system of Atoll's is known
+    make_initrd.parent.mkdir(parents=True, exist_ok=True)
+    make_initrd.write_text("#!/bin/sh\n")
+    make_initrd.chmod(0o755)
     (root / "usr/sbin/policy-rc.d").write_text("#!/bin/sh\nexit 101\n")
     (root / "usr/sbin/policy-rc.d").chmod(0o755)
     (root / "etc/resolv.conf").unlink(missing_ok=True)
