@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,11 +14,22 @@ import pytest
 
 from tests.cache import CACHE, alone
 from tests.pages import TOP, followed_pages, matches, read_blocks, read_commands
+from tests.programs.test_oci_layout import LIMITS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.pages import Command
+
+
+PODMAN = """#!/bin/sh
+verb=$1; shift
+set -- %s "$verb" %s "$@"
+[ ! -e /sys/fs/cgroup/cgroup.controllers ] || exec "$@"
+exec unshare -m sh -c 'mount -t cgroup2 none /sys/fs/cgroup && exec "$@"' sh "$@"
+"""
+"""podman where tests run: in a container, which may raise no limits, with control groups of both
+kinds."""
 
 
 @pytest.fixture
@@ -42,6 +54,8 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
     command.chmod(0o755)
     (command.parent / "sudo").write_text('#!/bin/sh\nexec "$@"\n')
     (command.parent / "sudo").chmod(0o755)
+    (command.parent / "podman").write_text(PODMAN % (shutil.which("podman"), LIMITS))
+    (command.parent / "podman").chmod(0o755)
     data = tmp_path / "data"
     data.mkdir()
     (CACHE / "store").mkdir(parents=True, exist_ok=True)
