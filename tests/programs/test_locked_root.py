@@ -10,6 +10,7 @@ import hashlib
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -23,6 +24,9 @@ from atoll.recipe.model import Debian, DebianBase, EmptyBase, Image, Packages, R
 from atoll.recipe.steps.chain import Chain, chain_mounted, run_steps
 from atoll.recipe.steps.packages import Supply, make_start, plan_packages, start_id
 from atoll.store.layout import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 pytestmark = [pytest.mark.root, pytest.mark.network]
 
@@ -93,6 +97,14 @@ def look(root: Path) -> list[tuple[str, str]]:
                 what += hashlib.sha256(path.read_bytes()).hexdigest()
             found.append((relative, what))
     return found
+
+
+@pytest.fixture(scope="module", autouse=True)
+def bare_recipes() -> Iterator[None]:
+    """Recipes get nothing by themselves: what these tests look at are Debian's packages."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("atoll.recipe.locking.wishes.own_names", lambda *_: ())
+        yield
 
 
 @pytest.fixture(scope="module")
