@@ -27,9 +27,6 @@ LONGER: dict[str, str] = {
 JSON_DOORS = {
     "base.json": "the one way in",
     "store.layers": "its own lines with a checksum, hundreds of thousands of them",
-    # Their readers are being converted:
-    "registry.source": "",
-    "registry.manifest": "",
 }
 """Modules that may call json.loads, and why."""
 
