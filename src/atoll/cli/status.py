@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from atoll.base.errors import UsageError
+from atoll.base.errors import AtollError, UsageError
 from atoll.base.text import cut, one_line
 from atoll.cli.report import format_moment
 from atoll.machine.public import is_open, read_public
 from atoll.machine.state import find_sysroot, read_state
-from atoll.machine.wayback import verifier, why_none
+from atoll.machine.wayback import why_none
 
 if TYPE_CHECKING:
     import argparse
@@ -39,7 +40,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     when = None
     if is_open(sysroot):
         state = read_state(sysroot)
-        why_none_is = why_none(state, verifier(sysroot))
+        why_none_is = _why_no_way_back(sysroot, state)
     else:
         public = read_public()
         state, when, why_none_is = public.state, public.when, public.no_way_back
@@ -61,6 +62,21 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     if not arguments.json:
         reporter.notice(next_step(state))
     return 0
+
+
+def _why_no_way_back(sysroot: Sysroot, state: MachineState) -> tuple[str, ...]:
+    """A running machine reads its kernels and trees at each boot and after each change, and notes
+    what it found, so that this takes no time here."""
+    if sysroot.booted is None:
+        from atoll.machine.soundness import verifier
+
+        return why_none(state, verifier(sysroot))
+    at_a_glance = why_none(state, lambda each, _: each.flaw)
+    if at_a_glance:
+        return at_a_glance
+    with suppress(AtollError, OSError):
+        return read_public().no_way_back
+    return ()
 
 
 def _publish(sysroot: Sysroot) -> int:

@@ -18,7 +18,7 @@ from atoll.host.files import close_to_others, locked, make_directory, need_root
 from atoll.host.mount import enter_private_mounts
 from atoll.host.run import run
 from atoll.machine.mounted_esp import find_mount
-from atoll.machine.public import publish_or_forget
+from atoll.machine.publish import publish_or_forget
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -30,8 +30,8 @@ from atoll.machine.esp import (
     write_draft,
 )
 from atoll.machine.esp_check import check_esp
+from atoll.machine.glance import PAIR
 from atoll.machine.menu import ENTRIES, format_noted, read_menu
-from atoll.machine.soundness import PAIR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -16,21 +16,18 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from atoll.base.errors import AtollError, NotFound
+from atoll.base.errors import NotFound
 from atoll.base.fields import parse_json_fields
 from atoll.base.ids import TreeId, is_hex_digest
-from atoll.host.files import replace_file
 from atoll.machine.bootentry import format_entry_name, parse_entry_name
 from atoll.machine.deployment import Deployment
 from atoll.machine.marks import Hold
 from atoll.machine.menu import Menu, Placed
-from atoll.machine.state import DeploymentState, MachineState, read_origin, read_state
-from atoll.machine.wayback import verifier, why_none
+from atoll.machine.state import DeploymentState, MachineState
 
 if TYPE_CHECKING:
     from atoll.base.fields import Fields
@@ -67,32 +64,6 @@ def read_public(place: Path = PLACE) -> PublicState:
             "what everyone may know of this machine is not written yet",
             hint="wait until the system is up, or try again with sudo",
         ) from None
-
-
-def publish(sysroot: Sysroot, *, when: int, place: Path = PLACE) -> None:
-    """Write what everyone may know now. Raises OSError."""
-    state = read_state(sysroot)
-    default = state.default or state.current
-    follows = ""
-    if default is not None:
-        with suppress(AtollError, OSError):
-            follows = read_origin(sysroot, default.number).image
-    layers: list[str] = []
-    with suppress(FileNotFoundError):
-        names = (path.name for path in (sysroot.atoll / "layers").iterdir())
-        layers = [name for name in names if is_hex_digest(name)]
-    public = PublicState(when=when, state=state, follows=follows, layers=frozenset(layers),
-                         no_way_back=why_none(state, verifier(sysroot)))  # fmt: skip
-    replace_file(place, format_public(public))
-
-
-def publish_or_forget(sysroot: Sysroot, *, when: int, place: Path = PLACE) -> None:
-    """After an operation: what cannot be written must not tell what was before."""
-    try:
-        publish(sysroot, when=when, place=place)
-    except (AtollError, OSError):
-        with suppress(OSError):
-            place.unlink(missing_ok=True)
 
 
 def format_public(public: PublicState) -> bytes:

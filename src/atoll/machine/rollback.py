@@ -37,14 +37,15 @@ from atoll.machine.history import Record, read_history
 from atoll.machine.image import read_bootable
 from atoll.machine.marks import HELD, ROLLED_BACK, ClearMark, Hold, hold_mark
 from atoll.machine.operations import NoteEntries, plan_entry
+from atoll.machine.plan_check import check_plan
 from atoll.machine.prospect import check_deploy
 from atoll.machine.rollback_choice import choose_fled, choose_rollback
-from atoll.machine.soundness import find_tree_flaw
+from atoll.machine.soundness import find_tree_flaw, verifier
 from atoll.machine.state import read_origin, read_state
 from atoll.machine.tidy import list_pairs, plan_removal, tidy
 from atoll.machine.upgrade import forget_pending
 from atoll.machine.used_up import plan_used_up
-from atoll.machine.wayback import check_plan, flaw_of, verifier, ways_back
+from atoll.machine.wayback import flaw_of, ways_back
 from atoll.store.layout import open_store
 
 if TYPE_CHECKING:

@@ -28,10 +28,10 @@ from atoll.machine.deployment import (
     parse_deployment,
     parse_origin,
 )
+from atoll.machine.glance import find_flaws
 from atoll.machine.history import read_history
 from atoll.machine.marks import MOST, UNKNOWN, Hold, Marks, Numbers, read_marks, read_numbers
 from atoll.machine.menu import ENTRIES, Menu, read_menu
-from atoll.machine.soundness import find_flaws
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

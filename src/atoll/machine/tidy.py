@@ -26,9 +26,11 @@ from atoll.machine.esp_check import check_esp
 from atoll.machine.leftovers import list_leftovers
 from atoll.machine.marks import BLESSED, HELD, PINNED, ROLLED_BACK, ClearMark
 from atoll.machine.operations import DropDeployment, NoteEntries, RemoveFromEsp, RemovePath
+from atoll.machine.plan_check import check_plan
+from atoll.machine.soundness import verifier
 from atoll.machine.state import may_need_something, read_state
 from atoll.machine.used_up import plan_used_up
-from atoll.machine.wayback import check_plan, verifier, with_way_back
+from atoll.machine.wayback import with_way_back
 from atoll.store.collect import Collected, collect
 from atoll.store.layout import open_store
 

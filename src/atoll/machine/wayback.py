@@ -3,7 +3,7 @@
 Every machine has one after every sequence of verbs, faults and cuts, or ``status`` says that it has
 none. The loader and a person at the menu can always take it: nothing uses it up. Whatever removes
 or uses up entries or deployments asks here first: ``plan_`` functions spare ``state.way_back``, and
-``check_plan`` refuses a plan which takes the last one away at any of its steps.
+``check_plan`` (``plan_check``) refuses a plan which takes the last one away at any of its steps.
 """
 
 from __future__ import annotations
@@ -11,17 +11,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from atoll.base.errors import Refused
-from atoll.machine.menu import Placed, ordered
-from atoll.machine.operations import CommitEntry, DropDeployment, RemoveFromEsp
-from atoll.machine.soundness import find_flaw
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from typing import TypeAlias
 
-    from atoll.machine.operations import Operation
-    from atoll.machine.state import DeploymentState, MachineState, Sysroot
+    from atoll.machine.menu import Placed
+    from atoll.machine.state import DeploymentState, MachineState
 
     Verify: TypeAlias = Callable[[DeploymentState, Placed], str]
     """Why an entry could not boot its deployment; empty when it could."""
@@ -41,43 +36,10 @@ def ways_back(state: MachineState) -> tuple[tuple[DeploymentState, Placed], ...]
     return tuple(found)
 
 
-def after(state: MachineState, operation: Operation) -> MachineState:
-    """The machine when ``operation`` has been done, in what matters here."""
-    menu, deployments = state.menu, state.deployments
-    match operation:
-        case CommitEntry(entry=entry) if entry.deployment is not None:
-            added = Placed(name=entry.name, deployment=entry.deployment, entry=entry)
-            menu = replace(menu, entries=ordered([*menu.entries, added]))
-        case RemoveFromEsp(path=path):
-            left = tuple(each for each in menu.entries if path.name not in (each.file, each.pair))
-            menu = replace(menu, entries=left)
-        case DropDeployment(number=number):
-            deployments = tuple(each for each in deployments if each.number != number)
-    return replace(state, menu=menu, deployments=deployments)
-
-
 def find_way_back(state: MachineState, verify: Verify) -> int | None:
     """The deployment of the first way back that can really boot, read from the disk."""
     return next((each.number for each, placed in ways_back(state) if not verify(each, placed)),
                 None)  # fmt: skip
-
-
-def check_plan(state: MachineState, plan: Iterable[Operation], verify: Verify) -> None:
-    """Raises Refused when ``plan`` would take away the last way back, at its end or at a cut.
-
-    A machine that has none may be changed at will: it cannot lose any.
-    """
-    if not ways_back(state):
-        return
-    for operation in plan:
-        before, state = ways_back(state), after(state, operation)
-        left = ways_back(state)
-        if len(left) < len(before) and find_way_back(state, verify) is None:
-            titles = ", ".join(each.deployment.title for each, _ in before)
-            raise Refused(
-                f"it would leave no way back: {operation.describe()}",
-                hint=f"the last deployment that came up and that can boot is among {titles}",
-            )
 
 
 def flaw_of(state: MachineState, each: DeploymentState, verify: Verify) -> str:
@@ -103,19 +65,6 @@ def _why_not(each: DeploymentState, placed: Placed | None, verify: Verify) -> st
     if placed is not None:
         return verify(each, placed)
     return "its boot entry is counted or used up" if each.blessed else "it never came up"
-
-
-def verifier(sysroot: Sysroot) -> Verify:
-    """Reads each entry's kernel and tree once."""
-    known: dict[tuple[int, str], str] = {}
-
-    def verify(each: DeploymentState, placed: Placed) -> str:
-        key = each.number, placed.file
-        if key not in known:
-            known[key] = find_flaw(sysroot, each.deployment, placed)
-        return known[key]
-
-    return verify
 
 
 def with_way_back(state: MachineState, verify: Verify) -> MachineState:

@@ -14,11 +14,10 @@ from atoll.machine.marks import Hold, hold_mark
 from atoll.machine.public import (
     format_public,
     parse_public,
-    publish,
-    publish_or_forget,
     read_public,
 )
 from atoll.machine.public_plan import foresee_for_everyone
+from atoll.machine.publish import publish, publish_or_forget
 from atoll.machine.state import read_state
 from atoll.machine.upgrade import Wish
 from tests.machines import Maker, Published

@@ -27,11 +27,13 @@ from atoll.machine.history import BOOT, Event, Record, read_history
 from atoll.machine.leftovers import list_leftovers
 from atoll.machine.operations import DropDeployment, RemoveFromEsp
 from atoll.machine.pin import set_pin
+from atoll.machine.plan_check import check_plan
 from atoll.machine.rollback import cancel, rollback
+from atoll.machine.soundness import verifier
 from atoll.machine.state import read_state
 from atoll.machine.tidy import plan_removal
 from atoll.machine.upgrade import Wish, upgrade
-from atoll.machine.wayback import check_plan, verifier, why_none
+from atoll.machine.wayback import why_none
 from tests.machines import Maker, check_machine, objects_there, write
 from tests.wayback_checker import ways_back
 
