@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.root, pytest.mark.network]
 SCRIPTS = Path(__file__).parents[2] / "system/usr/lib/atoll"
 HOOK = "etc/dpkg/dpkg.cfg.d/atoll-system"
 MACHINE = """
-for place in usr var/lib/dpkg var/cache/debconf var/lib/pam; do
+for place in usr var/lib/dpkg var/cache/debconf var/lib/pam var/lib/apache2; do
     mount --bind "$1/$place" "$1/$place"
     mount -o remount,bind,ro "$1/$place"
 done
@@ -27,6 +27,14 @@ mount -t tmpfs none "$1/usr/local"
 chroot "$1" /usr/lib/atoll/link-instead
 chroot "$1" /usr/bin/env -i LC_ALL=C.UTF-8 \
     PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin /bin/sh -uc "$2"
+"""
+
+ENABLE = """#!/bin/sh -eu
+ln -s "../$1" "/etc/$1.enabled"
+rm /var/lib/apache2/old
+mkdir -p /var/lib/apache2/enabled_by_admin
+touch "/var/lib/apache2/enabled_by_admin/$1"
+exit "$2"
 """
 
 
@@ -46,6 +54,11 @@ def root(tmp_path: Path) -> Iterator[Path]:
                 --slave /usr/bin/toolx toolx /usr/bin/two-x
         """
         subprocess.run(["chroot", root, "sh", "-euc", script], check=True, capture_output=True)
+        (root / "var/lib/apache2").mkdir()
+        (root / "var/lib/apache2/old").touch()
+        enable = root / "usr/sbin/a2enmod"
+        enable.write_text(ENABLE)
+        enable.chmod(0o755)
         (root / "run/atoll").mkdir(parents=True, exist_ok=True)
         (root / "run/atoll/booted").touch()
         shutil.copytree(root / "etc", root / "run/atoll/tree-etc", symlinks=True)
@@ -155,6 +168,15 @@ def test_a_choice_that_a_newer_image_lacks_becomes_the_image_s(root: Path) -> No
     assert on_machine(root, "/usr/lib/atoll/refresh-caches").returncode == 0
     assert (links / "tool").readlink() == Path("/usr/bin/one")
     assert (links / "awk").readlink() == Path("/usr/local/bin/later")
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_what_notes_beside_etc_what_it_did_there_works(root: Path, code: int) -> None:
+    """As a2enmod and phpenmod do: the notes are for scripts of packages, and none runs here."""
+    done = on_machine(root, f"a2enmod rewrite {code}; echo $?; ls /run/atoll/copy")
+    assert (done.stdout, done.stderr) == (f"{code}\n", "")
+    assert (root / "etc/rewrite.enabled").is_symlink()
+    assert [path.name for path in (root / "var/lib/apache2").iterdir()] == ["old"]
 
 
 def test_a_program_of_the_machine_s_own_stays_before_atoll_s(root: Path) -> None:
