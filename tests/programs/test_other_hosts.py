@@ -65,7 +65,8 @@ def test_check_sees_everything_and_a_lock_is_made(host: Host) -> None:
     (host.files / "recipe/atoll.toml").write_text(RECIPE)
     standin.write_atoll(host.files / "recipe")
     said = host.run(*atoll("check", "/recipe", "--store", "/store", "--json", "--quiet"))
-    assert {row["lint"] for row in json.loads(said)["problems"]} == {"lock-missing", "no-way-in"}
+    expected = {"lock-missing", "no-way-in", "network-missing", "login-missing"}
+    assert {row["lint"] for row in json.loads(said)["problems"]} == expected
     host.run(*atoll("lock", "/recipe", "--store", "/store"))
     assert "linux-image-" in (host.files / "recipe/atoll.lock").read_text()
 
