@@ -62,6 +62,12 @@ def test_nobody_writes_to_the_tree(booted: Machine) -> None:
     booted.succeed("echo fine > /usr/local/bin/mine && rm /usr/local/bin/mine")
 
 
+def test_debians_own_commands_name_the_way(booted: Machine) -> None:
+    booted.succeed("systemctl is-active atoll-instead.service")
+    assert "timedatectl set-timezone" in booted.fail("dpkg-reconfigure tzdata")
+    booted.succeed("update-alternatives --display awk")
+
+
 def test_the_package_database_describes_the_booted_tree(booted: Machine) -> None:
     wrong = [
         line
