@@ -116,3 +116,10 @@ def test_json_from_outside_comes_in_by_one_door(path: Path) -> None:
         if isinstance(node, ast.Attribute) and node.attr in ("load", "loads", "JSONDecoder"):
             door = isinstance(node.value, ast.Name) and node.value.id == "json"
             assert not door, f"{path}:{node.lineno}: json.{node.attr}; take base.json.parse_json"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_toml_comes_in_by_one_door(path: Path) -> None:
+    """``parse_toml`` takes no longer than its text is long; ``tomllib`` does."""
+    if name_of(path) != "base.toml":
+        assert all(not name.startswith("tomllib") for name, _ in imports(path)), path

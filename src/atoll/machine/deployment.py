@@ -91,11 +91,11 @@ def format_origin(origin: Origin) -> bytes:
 
 def parse_origin(data: bytes, *, where: str) -> Origin:
     """Raises Damaged, naming ``where`` it was."""
-    import tomllib
+    from atoll.base.toml import parse_toml
 
     try:
-        image = tomllib.loads(data.decode()).get("image")
-    except (ValueError, RecursionError) as error:
+        image = parse_toml(data.decode()).get("image")
+    except ValueError as error:
         raise Damaged(f"{where} is not TOML: {error}") from error
     if not isinstance(image, str):
         raise Damaged(f"{where} names no image")

@@ -15,12 +15,12 @@ Where it says nothing, the policy of the image holds: its ``keep``, and its rule
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from atoll.base.errors import RecipeError, UsageError
 from atoll.base.fields import Fields, Flaw, Key, format_key
+from atoll.base.toml import parse_toml
 from atoll.machine.choices import KEEP
 from atoll.tree.etc_rules import Rules, parse_rule
 
@@ -73,8 +73,8 @@ def parse_machine_file(data: bytes, *, file: str) -> MachineFile:
         raise RecipeError(flaw.message, file=file, key=format_key(key), hint=flaw.hint)
 
     try:
-        table = tomllib.loads(data.decode())
-    except (ValueError, RecursionError) as error:
+        table = parse_toml(data.decode())
+    except ValueError as error:
         raise RecipeError(f"is not TOML: {error}", file=file,
                           hint="put it right, or remove it") from error  # fmt: skip
     fields = Fields(table, complain)

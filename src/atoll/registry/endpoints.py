@@ -9,12 +9,12 @@ named with its registry.
 from __future__ import annotations
 
 import os
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from atoll.base.errors import Damaged, Refused
+from atoll.base.toml import parse_toml
 from atoll.host.files import read_regular
 from atoll.registry.credentials import FILES
 
@@ -27,7 +27,7 @@ SYSTEM = Path("/etc/containers")
 LIMIT = 1 << 20
 """Bytes of a file of rules."""
 
-_BROKEN = (ValueError, TypeError, AttributeError, KeyError, RecursionError)
+_BROKEN = (ValueError, TypeError, AttributeError, KeyError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +146,7 @@ def parse_helpers(data: bytes, *, where: str) -> tuple[str, ...]:
 
 
 def _load(data: bytes) -> dict[str, Any]:
-    return tomllib.loads(data.decode())
+    return parse_toml(data.decode())
 
 
 def _no_rules(where: str, error: Exception) -> Damaged:

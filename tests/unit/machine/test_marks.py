@@ -27,7 +27,7 @@ from atoll.machine.marks import (
 )
 from atoll.machine.menu import Menu, read_menu
 from atoll.machine.nvram import DEFAULT, LOADER, ONE_SHOT, clear_override, read_overrides
-from atoll.registry.facts import SystemFacts, compare_packages, facts_as_json, parse_facts
+from atoll.registry.facts import MAX_ESP, SystemFacts, compare_packages, facts_as_json, parse_facts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -119,7 +119,7 @@ def test_documents_of_another_form_are_told(document: dict[str, object]) -> None
             assert "x" in error.message
 
 
-@given(packages=st.dictionaries(LINES, LINES, max_size=5), esp=st.integers(0, 1 << 40))
+@given(packages=st.dictionaries(LINES, LINES, max_size=5), esp=st.integers(0, MAX_ESP - 1))
 def test_facts_are_read_as_written(packages: dict[str, str], esp: int) -> None:
     facts = SystemFacts(kernel="6.12", esp=esp, packages=packages)
     assert parse_facts(facts_as_json(facts), where="x") == facts

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import posixpath
 import re
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from atoll.base.errors import AtollError, RecipeError
 from atoll.base.fields import Flaw, suggest, wrong_type
+from atoll.base.toml import parse_toml
 from atoll.recipe.language.check_policy import is_local, parse_condition
 from atoll.recipe.language.merge import Fragment, Table, merge
 from atoll.recipe.language.parse_tables import check_file
@@ -99,8 +99,8 @@ def _read(gathered: Gathered, source: Source, load: Load | None, chain: tuple[st
     gathered.sources.append(source)
     top = Place(source, ())
     try:
-        table = tomllib.loads(source.text)
-    except (ValueError, RecursionError) as error:
+        table = parse_toml(source.text)
+    except ValueError as error:
         gathered.problems.add_error(_syntax_problem(error, source), number=source.number)
         return
     if not _check_schema(table, top, gathered.problems):
@@ -197,8 +197,6 @@ def _moved(rule: KeyRule, value: object, folder: str) -> object:
 
 
 def _syntax_problem(error: Exception, source: Source) -> RecipeError:
-    if isinstance(error, RecursionError):
-        return RecipeError("is nested too deep", file=source.file)
     message = str(error)
     place = re.search(_AT_LINE, message)
     line = None

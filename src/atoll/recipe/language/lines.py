@@ -10,6 +10,8 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from atoll.base.toml import parse_toml
+
 if TYPE_CHECKING:
     from atoll.base.fields import Key
 
@@ -160,9 +162,7 @@ def _unquote(name: str) -> str:
         return name
     if "\\" not in name:
         return name[1:-1]
-    import tomllib
-
     try:
-        return str(tomllib.loads(f"name = {name}")["name"])
+        return str(parse_toml(f"name = {name}")["name"])
     except ValueError:
         raise _Lost from None

@@ -5,9 +5,9 @@ A ``Recipe`` is the sum of its files and of a variant, so a value may stand in a
 
 from __future__ import annotations
 
-import tomllib
 from typing import TYPE_CHECKING
 
+from atoll.base.toml import parse_toml
 from atoll.recipe.language.lines import find_lines
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ def find_place(
     words = tuple(key.split("."))
     for file, text in sources:
         try:
-            table = tomllib.loads(text)
-        except (ValueError, RecursionError):
+            table = parse_toml(text)
+        except ValueError:
             continue
         lines = find_lines(text)
         for path, leaf in _leaves(table, ()):

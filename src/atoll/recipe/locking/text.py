@@ -21,13 +21,13 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from dataclasses import fields
 from typing import TYPE_CHECKING, NoReturn
 
 from atoll.base.errors import NotFound, RecipeError
 from atoll.base.fields import Fields, Flaw, format_key
 from atoll.base.ids import TreeId, is_hex_digest
+from atoll.base.toml import parse_toml
 from atoll.debian.pins import Pin, PinnedArchive
 from atoll.host.files import read_regular, replace_file
 from atoll.recipe.language.lines import find_lines
@@ -135,8 +135,8 @@ def parse_lock(text: str, *, file: str) -> Lock:
                           hint=flaw.hint or _HINT)  # fmt: skip
 
     try:
-        table = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
+        table = parse_toml(text)
+    except ValueError as error:
         raise RecipeError(f"is not valid TOML: {error}", file=file, hint=_HINT) from error
     top = Fields(table, complain)
     if top.integer("schema") != SCHEMA:
