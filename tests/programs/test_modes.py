@@ -39,7 +39,8 @@ def run_verbs(folder: Path, maker: Maker) -> None:
     follow = f"oci:{layout}:hello"
     for words in (
         ("pull", one, "--store", str(store)),
-        ("install", one, "--follow", follow, "--store", str(store), *at),
+        ("install", one, "--follow", follow, "--store", str(store), *at, "--into-directory"),
+        ("health", "bless", *at, "--deployment", "1"),
         ("pin", "1", *at),
         ("unpin", "1", *at),
         ("upgrade", *at),
