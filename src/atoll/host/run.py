@@ -121,7 +121,7 @@ def ask(
             try:
                 return _answer(process, question, ends, limit)
             finally:
-                _end(process)
+                _end(process, patience=min(seconds, PATIENCE))
     except subprocess.TimeoutExpired:
         raise TimeoutError(f"{words[0]} did not answer in {seconds:.0f} s") from None
 
@@ -203,12 +203,12 @@ def tail(text: bytes) -> str:
     return "\n".join(text.decode(errors="replace").splitlines()[-TAIL_LINES:])
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[bytes], *, patience: float = PATIENCE) -> None:
     """What the program started itself ends, too: it may be writing where its caller cleans up."""
     with postponed():
         _signal_group(process, signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(PATIENCE)
+            process.wait(patience)
         _signal_group(process, signal.SIGKILL)
         process.wait()
         # Killed at once, but gone only when whoever inherited them has seen it.

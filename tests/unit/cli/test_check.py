@@ -145,6 +145,7 @@ def test_what_an_error_kept_from_being_checked_has_an_exit_code_of_its_own(
         raise NetworkError("the mirror does not answer")
 
     monkeypatch.setattr(facts, "find_lists", no_lists)
+    monkeypatch.setattr(facts, "read_own", lambda *_: ())
     words = ["check", str(recipe), "--store", str(recipe.parent / "no"), "--skip", "no-way-in"]
     assert main(words) == 16
     told = capsys.readouterr()

@@ -54,7 +54,8 @@ VERBS = [
     "tree dump {m}/../maker/root-hello-2", "store list --store {s}", "store check --store {s}",
     "pull oci:{l}:hello-2 --store {m}/../pulled", "upgrade --root {m}", "etc --root {m}",
     "rollback 1 --root {m}", "inspect {e}", "pull {e}", "explain {e}", "rollback {e} --root {m}",
-    "build {e}", "check {e}", "new {e}/x", "disk {e} {e}", "rebase {e} --root {m}", "{e}",
+    "build {e}", "check {e}", "new {e}/x --template derive --from oci:x:1", "disk {e} {e}",
+    "rebase {e} --root {m}", "{e}",
 ]  # fmt: skip
 
 
