@@ -158,21 +158,27 @@ def test_any_text_is_an_address_or_refused(text: str) -> None:
         assert error.message.isprintable()
 
 
-@given(st.binary(max_size=300))
-def test_any_bytes_are_an_answer_or_an_error(data: bytes) -> None:
+@pytest.fixture(scope="module")
+def hasty() -> Iterator[Web]:
+    """One for all examples: what it reads of certificates takes longer than an example."""
+    with Web(patience=Patience(attempts=1, answer=2.0)) as web:
+        yield web
+
+
+@given(data=st.binary(max_size=300))
+def test_any_bytes_are_an_answer_or_an_error(hasty: Web, data: bytes) -> None:
     def talk(connection: socket.socket) -> None:
         connection.sendall(data)
 
-    once = Patience(attempts=1, answer=2.0)
-    with talking(talk) as url, Web(patience=once) as web:
+    with talking(talk) as url:
         try:
-            web.get(url, limit=9)
+            hasty.get(url, limit=9)
         except NetworkError as error:
             assert "127.0.0.1" in error.message
 
 
 @given(
-    st.lists(
+    lines=st.lists(
         st.sampled_from(
             [b"HTTP/1.1 200 OK", b"HTTP/1.1 103 X", b"HTTP/1.0 401 \x9b", b"Content-Length: 3",
              b"Content-Length: -1", b"Content-Length: 3, 3", b"Transfer-Encoding: chunked", b"",
@@ -183,13 +189,12 @@ def test_any_bytes_are_an_answer_or_an_error(data: bytes) -> None:
         max_size=12,
     )
 )  # fmt: skip
-def test_any_headers_are_an_answer_or_an_error(lines: list[bytes]) -> None:
+def test_any_headers_are_an_answer_or_an_error(hasty: Web, lines: list[bytes]) -> None:
     def talk(connection: socket.socket) -> None:
         connection.sendall(b"\r\n".join([GREETING[:-2], *lines]))
 
-    once = Patience(attempts=1, answer=2.0)
-    with talking(talk) as url, Web(patience=once) as web:
+    with talking(talk) as url:
         try:
-            web.get(url, limit=9)
+            hasty.get(url, limit=9)
         except NetworkError as error:
             assert "127.0.0.1" in error.message
