@@ -97,3 +97,49 @@ def test_identities_are_made_once_and_stay(root: Path) -> None:
     host = made[root / "etc/nvme/hostid"].decode().strip()
     assert made[root / "etc/nvme/hostnqn"].decode() == f"nqn.2014-08.org.nvmexpress:uuid:{host}\n"
     assert all(path.read_bytes() == content for path, content in made.items())
+
+
+INITDB = """#!/bin/sh
+while [ "$1" != --pgdata ]; do shift; done
+mkdir -p "$2/global" && echo new > "$2/global/pg_control"
+"""
+
+
+@pytest.mark.parametrize("there", ["nothing", "empty", "damaged", "file", "link"])
+def test_a_cluster_is_made_only_where_no_data_is(root: Path, there: str) -> None:
+    """What is there is somebody's, also when its control file is gone."""
+    (root / "usr/lib/postgresql/17/bin").mkdir(parents=True)
+    (root / "usr/lib/postgresql/17/bin/initdb").write_text(INITDB)
+    (root / "usr/lib/postgresql/17/bin/initdb").chmod(0o755)
+    settings = root / "etc/postgresql/17/main"
+    settings.mkdir(parents=True)
+    data = root / "var/lib/postgresql/17/main"
+    (settings / "postgresql.conf").write_text(
+        "data_directory = '/var/lib/postgresql/17/main'\nlc_messages = 'C.UTF-8'\n"
+    )
+    for file, line in (
+        ("passwd", "postgres:x:114:114::/:/bin/sh\n"),
+        ("group", "postgres:x:114:\n"),
+    ):
+        with (root / "etc" / file).open("a") as accounts:
+            accounts.write(line)
+    data.parent.mkdir(parents=True)
+    match there:
+        case "empty":
+            data.mkdir()
+        case "damaged":
+            (data / "base").mkdir(parents=True)
+            (data / "base/1").write_text("rows")
+        case "file":
+            data.write_text("notes")
+        case "link":
+            data.symlink_to("/elsewhere")
+    before = data.lstat() if there not in ("nothing", "empty") else None
+    for _ in range(2):
+        inside(root, "/root/make-identities")
+    if before is None:
+        assert (data / "global/pg_control").read_text() == "new\n"
+    else:
+        assert data.lstat() == before or (data / "base/1").read_text() == "rows"
+        assert not (data / "global").exists()
+    assert not list(data.parent.glob("*.atoll-new"))
