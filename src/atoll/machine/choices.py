@@ -73,11 +73,9 @@ def choose_leftovers(state: MachineState) -> tuple[int, ...]:
     None while the menu does not have what must be in it (it may be that of another machine), and
     none while an entry or a mark cannot be read: it may be theirs.
     """
+    if not _is_its_menu(state) or state.menu.damaged or state.unreadable:
+        return ()
     with_entry = {each.deployment for each in state.menu.entries}
-    if state.default is None or (state.booted is not None and state.booted not in with_entry):
-        return ()
-    if state.menu.damaged or state.unreadable:
-        return ()
     kept = needed(state)
     return tuple(
         sorted(
@@ -86,6 +84,12 @@ def choose_leftovers(state: MachineState) -> tuple[int, ...]:
             if each.number not in with_entry and each.number not in kept
         )
     )
+
+
+def _is_its_menu(state: MachineState) -> bool:
+    """Whether the menu has what must be in it."""
+    with_entry = {each.deployment for each in state.menu.entries}
+    return state.default is not None and (state.booted is None or state.booted in with_entry)
 
 
 def choose_damaged(state: MachineState) -> tuple[int, ...]:
@@ -110,9 +114,10 @@ def choose_superseded(state: MachineState, *, but: int | None = None) -> tuple[i
 
 
 def choose_gone(state: MachineState, keep: int) -> frozenset[int]:
-    """What policy lets go. Nothing while a mark cannot be read; and what no entry boots stays while
-    an entry cannot be read, for that may be its own."""
-    if state.unreadable:
+    """What policy lets go. Nothing while a mark cannot be read, or while the menu does not have
+    what must be in it; and what no entry boots stays while an entry cannot be read, for that may be
+    its own."""
+    if state.unreadable or not _is_its_menu(state):
         return frozenset()
     kept = choose_kept(state, keep)
     gone = {each.number for each in state.deployments if each.number not in kept}

@@ -12,6 +12,7 @@ from atoll.base.errors import NotFound, NothingToDo, UsageError
 from atoll.base.ids import TreeId
 from atoll.machine.bootentry import BootEntry, EntryName, format_entry_name, loader_order
 from atoll.machine.choices import (
+    choose_gone,
     choose_kept,
     choose_leftovers,
     choose_removal,
@@ -79,6 +80,15 @@ def test_policy_never_takes_what_is_needed(state: MachineState, keep: int) -> No
     assert not gone & always
     fallback = {each.number for each in state.deployments if each.fallback}
     assert not set(choose_leftovers(state)) & fallback
+
+
+@pytest.mark.parametrize("shown", [(), (3,)])
+def test_policy_takes_nothing_while_the_menu_is_not_this_machines(shown: tuple[int, ...]) -> None:
+    """That of an ESP which was formatted or changed: without entries others seem unwanted."""
+    menu = Menu(entries=tuple(placed(EntryName(sequence=number), number) for number in shown))
+    marks = Marks(pinned=frozenset(), blessed=frozenset({1, 2}), held={})
+    found = make_state(tuple(map(deployment, (3, 2, 1))), menu, marks, booted=2)
+    assert choose_gone(found, 3) == frozenset()
 
 
 @given(state=states(), pairs=st.sets(st.integers(0, 5)))
