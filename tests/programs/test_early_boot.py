@@ -178,6 +178,16 @@ def test_keep_etc_goes_on_where_a_cut_stopped_it(new_stand: Callable[[], Stand])
         assert {path.name for path in stand.etc.iterdir()} == {"good", "upper", "work"}
 
 
+def test_a_copy_that_finds_no_room_gives_it_back(new_stand: Callable[[], Stand]) -> None:
+    stand = new_stand()
+    kept_before(stand)
+    full = 'cp() { /usr/bin/cp "$@"; echo "cp: No space left on device" >&2; return 1; }\n'
+    done = stand.run(full + keep_etc(stand))
+    assert done.returncode == 1 and "No space left" in done.stderr
+    assert content(stand.etc / "good") == PERSONS
+    assert {path.name for path in stand.etc.iterdir()} == {"good", "upper", "work"}
+
+
 def test_a_broken_etc_never_replaces_the_good_copy(new_stand: Callable[[], Stand]) -> None:
     stand = new_stand()
     put(stand.etc / "good", PERSONS)
