@@ -99,6 +99,23 @@ def test_identities_are_made_once_and_stay(root: Path) -> None:
     assert all(path.read_bytes() == content for path, content in made.items())
 
 
+def test_a_link_to_what_is_mounted_later_stays(root: Path) -> None:
+    """A person keeps keys on another disk, which is not there yet so early."""
+    for name in ("iscsi-iname", "make-ssl-cert"):
+        (root / "usr/sbin" / name).write_text("#!/bin/sh\nrm -f /etc/ssl/private/*; echo made\n")
+        (root / "usr/sbin" / name).chmod(0o755)
+    for name in ("ssh", "iscsi", "ssl/private"):
+        (root / "etc" / name).mkdir(parents=True, exist_ok=True)
+    names = ("ssh/ssh_host_ed25519_key", "iscsi/initiatorname.iscsi",
+             "ssl/private/ssl-cert-snakeoil.key")  # fmt: skip
+    links = [root / "etc" / name for name in names]
+    for link in links:
+        link.unlink(missing_ok=True)
+        link.symlink_to(f"/srv/keys/{link.name}")
+    inside(root, "/root/make-identities")
+    assert [str(link.readlink()) for link in links] == [f"/srv/keys/{link.name}" for link in links]
+
+
 INITDB = """#!/bin/sh
 while [ "$1" != --pgdata ]; do shift; done
 mkdir -p "$2/global" && echo new > "$2/global/pg_control"
