@@ -143,6 +143,16 @@ def test_what_is_behind_the_partition_is_left_alone(tmp_path: Path) -> None:
         assert plan(file.fileno(), place_of(disk)) is None
 
 
+def test_room_that_a_person_left_on_a_disk_of_their_own_stays_free(tmp_path: Path) -> None:
+    """Only ``atoll disk`` sets the flag: nobody asked for more of what was made by hand."""
+    disk = make(tmp_path)
+    os.truncate(disk, LARGE)
+    assert SFDISK is not None
+    subprocess.run([SFDISK, "--quiet", "--part-attrs", disk, "2", "GUID:63"], check=True)
+    with disk.open("r+b", buffering=0) as file:
+        assert plan(file.fileno(), place_of(disk)) is None
+
+
 def test_a_boot_program_in_the_first_sector_stays(tmp_path: Path) -> None:
     disk = make(tmp_path)
     with disk.open("r+b") as file:

@@ -25,16 +25,20 @@ SIGNATURE = b"EFI PART"
 _HEADER = struct.Struct("<8sIIIIQQQQ16sQIII")
 ENTRY = 128
 _MOST_ENTRIES = 1024
+_GROWS = 1 << 59
+"""The flag of a partition that may fill its disk, by the Discoverable Partitions Specification."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Partition:
-    """``number`` counts from 1; ``first`` and ``last`` are blocks, both its own."""
+    """``number`` counts from 1; ``first`` and ``last`` are blocks, both its own. ``grows``: whoever
+    made it wants it to fill the disk."""
 
     number: int
     kind: UUID
     first: int
     last: int
+    grows: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +70,9 @@ class Table:
             entry = self.entries[(number - 1) * ENTRY : number * ENTRY]
             kind = UUID(bytes_le=entry[:16])
             if kind.int:
-                first, last = struct.unpack_from("<QQ", entry, 32)
-                found.append(Partition(number=number, kind=kind, first=first, last=last))
+                first, last, flags = struct.unpack_from("<QQQ", entry, 32)
+                found.append(Partition(number=number, kind=kind, first=first, last=last,
+                                       grows=bool(flags & _GROWS)))  # fmt: skip
         return tuple(found)
 
 
@@ -115,7 +120,8 @@ def plan_growth(
     table: Table, number: int, *, blocks: int, mbr: bytes
 ) -> tuple[tuple[Write, ...], int] | None:
     """What lets partition ``number`` end where a disk of so many blocks ends, and its new last
-    block; None when it is not the last one, or ends there already. ``mbr`` is block 0.
+    block; None when it is not the last one, ends there already, or has no flag to grow: a person
+    who partitioned the disk by hand may have left room for something else. ``mbr`` is block 0.
 
     The writes are to be durable one by one: up to the last of them the old table holds, from it on
     the new one.
@@ -128,7 +134,9 @@ def plan_growth(
     others = [each for each in table.partitions if each.number != number]
     # A whole MiB stays free: the second table's place, whatever tool writes it next.
     last = (blocks // alignment - 1) * alignment - 1
-    if own is None or last <= own.last or any(each.last > own.first for each in others):
+    if own is None or not own.grows or last <= own.last:
+        return None
+    if any(each.last > own.first for each in others):
         return None
     entries = bytearray(table.entries)
     struct.pack_into("<Q", entries, (number - 1) * ENTRY + 40, last)
