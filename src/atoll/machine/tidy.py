@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from atoll.base.errors import AtollError
+from atoll.base.errors import AtollError, Refused
 from atoll.base.ids import TreeId, is_hex_digest
 from atoll.host.files import names_in
 from atoll.machine.carry_out import as_warning, attempt, finish
@@ -127,12 +127,13 @@ def tidy(sysroot: Sysroot, reporter: Reporter) -> MachineState:
     verify = verifier(sysroot)
     state = with_way_back(read_state(sysroot), verify)
     _tell_esp(sysroot, reporter)
+    leftovers, unfinished = plan_leftovers(sysroot, state), plan_unfinished(sysroot, state)
     failed: tuple[str, ...] = ()
-    leftovers = plan_leftovers(sysroot, state)
-    check_plan(state, leftovers, verify)
-    unfinished = plan_unfinished(sysroot, state)
+    try:
+        check_plan(state, (*leftovers, *unfinished), verify)
+    except Refused as error:
+        leftovers, unfinished, failed = (), (), (error.message,)
     if leftovers or unfinished:
-        check_plan(state, unfinished, verify)
         with reporter.step("Clearing up what an interrupted operation left"):
             failed = (*attempt(leftovers), *finish(unfinished))
         state = with_way_back(read_state(sysroot), verify)

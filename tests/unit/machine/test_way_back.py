@@ -191,6 +191,24 @@ def test_the_last_way_back_is_no_ones_to_remove(machine: Sysroot) -> None:
         check_plan(state, (RemoveFromEsp(esp=machine.esp, path=machine.entries / name),), verify)
 
 
+def test_an_entry_that_only_seems_to_outdo_the_last_way_back_stops_nobody(
+    maker: Maker, machine: Sysroot
+) -> None:
+    """The disk changed it: it boots something else, and what it would outdo is still needed."""
+    flip(tree_of(machine, 1))
+    (placed,) = read_state(machine).menu.of(2)
+    good = machine.entries / placed.file
+    sequence = placed.name.sequence + 5
+    text = good.read_text().replace(f"version {placed.name.sequence}\n", f"version {sequence}\n")
+    wrong = text.replace(f"composefs={tree_of(machine, 2).name}", f"composefs={'0' * 64}")
+    assert wrong != text
+    name = format_entry_name(EntryName(sequence=sequence))
+    (machine.entries / name).write_text(wrong)
+    maker.publish("v3")
+    assert go(machine) == 3
+    assert good.exists()
+
+
 def test_status_says_loudly_that_there_is_no_way_back(
     machine: Sysroot, capsys: pytest.CaptureFixture[str]
 ) -> None:
