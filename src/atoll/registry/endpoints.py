@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,11 +56,13 @@ class Endpoint:
     @property
     def is_local(self) -> bool:
         """Whether it is this machine."""
-        name = self.host.rpartition(":")[0] or self.host
         if self.host.startswith("["):
             return self.host.partition("]")[0] == "[::1"
         name = self.host.partition(":")[0]
-        return name == "localhost" or (name.startswith("127.") and name.count(".") == 3)
+        try:
+            return name == "localhost" or ip_address(name).is_loopback
+        except ValueError:
+            return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

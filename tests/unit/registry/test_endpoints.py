@@ -110,3 +110,11 @@ def test_a_persons_file_replaces_the_systems(tmp_path: Path) -> None:
     )
     found = {rule.prefix: rule for rule in read_rules({"HOME": str(tmp_path)})}
     assert found["a.example"].blocked
+
+
+@pytest.mark.parametrize("host", ["127.0.example.org", "127.0.0.1x:5000", "127.0.0.1.example.org"])
+def test_a_name_that_looks_like_this_machines_address_is_not_spoken_to_in_the_clear(
+    host: str,
+) -> None:
+    assert not Endpoint(host=host, repository="system").may_be_plain
+    assert Endpoint(host="127.0.0.1:5000", repository="system").may_be_plain
