@@ -122,6 +122,14 @@ def test_the_seeded_var_is_the_built_one(
         check(root)
 
 
+@pytest.mark.parametrize("name", ["\\x41", "a\\b", "*?[x]", "100%", 'a"b', "back\\", "[!a]"])
+def test_the_access_list_of_an_odd_name_is_seeded(name: str, tmp_path: Path) -> None:
+    """systemd-tmpfiles takes the path of such a line for a pattern."""
+    with small(tmp_path) as root:
+        make(root, ("var/spool/thing", ["in", name], "acl", 0o640, (5, 60), "content"))
+        check(root)
+
+
 @pytest.mark.parametrize("line", [
     "d /var/lib/thing 0750 5 60 10d", "d /var/lib/thing - - - 10d", "D /var/lib/thing 0700",
     "f /var/lib/thing/deep 0600 - - - text", "L /var/lib/thing - - - - /elsewhere",

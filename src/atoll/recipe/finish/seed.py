@@ -33,7 +33,7 @@ _COPY_DEPTH = 3
 """Places such as /var/lib/NAME are one program's and are copied whole; above are directories."""
 _ROOTS_HOME = "/var/root"
 """Early boot makes it when it is not there, so its copy needs a mode."""
-_GLOB = str.maketrans({"*": "[*]", "?": "[?]", "[": "[[]"})
+_GLOB = str.maketrans({"*": "[*]", "?": "[?]", "[": "[[]", "\\": "\\\\"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
