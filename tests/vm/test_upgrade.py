@@ -123,7 +123,7 @@ def test_an_upgrade_is_staged_while_the_machine_runs(
     found = state(machine)
     assert found[2]["tree"] == versions["2"].tree
     assert found[2]["staged"] and found[1]["booted"]
-    assert "atoll-2+3.conf" in machine.succeed("bootctl list --no-pager")
+    assert "atoll-3+3.conf" in machine.succeed("bootctl list --no-pager")
     for path in ("/sysroot/mine", "/boot/mine"):
         assert "Read-only file system" in machine.fail(f"touch {path} 2>&1"), path
 
