@@ -24,7 +24,7 @@ OURS = """
 import sys
 from pathlib import Path
 from atoll.base.report import NullReporter
-from atoll.store.images import write_image
+from atoll.store.tree_images import write_image
 from atoll.store.layout import open_store
 from atoll.store.scan import import_directory
 store = open_store(Path(sys.argv[2]), create=True)

@@ -32,14 +32,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.base.report import NullReporter
-from atoll.debian.inventory import read_owners
-from atoll.registry.facts import read_facts
-from atoll.registry.layout import NewImage, inspect_layout, write_layout
-from atoll.registry.manifest import ImageConfig
-from atoll.registry.reference import LayoutReference
-from atoll.store.images import write_image
+from atoll.debian.dpkg_database import read_owners
+from atoll.oci.layout import NewImage, inspect_layout, write_layout
+from atoll.oci.manifest import ImageConfig
+from atoll.oci.reference import LayoutReference
+from atoll.oci.system_label import read_facts
 from atoll.store.layout import open_store
 from atoll.store.scan import import_directory
+from atoll.store.tree_images import write_image
 from atoll.tree.canonical import canonical
 from atoll.tree.model import Directory
 from vmtest.service import free_port, serving

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import zstandard
 
-from atoll.registry.manifest import (
+from atoll.oci.manifest import (
     CONFIG,
     LAYER_ZSTD,
     MANIFEST,

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.base.report import NullReporter
-from atoll.registry.blobs import BlobStore
-from atoll.registry.layout import NewImage, inspect_layout, write_layout
-from atoll.registry.manifest import (
+from atoll.oci.blobs import BlobStore
+from atoll.oci.layout import NewImage, inspect_layout, write_layout
+from atoll.oci.manifest import (
     CONFIG,
     MANIFEST,
     REF_NAME,
@@ -20,10 +20,10 @@ from atoll.registry.manifest import (
     format_record,
     parse_index,
 )
-from atoll.registry.reference import LayoutReference
-from atoll.store.images import write_image
+from atoll.oci.reference import LayoutReference
 from atoll.store.layout import open_store
 from atoll.store.objects import adding_objects
+from atoll.store.tree_images import write_image
 from atoll.tree.canonical import canonical
 from atoll.tree.model import INLINE_LIMIT, Directory, Metadata, Regular, Symlink
 

@@ -8,23 +8,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from atoll.base.report import NullReporter
-from atoll.machine.choices import needed
-from atoll.machine.contents import place_into
+from atoll.image.bootable import objects_of, read_bootable
+from atoll.machine.cleanup import list_pairs, trees_of
 from atoll.machine.deployment import Origin
-from atoll.machine.image import objects_of, read_bootable
+from atoll.machine.deployments.flags import BLESSED, SetMark
+from atoll.machine.deployments.object_transfer import place_into
+from atoll.machine.deployments.operations import NoteEntries
+from atoll.machine.deployments.retention import needed
+from atoll.machine.deployments.state import read_state
+from atoll.machine.deployments.sysroot import Sysroot
 from atoll.machine.install import StatePartition, apply_plan, plan_install
-from atoll.machine.marks import BLESSED, SetMark
-from atoll.machine.operations import NoteEntries
-from atoll.machine.state import Sysroot, read_state
-from atoll.machine.tidy import list_pairs, trees_of
-from atoll.registry.facts import read_facts
-from atoll.registry.layout import NewImage, write_layout
-from atoll.registry.manifest import ImageConfig
-from atoll.registry.reference import LayoutReference
+from atoll.oci.layout import NewImage, write_layout
+from atoll.oci.manifest import ImageConfig
+from atoll.oci.reference import LayoutReference
+from atoll.oci.system_label import read_facts
 from atoll.store.check import FindingKind, check_store
-from atoll.store.images import list_images, read_image, write_image
 from atoll.store.layout import open_store
 from atoll.store.scan import import_directory
+from atoll.store.tree_images import list_images, read_image, write_image
 from atoll.tree.canonical import canonical
 from atoll.tree.model import Regular, walk
 

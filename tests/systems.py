@@ -6,12 +6,12 @@ import json
 from typing import TYPE_CHECKING
 
 from atoll.base.report import NullReporter
-from atoll.registry.layout import NewImage, write_layout
-from atoll.registry.manifest import ImageConfig
-from atoll.registry.reference import LayoutReference
-from atoll.store.images import write_image
+from atoll.oci.layout import NewImage, write_layout
+from atoll.oci.manifest import ImageConfig
+from atoll.oci.reference import LayoutReference
 from atoll.store.objects import adding_objects
 from atoll.store.refs import Ref, write_ref
+from atoll.store.tree_images import write_image
 from atoll.tree.canonical import canonical
 from atoll.tree.model import INLINE_LIMIT, Directory, Metadata, Node, Regular, Symlink
 from tests.images import place_in
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from atoll.base.ids import TreeId
-    from atoll.registry.facts import SystemFacts
+    from atoll.oci.system_label import SystemFacts
     from atoll.store.layout import Store
 
 EPOCH = 1_788_000_000

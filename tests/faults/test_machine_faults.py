@@ -19,13 +19,14 @@ import pytest
 
 from atoll.base.errors import AtollError, NothingToDo
 from atoll.base.report import NullReporter
-from atoll.machine.collection import collect_machine
-from atoll.machine.etc.machine import read_machine_etc
-from atoll.machine.etc.views import node_at
+from atoll.machine.cleanup import trees_of
+from atoll.machine.deployments.state import read_state
+from atoll.machine.deployments.sysroot import Sysroot
+from atoll.machine.etc.etc_commands import read_machine_etc
+from atoll.machine.etc.etc_tree import node_at
+from atoll.machine.gc import collect_machine
 from atoll.machine.pin import set_pin
 from atoll.machine.rollback import cancel, rollback
-from atoll.machine.state import Sysroot, read_state
-from atoll.machine.tidy import trees_of
 from atoll.machine.upgrade import Wish, upgrade
 from tests.machines import Maker, check_contents, check_machine, write
 
@@ -121,7 +122,7 @@ WORKS: dict[str, Callable[[Sysroot], object]] = {
 
 
 def other_image(machine: Sysroot) -> str:
-    from atoll.machine.state import read_origin
+    from atoll.machine.deployments.state import read_origin
 
     current = read_state(machine).current
     assert current is not None

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atoll.cli.main import main
-from atoll.machine.state import Sysroot, read_state
+from atoll.machine.deployments.state import read_state
 from tests.faults.test_machine_faults import check_bootable
 from tests.machines import PASSWD, Maker, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
+
+    from atoll.machine.deployments.sysroot import Sysroot
 
 pytestmark = pytest.mark.root
 

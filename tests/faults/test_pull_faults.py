@@ -16,15 +16,15 @@ import pytest
 
 from atoll.base.errors import NetworkError, NoSpace
 from atoll.base.report import NullReporter
-from atoll.host.web import Patience
-from atoll.registry.pull import apply_pull
-from atoll.registry.pull_plan import plan_pull
-from atoll.registry.reference import parse_reference
-from atoll.registry.source import opened_source
+from atoll.host.http import Patience
+from atoll.oci.pull import apply_pull
+from atoll.oci.pull_plan import plan_pull
+from atoll.oci.reference import parse_reference
+from atoll.oci.source import opened_source
 from atoll.store.check import check_store
-from atoll.store.images import list_images, read_image
 from atoll.store.layout import open_store
 from atoll.store.refs import Ref, read_ref, write_ref
+from atoll.store.tree_images import list_images, read_image
 from tests.fake_registry import Asked, FakeRegistry, Reply, fake_registry
 from tests.images import MadeImage, publish, snapshot
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from atoll.registry.pull_plan import PullPlan
+    from atoll.oci.pull_plan import PullPlan
     from atoll.store.layout import Store
 
 EFFECTS = {

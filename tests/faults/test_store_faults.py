@@ -17,10 +17,10 @@ import pytest
 from atoll.base.errors import NoSpace
 from atoll.base.report import NullReporter
 from atoll.store.check import check_store
-from atoll.store.images import read_image, write_image
 from atoll.store.layout import Store, open_store
 from atoll.store.refs import Ref, list_refs, write_ref
 from atoll.store.scan import import_directory
+from atoll.store.tree_images import read_image, write_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,15 +19,20 @@ import pytest
 
 from atoll.base.errors import AtollError
 from atoll.base.report import NullReporter
-from atoll.machine.bless import bless
-from atoll.machine.collection import collect_machine
-from atoll.machine.fallback import apply_report, judge_given_up, plan_report
+from atoll.machine.deployments.boot_check import verifier
+from atoll.machine.deployments.state import read_state
+from atoll.machine.deployments.sysroot import Sysroot
+from atoll.machine.deployments.way_back import why_none
+from atoll.machine.gc import collect_machine
+from atoll.machine.health.bless import bless
+from atoll.machine.health.boot_failure_report import (
+    apply_report,
+    judge_given_up,
+    plan_report,
+)
 from atoll.machine.pin import set_pin
 from atoll.machine.rollback import cancel, rollback
-from atoll.machine.soundness import verifier
-from atoll.machine.state import Sysroot, read_state
 from atoll.machine.upgrade import Wish, upgrade
-from atoll.machine.wayback import why_none
 from tests.faults.test_machine_faults import CUT, is_effect
 from tests.machines import Maker
 from tests.wayback_checker import Choice, loader_entries, ways_back, why_not

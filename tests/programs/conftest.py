@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def bare_recipes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Recipes get nothing by themselves: in a made-up archive Atoll's packages find nothing that
     they need."""
-    monkeypatch.setattr("atoll.recipe.locking.wishes.own_names", lambda *_: ())
+    monkeypatch.setattr("atoll.lock.requirements.own_names", lambda *_: ())
 
 
 @pytest.fixture(scope="session")

@@ -451,8 +451,8 @@ def test_diff_sees_what_the_systems_own_programs_see(system: System, tmp_path: P
 
 def keep_dump(system: System, path: Path) -> str:
     """A tree that is a dump, in the system's store; its digest."""
-    from atoll.store.images import write_image
     from atoll.store.layout import open_store
+    from atoll.store.tree_images import write_image
     from atoll.tree.dumpfile import parse_dump
 
     with path.open("rb") as file:

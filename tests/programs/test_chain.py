@@ -12,9 +12,9 @@ import pytest
 
 from atoll.base.errors import PackageError
 from atoll.base.report import NullReporter
+from atoll.build.cache import opened_cache
+from atoll.build.steps.step_cache import Chain, chain_id, chain_mounted, run_steps
 from atoll.host.mount import enter_private_mounts
-from atoll.recipe.cache import opened_cache
-from atoll.recipe.steps.chain import Chain, chain_id, chain_mounted, run_steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -17,17 +17,17 @@ import pytest
 
 from atoll.base.errors import RecipeError
 from atoll.base.report import NullReporter
-from atoll.recipe.base import base_root_name, read_installed
-from atoll.recipe.build import build_tree
+from atoll.build.base_image import base_root_name, read_installed
+from atoll.build.build import build_tree
+from atoll.build.use_lock import is_current
 from atoll.recipe.language.parse import read_recipe
-from atoll.recipe.locking.follow import is_current
 from atoll.store.check import check_store
-from atoll.store.images import read_image
 from atoll.store.layout import open_store
 from atoll.store.refs import read_ref
+from atoll.store.tree_images import read_image
 from atoll.tree.dumpfile import format_dump
-from atoll.tree.edit import find_node
 from atoll.tree.model import Regular
+from atoll.tree.path_ops import find_node
 from tests.programs import standin
 from tests.programs.test_build import System, copy_cache
 from tests.registry_server import registry, run
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from atoll.base.ids import TreeId
-    from atoll.recipe.build import Built
+    from atoll.build.build import Built
     from atoll.recipe.model import Recipe
     from atoll.store.layout import Store
     from atoll.tree.model import Directory

@@ -15,13 +15,13 @@ from atoll.base.errors import NotFound, UsageError
 from atoll.base.report import NullReporter
 from atoll.cli.disk import parse_identity, parse_size
 from atoll.host.run import find_program, run
+from atoll.image.bootable import objects_of, read_bootable
 from atoll.machine.deployment import Origin
 from atoll.machine.disk import DiskIdentity, derive_identity, make_disk
-from atoll.machine.image import objects_of, read_bootable
 from tests.unit.machine.small_image import make_store
 
 if TYPE_CHECKING:
-    from atoll.machine.image import BootableImage
+    from atoll.image.bootable import BootableImage
     from atoll.store.layout import Store
 
 PROGRAMS = ("sfdisk", "mkfs.vfat", "mcopy", "mdir", "mke2fs", "debugfs", "e2fsck")

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from atoll.machine.bootentry import EntryName
-from atoll.machine.choices import TRIES
-from atoll.machine.menu import Placed, format_noted
+from atoll.machine.boot.boot_entries import Placed, format_noted
+from atoll.machine.boot.boot_entry import EntryName
+from atoll.machine.deployments.retention import TRIES
 from tests.programs.early_boot import KILLED, MODULE, SHELLS, TREE, Stand
 
 if TYPE_CHECKING:

@@ -14,9 +14,11 @@ import pytest
 
 from atoll.base.errors import Busy, Damaged
 from atoll.machine.etc.conflicts import read_conflicts
+from atoll.machine.etc.etc_tree import node_at, replaced
 from atoll.machine.etc.merge import plan_merge
+from atoll.machine.etc.merge_base import parse_record
+from atoll.machine.etc.overlay_upper import plan_live, plan_upper
 from atoll.machine.etc.read import read_directory, read_layered
-from atoll.machine.etc.record import parse_record
 from atoll.machine.etc.stage import (
     EtcPlace,
     Views,
@@ -26,14 +28,12 @@ from atoll.machine.etc.stage import (
     plan_stage,
     stage_etc,
 )
-from atoll.machine.etc.upper import plan_live, plan_upper
-from atoll.machine.etc.views import node_at, replaced
 from tests.unit.machine.etc_trees import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from atoll.machine.operations import Operation
+    from atoll.machine.deployments.operations import Operation
 
 pytestmark = pytest.mark.root
 

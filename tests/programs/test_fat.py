@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from atoll.base.errors import Refused
 from atoll.host.run import find_program, run
-from atoll.machine.esp_check import check_esp, read_volume
+from atoll.machine.boot.esp_check import check_esp, read_volume
 from atoll.tree.fat import files, parse_volume
 from atoll.tree.fat_format import BAD, LAST
 from tests.programs.fat_volumes import CONTENT, PROGRAMS, SHAPES, make_volume

@@ -24,15 +24,16 @@ from atoll.base.errors import (
 )
 from atoll.base.ids import TreeId
 from atoll.base.report import NullReporter
-from atoll.debian.pinned import deb_path
+from atoll.build.cache import Cache, opened_cache
+from atoll.build.lock_command import Relocked, audit, follow_recipe, update
+from atoll.build.steps.packages import Supply
+from atoll.build.use_lock import FREELY, Rules, check_tree, complete_lock, settle_lock
+from atoll.debian.local_archive import deb_path
 from atoll.debian.sources import read_architecture
-from atoll.recipe.cache import Cache, opened_cache
-from atoll.recipe.locking.follow import FREELY, Rules, check_tree, complete_lock, settle_lock
-from atoll.recipe.locking.make import need_fit
-from atoll.recipe.locking.place import lock_path
-from atoll.recipe.locking.relock import Relocked, audit, follow_recipe, update
-from atoll.recipe.locking.text import read_lock
-from atoll.recipe.locking.wishes import debian_wishes, format_time
+from atoll.lock.path import lock_path
+from atoll.lock.requirements import debian_wishes, format_time
+from atoll.lock.resolve import need_fit
+from atoll.lock.serialize import read_lock
 from atoll.recipe.model import (
     Debian,
     DebianBase,
@@ -43,7 +44,6 @@ from atoll.recipe.model import (
     Recipe,
     Repository,
 )
-from atoll.recipe.steps.packages import Supply
 from atoll.store.layout import Store, open_store
 from tests.archive import EPOCH, Archive, Key, control_text, make_deb, make_key, serve
 
@@ -51,8 +51,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from atoll.debian.pins import Pin
-    from atoll.recipe.locking.values import Lock
+    from atoll.debian.pin import Pin
+    from atoll.lock.model import Lock
 
 pytestmark = pytest.mark.skipif(
     any(shutil.which(name) is None for name in ("gpg", "apt-get", "dpkg-deb")),

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atoll.base.ids import TreeId
+from atoll.build.use_lock import is_current
 from atoll.cli.main import main
 from atoll.debian.sources import read_architecture
 from atoll.recipe.language.parse import read_recipe
-from atoll.recipe.locking.follow import is_current
 from tests.archive import Archive, make_key, serve
 from tests.programs import standin
 

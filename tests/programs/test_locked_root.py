@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atoll.base.report import NullReporter
-from atoll.debian.inventory import read_packages
-from atoll.recipe.cache import opened_cache
-from atoll.recipe.locking.place import lock_path
-from atoll.recipe.locking.relock import audit, follow_recipe
-from atoll.recipe.locking.text import read_lock
+from atoll.build.cache import opened_cache
+from atoll.build.lock_command import audit, follow_recipe
+from atoll.build.steps.packages import Supply, make_start, plan_packages, start_id
+from atoll.build.steps.step_cache import Chain, chain_mounted, run_steps
+from atoll.debian.dpkg_database import read_packages
+from atoll.lock.path import lock_path
+from atoll.lock.serialize import read_lock
 from atoll.recipe.model import Debian, DebianBase, EmptyBase, Image, Packages, Recipe
-from atoll.recipe.steps.chain import Chain, chain_mounted, run_steps
-from atoll.recipe.steps.packages import Supply, make_start, plan_packages, start_id
 from atoll.store.layout import open_store
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def look(root: Path) -> list[tuple[str, str]]:
 def bare_recipes() -> Iterator[None]:
     """Recipes get nothing by themselves: what these tests look at are Debian's packages."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("atoll.recipe.locking.wishes.own_names", lambda *_: ())
+        patch.setattr("atoll.lock.requirements.own_names", lambda *_: ())
         yield
 
 

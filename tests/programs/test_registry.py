@@ -10,21 +10,21 @@ import pytest
 
 from atoll.base.errors import MissingPrivilege, NotFound
 from atoll.base.report import NullReporter
-from atoll.host.web import Patience
-from atoll.registry.pull import apply_pull
-from atoll.registry.pull_plan import plan_pull
-from atoll.registry.reference import parse_reference
-from atoll.registry.source import opened_source
+from atoll.host.http import Patience
+from atoll.oci.pull import apply_pull
+from atoll.oci.pull_plan import plan_pull
+from atoll.oci.reference import parse_reference
+from atoll.oci.source import opened_source
 from atoll.store.check import check_store
-from atoll.store.images import read_image
 from atoll.store.layout import open_store
+from atoll.store.tree_images import read_image
 from tests.images import publish
 from tests.registry_server import registry, run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from atoll.registry.pull_plan import PullPlan
+    from atoll.oci.pull_plan import PullPlan
 
 FILES = {
     "/usr/bash/bash": bytes(range(256)) * 9000,

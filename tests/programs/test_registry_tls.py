@@ -14,10 +14,10 @@ import pytest
 
 from atoll.base.errors import AtollError, MissingPrivilege, NetworkError
 from atoll.base.report import NullReporter
-from atoll.host.web import Patience
-from atoll.registry.pull import pull_image
-from atoll.registry.reference import LayoutReference, parse_reference
-from atoll.registry.source import opened_source
+from atoll.host.http import Patience
+from atoll.oci.pull import pull_image
+from atoll.oci.reference import LayoutReference, parse_reference
+from atoll.oci.source import opened_source
 from atoll.store.layout import open_store
 from tests.images import MadeImage, publish
 from tests.registry_server import run
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from atoll.base.ids import TreeId
-    from atoll.registry.reference import Reference
+    from atoll.oci.reference import Reference
 
 FILES = {"/usr/bash/bash": bytes(range(256)) * 90, "/etc/motd": b"An atoll.\n"}
 QUICK = Patience(attempts=1, first_pause=0.01)

@@ -14,10 +14,15 @@ import pytest
 
 from atoll.base.errors import Damaged, PackageError, RecipeError
 from atoll.base.report import NullReporter
+from atoll.build.finish.check_recipe import check_recipe, read_contents
+from atoll.build.finish.image_layout import move_opt
+from atoll.build.finish.presets import write_presets
+from atoll.build.steps.ids import Ids
+from atoll.build.steps.known_ids import KNOWN
+from atoll.build.steps.modules import BuildModules
+from atoll.build.steps.plan_steps import Means, plan_settings, run_steps
+from atoll.build.steps.remap_ids import Renumber, change_owners, read_ids
 from atoll.host.sandbox import Sandbox
-from atoll.recipe.finish.check_recipe import check_recipe, read_contents
-from atoll.recipe.finish.presets import write_presets
-from atoll.recipe.finish.shape import move_opt
 from atoll.recipe.model import (
     Debian,
     DebianBase,
@@ -34,11 +39,6 @@ from atoll.recipe.model import (
     Units,
     User,
 )
-from atoll.recipe.steps.ids import Ids
-from atoll.recipe.steps.known_ids import KNOWN
-from atoll.recipe.steps.modules import BuildModules
-from atoll.recipe.steps.renumber import Renumber, change_owners, read_ids
-from atoll.recipe.steps.settings import Means, plan_settings, run_steps
 from tests.fake_registry import fake_registry, ranged
 from tests.programs.small_root import KERNEL, ensure_small_root, laid_over
 

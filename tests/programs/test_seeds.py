@@ -14,9 +14,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from atoll.host.files import remove_tree
-from atoll.recipe.finish.shape import drop_var, move_state, move_tree_var, write_seeds
-from atoll.recipe.finish.var_rules import Fate, find_fate
+from atoll.build.finish.image_layout import drop_var, move_state, move_tree_var, write_seeds
+from atoll.build.finish.var_rules import Fate, find_fate
+from atoll.host.fs import remove_tree
 from tests.programs.small_root import ensure_small_root, laid_over
 
 if TYPE_CHECKING:

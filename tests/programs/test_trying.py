@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from atoll.build.use_lock import with_inputs
 from atoll.cli.main import main
-from atoll.host import qemu
+from atoll.lock.model import Lock
+from atoll.lock.path import lock_path
+from atoll.lock.serialize import write_lock
 from atoll.recipe.language.parse import read_recipe
-from atoll.recipe.locking.follow import with_inputs
-from atoll.recipe.locking.place import lock_path
-from atoll.recipe.locking.text import write_lock
-from atoll.recipe.locking.values import Lock
 from atoll.store.refs import Ref, write_ref
+from atoll.vm import qemu
 from tests.machines import EPOCH, Maker
 
 if TYPE_CHECKING:

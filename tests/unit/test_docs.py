@@ -168,5 +168,5 @@ def test_hints_and_errors_name_verbs_and_options_that_there_are() -> None:
     assert wrong == []
 
 
-FINE_WORDS = {"src/atoll/cli/shells.py": ("by",)}
+FINE_WORDS = {"src/atoll/cli/completion.py": ("by",)}
 """What comes after the word "atoll" in a text and is no verb."""

@@ -12,12 +12,12 @@ import pytest
 
 from atoll.base.errors import Damaged, NotFound, Refused, UsageError
 from atoll.base.report import NullReporter
-from atoll.registry.layout import NewImage, write_layout
-from atoll.registry.manifest import ImageConfig
-from atoll.registry.reference import LayoutReference
-from atoll.store.images import write_image
+from atoll.oci.layout import NewImage, write_layout
+from atoll.oci.manifest import ImageConfig
+from atoll.oci.reference import LayoutReference
 from atoll.store.layout import open_store
 from atoll.store.scan import import_directory
+from atoll.store.tree_images import write_image
 from atoll.tree.canonical import canonical
 
 if TYPE_CHECKING:

@@ -16,21 +16,21 @@ from hypothesis import strategies as st
 from atoll.base.errors import AtollError, Damaged
 from atoll.base.fields import parse_json_fields
 from atoll.cli.history import format_event
-from atoll.debian.inventory import parse_diversions, parse_owners, parse_status
+from atoll.debian.dpkg_database import parse_diversions, parse_owners, parse_status
+from atoll.image.info import parse_said
+from atoll.lock.serialize import parse_lock
 from atoll.machine.deployment import parse_deployment, parse_origin
-from atoll.machine.etc.record import parse_record
-from atoll.machine.health import parse_health
-from atoll.machine.history import parse_event
+from atoll.machine.deployments.flags import parse_hold
+from atoll.machine.deployments.history import parse_event
+from atoll.machine.deployments.public_status import parse_public
+from atoll.machine.deployments.sysroot import parse_booted
+from atoll.machine.etc.merge_base import parse_record
+from atoll.machine.health.boot_attempts import parse_verdict
+from atoll.machine.health.checks import parse_health
 from atoll.machine.machine_file import parse_machine_file
-from atoll.machine.marks import parse_hold
 from atoll.machine.policy import parse_policy
-from atoll.machine.public import parse_public
-from atoll.machine.state import parse_booted
-from atoll.machine.tries import parse_verdict
-from atoll.recipe.finish.said import parse_said
+from atoll.oci.system_label import parse_packages
 from atoll.recipe.language.parse import parse_problems
-from atoll.recipe.locking.text import parse_lock
-from atoll.registry.facts import parse_packages
 from atoll.store.refs import parse_ref
 
 if TYPE_CHECKING:

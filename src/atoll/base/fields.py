@@ -13,7 +13,7 @@ from typing import NamedTuple, NoReturn, TypeAlias, TypeVar, overload
 
 from atoll.base.errors import Damaged
 from atoll.base.json import parse_json
-from atoll.base.near import find_nearest
+from atoll.base.suggest import find_nearest
 from atoll.base.text import is_one_line
 
 Default = TypeVar("Default")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from atoll.base.errors import UsageError
-from atoll.base.near import find_nearest
+from atoll.base.suggest import find_nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

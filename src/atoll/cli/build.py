@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Unrepeatable, UsageError
-from atoll.recipe.build import build_tree
+from atoll.build.build import build_tree
+from atoll.build.publish import publish
+from atoll.build.use_lock import Rules
+from atoll.oci.reference import LayoutReference, parse_reference
 from atoll.recipe.language.parse import read_recipe
-from atoll.recipe.locking.follow import Rules
-from atoll.recipe.publish import publish
-from atoll.registry.reference import LayoutReference, parse_reference
 from atoll.store.layout import default_store_root, open_store
 
 if TYPE_CHECKING:
     import argparse
 
     from atoll.base.report import Reporter
-    from atoll.recipe.verify import Verification
+    from atoll.build.verify import Verification
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     ref = recipe.image.name
     result: dict[str, object] = {"tree": built.tree, "manifest": manifest, "ref": ref}
     if arguments.verify and target is not None:
-        from atoll.recipe.verify import verify_build
+        from atoll.build.verify import verify_build
 
         found = verify_build(recipe, built, (store, target), reporter, rules)
         return _tell_verified(found, recipe.image.name, result if arguments.json else None)
@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
 
 def _tell_verified(found: Verification, name: str, result: dict[str, object] | None) -> int:
     """Say how the second build went; ``result`` is what JSON shall say besides, if it shall."""
-    from atoll.cli.verification import format_verification, verification_as_json
+    from atoll.cli.output.verify import format_verification, verification_as_json
 
     if result is not None:
         print(json.dumps(result | {"verify": verification_as_json(found)}, indent=2))

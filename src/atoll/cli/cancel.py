@@ -18,8 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
+    from atoll.machine.deployments.sysroot import find_sysroot
     from atoll.machine.rollback import cancel
-    from atoll.machine.state import find_sysroot
 
     done = cancel(find_sysroot(arguments.root), reporter)
     if arguments.json:

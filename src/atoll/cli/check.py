@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import RecipeError, Unchecked
-from atoll.cli.terminal import print_marked
+from atoll.cli.output.terminal import print_marked
+from atoll.lint.context import Place, read_facts
+from atoll.lint.model import Need, Severity, Subject
+from atoll.lint.run import need_lints, run_lints
+from atoll.lock.path import find_lock
 from atoll.recipe.language.parse import read_problems
-from atoll.recipe.lint.facts import Place, read_facts
-from atoll.recipe.lint.model import Need, Severity, Subject
-from atoll.recipe.lint.run import need_lints, run_lints
-from atoll.recipe.locking.place import find_lock
 from atoll.store.layout import default_store_root
 
 if TYPE_CHECKING:

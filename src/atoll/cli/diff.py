@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from atoll.base.report import Reporter
     from atoll.cli.subjects import ImageSubject, TreeSubject
-    from atoll.recipe.compare.difference import Description
+    from atoll.inspect.diff import Description
     from atoll.store.layout import Store
 
 
@@ -39,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    from atoll.cli.differences import difference_as_json, format_difference
-    from atoll.recipe.compare.difference import compare_systems
+    from atoll.cli.output.diff import difference_as_json, format_difference
+    from atoll.inspect.diff import compare_systems
 
     with opened_store(arguments.store) as store:
         before, after = _describe_both(arguments, store, reporter)
@@ -87,9 +87,9 @@ def _variants(given: Sequence[str]) -> tuple[str | None, str | None]:
 
 
 def _describe_recipe(path: Path, variant: str | None, *, is_here: bool) -> Description:
-    from atoll.recipe.compare.describe import describe_recipe
+    from atoll.inspect.describe import describe_recipe
+    from atoll.lock.path import find_lock
     from atoll.recipe.language.parse import read_recipe
-    from atoll.recipe.locking.place import find_lock
 
     recipe = read_recipe(path, variant)
     found = describe_recipe(recipe, find_lock(recipe), is_here=is_here)
@@ -97,23 +97,23 @@ def _describe_recipe(path: Path, variant: str | None, *, is_here: bool) -> Descr
 
 
 def _describe_lock(path: Path) -> Description:
-    from atoll.recipe.compare.describe import describe_lock
-    from atoll.recipe.locking.text import read_lock
+    from atoll.inspect.describe import describe_lock
+    from atoll.lock.serialize import read_lock
 
     return describe_lock(read_lock(path), str(path))
 
 
 def _describe_tree(subject: ImageSubject | TreeSubject, kind: str) -> Description:
     from atoll.cli.subjects import opened
-    from atoll.recipe.compare import records
-    from atoll.recipe.compare.describe import describe_lock, describe_recipe, describe_tree
+    from atoll.inspect import tree_records
+    from atoll.inspect.describe import describe_lock, describe_recipe, describe_tree
 
     with opened(subject) as tree:
         if kind == "recipe":
-            recipe = describe_recipe(records.parse_recipe_of(tree), None, is_here=False)
+            recipe = describe_recipe(tree_records.parse_recipe_of(tree), None, is_here=False)
             return _with_packages(recipe, describe_tree(tree))
         if kind == "lock":
-            lock = records.parse_lock_of(tree)
+            lock = tree_records.parse_lock_of(tree)
             if lock is not None:
                 return describe_lock(lock, tree.title)
         return describe_tree(tree)

@@ -11,9 +11,9 @@ from uuid import UUID, uuid4
 
 from atoll.base.errors import Refused, UsageError
 from atoll.cli.references import take_image
+from atoll.image.bootable import read_bootable
+from atoll.machine.candidate import origin_of
 from atoll.machine.disk import derive_identity, make_disk
-from atoll.machine.image import read_bootable
-from atoll.machine.target import origin_of
 
 if TYPE_CHECKING:
     import argparse

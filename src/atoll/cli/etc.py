@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from atoll.base.report import Reporter
-    from atoll.machine.etc.machine import MachineEtc
-    from atoll.machine.operations import Operation
-    from atoll.machine.state import Sysroot
+    from atoll.machine.deployments.operations import Operation
+    from atoll.machine.deployments.sysroot import Sysroot
+    from atoll.machine.etc.etc_commands import MachineEtc
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,14 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    from atoll.machine.etc.machine import (
+    from atoll.machine.deployments.sysroot import find_sysroot
+    from atoll.machine.etc.etc_commands import (
         choose_deployment,
         parse_path,
         plan_reset,
         plan_resolve,
         read_machine_etc,
     )
-    from atoll.machine.state import find_sysroot
 
     sysroot = find_sysroot(getattr(arguments, "root", None))
     deployment = choose_deployment(sysroot, getattr(arguments, "deployment", None))
@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
 
 
 def _complete(sysroot: Sysroot, deployment: int, reporter: Reporter, *, as_json: bool) -> int:
-    from atoll.machine.etc.machine import complete
+    from atoll.machine.etc.etc_commands import complete
 
     paths = [_whole(path) for path in complete(sysroot, deployment)]
     for path in paths:
@@ -88,8 +88,8 @@ def _complete(sysroot: Sysroot, deployment: int, reporter: Reporter, *, as_json:
 def _change(
     sysroot: Sysroot, deployment: int, plan: Callable[[MachineEtc], tuple[Operation, ...]]
 ) -> None:
-    from atoll.machine.access import changing
-    from atoll.machine.etc.machine import read_machine_etc
+    from atoll.machine.deployments.machine_lock import changing
+    from atoll.machine.etc.etc_commands import read_machine_etc
     from atoll.machine.etc.stage import execute, try_again
 
     with changing(sysroot, esp=False):

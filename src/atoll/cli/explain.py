@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from atoll.base.errors import UsageError
 from atoll.base.text import one_line
+from atoll.lint.explain import describe_lint, explain_lint
+from atoll.lint.run import find_lint
 from atoll.recipe.language import parse, reference
 from atoll.recipe.language.explain import (
     Setting,
@@ -19,8 +21,6 @@ from atoll.recipe.language.explain import (
 )
 from atoll.recipe.language.schema import FRAGMENTS, TOP, each_table, format_heading
 from atoll.recipe.language.schema_model import KeyRule, TableRule
-from atoll.recipe.lint.explain import describe_lint, explain_lint
-from atoll.recipe.lint.run import find_lint
 
 if TYPE_CHECKING:
     import argparse

@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from atoll.base import errors
-from atoll.cli.failure import BROKEN_PIPE, UNEXPECTED
+from atoll.cli.output.errors import BROKEN_PIPE, UNEXPECTED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -122,7 +122,7 @@ def unknown_verb(words: Sequence[str], verbs: Sequence[str]) -> UsageError:
     known = _answer(word, verbs) or _answer(word.lower(), verbs)
     if known is not None:
         return known
-    from atoll.base.near import find_nearest
+    from atoll.base.suggest import find_nearest
 
     near = find_nearest(word.lower(), (*verbs, *OURS, *NOT_YET, *ELSEWHERE))
     hint = "see: atoll --help"

@@ -32,9 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     from atoll.base.errors import UsageError
-    from atoll.cli.outlook import format_tidied, tidied_as_json
-    from atoll.machine.collection import collect_machine
-    from atoll.machine.state import find_sysroot
+    from atoll.cli.output.upgrade import format_tidied, tidied_as_json
+    from atoll.machine.deployments.sysroot import find_sysroot
+    from atoll.machine.gc import collect_machine
 
     if arguments.keep is not None and arguments.keep < 1:
         raise UsageError("--keep has to be at least 1", hint="what runs always stays")

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import argparse
 
     from atoll.base.report import Reporter
-    from atoll.machine.health_report import HealthReport
-    from atoll.machine.state import Sysroot
+    from atoll.machine.deployments.sysroot import Sysroot
+    from atoll.machine.health.report import HealthReport
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,8 +47,8 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         return _report(reporter)
     if arguments.what == "grow":
         return _grow(reporter, as_json=as_json)
-    from atoll.machine.health_report import read_report
-    from atoll.machine.state import find_sysroot
+    from atoll.machine.deployments.sysroot import find_sysroot
+    from atoll.machine.health.report import read_report
 
     report = read_report(find_sysroot(root))
     print(json.dumps(as_document(report), indent=2) if as_json else format_report(report))
@@ -59,8 +59,8 @@ def _run_checks(reporter: Reporter, *, as_json: bool) -> int:
     import time
 
     from atoll.base.errors import Unhealthy
-    from atoll.machine.health import note_health, run_checks
-    from atoll.machine.state import find_sysroot
+    from atoll.machine.deployments.sysroot import find_sysroot
+    from atoll.machine.health.checks import note_health, run_checks
 
     sysroot = find_sysroot(None)
     health = run_checks(reporter, when=int(time.time()))
@@ -77,7 +77,7 @@ def _run_checks(reporter: Reporter, *, as_json: bool) -> int:
 def _note_boot(sysroot: Sysroot, reporter: Reporter) -> None:
     """For ``rollback yesterday``. That it cannot be noted makes no boot a bad one."""
     from atoll.base.errors import AtollError
-    from atoll.machine.boots import note_boot
+    from atoll.machine.deployments.boot_history import note_boot
 
     try:
         note_boot(sysroot)
@@ -86,10 +86,10 @@ def _note_boot(sysroot: Sysroot, reporter: Reporter) -> None:
 
 
 def _bless(root: Path | None, number: int | None, reporter: Reporter) -> int:
-    from atoll.machine.bless import bless
-    from atoll.machine.etc.machine import choose_deployment
-    from atoll.machine.health import end_trial
-    from atoll.machine.state import find_sysroot
+    from atoll.machine.deployments.sysroot import find_sysroot
+    from atoll.machine.etc.etc_commands import choose_deployment
+    from atoll.machine.health.bless import bless
+    from atoll.machine.health.checks import end_trial
 
     sysroot = find_sysroot(root)
     bless(sysroot, choose_deployment(sysroot, number), reporter)
@@ -99,9 +99,9 @@ def _bless(root: Path | None, number: int | None, reporter: Reporter) -> int:
 
 
 def _grow(reporter: Reporter, *, as_json: bool) -> int:
-    from atoll.cli.report import format_amount
+    from atoll.cli.output.progress import format_amount
+    from atoll.machine.deployments.sysroot import find_sysroot
     from atoll.machine.grow import grow
-    from atoll.machine.state import find_sysroot
 
     won = grow(find_sysroot(None))
     if as_json:
@@ -113,19 +113,20 @@ def _grow(reporter: Reporter, *, as_json: bool) -> int:
 def _report(reporter: Reporter) -> int:
     import time
 
-    from atoll.machine import fallback
-    from atoll.machine.panics import read_panics
-    from atoll.machine.state import find_sysroot, read_state
+    from atoll.machine.deployments.state import read_state
+    from atoll.machine.deployments.sysroot import find_sysroot
+    from atoll.machine.health import boot_failure_report
+    from atoll.machine.health.pstore import read_panics
 
     sysroot = find_sysroot(None)
     machine = read_state(sysroot)
-    given_up = fallback.judge_given_up(sysroot, machine, read_panics())
-    news = fallback.format_news(machine, given_up, fallback.read_notes())
-    fallback.write_news(news)
+    given_up = boot_failure_report.judge_given_up(sysroot, machine, read_panics())
+    news = boot_failure_report.format_news(machine, given_up, boot_failure_report.read_notes())
+    boot_failure_report.write_news(news)
     for line in news.splitlines():
         reporter.notice(line)
-    plan = fallback.plan_report(sysroot, machine, given_up, now=int(time.time()))
-    fallback.apply_report(sysroot, plan)
+    plan = boot_failure_report.plan_report(sysroot, machine, given_up, now=int(time.time()))
+    boot_failure_report.apply_report(sysroot, plan)
     return 0
 
 

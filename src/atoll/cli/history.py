@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import argparse
 
     from atoll.base.report import Reporter
-    from atoll.machine.history import Event
+    from atoll.machine.deployments.history import Event
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,8 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:  # noqa: ARG001
-    from atoll.machine.history import read_history
-    from atoll.machine.state import find_sysroot
+    from atoll.machine.deployments.history import read_history
+    from atoll.machine.deployments.sysroot import find_sysroot
 
     events = read_history(find_sysroot(arguments.root).state)[::-1]
     if arguments.json:
@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:  # noqa: ARG0
 
 def format_event(event: Event) -> str:
     from atoll.base.text import one_line
-    from atoll.cli.report import format_moment
+    from atoll.cli.output.progress import format_moment
 
     when = format_moment(event.when)
     was = f", before {event.was}" if event.was not in (None, event.deployment) else ""

@@ -6,16 +6,16 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from atoll.base.text import one_line
+from atoll.cli.output.terminal import write_result
 from atoll.cli.subjects import HELP, add_place_arguments, find_subject, opened_store
-from atoll.cli.terminal import write_result
 
 if TYPE_CHECKING:
     import argparse
 
     from atoll.base.report import Reporter
     from atoll.cli.subjects import ImageSubject, Subject, TreeSubject
-    from atoll.recipe.compare.opened import OpenTree
-    from atoll.registry.published import PublishedImage
+    from atoll.inspect.tree_source import OpenTree
+    from atoll.oci.image import PublishedImage
 
 _PARTS = ("packages", "recipe", "lock")
 
@@ -59,8 +59,8 @@ def _tree_like(subject: Subject) -> ImageSubject | TreeSubject:
 def _look(subject: ImageSubject | TreeSubject, part: str | None) -> dict[str, Any]:
     """The fields of the result; of an image elsewhere only the part needs more than a look."""
     from atoll.cli.subjects import ImageSubject, opened
-    from atoll.registry.reference import StoreReference
-    from atoll.registry.source import inspect_source, opened_source
+    from atoll.oci.reference import StoreReference
+    from atoll.oci.source import inspect_source, opened_source
 
     elsewhere = isinstance(subject, ImageSubject) and not isinstance(
         subject.reference, StoreReference
@@ -75,7 +75,7 @@ def _look(subject: ImageSubject | TreeSubject, part: str | None) -> dict[str, An
 
 
 def _part(tree: OpenTree, part: str) -> dict[str, Any]:
-    from atoll.recipe.compare.records import read_record
+    from atoll.inspect.tree_records import read_record
 
     if part == "packages":
         return {"package_list": _packages(tree)}
@@ -85,7 +85,7 @@ def _part(tree: OpenTree, part: str) -> dict[str, Any]:
 def _packages(tree: OpenTree) -> list[dict[str, str]]:
     """From the tree, or where that cannot be seen from what the image says of itself."""
     from atoll.base.errors import NotFound
-    from atoll.recipe.compare.describe import describe_tree
+    from atoll.inspect.describe import describe_tree
 
     found = describe_tree(tree)
     if "packages" not in found.facets:
@@ -98,9 +98,9 @@ def _packages(tree: OpenTree) -> list[dict[str, str]]:
 
 def _kept(tree: OpenTree) -> dict[str, Any]:
     """A tree of the store, which says of itself what an image's config would."""
-    from atoll.recipe.compare.describe import describe_tree
-    from atoll.recipe.compare.opened import read_said
-    from atoll.recipe.compare.records import has_record
+    from atoll.inspect.describe import describe_tree
+    from atoll.inspect.tree_records import has_record
+    from atoll.inspect.tree_source import read_said
 
     said = read_said(tree)
     packages = describe_tree(tree).facets.get("packages")

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import Refused, UsageError
 from atoll.cli.disk import onto_device
 from atoll.cli.references import take_image
-from atoll.host.files import need_root
-from atoll.machine.image import read_bootable
+from atoll.host.fs import need_root
+from atoll.image.bootable import read_bootable
+from atoll.machine.candidate import origin_of
 from atoll.machine.install import install
-from atoll.machine.target import origin_of
 
 if TYPE_CHECKING:
     from atoll.base.report import Reporter

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import NothingToDo, UsageError
 from atoll.base.text import one_line
-from atoll.cli.outlook import MOST
-from atoll.cli.report import format_amount
+from atoll.build.lock_command import audit, follow_recipe, update
+from atoll.cli.output.progress import format_amount
+from atoll.cli.output.upgrade import MOST
 from atoll.recipe.language.parse import read_recipe
-from atoll.recipe.locking.relock import audit, follow_recipe, update
 from atoll.store.layout import default_store_root, open_store
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from atoll.base.report import Reporter
-    from atoll.debian.pins import Pin
-    from atoll.recipe.locking.relock import Outdated, Relocked
+    from atoll.build.lock_command import Outdated, Relocked
+    from atoll.debian.pin import Pin
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -75,8 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code. Everything that goes wrong is told here."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        from atoll.cli.terminal import safe_streams
-        from atoll.host.interrupts import interrupt_on_signals
+        from atoll.cli.output.terminal import safe_streams
+        from atoll.host.signals import interrupt_on_signals
 
         interrupt_on_signals()
         before = os.umask(UMASK)
@@ -99,7 +99,7 @@ def _run_and_tell(words: list[str]) -> int:
 
 
 def _tell(error: BaseException, words: list[str]) -> int:
-    from atoll.cli.failure import tell_failure
+    from atoll.cli.output.errors import tell_failure
 
     return tell_failure(error, words)
 
@@ -132,7 +132,7 @@ def _run_verb(words: list[str]) -> int:
         arguments = parser.parse_args(words[1:])
     except SystemExit as end:
         return int(end.code or 0)
-    from atoll.cli.report import reporter_for
+    from atoll.cli.output.progress import reporter_for
 
     quiet = getattr(arguments, "quiet", False)
     return int(module.run(arguments, reporter_for(sys.stderr, quiet=quiet)))

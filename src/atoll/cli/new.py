@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import NotFound
 from atoll.base.text import one_line
-from atoll.debian.own_package import (
+from atoll.debian.atoll_package import (
     MAKE,
     SYSTEM,
     TOOL,
@@ -16,15 +16,9 @@ from atoll.debian.own_package import (
     find_own_packages,
     find_system_beside,
 )
-from atoll.host.files import temporary_directory
-from atoll.host.qemu import temporary_place
-from atoll.recipe.repository import (
-    DERIVE,
-    TEMPLATES,
-    check_empty,
-    plan_repository,
-    write_repository,
-)
+from atoll.host.fs import temporary_directory
+from atoll.recipe.scaffold import DERIVE, TEMPLATES, check_empty, plan_repository, write_repository
+from atoll.vm.qemu import temporary_place
 
 if TYPE_CHECKING:
     import argparse

@@ -19,8 +19,8 @@ def add_pin_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_pin(arguments: argparse.Namespace, reporter: Reporter, *, pinned: bool) -> int:
+    from atoll.machine.deployments.sysroot import find_sysroot
     from atoll.machine.pin import set_pin
-    from atoll.machine.state import find_sysroot
 
     title = set_pin(find_sysroot(arguments.root), arguments.number, pinned=pinned)
     if arguments.json:

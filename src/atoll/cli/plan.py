@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import argparse
 
     from atoll.base.report import Reporter
-    from atoll.machine.state import Sysroot
+    from atoll.machine.deployments.sysroot import Sysroot
     from atoll.machine.upgrade import Outlook, Wish
 
 
@@ -29,23 +29,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    from atoll.machine.public import is_open
-    from atoll.machine.state import find_sysroot
+    from atoll.machine.deployments.public_status import is_open
+    from atoll.machine.deployments.sysroot import find_sysroot
 
     sysroot = find_sysroot(getattr(arguments, "root", None))
     as_json = getattr(arguments, "json", False)
     if not is_open(sysroot) and arguments.what in (None, "upgrade", "rebase"):
         return _plan_for_everyone(sysroot, _wish(arguments), reporter, as_json=as_json)
     if arguments.what == "rollback":
-        from atoll.cli.outlook import format_return, return_as_json
+        from atoll.cli.output.upgrade import format_return, return_as_json
         from atoll.machine.rollback import foresee_rollback
 
         found = foresee_rollback(sysroot, arguments.which, keep_etc=arguments.keep_etc)
         print(json.dumps(return_as_json(found), indent=2) if as_json else format_return(found))
         return 0
     if arguments.what == "gc":
-        from atoll.cli.outlook import format_tidied, tidied_as_json
-        from atoll.machine.collection import collect_machine
+        from atoll.cli.output.upgrade import format_tidied, tidied_as_json
+        from atoll.machine.gc import collect_machine
 
         tidied = collect_machine(sysroot, arguments.keep, reporter, dry=True)
         dry = format_tidied(tidied, dry=True)
@@ -63,7 +63,7 @@ def _wish(arguments: argparse.Namespace) -> Wish:
 
 
 def _plan_for_everyone(sysroot: Sysroot, wish: Wish, reporter: Reporter, *, as_json: bool) -> int:
-    from atoll.machine.public import read_public
+    from atoll.machine.deployments.public_status import read_public
     from atoll.machine.public_plan import foresee_for_everyone
 
     public = read_public()
@@ -77,8 +77,8 @@ def _plan_for_everyone(sysroot: Sysroot, wish: Wish, reporter: Reporter, *, as_j
 
 
 def _plan_upgrade(sysroot: Sysroot, wish: Wish, reporter: Reporter, *, as_json: bool) -> int:
-    from atoll.machine.choices import check_sound
-    from atoll.machine.state import read_state
+    from atoll.machine.deployments.retention import check_sound
+    from atoll.machine.deployments.state import read_state
     from atoll.machine.upgrade import foresee_upgrade
 
     outlook = foresee_upgrade(sysroot, wish)
@@ -91,7 +91,7 @@ def _plan_upgrade(sysroot: Sysroot, wish: Wish, reporter: Reporter, *, as_json: 
 
 
 def _print(outlook: Outlook, now: str, sysroot: Sysroot, *, as_json: bool) -> None:
-    from atoll.cli.outlook import format_outlook, outlook_as_json
+    from atoll.cli.output.upgrade import format_outlook, outlook_as_json
 
     if as_json:
         print(json.dumps(outlook_as_json(outlook, sysroot), indent=2))

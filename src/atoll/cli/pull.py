@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import argparse
 
     from atoll.base.report import Reporter
-    from atoll.registry.pull_plan import PullPlan
+    from atoll.oci.pull_plan import PullPlan
     from atoll.store.refs import Ref
 
 
@@ -29,10 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    from atoll.registry.pull import apply_pull
-    from atoll.registry.pull_plan import plan_pull
-    from atoll.registry.reference import parse_reference
-    from atoll.registry.source import opened_source
+    from atoll.oci.pull import apply_pull
+    from atoll.oci.pull_plan import plan_pull
+    from atoll.oci.reference import parse_reference
+    from atoll.oci.source import opened_source
     from atoll.store.layout import default_store_root, open_store
     from atoll.store.refs import check_ref_name, write_ref
 

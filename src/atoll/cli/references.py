@@ -7,18 +7,25 @@ with what it probably means: a name in the store, a layout, a recipe, or a file 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
-from atoll.base.errors import NotFound, UsageError
-from atoll.base.ids import is_hex_digest
-from atoll.base.near import find_nearest
-from atoll.host.files import find_near_path
-from atoll.registry.reference import LayoutReference, Reference, parse_reference
+from atoll.base.errors import NotFound, Refused, UsageError
+from atoll.base.ids import TreeId, is_hex_digest
+from atoll.base.suggest import find_nearest
+from atoll.host.fs import find_near_path
+from atoll.oci.layout import read_layout
+from atoll.oci.reference import (
+    ArchiveReference,
+    LayoutReference,
+    Reference,
+    RegistryReference,
+    StoreReference,
+    parse_reference,
+)
 from atoll.store.layout import default_store_root, open_store
-from atoll.store.refs import list_ref_names
+from atoll.store.refs import list_ref_names, read_ref
 
 if TYPE_CHECKING:
-    from atoll.base.ids import TreeId
     from atoll.base.report import Reporter
     from atoll.store.layout import Store
 
@@ -28,8 +35,7 @@ _MOST = 5
 
 def take_image(text: str, store: Path | None, reporter: Reporter) -> tuple[Store, TreeId]:
     """The tree that ``text`` names and the store that has it; raises NotFound or UsageError."""
-    from atoll.machine.image import find_image
-    from atoll.registry.layout import inspect_layout
+    from atoll.oci.layout import inspect_layout
 
     root = store or default_store_root()
     reference = None if is_hex_digest(text) else parse_image(text, root)
@@ -92,3 +98,24 @@ def _open_store(root: Path) -> Store:
     except NotFound as error:
         hint = "make an image: atoll build RECIPE; of one made with sudo, name oci:DIR:TAG"
         raise NotFound(f"{error.message}: nothing was built here yet", hint=hint) from error
+
+
+def find_image(text: str, store: Store, reporter: Reporter) -> TreeId:
+    """The tree that a person's ``text`` means, in ``store`` when this returns.
+
+    A tree digest, ``store:NAME`` or ``oci:DIR[:TAG]``.
+    """
+    if is_hex_digest(text):
+        return TreeId(text)
+    match parse_reference(text):
+        case StoreReference(name=name):
+            return read_ref(store, name).tree
+        case LayoutReference() as layout:
+            return read_layout(layout, store, reporter).tree
+        case ArchiveReference() | RegistryReference():
+            raise Refused(
+                f"{text} cannot be installed from there",
+                hint="copy it into a directory first: skopeo copy … oci:DIR:TAG",
+            )
+        case other:
+            assert_never(other)

@@ -28,9 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    from atoll.cli.outlook import format_return, return_as_json
+    from atoll.cli.output.upgrade import format_return, return_as_json
+    from atoll.machine.deployments.sysroot import find_sysroot
     from atoll.machine.rollback import rollback
-    from atoll.machine.state import find_sysroot
 
     sysroot = find_sysroot(arguments.root)
     found = rollback(sysroot, arguments.which, reporter, keep_etc=arguments.keep_etc)

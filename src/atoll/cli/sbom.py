@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from atoll.cli.output.terminal import write_result
 from atoll.cli.subjects import HELP, add_place_arguments, opened_store, opened_subject
-from atoll.cli.terminal import write_result
 
 if TYPE_CHECKING:
     import argparse
@@ -22,8 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    from atoll.host.files import replace_file
-    from atoll.recipe.compare.sbom import format_sbom, read_inventory
+    from atoll.host.fs import replace_file
+    from atoll.inspect.sbom import format_sbom, read_inventory
 
     with (
         reporter.step(f"Looking at {arguments.reference}"),

@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import AtollError, UsageError
 from atoll.base.text import cut, one_line
-from atoll.cli.report import format_moment
-from atoll.machine.public import is_open, read_public
-from atoll.machine.state import find_sysroot, read_state
-from atoll.machine.wayback import why_none
+from atoll.cli.output.progress import format_moment
+from atoll.machine.deployments.public_status import is_open, read_public
+from atoll.machine.deployments.state import read_state
+from atoll.machine.deployments.sysroot import find_sysroot
+from atoll.machine.deployments.way_back import why_none
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
     from atoll.base.report import Reporter
-    from atoll.machine.state import DeploymentState, MachineState, Sysroot
+    from atoll.machine.deployments.state import DeploymentState, MachineState
+    from atoll.machine.deployments.sysroot import Sysroot
 
 WIDTH = 80
 WATCHDOGS = Path("/sys/class/watchdog")
@@ -68,7 +70,7 @@ def _why_no_way_back(sysroot: Sysroot, state: MachineState) -> tuple[str, ...]:
     """A running machine reads its kernels and trees at each boot and after each change, and notes
     what it found, so that this takes no time here."""
     if sysroot.booted is None:
-        from atoll.machine.soundness import verifier
+        from atoll.machine.deployments.boot_check import verifier
 
         return why_none(state, verifier(sysroot))
     at_a_glance = why_none(state, lambda each, _: each.flaw)
@@ -81,7 +83,7 @@ def _why_no_way_back(sysroot: Sysroot, state: MachineState) -> tuple[str, ...]:
 
 def _publish(sysroot: Sysroot) -> int:
     """Nothing changes but what everyone may know: ``changing`` writes that when it ends."""
-    from atoll.machine.access import changing
+    from atoll.machine.deployments.machine_lock import changing
 
     if sysroot.booted is None:
         raise UsageError("only a running machine has something to publish",
@@ -183,7 +185,7 @@ def next_step(state: MachineState) -> str:
 
 
 def _tell_overrides(reporter: Reporter) -> None:
-    from atoll.machine.nvram import clear_override, read_overrides
+    from atoll.machine.boot.nvram import clear_override, read_overrides
 
     for each in read_overrides():
         what = f"the firmware's {each.variable} says that {each.entry} boots next"

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-    from atoll.recipe.compare.opened import OpenTree
-    from atoll.registry.reference import Reference
+    from atoll.inspect.tree_source import OpenTree
+    from atoll.oci.reference import Reference
     from atoll.store.layout import Store
 
 HELP = (
@@ -74,7 +74,7 @@ def find_subject(text: str, store: Store, root: Path | None) -> Subject:
         if path.exists():
             return _local(path, text, store)
         if text.endswith((".toml", ".lock")) or text.startswith((".", "/")):
-            from atoll.host.files import find_near_path
+            from atoll.host.fs import find_near_path
 
             near = find_near_path(path)
             hint = f"did you mean: {near}" if near else "name a recipe, a lock, or " + HELP
@@ -90,7 +90,7 @@ def find_subject(text: str, store: Store, root: Path | None) -> Subject:
 @contextmanager
 def opened_store(root: Path | None) -> Iterator[Store]:
     """The store that was asked for; without one at the usual place, an empty one for a while."""
-    from atoll.host.files import temporary_directory
+    from atoll.host.fs import temporary_directory
     from atoll.store.layout import default_store_root, open_store
 
     if root is not None:
@@ -120,7 +120,7 @@ def opened_subject(text: str, store: Store, root: Path | None) -> Iterator[OpenT
 
 @contextmanager
 def opened(subject: ImageSubject | TreeSubject) -> Iterator[OpenTree]:
-    from atoll.recipe.compare.opened import open_tree, opened_image
+    from atoll.inspect.tree_source import open_tree, opened_image
 
     if isinstance(subject, TreeSubject):
         yield open_tree(subject.store, subject.tree, subject.title)
@@ -140,8 +140,8 @@ def kind_of(subject: Subject) -> str:
 
 
 def _local(path: Path, text: str, store: Store) -> Subject:
-    from atoll.registry.layout import is_layout
-    from atoll.registry.reference import LayoutReference
+    from atoll.oci.layout import is_layout
+    from atoll.oci.reference import LayoutReference
 
     if path.is_dir() and is_layout(path):
         return ImageSubject(reference=LayoutReference(directory=text), store=store)
@@ -156,7 +156,7 @@ def _local(path: Path, text: str, store: Store) -> Subject:
 
 
 def _ref(name: str, store: Store) -> ImageSubject | None:
-    from atoll.registry.reference import StoreReference
+    from atoll.oci.reference import StoreReference
     from atoll.store.refs import list_ref_names
 
     if name not in list_ref_names(store):
@@ -165,7 +165,8 @@ def _ref(name: str, store: Store) -> ImageSubject | None:
 
 
 def _deployment(text: str, root: Path | None) -> TreeSubject:
-    from atoll.machine.state import find_sysroot, read_state
+    from atoll.machine.deployments.state import read_state
+    from atoll.machine.deployments.sysroot import find_sysroot
     from atoll.store.layout import open_store
 
     sysroot = find_sysroot(root)

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import Unhealthy, UsageError
 from atoll.base.text import one_line
-from atoll.cli import trying
-from atoll.recipe.trial.trial import SKIPPED, Ending, check_scripts, find_scripts
-from atoll.recipe.trial.trial_run import Setup, run_trial
+from atoll.cli import vm_common
+from atoll.vm.run_trial import Setup, run_trial
+from atoll.vm.trial import SKIPPED, Ending, check_scripts, find_scripts
 
 if TYPE_CHECKING:
     import argparse
 
     from atoll.base.report import Reporter
-    from atoll.recipe.trial.trial import ScriptResult, Trial
+    from atoll.vm.trial import ScriptResult, Trial
 
 _SECONDS = {True: 600, False: 1800}
 """The default limit, by whether KVM works."""
@@ -25,7 +25,7 @@ _SECONDS = {True: 600, False: 1800}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", metavar="RECIPE|REF", nargs="?", default=".",
                         help="a recipe that was built, or an image (default: here)")  # fmt: skip
-    trying.add_common_arguments(parser)
+    vm_common.add_common_arguments(parser)
     parser.add_argument("--script", metavar="FILE", action="append", type=Path, default=[],
                         help="run this instead of the recipe's tests/*.sh")  # fmt: skip
     parser.add_argument("--timeout", metavar="S", type=int,
@@ -37,16 +37,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     if arguments.timeout is not None and arguments.timeout <= 0:
         raise UsageError("--timeout is a number of seconds")
-    reference = trying.find_reference(arguments, arguments.image)
-    recipe = trying.find_recipe(arguments.image)
+    reference = vm_common.find_reference(arguments, arguments.image)
+    recipe = vm_common.find_recipe(arguments.image)
     scripts = tuple(arguments.script) or _scripts_of(recipe)
     check_scripts(scripts)
-    with trying.disk_of(reference, arguments, reporter, recipe=recipe) as (disk, tree):
-        kvm = trying.choose_kvm(reporter)
+    with vm_common.disk_of(reference, arguments, reporter, recipe=recipe) as (disk, tree):
+        kvm = vm_common.choose_kvm(reporter)
         setup = Setup(
             kvm=kvm,
             memory=arguments.memory,
-            cpus=trying.choose_cpus(arguments.cpus, kvm=kvm),
+            cpus=vm_common.choose_cpus(arguments.cpus, kvm=kvm),
             timeout=arguments.timeout or _SECONDS[kvm],
             network=arguments.network,
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import NotFound, UsageError
 from atoll.base.text import one_line
-from atoll.cli.terminal import write_result
+from atoll.cli.output.terminal import write_result
 
 if TYPE_CHECKING:
     import argparse
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
 
             write_result(format_dump(tree))
         case "image":
-            from atoll.host.files import replace_file
+            from atoll.host.fs import replace_file
             from atoll.tree.erofs_writer import format_image
 
             # Small files are in it as they are, those that only root may read too.
@@ -61,8 +61,8 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
 
 
 def _read_tree(text: str, reporter: Reporter) -> Directory:
-    from atoll.registry.layout import is_layout, measure_layout
-    from atoll.registry.reference import LayoutReference, parse_reference
+    from atoll.oci.layout import is_layout, measure_layout
+    from atoll.oci.reference import LayoutReference, parse_reference
 
     path = Path(text)
     if path.is_dir():

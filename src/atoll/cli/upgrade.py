@@ -43,8 +43,8 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
 
 
 def run_upgrade(arguments: argparse.Namespace, wish: Wish, reporter: Reporter) -> int:
-    from atoll.cli.outlook import staged_as_json, target_as_json
-    from atoll.machine.state import find_sysroot
+    from atoll.cli.output.upgrade import staged_as_json, target_as_json
+    from atoll.machine.deployments.sysroot import find_sysroot
     from atoll.machine.upgrade import check_upgrade, upgrade
 
     sysroot = find_sysroot(arguments.root)
@@ -73,7 +73,7 @@ def tell_staged(
     title: str, merge: object, arguments: argparse.Namespace, reporter: Reporter
 ) -> None:
     """What to do next when a deployment waits for its first boot."""
-    from atoll.cli.outlook import conflict_lines
+    from atoll.cli.output.upgrade import conflict_lines
     from atoll.machine.etc.merge import Merge
 
     if isinstance(merge, Merge) and merge.conflicts:

@@ -4,15 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from atoll.cli import trying
-from atoll.host.qemu import (
-    Virtual,
-    copy_variables,
-    find_firmware,
-    kernel_arguments,
-    plan_command,
-)
+from atoll.cli import vm_common
 from atoll.host.run import running
+from atoll.vm.qemu import Virtual, copy_variables, find_firmware, kernel_arguments, plan_command
 
 if TYPE_CHECKING:
     import argparse
@@ -31,17 +25,17 @@ _DISPLAYS = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", metavar="REF|RECIPE", nargs="?", default=".",
                         help="an image, or a recipe that was built (default: here)")  # fmt: skip
-    trying.add_common_arguments(parser)
+    vm_common.add_common_arguments(parser)
     parser.add_argument("--ssh-port", metavar="N", type=int, help="leads to its port 22")
     parser.add_argument("--display", choices=sorted(_DISPLAYS), default="none",
                         help="a screen beside the console (none)")  # fmt: skip
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    reference = trying.find_reference(arguments, arguments.image)
-    recipe = trying.find_recipe(arguments.image)
-    with trying.disk_of(reference, arguments, reporter, recipe=recipe) as (disk, _):
-        kvm = trying.choose_kvm(reporter)
+    reference = vm_common.find_reference(arguments, arguments.image)
+    recipe = vm_common.find_recipe(arguments.image)
+    with vm_common.disk_of(reference, arguments, reporter, recipe=recipe) as (disk, _):
+        kvm = vm_common.choose_kvm(reporter)
         firmware = find_firmware()
         machine = Virtual(
             disk=disk,
@@ -49,7 +43,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
             variables=copy_variables(firmware, disk.parent),
             kvm=kvm,
             memory=arguments.memory,
-            cpus=trying.choose_cpus(arguments.cpus, kvm=kvm),
+            cpus=vm_common.choose_cpus(arguments.cpus, kvm=kvm),
             strings=(kernel_arguments(["console=ttyS0"]),),
             ssh_port=arguments.ssh_port,
         )

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import PackageError
 from atoll.debian.install import install_by_dpkg
-from atoll.debian.pinned import deb_path
+from atoll.debian.local_archive import deb_path
 from atoll.debian.stanza import closure
-from atoll.host.files import temporary_directory
+from atoll.host.fs import temporary_directory
 from atoll.host.in_root import in_root
 from atoll.host.run import need_program, run
 from atoll.host.sandbox import Bind, Sandbox
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from atoll.debian.install import Batch
-    from atoll.debian.pins import Pin
+    from atoll.debian.pin import Pin
     from atoll.debian.stanza import Stanza
 
 _EXTRACT = 'for deb; do dpkg-deb --extract "$deb" /made; done'

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from atoll.base.errors import Damaged, NetworkError, NotFound, ProgramFailed
-from atoll.debian.aptdir import written_configuration
-from atoll.debian.failure import is_about_wrong_bytes
-from atoll.debian.pinned import deb_path
-from atoll.host.files import space_errors, temporary_directory
+from atoll.debian.apt_errors import is_about_wrong_bytes
+from atoll.debian.isolated_apt import written_configuration
+from atoll.debian.local_archive import deb_path
+from atoll.host.fs import space_errors, temporary_directory
 from atoll.host.run import run
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from atoll.base.report import Reporter
-    from atoll.debian.pins import Pin, PinnedArchive
+    from atoll.debian.pin import Pin, PinnedArchive
 
 HELPER = "/usr/lib/apt/apt-helper"
 _AT_ONCE = 200

@@ -13,19 +13,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import NotFound, ProgramFailed
-from atoll.debian.failure import explain_failure
-from atoll.debian.pinned import ARCHIVE, write_archive
+from atoll.debian.apt_errors import explain_failure
+from atoll.debian.local_archive import ARCHIVE, write_archive
 from atoll.debian.progress import DpkgProgress
-from atoll.host.files import temporary_directory
+from atoll.host.fs import temporary_directory
 from atoll.host.in_root import in_root
+from atoll.host.poll_progress import watched
 from atoll.host.sandbox import Bind, Sandbox
-from atoll.host.watch import watched
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from atoll.base.report import Reporter
-    from atoll.debian.pins import Pin
+    from atoll.debian.pin import Pin
     from atoll.debian.stanza import Stanza
 
 _ENVIRONMENT = {

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import PackageError, ProgramFailed
-from atoll.debian.aptdir import refresh_lists
-from atoll.debian.failure import explain_failure
-from atoll.debian.inventory import read_names
-from atoll.debian.lists import opened_lists, pin_archive, read_epoch, read_release
-from atoll.debian.pinned import write_flat_archive
+from atoll.debian.apt_errors import explain_failure
+from atoll.debian.dpkg_database import read_names
+from atoll.debian.isolated_apt import refresh_lists
+from atoll.debian.local_archive import write_flat_archive
+from atoll.debian.package_lists import opened_lists, pin_archive, read_epoch, read_release
 from atoll.debian.preferences import format_preferences
 from atoll.debian.stanza import parse_stanza
 from atoll.host.run import run
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from atoll.debian.aptdir import AptDirectory
-    from atoll.debian.lists import Lists, Offer
-    from atoll.debian.pins import Pin, PinnedArchive
+    from atoll.debian.isolated_apt import AptDirectory
+    from atoll.debian.package_lists import Lists, Offer
+    from atoll.debian.pin import Pin, PinnedArchive
     from atoll.debian.stanza import Stanza
 
 _URI = re.compile(r"^'([^']+)' \S+ \d+ \S*$", re.MULTILINE)

@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged
-from atoll.host.files import temporary_directory
+from atoll.host.fs import temporary_directory
 from atoll.host.run import need_program, run
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import MissingProgram
-from atoll.host.interrupts import postponed
-from atoll.host.kernel import unshare_mounts
 from atoll.host.run import run
+from atoll.host.signals import postponed
+from atoll.host.syscalls import unshare_mounts
 from atoll.host.userns import is_initial_namespace
 
 if TYPE_CHECKING:

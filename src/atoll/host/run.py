@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Protocol
 
 from atoll.base.errors import MissingProgram, ProgramFailed
-from atoll.host.interrupts import postponed
+from atoll.host.signals import postponed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import AtollError, MissingPrivilege, MissingProgram, ProgramFailed
-from atoll.host.kernel import unshare_users
 from atoll.host.run import need_program, spawn, tail
+from atoll.host.syscalls import unshare_users
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

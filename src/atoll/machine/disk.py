@@ -22,10 +22,11 @@ from uuid import UUID, uuid5
 
 from atoll.base.errors import NotFound, Refused, UsageError
 from atoll.base.report import NullReporter
-from atoll.host.files import create_private, make_directory, space_errors, temporary_directory
+from atoll.host.fs import create_private, make_directory, space_errors, temporary_directory
 from atoll.host.run import need_program, run
-from atoll.machine.contents import StagedForExt4
-from atoll.machine.image import objects_of
+from atoll.image.bootable import objects_of
+from atoll.machine.deployments.object_transfer import StagedForExt4
+from atoll.machine.deployments.sysroot import Sysroot
 from atoll.machine.install import (
     StatePartition,
     apply_plan,
@@ -33,7 +34,6 @@ from atoll.machine.install import (
     plan_install,
     with_loader,
 )
-from atoll.machine.state import Sysroot
 from atoll.store.layout import open_store
 from atoll.tree.verity import stored_size
 
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from atoll.base.report import Reporter
+    from atoll.image.bootable import BootableImage
     from atoll.machine.deployment import Origin
-    from atoll.machine.image import BootableImage
     from atoll.store.layout import Store
 
 MIB = 1 << 20

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import NothingToDo
-from atoll.host.files import replace_file
-from atoll.host.kernel import grow_ext4, resize_partition
-from atoll.machine.access import changing
-from atoll.machine.marks import ClearMark
+from atoll.host.fs import replace_file
+from atoll.host.syscalls import grow_ext4, resize_partition
+from atoll.machine.deployments.flags import ClearMark
+from atoll.machine.deployments.machine_lock import changing
 from atoll.tree.gpt import Table, Write, parse_header, parse_table, plan_growth
 
 if TYPE_CHECKING:
-    from atoll.machine.state import Sysroot
+    from atoll.machine.deployments.sysroot import Sysroot
 
 GROWING = "growing"
 SYSFS = Path("/sys/dev/block")

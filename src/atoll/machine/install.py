@@ -15,16 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import MissingProgram, NoSpace, Refused
-from atoll.host.files import make_directory
-from atoll.host.kernel import file_system_uuid
+from atoll.host.fs import make_directory
 from atoll.host.run import run
-from atoll.machine.bootentry import BootEntry, EntryName, entry_title
-from atoll.machine.choices import TRIES
-from atoll.machine.contents import place_into
+from atoll.host.syscalls import file_system_uuid
+from atoll.image.bootable import objects_of
+from atoll.machine.boot.boot_entries import read_menu
+from atoll.machine.boot.boot_entry import BootEntry, EntryName, entry_title
 from atoll.machine.deployment import Deployment, Origin
-from atoll.machine.image import objects_of
-from atoll.machine.menu import read_menu
-from atoll.machine.operations import (
+from atoll.machine.deployments.object_transfer import place_into
+from atoll.machine.deployments.operations import (
     CommitEntry,
     DraftEntry,
     InstallLoader,
@@ -35,7 +34,8 @@ from atoll.machine.operations import (
     SyncStatePartition,
     WriteKernelPair,
 )
-from atoll.machine.state import Sysroot
+from atoll.machine.deployments.retention import TRIES
+from atoll.machine.deployments.sysroot import Sysroot
 from atoll.store.layout import open_store
 from atoll.store.objects import can_seal
 from atoll.tree.verity import stored_size
@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 
     from atoll.base.ids import ObjectId
     from atoll.base.report import Reporter
-    from atoll.machine.image import BootableImage
-    from atoll.machine.operations import Contents
+    from atoll.image.bootable import BootableImage
+    from atoll.machine.deployments.operations import Contents
     from atoll.store.layout import Store
 
 HOST_LOADERS = Path("/usr/lib/systemd/boot/efi")

@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, NoReturn
 from atoll.base.errors import RecipeError, UsageError
 from atoll.base.fields import Fields, Flaw, Key, format_key
 from atoll.base.toml import parse_toml
-from atoll.machine.choices import KEEP
+from atoll.machine.deployments.retention import KEEP
 from atoll.tree.etc_rules import Rules, parse_rule
 
 if TYPE_CHECKING:
-    from atoll.machine.etc.views import Node
+    from atoll.machine.etc.etc_tree import Node
     from atoll.machine.policy import Policy
 
 PLACE = "atoll/machine.toml"
@@ -48,7 +48,7 @@ class MachineFile:
 
 def read_machine_file(etc: Node, policy: Policy) -> MachineFile:
     """The one in a live ``/etc``, over what the image's ``policy`` says. Raises RecipeError."""
-    from atoll.machine.etc.views import is_file, node_at
+    from atoll.machine.etc.etc_tree import is_file, node_at
 
     node = node_at(etc, PLACE)
     if node is None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import NotFound, NothingToDo
-from atoll.machine.access import changing
-from atoll.machine.marks import PINNED, ClearMark, SetMark
-from atoll.machine.state import read_state
+from atoll.machine.deployments.flags import PINNED, ClearMark, SetMark
+from atoll.machine.deployments.machine_lock import changing
+from atoll.machine.deployments.state import read_state
 
 if TYPE_CHECKING:
-    from atoll.machine.state import Sysroot
+    from atoll.machine.deployments.sysroot import Sysroot
 
 
 def set_pin(sysroot: Sysroot, number: int, *, pinned: bool) -> str:

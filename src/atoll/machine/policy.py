@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged, NotFound, UsageError
 from atoll.base.fields import parse_json_fields
-from atoll.store.images import read_below
 from atoll.store.objects import read_object
+from atoll.store.tree_images import read_below
 from atoll.tree.etc_rules import Rules, parse_rule
 from atoll.tree.model import Regular
 

@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import MissingPrivilege, NothingToDo, Refused
 from atoll.base.ids import is_hex_digest
+from atoll.machine.candidate import ESP_ROOM, ROOM, Target, absolute_reference, check_followed
 from atoll.machine.deployment import Origin
 from atoll.machine.install import Space, measure_free
-from atoll.machine.target import ESP_ROOM, ROOM, Target, absolute_reference, check_followed
 from atoll.machine.upgrade import Outlook
-from atoll.registry.facts import compare_packages, parse_packages
-from atoll.registry.reference import StoreReference, format_reference, parse_reference
-from atoll.registry.source import inspect_source, opened_source
+from atoll.oci.reference import StoreReference, format_reference, parse_reference
+from atoll.oci.source import inspect_source, opened_source
+from atoll.oci.system_label import compare_packages, parse_packages
 
 if TYPE_CHECKING:
-    from atoll.machine.public import PublicState
-    from atoll.machine.state import Sysroot
+    from atoll.machine.deployments.public_status import PublicState
+    from atoll.machine.deployments.sysroot import Sysroot
     from atoll.machine.upgrade import Wish
-    from atoll.registry.facts import PackageChanges, SystemFacts
-    from atoll.registry.published import PublishedImage
+    from atoll.oci.image import PublishedImage
+    from atoll.oci.system_label import PackageChanges, SystemFacts
 
 RECORDS = Path("/usr/lib/atoll")
 

@@ -18,10 +18,17 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import AtollError, NothingToDo, Refused
-from atoll.machine.access import changing
-from atoll.machine.bootentry import EntryName
-from atoll.machine.carry_out import as_warning, carry_out, finish
-from atoll.machine.choices import (
+from atoll.image.bootable import read_bootable
+from atoll.machine.boot.boot_entry import EntryName
+from atoll.machine.cleanup import list_pairs, plan_removal, tidy
+from atoll.machine.deployments.apply import as_warning, carry_out, finish
+from atoll.machine.deployments.boot_check import find_tree_flaw, verifier
+from atoll.machine.deployments.flags import HELD, ROLLED_BACK, ClearMark, Hold, hold_mark
+from atoll.machine.deployments.history import Record, read_history
+from atoll.machine.deployments.machine_lock import changing
+from atoll.machine.deployments.operations import NoteEntries, plan_entry
+from atoll.machine.deployments.plan_check import check_plan
+from atoll.machine.deployments.retention import (
     TRIES,
     Removal,
     check_sound,
@@ -29,32 +36,26 @@ from atoll.machine.choices import (
     entries_to_use_up,
     superfluous_entries,
 )
-from atoll.machine.deploy import entry_again, event_of, free_numbers, plan_deploy
-from atoll.machine.etc.machine import read_machine_etc
+from atoll.machine.deployments.state import read_origin, read_state
+from atoll.machine.deployments.way_back import flaw_of, ways_back
+from atoll.machine.disable_entries import plan_used_up
+from atoll.machine.etc.etc_commands import read_machine_etc
+from atoll.machine.etc.etc_tree import compare
 from atoll.machine.etc.stage import try_again
-from atoll.machine.etc.views import compare
-from atoll.machine.history import Record, read_history
-from atoll.machine.image import read_bootable
-from atoll.machine.marks import HELD, ROLLED_BACK, ClearMark, Hold, hold_mark
-from atoll.machine.operations import NoteEntries, plan_entry
-from atoll.machine.plan_check import check_plan
-from atoll.machine.prospect import check_deploy
 from atoll.machine.rollback_choice import choose_fled, choose_rollback
-from atoll.machine.soundness import find_tree_flaw, verifier
-from atoll.machine.state import read_origin, read_state
-from atoll.machine.tidy import list_pairs, plan_removal, tidy
+from atoll.machine.staging import entry_again, event_of, free_numbers, plan_deploy
 from atoll.machine.upgrade import forget_pending
-from atoll.machine.used_up import plan_used_up
-from atoll.machine.wayback import flaw_of, ways_back
+from atoll.machine.upgrade_check import check_deploy
 from atoll.store.layout import open_store
 
 if TYPE_CHECKING:
     from atoll.base.report import Reporter
-    from atoll.machine.deploy import Deploy
-    from atoll.machine.etc.views import Change
-    from atoll.machine.operations import Operation
-    from atoll.machine.state import DeploymentState, MachineState, Sysroot
-    from atoll.machine.wayback import Verify
+    from atoll.machine.deployments.operations import Operation
+    from atoll.machine.deployments.state import DeploymentState, MachineState
+    from atoll.machine.deployments.sysroot import Sysroot
+    from atoll.machine.deployments.way_back import Verify
+    from atoll.machine.etc.etc_tree import Change
+    from atoll.machine.staging import Deploy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import NotFound, NothingToDo, Refused, UsageError
 from atoll.machine.deployment import is_number
-from atoll.machine.history import BOOT
+from atoll.machine.deployments.history import BOOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import TypeAlias
 
-    from atoll.machine.history import Event
-    from atoll.machine.state import DeploymentState, MachineState
+    from atoll.machine.deployments.history import Event
+    from atoll.machine.deployments.state import DeploymentState, MachineState
 
     Judge: TypeAlias = Callable[[DeploymentState], str]
     """Why a deployment cannot boot; empty when it can."""

@@ -16,21 +16,16 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import AtollError, NoSpace, NotFound
 from atoll.base.report import NullReporter
-from atoll.machine.access import changing
-from atoll.machine.carry_out import as_warning, carry_out, finish
-from atoll.machine.choices import check_sound
-from atoll.machine.deploy import plan_deploy
+from atoll.image.bootable import read_bootable
+from atoll.machine.candidate import check_new, compare_to_current, fetch_target, opened_target
+from atoll.machine.cleanup import prune, tidy
+from atoll.machine.deployments.apply import as_warning, carry_out, finish
+from atoll.machine.deployments.machine_lock import changing
+from atoll.machine.deployments.retention import check_sound
+from atoll.machine.deployments.state import read_state
 from atoll.machine.etc.stage import try_again
-from atoll.machine.image import read_bootable
-from atoll.machine.prospect import check_deploy, find_obstacle, read_prospect
-from atoll.machine.state import read_state
-from atoll.machine.target import (
-    check_new,
-    compare_to_current,
-    fetch_target,
-    opened_target,
-)
-from atoll.machine.tidy import prune, tidy
+from atoll.machine.staging import plan_deploy
+from atoll.machine.upgrade_check import check_deploy, find_obstacle, read_prospect
 from atoll.store.layout import open_store
 from atoll.store.refs import Ref, remove_ref, write_ref
 
@@ -38,14 +33,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from atoll.base.report import Reporter
-    from atoll.machine.deploy import Deploy
+    from atoll.machine.candidate import Target
+    from atoll.machine.cleanup import Tidied
     from atoll.machine.deployment import Deployment
+    from atoll.machine.deployments.sysroot import Sysroot
     from atoll.machine.etc.merge import Merge
     from atoll.machine.install import Space
-    from atoll.machine.state import Sysroot
-    from atoll.machine.target import Target
-    from atoll.machine.tidy import Tidied
-    from atoll.registry.facts import PackageChanges
+    from atoll.machine.staging import Deploy
+    from atoll.oci.system_label import PackageChanges
 
 PENDING = "downloaded"
 """The ref that keeps what was fetched, until a deployment does."""

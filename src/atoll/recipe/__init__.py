@@ -1,1 +1,1 @@
-"""One text file to one tree: the recipe's language and its build."""
+"""A recipe as values, the language it is written in, and templates for new ones."""

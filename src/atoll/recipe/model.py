@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from atoll.image.info import NO_RULES, VarRules
+
 SCHEMA = 1
 """The one version of the language that this Atoll reads."""
 
@@ -222,15 +224,6 @@ class Units:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Var:
-    """What becomes of paths below /var, beside Atoll's own rules (finish/var_rules.py)."""
-
-    tree: tuple[str, ...] = ()
-    state: tuple[str, ...] = ()
-    drop: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Update:
     """How machines follow this image unless their owner says otherwise.
 
@@ -317,7 +310,7 @@ class Recipe:
     scripts: tuple[Script, ...] = ()
     units: Units = Units()
     etc: tuple[tuple[str, str], ...] = ()
-    var: Var = Var()
+    var: VarRules = NO_RULES
     update: Update = Update()
     health: Health = Health()
     keep: int | None = None

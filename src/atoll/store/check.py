@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import AtollError, Damaged
 from atoll.base.ids import ObjectId, is_hex_digest
-from atoll.store.images import list_images, read_image
 from atoll.store.lock import adding
 from atoll.store.objects import measure_object
 from atoll.store.refs import list_ref_names, read_ref
+from atoll.store.tree_images import list_images, read_image
 from atoll.tree.model import Regular, walk
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged, Refused
-from atoll.host.files import space_errors
+from atoll.host.fs import space_errors
 from atoll.store.objects import copy_file, open_object
 from atoll.tree.model import Device, DeviceKind, Directory, Fifo, Regular, Socket, Symlink
 

@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged
 from atoll.base.ids import BlobDigest, is_hex_digest, parse_object_id
-from atoll.host.files import fsync_directory, make_directory
-from atoll.host.kernel import syncfs
+from atoll.host.fs import fsync_directory, make_directory
+from atoll.host.syscalls import syncfs
 from atoll.tree.model import Metadata
 
 if TYPE_CHECKING:

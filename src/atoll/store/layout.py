@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged, MissingPrivilege, NotFound
-from atoll.host.files import close_to_others, make_directory, replace_file, space_errors
+from atoll.host.fs import close_to_others, make_directory, replace_file, space_errors
 
 if TYPE_CHECKING:
     from atoll.base.ids import ObjectId, TreeId

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Busy
-from atoll.host.files import remove_tree
+from atoll.host.fs import remove_tree
 from atoll.store.layout import forbidden
 
 if TYPE_CHECKING:

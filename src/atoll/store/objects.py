@@ -15,8 +15,8 @@ from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
 from atoll.base.errors import Damaged
-from atoll.host.files import remove_tree, space_errors
-from atoll.host.kernel import enable_verity, measure_verity, syncfs
+from atoll.host.fs import remove_tree, space_errors
+from atoll.host.syscalls import enable_verity, measure_verity, syncfs
 from atoll.store.lock import adding
 from atoll.tree.verity import VerityHasher, verity_digest
 

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, NoReturn
 from atoll.base.errors import Damaged, NotFound, UsageError
 from atoll.base.fields import parse_json_fields
 from atoll.base.ids import TreeId, parse_tree_id
-from atoll.base.near import find_nearest
-from atoll.host.files import fsync_directory, replace_file, space_errors
-from atoll.store.images import IMAGE_FORMAT
+from atoll.base.suggest import find_nearest
+from atoll.host.fs import fsync_directory, replace_file, space_errors
 from atoll.store.lock import adding
+from atoll.store.tree_images import IMAGE_FORMAT
 
 if TYPE_CHECKING:
     from atoll.store.layout import Store

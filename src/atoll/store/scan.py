@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from atoll.base.errors import AtollError, Damaged, MissingPrivilege, NotFound, Refused, UsageError
-from atoll.store.known import metadata_of
 from atoll.store.objects import WHOLE_LIMIT, adding_objects
-from atoll.tree.bulk import without_collection
+from atoll.store.stat_cache import metadata_of
+from atoll.tree.gc_pause import without_collection
 from atoll.tree.model import (
     INLINE_LIMIT,
     Device,
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from atoll.base.report import Reporter
-    from atoll.store.known import KnownFiles
     from atoll.store.layout import Store
     from atoll.store.objects import ObjectSink
+    from atoll.store.stat_cache import KnownFiles
     from atoll.tree.model import Leaf, Node, Xattrs
 
 THREADS = 2

@@ -14,8 +14,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged, Refused
-from atoll.tree.bulk import without_collection
-from atoll.tree.links import hard_links
+from atoll.tree.gc_pause import without_collection
+from atoll.tree.hardlinks import hard_links
 from atoll.tree.model import (
     INLINE_LIMIT,
     Device,

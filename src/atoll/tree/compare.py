@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from atoll.tree.links import hard_links, walk_order
+from atoll.tree.hardlinks import hard_links, walk_order
 from atoll.tree.model import Device, Directory, Metadata, Regular, Symlink
 
 if TYPE_CHECKING:
-    from atoll.tree.links import HardLink
+    from atoll.tree.hardlinks import HardLink
     from atoll.tree.model import Node
 
 

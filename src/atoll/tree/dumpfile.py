@@ -29,7 +29,6 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged
 from atoll.base.ids import ObjectId, is_hex_digest
-from atoll.tree.bulk import without_collection
 from atoll.tree.dumpfields import (
     Malformed,
     format_optional,
@@ -44,7 +43,8 @@ from atoll.tree.dumpfields import (
     shown,
 )
 from atoll.tree.erofs_format import CONTENT_LIMIT
-from atoll.tree.links import hard_links, walk_order
+from atoll.tree.gc_pause import without_collection
+from atoll.tree.hardlinks import hard_links, walk_order
 from atoll.tree.model import (
     PATH_LIMIT,
     Device,

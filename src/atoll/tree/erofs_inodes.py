@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged
 from atoll.tree import erofs_format as fmt
-from atoll.tree.links import hard_links
+from atoll.tree.hardlinks import hard_links
 from atoll.tree.model import (
     Device,
     DeviceKind,

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from atoll.base.ids import ObjectId
 from atoll.tree import erofs_format as fmt
-from atoll.tree.bulk import without_collection
 from atoll.tree.erofs_image import ImageParts, RawInode, odd
 from atoll.tree.erofs_inodes import is_whiteout
+from atoll.tree.gc_pause import without_collection
 from atoll.tree.model import (
     PATH_LIMIT,
     Device,

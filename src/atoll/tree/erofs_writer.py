@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import Damaged
 from atoll.base.ids import TreeId
 from atoll.tree import erofs_format as fmt
-from atoll.tree.bulk import without_collection
 from atoll.tree.erofs_format import BLOCK_SIZE, SLOT_SIZE, round_up
 from atoll.tree.erofs_inodes import Inode, is_whiteout, take_inventory
+from atoll.tree.gc_pause import without_collection
 from atoll.tree.model import Directory
 from atoll.tree.verity import verity_digest
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from atoll.host import qemu
+from atoll.vm import qemu
 
 if TYPE_CHECKING:
     from pathlib import Path

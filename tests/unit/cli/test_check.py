@@ -12,7 +12,7 @@ import pytest
 
 from atoll.base.errors import NetworkError
 from atoll.cli.main import main
-from atoll.recipe.lint import facts
+from atoll.lint import context
 from tests.unit.recipe.test_parse import SMALLEST
 
 if TYPE_CHECKING:
@@ -144,8 +144,8 @@ def test_what_an_error_kept_from_being_checked_has_an_exit_code_of_its_own(
     def no_lists(*_: object) -> None:
         raise NetworkError("the mirror does not answer")
 
-    monkeypatch.setattr(facts, "find_lists", no_lists)
-    monkeypatch.setattr(facts, "read_own", lambda *_: ())
+    monkeypatch.setattr(context, "find_lists", no_lists)
+    monkeypatch.setattr(context, "read_own", lambda *_: ())
     words = ["check", str(recipe), "--store", str(recipe.parent / "no"), "--skip", "no-way-in"]
     assert main(words) == 16
     told = capsys.readouterr()

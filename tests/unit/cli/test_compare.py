@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from atoll.cli.differences import top_directory
+from atoll.build.make_tree import write_records
 from atoll.cli.main import main
-from atoll.recipe.finish.finish import write_records
+from atoll.cli.output.diff import top_directory
+from atoll.lock.serialize import format_lock
+from atoll.oci.system_label import SystemFacts
 from atoll.recipe.language.parse import read_recipe
-from atoll.recipe.locking.text import format_lock
-from atoll.registry.facts import SystemFacts
 from atoll.store.layout import open_store
 from tests.fake_registry import Asked, Reply, fake_registry
 from tests.machines import Maker
 from tests.systems import RECIPE, files_of, keep, link, program, publish
-from tests.unit.recipe.test_describe import LOCK
+from tests.unit.inspect.test_describe import LOCK
 
 if TYPE_CHECKING:
     from pathlib import Path

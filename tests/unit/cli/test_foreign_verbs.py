@@ -8,7 +8,7 @@ import string
 import pytest
 
 from atoll import __version__
-from atoll.base.near import edit_distance
+from atoll.base.suggest import edit_distance
 from atoll.cli.foreign_verbs import ELSEWHERE, NOT_YET, OURS
 from atoll.cli.main import VERBS, main
 from atoll.recipe.language import foreign_keys

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from atoll import __version__
-from atoll.cli.failure import tell_failure
+from atoll.cli.output.errors import tell_failure
 
 TOP = Path(__file__).parents[3]
 LAUNCHER = TOP / "atoll"

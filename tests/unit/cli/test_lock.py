@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from atoll.build.lock_command import Relocked
 from atoll.cli.lock import _lines
-from atoll.recipe.locking.make import compare_locks
-from atoll.recipe.locking.relock import Relocked
-from tests.unit.recipe.test_locktext import LOCK
+from atoll.lock.resolve import compare_locks
+from tests.unit.lock.test_serialize import LOCK
 
 
 def relocked(before: int, after: int) -> Relocked:

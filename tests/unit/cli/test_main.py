@@ -162,7 +162,7 @@ def test_each_error_has_its_words_and_code(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # What drops stdout must not drop the one of the tests.
-    monkeypatch.setattr("atoll.cli.failure._drop_stdout", lambda: None)
+    monkeypatch.setattr("atoll.cli.output.errors._drop_stdout", lambda: None)
     verb(raises(error))
     assert main(["fake", "a b"]) == code
     assert capfd.readouterr().err == told
@@ -225,12 +225,12 @@ def test_status_of_a_running_machine_reads_no_kernel_and_no_tree(tmp_path: Path)
     program = (
         "from argparse import Namespace; from pathlib import Path; "
         "from atoll.base.report import NullReporter; from atoll.cli import status; "
-        f"from atoll.machine.state import Sysroot; here = Path({str(tmp_path)!r}); "
+        f"from atoll.machine.deployments.sysroot import Sysroot; here = Path({str(tmp_path)!r}); "
         "status.find_sysroot = lambda _: Sysroot(root=here, esp=here, booted=1); "
         "status.run(Namespace(root=None, json=False, publish=False), NullReporter())"
     )
     heavy = {"zstandard", "subprocess", "asyncio", "http.client", "hashlib"}
-    assert modules_loaded_by(program, heavy | {"atoll.machine.soundness"}) == []
+    assert modules_loaded_by(program, heavy | {"atoll.machine.deployments.boot_check"}) == []
 
 
 SLEEPER = """

@@ -16,8 +16,8 @@ import pytest
 from atoll.base.errors import AtollError, ProgramFailed
 from atoll.cli import main as main_module
 from atoll.cli.main import VERBS, Verb, main
-from atoll.cli.report import StreamReporter, reporter_for
-from atoll.cli.terminal import SafeStream, safe_streams, write_result
+from atoll.cli.output.progress import StreamReporter, reporter_for
+from atoll.cli.output.terminal import SafeStream, safe_streams, write_result
 
 if TYPE_CHECKING:
     import argparse

@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from atoll.debian.progress import DpkgProgress
-from atoll.host.watch import told_seconds, watched
+from atoll.host.poll_progress import told_seconds, watched
 from tests.reporters import RecordingReporter
 
 if TYPE_CHECKING:

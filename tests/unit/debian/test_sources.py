@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atoll.base.errors import Damaged
-from atoll.debian.aptdir import format_configuration, parse_host_options, sources_id
+from atoll.debian.isolated_apt import format_configuration, parse_host_options, sources_id
 from atoll.debian.preferences import format_preferences
 from atoll.debian.sources import Source, format_sources, parse_release_date, parse_sources_list
 

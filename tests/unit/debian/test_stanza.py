@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from atoll.base.errors import AtollError, Damaged
 from atoll.debian.deb import read_control
-from atoll.debian.pinned import format_packages, read_stanza, write_archive
-from atoll.debian.pins import Pin
+from atoll.debian.local_archive import format_packages, read_stanza, write_archive
+from atoll.debian.pin import Pin
 from atoll.debian.stanza import Stanza, closure, parse_relation, parse_stanza
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from atoll.host.interrupts import interrupt_on_signals
+from atoll.host.signals import interrupt_on_signals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atoll.base.errors import NetworkError
+from atoll.host.http import Patience, Web
 from atoll.host.proxy import find_proxy
-from atoll.host.web import Patience, Web
 from tests.fake_registry import Reply, fake_registry
 
 if TYPE_CHECKING:

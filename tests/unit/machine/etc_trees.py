@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from atoll.machine.etc.views import Entry, Kind, Node, join, walk, with_content
+from atoll.machine.etc.etc_tree import Entry, Kind, Node, join, walk, with_content
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

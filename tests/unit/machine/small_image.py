@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from atoll.store.images import write_image
 from atoll.store.layout import open_store
 from atoll.store.objects import adding_objects
+from atoll.store.tree_images import write_image
 from atoll.tree.model import Directory, Metadata, Node, Regular
 
 if TYPE_CHECKING:

@@ -9,17 +9,18 @@ import pytest
 from atoll.base.errors import NotFound
 from atoll.base.report import NullReporter
 from atoll.cli.main import main
-from atoll.machine.bless import bless, plan_bless
-from atoll.machine.bootentry import EntryName, format_entry_name
-from atoll.machine.marks import Numbers
-from atoll.machine.menu import read_menu
-from atoll.machine.state import Sysroot, read_state
+from atoll.machine.boot.boot_entries import read_menu
+from atoll.machine.boot.boot_entry import EntryName, format_entry_name
+from atoll.machine.deployments.flags import Numbers
+from atoll.machine.deployments.state import read_state
+from atoll.machine.deployments.sysroot import Sysroot
+from atoll.machine.health.bless import bless, plan_bless
 from tests.unit.machine.test_state import place
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from atoll.machine.menu import Menu
+    from atoll.machine.boot.boot_entries import Menu
 
 OLD = EntryName(sequence=1)
 TRIED = EntryName(sequence=2, tries_left=2, tries_used=1)

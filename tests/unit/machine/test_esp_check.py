@@ -8,9 +8,10 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from atoll.base.errors import Damaged, NotFound, Refused
-from atoll.machine import esp_check, mounted_esp
-from atoll.machine.esp_check import TOLD_LIMIT, check_esp, check_volume
-from atoll.machine.mounted_esp import Mount, find_device, find_fat_mount, parse_mounts
+from atoll.machine.boot import esp_check
+from atoll.machine.boot import mounts as mounts_module
+from atoll.machine.boot.esp_check import TOLD_LIMIT, check_esp, check_volume
+from atoll.machine.boot.mounts import Mount, find_device, find_fat_mount, parse_mounts
 from tests.unit.tree.fat_damage import (
     COUNTED,
     ENTRY,
@@ -114,7 +115,7 @@ def test_paths_are_those_of_the_volume_wherever_it_is_mounted(
     mounts = tmp_path / "mountinfo"
     number = f"{os.major(here)}:{os.minor(here)}"
     mounts.write_text(f"9 1 {number} /{below} {point} rw - vfat /dev/vda1 rw\n")
-    monkeypatch.setattr(mounted_esp, "MOUNTS", mounts)
+    monkeypatch.setattr(mounts_module, "MOUNTS", mounts)
     monkeypatch.setattr(esp_check, "find_device", lambda _mount: source)
     names = [Path(name).relative_to(below) for name in (ENTRY, COUNTED)]
     check = check_esp(point, [point / name for name in names])

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atoll.machine.etc.conflicts import carry_over, plan_conflicts, read_conflicts
+from atoll.machine.etc.etc_tree import Node
 from atoll.machine.etc.merge import Conflict, Merge, plan_merge
 from atoll.machine.etc.stage import execute
-from atoll.machine.etc.views import Node
 from tests.unit.machine.etc_trees import Dir, File, Link, What, etc, shown
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from atoll.machine.etc.etc_tree import Node, node_at
 from atoll.machine.etc.merge import Merge, Outcome, plan_merge
-from atoll.machine.etc.views import Node, node_at
 from atoll.tree.etc_rules import parse_rule
 from tests.unit.machine.etc_trees import Dir, File, Link, What, etc, shown
 

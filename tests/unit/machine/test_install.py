@@ -10,10 +10,14 @@ import pytest
 from atoll.base.errors import Damaged, NoSpace, NotFound, Refused, UsageError
 from atoll.base.ids import TreeId
 from atoll.base.report import NullReporter
-from atoll.machine.contents import place_into
+from atoll.cli.references import find_image
+from atoll.image.bootable import objects_of, read_bootable
 from atoll.machine.deployment import Origin, parse_origin
+from atoll.machine.deployments.object_transfer import place_into
+from atoll.machine.deployments.operations import CommitEntry, NoteEntries
+from atoll.machine.deployments.state import read_state
+from atoll.machine.deployments.sysroot import Sysroot
 from atoll.machine.disk import automatic_size, check_size, derive_identity
-from atoll.machine.image import find_image, objects_of, read_bootable
 from atoll.machine.install import (
     Space,
     StatePartition,
@@ -23,20 +27,18 @@ from atoll.machine.install import (
     needed_space,
     plan_install,
 )
-from atoll.machine.operations import CommitEntry, NoteEntries
-from atoll.machine.state import Sysroot, read_state
-from atoll.store.images import read_image_bytes
 from atoll.store.layout import open_store
 from atoll.store.objects import measure_object
 from atoll.store.refs import Ref, write_ref
+from atoll.store.tree_images import read_image_bytes
 from atoll.tree.verity import stored_size
 from tests.unit.machine.small_image import FACTS, KERNEL, files_of, make_store
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from atoll.machine.image import BootableImage
-    from atoll.machine.operations import Operation
+    from atoll.image.bootable import BootableImage
+    from atoll.machine.deployments.operations import Operation
     from atoll.store.layout import Store
 
 UUID = "11111111-2222-3333-4444-555555555555"

@@ -10,15 +10,11 @@ import pytest
 from atoll.base.errors import Damaged, NotFound
 from atoll.base.ids import TreeId
 from atoll.cli.status import WIDTH, as_json, format_state
-from atoll.machine.bootentry import BootEntry, EntryName, format_entry, format_entry_name
+from atoll.machine.boot.boot_entries import Placed, format_noted, parse_noted
+from atoll.machine.boot.boot_entry import BootEntry, EntryName, format_entry, format_entry_name
 from atoll.machine.deployment import Deployment, format_deployment
-from atoll.machine.menu import Placed, format_noted, parse_noted
-from atoll.machine.state import (
-    Sysroot,
-    find_sysroot,
-    parse_booted,
-    read_state,
-)
+from atoll.machine.deployments.state import read_state
+from atoll.machine.deployments.sysroot import Sysroot, find_sysroot, parse_booted
 
 if TYPE_CHECKING:
     from pathlib import Path

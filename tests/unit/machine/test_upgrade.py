@@ -20,26 +20,26 @@ from atoll.base.errors import (
 )
 from atoll.base.report import NullReporter
 from atoll.cli.main import main
-from atoll.host.files import locked
-from atoll.machine.bootentry import EntryName, format_entry_name
-from atoll.machine.choices import check_sound
-from atoll.machine.collection import collect_machine
-from atoll.machine.etc.machine import read_machine_etc
-from atoll.machine.etc.views import node_at
-from atoll.machine.history import read_history
+from atoll.host.fs import locked
+from atoll.machine.boot.boot_entry import EntryName, format_entry_name
+from atoll.machine.deployments.history import read_history
+from atoll.machine.deployments.retention import check_sound
+from atoll.machine.deployments.state import read_origin, read_state
+from atoll.machine.etc.etc_commands import read_machine_etc
+from atoll.machine.etc.etc_tree import node_at
+from atoll.machine.gc import collect_machine
 from atoll.machine.install import Space
 from atoll.machine.pin import set_pin
 from atoll.machine.rollback import cancel, rollback
-from atoll.machine.state import read_origin, read_state
 from atoll.machine.upgrade import Wish, check_upgrade, foresee_upgrade, upgrade
-from atoll.registry.contents import Contents
+from atoll.oci.toc import Contents
 from tests.machines import Maker, check_machine, objects_needed, objects_there, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from atoll.machine.state import Sysroot
+    from atoll.machine.deployments.sysroot import Sysroot
 
 pytestmark = pytest.mark.root
 
@@ -398,7 +398,7 @@ def test_no_space_is_told_before_anything_is_fetched(
     maker.publish("2")
     for free, where in ((Space(state=10, esp=1 << 30), "state partition"),
                         (Space(state=1 << 40, esp=10), "ESP")):  # fmt: skip
-        monkeypatch.setattr("atoll.machine.prospect.measure_free", lambda _, free=free: free)
+        monkeypatch.setattr("atoll.machine.upgrade_check.measure_free", lambda _, free=free: free)
         before = objects_there(machine)
         with pytest.raises(NoSpace, match=where) as caught:
             upgrade(machine, UPGRADE, NullReporter())

@@ -14,8 +14,9 @@ import pytest
 
 from atoll.base.errors import AtollError, Damaged, NoSpace, NotFound, Refused, UsageError
 from atoll.base.report import NullReporter
-from atoll.machine.collection import collect_machine
-from atoll.machine.state import Sysroot, read_state
+from atoll.machine.deployments.state import read_state
+from atoll.machine.deployments.sysroot import Sysroot
+from atoll.machine.gc import collect_machine
 from atoll.machine.upgrade import Wish, upgrade
 from tests.images import snapshot
 from tests.machines import Maker, check_machine, objects_there

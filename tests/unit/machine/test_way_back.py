@@ -16,29 +16,29 @@ import pytest
 from atoll.base.errors import AtollError, NoSpace, NotFound, NothingToDo, Refused, UsageError
 from atoll.base.report import NullReporter
 from atoll.cli.main import main
-from atoll.host.files import space_errors
-from atoll.machine.bootentry import EntryName, format_entry_name
-from atoll.machine.boots import note_boot
-from atoll.machine.choices import choose_removal
-from atoll.machine.collection import collect_machine
-from atoll.machine.etc.machine import read_machine_etc
-from atoll.machine.etc.views import is_file
-from atoll.machine.history import BOOT, Event, Record, read_history
-from atoll.machine.leftovers import list_leftovers
-from atoll.machine.operations import DropDeployment, RemoveFromEsp
+from atoll.host.fs import space_errors
+from atoll.machine.boot.boot_entry import EntryName, format_entry_name
+from atoll.machine.cleanup import plan_removal
+from atoll.machine.deployments.boot_check import verifier
+from atoll.machine.deployments.boot_history import note_boot
+from atoll.machine.deployments.history import BOOT, Event, Record, read_history
+from atoll.machine.deployments.leftovers import list_leftovers
+from atoll.machine.deployments.operations import DropDeployment, RemoveFromEsp
+from atoll.machine.deployments.plan_check import check_plan
+from atoll.machine.deployments.retention import choose_removal
+from atoll.machine.deployments.state import read_state
+from atoll.machine.deployments.way_back import why_none
+from atoll.machine.etc.etc_commands import read_machine_etc
+from atoll.machine.etc.etc_tree import is_file
+from atoll.machine.gc import collect_machine
 from atoll.machine.pin import set_pin
-from atoll.machine.plan_check import check_plan
 from atoll.machine.rollback import cancel, rollback
-from atoll.machine.soundness import verifier
-from atoll.machine.state import read_state
-from atoll.machine.tidy import plan_removal
 from atoll.machine.upgrade import Wish, upgrade
-from atoll.machine.wayback import why_none
 from tests.machines import Maker, check_machine, objects_there, write
 from tests.wayback_checker import ways_back
 
 if TYPE_CHECKING:
-    from atoll.machine.state import Sysroot
+    from atoll.machine.deployments.sysroot import Sysroot
 
 pytestmark = pytest.mark.root
 
@@ -392,10 +392,10 @@ def test_a_fault_after_the_commit_is_a_warning(
         for version in ("v3", "v4"):
             maker.publish(version)
             bless(machine, go(machine))
-        monkeypatch.setattr("atoll.machine.operations.DropDeployment.execute", broken)
+        monkeypatch.setattr("atoll.machine.deployments.operations.DropDeployment.execute", broken)
         assert "the disk" in (collect_machine(machine, 1, QUIET).warning or "")
         return
-    monkeypatch.setattr("atoll.machine.history.Record.execute", broken)
+    monkeypatch.setattr("atoll.machine.deployments.history.Record.execute", broken)
     works = {
         "cancel": lambda: cancel(machine, QUIET).warning,
         "rollback": lambda: rollback(machine, None, QUIET, keep_etc=False).warning,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from atoll.recipe.language.diagnostics import Place, Problems, Source
 from atoll.recipe.language.merge import Fragment, Table, merge
-from atoll.recipe.language.problems import Place, Problems, Source
 from atoll.recipe.language.schema import TOP
 from atoll.recipe.language.schema_model import KeyRule, Kind, TableRule
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atoll.base.errors import RecipeError
-from atoll.recipe.language.lines import find_lines
+from atoll.recipe.language.line_numbers import find_lines
 from atoll.recipe.language.parse import parse_problems, read_problems
 from atoll.recipe.language.schema import FRAGMENT, TOP
 from atoll.recipe.language.schema_model import KeyRule, Kind, TableRule

@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from atoll.image.info import VarRules
 from atoll.recipe import model
 from atoll.recipe.language.parse import parse_problems, parse_recipe
 from atoll.recipe.language.schema import each_key
@@ -290,7 +291,7 @@ def check_the_rest(recipe: model.Recipe) -> None:
         dropins=(("a.service", ""), ("ssh.service", "[Service]\nNice=1\n")),
     )
     assert recipe.etc == (("ssh/**", "local"), ("motd", "image"))
-    assert recipe.var == model.Var(
+    assert recipe.var == VarRules(
         tree=("/var/lib/app/db",), state=("/var/lib/app",), drop=("/var/cache/app",)
     )
     assert recipe.update == model.Update(

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from atoll.base.errors import Refused
 from atoll.base.ids import TreeId
-from atoll.machine.bootentry import BootEntry, EntryName, format_entry, parse_entry
-from atoll.machine.image import check_facts
+from atoll.image.bootable import check_facts
+from atoll.machine.boot.boot_entry import BootEntry, EntryName, format_entry, parse_entry
 from atoll.recipe.language.check_values import check_kernel_argument
 from atoll.tree.cmdline import find_reserved, is_argument, split_arguments
 

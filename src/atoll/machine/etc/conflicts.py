@@ -16,23 +16,23 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from atoll.base.fields import parse_json_fields
-from atoll.machine.etc.merge import Conflict
-from atoll.machine.etc.operations import (
+from atoll.machine.etc.etc_operations import (
     MakeDirectory,
     PutInPlace,
     RemoveLeftover,
     TakeAway,
     WriteRecord,
 )
+from atoll.machine.etc.etc_tree import Entry, Kind, Node, node_at, replaced
+from atoll.machine.etc.merge import Conflict
+from atoll.machine.etc.overlay_upper import plan_difference
 from atoll.machine.etc.read import read_directory
-from atoll.machine.etc.upper import plan_difference
-from atoll.machine.etc.views import Entry, Kind, Node, node_at, replaced
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from atoll.machine.deployments.operations import Operation
     from atoll.machine.etc.merge import Merge
-    from atoll.machine.operations import Operation
 
 FORMAT = 1
 _LIST = "list.json"

@@ -24,9 +24,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from atoll.machine.etc.certificates import BUNDLE, merge_certificates
-from atoll.machine.etc.keyed_files import KEYED, IdConflict, find_id_conflicts, merge_keyed
-from atoll.machine.etc.text_merge import merge_text
-from atoll.machine.etc.views import (
+from atoll.machine.etc.etc_tree import (
     Entry,
     Kind,
     Node,
@@ -37,6 +35,8 @@ from atoll.machine.etc.views import (
     node_at,
     with_content,
 )
+from atoll.machine.etc.keyed_files import KEYED, IdConflict, find_id_conflicts, merge_keyed
+from atoll.machine.etc.text_merge import merge_text
 from atoll.tree.etc_rules import Rules, Winner, winner, with_defaults
 
 Value = TypeVar("Value")

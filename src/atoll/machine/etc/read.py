@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Busy, Damaged
-from atoll.machine.etc.views import DRAFT, Entry, Kind, Node, children_of, is_directory, join
+from atoll.machine.etc.etc_tree import DRAFT, Entry, Kind, Node, children_of, is_directory, join
 from atoll.tree import model
 from atoll.tree.verity import VerityHasher, verity_digest
 

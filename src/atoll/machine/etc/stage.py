@@ -17,21 +17,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from atoll.base.errors import Busy
-from atoll.machine.etc.again import merge_again, plan_again
 from atoll.machine.etc.conflicts import carry_over, plan_conflicts, read_conflicts
+from atoll.machine.etc.etc_operations import RemoveRecord, WriteRecord
+from atoll.machine.etc.first_boot_merge import merge_again, plan_again
 from atoll.machine.etc.merge import Conflict, Merge, plan_merge
-from atoll.machine.etc.operations import RemoveRecord, WriteRecord
+from atoll.machine.etc.merge_base import Record, format_record, parse_record
+from atoll.machine.etc.overlay_upper import plan_upper
 from atoll.machine.etc.read import read_layered
-from atoll.machine.etc.record import Record, format_record, parse_record
-from atoll.machine.etc.upper import plan_upper
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from atoll.machine.etc.views import Node
-    from atoll.machine.operations import Operation
-    from atoll.machine.state import Sysroot
+    from atoll.machine.deployments.operations import Operation
+    from atoll.machine.deployments.sysroot import Sysroot
+    from atoll.machine.etc.etc_tree import Node
     from atoll.tree.etc_rules import Rules
 
 Result = TypeVar("Result")

@@ -1,6 +1,6 @@
-"""The recipe language: its schema, how it is read, merged and explained.
+"""The recipe language: its schema, and how recipes are read, merged and explained.
 
-``schema_*`` say what there is; ``gather`` reads a recipe and what it includes, ``parse_tables``
-judges each table, ``merge`` makes them one, ``fill`` makes a ``Recipe`` of it; ``parse`` is the way
-in. ``explain`` and ``reference`` say the same to people. Nothing here knows what a build does.
+``schema_*`` define the tables and keys. ``includes`` reads a recipe and the files it includes,
+``parse_tables`` checks each table, ``merge`` joins them, ``convert`` makes the ``Recipe``;
+``parse`` is the entry point. ``explain`` and ``reference`` describe the language to people.
 """

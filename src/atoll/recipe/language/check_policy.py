@@ -124,7 +124,7 @@ def check_image(text: str) -> Flaw | None:
 
 
 def check_publish_to(text: str) -> Flaw | None:
-    from atoll.registry.reference import LayoutReference, RegistryReference, parse_reference
+    from atoll.oci.reference import LayoutReference, RegistryReference, parse_reference
 
     try:
         reference = parse_reference(text)
@@ -138,7 +138,7 @@ def check_publish_to(text: str) -> Flaw | None:
 
 
 def check_tag(text: str) -> Flaw | None:
-    from atoll.registry.reference import check_tag as check
+    from atoll.oci.reference import check_tag as check
 
     try:
         check(text)
@@ -183,7 +183,7 @@ def check_box_package(text: str) -> Flaw | None:
 
 
 def _check_reference(text: str) -> Flaw | None:
-    from atoll.registry.reference import parse_reference
+    from atoll.oci.reference import parse_reference
 
     try:
         parse_reference(text)

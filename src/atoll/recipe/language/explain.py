@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import UsageError
-from atoll.base.near import find_nearest
+from atoll.base.suggest import find_nearest
+from atoll.recipe.language.diagnostics import Problems
 from atoll.recipe.language.foreign_keys import ELSEWHERE, OURS
 from atoll.recipe.language.merge import merge
-from atoll.recipe.language.problems import Problems
 from atoll.recipe.language.schema import FRAGMENTS, TOP, each_key, each_table
 from atoll.recipe.language.schema_model import KeyRule, Kind, TableRule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from atoll.recipe.language.gather import Gathered
+    from atoll.recipe.language.includes import Gathered
     from atoll.recipe.language.merge import Placed, Table
 
 

@@ -19,8 +19,8 @@ from atoll.recipe.language.schema_model import KeyRule, Kind, TableRule
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from atoll.recipe.language.diagnostics import Place, Problems
     from atoll.recipe.language.parse_tables import Checked
-    from atoll.recipe.language.problems import Place, Problems
 
 
 class Fragment(NamedTuple):

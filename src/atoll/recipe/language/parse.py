@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import NotFound, RecipeError, UsageError
 from atoll.base.fields import Flaw, suggest
-from atoll.host.files import find_near_path
+from atoll.host.fs import find_near_path
 from atoll.recipe.language.check_policy import is_local
-from atoll.recipe.language.fill import fill_recipe
-from atoll.recipe.language.gather import Gathered, gather
+from atoll.recipe.language.convert import fill_recipe
+from atoll.recipe.language.includes import Gathered, gather
 from atoll.recipe.language.schema_model import Kind
 from atoll.recipe.model import RecipeBase
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from atoll.recipe.language.gather import Load
+    from atoll.recipe.language.includes import Load
     from atoll.recipe.language.merge import Placed, Table
     from atoll.recipe.model import Recipe
 

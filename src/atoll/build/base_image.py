@@ -1,0 +1,197 @@
+"""What a recipe is ``from`` when that is an image or another recipe: a tree that was built before.
+
+::
+
+    docker:// oci: oci-archive: ─pull─→ ┐
+    store:NAME ────────────────ref────→ ├ tree in the store ─check out, unshape─→ cache/roots/tree-…
+    another recipe ───────────build───→ ┘        └ refs/bases/NAME keeps it        steps begin there
+
+Nothing but the tree decides what a derived recipe begins with, however the tree came here, so the
+same recipe on the same base gives the same digest on a laptop, a build server and a machine.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import Damaged, NotFound, RecipeError, Refused
+from atoll.base.ids import parse_blob_digest
+from atoll.build.finish.debian_layout import unshape_root
+from atoll.build.finish.image_layout import ATOLL, TREE_VAR
+from atoll.build.finish.var_rules import MARKS
+from atoll.build.steps.ids import Accounts, Ids, list_ids, parse_lines
+from atoll.debian.resolve import Installed
+from atoll.debian.sources import read_architecture
+from atoll.debian.stanza import parse_stanza
+from atoll.host.fs import temporary_directory
+from atoll.image.info import PLACE, Said, parse_said
+from atoll.lock.model import LockedBase
+from atoll.oci.pull import pull_image
+from atoll.oci.reference import (
+    ArchiveReference,
+    LayoutReference,
+    RegistryReference,
+    StoreReference,
+    parse_reference,
+)
+from atoll.oci.source import opened_source
+from atoll.store.checkout import check_out
+from atoll.store.lock import adding
+from atoll.store.objects import find_missing, read_object
+from atoll.store.refs import Ref, read_ref, write_ref
+from atoll.store.tree_images import read_image, read_image_bytes
+from atoll.tree.erofs_objects import find_objects
+from atoll.tree.erofs_reader import parse_below
+from atoll.tree.model import Regular
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from atoll.base.ids import TreeId
+    from atoll.build.build_context import Job
+    from atoll.oci.reference import Reference
+    from atoll.recipe.model import ImageBase
+    from atoll.store.layout import Store
+
+_FORM = "1"
+"""Changes when the same tree is checked out or unshaped into another root."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    """A tree in the store that a recipe is derived from."""
+
+    locked: LockedBase
+    said: Said
+
+    @property
+    def tree(self) -> TreeId:
+        return self.locked.tree
+
+
+def find_image(job: Job, base: ImageBase, locked: LockedBase | None = None) -> Base:
+    """The base that a recipe names, in the store when this returns.
+
+    With ``locked`` it is exactly that one, and no network is touched while the store has it.
+    Raises RecipeError, NotFound, NetworkError, Refused or Damaged.
+    """
+    with adding(job.store):
+        if locked is None or not _is_whole(job.store, locked.tree):
+            found = _fetch(job, base, locked)
+            if locked is not None and found.tree != locked.tree:
+                raise Refused(
+                    f"{base.reference} is tree {found.tree}, the lock says {locked.tree}",
+                    hint="see: atoll lock --update",
+                )
+            locked = found
+        return keep_base(job, locked)
+
+
+def keep_base(job: Job, locked: LockedBase) -> Base:
+    """The base ``locked``, which is in the store, with a name there that keeps it from going."""
+    said = read_said(job.store, locked.tree)
+    ours = read_architecture()
+    if said.architecture != ours:
+        raise RecipeError(
+            f"the base is for {said.architecture}, this machine is {ours}",
+            file=job.recipe.file,
+            key="from",
+            hint=f"name an image for {ours}, or build on a machine of the base's kind",
+        )
+    ref = Ref(tree=locked.tree, name=said.name, version=said.version, created=said.epoch)
+    write_ref(job.store, f"bases/{job.recipe.image.name}", ref)
+    return Base(locked=locked, said=said)
+
+
+def ensure_checkout(job: Job, base: Base) -> Path:
+    """The base as a root in Debian's shape, kept for every recipe that is derived from it."""
+    name = base_root_name(base.tree)
+    kept = job.cache.find("roots", name)
+    if kept is not None:
+        return kept
+    with (
+        job.reporter.step(f"Unpacking {base.said.name} {base.said.version}"),
+        adding(job.store),
+        temporary_directory(job.cache.root / "roots", prefix=".new-") as temporary,
+    ):
+        made = temporary / "root"
+        check_out(job.store, read_image(job.store, base.tree), made, job.reporter)
+        unshape_root(made)
+        return job.cache.keep(made, "roots", name)
+
+
+def base_root_name(tree: TreeId) -> str:
+    """What the checked-out tree is called among the cache's roots."""
+    return f"tree{_FORM}-{tree}"
+
+
+def read_said(store: Store, tree: TreeId) -> Said:
+    """What a tree of the store says of itself; raises Refused or Damaged."""
+    return parse_said(_read(store, tree, PLACE), where=f"tree {tree}")
+
+
+def read_installed(store: Store, tree: TreeId) -> Installed:
+    """What is installed in a tree, where resolving what else to install has to start from."""
+    status = (_read(store, tree, f"{TREE_VAR}/lib/dpkg/status") or b"").decode(errors="replace")
+    states = (_read(store, tree, f"{ATOLL}{MARKS}/extended_states") or b"").decode(errors="replace")
+    stanzas = tuple(
+        stanza
+        for stanza in map(parse_stanza, filter(str.strip, status.split("\n\n")))
+        if stanza.fields.get("status", "").endswith(" installed")
+    )
+    marks = (parse_stanza(text).fields for text in states.split("\n\n"))
+    native = read_said(store, tree).architecture
+    automatic = {(mark.get("package", ""), mark.get("architecture", native))
+                 for mark in marks if mark.get("auto-installed") == "1"}  # fmt: skip
+    keys = {stanza.key for stanza in stanzas}
+    # apt writes down its marks of packages for every kind of machine under the native one
+    automatic |= {(name, "all") for name, _ in automatic}
+    return Installed(stanzas=stanzas, automatic=frozenset(automatic & keys))
+
+
+def read_tree_ids(store: Store, tree: TreeId) -> Ids:
+    """The ids of the accounts in a tree."""
+    texts = {
+        name: (_read(store, tree, f"etc/{name}") or b"").decode(errors="surrogateescape")
+        for name in ("passwd", "group")
+    }
+    return list_ids(Accounts(**{name: parse_lines(text) for name, text in texts.items()}))
+
+
+def _read(store: Store, tree: TreeId, path: str) -> bytes | None:
+    """The content of an ordinary file of a tree, None when there is none."""
+    node = parse_below(read_image_bytes(store, tree), path.encode())
+    if not isinstance(node, Regular):
+        return None
+    return read_object(store, node.object) if node.object else node.inline or b""
+
+
+def _is_whole(store: Store, tree: TreeId) -> bool:
+    try:
+        return not find_missing(store, find_objects(read_image_bytes(store, tree)))
+    except (NotFound, Damaged):
+        return False
+
+
+def _fetch(job: Job, base: ImageBase, locked: LockedBase | None) -> LockedBase:
+    reference = parse_reference(base.reference)
+    if isinstance(reference, StoreReference):
+        tree = read_ref(job.store, reference.name).tree
+        return LockedBase(reference=base.reference, manifest="", tree=tree)
+    if isinstance(reference, RegistryReference) and locked and locked.manifest:
+        reference = replace(reference, digest=parse_blob_digest(locked.manifest))
+    with opened_source(_local(job, reference)) as source:
+        image = pull_image(source, job.store, job.reporter)
+    return LockedBase(reference=base.reference, manifest=image.digest, tree=image.record.tree)
+
+
+def _local(job: Job, reference: Reference) -> Reference:
+    """A path in a reference begins at the recipe's folder."""
+    match reference:
+        case LayoutReference(directory=directory):
+            return replace(reference, directory=os.fspath(job.recipe.resolve(directory)))
+        case ArchiveReference(file=file):
+            return replace(reference, file=os.fspath(job.recipe.resolve(file)))
+    return reference

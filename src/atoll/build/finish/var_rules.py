@@ -1,0 +1,243 @@
+"""What becomes of everything that packages leave in ``/var``: one rule for every place.
+
+*Tree* places describe the packages that a tree holds, so they travel and roll back with it.
+*State* starts as the packages leave it and belongs to the machine from then on. What is *dropped*
+is made again when it is needed, or only says what happened during the build; directories stay, so
+that programs find them. The longest rule that is a prefix of a path decides; empty directories need
+no rule, they are state. docs/reference/var.md says the same in prose.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import RecipeError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from atoll.image.info import VarRules
+
+
+class Fate(StrEnum):
+    TREE = "tree"
+    STATE = "state"
+    DROP = "drop"
+
+
+MARKS = "/var/lib/apt/marks"
+"""Where apt keeps which packages were asked for; apt's configuration in the tree names it."""
+
+_TREE = (
+    "/var/cache/debconf",
+    "/var/cache/dictionaries-common",
+    "/var/lib/apache2",
+    MARKS,
+    "/var/lib/aspell",
+    "/var/lib/binfmts",
+    "/var/lib/ca-certificates-java",
+    "/var/lib/dictionaries-common",
+    "/var/lib/dkms",
+    "/var/lib/doc-base",
+    "/var/lib/dpkg",
+    "/var/lib/emacsen-common",
+    "/var/lib/gems",
+    "/var/lib/ghostscript",
+    "/var/lib/ieee-data",
+    "/var/lib/initramfs-tools",
+    "/var/lib/insserv",
+    "/var/lib/ispell",
+    "/var/lib/mecab",
+    "/var/lib/mime-support",
+    "/var/lib/pam",
+    "/var/lib/php/modules",
+    "/var/lib/python",
+    "/var/lib/python3",
+    "/var/lib/sgml-base",
+    "/var/lib/smartmontools/drivedb",
+    "/var/lib/systemd/catalog",
+    "/var/lib/systemd/deb-systemd-helper-enabled",
+    "/var/lib/systemd/deb-systemd-helper-masked",
+    "/var/lib/systemd/deb-systemd-user-helper-enabled",
+    "/var/lib/systemd/deb-systemd-user-helper-masked",
+    "/var/lib/tex-common",
+    "/var/lib/texmf",
+    "/var/lib/ucf",
+    "/var/lib/usbutils",
+    "/var/lib/usrmerge",
+    "/var/lib/vim",
+    "/var/lib/xfonts",
+    "/var/lib/xml-core",
+)
+
+_STATE = (
+    "/var/games",
+    "/var/lib/AccountsService",
+    "/var/lib/ModemManager",
+    "/var/lib/NetworkManager",
+    "/var/lib/PackageKit",
+    "/var/lib/alsa",
+    "/var/lib/apparmor",
+    "/var/lib/avahi-autoipd",
+    "/var/lib/bluetooth",
+    "/var/lib/boltd",
+    "/var/lib/chrony",
+    "/var/lib/color",
+    "/var/lib/colord",
+    "/var/lib/containers",
+    "/var/lib/cups",
+    "/var/lib/dbus",
+    "/var/lib/dhcp",
+    "/var/lib/docker",
+    "/var/lib/dracut",
+    "/var/lib/exim4",
+    "/var/lib/fail2ban",
+    "/var/lib/flatpak",
+    "/var/lib/fprint",
+    "/var/lib/fwupd",
+    "/var/lib/gamemode",
+    "/var/lib/games",
+    "/var/lib/gdm",
+    "/var/lib/gdm3",
+    "/var/lib/geoclue",
+    "/var/lib/git",
+    "/var/lib/gnome-initial-setup",
+    "/var/lib/gnome-remote-desktop",
+    "/var/lib/greetd",
+    "/var/lib/hp",
+    "/var/lib/incus",
+    "/var/lib/iwd",
+    "/var/lib/libreoffice",
+    "/var/lib/libvirt",
+    "/var/lib/lightdm",
+    "/var/lib/lightdm-data",
+    "/var/lib/logrotate",
+    "/var/lib/lxc",
+    "/var/lib/lxd",
+    "/var/lib/machines",
+    "/var/lib/man-db",
+    "/var/lib/misc",
+    "/var/lib/mysql",
+    "/var/lib/nfs",
+    "/var/lib/nginx",
+    "/var/lib/ntpsec",
+    "/var/lib/openvpn",
+    "/var/lib/os-prober",
+    "/var/lib/pcscd",
+    "/var/lib/php/sessions",
+    "/var/lib/plymouth",
+    "/var/lib/polkit-1",
+    "/var/lib/postfix",
+    "/var/lib/postgresql",
+    "/var/lib/power-profiles-daemon",
+    "/var/lib/private",
+    "/var/lib/prometheus",
+    "/var/lib/redis",
+    "/var/lib/rtkit",
+    "/var/lib/samba",
+    "/var/lib/saned",
+    "/var/lib/sddm",
+    "/var/lib/shells.state",
+    "/var/lib/smartmontools",
+    "/var/lib/snapd",
+    "/var/lib/snmp",
+    "/var/lib/sss",
+    "/var/lib/sudo",
+    "/var/lib/swtpm-localca",
+    "/var/lib/systemd",
+    "/var/lib/tor",
+    "/var/lib/tpm2-tss",
+    "/var/lib/tuned",
+    "/var/lib/udisks2",
+    "/var/lib/unattended-upgrades",
+    "/var/lib/unbound",
+    "/var/lib/update-manager",
+    "/var/lib/update-notifier",
+    "/var/lib/upower",
+    "/var/lib/urandom",
+    "/var/lib/usb_modeswitch",
+    "/var/lib/waydroid",
+    "/var/lib/wireplumber",
+    "/var/lib/wpa",
+    "/var/lib/wtmpdb",
+    "/var/lib/xdm",
+    "/var/lib/xkb",
+    "/var/lock",
+    "/var/mail",
+    "/var/opt",
+    "/var/run",
+    "/var/spool",
+    "/var/www",
+)
+
+_DROP = (
+    "/var/backups",
+    "/var/cache",
+    "/var/crash",
+    "/var/lib/app-info",
+    "/var/lib/apt",
+    "/var/lib/apt-xapian-index",
+    "/var/lib/aptitude",
+    "/var/lib/command-not-found",
+    "/var/lib/dbus/machine-id",
+    "/var/lib/mlocate",
+    "/var/lib/plocate",
+    "/var/lib/shim-signed",
+    "/var/lib/swcatalog",
+    "/var/lib/systemd/credential.secret",
+    "/var/lib/systemd/linger",
+    "/var/lib/systemd/random-seed",
+    "/var/lib/systemd/timers",
+    "/var/lib/wtmpdb/wtmp.db",
+    "/var/local",
+    "/var/log",
+    "/var/tmp",
+)
+
+RULES: dict[str, Fate] = (
+    dict.fromkeys(_TREE, Fate.TREE)
+    | dict.fromkeys(_STATE, Fate.STATE)
+    | dict.fromkeys(_DROP, Fate.DROP)
+)
+
+
+def merge_rules(var: VarRules) -> dict[str, Fate]:
+    """Atoll's rules with those of a recipe, which win where both name the same path.
+
+    Raises RecipeError for a rule that could not be kept: what is inside a directory of the tree is
+    the tree's, or is dropped.
+    """
+    added = [(path, fate) for fate, paths in
+             ((Fate.TREE, var.tree), (Fate.STATE, var.state), (Fate.DROP, var.drop))
+             for path in paths]  # fmt: skip
+    rules = RULES | dict(added)
+    for path, fate in added:
+        parents = (path[:at] for at in range(len(path)) if path[at] == "/")
+        owner = next((each for each in parents if rules.get(each) is Fate.TREE), None)
+        if owner and fate is not Fate.DROP:
+            raise RecipeError(f"{path} is inside {owner}, which is the tree's",
+                              key=f"var.{fate}", hint="leave it out, or name the outer one"
+                              " as state")  # fmt: skip
+    for path in sorted(var.tree):
+        inner = [each for each in rules if each.startswith(f"{path}/") and rules[each] is not
+                 Fate.DROP]  # fmt: skip
+        if inner:
+            raise RecipeError(f"{path} cannot be the tree's: {inner[0]} in it is {rules[inner[0]]}",
+                              key="var.tree", hint="name the directories beside it")  # fmt: skip
+    return rules
+
+
+def find_fate(path: str, rules: Mapping[str, Fate] = RULES) -> Fate | None:
+    """What the longest matching rule says of an absolute path below ``/var``, None without one."""
+    place = path
+    while place.startswith("/var/"):
+        if place in rules:
+            return rules[place]
+        place = place.rpartition("/")[0]
+    return None
+
+
+def is_tree_owned_root(path: str, rules: Mapping[str, Fate] = RULES) -> bool:
+    """Whether ``path`` itself is a directory whose content is the tree's."""
+    return rules.get(path) is Fate.TREE

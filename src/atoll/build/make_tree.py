@@ -1,0 +1,219 @@
+"""The last part of a build: the root gets its shape, becomes a tree, and says what it is.
+
+::
+
+    presets ─→ shape ─→ records ─→ normalised ─→ objects + tree ─→ canonical
+      ─→ initrd, from what the tree holds ─→ what the tree says of itself ─→ image in the store
+
+Nothing of it is kept but the initrd: it takes seconds, and nearly everything changes it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import RecipeError
+from atoll.build.finish.check_recipe import check_recipe, read_contents
+from atoll.build.finish.identities import find_unknown
+from atoll.build.finish.image_layout import ATOLL, INCLUDED, shape_root
+from atoll.build.finish.initrd import MAKE_INITRD, ensure_initrd, initrd_inputs
+from atoll.build.finish.normalize import normalize
+from atoll.build.finish.old_kernels import drop_old_kernels
+from atoll.build.finish.presets import write_presets
+from atoll.build.finish.var_rules import merge_rules
+from atoll.build.steps.kernel import find_kernel
+from atoll.build.steps.remap_ids import read_ids
+from atoll.build.steps.step_cache import chain_mounted
+from atoll.build.use_lock import with_ids
+from atoll.debian.dpkg_database import read_owners, read_packages
+from atoll.host.in_root import exists_in_root, in_root, write_text
+from atoll.host.poll_progress import told_seconds
+from atoll.image.info import PLACE, BaseName, Said, VarRules, format_said
+from atoll.lock.serialize import format_lock
+from atoll.store.objects import adding_objects
+from atoll.store.scan import import_directory
+from atoll.store.stat_cache import KnownFiles
+from atoll.store.tree_images import read_image, write_image
+from atoll.tree.canonical import canonical
+from atoll.tree.keep_times import with_times_of
+from atoll.tree.model import INLINE_LIMIT, Metadata, Regular
+from atoll.tree.path_ops import find_node, with_node
+
+if TYPE_CHECKING:
+    from atoll.base.ids import TreeId
+    from atoll.build.base_image import Base
+    from atoll.build.build_context import Job
+    from atoll.build.steps.step_cache import Chain
+    from atoll.debian.dpkg_database import Package
+    from atoll.lock.model import Lock
+    from atoll.recipe.model import Recipe
+    from atoll.store.layout import Store
+    from atoll.tree.model import Directory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a tree comes from: its base, if it is derived, its lock, what its packages are of.
+
+    ``architectures`` are foreign ones, ``args`` are the kernel's; ``epoch`` is in seconds, and no
+    time in the tree is later.
+    """
+
+    base: Base | None
+    lock: Lock
+    suite: str
+    components: tuple[str, ...]
+    architecture: str
+    architectures: tuple[str, ...]
+    args: tuple[str, ...]
+    epoch: int
+
+
+def finish_tree(job: Job, chain: Chain, origin: Origin) -> TreeId:
+    """The tree of what the steps gave, in the store."""
+    begun = time.time_ns()
+    with chain_mounted(chain) as root:
+        with job.reporter.step("Giving the tree its shape"):
+            kernel = settle(job, root, origin)
+        with job.reporter.step("Putting the tree into the store"):
+            tree = canonical(_import(job, chain, root, begun), epoch=origin.epoch)
+            tree = keep_times(job.store, tree, origin)
+        said = say(job.recipe, origin, kernel, initrd_inputs(tree, kernel, job.store))
+        tree = put_initrd(job, root, tree, said, origin.base)
+        tree = put_file(job.store, tree, PLACE, format_said(said).encode(), time=origin.epoch)
+        with job.reporter.step("Writing the tree"):
+            return write_image(job.store, tree)
+
+
+def keep_times(store: Store, tree: Directory, origin: Origin) -> Directory:
+    """What comes out as it was in the base keeps its time, though it was written again."""
+    base = origin.base
+    if base is None or base.said.epoch == origin.epoch:
+        return tree
+    return with_times_of(read_image(store, base.tree), tree, epoch=origin.epoch)
+
+
+def settle(job: Job, root: Path, origin: Origin) -> str:
+    """Let ``root`` be as it will be seen; the version of its kernel."""
+    if not exists_in_root(root, MAKE_INITRD):
+        raise _without_atoll(job.recipe)
+    for link in write_presets(root):
+        job.reporter.notice(f"made whole by presets: {link}")
+    if origin.base:
+        drop_old_kernels(root, find_kernel(root))
+    inventory = read_packages(in_root(root, "var/lib/dpkg"))
+    contents = read_contents(root, job.recipe)
+    shipped = read_owners(in_root(root, "var/lib/dpkg")).keys()
+    kernel = shape_root(root, homes=homes_of(job.recipe, origin.base),
+                        rules=merge_rules(var_of(job.recipe, origin.base)))  # fmt: skip
+    write_records(root, job.recipe, origin.lock, inventory)
+    normalize(root, origin.epoch)
+    check_recipe(root, job.recipe, contents)
+    for found in find_unknown(root, shipped):
+        job.reporter.notice(f"{found}: see docs/reference/identities.md")
+    return kernel
+
+
+def write_records(root: Path, recipe: Recipe, lock: Lock, inventory: tuple[Package, ...]) -> None:
+    """What the tree says of itself, in /usr/lib/atoll, beside ``finish.said``.
+
+    The lock is complete but for the digest of the tree, which cannot be in the tree.
+    """
+    # They may have password hashes, and the text of files that only root may read.
+    write_text(root, f"{ATOLL}/recipe.toml", recipe.text, mode=0o600)
+    for number, (name, text) in enumerate(recipe.sources[1:], start=1):
+        write_text(root, f"{ATOLL}/{INCLUDED}/{number}-{Path(name).name}", text, mode=0o600)
+    ids = read_ids(root)
+    whole = with_ids(replace(lock, tree=None), users=dict(ids.users), groups=dict(ids.groups))
+    write_text(root, f"{ATOLL}/lock.toml", format_lock(whole))
+    rows = ([package.name, package.version, package.architecture] for package in inventory)
+    lines = ",\n".join(f" {json.dumps(row)}" for row in rows)
+    write_text(root, f"{ATOLL}/packages.json", f"[\n{lines}\n]\n")
+
+
+def say(recipe: Recipe, origin: Origin, kernel: str, initrd: str) -> Said:
+    """A derived tree has its base's menu, unless it says."""
+    base, boot = origin.base, recipe.boot
+    return Said(
+        name=recipe.image.name,
+        version=recipe.image.version,
+        kernel=kernel,
+        args=origin.args,
+        suite=origin.suite,
+        components=origin.components,
+        architecture=origin.architecture,
+        architectures=origin.architectures,
+        title=boot.title or (base.said.title if base else None),
+        timeout=base.said.timeout if base and boot.timeout is None else boot.timeout,
+        epoch=origin.epoch,
+        homes=tuple(home for home in homes_of(recipe, base) if home.startswith("/var/")),
+        var=var_of(recipe, base),
+        initrd=initrd,
+        base=BaseName(name=base.said.name, version=base.said.version, tree=base.tree)
+        if base
+        else None,
+    )
+
+
+def homes_of(recipe: Recipe, base: Base | None) -> tuple[str, ...]:
+    """Every home of the tree's users that is known from recipes."""
+    homes = [*(base.said.homes if base else ()), *(user.home for user in recipe.users)]
+    return tuple(dict.fromkeys(homes))
+
+
+def var_of(recipe: Recipe, base: Base | None) -> VarRules:
+    """The recipe's rules for /var, and those of its base that it does not change."""
+    if base is None:
+        return recipe.var
+    own = {*recipe.var.tree, *recipe.var.state, *recipe.var.drop}
+    kinds = {kind: tuple(path for path in getattr(base.said.var, kind) if path not in own)
+             for kind in ("tree", "state", "drop")}  # fmt: skip
+    return VarRules(**{kind: (*paths, *getattr(recipe.var, kind)) for kind, paths in kinds.items()})
+
+
+def put_initrd(job: Job, root: Path, tree: Directory, said: Said, base: Base | None) -> Directory:
+    """``tree`` with the initrd of its kernel; a base's stays when it would come out the same."""
+    place = f"usr/lib/modules/{said.kernel}"
+    if base and base.said.initrd == said.initrd and find_node(tree, f"{place}/initrd"):
+        return tree
+    kernel = find_node(tree, f"{place}/vmlinuz")
+    time = kernel.metadata.mtime if kernel else said.epoch
+    with job.reporter.step("Making the initrd"), told_seconds(job.reporter):
+        made = ensure_initrd(job.cache, root, said.kernel, said.initrd, time)
+        return put_file(job.store, tree, f"{place}/initrd", made.read_bytes(), time=time)
+
+
+def put_file(store: Store, tree: Directory, path: str, content: bytes, *, time: int) -> Directory:
+    """``tree`` with a file of root's at ``path``; ``time`` is in seconds."""
+    metadata = Metadata(mode=0o644, mtime=time)
+    size = len(content)
+    if size <= INLINE_LIMIT:
+        return with_node(tree, path, Regular(metadata, size, None, content or None))
+    with adding_objects(store) as writer:
+        name = writer.put_bytes(content)
+    return with_node(tree, path, Regular(metadata, size, name))
+
+
+def _import(job: Job, chain: Chain, root: Path, begun: int) -> Directory:
+    """The tree of ``root``; files that an earlier build has read are not read again."""
+    kept = job.cache.place("known", chain.layers[-1].name)
+    known = KnownFiles(job.store, device=job.cache.root.stat().st_dev, begun=begun)
+    known.load(kept)
+    tree = import_directory(job.store, root, job.reporter, known)
+    known.save(kept)
+    job.cache.find("known", kept.name)
+    return tree
+
+
+def _without_atoll(recipe: Recipe) -> RecipeError:
+    return RecipeError(
+        "the root cannot boot: the package atoll-system is not in it",
+        file=recipe.file,
+        key="packages.install",
+        hint="name no file, version or suite of atoll: it and atoll-system come by themselves; "
+        "or name the files of both",
+    )

@@ -1,0 +1,52 @@
+"""``[[file]]``: files from a text, a local file or the web, and links."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from atoll.build.steps.in_root import Linked, Placed, put_files
+from atoll.build.steps.local_files import digest_named, ensure_download, need_input
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from atoll.recipe.model import File, Recipe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteFiles:
+    """All files of a recipe, in its order. ``downloads`` keeps what came from the web."""
+
+    recipe: Recipe
+    downloads: Path
+    offline: bool = False
+    title: str = "Writing files"
+
+    def parts(self) -> tuple[str, ...]:
+        return ("files 1", *(self._part(file) for file in self.recipe.files))
+
+    def execute(self, root: Path, workspace: Path) -> None:
+        placed = [self._place(file) for file in self.recipe.files]
+        put_files(root, placed, workspace=workspace, key="file")
+
+    def _part(self, file: File) -> str:
+        """Where the content came from does not decide anything, what it is does."""
+        digest = file.sha256 or ""
+        if file.source is not None:
+            digest = digest_named(self.recipe, file.source, "file.source")
+        return repr((file.path, file.text, digest, file.link, file.mode, file.owner, file.group))
+
+    def _place(self, file: File) -> Placed | Linked:
+        if file.link is not None:
+            return Linked(path=file.path, target=file.link)
+        content: bytes | Path
+        if file.text is not None:
+            content = file.text.encode()
+        elif file.url is not None:
+            content = ensure_download(file.url, file.sha256 or "", self.downloads,
+                                      offline=self.offline)  # fmt: skip
+        else:
+            content = need_input(self.recipe, file.source or "", "file.source")
+        return Placed(path=file.path, content=content, mode=file.mode,
+                      owner=file.owner, group=file.group)  # fmt: skip

@@ -1,0 +1,94 @@
+"""Changes to a root by the root's own programs, so that no link in it leads outside of it."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import ProgramFailed, RecipeError
+from atoll.debian.install import room
+from atoll.host.fs import temporary_directory
+from atoll.host.sandbox import Bind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+_STAGED = "/run/atoll/files"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """A file to put into a root: its content, or a file of the maker's that has it."""
+
+    path: str
+    content: bytes | Path
+    mode: int = 0o644
+    owner: str = "root"
+    group: str = "root"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Linked:
+    """A symbolic link to put into a root."""
+
+    path: str
+    target: str
+
+
+def run_inside(
+    root: Path, argv: Sequence[str], *, what: str, key: str, stdin: bytes | None = None
+) -> bytes:
+    """Run a program of ``root`` in it. Raises RecipeError at ``key`` that says ``what`` went wrong,
+    with the program's last words."""
+    try:
+        return room(root).run(argv, stdin=stdin)
+    except ProgramFailed as error:
+        raise RecipeError(f"{what}: {last_words(error)}", key=key) from error
+
+
+def last_words(error: ProgramFailed) -> str:
+    lines = error.stderr_tail.strip().splitlines()
+    return lines[-1] if lines else f"it ended with status {error.status}"
+
+
+def put_files(root: Path, files: Iterable[Placed | Linked], *, workspace: Path, key: str) -> None:
+    """Put files and links in place, in this order; what is there of that name goes.
+
+    Raises RecipeError at ``key``, for example where an owner is unknown.
+    """
+    with temporary_directory(workspace, prefix="files-") as staged:
+        lines = ["set -eu"]
+        binds = [Bind(source=staged, target=_STAGED)]
+        for number, file in enumerate(files):
+            if isinstance(file, Linked):
+                lines += _link_lines(file)
+                continue
+            source = f"{_STAGED}/{number}"
+            if isinstance(file.content, bytes):
+                staged.joinpath(str(number)).write_bytes(file.content)
+            else:
+                source = f"/run/atoll/content/{number}"
+                binds.append(Bind(source=file.content.resolve(), target=source))
+            lines.append(_install_line(source, file))
+        staged.joinpath("put").write_text("\n".join(lines) + "\n")
+        try:
+            room(root, *binds).run(["sh", f"{_STAGED}/put"])
+        except ProgramFailed as error:
+            raise RecipeError(f"a file cannot be put in place: {last_words(error)}",
+                              key=key) from error  # fmt: skip
+
+
+def _install_line(source: str, file: Placed) -> str:
+    words = ["install", "-D", "-m", f"{file.mode:04o}", "-o", file.owner, "-g", file.group,
+             "--no-target-directory", "--", source, file.path]  # fmt: skip
+    return shlex.join(words)
+
+
+def _link_lines(link: Linked) -> list[str]:
+    parent = link.path.rpartition("/")[0] or "/"
+    return [
+        shlex.join(["mkdir", "-p", "--", parent]),
+        shlex.join(["ln", "-sfT", "--", link.target, link.path]),
+    ]

@@ -1,0 +1,1 @@
+"""What verbs print: results as text at 80 columns or as JSON, progress, and errors."""

@@ -1,0 +1,197 @@
+"""What an upgrade, a rollback or a collection would do or did, for people and as JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from atoll.base.text import one_line
+from atoll.cli.output.progress import format_amount
+
+if TYPE_CHECKING:
+    from atoll.machine.candidate import Target
+    from atoll.machine.cleanup import Tidied
+    from atoll.machine.deployments.sysroot import Sysroot
+    from atoll.machine.etc.merge import Merge
+    from atoll.machine.rollback import Return
+    from atoll.machine.upgrade import Outlook, Staged
+    from atoll.oci.system_label import PackageChanges
+
+MOST = 20
+"""How many names of a kind a person is shown; the rest is counted."""
+
+
+def target_as_json(target: Target) -> dict[str, Any]:
+    return {
+        "image": target.origin.image,
+        "name": target.name,
+        "version": target.version,
+        "tree": target.tree,
+        "manifest": target.pull.image.digest if target.pull else None,
+        "fetch": target.fetch,
+    }
+
+
+def staged_as_json(staged: Staged) -> dict[str, Any]:
+    made = staged.deployment
+    return {
+        **target_as_json(staged.target),
+        "deployment": made.number if made else None,
+        "conflicts": _conflicts(staged.merge),
+        "removed": list(staged.pruned.removal.deployments) if staged.pruned else [],
+        "freed": staged.pruned.collected.freed if staged.pruned else 0,
+        "reboot": made is not None,
+    }
+
+
+def outlook_as_json(outlook: Outlook, sysroot: Sysroot) -> dict[str, Any]:
+    target = outlook.target
+    return {
+        **target_as_json(target),
+        "packages": packages_as_json(outlook.packages),
+        "space": [
+            {"path": str(sysroot.root), "needed": outlook.needed.state, "free": outlook.free.state},
+            {"path": str(sysroot.esp), "needed": outlook.needed.esp, "free": outlook.free.esp},
+        ],
+        "etc": {
+            "changed_here": outlook.changed_here,
+            "made_here": outlook.made_here,
+            "known": outlook.etc is not None,
+            "conflicts": _conflicts(outlook.etc),
+        },
+        "reboot": True,
+        "obstacle": outlook.obstacle.message if outlook.obstacle else None,
+    }
+
+
+def packages_as_json(changes: PackageChanges | None) -> dict[str, Any] | None:
+    if changes is None:
+        return None
+    return {
+        "added": [{"name": name, "version": version} for name, version in changes.added],
+        "removed": [{"name": name, "version": version} for name, version in changes.removed],
+        "changed": [
+            {"name": name, "from": before, "to": after} for name, before, after in changes.changed
+        ],
+    }
+
+
+def format_outlook(outlook: Outlook, now: str, sysroot: Sysroot) -> str:
+    target = outlook.target
+    lines = [f"{now} → {target.title}", f"  image      {target.origin.image}"]
+    lines += _package_lines(outlook.packages)
+    lines.append(f"  download   {format_amount(target.fetch, 'B') if target.fetch else 'nothing'}")
+    for place, need, free in (
+        (sysroot.root, outlook.needed.state, outlook.free.state),
+        (sysroot.esp, outlook.needed.esp, outlook.free.esp),
+    ):
+        words = f"{format_amount(need, 'B')} of {format_amount(free, 'B')} that are free"
+        lines.append(f"  space      at most {words} on {place}")
+    lines += _etc_lines(outlook)
+    lines.append("  reboot     needed")
+    return "\n".join(map(one_line, lines))
+
+
+def format_return(found: Return) -> str:
+    lines = [f"back to {found.target.deployment.title}"]
+    if found.settings:
+        lines.append(
+            f"  /etc       {_count(len(found.settings), 'path')} will be as they were there:"
+        )
+        lines += [f"    {change.value:<13} /etc/{path}" for path, change in found.settings[:MOST]]
+        lines += _more(len(found.settings))
+    if found.settings is None:
+        lines.append("  /etc       will be as it was there; what differs cannot be read here")
+    lines += [
+        f"  held       {each.deployment.title}: upgrades do not take it by themselves"
+        for each in found.fled
+    ]
+    lines.append("  reboot     needed")
+    return "\n".join(map(one_line, lines))
+
+
+def return_as_json(found: Return) -> dict[str, Any]:
+    return {
+        "deployment": found.number,
+        "version": found.target.deployment.version,
+        "tree": found.target.deployment.tree,
+        "held": [each.number for each in found.fled],
+        "settings": [
+            {"path": f"/etc/{path}", "change": change.value}
+            for path, change in found.settings or ()
+        ],
+        "settings_known": found.settings is not None,
+        "warning": found.warning,
+        "reboot": True,
+    }
+
+
+def format_tidied(tidied: Tidied, *, dry: bool) -> str:
+    would = "would remove" if dry else "removed"
+    lines = [f"{would} {title}" for title in tidied.titles]
+    what = (
+        f"{_count(tidied.collected.objects, 'object')}, {_count(tidied.collected.images, 'tree')}"
+    )
+    amount = format_amount(tidied.collected.freed, "B")
+    lines.append(f"{would} {what}: {amount}")
+    return "\n".join(map(one_line, lines))
+
+
+def tidied_as_json(tidied: Tidied) -> dict[str, Any]:
+    return {
+        "deployments": list(tidied.removal.deployments),
+        "entries": list(tidied.removal.entries),
+        "objects": tidied.collected.objects,
+        "trees": tidied.collected.images,
+        "freed": tidied.collected.freed,
+        "warning": tidied.warning,
+    }
+
+
+def conflict_lines(merge: Merge | None) -> list[str]:
+    if merge is None:
+        return []
+    lines = [one_line(f"conflict: /etc/{each.path}: {each.why}") for each in merge.conflicts[:MOST]]
+    return lines + _more(len(merge.conflicts))
+
+
+def _conflicts(merge: Merge | None) -> list[dict[str, str]]:
+    found = merge.conflicts if merge else ()
+    return [{"path": f"/etc/{each.path}", "why": each.why} for each in found]
+
+
+def _package_lines(changes: PackageChanges | None) -> list[str]:
+    if changes is None:
+        return ["  packages   not known: the image does not list them"]
+    kinds = (
+        ("changed", [f"{name} {old} → {new}" for name, old, new in changes.changed]),
+        ("added", [f"{name} {version}" for name, version in changes.added]),
+        ("removed", [f"{name} {version}" for name, version in changes.removed]),
+    )
+    summary = ", ".join(f"{len(names)} {kind}" for kind, names in kinds if names)
+    lines = [f"  packages   {summary or 'the same'}"]
+    for kind, names in kinds:
+        lines += [f"    {kind:<8} {name}" for name in names[:MOST]]
+        lines += _more(len(names))
+    return lines
+
+
+def _etc_lines(outlook: Outlook) -> list[str]:
+    if outlook.changed_here is None:
+        return ["  /etc       what comes along, and conflicts: sudo atoll plan"]
+    mine = f"{_count(outlook.changed_here, 'change')} of yours" if outlook.changed_here else ""
+    own = "the machine's own keys and ids" if outlook.made_here else ""
+    kept = " and ".join(filter(None, (mine, own)))
+    lines = [f"  /etc       kept: {kept}" if kept else "  /etc       nothing was changed here"]
+    if outlook.etc is None:
+        return [*lines, "             conflicts are known once the image is here:",
+                "             atoll upgrade --download-only, then atoll plan"]  # fmt: skip
+    lines.append(f"             {_count(len(outlook.etc.conflicts), 'conflict')}")
+    return lines + [f"    {line}" for line in conflict_lines(outlook.etc)]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _more(count: int) -> list[str]:
+    return [f"    … and {count - MOST} more"] if count > MOST else []

@@ -1,0 +1,89 @@
+"""What ``atoll vm`` and ``atoll test`` share: which image is meant, and a disk of it for once."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from atoll.base.errors import NotFound, UsageError
+from atoll.build.use_lock import is_current
+from atoll.cli.references import take_image
+from atoll.host.fs import temporary_directory
+from atoll.image.bootable import read_bootable
+from atoll.machine.candidate import origin_of
+from atoll.machine.disk import derive_identity, make_disk
+from atoll.recipe.language.parse import read_recipe
+from atoll.vm.qemu import find_firmware, has_kvm, need_qemu, temporary_place
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from atoll.base.report import Reporter
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--variant", metavar="NAME", help="of the recipe")
+    parser.add_argument("--memory", metavar="MIB", type=int, default=2048, help="(2048)")
+    parser.add_argument("--cpus", metavar="N", type=int, help="(2; emulated: 1)")
+    parser.add_argument("--store", metavar="DIR", type=Path, help="the maker's store")
+
+
+def find_recipe(text: str) -> Path | None:
+    """The recipe that ``text`` leads to; None where it is an image."""
+    path = Path(text)
+    return path if path.is_dir() or path.suffix == ".toml" else None
+
+
+def find_reference(arguments: argparse.Namespace, text: str) -> str:
+    """The image that is meant: what the last build of a recipe gave, or the one that is named."""
+    path = find_recipe(text)
+    if path is None:
+        if arguments.variant is not None:
+            raise UsageError("--variant is for recipes", hint=f"{text} is an image already")
+        return text
+    try:
+        return f"store:{read_recipe(path, arguments.variant).image.name}"
+    except NotFound as error:
+        if text != ".":
+            raise
+        hint = f"{error.hint}; or name an image: store:NAME (atoll store list), oci:DIR:TAG"
+        raise NotFound(error.message, hint=hint) from error
+
+
+@contextmanager
+def disk_of(
+    reference: str, arguments: argparse.Namespace, reporter: Reporter, *, recipe: Path | None
+) -> Iterator[tuple[Path, str]]:
+    """A disk image that boots, gone afterwards, and the tree on it."""
+    need_qemu()
+    find_firmware()
+    try:
+        store, tree = take_image(reference, arguments.store, reporter)
+    except NotFound as error:
+        if recipe is None:
+            raise
+        where = f" --store {arguments.store}" if arguments.store else ""
+        hint = f"build it first: atoll build {recipe}{where}"
+        raise NotFound(error.message, hint=hint) from error
+    if recipe is not None and not is_current(read_recipe(recipe, arguments.variant), tree):
+        reporter.notice(f"{reference} is not what {recipe} gives now; atoll build makes that")
+    with temporary_directory(temporary_place(), prefix="atoll-disk-") as directory:
+        disk = directory / "disk.img"
+        make_disk(read_bootable(store, tree), origin_of(reference), disk, source=store,
+                  shape=(None, derive_identity(uuid4())), reporter=reporter)  # fmt: skip
+        yield disk, tree
+
+
+def choose_cpus(wanted: int | None, *, kvm: bool) -> int:
+    """More processors do not speed up emulation."""
+    return wanted or (2 if kvm else 1)
+
+
+def choose_kvm(reporter: Reporter) -> bool:
+    kvm = has_kvm()
+    if not kvm:
+        reporter.notice("KVM does not work here: the machine is emulated, which is much slower")
+    return kvm

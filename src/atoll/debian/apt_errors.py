@@ -1,0 +1,150 @@
+"""What apt, dpkg and mmdebstrap say when they fail, as errors that a person can act on."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import (
+    AtollError,
+    Damaged,
+    NetworkError,
+    NoSpace,
+    PackageError,
+    ProgramFailed,
+)
+from atoll.base.suggest import find_nearest
+from atoll.host.run import tail
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+_NO_NETWORK = re.compile(
+    r"Temporary failure resolving|Could not resolve|Could not connect|Unable to connect"
+    r"|Connection (?:failed|timed out|refused)|Network is unreachable|Failed to fetch"
+    r"|Undetermined Error|Cannot initiate the connection"
+)
+_NO_SUITE = re.compile(r"does not have a Release file|404\s+Not Found")
+_NO_SPACE = re.compile(r"No space left on device|don't have enough free space")
+_UNKNOWN = re.compile(
+    r"E: Unable to locate package (\S+)"
+    r"|E: Package '?([^'\s]+)'? has no installation candidate"
+    r"|E: Couldn't find any package by \w+ '([^']+)'"
+    r"|E: Version '[^']*' for '([^']+)' was not found"
+    r"|E: Release '[^']*' for '([^']+)' was not found"
+)
+_NO_KEY = re.compile(
+    r"(\S+ \S+) (?:In)?Release: The following signatures (?:couldn't|could not) be verified"
+    r"|The repository '(?:\S+ )?([^']+)' is not signed"
+)
+_NOT_YET = re.compile(
+    r"(?:In)?Release file for (\S+) is not valid yet \(invalid for another ([^)]+)\)"
+)
+_EXPIRED = re.compile(r"(?:In)?Release file for (\S+) is expired \(invalid since ([^)]+)\)")
+_WRONG_BYTES = re.compile(r"Hash Sum mismatch|File has unexpected size")
+_BROKEN = re.compile(r"dpkg: error processing (?:package|archive) (\S+)")
+_UNMET = re.compile(r"unmet dependencies|held broken packages|Unsatisfied dependencies")
+
+
+def explain_failure(
+    error: ProgramFailed, *, suite: str, log: Path | None = None, known: Iterable[str] = ()
+) -> AtollError:
+    """The error to tell instead of ``error``. ``log`` holds all that the program said; ``known``
+    are the names of packages there are, looked at only when one is unknown."""
+    said = error.stderr_tail
+    if log is not None:
+        said = log.read_text(errors="replace")
+    where = f"\n  all it said is in {log}" if log else ""
+    if _NO_SPACE.search(said):
+        return NoSpace(
+            f"no space left for packages{where}", hint="see: df -h, or choose another --store"
+        )
+    untrusted = _explain_key(said, where) or _explain_date(said, where)
+    if untrusted:
+        return untrusted
+    unknown = sorted({next(filter(None, match.groups())) for match in _UNKNOWN.finditer(said)})
+    if unknown:
+        return _explain_unknown(unknown, suite, known)
+    if _WRONG_BYTES.search(said):
+        return Damaged(
+            f"the mirror gave other bytes than its Release file names{_quote(_first_error(said))}",
+            hint="it may be at work on itself, or damaged: try again later, or another mirror",
+        )
+    if _NO_SUITE.search(said) and "E: " in said:
+        return PackageError(
+            f"the mirror does not have the suite {suite} or a component of it{where}",
+            hint="check `from` and [debian] in the recipe",
+        )
+    if _NO_NETWORK.search(said):
+        return NetworkError(
+            f"the package mirror cannot be reached: {_first_error(said)}",
+            hint="check the network, and [debian] mirror in the recipe when it is set",
+        )
+    broken = sorted(set(_BROKEN.findall(said)))
+    if broken:
+        return PackageError(f"{', '.join(broken)} failed to install{_quote(said)}{where}")
+    if _UNMET.search(said):
+        return PackageError(f"the packages do not fit together{_quote(said)}{where}")
+    return PackageError(f"{_program(error)} failed{_quote(said)}{where}")
+
+
+def _explain_key(said: str, where: str) -> PackageError | None:
+    unsigned = _NO_KEY.search(said)
+    if not unsigned:
+        return None
+    return PackageError(
+        f"the repository {unsigned.group(1) or unsigned.group(2)} is not signed by a key that "
+        f"is believed{_quote(_first_error(said))}{where}",
+        hint="give its public key: key in [[repo]]; Debian's own are in debian-archive-keyring",
+    )
+
+
+def _explain_date(said: str, where: str) -> PackageError | None:
+    """A Release file is valid for some time, by the clock of whoever reads it."""
+    found = _NOT_YET.search(said)
+    if found:
+        return PackageError(
+            f"the mirror's {found[1]} begins to be valid in {found[2]} only: this computer's clock"
+            f" is behind, or the mirror's was ahead{where}",
+            hint="look at the clock (date, timedatectl), or try another mirror",
+        )
+    found = _EXPIRED.search(said)
+    if found:
+        return PackageError(
+            f"the mirror's {found[1]} is out of date since {found[2]}: the mirror is no longer"
+            f" updated, or this computer's clock is ahead{where}",
+            hint="look at the clock (date, timedatectl), or try another mirror",
+        )
+    return None
+
+
+def is_about_wrong_bytes(said: str) -> bool:
+    """Whether apt complains of content that is not what was promised."""
+    return _WRONG_BYTES.search(said) is not None
+
+
+def _explain_unknown(unknown: list[str], suite: str, known: Iterable[str]) -> PackageError:
+    names = list(known)
+    near = sorted({hit for name in unknown for hit in find_nearest(name, names, most=3)})
+    plural = "packages" if len(unknown) > 1 else "package"
+    return PackageError(
+        f"{suite} has no {plural} {', '.join(unknown)}",
+        hint=f"did you mean {' or '.join(near)}?" if near else "check the name in [packages]",
+    )
+
+
+def _first_error(said: str) -> str:
+    """What ended it, rather than a warning before."""
+    lines = [line.strip() for line in said.splitlines()]
+    found = (line for kind in ("E:", "Err:", "W:") for line in lines if line.startswith(kind))
+    return next(found, "no answer")
+
+
+def _quote(said: str) -> str:
+    return "".join(f"\n    {line}" for line in tail(said.encode()).splitlines())
+
+
+def _program(error: ProgramFailed) -> str:
+    known = ("mmdebstrap", "apt-get", "dpkg")
+    return next((word for word in error.argv if word in known), error.argv[0])

@@ -1,0 +1,77 @@
+"""Pinned packages as apt and dpkg read them: control data kept, and an archive of exactly those.
+
+::
+
+    <cache>/debs/<sha256>.deb        every package ever fetched, by its content
+    <cache>/debs/<sha256>.control    its control data
+
+The archive that ``write_archive`` makes holds Packages and Release; its packages are in ``debs``
+beside them, which a sandbox shows as the directory above. apt can choose nothing else from it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import Damaged
+from atoll.debian.deb import read_control
+from atoll.debian.stanza import Stanza, parse_stanza
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from atoll.debian.pin import Pin
+
+ARCHIVE = "/run/atoll/archive"
+"""Where a sandbox shows the archive."""
+
+
+def deb_path(debs: Path, pin: Pin) -> Path:
+    return debs / f"{pin.sha256}.deb"
+
+
+def read_stanza(debs: Path, pin: Pin) -> Stanza:
+    """The control data of a package that is in ``debs``; raises Damaged when it is another one."""
+    kept = debs / f"{pin.sha256}.control"
+    try:
+        stanza = parse_stanza(kept.read_text())
+    except FileNotFoundError:
+        stanza = parse_stanza(read_control(deb_path(debs, pin)))
+        new = kept.with_suffix(".new")
+        new.write_text(stanza.text + "\n")
+        new.replace(kept)
+    if (stanza.name, stanza.architecture, stanza.version) != (
+        pin.name, pin.architecture, pin.version,
+    ):  # fmt: skip
+        raise Damaged(
+            f"the package {pin.sha256}.deb is {stanza.name} {stanza.version} "
+            f"({stanza.architecture}), where the lock says {pin.name} {pin.version} "
+            f"({pin.architecture})",
+            hint="the lock was changed by hand, or is damaged: make it anew with atoll lock",
+        )
+    return stanza
+
+
+def format_packages(entries: Iterable[tuple[Pin, Stanza]]) -> str:
+    """A Packages file; the order of packages in it is that of their names."""
+    return "\n".join(
+        f"{stanza.text}\nFilename: debs/{pin.sha256}.deb\nSize: {pin.size}\nSHA256: {pin.sha256}\n"
+        for pin, stanza in sorted(entries, key=lambda entry: (entry[0].name, entry[0].architecture))
+    )
+
+
+def write_archive(directory: Path, entries: Iterable[tuple[Pin, Stanza]]) -> None:
+    """Packages and Release in ``directory``, and an empty ``debs`` to bind the packages onto."""
+    (directory / "debs").mkdir(parents=True, exist_ok=True)
+    write_flat_archive(directory, format_packages(entries))
+
+
+def write_flat_archive(directory: Path, packages: str) -> None:
+    """The two files that make a directory an archive for apt."""
+    # apt 2.6 does not always find the last package of a list that ends without an empty line
+    content = packages.encode() + b"\n" * bool(packages)
+    (directory / "Packages").write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    (directory / "Release").write_text(f"SHA256:\n {digest} {len(content)} Packages\n")

@@ -1,0 +1,174 @@
+"""The same work again under other circumstances: all that a result should not depend on is changed.
+
+What could be changed and what could not is told, so that nobody takes a weak proof for a strong
+one. Everything is put back afterwards, but for the mounts and the host name, which are seen by this
+process only: it has to have a mount namespace of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import ProgramFailed
+from atoll.host.fs import umask
+from atoll.host.run import run
+from atoll.host.sandbox import clock_moved
+from atoll.host.syscalls import unshare_host_name
+from atoll.host.userns import is_initial_namespace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_ENVIRONMENT = {
+    "LANG": "tr_TR.UTF-8",
+    "LANGUAGE": "tr",
+    "LC_ALL": "tr_TR.UTF-8",
+    "TZ": "Asia/Kathmandu",
+    "PYTHONHASHSEED": "17",
+    "USER": "somebody",
+}
+"""Turkish has an i of its own; Kathmandu is 5:45 hours away from UTC."""
+
+_HOST_NAME = "elsewhere.example"
+_UMASK = 0o077
+_DAYS = 500
+_HASH_SEED = "6cf9a5f8-3a34-4a0b-9f6e-0e3f0b5a7c11"
+"""Directories of ext4 are read in the order of hashed names; with another seed, in another one."""
+
+_CLOCKS = "usr/lib/*/faketime/libfaketime.so.1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circumstances:
+    """Below ``directory`` is the place to work. ``same`` has what could not be changed, and why."""
+
+    directory: Path
+    changed: list[str] = field(default_factory=list)
+    same: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def other_circumstances(place: Path, *, space: int) -> Iterator[Circumstances]:
+    """Change everything while the context lasts; ``place`` is an empty directory.
+
+    ``space`` is how many bytes the work may need; they may be taken from memory.
+    """
+    now = Circumstances(directory=place / "in/a/deeper/place")
+    now.directory.mkdir(parents=True)
+    now.changed.append("the directory")
+    with (
+        _file_system(now, place, space),
+        _one_processor(now),
+        _environment(now),
+        _host_name(now),
+        _clock(now),
+        umask(_UMASK),
+    ):
+        now.changed.append(f"umask {_UMASK:03o}")
+        yield now
+
+
+@contextmanager
+def _file_system(now: Circumstances, place: Path, space: int) -> Iterator[None]:
+    """Mount another file system, which lists directories in another order."""
+    target = now.directory
+    memory = read_available_memory()
+    mounted = ""
+    if space <= memory // 2:
+        with suppress(ProgramFailed):
+            run(["mount", "-t", "tmpfs", "-o", f"mode=0755,size={memory * 3 // 4}",
+                 "atoll-verify", target])  # fmt: skip
+            mounted = "tmpfs"
+    if not mounted and is_initial_namespace():
+        with suppress(ProgramFailed):
+            _mount_ext4(place / "disk", target)
+            mounted = "ext4, names hashed otherwise"
+    if mounted:
+        now.changed.append(f"the order of directories ({mounted})")
+    else:
+        now.same.append(f"the order of directories: it takes {space * 2 >> 20} MiB of free memory")
+    try:
+        yield
+    finally:
+        if mounted:
+            run(["umount", "--lazy", target])
+
+
+def _mount_ext4(disk: Path, target: Path) -> None:
+    free = os.statvfs(disk.parent)
+    with disk.open("wb") as file:
+        file.truncate(free.f_bavail * free.f_frsize)
+    run(["mkfs.ext4", "-q", "-F", "-E", f"hash_seed={_HASH_SEED},root_owner=0:0", disk])
+    run(["mount", "-o", "loop", disk, target])
+
+
+@contextmanager
+def _one_processor(now: Circumstances) -> Iterator[None]:
+    before = os.sched_getaffinity(0)
+    if len(before) == 1:
+        now.same.append("the number of processors: there is one")
+    else:
+        os.sched_setaffinity(0, {max(before)})
+        now.changed.append(f"1 processor instead of {len(before)}")
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextmanager
+def _environment(now: Circumstances) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in _ENVIRONMENT}
+    os.environ.update(_ENVIRONMENT)
+    now.changed.extend((f"language {_ENVIRONMENT['LANG']}", f"time zone {_ENVIRONMENT['TZ']}"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _host_name(now: Circumstances) -> Iterator[None]:
+    before = socket.gethostname()
+    try:
+        unshare_host_name()
+        socket.sethostname(_HOST_NAME)
+    except OSError as error:
+        now.same.append(f"the host's name: {error.strerror}")
+        yield
+        return
+    now.changed.append(f"host name {_HOST_NAME}")
+    try:
+        yield
+    finally:
+        socket.sethostname(before)
+
+
+@contextmanager
+def _clock(now: Circumstances) -> Iterator[None]:
+    library = next(iter(sorted(Path("/").glob(_CLOCKS))), None)
+    if library is None:
+        now.same.append("the clock, but for the time that has passed: libfaketime is not installed")
+        yield
+        return
+    with clock_moved(library, days=_DAYS):
+        now.changed.append(f"the clock of what packages run, {_DAYS} days ahead")
+        yield
+
+
+def read_available_memory(path: Path = Path("/proc/meminfo")) -> int:
+    """Bytes that may be used without harm; 0 where the kernel does not say."""
+    for line in path.read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name == "MemAvailable":
+            return int(value.split()[0]) * 1024
+    return 0

@@ -1,0 +1,135 @@
+"""What a tree says of itself in ``/usr/lib/atoll/image.json``, for machines and derived recipes.
+
+::
+
+    {"name": "hello", "version": "1", "kernel": "6.12.48-amd64", "args": ["quiet"],
+     "title": null, "timeout": null, "suite": "trixie", "components": ["main"],
+     "architecture": "amd64", "architectures": [], "epoch": 1788000000, "homes": [],
+     "var": {"tree": [], "state": [], "drop": []}, "initrd": "<32 hex>",
+     "base": {"name": "debian-server", "version": "3", "tree": "<64 hex>"}}
+
+``initrd`` covers everything that the initrd was made from (initrd.py); ``homes`` are those below
+/var; ``var`` are the rules that recipes added; ``title`` and ``timeout`` are of the boot menu;
+``base`` is there in derived trees only.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import Refused
+from atoll.base.fields import parse_json_fields
+from atoll.base.ids import TreeId, is_hex_digest
+
+if TYPE_CHECKING:
+    from atoll.base.fields import Fields
+
+PLACE = "usr/lib/atoll/image.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VarRules:
+    """What becomes of paths below /var, beside Atoll's own rules (build/finish/var_rules.py)."""
+
+    tree: tuple[str, ...] = ()
+    state: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+
+
+NO_RULES = VarRules()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseName:
+    """What a derived tree says of its base."""
+
+    name: str
+    version: str
+    tree: TreeId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """``epoch`` is in seconds, ``architectures`` are the foreign ones."""
+
+    name: str
+    version: str
+    kernel: str
+    args: tuple[str, ...]
+    suite: str
+    components: tuple[str, ...]
+    architecture: str
+    architectures: tuple[str, ...] = ()
+    title: str | None = None
+    timeout: int | None = None
+    epoch: int
+    homes: tuple[str, ...] = ()
+    var: VarRules = NO_RULES
+    initrd: str = ""
+    base: BaseName | None = field(default=None)
+
+
+def format_said(said: Said) -> str:
+    fields: dict[str, object] = {
+        "name": said.name,
+        "version": said.version,
+        "kernel": said.kernel,
+        "args": said.args,
+        "title": said.title,
+        "timeout": said.timeout,
+        "suite": said.suite,
+        "components": said.components,
+        "architecture": said.architecture,
+        "architectures": said.architectures,
+        "epoch": said.epoch,
+        "homes": said.homes,
+        "var": {"tree": said.var.tree, "state": said.var.state, "drop": said.var.drop},
+        "initrd": said.initrd,
+    }
+    if said.base:
+        fields["base"] = {
+            "name": said.base.name,
+            "version": said.base.version,
+            "tree": said.base.tree,
+        }
+    return json.dumps(fields, indent=1) + "\n"
+
+
+def parse_said(text: bytes | None, *, where: str) -> Said:
+    """Raises Refused when nothing is said, Damaged when it is something else."""
+    if text is None:
+        raise Refused(
+            f"{where} has no /{PLACE}, so no Atoll has made it",
+            hint="a recipe is derived from images that Atoll built",
+        )
+    fields = parse_json_fields(text, file=f"{where}: /{PLACE}")
+    return Said(
+        name=fields.line("name"),
+        version=fields.line("version"),
+        kernel=fields.line("kernel"),
+        args=fields.strings("args"),
+        suite=fields.line("suite"),
+        components=fields.strings("components") or ("main",),
+        architecture=fields.line("architecture"),
+        architectures=fields.strings("architectures"),
+        title=fields.line("title") if fields.table.get("title") is not None else None,
+        timeout=fields.number("timeout") if fields.table.get("timeout") is not None else None,
+        epoch=fields.number("epoch"),
+        homes=fields.strings("homes"),
+        var=_parse_var(fields.within("var")) if fields.has("var") else NO_RULES,
+        initrd=fields.string("initrd", ""),
+        base=_parse_base(fields.within("base")) if fields.table.get("base") is not None else None,
+    )
+
+
+def _parse_var(fields: Fields) -> VarRules:
+    return VarRules(**{kind: fields.strings(kind) for kind in ("tree", "state", "drop")})
+
+
+def _parse_base(fields: Fields) -> BaseName:
+    tree = fields.string("tree")
+    if not is_hex_digest(tree):
+        fields.flaw("tree", "is no digest of a tree")
+    return BaseName(name=fields.line("name"), version=fields.line("version"), tree=TreeId(tree))

@@ -1,0 +1,325 @@
+"""What there is to know of a system before it is compared: of a tree, a recipe, a lock."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from atoll.base.errors import Damaged
+from atoll.base.json import parse_json
+from atoll.debian.package_details import parse_described
+from atoll.inspect.attributes import argument_facet, group_facet, unit_facet, user_facet
+from atoll.inspect.diff import Description
+from atoll.inspect.tree_source import RECORDS, parse_said
+from atoll.tree.capabilities import find_privileged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from atoll.debian.pin import Pin
+    from atoll.inspect.attributes import Facet
+    from atoll.inspect.tree_source import OpenTree
+    from atoll.lock.model import Lock
+    from atoll.recipe.model import File, Group, Recipe, Units, User
+
+_SAID, _LIST = f"{RECORDS}/image.json", f"{RECORDS}/packages.json"
+_PASSWD, _SHADOW, _GROUP = "etc/passwd", "etc/shadow", "etc/group"
+_OF_TREES = (
+    "privileged", "packages", "kernel", "arguments", "units", "users", "groups", "settings",
+)  # fmt: skip
+_TITLES = ("name", "version", "suite", "components", "architecture", "architectures", "base")
+_OWN = frozenset(
+    ("file", "text", "sources", "variants", "packages", "kernel", "users", "groups", "files",
+     "units")
+)  # fmt: skip
+"""Fields of a recipe that have facets of their own, or say where it was read."""
+
+
+def describe_tree(tree: OpenTree) -> Description:
+    """Raises Damaged when a record of the tree cannot be read."""
+    found = tree.contents([_SAID, _LIST, _PASSWD, _SHADOW, _GROUP])
+    said = parse_said(found[_SAID], tree.title) if _SAID in found else {}
+    architecture = said.get("architecture")
+    own = architecture if isinstance(architecture, str) else None
+    facets: dict[str, Facet] = {}
+    sizes: Mapping[str, int] = {}
+    if tree.root is not None:
+        facets["privileged"] = {
+            path.decode(errors="surrogateescape"): text
+            for path, text in find_privileged(tree.root).items()
+        }
+        facets["units"] = unit_facet(tree.root)
+        sizes, status = _read_sizes(tree, own)
+        packages = _parse_list(found.get(_LIST), own, tree.title) or status
+        facets |= {"packages": packages} if packages else {}
+    facets |= _said_facets(said) | _account_facets(found)
+    if tree.facts is not None:
+        facets.setdefault("packages", tree.facts.packages)
+        facets.setdefault("kernel", {"version": tree.facts.kernel})
+    return Description(
+        title=tree.title,
+        what="image" if tree.published else "tree",
+        name=tree.name,
+        version=tree.version,
+        tree=tree.tree,
+        facets=facets,
+        unknown={name: _why(name, tree) for name in (*_OF_TREES, "files")
+                 if (tree.root is None if name == "files" else name not in facets)},
+        sizes=sizes,
+        files=tree.root,
+    )  # fmt: skip
+
+
+def describe_recipe(recipe: Recipe, lock: Lock | None, *, is_here: bool = True) -> Description:
+    """What a recipe asks for, and with its lock exactly which packages.
+
+    Local files that it names are compared by their content, unless only its text ``is_here``.
+    """
+    local = _Local(recipe, is_here=is_here)
+    facets: dict[str, Facet] = {
+        "wishes": _wishes(recipe, local),
+        "kernel": {
+            f"{each.name}.{word}": "yes"
+            for each in fields(recipe.kernel)
+            if each.name not in ("package", "args")
+            for word in getattr(recipe.kernel, each.name)
+        },
+        "arguments": argument_facet(recipe.kernel.args),
+        "units": _wished_units(recipe.units),
+        "users": {user.name: _account_text(user) for user in recipe.users},
+        "groups": {group.name: _account_text(group) for group in recipe.groups},
+        "recipe_files": {file.path: _file_text(file, local) for file in recipe.files},
+        "settings": dict(_settings(recipe, local)),
+    }
+    if lock is not None:
+        facets |= _pin_facets(lock)
+    why = "no lock is beside the recipe"
+    return Description(
+        title=recipe.file,
+        what="recipe",
+        name=recipe.image.name,
+        version=recipe.image.version,
+        facets=facets,
+        unknown={} if lock else {"packages": why},
+        sizes=_pin_sizes(lock) if lock else {},
+        sizes_of="package files",
+    )
+
+
+def describe_lock(lock: Lock, title: str) -> Description:
+    settings: dict[str, str] = {
+        "architecture": lock.architecture,
+        "epoch": str(lock.epoch),
+        "wishes": lock.wishes,
+        "variant": lock.variant or "none",
+        "tree": lock.tree or "not known yet",
+    }
+    if lock.base is not None:
+        settings["base"] = f"{lock.base.reference} {lock.base.manifest} tree {lock.base.tree}"
+    for archive in lock.archives:
+        components = ",".join(archive.components)
+        settings[f"archive {archive.name}"] = (
+            f"{archive.uri} {archive.suite} {components} release {archive.release}"
+        )
+    settings |= {f"input {name}": digest for name, digest in lock.inputs}
+    settings |= {f"tool {name}": version for name, version in lock.tools}
+    return Description(
+        title=title,
+        what="lock",
+        facets={
+            **_pin_facets(lock),
+            "wishes": dict.fromkeys(lock.asked, "asked"),
+            "users": {name: f"uid={number}" for name, number in lock.users},
+            "groups": {name: f"gid={number}" for name, number in lock.groups},
+            "settings": settings,
+        },
+        sizes=_pin_sizes(lock),
+        sizes_of="package files",
+    )
+
+
+def _read_sizes(tree: OpenTree, own: str | None) -> tuple[Mapping[str, int], Facet]:
+    """Installed sizes and versions by dpkg's database; empty where the tree has none."""
+    packages = parse_described(tree.status() or "")
+    named = {_package_name(each.name, each.architecture, own): each for each in packages}
+    sizes = {name: each.size for name, each in named.items() if each.size is not None}
+    return sizes, {name: each.version for name, each in named.items()}
+
+
+def _parse_list(data: bytes | None, own: str | None, title: str) -> Facet | None:
+    if data is None:
+        return None
+    rows: Any = parse_json(data, where=f"{title}: /{_LIST}")
+    try:
+        return {
+            _package_name(str(name), str(architecture), own): str(version)
+            for name, version, architecture in rows
+        }
+    except (ValueError, TypeError) as error:
+        raise Damaged(f"{title}: /{_LIST} is no list of packages: {error}") from error
+
+
+def _package_name(name: str, architecture: str, own: str | None) -> str:
+    return name if architecture in (own, "all") else f"{name}:{architecture}"
+
+
+def _said_facets(said: Mapping[str, object]) -> dict[str, Facet]:
+    if not said:
+        return {}
+    arguments = said.get("args")
+    words = [str(word) for word in arguments] if isinstance(arguments, list) else []
+    return {
+        "kernel": {"version": str(said.get("kernel", "none"))},
+        "arguments": argument_facet(words),
+        "settings": {key: _words(said[key]) for key in _TITLES if said.get(key)},
+    }
+
+
+def _words(value: object) -> str:
+    """A value of a JSON document in one line."""
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, list):
+        return str(value)
+    return " ".join(str(each) for each in value)
+
+
+def _account_facets(found: Mapping[str, bytes]) -> dict[str, Facet]:
+    texts = {path: data.decode(errors="surrogateescape") for path, data in found.items()}
+    facets: dict[str, Facet] = {}
+    if _PASSWD in texts:
+        facets["users"] = user_facet(texts[_PASSWD], texts.get(_SHADOW))
+    if _GROUP in texts:
+        facets["groups"] = group_facet(texts[_GROUP])
+    return facets
+
+
+def _why(name: str, tree: OpenTree) -> str:
+    if tree.root is None:
+        return "the image has no table of contents: pull it, then compare store:NAME"
+    return {
+        "packages": "there is no list of packages in it",
+        "users": f"there is no /{_PASSWD} in it",
+        "groups": f"there is no /{_GROUP} in it",
+    }.get(name, f"there is no /{_SAID} in it")
+
+
+def _pin_facets(lock: Lock) -> dict[str, Facet]:
+    named = {_pin_name(pin, lock): pin for pin in lock.packages}
+    return {
+        "packages": {name: pin.version for name, pin in named.items()},
+        "package_files": {f"{name} {pin.version}": pin.sha256 for name, pin in named.items()},
+    }
+
+
+def _pin_sizes(lock: Lock) -> dict[str, int]:
+    return {_pin_name(pin, lock): pin.size for pin in lock.packages}
+
+
+def _pin_name(pin: Pin, lock: Lock) -> str:
+    return _package_name(pin.name, pin.architecture, lock.architecture)
+
+
+def _wishes(recipe: Recipe, local: _Local) -> Facet:
+    packages = recipe.packages
+    found = dict.fromkeys(packages.install, "install")
+    found |= {name: f"install {local.content(name)}" for name in packages.local}
+    found |= dict.fromkeys(packages.remove, "remove")
+    found |= {f"{name} (version)": version for name, version in packages.versions}
+    found |= {f"{name} (from)": source for name, source in packages.sources}
+    found |= {f"{line} (debconf)": "yes" for line in packages.debconf}
+    if recipe.kernel.package:
+        found[f"{recipe.kernel.package} (kernel)"] = "install"
+    return found | ({"recommends": "yes"} if packages.recommends else {})
+
+
+def _settings(recipe: Recipe, local: _Local) -> Iterator[tuple[str, str]]:
+    """All else that a recipe says, each value with its place: ``system.hostname``."""
+    yield "from", type(recipe.base).__name__.removesuffix("Base").lower()
+    for each in fields(recipe):
+        if each.name not in _OWN:
+            yield from _flatten(each.name, getattr(recipe, each.name))
+    for script in recipe.scripts:
+        if script.source is not None:
+            yield f"scripts[{script.name}].content", local.content(script.source)
+    for check in recipe.health.checks:
+        if check.source is not None:
+            yield f"health.checks[{check.name}].content", local.content(check.source)
+    for repository in recipe.repositories:
+        if repository.key:
+            yield f"repositories[{repository.name}].content", local.content(repository.key)
+
+
+def _wished_units(units: Units) -> Facet:
+    found: dict[str, str] = {}
+    for state, words, of_users in (
+        ("enabled", units.enable, units.user_enable),
+        ("disabled", units.disable, units.user_disable),
+        ("masked", units.mask, units.user_mask),
+    ):
+        found |= dict.fromkeys(words, state)
+        found |= {f"{word} (user)": state for word in of_users}
+    return found | {f"{unit} (drop-in)": _digest(text.encode()) for unit, text in units.dropins}
+
+
+def _account_text(account: User | Group) -> str:
+    """All that is said of an account but its name; of a password only whether there is one."""
+    words = []
+    for each in fields(account):
+        value = getattr(account, each.name)
+        if each.name == "password_hash":
+            words.append(f"password={'locked' if value is None else 'set'}")
+        elif each.name == "ssh_keys":
+            words += [f"ssh_key={_digest(key.encode())}" for key in value]
+        elif each.name != "name" and value not in (None, "", (), False):
+            text = ",".join(value) if isinstance(value, tuple) else str(value)
+            words.append(f"{each.name}={text}")
+    return " ".join(words)
+
+
+def _file_text(file: File, local: _Local) -> str:
+    owner = f"{file.mode:04o} {file.owner}:{file.group}"
+    if file.link is not None:
+        return f"link to {file.link}"
+    if file.url is not None:
+        return f"{owner} {file.url} sha256 {file.sha256}"
+    if file.source is not None:
+        return f"{owner} {local.content(file.source)}"
+    return f"{owner} {_text_of((file.text or '').encode())}"
+
+
+class _Local:
+    """The local files that a recipe names."""
+
+    def __init__(self, recipe: Recipe, *, is_here: bool) -> None:
+        self._recipe = recipe
+        self._is_here = is_here
+
+    def content(self, name: str) -> str:
+        """Size and digest; the name alone when only the recipe's text is here."""
+        if not self._is_here:
+            return f"from {name}"
+        return _text_of(self._recipe.resolve(name).read_bytes())
+
+
+def _text_of(data: bytes) -> str:
+    return f"{len(data)} bytes {_digest(data)}"
+
+
+def _digest(data: bytes) -> str:
+    return f"sha256 {sha256(data).hexdigest()[:16]}"
+
+
+def _flatten(path: str, value: object) -> Iterator[tuple[str, str]]:
+    """Every value that is set below a field, with its place."""
+    if is_dataclass(value) and not isinstance(value, type):
+        for each in fields(value):
+            yield from _flatten(f"{path}.{each.name}", getattr(value, each.name))
+    elif isinstance(value, tuple):
+        for number, item in enumerate(value):
+            yield from _flatten(f"{path}[{getattr(item, 'name', number)}]", item)
+    elif isinstance(value, str) and "\n" in value:
+        yield path, _text_of(value.encode())
+    elif value is not None and value != "":
+        yield path, str(value)

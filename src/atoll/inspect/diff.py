@@ -1,0 +1,218 @@
+"""What changed from one system to another, as values. Pure, and the same in both directions:
+``compare(b, a)`` is ``compare(a, b).mirrored()``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from atoll.tree.compare import Aspect, ChangeKind, compare
+from atoll.tree.model import Directory, Regular, walk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from atoll.base.ids import TreeId
+    from atoll.inspect.attributes import Facet
+    from atoll.tree.compare import Change as TreeChange
+    from atoll.tree.model import Node
+
+FACETS = (
+    "privileged", "packages", "package_files", "wishes", "kernel", "arguments", "units", "users",
+    "groups", "recipe_files", "settings",
+)  # fmt: skip
+"""What is compared, in the order of a report: what matters for security comes first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """One of two systems. ``what`` is ``tree``, ``image``, ``recipe`` or ``lock``.
+
+    ``unknown`` says of facets, and of ``files``, why they cannot be known; what is neither there
+    nor unknown is no matter of such a thing. ``sizes`` are of packages, in bytes: of what is
+    ``installed``, or of their ``package files``.
+    """
+
+    title: str
+    what: str
+    name: str = ""
+    version: str = ""
+    tree: TreeId | None = None
+    facets: Mapping[str, Facet] = field(default_factory=dict)
+    unknown: Mapping[str, str] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    sizes_of: str = "installed"
+    files: Directory | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One name of a facet; None where it is not there. Sizes are of packages, None if not known."""
+
+    name: str
+    before: str | None
+    after: str | None
+    size_before: int | None = None
+    size_after: int | None = None
+
+    @property
+    def kind(self) -> ChangeKind:
+        if self.before is None:
+            return ChangeKind.ADDED
+        return ChangeKind.REMOVED if self.after is None else ChangeKind.CHANGED
+
+    @property
+    def growth(self) -> int | None:
+        """By how many bytes a package grew, None when that is not known."""
+        before = 0 if self.before is None else self.size_before
+        after = 0 if self.after is None else self.size_after
+        return None if before is None or after is None else after - before
+
+    def mirrored(self) -> Change:
+        return Change(name=self.name, before=self.after, after=self.before,
+                      size_before=self.size_after, size_after=self.size_before)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileChange:
+    """One path; sizes are 0 for what has no content.
+
+    Directories are among them when they changed themselves (mode, owner), or are empty.
+    """
+
+    path: bytes
+    kind: ChangeKind
+    aspects: tuple[Aspect, ...]
+    size_before: int
+    size_after: int
+
+    @property
+    def is_time_only(self) -> bool:
+        return self.aspects == (Aspect.MTIME,)
+
+    def mirrored(self) -> FileChange:
+        kinds = {ChangeKind.ADDED: ChangeKind.REMOVED, ChangeKind.REMOVED: ChangeKind.ADDED}
+        return FileChange(path=self.path, kind=kinds.get(self.kind, self.kind),
+                          aspects=self.aspects, size_before=self.size_after,
+                          size_after=self.size_before)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """``facets`` has those that are known of both; ``files`` is None when they are not.
+
+    ``unknown`` says why the others are not: of the first and of the second, None where it is known.
+    """
+
+    before: Description
+    after: Description
+    facets: Mapping[str, tuple[Change, ...]]
+    files: tuple[FileChange, ...] | None
+    unknown: Mapping[str, tuple[str | None, str | None]]
+
+    @property
+    def is_equal(self) -> bool:
+        """Of two trees their digests decide; of all else whether anything was found."""
+        if self.before.tree is not None and self.after.tree is not None:
+            return self.before.tree == self.after.tree
+        return not any(self.facets.values())
+
+    def mirrored(self) -> Difference:
+        return Difference(
+            before=self.after,
+            after=self.before,
+            facets={
+                name: tuple(change.mirrored() for change in changes)
+                for name, changes in self.facets.items()
+            },
+            files=None if self.files is None else tuple(one.mirrored() for one in self.files),
+            unknown={name: (after, before) for name, (before, after) in self.unknown.items()},
+        )
+
+
+def compare_systems(before: Description, after: Description) -> Difference:
+    return Difference(
+        before=before,
+        after=after,
+        facets={
+            name: tuple(_changes(name, before, after))
+            for name in FACETS
+            if name in before.facets and name in after.facets
+        },
+        files=_compare_files(before, after),
+        unknown=dict(_unknown(before, after)),
+    )
+
+
+def _changes(facet: str, before: Description, after: Description) -> Iterator[Change]:
+    old, new = before.facets[facet], after.facets[facet]
+    has_sizes = facet == "packages" and before.sizes_of == after.sizes_of
+    # Of package files only those matter that are another one of the same version.
+    names = old.keys() & new.keys() if facet == "package_files" else old.keys() | new.keys()
+    for name in sorted(names):
+        if old.get(name) != new.get(name):
+            yield Change(
+                name=name,
+                before=old.get(name),
+                after=new.get(name),
+                size_before=before.sizes.get(name) if has_sizes and name in old else None,
+                size_after=after.sizes.get(name) if has_sizes and name in new else None,
+            )
+
+
+def _unknown(
+    before: Description, after: Description
+) -> Iterator[tuple[str, tuple[str | None, str | None]]]:
+    for name in (*FACETS, "files"):
+        if name == "package_files":  # a detail of packages, which only locks have
+            continue
+        reasons = tuple(_why_unknown(name, side) for side in (before, after))
+        asked = any(name in side.facets or name in side.unknown for side in (before, after))
+        if name == "files":
+            asked = asked or before.files is not None or after.files is not None
+        if asked and any(reasons):
+            yield name, (reasons[0], reasons[1])
+
+
+def _why_unknown(name: str, side: Description) -> str | None:
+    known = side.files is not None if name == "files" else name in side.facets
+    return None if known else side.unknown.get(name, f"a {side.what} does not say")
+
+
+def _compare_files(before: Description, after: Description) -> tuple[FileChange, ...] | None:
+    if before.files is None or after.files is None:
+        return None
+    if before.tree is not None and before.tree == after.tree:
+        return ()
+    changes = compare(before.files, after.files)
+    paths = {change.path for change in changes}
+    old, new = _nodes(before.files, paths), _nodes(after.files, paths)
+    return tuple(
+        FileChange(
+            path=change.path,
+            kind=change.kind,
+            aspects=change.aspects,
+            size_before=_size(old.get(change.path)),
+            size_after=_size(new.get(change.path)),
+        )
+        for change in changes
+        if not _is_noise(change, old.get(change.path), new.get(change.path))
+    )
+
+
+def _is_noise(change: TreeChange, was: Node | None, now: Node | None) -> bool:
+    """The time of a directory says nothing, nor does that it comes or goes with what is in it."""
+    if change.kind is ChangeKind.CHANGED:
+        both = isinstance(was, Directory) and isinstance(now, Directory)
+        return both and change.aspects == (Aspect.MTIME,)
+    node = now if was is None else was
+    return isinstance(node, Directory) and bool(node.entries)
+
+
+def _nodes(tree: Directory, paths: set[bytes]) -> dict[bytes, Node]:
+    return {path: node for path, node in walk(tree) if path in paths}
+
+
+def _size(node: Node | None) -> int:
+    return node.size if isinstance(node, Regular) else 0

@@ -1,0 +1,310 @@
+"""What a tree is made of, as SPDX 2.3 in JSON. The same tree, the same bytes.
+
+::
+
+    the document ─DESCRIBES→ the system ─CONTAINS→ its operating system, Debian
+                                        ─CONTAINS→ each Debian package
+
+Scanners look for advisories by three things: the operating system (a package of that purpose, and
+``distro`` in each purl), the source package (``upstream`` in the purl, and "built package from"),
+and the version.
+
+A package has what dpkg's database and its copyright file say; what the lock in the tree says of its
+file (SHA-256, where it came from), where there is a lock. What nobody says is NOASSERTION.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from atoll import __version__
+from atoll.base.errors import Refused
+from atoll.debian.copyright import Licences, parse_copyright
+from atoll.debian.package_details import DescribedPackage, parse_described
+from atoll.inspect.tree_records import parse_lock_of
+from atoll.inspect.tree_source import parse_said
+from atoll.tree.model import Symlink
+from atoll.tree.path_ops import find_node
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from atoll.debian.pin import Pin
+    from atoll.inspect.tree_source import OpenTree
+    from atoll.lock.model import Lock
+    from atoll.tree.model import Directory
+
+NOTHING = "NOASSERTION"
+_UNSAID = {"downloadLocation": NOTHING, "filesAnalyzed": False, "licenseConcluded": NOTHING,
+           "licenseDeclared": NOTHING, "copyrightText": NOTHING}  # fmt: skip
+_SYSTEM = "SPDXRef-System"
+_DEBIAN = "SPDXRef-OperatingSystem"
+_TOOL = f"Tool: atoll-{__version__}"
+_SAID = "usr/lib/atoll/image.json"
+_RELEASE = "etc/debian_version"
+_RELEASED = re.compile(r"[0-9]{1,4}")
+_DOCUMENTS = "usr/share/doc"
+_LONGEST = 1 << 20
+_LONGEST_FIELD = 1000
+"""Longer ones are nothing that anybody wrote; the patterns would take long over them."""
+_UNSAFE = re.compile(r"[^A-Za-z0-9.]")
+_URL = re.compile(r"https?://[a-z0-9]+([-.][a-z0-9]+)*\.[a-z]{2,5}(:[0-9]{1,5})?(/[!-~]*)?")
+_MAINTAINER = re.compile(r"([^<>]*)<([^<>()\s]+@[^<>()\s]+)>")
+_MANY = re.compile(
+    r"\b(team|maintainers?|developers|group|project|packag\w+|debian)\b", re.IGNORECASE
+)
+_LISTS = re.compile(r"@(alioth-)?lists\.|@tracker\.|@packages\.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inventory:
+    """All that an SBOM says. ``created`` is in seconds; the keys are names of packages, of pins
+    (name, version, architecture). ``release`` is Debian's, such as 13; before there is a number
+    for it, it is the suite."""
+
+    name: str
+    version: str
+    release: str
+    tree: str
+    created: int
+    packages: tuple[DescribedPackage, ...]
+    licences: Mapping[str, Licences]
+    pins: Mapping[tuple[str, str, str], tuple[Pin, str]]
+
+
+def read_inventory(tree: OpenTree) -> Inventory:
+    """Raises Refused for a tree that has no package database or cannot be seen, Damaged."""
+    if tree.root is None:
+        raise Refused(
+            f"{tree.title}: what is in it cannot be told before it is here",
+            hint="it has no table of contents; take it with: atoll pull, then name store:NAME",
+        )
+    packages = parse_described(tree.status() or "")
+    if not packages:
+        raise Refused(f"{tree.title} has no package database, so nobody can say what is in it",
+                      hint="it is not a system that Atoll built")  # fmt: skip
+    texts = tree.contents([_SAID, _RELEASE])
+    data = texts.get(_SAID)
+    said = parse_said(data, tree.title) if data is not None else {}
+    release = _RELEASED.match(texts.get(_RELEASE, b"").decode(errors="replace"))
+    epoch = said.get("epoch")
+    created = tree.created if tree.created is not None else epoch
+    lock = parse_lock_of(tree)
+    return Inventory(
+        name=tree.name or str(said.get("name", "system")),
+        version=tree.version or str(said.get("version", "")),
+        release=release[0] if release else str(said.get("suite") or ""),
+        tree=tree.tree,
+        created=created if type(created) is int else 0,
+        packages=packages,
+        licences=_read_licences(tree, packages),
+        pins=_pins(lock) if lock else {},
+    )
+
+
+def format_sbom(inventory: Inventory) -> bytes:
+    """The JSON text of the document."""
+    created = _time(inventory.created)
+    ids = dict(_identifiers(inventory.packages))
+    texts = {
+        name: text
+        for licences in inventory.licences.values()
+        for name, text in licences.texts.items()
+    }
+    document: dict[str, Any] = {
+        "spdxVersion": "SPDX-2.3",
+        "dataLicense": "CC0-1.0",
+        "SPDXID": "SPDXRef-DOCUMENT",
+        "name": f"{inventory.name}-{inventory.version}".strip("-"),
+        "documentNamespace": f"https://spdx.org/spdxdocs/atoll-{inventory.tree}",
+        "creationInfo": {"created": created, "creators": [_TOOL]},
+        "comment": f"tree {inventory.tree} (fsverity-sha256-4096, composefs format 1)",
+        "annotations": [
+            {
+                "annotationDate": created,
+                "annotationType": "OTHER",
+                "annotator": _TOOL,
+                "comment": f"tree {inventory.tree}",
+            }
+        ],
+        "packages": [
+            _system(inventory),
+            _debian(inventory.release),
+            *(_package(each, ids[each], inventory) for each in inventory.packages),
+        ],
+        "hasExtractedLicensingInfos": [
+            {"licenseId": name, "name": _plain(name.removeprefix("LicenseRef-")), "extractedText":
+             _plain(texts[name])} for name in sorted(texts)
+        ],
+        "relationships": [
+            _relationship("SPDXRef-DOCUMENT", "DESCRIBES", _SYSTEM),
+            _relationship(_SYSTEM, "CONTAINS", _DEBIAN),
+            *(_relationship(_SYSTEM, "CONTAINS", ids[each]) for each in inventory.packages),
+        ],
+    }  # fmt: skip
+    return json.dumps(document, indent=1, ensure_ascii=True).encode() + b"\n"
+
+
+def _system(inventory: Inventory) -> dict[str, Any]:
+    return {
+        "SPDXID": _SYSTEM,
+        "name": inventory.name,
+        **({"versionInfo": inventory.version} if inventory.version else {}),
+        "primaryPackagePurpose": "CONTAINER",
+        **_UNSAID,
+        "supplier": NOTHING,
+        "comment": f"tree {inventory.tree}",
+    }
+
+
+def _debian(release: str) -> dict[str, Any]:
+    version = f":{release}" if release.isdecimal() else ":-"
+    return {
+        "SPDXID": _DEBIAN,
+        "name": "debian",
+        **({"versionInfo": release} if release else {}),
+        "primaryPackagePurpose": "OPERATING-SYSTEM",
+        **_UNSAID,
+        "supplier": "Organization: Debian",
+        "externalRefs": [
+            {
+                "referenceCategory": "SECURITY",
+                "referenceType": "cpe23Type",
+                "referenceLocator": f"cpe:2.3:o:debian:debian_linux{version}:*:*:*:*:*:*:*",
+            }
+        ],
+    }
+
+
+def _package(package: DescribedPackage, name: str, inventory: Inventory) -> dict[str, Any]:
+    licences = inventory.licences.get(package.name)
+    pin = inventory.pins.get((package.name, package.version, package.architecture))
+    found: dict[str, Any] = {
+        "SPDXID": name,
+        "name": package.name,
+        "versionInfo": package.version,
+        "supplier": format_supplier(package.maintainer),
+        "downloadLocation": NOTHING,
+        "filesAnalyzed": False,
+        "licenseConcluded": NOTHING,
+        "licenseDeclared": licences.expression if licences else NOTHING,
+        "copyrightText": NOTHING,
+        "sourceInfo": f"built package from: {package.source} {package.source_version}",
+        "externalRefs": [
+            {
+                "referenceCategory": "PACKAGE-MANAGER",
+                "referenceType": "purl",
+                "referenceLocator": format_purl(package, inventory.release),
+            }
+        ],
+    }
+    if len(package.homepage) < _LONGEST_FIELD and _URL.fullmatch(package.homepage):
+        found["homepage"] = package.homepage
+    if pin is not None:
+        one, uri = pin
+        found["checksums"] = [{"algorithm": "SHA256", "checksumValue": one.sha256}]
+        found["packageFileName"] = one.path.rpartition("/")[2]
+        address = f"{uri.rstrip('/')}/{one.path}" if uri else ""
+        if len(address) < _LONGEST_FIELD and _URL.fullmatch(address):
+            found["downloadLocation"] = address
+    return found
+
+
+def format_purl(package: DescribedPackage, release: str) -> str:
+    """``pkg:deb/debian/libc6@2.41-12?arch=amd64&distro=debian-13&upstream=glibc``, each part
+    percent-encoded. ``upstream`` is the source package where it is called otherwise, or has
+    another version, which then stands after an ``@``."""
+    name, version = (quote(text, safe="") for text in (package.name, package.version))
+    upstream = package.source
+    if package.source_version != package.version:
+        upstream += f"@{package.source_version}"
+    words = {
+        "arch": package.architecture,
+        "distro": f"debian-{release}" if release else "",
+        "upstream": "" if upstream == package.name else upstream,
+    }
+    more = "&".join(f"{key}={quote(text, safe='')}" for key, text in words.items() if text)
+    return f"pkg:deb/debian/{name}@{version}?{more}"
+
+
+def format_supplier(maintainer: str) -> str:
+    """Of ``NAME <ADDRESS>``; what looks like several people is an organization."""
+    match = _MAINTAINER.fullmatch(maintainer.strip()) if len(maintainer) < _LONGEST_FIELD else None
+    name = re.sub(r"\s*\([^()]*\)", "", match.group(1)).strip(' "()') if match else ""
+    if match is None or not name:
+        return NOTHING
+    address = match.group(2)
+    kind = "Organization" if _MANY.search(name) or _LISTS.search(address) else "Person"
+    return _plain(f"{kind}: {name} ({address})")
+
+
+def _identifiers(packages: Iterable[DescribedPackage]) -> Iterator[tuple[DescribedPackage, str]]:
+    """A name within the document for each package; only letters, digits, dots and dashes may be."""
+    given: set[str] = set()
+    for package in packages:
+        text = f"{package.name}-{package.architecture}"
+        plain = _UNSAFE.sub(lambda found: "-" if found[0] == "-" else f"-{ord(found[0]):x}-", text)
+        name, number = f"SPDXRef-Package-{plain}", 1
+        while name in given:
+            number += 1
+            name = f"SPDXRef-Package-{plain}-{number}"
+        given.add(name)
+        yield package, name
+
+
+def _read_licences(
+    tree: OpenTree, packages: Iterable[DescribedPackage]
+) -> dict[str, Licences]:  # fmt: skip
+    assert tree.root is not None
+    paths = {each.name: _copyright_path(tree.root, each.name) for each in packages}
+    texts = tree.contents(sorted({path for path in paths.values() if path}))
+    found = {}
+    for name, path in paths.items():
+        data = texts.get(path or "")
+        licences = parse_copyright(data.decode(errors="replace")) if data else None
+        if licences is not None:
+            found[name] = licences
+    return found
+
+
+def _copyright_path(root: Directory, package: str) -> str | None:
+    """Its copyright file; packages often share the folder of another one by a link."""
+    folder = f"{_DOCUMENTS}/{package}"
+    node = find_node(root, folder)
+    if isinstance(node, Symlink):
+        target = node.target.decode(errors="surrogateescape").removeprefix(f"/{_DOCUMENTS}/")
+        folder = f"{_DOCUMENTS}/{target}"
+    path = f"{folder}/copyright"
+    file = find_node(root, path)
+    if isinstance(file, Symlink):
+        target = file.target.decode(errors="surrogateescape")
+        path = f"{_DOCUMENTS}/{target.removeprefix('../').removeprefix(f'/{_DOCUMENTS}/')}"
+        file = find_node(root, path)
+    return None if file is None or getattr(file, "size", 0) > _LONGEST else path
+
+
+def _pins(lock: Lock) -> dict[tuple[str, str, str], tuple[Pin, str]]:
+    """Every pin with the address of its archive, empty for a local file."""
+    uris = {archive.name: archive.uri for archive in lock.archives}
+    return {
+        (pin.name, pin.version, pin.architecture): (pin, uris.get(pin.archive, ""))
+        for pin in lock.packages
+    }
+
+
+def _relationship(one: str, kind: str, other: str) -> dict[str, str]:
+    return {"spdxElementId": one, "relationshipType": kind, "relatedSpdxElement": other}
+
+
+def _plain(text: str) -> str:
+    """Without control characters: what reads JSON of this kind is not always careful."""
+    return "".join(each if each.isprintable() or each == "\n" else "?" for each in text)
+
+
+def _time(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

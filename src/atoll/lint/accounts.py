@@ -1,0 +1,243 @@
+"""Lints of users and groups: ids that collide, names that nobody makes, who can log in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from atoll.build.steps.known_ids import KNOWN
+from atoll.lint.model import Finding, Lint, Need, Severity
+from atoll.lint.names import merged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+from atoll.lint.model import Subject
+
+BASE_USERS = {
+    "root": 0, "daemon": 1, "bin": 2, "sys": 3, "sync": 4, "games": 5, "man": 6, "lp": 7,
+    "mail": 8, "news": 9, "uucp": 10, "proxy": 13, "www-data": 33, "backup": 34, "list": 38,
+    "irc": 39, "_apt": 42, "nobody": 65534,
+}  # fmt: skip
+"""The accounts that every Debian has, by Debian's policy."""
+BASE_GROUPS = {
+    "root": 0, "daemon": 1, "bin": 2, "sys": 3, "adm": 4, "tty": 5, "disk": 6, "lp": 7, "mail": 8,
+    "news": 9, "uucp": 10, "man": 12, "proxy": 13, "kmem": 15, "dialout": 20, "fax": 21,
+    "voice": 22, "cdrom": 24, "floppy": 25, "tape": 26, "sudo": 27, "audio": 29, "dip": 30,
+    "www-data": 33, "backup": 34, "operator": 37, "list": 38, "irc": 39, "src": 40, "shadow": 42,
+    "utmp": 43, "video": 44, "sasl": 45, "plugdev": 46, "staff": 50, "games": 60, "users": 100,
+    "nogroup": 65534,
+}  # fmt: skip
+_SHELL_PACKAGES = {
+    "/usr/bin/zsh": "zsh", "/usr/bin/fish": "fish", "/usr/bin/ksh": "ksh", "/usr/bin/mksh": "mksh",
+    "/usr/bin/tcsh": "tcsh", "/usr/bin/csh": "csh", "/usr/bin/elvish": "elvish",
+    "/usr/bin/busybox": "busybox", "/usr/bin/tmux": "tmux", "/usr/bin/git-shell": "git",
+}  # fmt: skip
+_SHELLS = ("/usr/bin/sh", "/usr/bin/bash", "/usr/bin/rbash", "/usr/bin/dash", "/usr/bin/false",
+           "/usr/bin/true", "/usr/sbin/nologin", "/usr/bin/sync")  # fmt: skip
+"""What the smallest Debian has."""
+
+
+def check_ids(subject: Subject) -> Iterator[Finding]:
+    recipe, lock = subject.recipe, subject.lock
+    known = subject.facts.accounts
+    users = BASE_USERS | dict(known.users if known else {}) | dict(lock.users if lock else ())
+    groups = BASE_GROUPS | dict(known.groups if known else {}) | dict(lock.groups if lock else ())
+    wanted = [(user.name, user.uid) for user in recipe.users]
+    yield from _conflicts(wanted, users, what="uid", key="user.uid")
+    wanted = [(group.name, group.gid) for group in recipe.groups]
+    yield from _conflicts(wanted, groups, what="gid", key="group.gid")
+
+
+def _conflicts(
+    wanted: Iterable[tuple[str, int | None]], known: Mapping[str, int], *, what: str, key: str
+) -> Iterator[Finding]:
+    holders = {number: name for name, number in (KNOWN | dict(known)).items()}
+    for name, number in wanted:
+        if number is None:
+            continue
+        if known.get(name, number) != number:
+            yield Finding(
+                message=f"{name} has {what} {known[name]} already, not {number}",
+                hint="an id never changes once a machine may have files of it",
+                key=key,
+                value=number,
+            )
+        elif holders.setdefault(number, name) != name:
+            yield Finding(
+                message=f"{what} {number} of {name} is {holders[number]}'s",
+                hint="choose another one, or leave it out: one is chosen and locked",
+                key=key,
+                value=number,
+            )
+
+
+def check_groups(subject: Subject) -> Iterator[Finding]:
+    groups = _groups(subject)
+    for user in subject.recipe.users:
+        for name in user.groups:
+            if name not in groups:
+                yield Finding(
+                    message=f"{user.name} shall be in the group {name}, which nobody makes",
+                    hint=f'add a table: [[group]] name = "{name}", or the package that makes it',
+                    key="user.groups",
+                    value=name,
+                )
+
+
+def check_owners(subject: Subject) -> Iterator[Finding]:
+    groups, users = _groups(subject), _users(subject)
+    for file in subject.recipe.files:
+        for kind, name, known in (("owner", file.owner, users), ("group", file.group, groups)):
+            if name not in known:
+                yield Finding(
+                    message=f"{file.path} shall have the {kind} {name}, which nobody makes",
+                    hint="add an account of this name, or the package that makes it",
+                    key=f"file.{kind}",
+                    value=name,
+                )
+
+
+def _groups(subject: Subject) -> set[str]:
+    known, recipe = subject.facts.accounts, subject.recipe
+    return {*BASE_GROUPS, *(known.groups if known else ()),
+            *(group.name for group in recipe.groups), *_own_users(subject)}  # fmt: skip
+
+
+def _users(subject: Subject) -> set[str]:
+    known = subject.facts.accounts
+    return {*BASE_USERS, *(known.users if known else ()), *_own_users(subject)}
+
+
+def _own_users(subject: Subject) -> set[str]:
+    return {user.name for user in subject.recipe.users}
+
+
+def check_tools(subject: Subject) -> Iterator[Finding]:
+    recipe = subject.recipe
+    if (recipe.users or recipe.groups) and not subject.facts.plans("passwd"):
+        yield Finding(
+            message="accounts cannot be made: the package passwd is not installed",
+            hint='add "passwd" to [packages] install',
+            key="user" if recipe.users else "group",
+        )
+
+
+def check_shells(subject: Subject) -> Iterator[Finding]:
+    contents, files = subject.facts.contents, {file.path for file in subject.recipe.files}
+    for user in subject.recipe.users:
+        shell = merged(user.shell)
+        package = _SHELL_PACKAGES.get(shell)
+        shipped = contents is not None and shell in contents.owners
+        if shell in _SHELLS or shell in files or shipped:
+            continue
+        if package is None and (contents is None or not contents.whole):
+            continue
+        if package is None or not subject.facts.plans(package):
+            yield Finding(
+                message=f"the shell {user.shell} of {user.name} is in no package",
+                hint=f'add "{package}" to [packages] install' if package else "check the path",
+                key="user.shell",
+                value=user.shell,
+            )
+
+
+def check_sudo(subject: Subject) -> Iterator[Finding]:
+    rules = any(file.path.startswith("/etc/sudoers.d/") for file in subject.recipe.files)
+    for user in subject.recipe.users:
+        if "sudo" in user.groups and user.password_hash is None and not rules:
+            yield Finding(
+                message=f"{user.name} may use sudo, which asks for a password that is locked",
+                hint="give it a password, or write a rule with NOPASSWD into /etc/sudoers.d",
+                key="user.name",
+                value=user.name,
+            )
+
+
+def check_login(subject: Subject) -> Iterator[Finding]:
+    for user in subject.recipe.users:
+        locked = user.password_hash is None and not user.ssh_keys
+        # a shell that lets nobody in says that nobody shall come in
+        closed = user.shell.endswith(("/nologin", "/false"))
+        if locked and not closed and not user.system and user.name != "root":
+            yield Finding(
+                message=f"nobody can log in as {user.name}: no password and no key",
+                hint="give it a password (mkpasswd prints its hash) or ssh_keys",
+                key="user.name",
+                value=user.name,
+            )
+
+
+def check_way_in(subject: Subject) -> Iterator[Finding]:
+    open_users = [user for user in subject.recipe.users if user.password_hash or user.ssh_keys]
+    if not open_users:
+        yield Finding(
+            message="no account has a password or a key, so nobody can log in",
+            hint="add a [[user]] with one of them, unless nobody shall",
+            key="user",
+        )
+
+
+LINTS = (
+    Lint(
+        name="id-conflict",
+        severity=Severity.FATAL,
+        summary="two accounts have one id, or one account two",
+        why="Files belong to numbers. An id that is somebody else's gives away their files, and "
+        "one that changes loses its own.",
+        check=check_ids,
+    ),
+    Lint(
+        name="group-unknown",
+        severity=Severity.FATAL,
+        summary="a user shall be in a group that nobody makes",
+        why="The account cannot be made, and the build fails.",
+        check=check_groups,
+        needs=(Need.ACCOUNTS,),
+    ),
+    Lint(
+        name="owner-unknown",
+        severity=Severity.FATAL,
+        summary="a file shall belong to an account that nobody makes",
+        why="The file cannot be put in place, and the build fails.",
+        check=check_owners,
+        needs=(Need.ACCOUNTS,),
+    ),
+    Lint(
+        name="account-tools-missing",
+        severity=Severity.FATAL,
+        summary="accounts are to be made, and what makes them is not installed",
+        why="useradd and its like are in the package passwd, which the smallest Debian lacks.",
+        check=check_tools,
+        needs=(Need.PLAN,),
+    ),
+    Lint(
+        name="shell-missing",
+        severity=Severity.FATAL,
+        summary="a user's shell is in no package",
+        why="Nobody can log in with a shell that is not there.",
+        check=check_shells,
+        needs=(Need.PLAN,),
+    ),
+    Lint(
+        name="sudo-locked",
+        severity=Severity.WARNING,
+        summary="a user may use sudo and has no password to give it",
+        why="sudo asks for the user's own password. One that is locked never fits.",
+        check=check_sudo,
+    ),
+    Lint(
+        name="login-impossible",
+        severity=Severity.WARNING,
+        summary="nobody can log in as a user",
+        why="Without a password and without keys an account is for files and services only; those "
+        "have `system = true` or a shell that lets nobody in.",
+        check=check_login,
+    ),
+    Lint(
+        name="no-way-in",
+        severity=Severity.WARNING,
+        summary="nobody can log in at all",
+        why="root's password is locked unless the recipe sets it.",
+        check=check_way_in,
+    ),
+)  # fmt: skip

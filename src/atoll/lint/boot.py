@@ -1,0 +1,239 @@
+"""Lints of what a system needs to boot, and of how it is told to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from atoll.lint.model import Finding, Lint, Need, Severity
+from atoll.lint.packages import INSTALL
+from atoll.recipe.model import DebianBase, EmptyBase, ImageBase
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from atoll.lint.model import Subject
+
+ATOLL = "atoll-system"
+_META = ("linux-image-amd64", "linux-image-arm64", "linux-image-cloud-amd64",
+         "linux-image-cloud-arm64", "linux-image-rt-amd64", "linux-image-rt-arm64")  # fmt: skip
+"""Packages without a kernel of their own: they need the one that has it."""
+_REPEATABLE = ("console", "module_blacklist", "earlycon", "memmap", "pci", "usbcore.quirks")
+"""Arguments that a kernel takes more than once."""
+
+
+def check_kernel(subject: Subject) -> Iterator[Finding]:
+    if _stands_alone(subject) and not _kernels(subject):
+        yield Finding(
+            message="no kernel is installed",
+            hint="add one: linux-image-amd64, or for virtual machines linux-image-cloud-amd64",
+            key=INSTALL,
+        )
+
+
+def check_one_kernel(subject: Subject) -> Iterator[Finding]:
+    kernels = _kernels(subject)
+    if len(kernels) > 1:
+        yield Finding(
+            message=f"more than one kernel is installed: {', '.join(kernels)}",
+            hint="a tree has one; name the others in [packages] remove",
+            key=INSTALL,
+        )
+
+
+def _kernels(subject: Subject) -> list[str]:
+    plan = subject.facts.plan or ()
+    names = {package.name for package in plan if package.name.startswith("linux-image-")}
+    return sorted(name for name in names if name not in _META and not name.endswith("-dbg"))
+
+
+def check_init(subject: Subject) -> Iterator[Finding]:
+    if _stands_alone(subject) and not subject.facts.plans("systemd-sysv"):
+        yield Finding(
+            message="no init is installed",
+            hint='add "systemd-sysv" to [packages] install',
+            key=INSTALL,
+        )
+
+
+def check_atoll(subject: Subject) -> Iterator[Finding]:
+    if _stands_alone(subject) and not subject.facts.plans(ATOLL):
+        yield Finding(
+            message="atoll-system is not installed, and it is what makes a tree boot",
+            hint="name no file, version or suite of atoll: it and atoll-system come by themselves; "
+            "or name the files of both",
+            key=INSTALL,
+        )
+
+
+def _stands_alone(subject: Subject) -> bool:
+    """Whether nothing is there but what the recipe names."""
+    return isinstance(subject.recipe.base, DebianBase | EmptyBase)
+
+
+def check_arguments(subject: Subject) -> Iterator[Finding]:
+    seen: dict[str, str] = {}
+    for argument in subject.recipe.kernel.args:
+        name = argument.partition("=")[0].replace("-", "_")
+        if name in _REPEATABLE and seen.get(name) != argument:
+            seen[name] = argument
+        elif name in seen:
+            yield Finding(
+                message=f"{argument} comes after {seen[name]}",
+                hint="the kernel mostly takes the last one: leave one of them out",
+                key="kernel.args",
+                value=argument,
+            )
+        seen.setdefault(name, argument)
+
+
+def check_removed_arguments(subject: Subject) -> Iterator[Finding]:
+    if not _stands_alone(subject):
+        return
+    for argument in subject.recipe.kernel.remove_args:
+        yield Finding(
+            message=f"{argument} is to be removed, and there is no base that has it",
+            hint="take it out; or is it in args?",
+            key="kernel.remove_args",
+            value=argument,
+        )
+
+
+def check_modules(subject: Subject) -> Iterator[Finding]:
+    kernel = subject.recipe.kernel
+    for name in sorted({*kernel.modules, *kernel.initrd_modules} & {*kernel.blacklist}):
+        yield Finding(
+            message=f"the module {name} is to be loaded, and never to be",
+            hint="take it out of one of the lists",
+            key="kernel.blacklist",
+            value=name,
+        )
+
+
+def check_base(subject: Subject) -> Iterator[Finding]:
+    base = subject.recipe.base
+    if not isinstance(base, ImageBase) or "@sha256:" in base.reference:
+        return
+    tag = _tag(base.reference)
+    if tag == "latest":
+        yield Finding(
+            message=f"the base {base.reference} is whatever was pushed last",
+            hint="name a version as the tag",
+            key="from",
+            value=base.reference,
+        )
+    elif subject.lock is None or subject.lock.base is None:
+        yield Finding(
+            message=f"nothing says which image {base.reference} is",
+            hint="pin it with: atoll lock, or write its digest: NAME@sha256:…",
+            key="from",
+            value=base.reference,
+        )
+
+
+def check_boxes(subject: Subject) -> Iterator[Finding]:
+    for box in subject.recipe.boxes:
+        if "@sha256:" not in box.image and _tag(box.image) == "latest":
+            yield Finding(
+                message=f"the image of box {box.name} is whatever was pushed last",
+                hint="name a version as the tag",
+                key="box.image",
+                value=box.image,
+            )
+
+
+def _tag(reference: str) -> str:
+    """The tag of an image reference; ``latest`` where a registry would take that."""
+    scheme, _, rest = reference.partition(":")
+    if scheme == "store":
+        return ""
+    name = rest.removeprefix("//") if scheme == "docker" else reference
+    return name.rpartition("/")[2].partition(":")[2] or "latest"
+
+
+def check_follow(subject: Subject) -> Iterator[Finding]:
+    update, publish = subject.recipe.update, subject.recipe.publish
+    if update.auto != "none" and update.follow is None and publish.to is None:
+        yield Finding(
+            message="machines shall update by themselves, and nothing says from where",
+            hint="name the image with [update] follow, or with [publish] to",
+            key="update.auto",
+            value=update.auto,
+        )
+
+
+LINTS = (
+    Lint(
+        name="kernel-missing",
+        severity=Severity.FATAL,
+        summary="no kernel is installed",
+        why="A tree without a kernel cannot boot, and is not made.",
+        check=check_kernel,
+        needs=(Need.PLAN,),
+    ),
+    Lint(
+        name="kernels-two",
+        severity=Severity.FATAL,
+        summary="more than one kernel is installed",
+        why="A tree has exactly one kernel, so that one digest says what runs.",
+        check=check_one_kernel,
+        needs=(Need.PLAN,),
+    ),
+    Lint(
+        name="init-missing",
+        severity=Severity.FATAL,
+        summary="no init is installed",
+        why="systemd-sysv makes systemd the first process.",
+        check=check_init,
+        needs=(Need.PLAN,),
+    ),
+    Lint(
+        name="atoll-missing",
+        severity=Severity.FATAL,
+        summary="Atoll's package for systems is not installed",
+        why="atoll-system has the early boot that checks and mounts the tree, units and hooks.",
+        check=check_atoll,
+        needs=(Need.PLAN,),
+    ),
+    Lint(
+        name="argument-twice",
+        severity=Severity.WARNING,
+        summary="a kernel argument is given twice",
+        why="Most arguments count once, and it is the last one that does.",
+        check=check_arguments,
+    ),
+    Lint(
+        name="argument-of-no-base",
+        severity=Severity.FATAL,
+        summary="a kernel argument of the base is to be removed, and there is no base",
+        why="Only a recipe that is derived from an image or another recipe has what to remove.",
+        check=check_removed_arguments,
+    ),
+    Lint(
+        name="module-both-ways",
+        severity=Severity.WARNING,
+        summary="a module is to be loaded and is blacklisted",
+        why="What is loaded by name is loaded in spite of the blacklist.",
+        check=check_modules,
+    ),
+    Lint(
+        name="base-unpinned",
+        severity=Severity.WARNING,
+        summary="the base may be another image tomorrow",
+        why="A tag can be moved. A lock pins the base by digest; `latest` says nothing at all.",
+        check=check_base,
+    ),
+    Lint(
+        name="box-unpinned",
+        severity=Severity.WARNING,
+        summary="the image of a box may be another one tomorrow",
+        why="`latest`, and no tag at all, mean whatever was pushed last.",
+        check=check_boxes,
+    ),
+    Lint(
+        name="update-from-nowhere",
+        severity=Severity.WARNING,
+        summary="updates are automatic, and no image is named",
+        why="Machines then follow what they were installed from, which may be a file that is gone.",
+        check=check_follow,
+    ),
+)  # fmt: skip

@@ -1,0 +1,104 @@
+"""What earlier builds left in the cache: which files packages ship, which accounts they make.
+
+dpkg's own lists in the roots that were built are all that is read, so it costs next to nothing. A
+list counts only when the package had the version that will be installed now.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import AtollError
+from atoll.debian.dpkg_database import name_of_list, read_packages
+from atoll.host.run import run
+from atoll.lint.model import Accounts, Contents
+from atoll.lint.names import merged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from atoll.debian.dpkg_database import Package
+    from atoll.lock.model import Lock
+
+_DPKG = "var/lib/dpkg"
+_INFO = f"{_DPKG}/info"
+
+
+def find_layers(cache: Path) -> tuple[Path, ...]:
+    """Roots, and what steps changed in them, that have a database of packages; newest first."""
+    found = [path for kind in ("steps", "roots") for path in (cache / kind).glob("*")
+             if (path / _DPKG / "status").is_file()]  # fmt: skip
+    return tuple(sorted(found, key=lambda path: path.stat().st_mtime, reverse=True))
+
+
+def read_contents(cache: Path, plan: Iterable[Package], debs: Mapping[str, Path]) -> Contents:
+    """What is known of the files of ``plan``; ``debs`` are packages that are at hand as files."""
+    layers = find_layers(cache)
+    wanted = {package.name: package.version for package in plan}
+    owners: dict[str, str] = {}
+    known: set[str] = set()
+    for layer in layers:
+        versions = {found.name: found.version for found in read_packages(layer / _DPKG)}
+        # the first root's own packages are there in any case, and no plan names them
+        expected = versions | wanted if layer.parent.name == "roots" else wanted
+        for path in filter(_is_plain, (layer / _INFO).glob("*.list")):
+            name = name_of_list(path.name)
+            fits = name in expected and versions.get(name) == expected[name]
+            if fits and name not in known and name not in debs:
+                known.add(name)
+                text = path.read_text(errors="surrogateescape")
+                owners |= dict.fromkeys(_paths(text, layers), name)
+    for name, deb in debs.items():
+        known.add(name)
+        owners |= dict.fromkeys(_paths_in_deb(deb), name)
+    return Contents(owners=owners, whole=wanted.keys() <= known)
+
+
+def read_accounts(cache: Path, lock: Lock | None, contents: Contents | None) -> Accounts | None:
+    """The accounts of the lock; without one, those of a build with the same packages."""
+    if lock is not None and lock.users:
+        return Accounts(users=dict(lock.users), groups=dict(lock.groups))
+    if contents is None or not contents.whole:
+        return None
+    for layer in find_layers(cache):
+        files = layer / "etc/passwd", layer / "etc/group"
+        if all(path.is_file() for path in files):
+            users, groups = (parse_ids(path.read_text(errors="replace")) for path in files)
+            return Accounts(users=users, groups=groups)
+    return None
+
+
+def parse_ids(text: str) -> dict[str, int]:
+    """Name to id of passwd(5) or group(5)."""
+    rows = (line.split(":") for line in text.splitlines())
+    return {row[0]: int(row[2]) for row in rows if len(row) > 2 and row[2].isdecimal()}
+
+
+def parse_listing(text: str) -> Iterator[str]:
+    """The paths of files and links in what ``dpkg-deb --contents`` prints, absolute."""
+    for line in text.splitlines():
+        columns = line.split(maxsplit=5)
+        if len(columns) == 6 and not line.startswith("d"):
+            path = columns[5].partition(" -> ")[0].partition(" link to ")[0]
+            yield merged("/" + path.removeprefix("./"))
+
+
+def _is_plain(path: Path) -> bool:
+    """Whether it is no mark of an overlay for a list that is gone."""
+    return path.is_file() and not path.is_symlink()
+
+
+def _paths(text: str, layers: Iterable[Path]) -> Iterator[str]:
+    for path in text.splitlines():
+        below_var = path.startswith("/var/")
+        if not below_var or not any((layer / path[1:]).is_dir() for layer in layers):
+            yield merged(path)
+
+
+def _paths_in_deb(deb: Path) -> Iterator[str]:
+    try:
+        text = run(["dpkg-deb", "--contents", deb]).decode(errors="surrogateescape")
+    except AtollError:
+        return
+    yield from parse_listing(text)

@@ -1,0 +1,77 @@
+"""Lints in words: what ``atoll explain`` says of one, and the reference page of all.
+
+``python3 -m atoll.lint.explain FILE`` writes docs/reference/lints.md.
+"""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from atoll.lint import accounts, boot, files, machine, packages, units
+from atoll.lint.run import LINTS
+
+if TYPE_CHECKING:
+    from atoll.lint.model import Lint
+
+_WIDTH = 100
+_GROUPS = (
+    ("Packages", packages.LINTS),
+    ("Booting and following", boot.LINTS),
+    ("Units", units.LINTS),
+    ("Accounts", accounts.LINTS),
+    ("Files, scripts and the lock", files.LINTS),
+    ("What machines do", machine.LINTS),
+)
+_HEAD = """\
+# Lints
+
+`atoll check` says what is wrong with a recipe, and runs these lints over one that is well written.
+Each finds something that would fail later, or that somebody should have meant. A **fatal** one ends
+the check with exit code 2; a **warning** does so with `--strict`. `--skip LINT` leaves one out, and
+`atoll explain LINT` says what is said here.
+
+Some lints need facts that cannot always be had; `check` names those that could not look. *Package
+lists* come from the mirror, or with `--offline` from the store's cache. *The packages' files* and
+*accounts* are known of what was built before in the same store: nothing is downloaded to look into.
+
+This page is made from the lints themselves; a test keeps it so.
+"""
+
+
+def explain_lint(lint: Lint) -> str:
+    """A few lines about one lint."""
+    lines = [f"{lint.name}: {lint.severity}: {lint.summary}", *textwrap.wrap(lint.why, 78)]
+    lines += [f"needs: {', '.join(lint.needs)}"] if lint.needs else []
+    return "\n".join(lines)
+
+
+def describe_lint(lint: Lint) -> dict[str, object]:
+    """The same for ``--json``."""
+    return {
+        "lint": lint.name,
+        "severity": lint.severity.value,
+        "summary": lint.summary,
+        "why": lint.why,
+        "needs": [need.value for need in lint.needs],
+    }
+
+
+def format_page() -> str:
+    """docs/reference/lints.md."""
+    parts = [_HEAD]
+    for title, lints in _GROUPS:
+        parts.append(f"\n## {title}\n")
+        for lint in lints:
+            needs = f" Needs {', '.join(lint.needs)}." if lint.needs else ""
+            parts.append(f"\n### `{lint.name}` ({lint.severity})\n\n")
+            text = f"{lint.summary[0].upper()}{lint.summary[1:]}. {lint.why}{needs}"
+            parts.append(textwrap.fill(text, _WIDTH, break_on_hyphens=False) + "\n")
+    assert sum(len(lints) for _, lints in _GROUPS) == len(LINTS)
+    return "".join(parts)
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(format_page())

@@ -1,0 +1,185 @@
+"""Lints of what a machine does with a recipe: how it is reached, and what is not obeyed yet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from atoll.build.steps.unit_links import full_name
+from atoll.lint.model import Finding, Lint, Need, Severity
+from atoll.lint.packages import INSTALL
+from atoll.recipe.model import DebianBase, EmptyBase
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from atoll.lint.model import Subject
+
+_NETWORKD = "systemd-networkd.service"
+_NETWORK = ("network-manager", "ifupdown", "ifupdown-ng", "ifupdown2", "netplan.io", "connman",
+            "dhcpcd", "wicd", "cloud-init", "iwd")  # fmt: skip
+"""Packages that set up a network by themselves, or as their settings say."""
+_NETWORK_FILES = ("/etc/systemd/network/", "/usr/lib/systemd/network/", "/etc/network/")
+_LOGIN = ("login", "openssh-server", "dropbear", "dropbear-bin", "gdm3", "sddm", "lightdm",
+          "greetd", "lxdm", "slim", "xdm", "ly", "cockpit", "tinysshd")  # fmt: skip
+_GROUP_PACKAGES = {
+    "docker": ("docker.io", "docker-ce", "docker-engine"),
+    "libvirt": ("libvirt-daemon-system", "libvirt-daemon-driver-qemu", "libvirt-daemon"),
+    "lxd": ("lxd",), "incus": ("incus",), "incus-admin": ("incus",),
+    "vboxusers": ("virtualbox",), "wireshark": ("wireshark-common",),
+    "lpadmin": ("cups", "cups-daemon"), "scanner": ("sane-utils", "libsane-common"),
+    "bluetooth": ("bluez",), "ssl-cert": ("ssl-cert",), "postgres": ("postgresql-common",),
+    "mysql": ("mariadb-server", "mysql-server", "default-mysql-server"),
+    "gamemode": ("gamemode",), "wheel": (),
+}  # fmt: skip
+"""Groups that people write from habit, and the packages that make them; * none does."""
+
+
+def check_obeyed(subject: Subject) -> Iterator[Finding]:
+    recipe = subject.recipe
+    if recipe.update.auto != "none":
+        yield _not_obeyed("update.auto", recipe.update.auto, "does not update machines by itself",
+                          "a person runs: atoll upgrade")  # fmt: skip
+    if recipe.flatpak.install or recipe.flatpak.remotes:
+        first = (*recipe.flatpak.install, *(name for name, _ in recipe.flatpak.remotes))[0]
+        yield _not_obeyed("flatpak", first, "installs no Flatpak", "a person runs flatpak")
+    for box in recipe.boxes:
+        yield _not_obeyed("box.name", box.name, "makes no box", "a person runs distrobox or podman")
+
+
+def _not_obeyed(key: str, value: str, what: str, instead: str) -> Finding:
+    return Finding(message=f"this version of Atoll checks and carries it, and {what}",
+                   hint=f"until then {instead}", key=key, value=value)  # fmt: skip
+
+
+def check_unattended(subject: Subject) -> Iterator[Finding]:
+    for name in ("unattended-upgrades", "apt-listchanges", "needrestart"):
+        if any(word.partition("=")[0] == name for word in subject.recipe.packages.install):
+            yield Finding(
+                message=f"{name} does nothing on a machine: packages change with the image only,"
+                " so what would start it is masked",
+                hint="leave it out; machines get new packages by: atoll upgrade",
+                key=INSTALL,
+                value=name,
+            )
+
+
+def check_network(subject: Subject) -> Iterator[Finding]:
+    recipe = subject.recipe
+    enabled = {full_name(name) for name in recipe.units.enable}
+    files = any(file.path.startswith(_NETWORK_FILES) for file in recipe.files)
+    own = recipe.scripts or any(file.path.startswith("/etc/systemd/system/")
+                                for file in recipe.files)  # fmt: skip
+    if not isinstance(recipe.base, DebianBase | EmptyBase) or own:
+        return
+    if not subject.facts.plans(*_NETWORK) and not (_NETWORKD in enabled and files):
+        missing = "a .network file for it" if _NETWORKD in enabled else "nothing that does"
+        yield Finding(
+            message=f"nothing sets up a network: there is {missing}",
+            hint="add network-manager; or enable systemd-networkd.service and write"
+            " /etc/systemd/network/80-wired.network with a [[file]]",
+            key=INSTALL,
+        )
+
+
+def check_login_program(subject: Subject) -> Iterator[Finding]:
+    standalone = isinstance(subject.recipe.base, DebianBase | EmptyBase)
+    if standalone and not subject.facts.plans(*_LOGIN):
+        yield Finding(
+            message="nobody can log in: there is no login, no SSH server and no login screen",
+            hint='add "login" to [packages] install, for the console',
+            key=INSTALL,
+        )
+
+
+def check_known_groups(subject: Subject) -> Iterator[Finding]:
+    """What can be told before anything was built."""
+    made = {group.name for group in subject.recipe.groups}
+    if subject.facts.accounts is not None:
+        return
+    for user in subject.recipe.users:
+        for name in user.groups:
+            packages = _GROUP_PACKAGES.get(name)
+            if packages is None or name in made or subject.facts.plans(*packages):
+                continue
+            hint = (f'add the package "{packages[0]}"' if packages
+                    else "in Debian it is the group sudo")  # fmt: skip
+            yield Finding(
+                message=f"{user.name} shall be in the group {name}, which no package here makes",
+                hint=f'{hint}, or a table: [[group]] name = "{name}"',
+                key="user.groups",
+                value=name,
+            )
+
+
+def check_zone_name(subject: Subject) -> Iterator[Finding]:
+    import zoneinfo
+
+    from atoll.base.fields import find_near
+
+    zone, contents = subject.recipe.system.timezone, subject.facts.contents
+    known = zoneinfo.available_timezones()
+    if zone is None or not known or zone in known:
+        return
+    if contents is not None and f"/usr/share/zoneinfo/{zone}" in contents.owners:
+        return
+    ends = sorted(name for name in known if name.rpartition("/")[2] == zone)
+    near = f"did you mean: {ends[0]}" if ends else find_near(zone, known)
+    yield Finding(
+        message=f"there is no time zone {zone}",
+        hint=near or "names are as in Europe/Berlin",
+        key="system.timezone",
+        value=zone,
+    )
+
+
+LINTS = (
+    Lint(
+        name="not-obeyed",
+        severity=Severity.WARNING,
+        summary="machines do not act on a part of the recipe yet",
+        why="[update] auto, [flatpak] and [[box]] are checked and carried in the image. No machine "
+        "of this version acts on them.",
+        check=check_obeyed,
+    ),
+    Lint(
+        name="package-pointless",
+        severity=Severity.WARNING,
+        summary="a package would change packages on a machine",
+        why="The packages of a machine are its image's. What would change them in place is masked.",
+        check=check_unattended,
+    ),
+    Lint(
+        name="network-missing",
+        severity=Severity.WARNING,
+        summary="nothing sets up a network",
+        why="The smallest Debian has nothing that does. A machine without a network cannot be "
+        "reached, nor upgraded from a registry. Recipes with scripts or units of their own are not "
+        "looked at.",
+        check=check_network,
+        needs=(Need.PLAN,),
+    ),
+    Lint(
+        name="login-missing",
+        severity=Severity.WARNING,
+        summary="there is no program that lets anybody log in",
+        why="The console needs the package login, which the smallest Debian lacks.",
+        check=check_login_program,
+        needs=(Need.PLAN,),
+    ),
+    Lint(
+        name="group-of-no-package",
+        severity=Severity.FATAL,
+        summary="a user shall be in a well-known group whose package is not installed",
+        why="The account cannot be made, and the build fails. Other groups are known once the "
+        "recipe was built.",
+        check=check_known_groups,
+        needs=(Need.PLAN,),
+    ),
+    Lint(
+        name="time-zone-unknown",
+        severity=Severity.FATAL,
+        summary="there is no such time zone",
+        why="The build would fail at it. Names are those of the time zone database.",
+        check=check_zone_name,
+    ),
+)  # fmt: skip

@@ -1,0 +1,85 @@
+"""The list of all lints, and one run of them over a recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import RecipeError, UsageError
+from atoll.lint import accounts, boot, files, machine, packages, units
+from atoll.recipe.language.locations import find_place
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from atoll.lint.model import Finding, Lint, Need, Subject
+    from atoll.recipe.model import Recipe
+
+LINTS: tuple[Lint, ...] = (
+    *packages.LINTS, *boot.LINTS, *units.LINTS, *accounts.LINTS, *files.LINTS,
+    *machine.LINTS,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What one lint found, at its place in the recipe."""
+
+    lint: Lint
+    problem: RecipeError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """``skipped`` maps the names of lints that could not look, or saw a part only, to the facts
+    that they lacked."""
+
+    found: tuple[Found, ...]
+    skipped: dict[str, Need]
+
+
+def find_lint(name: str) -> Lint | None:
+    return next((lint for lint in LINTS if lint.name == name), None)
+
+
+def need_lints(names: Collection[str]) -> frozenset[str]:
+    """``names``, when all of them are lints; raises UsageError."""
+    for name in names:
+        if find_lint(name) is None:
+            from atoll.base.fields import suggest
+
+            hint = suggest(name, tuple(lint.name for lint in LINTS))
+            raise UsageError(f"there is no lint {name}", hint=hint)
+    return frozenset(names)
+
+
+def run_lints(subject: Subject, skip: Collection[str] = ()) -> Outcome:
+    """All that the lints find, in the order of the recipe's text."""
+    found: list[Found] = []
+    skipped: dict[str, Need] = {}
+    for lint in LINTS:
+        if lint.name in skip:
+            continue
+        lacking = [need for need in lint.needs if need in subject.facts.missing]
+        if lacking:
+            skipped[lint.name] = lacking[0]
+        if not all(subject.facts.has(need) for need in lint.needs):
+            continue
+        found += [
+            Found(lint=lint, problem=locate(finding, subject.recipe))
+            for finding in lint.check(subject)
+        ]
+    found.sort(key=lambda each: (str(each.problem.file), each.problem.line or 0, each.lint.name))
+    return Outcome(found=tuple(found), skipped=skipped)
+
+
+def locate(finding: Finding, recipe: Recipe) -> RecipeError:
+    """The finding as an error with its file, line and key."""
+    file, line = recipe.file, None
+    if finding.key is not None:
+        # a source is named from the recipe's folder, and a person is where they are
+        named = [(str(recipe.resolve(name)), text) for name, text in recipe.sources]
+        sources = named or [(recipe.file, recipe.text)]
+        place = find_place(sources, finding.key, finding.value)
+        file, line = place or (recipe.file, None)
+    return RecipeError(finding.message, file=file, line=line, key=finding.key, hint=finding.hint)

@@ -1,0 +1,135 @@
+"""Lints of units: whether what is enabled, masked or changed is there."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from atoll.lint.model import Finding, Lint, Need, Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from atoll.lint.model import Contents, Subject
+
+_SYSTEM = ("/usr/lib/systemd/system/", "/etc/systemd/system/")
+_USER = ("/usr/lib/systemd/user/", "/etc/systemd/user/", "/usr/share/systemd/user/")
+_OF_SYSTEMD = re.compile(r"-\.(mount|slice)|.*\.(slice|scope|device|mount|swap)|dbus\.service")
+"""Units that need no file, or that systemd makes from something else."""
+_OF_LINKS = re.compile(
+    r"(/usr/lib|/etc|/usr/local/lib)/systemd/(system|user)/[^/]+\.(wants|requires|upholds)/[^/]+"
+)
+"""What systemd.unit(5) says must be links to units."""
+
+
+def check_enabled(subject: Subject) -> Iterator[Finding]:
+    units, health = subject.recipe.units, subject.recipe.health
+    wanted = (
+        ("units.enable", units.enable, _SYSTEM),
+        ("units.user.enable", units.user_enable, _USER),
+        ("health.units", health.units, _SYSTEM),
+    )
+    for key, names, places in wanted:
+        for name in names:
+            if not _is_known(name, subject, places):
+                yield Finding(
+                    message=f"there is no unit {name}",
+                    hint=_near(name, subject, places),
+                    key=key,
+                    value=name,
+                )
+
+
+def check_pointless(subject: Subject) -> Iterator[Finding]:
+    units = subject.recipe.units
+    named = (
+        ("units.disable", units.disable, _SYSTEM),
+        ("units.mask", units.mask, _SYSTEM),
+        ("units.user.disable", units.user_disable, _USER),
+        ("units.user.mask", units.user_mask, _USER),
+        ("units.dropin", tuple(unit for unit, _ in units.dropins), _SYSTEM),
+    )
+    for key, names, places in named:
+        for name in names:
+            if not _is_known(name, subject, places):
+                yield Finding(
+                    message=f"there is no unit {name}, so this changes nothing",
+                    hint=_near(name, subject, places),
+                    key=key,
+                    value=name,
+                )
+
+
+def check_links(subject: Subject) -> Iterator[Finding]:
+    for file in subject.recipe.files:
+        if file.link is None and _OF_LINKS.fullmatch(file.path):
+            name = file.path.rpartition("/")[2]
+            yield Finding(
+                message=f"{file.path} is a file, and systemd wants a link there",
+                hint=f'say [units] enable = ["{name}"], or link = "../{name}"',
+                key="file.path",
+                value=file.path,
+            )
+
+
+def _is_known(name: str, subject: Subject, places: tuple[str, ...]) -> bool:
+    contents = subject.facts.contents
+    assert contents is not None
+    paths = {file.path for file in subject.recipe.files}
+    names = {name, re.sub(r"@[^.]*\.", "@.", name)}
+    if any(place + each in contents.owners or place + each in paths
+           for place in places for each in names):  # fmt: skip
+        return True
+    script = "/etc/init.d/" + name.removesuffix(".service")
+    return (
+        (places is _SYSTEM and script in contents.owners)
+        or bool(_OF_SYSTEMD.fullmatch(name))
+        or not contents.whole
+    )
+
+
+def _near(name: str, subject: Subject, places: tuple[str, ...]) -> str:
+    import difflib
+
+    contents = subject.facts.contents
+    assert contents is not None
+    near = difflib.get_close_matches(name, sorted(_all(contents, places)), n=1, cutoff=0.7)
+    return f"did you mean {near[0]}?" if near else "add the package that has it"
+
+
+def _all(contents: Contents, places: tuple[str, ...]) -> set[str]:
+    return {
+        path.rpartition("/")[2]
+        for path in contents.owners
+        for place in places
+        if path.startswith(place) and "/" not in path.removeprefix(place)
+    }
+
+
+LINTS = (
+    Lint(
+        name="unit-unknown",
+        severity=Severity.FATAL,
+        summary="a unit is to be enabled or healthy that no package ships",
+        why="A unit that is not there cannot be enabled, and the build fails; one that health "
+        "wants would make every boot a bad one.",
+        check=check_enabled,
+        needs=(Need.CONTENTS,),
+    ),
+    Lint(
+        name="unit-pointless",
+        severity=Severity.WARNING,
+        summary="a unit is disabled, masked or changed that no package ships",
+        why="Nothing happens, so it is probably a misspelt name, or its package is gone.",
+        check=check_pointless,
+        needs=(Need.CONTENTS,),
+    ),
+    Lint(
+        name="unit-not-linked",
+        severity=Severity.FATAL,
+        summary="a file stands where systemd wants a link to a unit",
+        why="What is in a directory X.wants, X.requires or X.upholds starts with X only when it is "
+        "a link; systemd ignores a file there.",
+        check=check_links,
+    ),
+)  # fmt: skip

@@ -1,0 +1,248 @@
+"""What of a recipe decides packages, in the words of ``debian``: sources, wishes, their digest."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import Damaged, PackageError, RecipeError
+from atoll.debian.atoll_package import SYSTEM, TOOL, find_system_beside, is_own
+from atoll.debian.deb import read_control
+from atoll.debian.install import check_local
+from atoll.debian.resolve import LocalDeb, Wishes, parse_word
+from atoll.debian.sources import Source, read_architecture, read_default_sources
+from atoll.debian.stanza import parse_stanza
+from atoll.host.fs import digest_file
+from atoll.lock.own_packages import own_names
+from atoll.recipe.model import DebianBase, EmptyBase, ImageBase, RecipeBase
+
+if TYPE_CHECKING:
+    from atoll.recipe.model import Recipe, Repository
+
+SNAPSHOT = "{snapshot}"
+_ROLLING = re.compile(r"sid|unstable|experimental|rc-buggy")
+_LOW = 100
+"""apt's priority of a suite that is there for single packages only."""
+_SECURITY = "-security"
+_UPDATES = "-updates"
+_HALF_DAY = 12 * 3600
+
+
+def debian_wishes(recipe: Recipe) -> Wishes:
+    """The recipe's words about packages; raises NotFound or PackageError for a local file."""
+    packages = recipe.packages
+    kernel = (recipe.kernel.package,) if recipe.kernel.package else ()
+    local = read_local(recipe)
+    return Wishes(
+        base=isinstance(recipe.base, DebianBase),
+        install=tuple(dict.fromkeys((*packages.install, *kernel))),
+        remove=packages.remove,
+        local=local,
+        own=own_names(recipe, (deb.stanza.name for deb in local)),
+        versions=packages.versions,
+        sources=packages.sources,
+        recommends=packages.recommends,
+    )
+
+
+def read_local(recipe: Recipe) -> tuple[LocalDeb, ...]:
+    """The recipe's own files. That of ``atoll`` brings ``atoll-system`` from beside it, so recipes
+    keep working that were written when both were one package."""
+    found = [_read_deb(recipe, name) for name in recipe.packages.local]
+    if SYSTEM not in {deb.stanza.name for deb in found}:
+        for deb in [deb for deb in found if deb.stanza.name == TOOL]:
+            beside = find_system_beside(deb.path)
+            if beside is not None:
+                found.append(_read_deb(recipe, os.fspath(Path(deb.name).with_name(beside.name))))
+    return tuple(found)
+
+
+def _read_deb(recipe: Recipe, name: str) -> LocalDeb:
+    path = recipe.resolve(name)
+    check_local(path)
+    try:
+        stanza = parse_stanza(read_control(path))
+    except Damaged as error:
+        raise PackageError(error.message, hint="name a file that dpkg-deb made") from error
+    return LocalDeb(name=name, path=path, sha256=digest_file(path), stanza=stanza)
+
+
+def wishes_lines(recipe: Recipe, wishes: Wishes) -> tuple[str, ...]:
+    """Everything in the recipe that decides packages, a fact a line, in a stable order.
+
+    Mirrors are not among them: another mirror of the same archive has the same packages. Nor is
+    what Atoll's own packages hold: a lock pins that, and fits for every Atoll.
+    """
+    debian = recipe.debian
+    lines = [
+        f"base {name_base(recipe)} {debian.suite}",
+        f"components {' '.join(debian.components or ('main',))}",
+        *(f"architecture {name}" for name in sorted(debian.architectures)),
+        *((f"snapshot {debian.snapshot}",) if debian.snapshot else ()),
+        *(("without security",) if not debian.security else ()),
+        *(("without updates",) if not debian.updates else ()),
+        *(f"repository {one.name} {one.uris} {one.suites} {one.components} {one.architectures} "
+          f"{one.priority}" for one in recipe.repositories),
+        *(f"install {word}" for word in sorted(wishes.install)),
+        *(f"local {one.name} {one.sha256}" for one in wishes.local if not is_own(one.name)),
+        *(f"own {name}" for name in wishes.own),
+        *(f"remove {word}" for word in sorted(wishes.remove)),
+        *(f"version {name} {version}" for name, version in sorted(wishes.versions)),
+        *(f"source {name} {place}" for name, place in sorted(wishes.sources)),
+        *(("with recommends",) if wishes.recommends else ()),
+    ]  # fmt: skip
+    return tuple(lines)
+
+
+def name_base(recipe: Recipe) -> str:
+    """What a lock calls the base of a recipe: the same wherever the recipes lie together."""
+    match recipe.base:
+        case ImageBase(reference=reference):
+            return reference
+        case RecipeBase(path=path, variant=variant):
+            name = os.path.relpath(path, Path(recipe.file).absolute().parent)
+            return f"{name}#{variant}" if variant else name
+        case EmptyBase():
+            return "empty"
+        case DebianBase(suite=suite):
+            return f"debian:{suite}"
+
+
+def wishes_digest(recipe: Recipe, wishes: Wishes) -> str:
+    return hashlib.sha256("\n".join(wishes_lines(recipe, wishes)).encode()).hexdigest()
+
+
+def architectures(recipe: Recipe) -> tuple[str, ...]:
+    """The machine's own kind, then the foreign ones."""
+    native = read_architecture()
+    return (native, *(one for one in recipe.debian.architectures if one != native))
+
+
+def find_sources(recipe: Recipe, cache: Path) -> tuple[Source, ...]:
+    """Every source of packages, the suite that the recipe builds from first."""
+    repositories = tuple(one for repo in recipe.repositories for one in _repository(recipe, repo))
+    if recipe.debian.suite is None:
+        return repositories
+    return (*_debian(recipe, cache), *repositories)
+
+
+def _debian(recipe: Recipe, cache: Path) -> tuple[Source, ...]:
+    """The suite, its updates and security, and suites that single packages are taken from."""
+    debian = recipe.debian
+    suite = debian.suite or ""
+    components = debian.components or ("main",)
+    if debian.mirror is None:
+        found = read_default_sources(suite, components, read_architecture(), cache)
+    else:
+        found = (Source(name=suite, uri=resolve_uri(recipe, debian.mirror), suite=suite,
+                        components=components, dated=_dated(recipe, debian.mirror)),)  # fmt: skip
+        if not _ROLLING.fullmatch(suite):
+            found += (replace(found[0], name=suite + _UPDATES, suite=suite + _UPDATES),)
+    if debian.mirror is not None or debian.security_mirror is not None:
+        found = (*(one for one in found if not one.suite.endswith(_SECURITY)),
+                 *_security(recipe, components, cache))  # fmt: skip
+    kept = [one for one in found
+            if (debian.updates or one.suite != suite + _UPDATES)
+            and (debian.security or not one.suite.endswith(_SECURITY))]  # fmt: skip
+    known = {one.suite for one in kept}
+    known |= {name for repo in recipe.repositories for name in (repo.name, *repo.suites)}
+    extra = [name for name in _named_suites(recipe) if name not in known]
+    main = kept[0]
+    return (*kept, *(replace(main, name=name, suite=name, priority=_LOW) for name in extra))
+
+
+def _security(recipe: Recipe, components: tuple[str, ...], cache: Path) -> tuple[Source, ...]:
+    """SUITE-security from its own mirror; without one, from where this machine would take it."""
+    debian = recipe.debian
+    suite = debian.suite or ""
+    if not debian.security or _ROLLING.fullmatch(suite):
+        return ()
+    name = suite + _SECURITY
+    if debian.security_mirror is None:
+        default = read_default_sources(suite, components, read_architecture(), cache)
+        return tuple(one for one in default if one.suite == name)
+    mirror = debian.security_mirror
+    return (Source(name=name, uri=resolve_uri(recipe, mirror), suite=name, components=components,
+                   dated=_dated(recipe, mirror)),)  # fmt: skip
+
+
+def _named_suites(recipe: Recipe) -> list[str]:
+    """Suites that words name (``curl/sid``), or that packages are to be taken from."""
+    words = [*recipe.packages.install, recipe.kernel.package or ""]
+    named = [parse_word(word).suite for word in words]
+    named += [place for _, place in recipe.packages.sources]
+    return sorted({name for name in named if name})
+
+
+def _repository(recipe: Recipe, repo: Repository) -> list[Source]:
+    key = recipe.resolve(repo.key).absolute() if repo.key else None
+    if key is not None and not key.is_file():
+        raise RecipeError(
+            f"{repo.key}: no such file",
+            file=recipe.file,
+            key="repo.key",
+            hint="names are relative to the recipe's folder",
+        )
+    places = [(uri, suite) for uri in repo.uris for suite in repo.suites]
+    return [
+        Source(
+            name=repo.name if len(places) == 1 else f"{repo.name}-{number}",
+            uri=resolve_uri(recipe, uri),
+            suite=suite,
+            components=() if suite.endswith("/") else repo.components or ("main",),
+            architectures=repo.architectures,
+            key=key,
+            priority=repo.priority,
+            dated=_dated(recipe, uri),
+            repository=repo.name,
+        )
+        for number, (uri, suite) in enumerate(places, start=1)
+    ]
+
+
+def resolve_uri(recipe: Recipe, uri: str, at: int | None = None) -> str:
+    """``uri`` at the recipe's time of the snapshot; without one, at ``at`` (seconds), or now."""
+    stamp = recipe.debian.snapshot or format_time(int(time.time()) if at is None else at)
+    return uri.replace(SNAPSHOT, stamp).rstrip("/")
+
+
+def format_time(seconds: int) -> str:
+    """As snapshot services write a time: ``20260820T000000Z``."""
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(seconds))
+
+
+def _dated(recipe: Recipe, uri: str) -> bool:
+    """Whether an old Release file is right: only where the recipe asks for a time in the past."""
+    return SNAPSHOT in uri and recipe.debian.snapshot is not None
+
+
+def other_uris(recipe: Recipe, at: int) -> dict[str, tuple[str, ...]]:
+    """For archives by name: where they are still to be had as they were at ``at`` (seconds).
+
+    A service takes its picture of an archive some time after that was made, so later ones are
+    asked, too: packages stay in an archive longer than in its lists.
+    """
+    debian = recipe.debian
+    found: dict[str, tuple[str, ...]] = {}
+    suite = debian.suite or ""
+    if debian.mirror and SNAPSHOT in debian.mirror:
+        names = [suite, suite + _UPDATES, *_named_suites(recipe)]
+        found |= dict.fromkeys(names, _pictures(recipe, debian.mirror, at))
+    if debian.security_mirror and SNAPSHOT in debian.security_mirror:
+        found[suite + _SECURITY] = _pictures(recipe, debian.security_mirror, at)
+    for repo in recipe.repositories:
+        pattern = next((uri for uri in repo.uris if SNAPSHOT in uri), None)
+        if pattern is not None:
+            names = [source.name for source in _repository(recipe, repo)]
+            found |= dict.fromkeys(names, _pictures(recipe, pattern, at))
+    return found
+
+
+def _pictures(recipe: Recipe, pattern: str, at: int) -> tuple[str, ...]:
+    times = (at, at + _HALF_DAY, at + 3 * _HALF_DAY)
+    return tuple(dict.fromkeys(resolve_uri(recipe, pattern, time) for time in times))

@@ -1,0 +1,338 @@
+"""Making a lock, letting it follow its recipe, and moving it: what changes, and why.
+
+A lock follows its recipe by what is missing only. Packages that come without a change to those
+before them get a stage of their own, so that what was installed for the earlier stages is used
+again. As soon as something has to change or go, all packages are of one stage: a new system.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from atoll import __version__
+from atoll.base.errors import PackageError, RecipeError
+from atoll.debian.atoll_package import own_path
+from atoll.debian.isolated_apt import open_directory
+from atoll.debian.resolve import NOTHING, Installed, manual_keys, parse_word, resolve
+from atoll.debian.sources import read_architecture
+from atoll.debian.stanza import closure
+from atoll.lock.model import Lock
+from atoll.lock.own_packages import implied_words, read_own
+from atoll.lock.requirements import architectures, find_sources, wishes_digest, wishes_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from atoll.debian.isolated_apt import AptDirectory
+    from atoll.debian.pin import Pin, PinnedArchive
+    from atoll.debian.resolve import LocalDeb, Resolution, Wishes
+    from atoll.debian.stanza import Stanza
+    from atoll.lock.model import LockedBase
+    from atoll.recipe.model import Recipe
+
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """A package that is in both locks, at another version or with other content."""
+
+    before: Pin
+    after: Pin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """What one lock has and the other has not; sorted by name."""
+
+    added: tuple[Pin, ...] = ()
+    removed: tuple[Pin, ...] = ()
+    changed: tuple[Changed, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        return not (self.added or self.removed or self.changed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Maker:
+    """What locks are made with: the recipe and its wishes, a cache, and who finds the control data
+    of pinned packages by their SHA-256. ``base`` is what a tree has already that the recipe is
+    derived from."""
+
+    recipe: Recipe
+    wishes: Wishes
+    cache: Path
+    stanzas: Callable[[Iterable[Pin]], Mapping[str, Stanza]]
+    base: Installed = NOTHING
+    locked_base: LockedBase | None = None
+
+    def with_own(self) -> Maker:
+        """With the files of Atoll's own packages among the wishes, and the words that these imply;
+        raises NotFound."""
+        there = {deb.name for deb in self.wishes.local}
+        missing = [name for name in self.wishes.own if own_path(name) not in there]
+        local = (*self.wishes.local, *read_own(missing, self.cache))
+        wishes = replace(self.wishes, local=local, implied=implied_words(local))
+        return replace(self, wishes=wishes)
+
+    def open_apt(self) -> AptDirectory:
+        return open_directory(
+            find_sources(self.recipe, self.cache), architectures(self.recipe), self.cache
+        )
+
+
+def compare_locks(before: Lock | None, after: Lock) -> Difference:
+    old = {(pin.name, pin.architecture): pin for pin in (before.packages if before else ())}
+    new = {(pin.name, pin.architecture): pin for pin in after.packages}
+    return Difference(
+        added=tuple(new[key] for key in sorted(new.keys() - old.keys())),
+        removed=tuple(old[key] for key in sorted(old.keys() - new.keys())),
+        changed=tuple(
+            Changed(before=old[key], after=new[key])
+            for key in sorted(old.keys() & new.keys())
+            if old[key].sha256 != new[key].sha256
+        ),
+    )
+
+
+def fits(lock: Lock, recipe: Recipe, wishes: Wishes) -> bool:
+    """Whether a lock was made for what the recipe says of packages now."""
+    return lock.wishes == wishes_digest(recipe, wishes)
+
+
+def need_fit(lock: Lock, recipe: Recipe, wishes: Wishes, *, file: Path) -> None:
+    """Raises RecipeError that says what changed in the recipe since."""
+    if fits(lock, recipe, wishes):
+        return
+    now, then = wishes_lines(recipe, wishes), lock.asked
+    changes = [f"+ {line}" for line in now if line not in then]
+    changes += [f"- {line}" for line in then if line not in now]
+    listed = "".join(f"\n    {line}" for line in changes)
+    raise RecipeError(f"the lock no longer fits the recipe{listed}", file=file,
+                      hint=f"run: atoll lock {recipe.file}")  # fmt: skip
+
+
+def make_lock(maker: Maker, *, epoch: int | None = None, before: Lock | None = None) -> Lock:
+    """A lock of the newest packages; of ``before``, what is not about packages is kept."""
+    if maker.locked_base is not None and asks_nothing(maker.wishes):
+        return _without_packages(maker, epoch or 0, before)
+    maker = maker.with_own()
+    apt = maker.open_apt()
+    found = resolve(apt, maker.wishes, installed=maker.base)
+    lock = Lock(
+        variant=maker.recipe.variant,
+        architecture=apt.architectures[0],
+        epoch=found.epoch if epoch is None else epoch,
+        wishes=wishes_digest(maker.recipe, maker.wishes),
+        asked=wishes_lines(maker.recipe, maker.wishes),
+        base=maker.locked_base,
+        archives=found.archives,
+        packages=found.pins,
+        tools=read_tools(),
+    )
+    return _like_before(lock, before)
+
+
+def asks_nothing(wishes: Wishes) -> bool:
+    """Whether a derived recipe leaves packages as its base has them."""
+    return not (wishes.install or wishes.remove or wishes.local or wishes.own)
+
+
+def _without_packages(maker: Maker, epoch: int, before: Lock | None) -> Lock:
+    """A lock for which no archive has to be asked: all is as in the base, its epoch included."""
+    lock = Lock(
+        variant=maker.recipe.variant,
+        architecture=read_architecture(),
+        epoch=epoch,
+        wishes=wishes_digest(maker.recipe, maker.wishes),
+        asked=wishes_lines(maker.recipe, maker.wishes),
+        base=maker.locked_base,
+        tools=read_tools(),
+    )
+    return _like_before(lock, before)
+
+
+def _like_before(lock: Lock, before: Lock | None) -> Lock:
+    if before is None:
+        return lock
+    return replace(lock, inputs=before.inputs, users=before.users, groups=before.groups)
+
+
+def read_tools() -> tuple[tuple[str, str], ...]:
+    """Programs of the building machine that decide bits: Atoll, and what packs layers."""
+    import zstandard
+
+    version = ".".join(str(number) for number in zstandard.ZSTD_VERSION)
+    return (("atoll", __version__), ("zstd", version))
+
+
+def grow_lock(lock: Lock, maker: Maker) -> Lock:
+    """The lock for a recipe that changed: every package that is still wanted stays as it is."""
+    maker = maker.with_own()
+    wishes = maker.wishes
+    stanzas = maker.stanzas(lock.packages)
+    pins = [pin for pin in lock.packages if _still_asked(pin, wishes)]
+    kept = _wanted(pins, stanzas, maker, lock.architecture)
+    apt = maker.open_apt()
+    missing = replace(
+        wishes, base=wishes.base and not kept,
+        install=tuple(w for w in wishes.words if not _has(kept, stanzas, w, lock)), implied=(),
+        local=tuple(deb for deb in wishes.local if deb.sha256 not in {p.sha256 for p in kept}),
+    )  # fmt: skip
+    found = resolve(apt, missing, installed=installed_pins(maker, kept, stanzas))
+    return _merge(lock, maker, (lock.packages, kept), found)
+
+
+def move_lock(lock: Lock, maker: Maker, names: Sequence[str], *, epoch: int | None) -> Lock:
+    """The lock with the packages ``names`` as new as can be, and what these need; the rest stays.
+
+    Raises PackageError for a name that is not in the lock.
+    """
+    there = {pin.name for pin in lock.packages}
+    unknown = [name for name in names if name not in there]
+    if unknown:
+        raise PackageError(f"not in the lock: {', '.join(unknown)}",
+                           hint="atoll lock adds what the recipe names")  # fmt: skip
+    maker = maker.with_own()
+    names = _with_both(names, maker.wishes)
+    local = tuple(deb for deb in maker.wishes.local if deb.stanza.name in names)
+    kept = _without_others(lock.packages, local)
+    stanzas = maker.stanzas(lock.packages)
+    apt = maker.open_apt()
+    words = [word for word in maker.wishes.install if parse_word(word).name in names] + [
+        name for name in names if name not in {parse_word(w).name for w in maker.wishes.install}
+    ]
+    asked = replace(
+        maker.wishes,
+        base=False,
+        install=tuple(words),
+        remove=(),
+        local=local,
+        implied=tuple(word for word in maker.wishes.implied if word not in there),
+    )
+    found = resolve(apt, asked, installed=installed_pins(maker, kept, stanzas))
+    merged = _merge(lock, maker, (lock.packages, kept), found)
+    if merged == lock:
+        return lock
+    return replace(merged, epoch=found.epoch if epoch is None else epoch, tree=None)
+
+
+def _with_both(names: Sequence[str], wishes: Wishes) -> Sequence[str]:
+    """Atoll's own packages are of one version, so they move together."""
+    both = wishes.own if {*wishes.own} & {*names} else ()
+    return tuple(dict.fromkeys((*names, *both)))
+
+
+def _without_others(pins: Sequence[Pin], local: Iterable[LocalDeb]) -> tuple[Pin, ...]:
+    """Without those that a local file replaces; apt would see no change where the version is the
+    same."""
+    files = {deb.stanza.name: deb.sha256 for deb in local}
+    return tuple(pin for pin in pins if files.get(pin.name, pin.sha256) == pin.sha256)
+
+
+def _still_asked(pin: Pin, wishes: Wishes) -> bool:
+    """A local package whose file changed counts as gone, as does what the recipe removes."""
+    if pin.name in wishes.remove:
+        return False
+    return bool(pin.archive) or any(deb.sha256 == pin.sha256 for deb in wishes.local)
+
+
+def _wanted(
+    pins: Sequence[Pin], stanzas: Mapping[str, Stanza], maker: Maker, native: str
+) -> list[Pin]:
+    """Those that the recipe asks for, and what these need."""
+    wishes = maker.wishes
+    those = [*maker.base.stanzas, *(stanzas[pin.sha256] for pin in pins)]
+    roots = set(manual_keys(wishes.words, those, native, wishes.local))
+    if wishes.base:
+        roots |= {one.key for one in those if one.essential or one.name == "apt"}
+    needed = closure(those, roots, recommends=wishes.recommends)
+    return [pin for pin in pins if (pin.name, pin.architecture) in needed]
+
+
+def _has(kept: Sequence[Pin], stanzas: Mapping[str, Stanza], text: str, lock: Lock) -> bool:
+    """Whether the pins hold what a word for apt means."""
+    word = parse_word(text)
+    suites = {one.name: one.suite for one in lock.archives}
+    for pin in kept:
+        if not word.names(stanzas[pin.sha256], lock.architecture):
+            continue
+        if word.version is not None and (pin.name, pin.version) != (word.name, word.version):
+            continue
+        if word.suite is not None and word.suite not in (pin.archive, suites.get(pin.archive)):
+            continue
+        return True
+    return False
+
+
+def installed_pins(maker: Maker, pins: Iterable[Pin], stanzas: Mapping[str, Stanza]) -> Installed:
+    """The base with the pins over it."""
+    pins = list(pins)
+    keys = {(pin.name, pin.architecture) for pin in pins}
+    below = [stanza for stanza in maker.base.stanzas if stanza.key not in keys]
+    return Installed(
+        stanzas=(*below, *(stanzas[pin.sha256] for pin in pins)),
+        automatic=frozenset(maker.base.automatic - keys)
+        | {(pin.name, pin.architecture) for pin in pins if pin.automatic},
+    )
+
+
+def _merge(
+    lock: Lock, maker: Maker, pins: tuple[Sequence[Pin], Sequence[Pin]], found: Resolution
+) -> Lock:
+    """The lock with what was found; ``pins`` are those that it had, and those of them that stay."""
+    had, kept = pins
+    fresh = {(pin.name, pin.architecture): pin for pin in found.pins}
+    old: dict[Key, Pin] = {(pin.name, pin.architecture): pin for pin in kept}
+    gone = (set(found.removed) & old.keys()) | (fresh.keys() & old.keys())
+    stays = [pin for key, pin in old.items() if key not in gone]
+    disturbed = bool(gone) or len(kept) < len(had)
+    stage = 1 if disturbed else max((pin.stage for pin in had), default=0) + 1
+    archives, names = _archives(stays, lock.archives, found.archives)
+    new = [replace(pin, stage=stage, archive=names.get(pin.archive, ""),
+                   automatic=old[key].automatic if key in old else pin.automatic)
+           for key, pin in fresh.items()]  # fmt: skip
+    if disturbed:
+        stays = [replace(pin, stage=1) for pin in stays]
+    stays = _marked(stays, maker.wishes)
+    packages = tuple(
+        sorted([*stays, *new], key=lambda pin: (pin.stage, pin.name, pin.architecture))
+    )
+    asked = wishes_lines(maker.recipe, maker.wishes)
+    changed = packages != lock.packages
+    return replace(
+        lock,
+        wishes=wishes_digest(maker.recipe, maker.wishes),
+        asked=asked,
+        base=maker.locked_base,
+        archives=archives if changed else lock.archives,
+        packages=packages,
+        tools=read_tools() if changed else lock.tools,
+        tree=None if changed or asked != lock.asked else lock.tree,
+    )
+
+
+def _marked(pins: Iterable[Pin], wishes: Wishes) -> list[Pin]:
+    """What the recipe names by now no longer counts as automatic."""
+    named = {parse_word(word).name for word in wishes.words}
+    return [replace(pin, automatic=False) if pin.name in named else pin for pin in pins]
+
+
+def _archives(
+    kept: Sequence[Pin], before: Iterable[PinnedArchive], after: Iterable[PinnedArchive]
+) -> tuple[tuple[PinnedArchive, ...], dict[str, str]]:
+    """All archives of now, and those of before that kept pins are of; and new names for those of
+    now whose name one has that was elsewhere, such as at another time of a snapshot service."""
+    used = {pin.archive for pin in kept}
+    old = {one.name: one for one in before if one.name in used}
+    merged, names = dict(old), {}
+    for one in after:
+        name, number = one.name, 2
+        while name in old and old[name].uri != one.uri:
+            name, number = f"{one.name}@{number}", number + 1
+        names[one.name] = name
+        merged[name] = replace(one, name=name)
+    return tuple(merged.values()), names

@@ -1,0 +1,145 @@
+"""The boot menu as it lies on the ESP: Atoll's entries, what a cut left of one, what is foreign.
+
+Whoever may not read the ESP gets what Atoll noted of the entries, in ``atoll/state/entries.json``::
+
+    [{"entry": "atoll-7+2-1.conf", "deployment": 4}, …]
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from atoll.base.errors import Damaged
+from atoll.base.json import parse_json
+from atoll.host.fs import names_in
+from atoll.machine.boot.boot_entry import (
+    BootEntry,
+    EntryName,
+    format_entry_name,
+    loader_order,
+    parse_entry,
+    parse_entry_name,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ENTRIES = "loader/entries"
+MOST = 1 << 16
+"""No entry is larger: what is, is not one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """An entry on the ESP: its name, and the deployment that it boots.
+
+    ``entry`` is what it says, None when only its name was noted.
+    """
+
+    name: EntryName
+    deployment: int
+    entry: BootEntry | None = None
+
+    @property
+    def file(self) -> str:
+        """The name of its file."""
+        return format_entry_name(self.name)
+
+    @property
+    def pair(self) -> str | None:
+        """The directory of its kernel and initrd."""
+        words = self.entry.linux.split("/") if self.entry else []
+        return words[2] if len(words) == 4 and words[1] == "atoll" else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Menu:
+    """``entries`` are in the order in which the loader takes them.
+
+    ``drafts`` are names of entries that were never committed; ``damaged`` says what is wrong with
+    entries that carry Atoll's names; ``foreign`` are the names of all others.
+    """
+
+    entries: tuple[Placed, ...] = ()
+    drafts: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
+    last_sequence: int = 0
+
+    @property
+    def default(self) -> int | None:
+        """The deployment of the entry that the loader takes by itself."""
+        return self.entries[0].deployment if self.entries else None
+
+    def of(self, deployment: int) -> tuple[Placed, ...]:
+        return tuple(each for each in self.entries if each.deployment == deployment)
+
+
+def read_menu(entries: Path, noted: Path) -> Menu:
+    """What is in the directory ``entries`` of the ESP; ``noted`` is the file for who may not look.
+
+    Raises Damaged when only the note can be read, and cannot.
+    """
+    try:
+        names = names_in(entries)
+    except PermissionError:
+        return _read_noted(noted)
+    except OSError as error:
+        return Menu(damaged=(f"the boot entries cannot be read: {entries}: {error.strerror}",))
+    placed, drafts, damaged, foreign, last = [], [], [], [], 0
+    for text in names:
+        name = parse_entry_name(text)
+        if name is None:
+            foreign.append(text)
+            continue
+        last = max(last, name.sequence)
+        try:
+            with (entries / text).open("rb") as file:
+                entry = parse_entry(name, file.read(MOST).decode(errors="replace"))
+        except (Damaged, OSError) as error:
+            damaged.append(str(error))
+            continue
+        if entry is None:
+            drafts.append(text)
+        elif entry.deployment is None:
+            damaged.append(f"boot entry {text} names no deployment")
+        else:
+            placed.append(Placed(name=name, deployment=entry.deployment, entry=entry))
+    return Menu(entries=ordered(placed), drafts=tuple(drafts), damaged=tuple(damaged),
+                foreign=tuple(foreign), last_sequence=last)  # fmt: skip
+
+
+def format_noted(entries: tuple[Placed, ...]) -> bytes:
+    document = [
+        {"entry": format_entry_name(entry.name), "deployment": entry.deployment}
+        for entry in entries
+    ]
+    return json.dumps(document, indent=1).encode() + b"\n"
+
+
+def parse_noted(data: bytes) -> tuple[Placed, ...]:
+    """Raises Damaged."""
+    try:
+        noted: Any = parse_json(data, where="what is noted of the boot entries")
+        found = [(parse_entry_name(entry["entry"]), int(entry["deployment"])) for entry in noted]
+    except (ValueError, KeyError, TypeError, Damaged) as error:
+        raise Damaged("what is noted of the boot entries cannot be read",
+                      hint="see them as root: sudo atoll status") from error  # fmt: skip
+    return tuple(Placed(name=name, deployment=number) for name, number in found if name)
+
+
+def _read_noted(noted: Path) -> Menu:
+    try:
+        entries = parse_noted(noted.read_bytes())
+    except FileNotFoundError:
+        return Menu()
+    last = max((each.name.sequence for each in entries), default=0)
+    return Menu(entries=ordered(list(entries)), last_sequence=last)
+
+
+def ordered(placed: list[Placed]) -> tuple[Placed, ...]:
+    """As the loader takes them."""
+    order = {name: place for place, name in enumerate(loader_order([p.name for p in placed]))}
+    return tuple(sorted(placed, key=lambda each: order[each.name]))

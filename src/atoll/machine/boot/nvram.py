@@ -1,0 +1,53 @@
+"""What the firmware's memory says about the next boot: it overrides the order of the entries.
+
+systemd-boot's variables, in efivarfs: four bytes of attributes, then UTF-16 with a zero at its end.
+``LoaderEntryDefault`` holds for every boot and is cleared, for what boots is decided by the
+entries alone; ``LoaderEntryOneShot`` holds for one boot that somebody asked for, and stays.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from atoll.host.syscalls import make_mutable
+
+VARIABLES = Path("/sys/firmware/efi/efivars")
+LOADER = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+DEFAULT, ONE_SHOT = "LoaderEntryDefault", "LoaderEntryOneShot"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Override:
+    """``variable`` says that ``entry`` boots, whatever the order is."""
+
+    variable: str
+    entry: str
+    path: Path
+
+
+def read_overrides(variables: Path = VARIABLES) -> tuple[Override, ...]:
+    found = []
+    for name in (DEFAULT, ONE_SHOT):
+        path = variables / f"{name}-{LOADER}"
+        try:
+            data = path.read_bytes()
+        except OSError:
+            continue
+        entry = data[4:].decode("utf-16-le", errors="replace").rstrip("\0")
+        if entry:
+            found.append(Override(variable=name, entry=entry, path=path))
+    return tuple(found)
+
+
+def clear_override(override: Override) -> bool:
+    """Whether it is gone; only root can do it, and only for what holds for every boot."""
+    if override.variable != DEFAULT or os.geteuid() != 0:
+        return False
+    try:
+        make_mutable(override.path)
+        override.path.unlink()
+    except OSError:
+        return False
+    return True

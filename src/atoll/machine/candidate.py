@@ -1,0 +1,250 @@
+"""What a machine would take: the image that it follows or that a person names, before any of it is
+fetched, and after.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import Damaged, NotFound, NothingToDo, Refused
+from atoll.base.ids import TreeId, is_hex_digest
+from atoll.image.bootable import FACTS
+from atoll.machine.deployment import Origin
+from atoll.machine.deployments.retention import choose_kept, needed
+from atoll.machine.deployments.state import read_origin
+from atoll.machine.etc.etc_commands import read_tree_etc_of
+from atoll.machine.etc.read import view_of_tree
+from atoll.machine.install import Space
+from atoll.oci.partial_read import preview_directory, preview_objects
+from atoll.oci.pull import apply_pull
+from atoll.oci.pull_plan import plan_pull
+from atoll.oci.reference import (
+    ArchiveReference,
+    LayoutReference,
+    StoreReference,
+    format_reference,
+    parse_reference,
+)
+from atoll.oci.source import opened_source
+from atoll.oci.system_label import SystemFacts, compare_packages, read_facts
+from atoll.store.layout import open_store
+from atoll.store.objects import read_object
+from atoll.store.refs import read_ref
+from atoll.store.tree_images import read_below
+from atoll.tree.erofs_reader import parse_below
+from atoll.tree.model import Regular
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from atoll.base.ids import ObjectId
+    from atoll.base.report import Reporter
+    from atoll.machine.deployments.state import DeploymentState, MachineState
+    from atoll.machine.deployments.sysroot import Sysroot
+    from atoll.machine.etc.etc_tree import Node
+    from atoll.oci.pull_plan import PullPlan
+    from atoll.oci.reference import Reference
+    from atoll.oci.source import ImageSource
+    from atoll.oci.system_label import PackageChanges
+    from atoll.store.layout import Store
+
+ROOM = 16 << 20
+"""Bytes on the state partition for a deployment's own files beside its ``/etc``, and to spare."""
+ESP_ROOM = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """``pull`` is None for a tree that was named as one of the machine's store.
+
+    ``fetch`` is in bytes; ``facts`` are None for an image that does not say them.
+    """
+
+    origin: Origin
+    tree: TreeId
+    name: str
+    version: str
+    is_here: bool
+    fetch: int
+    needed: Space
+    facts: SystemFacts | None
+    pull: PullPlan | None = None
+    source: ImageSource | None = None
+
+    @property
+    def title(self) -> str:
+        return f"{self.name} {self.version}".strip() or f"tree {self.tree[:16]}…"
+
+
+@contextmanager
+def opened_target(sysroot: Sysroot, state: MachineState, image: str | None) -> Iterator[Target]:
+    """What ``image`` is, or without one the image that the machine follows.
+
+    Only manifest and config are fetched. Raises Refused when the machine follows none, NotFound,
+    NetworkError, Damaged or UsageError.
+    """
+    text = image if image is not None else followed_image(sysroot, state)
+    store = open_store(sysroot.atoll)
+    if is_hex_digest(text):
+        yield _kept(store, TreeId(text), "", "", Origin(image=text))
+        return
+    reference = parse_reference(text)
+    if isinstance(reference, StoreReference):
+        ref = read_ref(store, reference.name)
+        yield _kept(store, ref.tree, ref.name, ref.version, Origin(image=text))
+        return
+    reference = absolute_reference(reference)
+    with opened_source(reference) as source:
+        pull = plan_pull(source, store)
+        config = pull.image.record.config
+        esp = config.system.esp if config.system else 0
+        yield Target(
+            origin=Origin(image=format_reference(reference)),
+            tree=pull.image.record.tree,
+            name=config.name,
+            version=config.version,
+            is_here=pull.is_here,
+            fetch=pull.fetch,
+            needed=Space(state=pull.space + ROOM, esp=esp + ESP_ROOM, inodes=pull.inodes),
+            facts=config.system,
+            pull=pull,
+            source=source,
+        )
+
+
+def followed_image(sysroot: Sysroot, state: MachineState) -> str:
+    """The image that the deployment which boots next came from."""
+    followed = state.default or state.current
+    return check_followed("" if followed is None else read_origin(sysroot, followed.number).image)
+
+
+def check_followed(text: str) -> str:
+    """``text``, when newer versions come from there; raises Refused."""
+    if not text or is_hex_digest(text) or text.startswith("store:"):
+        raise Refused(
+            "this machine follows no image: it was made from a tree that was built somewhere",
+            hint="let it follow one with: atoll rebase docker://HOST/NAME:TAG, or oci:DIR:TAG",
+        )
+    return text
+
+
+def fetch_target(target: Target, store: Store, reporter: Reporter) -> Target:
+    """The whole tree is in the store, durably, when this returns.
+
+    What is returned has let go of the table of contents, by far the largest part of it in memory.
+    """
+    if target.pull is None or target.source is None:
+        return target
+    apply_pull(target.pull, target.source, store, reporter)
+    return replace(target, pull=replace(target.pull, parts=None), source=None)
+
+
+def read_target_etc(target: Target, store: Store) -> Node | None:
+    """The image's ``/etc``, also before the image is here; None when that cannot be had."""
+    if target.is_here:
+        return read_tree_etc_of(store, target.tree)
+    if target.pull is None or target.source is None:
+        return None
+    found = preview_directory(target.pull, target.source, store, "etc")
+    return None if found is None else view_of_tree(*found)
+
+
+def read_target_facts(target: Target, store: Store) -> bytes | None:
+    """The image's ``image.json``, also before the image is here; None when it cannot be had."""
+    if target.is_here:
+        node = read_below(store, target.tree, FACTS)
+        read: Callable[[ObjectId], bytes] | None = partial(read_object, store)
+    elif target.pull is None or target.pull.parts is None or target.source is None:
+        return None
+    else:
+        node = parse_below(target.pull.parts.contents.image, FACTS.encode())
+        wanted = [node.object] if isinstance(node, Regular) and node.object else []
+        read = preview_objects(target.pull, target.source, store, wanted)
+    if not isinstance(node, Regular) or read is None:
+        return None
+    return read(node.object) if node.object else node.inline
+
+
+def check_new(target: Target, sysroot: Sysroot, state: MachineState, *, even_held: bool) -> None:
+    """Raises NothingToDo for what boots next already, Refused for what is held.
+
+    The same tree from elsewhere is new: the machine is to follow another image.
+    """
+    default = state.default
+    if (
+        default is not None
+        and default.deployment.tree == target.tree
+        and read_origin(sysroot, default.number).image == target.origin.image
+    ):
+        raise NothingToDo(f"{default.deployment.title} is the newest of {target.origin.image}")
+    hold = state.held.get(target.tree)
+    if hold is not None and not even_held:
+        raise Refused(
+            f"{target.title} is held on this machine: {hold.why}",
+            hint="wait for a newer version, or take it all the same with --even-held",
+        )
+
+
+def compare_to_current(
+    target: Target, store: Store, current: DeploymentState
+) -> PackageChanges | None:
+    """What changes in packages; None when either side does not say what it has."""
+    try:
+        mine = read_facts(store, current.deployment.tree)
+    except (Damaged, NotFound):
+        return None  # damage there is no reason not to leave it
+    if mine is None or target.facts is None:
+        return None
+    return compare_packages(mine.packages, target.facts.packages)
+
+
+def origin_of(text: str) -> Origin:
+    """The origin of what a person named; upgrades are asked for from anywhere."""
+    if is_hex_digest(text):
+        return Origin(image=text)
+    return Origin(image=format_reference(absolute_reference(parse_reference(text))))
+
+
+def absolute_reference(reference: Reference) -> Reference:
+    if isinstance(reference, LayoutReference):
+        return replace(reference, directory=str(Path(reference.directory).absolute()))
+    if isinstance(reference, ArchiveReference):
+        return replace(reference, file=str(Path(reference.file).absolute()))
+    return reference
+
+
+def esp_needed(target: Target, state: MachineState) -> int:
+    """Nothing for a tree that a deployment of this machine has: its pair is there."""
+    there = any(each.deployment.tree == target.tree for each in state.deployments)
+    return ESP_ROOM if there else target.needed.esp
+
+
+def what_may_go(state: MachineState, keep: int) -> str:
+    spare = choose_kept(state, keep) - needed(state)
+    titles = [each.deployment.title for each in state.deployments if each.number in spare]
+    if titles:
+        return f"give space back with: atoll gc --keep 1 (removes {', '.join(titles)})"
+    pinned = [str(each.number) for each in state.deployments
+              if each.pinned and not (each.booted or each.default or each.fallback)]  # fmt: skip
+    if pinned:
+        return f"give space back with: atoll unpin {pinned[0]}, then atoll gc --keep 1"
+    return "remove files of your own from /home or /var, then try again"
+
+
+def _kept(store: Store, tree: TreeId, name: str, version: str, origin: Origin) -> Target:
+    facts = read_facts(store, tree)
+    esp = facts.esp if facts else 0
+    return Target(
+        origin=origin,
+        tree=tree,
+        name=name,
+        version=version,
+        is_here=True,
+        fetch=0,
+        needed=Space(state=ROOM, esp=esp + ESP_ROOM, inodes=0),
+        facts=facts,
+    )

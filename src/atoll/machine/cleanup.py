@@ -1,0 +1,218 @@
+"""What goes: leftovers of operations that were cut, deployments that policy does not keep, and the
+objects that nobody needs then.
+
+Names go before what is behind them: entries, then kernel pairs, then deployments, then objects.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import AtollError, Refused
+from atoll.base.ids import TreeId, is_hex_digest
+from atoll.host.fs import names_in
+from atoll.machine.boot.esp_check import check_esp
+from atoll.machine.deployments.apply import as_warning, attempt, finish
+from atoll.machine.deployments.boot_check import verifier
+from atoll.machine.deployments.flags import BLESSED, HELD, PINNED, ROLLED_BACK, ClearMark
+from atoll.machine.deployments.leftovers import list_leftovers
+from atoll.machine.deployments.operations import (
+    DropDeployment,
+    NoteEntries,
+    RemoveFromEsp,
+    RemovePath,
+)
+from atoll.machine.deployments.plan_check import check_plan
+from atoll.machine.deployments.retention import (
+    Removal,
+    choose_damaged,
+    choose_gone,
+    choose_leftovers,
+    choose_removal,
+    choose_used_up,
+    superfluous_entries,
+)
+from atoll.machine.deployments.state import may_need_something, read_state
+from atoll.machine.deployments.way_back import with_way_back
+from atoll.machine.disable_entries import plan_used_up
+from atoll.store.gc import Collected, collect
+from atoll.store.layout import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from atoll.base.report import Reporter
+    from atoll.machine.deployments.operations import Operation
+    from atoll.machine.deployments.state import MachineState
+    from atoll.machine.deployments.sysroot import Sysroot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tidied:
+    """``titles`` are those of the deployments that went, or would go; ``warning`` says what could
+    not go, and why."""
+
+    removal: Removal
+    titles: tuple[str, ...]
+    collected: Collected
+    warning: str | None = None
+
+
+def plan_leftovers(sysroot: Sysroot, state: MachineState) -> tuple[Operation, ...]:
+    """All that operations which were cut have left; each may fail alone."""
+    removal = choose_removal(
+        state,
+        choose_leftovers(state),
+        entries=superfluous_entries(state),
+        pairs=list_pairs(sysroot),
+    )
+    return (
+        *plan_removal(sysroot, removal),
+        *(RemovePath(path=path) for path in list_leftovers(sysroot)),
+    )
+
+
+def plan_unfinished(sysroot: Sysroot, state: MachineState) -> tuple[Operation, ...]:
+    """What operations which were cut had still to do."""
+    fled = [each for each in state.deployments if each.hold and each.hold.why == ROLLED_BACK]
+    return (
+        *plan_used_up(sysroot, state, choose_used_up(state)),
+        # Going back from it was cut before it was done.
+        *(
+            ClearMark(path=sysroot.state / HELD / each.deployment.tree)
+            for each in fled
+            if each.default
+        ),
+    )
+
+
+def plan_prune(
+    sysroot: Sysroot, state: MachineState, keep: int, *, damaged: bool = False
+) -> tuple[Removal, tuple[str, ...]]:
+    """What policy lets go, with the titles of the deployments; with ``damaged`` also those of which
+    nobody can tell what they are."""
+    gone = choose_gone(state, keep)
+    titles = tuple(each.deployment.title for each in state.deployments if each.number in gone)
+    lost = choose_damaged(state) if damaged else ()
+    titles += tuple(f"deployment {number}, which is damaged" for number in lost)
+    removal = choose_removal(state, {*gone, *lost}, entries=(), pairs=list_pairs(sysroot))
+    return removal, titles
+
+
+def plan_removal(sysroot: Sysroot, removal: Removal) -> tuple[Operation, ...]:
+    if removal.is_empty:
+        return ()
+    state, _esp = sysroot.state, sysroot.esp
+    return (
+        *(RemoveFromEsp(esp=sysroot.esp, path=sysroot.entries / name) for name in removal.entries),
+        *(
+            RemoveFromEsp(esp=sysroot.esp, path=sysroot.esp / "atoll" / pair)
+            for pair in removal.pairs
+        ),
+        *(DropDeployment(sysroot=sysroot, number=number) for number in removal.deployments),
+        *(
+            operation
+            for number in removal.deployments
+            for operation in (
+                ClearMark(path=state / PINNED / str(number)),
+                ClearMark(path=state / BLESSED / str(number)),
+                RemovePath(path=state / "tries" / str(number)),
+                RemovePath(path=state / "conflicts" / str(number)),
+            )
+        ),
+        NoteEntries(sysroot=sysroot),
+    )
+
+
+def tidy(sysroot: Sysroot, reporter: Reporter) -> MachineState:
+    """Take away what cut operations left; the machine as it is then, with its way back.
+
+    What cannot be taken away is told, and stands in nobody's way.
+    """
+    verify = verifier(sysroot)
+    state = with_way_back(read_state(sysroot), verify)
+    _tell_esp(sysroot, reporter)
+    leftovers, unfinished = plan_leftovers(sysroot, state), plan_unfinished(sysroot, state)
+    failed: tuple[str, ...] = ()
+    try:
+        check_plan(state, (*leftovers, *unfinished), verify)
+    except Refused as error:
+        leftovers, unfinished, failed = (), (), (error.message,)
+    if leftovers or unfinished:
+        with reporter.step("Clearing up what an interrupted operation left"):
+            failed = (*attempt(leftovers), *finish(unfinished))
+        state = with_way_back(read_state(sysroot), verify)
+    for each in (*state.damaged, *failed):
+        reporter.notice(f"left as it is: {each}")
+    return state
+
+
+def _tell_esp(sysroot: Sysroot, reporter: Reporter) -> None:
+    """What a cut has left wrong on the ESP: nothing fails for it, and nothing makes it worse."""
+    try:
+        check = check_esp(sysroot.esp, ())
+    except AtollError as error:
+        reporter.notice(f"the ESP cannot be checked, so nothing is removed there: {error.message}")
+        return
+    if check.findings:
+        reporter.notice(f"the ESP is damaged: {'; '.join(check.findings)}\n  {check.repair}")
+
+
+def prune(
+    sysroot: Sysroot, keep: int, reporter: Reporter, *, dry: bool = False, damaged: bool = False
+) -> Tidied:
+    """Remove what policy lets go, and all contents that nobody needs then.
+
+    Of what cannot be removed, or not be told to be unneeded, ``warning`` says why.
+    """
+    verify = verifier(sysroot)
+    state = with_way_back(read_state(sysroot), verify)
+    removal, titles = plan_prune(sysroot, state, keep, damaged=damaged)
+    plan = plan_removal(sysroot, removal)
+    check_plan(state, plan, verify)
+    with reporter.step("Removing what is no longer kept"):
+        failed = () if dry else attempt(plan)
+        state = read_state(sysroot)
+        # What had to stay needs its contents.
+        gone = frozenset(removal.deployments if dry else ())
+        unknown = unknown_needs(sysroot, state, but=gone)
+        collected = Collected()
+        if unknown:
+            numbers = ", ".join(map(str, unknown))
+            failed += (f"no contents are removed: what deployment {numbers} needs is not known",)
+        else:
+            try:
+                trees = trees_of(state, but=gone)
+                collected = collect(open_store(sysroot.atoll), trees, dry=dry)
+            except (AtollError, OSError) as error:
+                failed += (str(error),)
+    return Tidied(removal=removal, titles=titles, collected=collected, warning=as_warning(failed))
+
+
+def unknown_needs(
+    sysroot: Sysroot, state: MachineState, *, but: Iterable[int] = ()
+) -> tuple[int, ...]:
+    """Deployments that cannot be read, and whose tree no entry names either."""
+    told = {each.deployment for each in state.menu.entries if each.entry is not None}
+    return tuple(
+        number
+        for number in sorted(state.damaged_numbers - told - frozenset(but))
+        if may_need_something(sysroot, number)
+    )
+
+
+def trees_of(state: MachineState, *, but: Iterable[int] = ()) -> frozenset[TreeId]:
+    """The trees that deployments, or entries, name."""
+    gone = frozenset(but)
+    trees = {each.deployment.tree for each in state.deployments if each.number not in gone}
+    for placed in state.menu.entries:
+        named = placed.entry.option("composefs") if placed.entry else None
+        if named is not None and is_hex_digest(named) and placed.deployment not in gone:
+            trees.add(TreeId(named))
+    return frozenset(trees)
+
+
+def list_pairs(sysroot: Sysroot) -> tuple[str, ...]:
+    """The directories of kernels and initrds on the ESP."""
+    return tuple(filter(is_hex_digest, names_in(sysroot.esp / "atoll")))

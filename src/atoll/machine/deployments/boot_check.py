@@ -1,0 +1,90 @@
+"""Can a deployment boot? What speaks against it on both partitions, as a text; empty for nothing.
+
+``glance`` looks at names and sizes. Here what boots is read: the tree's image with the names of
+its objects, kernel and initrd as the disk has them. The contents of objects are left to the kernel,
+which verifies each when it is read.
+"""
+
+from __future__ import annotations
+
+import os
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import AtollError
+from atoll.machine.deployments.quick_check import PAIR, glance_at_entry, glance_at_state
+from atoll.store.layout import open_store
+from atoll.store.objects import find_missing, read_chunks
+from atoll.store.tree_images import read_image_bytes
+from atoll.tree.erofs_objects import find_objects
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from atoll.machine.boot.boot_entries import Placed
+    from atoll.machine.deployment import Deployment
+    from atoll.machine.deployments.state import DeploymentState
+    from atoll.machine.deployments.sysroot import Sysroot
+    from atoll.machine.deployments.way_back import Verify
+
+
+def verifier(sysroot: Sysroot) -> Verify:
+    """Reads each entry's kernel and tree once."""
+    known: dict[tuple[int, str], str] = {}
+
+    def verify(each: DeploymentState, placed: Placed) -> str:
+        key = each.number, placed.file
+        if key not in known:
+            known[key] = find_flaw(sysroot, each.deployment, placed)
+        return known[key]
+
+    return verify
+
+
+def find_flaw(sysroot: Sysroot, deployment: Deployment, placed: Placed) -> str:
+    """Why ``placed`` could not boot its deployment."""
+    return find_tree_flaw(sysroot, deployment) or find_entry_flaw(sysroot, deployment, placed)
+
+
+def find_tree_flaw(sysroot: Sysroot, deployment: Deployment) -> str:
+    """What is wrong with it on the state partition."""
+    flaw = glance_at_state(sysroot, deployment)
+    if flaw:
+        return flaw
+    try:
+        store = open_store(sysroot.atoll)
+        names = find_objects(read_image_bytes(store, deployment.tree))
+        missing = find_missing(store, names)
+    except (AtollError, OSError) as error:
+        return str(error)
+    if missing:
+        return f"{len(missing)} objects of its tree are missing: {names[missing[0]]} for one"
+    return ""
+
+
+def find_entry_flaw(sysroot: Sysroot, deployment: Deployment, placed: Placed) -> str:
+    """What is wrong with an entry, or with its kernel and initrd, which are read from the disk."""
+    flaw = glance_at_entry(sysroot, deployment, placed)
+    if flaw:
+        return flaw
+    folder = sysroot.esp / "atoll" / str(placed.pair)
+    try:
+        parts = [_digest_on_disk(folder / name) for name in PAIR]
+    except OSError as error:
+        return f"its kernel cannot be read: {error}"
+    if sha256(b"".join(parts)).hexdigest() != placed.pair:
+        return f"its kernel or initrd in {folder} is damaged"
+    return ""
+
+
+def _digest_on_disk(path: Path) -> bytes:
+    """Past the page cache: what was flipped on the disk is not yet flipped there."""
+    hasher = sha256()
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+        for chunk in read_chunks(handle):
+            hasher.update(chunk)
+    finally:
+        os.close(handle)
+    return hasher.digest()

@@ -1,0 +1,174 @@
+"""What happened to deployments after their commit, as files below ``atoll/state/``::
+
+pinned/<n>         empty: policy never removes the deployment
+blessed/<n>        empty: it came up healthy once
+held/<tree>        automatic updates do not take this tree again, and why not:
+                   {"format": 1, "deployment": 4, "version": "2", "why": "…", "when": <seconds>}
+numbers.json       {"deployment": 5, "sequence": 9}: the last ones given, for none comes twice
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import Damaged
+from atoll.base.fields import parse_json_fields
+from atoll.base.ids import TreeId, is_hex_digest
+from atoll.host.fs import fsync_directory, names_in, read_if_there, replace_file
+from atoll.machine.deployment import is_number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+FORMAT = 1
+PINNED, BLESSED, HELD = "pinned", "blessed", "held"
+NUMBERS = "numbers.json"
+MOST = 10**9 - 1000
+"""Names of deployments and entries have nine digits at most."""
+UNKNOWN = 0
+"""The deployment that a hold names which cannot be read."""
+ROLLED_BACK = "rolled back"
+"""Why a tree is held that a person went back from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """Why a tree is not taken again by itself. ``when`` is in seconds since 1970."""
+
+    deployment: int
+    version: str
+    why: str
+    when: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marks:
+    """``unreadable`` says which could not be read: nobody knows then what is pinned or blessed."""
+
+    pinned: frozenset[int] = frozenset()
+    blessed: frozenset[int] = frozenset()
+    held: Mapping[TreeId, Hold] = field(default_factory=dict)
+    unreadable: tuple[str, ...] = ()
+
+    def hold_of(self, deployment: int, tree: TreeId) -> Hold | None:
+        """The hold that names this deployment, or that cannot be read. Another deployment of the
+        same tree is not held: it may have come up, with other settings."""
+        hold = self.held.get(tree)
+        return hold if hold is not None and hold.deployment in (deployment, UNKNOWN) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Numbers:
+    """The last number of a deployment, and the last sequence number of an entry."""
+
+    deployment: int = 0
+    sequence: int = 0
+
+
+def read_marks(state: Path) -> Marks:
+    """The marks below ``state``; a hold that cannot be read holds its tree all the same."""
+    found: dict[str, list[str]] = {}
+    unreadable = []
+    for kind in (PINNED, BLESSED, HELD):
+        try:
+            found[kind] = names_in(state / kind)
+        except OSError as error:
+            unreadable.append(f"the marks in {state / kind} cannot be read: {error.strerror}")
+    held = [TreeId(name) for name in found.get(HELD, ()) if is_hex_digest(name)]
+    return Marks(
+        pinned=_numbers(found.get(PINNED, ())),
+        blessed=_numbers(found.get(BLESSED, ())),
+        held={tree: _read_hold(state / HELD / tree) for tree in held},
+        unreadable=tuple(unreadable),
+    )
+
+
+def format_hold(hold: Hold) -> bytes:
+    return json.dumps(
+        {
+            "format": FORMAT,
+            "deployment": hold.deployment,
+            "version": hold.version,
+            "why": hold.why,
+            "when": hold.when,
+        }
+    ).encode() + b"\n"  # fmt: skip
+
+
+def parse_hold(data: bytes, *, where: str) -> Hold:
+    """Raises Damaged."""
+    fields = parse_json_fields(data, file=where)
+    if fields.integer("format") != FORMAT:
+        fields.flaw("format", f"must be {FORMAT}")
+    return Hold(
+        deployment=fields.integer("deployment"),
+        version=fields.string("version"),
+        why=fields.string("why"),
+        when=fields.integer("when"),
+    )
+
+
+def read_numbers(state: Path) -> Numbers:
+    """Raises Damaged."""
+    path = state / NUMBERS
+    data = read_if_there(path)
+    if data is None:
+        return Numbers()
+    fields = parse_json_fields(data, file=str(path))
+    for key in ("deployment", "sequence"):
+        if not 0 <= fields.integer(key) < MOST:
+            fields.flaw(key, "is no number that was given to anything")
+    return Numbers(deployment=fields.integer("deployment"), sequence=fields.integer("sequence"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetMark:
+    """``path`` is there with ``content``, durably."""
+
+    path: Path
+    content: bytes = b""
+
+    def describe(self) -> str:
+        return f"mark {self.path}"
+
+    def execute(self) -> None:
+        if not self.path.parent.is_dir():
+            self.path.parent.mkdir(parents=True)
+            fsync_directory(self.path.parent.parent)
+        replace_file(self.path, self.content)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClearMark:
+    path: Path
+
+    def describe(self) -> str:
+        return f"no mark {self.path}"
+
+    def execute(self) -> None:
+        if self.path.exists():
+            self.path.unlink()
+            fsync_directory(self.path.parent)
+
+
+def hold_mark(state: Path, tree: TreeId, hold: Hold) -> SetMark:
+    return SetMark(path=state / HELD / tree, content=format_hold(hold))
+
+
+def numbers_mark(state: Path, numbers: Numbers) -> SetMark:
+    document = {"deployment": numbers.deployment, "sequence": numbers.sequence}
+    return SetMark(path=state / NUMBERS, content=json.dumps(document).encode() + b"\n")
+
+
+def _read_hold(path: Path) -> Hold:
+    try:
+        return parse_hold(path.read_bytes(), where=str(path))
+    except (OSError, Damaged):
+        return Hold(deployment=UNKNOWN, version="", why=f"{path} cannot be read", when=0)
+
+
+def _numbers(names: Iterable[str]) -> frozenset[int]:
+    return frozenset(int(name) for name in names if is_number(name))

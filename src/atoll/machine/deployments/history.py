@@ -1,0 +1,98 @@
+"""What was done to a machine, one line of JSON each, oldest first, in ``atoll/state/history``::
+
+    {"when": 1790000000, "what": "upgrade", "deployment": 2, "was": 1, "name": "hello",
+     "version": "2", "tree": "<64 hex>", "image": "docker://…"}
+
+``deployment`` is what boots next from then on, ``was`` what did before; of a ``boot``, what runs. A
+line that a cut left half written is no line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from atoll.base.errors import Damaged
+from atoll.base.json import parse_json
+from atoll.host.fs import fsync_directory, read_if_there, space_errors
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAME = "history"
+BOOT = "boot"
+"""What an event is called that says that its deployment has started."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """``when`` is in seconds since 1970."""
+
+    when: int
+    what: str
+    deployment: int | None = None
+    was: int | None = None
+    name: str = ""
+    version: str = ""
+    tree: str = ""
+    image: str = ""
+
+
+def read_history(state: Path) -> tuple[Event, ...]:
+    """Oldest first; none for whoever may not read it."""
+    try:
+        data = read_if_there(state / NAME) or b""
+    except PermissionError:
+        return ()
+    return tuple(event for line in data.splitlines() if (event := parse_event(line)) is not None)
+
+
+def parse_event(line: bytes) -> Event | None:
+    """None for a line that is none."""
+    try:
+        found: Any = parse_json(line, where="a line")
+        when, what = found["when"], found["what"]
+        numbers = [found.get(key) for key in ("deployment", "was")]
+        texts = [found.get(key, "") for key in ("name", "version", "tree", "image")]
+    except (ValueError, KeyError, TypeError, AttributeError, Damaged):
+        return None
+    whole = all(each is None or type(each) is int for each in numbers)
+    if (
+        type(when) is not int
+        or not whole
+        or not all(isinstance(each, str) for each in [what, *texts])
+    ):
+        return None
+    name, version, tree, image = texts
+    return Event(when=when, what=what, deployment=numbers[0], was=numbers[1],
+                 name=name, version=version, tree=tree, image=image)  # fmt: skip
+
+
+def format_event(event: Event) -> bytes:
+    return json.dumps(asdict(event)).encode() + b"\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """Durably; a half line of before is ended first."""
+
+    state: Path
+    event: Event
+
+    def describe(self) -> str:
+        return f"history: {self.event.what}"
+
+    def execute(self) -> None:
+        path = self.state / NAME
+        with space_errors(path):
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            try:
+                size = os.fstat(handle).st_size
+                torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
+                os.write(handle, (b"\n" if torn else b"") + format_event(self.event))
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+            fsync_directory(self.state)

@@ -1,0 +1,75 @@
+"""What an operation that was cut may leave on the state partition: the one list of its names.
+
+::
+
+    atoll/deployments/new-<n>, gone-<n>        a deployment that is being made, or that goes
+    atoll/deployments/<n>/.NAME.XXXXXXXX       a file that is being replaced (``host.files``),
+    atoll/deployments/<n>/etc/.NAME.XXXXXXXX     here and in each directory below
+    atoll/state/**/.NAME.XXXXXXXX
+    atoll/refs/**/.NAME.json.XXXXXXXX
+    atoll/deployments/<n>/etc/upper.new        settings that are being written
+    atoll/state/conflicts/<n>.new              conflicts that are being written
+    atoll/staging/*                            contents that are being written: the store's own
+
+Only an operation that holds the machine's lock may remove them.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from atoll.host.fs import names_in
+from atoll.machine.deployment import is_number
+from atoll.machine.deployments.flags import BLESSED, HELD, PINNED
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from atoll.machine.deployments.sysroot import Sysroot
+
+_REPLACED = re.compile(r"\..+\.[a-z0-9_]{8}")
+"""As ``replace_file`` calls what gets its name when it is whole."""
+_HALF_MADE = re.compile(r"(?:new|gone)-[1-9][0-9]{0,8}")
+_CONFLICTS = re.compile(r"[1-9][0-9]{0,8}\.new")
+
+
+def list_leftovers(sysroot: Sysroot) -> tuple[Path, ...]:
+    """What is there of them; never anything of a person's."""
+    deployments, state = sysroot.deployments, sysroot.state
+    numbered = [deployments / name for name in _seen_in(deployments) if is_number(name)]
+    tries = [state / "tries" / name for name in _seen_in(state / "tries")]
+    conflicts = [state / "conflicts" / name for name in _seen_in(state / "conflicts")]
+    marks = [state / kind for kind in (PINNED, BLESSED, HELD)]
+    found = _matching([deployments], _HALF_MADE)
+    found += _matching([state / "conflicts"], _CONFLICTS)
+    found += [each / "etc/upper.new" for each in numbered if _has(each / "etc", "upper.new")]
+    places = [state, *marks, *tries, *conflicts, *numbered, *(each / "etc" for each in numbered)]
+    return tuple(found + _matching([*places, *_ref_folders(sysroot.atoll / "refs")], _REPLACED))
+
+
+def _matching(folders: list[Path], pattern: re.Pattern[str]) -> list[Path]:
+    return [
+        folder / name for folder in folders for name in _seen_in(folder) if pattern.fullmatch(name)
+    ]
+
+
+def _has(folder: Path, name: str) -> bool:
+    return name in _seen_in(folder)
+
+
+def _ref_folders(refs: Path) -> list[Path]:
+    found, waiting = [], [refs]
+    while waiting:
+        folder = waiting.pop()
+        found.append(folder)
+        waiting += [folder / name for name in _seen_in(folder) if (folder / name).is_dir()]
+    return found
+
+
+def _seen_in(folder: Path) -> list[str]:
+    """What cannot be looked into keeps its leftovers, and stands in nobody's way."""
+    try:
+        return names_in(folder)
+    except OSError:
+        return []

@@ -1,0 +1,109 @@
+"""Who may change a machine, and how: alone, and in a mount namespace where it can be written.
+
+For everyone else ``/sysroot`` and the ESP stay read-only. The ESP is the file system that is at
+``/boot`` (read-only, when somebody looks there), or the partition that systemd-boot started from.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import NotFound
+from atoll.host.fs import close_to_others, locked, make_directory, need_root
+from atoll.host.mount import enter_private_mounts
+from atoll.host.run import run
+from atoll.machine.boot.mounts import find_mount
+from atoll.machine.deployments.write_status import publish_or_forget
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from atoll.machine.deployments.sysroot import Sysroot
+
+WRITABLE_ESP = Path("/run/atoll/esp")
+LOADER_PARTITION = Path(
+    "/sys/firmware/efi/efivars/LoaderDevicePartUUID-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+)
+ESP_OPTIONS = "rw,dirsync,umask=0077,nosuid,nodev,noexec"
+"""With dirsync a name is gone from the disk before the clusters behind it are free."""
+
+
+@contextmanager
+def changing(sysroot: Sysroot, *, esp: bool = True, published: bool = True) -> Iterator[Sysroot]:
+    """Only one operation at a time changes a machine; what it changes is writable meanwhile.
+
+    Gives the machine as the operation sees it: with ``esp``, its ESP is another place. Without
+    ``published`` it changes nothing that everyone is told, so kernel and tree need not be read for
+    that. Raises Busy, MissingPrivilege, or NotFound when the ESP is not found.
+    """
+    with ExitStack() as stack:
+        if sysroot.is_running:
+            need_root("changing the machine")
+            if esp:
+                _wake(sysroot.esp)
+            enter_private_mounts()
+            run(["mount", "-o", "remount,bind,rw", sysroot.root])
+        close_to_others(sysroot.atoll)
+        make_directory(sysroot.state)
+        what = f"the machine in {sysroot.root}"
+        stack.enter_context(locked(sysroot.state / "lock", what=what))
+        if esp and sysroot.is_running:
+            sysroot = replace(sysroot, esp=stack.enter_context(_writable_esp(sysroot.esp)))
+        try:
+            yield sysroot
+        finally:
+            if sysroot.is_running and published:
+                publish_or_forget(sysroot, when=int(time.time()))
+
+
+def _wake(place: Path) -> None:
+    """An automount mounts when somebody looks, and only in the namespace of the whole system."""
+    try:
+        os.listdir(place)  # noqa: PTH208  # nothing is done with the names
+    except OSError:
+        return
+
+
+@contextmanager
+def _writable_esp(seen: Path) -> Iterator[Path]:
+    """One file system cannot be mounted twice, read-only and writable: where it is mounted at
+    ``seen``, it is made writable as a whole, and the mount there stays read-only."""
+    WRITABLE_ESP.mkdir(mode=0o700, parents=True, exist_ok=True)
+    mount = find_mount(seen) if seen.is_dir() else None
+    if mount is not None and mount.point == PurePosixPath(seen):
+        run(["mount", "--bind", seen, WRITABLE_ESP])
+        _remount("rw")
+    else:
+        run(["mount", "-t", "vfat", "-o", ESP_OPTIONS, _esp_device(), WRITABLE_ESP])
+    try:
+        yield WRITABLE_ESP
+    finally:
+        _remount("ro")
+        run(["umount", "--lazy", WRITABLE_ESP])
+
+
+def _remount(mode: str) -> None:
+    """By the old system call: through the new one mount names every option of the file system
+    again, and Linux 6.12 refuses to be told those of FAT while it is mounted."""
+    env = {**os.environ, "LIBMOUNT_FORCE_MOUNT2": "always"}
+    run(["mount", "-o", f"remount,{mode}", WRITABLE_ESP], env=env)
+
+
+def _esp_device() -> Path:
+    try:
+        # Four bytes of attributes, then UTF-16 with a zero at its end.
+        name = LOADER_PARTITION.read_bytes()[4:].decode("utf-16-le").rstrip("\0").lower()
+    except (OSError, UnicodeDecodeError):
+        name = ""
+    device = Path("/dev/disk/by-partuuid") / name
+    if not name or not device.exists():
+        raise NotFound(
+            "the EFI system partition is not found: systemd-boot did not say where it started from",
+            hint="mount it at /boot, then try again",
+        )
+    return device

@@ -1,0 +1,299 @@
+"""The operations that plans are made of: each says what it does and does it, once or again.
+
+A plan may be cut after any of them and be run again from its start.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from atoll.base.errors import Damaged, NotFound, Refused
+from atoll.host.fs import (
+    close_to_others,
+    fsync_directory,
+    make_directory,
+    remove_tree,
+    replace_file,
+    space_errors,
+)
+from atoll.host.syscalls import syncfs
+from atoll.machine.boot.boot_entries import ENTRIES, format_noted, read_menu
+from atoll.machine.boot.boot_entry import format_entry_name
+from atoll.machine.boot.esp import (
+    commit_draft,
+    copy_checked,
+    ensure_directory,
+    is_copy,
+    write_checked,
+    write_draft,
+)
+from atoll.machine.boot.esp_check import check_esp
+from atoll.machine.deployment import Deployment, Origin, format_deployment, format_origin
+from atoll.machine.deployments.quick_check import PAIR
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from atoll.base.ids import ObjectId, TreeId
+    from atoll.image.bootable import BootableImage
+    from atoll.machine.boot.boot_entry import BootEntry
+    from atoll.machine.deployments.sysroot import Sysroot
+
+
+class Operation(Protocol):
+    def describe(self) -> str: ...
+
+    def execute(self) -> None: ...
+
+
+class Contents(Protocol):
+    """A way for objects and images to get into the store of a machine."""
+
+    def place_objects(self, names: Iterable[ObjectId]) -> None:
+        """Put them there, each compared with its name; what is there already stays."""
+
+    def place_image(self, tree: TreeId) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceTree:
+    """Objects first, the image last, so that an image that is there has all its objects."""
+
+    tree: TreeId
+    objects: tuple[ObjectId, ...]
+    contents: Contents
+
+    def describe(self) -> str:
+        return f"{len(self.objects)} objects of tree {self.tree[:12]}…"
+
+    def execute(self) -> None:
+        self.contents.place_objects(self.objects)
+        self.contents.place_image(self.tree)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncStatePartition:
+    path: Path
+
+    def describe(self) -> str:
+        return f"all of it durable on {self.path}"
+
+    def execute(self) -> None:
+        handle = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            syncfs(handle)
+        finally:
+            os.close(handle)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MakeDeployment:
+    """Written under another name first: a deployment that has its number is complete."""
+
+    sysroot: Sysroot
+    deployment: Deployment
+    origin: Origin
+    recipe: bytes
+    lock: bytes
+
+    def describe(self) -> str:
+        return f"deployment {self.deployment.title}"
+
+    def execute(self) -> None:
+        final = self.sysroot.deployments / str(self.deployment.number)
+        staged = self.sysroot.deployments / f"new-{self.deployment.number}"
+        with space_errors(self.sysroot.root):
+            close_to_others(self.sysroot.atoll)
+            for path in (self.sysroot.state, self.sysroot.atoll / "var", self.sysroot.deployments):
+                make_directory(path)
+            remove_tree(staged)
+            remove_tree(final)
+            # The modes of upper and var are those of /etc and /var in the running system.
+            for path in (staged, staged / "etc", staged / "etc" / "upper", staged / "etc" / "work"):
+                make_directory(path)
+            replace_file(staged / "origin.toml", format_origin(self.origin))
+            replace_file(staged / "atoll.toml", self.recipe, mode=0o600)
+            if self.lock:
+                replace_file(staged / "atoll.lock", self.lock)
+            replace_file(staged / "deployment.json", format_deployment(self.deployment))
+            staged.rename(final)
+            fsync_directory(self.sysroot.deployments)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstallLoader:
+    """``loader.conf`` is written once: nothing on the ESP is overwritten later."""
+
+    esp: Path
+    efi_name: str
+    program: bytes
+    timeout: int = 3
+
+    def describe(self) -> str:
+        return f"systemd-boot on {self.esp}"
+
+    def execute(self) -> None:
+        write_checked(self.esp / f"EFI/systemd/systemd-boot{self.efi_name}.efi", self.program)
+        write_checked(self.esp / f"EFI/BOOT/BOOT{self.efi_name.upper()}.EFI", self.program)
+        configuration = self.esp / "loader/loader.conf"
+        if not configuration.exists():
+            text = f"timeout {self.timeout}\ndefault atoll-*\neditor no\n"
+            write_checked(configuration, text.encode())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteKernelPair:
+    """What is there already, whole, stays as it is: another deployment may boot it.
+
+    What is not whole is written again: a cut left it, or the disk changed it, and nothing could
+    boot it. ``fresh``: nothing boots yet, so nothing need be read.
+    """
+
+    directory: Path
+    image: BootableImage
+    fresh: bool = False
+
+    def describe(self) -> str:
+        return f"kernel and initrd in {self.directory}"
+
+    def execute(self) -> None:
+        pair = self.image.kernel_pair
+        for name, content in (("linux", pair.linux), ("initrd", pair.initrd)):
+            path = self.directory / name
+            if self.fresh or not is_copy(path, self.image.store, content):
+                copy_checked(path, self.image.store, content)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DraftEntry:
+    """The entry has its name and its space; the loader skips it."""
+
+    directory: Path
+    entry: BootEntry
+
+    def describe(self) -> str:
+        return f"space for boot entry {format_entry_name(self.entry.name)}"
+
+    def execute(self) -> None:
+        ensure_directory(self.directory)
+        write_draft(self.directory / format_entry_name(self.entry.name), self.entry)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitEntry:
+    """From here on the new system is what boots."""
+
+    directory: Path
+    entry: BootEntry
+
+    def describe(self) -> str:
+        return f"boot entry {format_entry_name(self.entry.name)}: {self.entry.title}"
+
+    def execute(self) -> None:
+        commit_draft(self.directory / format_entry_name(self.entry.name), self.entry)
+
+
+def plan_entry(sysroot: Sysroot, entry: BootEntry) -> tuple[Operation, ...]:
+    """What adds an entry to the menu; its sequence number was reserved before."""
+    return (
+        DraftEntry(directory=sysroot.entries, entry=entry),
+        CommitEntry(directory=sysroot.entries, entry=entry),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveFromEsp:
+    """A file, or a directory of files, of Atoll's: names first, one by one, each durably.
+
+    What has clusters that are not its own alone stays, until the ESP is repaired (``esp_check``);
+    so does the kernel pair that an entry still boots.
+    """
+
+    esp: Path
+    path: Path
+
+    def describe(self) -> str:
+        return f"no {self.path}"
+
+    def execute(self) -> None:
+        if not self.path.exists() or self._is_booted():
+            return
+        files = sorted(self.path.iterdir()) if self.path.is_dir() else []
+        strange = [path.name for path in files if path.name not in PAIR or path.is_dir()]
+        if strange:
+            raise Refused(f"{self.path} stays: {strange[0]} in it is not Atoll's",
+                          hint="move it elsewhere, then: atoll gc")  # fmt: skip
+        if not _may_be_unlinked(self.esp, (self.path, *files)):
+            return
+        for path in files:
+            path.unlink()
+            fsync_directory(self.path)
+        if self.path.is_dir():
+            self.path.rmdir()
+        else:
+            self.path.unlink()
+        fsync_directory(self.path.parent)
+
+    def _is_booted(self) -> bool:
+        menu = read_menu(self.esp / ENTRIES, self.path)
+        return self.path.name in {each.pair for each in menu.entries}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropDeployment:
+    """It loses its number at one instant; what is below goes then."""
+
+    sysroot: Sysroot
+    number: int
+
+    def describe(self) -> str:
+        return f"no deployment {self.number}"
+
+    def execute(self) -> None:
+        menu = read_menu(self.sysroot.entries, self.sysroot.noted)
+        if menu.of(self.number):
+            return  # an entry of it had to stay
+        place = self.sysroot.deployments / str(self.number)
+        gone = self.sysroot.deployments / f"gone-{self.number}"
+        if place.exists() or place.is_symlink():
+            remove_tree(gone)
+            place.rename(gone)
+            fsync_directory(self.sysroot.deployments)
+        remove_tree(gone)
+
+
+def _may_be_unlinked(esp: Path, paths: tuple[Path, ...]) -> bool:
+    try:
+        return check_esp(esp, paths).safe == frozenset(paths)
+    except (Damaged, NotFound):
+        return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemovePath:
+    """A leftover on the state partition."""
+
+    path: Path
+
+    def describe(self) -> str:
+        return f"no {self.path}"
+
+    def execute(self) -> None:
+        remove_tree(self.path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoteEntries:
+    """For ``status`` of people who may not read the ESP; nothing else relies on it."""
+
+    sysroot: Sysroot
+
+    def describe(self) -> str:
+        return "what the boot entries are, noted for everyone"
+
+    def execute(self) -> None:
+        menu = read_menu(self.sysroot.entries, self.sysroot.noted)
+        replace_file(self.sysroot.noted, format_noted(menu.entries))

@@ -1,0 +1,51 @@
+"""Whether a plan leaves a way back, at its end and wherever a cut stops it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import Refused
+from atoll.machine.boot.boot_entries import Placed, ordered
+from atoll.machine.deployments.operations import CommitEntry, DropDeployment, RemoveFromEsp
+from atoll.machine.deployments.way_back import find_way_back, ways_back
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from atoll.machine.deployments.operations import Operation
+    from atoll.machine.deployments.state import MachineState
+    from atoll.machine.deployments.way_back import Verify
+
+
+def check_plan(state: MachineState, plan: Iterable[Operation], verify: Verify) -> None:
+    """Raises Refused when ``plan`` would take away the last way back, at its end or at a cut.
+
+    A machine that has none may be changed at will: it cannot lose any.
+    """
+    if not ways_back(state):
+        return
+    for operation in plan:
+        before, state = ways_back(state), after(state, operation)
+        left = ways_back(state)
+        if len(left) < len(before) and find_way_back(state, verify) is None:
+            titles = ", ".join(each.deployment.title for each, _ in before)
+            raise Refused(
+                f"it would leave no way back: {operation.describe()}",
+                hint=f"the last deployment that came up and that can boot is among {titles}",
+            )
+
+
+def after(state: MachineState, operation: Operation) -> MachineState:
+    """The machine when ``operation`` has been done, in what matters here."""
+    menu, deployments = state.menu, state.deployments
+    match operation:
+        case CommitEntry(entry=entry) if entry.deployment is not None:
+            added = Placed(name=entry.name, deployment=entry.deployment, entry=entry)
+            menu = replace(menu, entries=ordered([*menu.entries, added]))
+        case RemoveFromEsp(path=path):
+            left = tuple(each for each in menu.entries if path.name not in (each.file, each.pair))
+            menu = replace(menu, entries=left)
+        case DropDeployment(number=number):
+            deployments = tuple(each for each in deployments if each.number != number)
+    return replace(state, menu=menu, deployments=deployments)

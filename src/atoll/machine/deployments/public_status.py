@@ -1,0 +1,169 @@
+"""What everyone may know of the running machine, in ``/run/atoll/status.json``.
+
+Only root may enter ``/sysroot/atoll``: its objects are also those of files that are 0600. What
+``status`` and ``plan`` tell everyone is written beside it, whole, by every operation that changes
+the machine and once in each boot (``atoll status --publish``)::
+
+    {"format": 1, "when": 1790000000, "booted": 2, "follows": "docker://…", "layers": ["<64 hex>"],
+     "deployments": [{"number": 2, "tree": "<64 hex>", …, "booted": true, "hold": null}],
+     "entries": [{"entry": "atoll-7.conf", "deployment": 2}], "foreign": [], "damaged": [],
+     "no_way_back": []}
+
+``layers`` are those of images that the machine has, by diff_id.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import NotFound
+from atoll.base.fields import parse_json_fields
+from atoll.base.ids import TreeId, is_hex_digest
+from atoll.machine.boot.boot_entries import Menu, Placed
+from atoll.machine.boot.boot_entry import format_entry_name, parse_entry_name
+from atoll.machine.deployment import Deployment
+from atoll.machine.deployments.flags import Hold
+from atoll.machine.deployments.state import DeploymentState, MachineState
+
+if TYPE_CHECKING:
+    from atoll.base.fields import Fields
+    from atoll.machine.deployments.sysroot import Sysroot
+
+PLACE = Path("/run/atoll/status.json")
+FORMAT = 1
+FLAGS = ("booted", "default", "staged", "pinned", "blessed", "fallback")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublicState:
+    """``when`` it was so, in seconds since 1970; ``follows`` is empty when no image is followed."""
+
+    when: int
+    state: MachineState
+    follows: str
+    layers: frozenset[str]
+    no_way_back: tuple[str, ...] = ()
+    """Why no deployment is a way back (``wayback``); empty when one is."""
+
+
+def is_open(sysroot: Sysroot) -> bool:
+    """Whether this process may read the machine itself."""
+    return sysroot.booted is None or os.access(sysroot.atoll, os.R_OK | os.X_OK)
+
+
+def read_public(place: Path = PLACE) -> PublicState:
+    """Raises NotFound before it was written for the first time in this boot, or Damaged."""
+    try:
+        return parse_public(place.read_bytes(), where=str(place))
+    except FileNotFoundError:
+        raise NotFound(
+            "what everyone may know of this machine is not written yet",
+            hint="wait until the system is up, or try again with sudo",
+        ) from None
+
+
+def format_public(public: PublicState) -> bytes:
+    state = public.state
+    document = {
+        "format": FORMAT,
+        "when": public.when,
+        "booted": state.booted,
+        "follows": public.follows,
+        "layers": sorted(public.layers),
+        "deployments": [_deployment_as_json(each) for each in state.deployments],
+        "entries": [
+            {"entry": format_entry_name(each.name), "deployment": each.deployment}
+            for each in state.menu.entries
+        ],
+        "foreign": list(state.menu.foreign),
+        "damaged": list(state.damaged),
+        "no_way_back": list(public.no_way_back),
+    }
+    # Names may be no text, and who reads the file takes only what is.
+    text = json.dumps(document, ensure_ascii=False).encode(errors="replace")
+    return text + b"\n"
+
+
+def parse_public(data: bytes, *, where: str) -> PublicState:
+    """Raises Damaged."""
+    fields = parse_json_fields(data, file=where)
+    if fields.integer("format") != FORMAT:
+        fields.flaw("format", f"must be {FORMAT}")
+    deployments = tuple(map(_parse_deployment, fields.each("deployments")))
+    entries = tuple(
+        Placed(name=name, deployment=each.integer("deployment"))
+        for each in fields.each("entries")
+        if (name := parse_entry_name(each.string("entry"))) is not None
+    )
+    state = MachineState(
+        deployments=deployments,
+        menu=Menu(entries=entries, foreign=fields.strings("foreign")),
+        damaged=fields.strings("damaged"),
+        booted=None if fields.table.get("booted") is None else fields.integer("booted"),
+        held={each.deployment.tree: each.hold for each in deployments if each.hold},
+    )
+    return PublicState(
+        when=fields.integer("when"),
+        state=state,
+        follows=fields.string("follows"),
+        layers=frozenset(fields.strings("layers")),
+        no_way_back=fields.strings("no_way_back"),
+    )
+
+
+def _deployment_as_json(found: DeploymentState) -> dict[str, object]:
+    made, hold = found.deployment, found.hold
+    return {
+        "number": made.number,
+        "tree": made.tree,
+        "name": made.name,
+        "version": made.version,
+        "kernel": made.kernel,
+        "pair": made.pair,
+        **{flag: getattr(found, flag) for flag in FLAGS},
+        "flaw": found.flaw,
+        "hold": None
+        if hold is None
+        else {"deployment": hold.deployment, "version": hold.version, "why": hold.why,
+              "when": hold.when},
+    }  # fmt: skip
+
+
+def _parse_deployment(fields: Fields) -> DeploymentState:
+    tree = fields.string("tree")
+    if not is_hex_digest(tree):
+        fields.flaw("tree", "is no digest of a tree")
+    flags = {flag: fields.boolean(flag) for flag in FLAGS}
+    found = DeploymentState(
+        deployment=Deployment(
+            number=fields.integer("number"),
+            tree=TreeId(tree),
+            name=fields.string("name"),
+            version=fields.string("version"),
+            kernel=fields.string("kernel"),
+            pair=fields.string("pair"),
+        ),
+        booted=flags["booted"],
+        default=flags["default"],
+        staged=flags["staged"],
+        pinned=flags["pinned"],
+        blessed=flags["blessed"],
+        fallback=flags["fallback"],
+        flaw=fields.string("flaw"),
+    )
+    if fields.table.get("hold") is None:
+        return found
+    hold = fields.within("hold")
+    return replace(
+        found,
+        hold=Hold(
+            deployment=hold.integer("deployment"),
+            version=hold.string("version"),
+            why=hold.string("why"),
+            when=hold.integer("when"),
+        ),
+    )

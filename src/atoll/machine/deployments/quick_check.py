@@ -1,0 +1,73 @@
+"""What speaks at a glance against a deployment: names and sizes on both partitions.
+
+It costs next to nothing and loads little, so ``status`` does it each time. What this person may not
+look at speaks against nothing. ``soundness`` reads what boots.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from atoll.host.fs import is_absent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from atoll.machine.boot.boot_entries import Menu, Placed
+    from atoll.machine.deployment import Deployment
+    from atoll.machine.deployments.sysroot import Sysroot
+
+PAIR = ("linux", "initrd")
+
+
+def find_flaws(sysroot: Sysroot, deployments: Iterable[Deployment], menu: Menu) -> dict[int, str]:
+    """Why deployments, by their numbers, cannot boot; those without a flaw are left out."""
+    found = {}
+    for each in deployments:
+        entries = [placed for placed in menu.of(each.number) if placed.entry is not None]
+        flaws = [glance_at_entry(sysroot, each, placed) for placed in entries]
+        flaw = glance_at_state(sysroot, each) or (flaws[0] if flaws and all(flaws) else "")
+        if flaw:
+            found[each.number] = flaw
+    return found
+
+
+def glance_at_state(sysroot: Sysroot, deployment: Deployment) -> str:
+    upper = sysroot.deployments / str(deployment.number) / "etc/upper"
+    image = sysroot.atoll / "images" / deployment.tree
+    for path, what in ((image, "its tree"), (upper, "its /etc")):
+        flaw = _glance(path, what)
+        if flaw:
+            return flaw
+    return ""
+
+
+def glance_at_entry(sysroot: Sysroot, deployment: Deployment, placed: Placed) -> str:
+    entry = placed.entry
+    if entry is None:
+        return "its boot entry cannot be read"
+    # The loader goes by the entry, whatever the deployment's description says of the pair.
+    wanted = [f"/atoll/{placed.pair}/{name}" for name in PAIR]
+    if entry.option("composefs") != deployment.tree or [entry.linux, entry.initrd] != wanted:
+        return f"its boot entry {placed.file} boots something else"
+    flaws = (_glance(sysroot.esp / path.lstrip("/"), "its kernel") for path in wanted)
+    return next((flaw for flaw in flaws if flaw), "")
+
+
+def _glance(path: Path, what: str) -> str:
+    try:
+        found = path.stat()
+    except OSError as error:
+        if is_absent(error):
+            return f"{what} is gone: there is no {path}"
+        if isinstance(error, PermissionError) and os.geteuid() != 0:
+            return ""
+        return f"{what} cannot be read: {path}: {error.strerror}"
+    return f"{what} is empty: {path}" if found.st_size == 0 and not _is_directory(found) else ""
+
+
+def _is_directory(found: os.stat_result) -> bool:
+    return stat.S_ISDIR(found.st_mode)

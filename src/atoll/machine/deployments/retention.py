@@ -1,0 +1,206 @@
+"""What is to be done with the deployments of a machine, decided without touching anything.
+
+Policy keeps what runs, what boots next, its fallback and what is pinned; beyond these the newest
+blessed ones until ``keep`` are there. A deployment that no entry boots is what a cut left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import Refused
+from atoll.machine.deployments.flags import ROLLED_BACK
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from atoll.machine.boot.boot_entries import Placed
+    from atoll.machine.deployments.state import DeploymentState, MachineState
+
+KEEP = 3
+"""How many deployments a machine has where its machine file does not say."""
+TRIES = 3
+"""How often a new deployment may fail to come up before its fallback boots."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removal:
+    """Deployments that go, entries that go (with theirs, and drafts), and pairs nobody uses."""
+
+    deployments: tuple[int, ...] = ()
+    entries: tuple[str, ...] = ()
+    pairs: tuple[str, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.deployments or self.entries or self.pairs)
+
+
+def needed(state: MachineState) -> frozenset[int]:
+    """The deployments that no policy removes."""
+    return frozenset(
+        each.number
+        for each in state.deployments
+        if each.booted
+        or each.default
+        or each.fallback
+        or each.pinned
+        or each.number == state.way_back
+    )
+
+
+def choose_kept(state: MachineState, keep: int) -> frozenset[int]:
+    """What policy keeps when up to ``keep`` deployments may stay.
+
+    One that cannot boot stays among newer ones, and takes no place of one that can.
+    """
+    kept = set(needed(state))
+    sound = len(kept)
+    with_entry = {each.deployment for each in state.menu.entries}
+    for each in state.deployments:
+        if sound >= keep:
+            break
+        if each.blessed and each.number in with_entry and each.number not in kept:
+            kept.add(each.number)
+            sound += not each.flaw
+    return frozenset(kept)
+
+
+def choose_leftovers(state: MachineState) -> tuple[int, ...]:
+    """Deployments that nothing boots.
+
+    None while the menu does not have what must be in it (it may be that of another machine), and
+    none while an entry or a mark cannot be read: it may be theirs.
+    """
+    if not _is_its_menu(state) or state.menu.damaged or state.unreadable:
+        return ()
+    with_entry = {each.deployment for each in state.menu.entries}
+    kept = needed(state)
+    return tuple(
+        sorted(
+            each.number
+            for each in state.deployments
+            if each.number not in with_entry and each.number not in kept
+        )
+    )
+
+
+def _is_its_menu(state: MachineState) -> bool:
+    """Whether the menu has what must be in it."""
+    with_entry = {each.deployment for each in state.menu.entries}
+    return state.default is not None and (state.booted is None or state.booted in with_entry)
+
+
+def choose_damaged(state: MachineState) -> tuple[int, ...]:
+    """Deployments of which nobody can tell what they are. They go only when a person says so, and
+    what runs, what boots next and what is pinned does not go then either; nor does one that may
+    still boot while no other is a way back."""
+    if state.menu.damaged or state.unreadable:
+        return ()
+    kept = {state.booted, state.menu.default, *state.pinned}
+    if state.way_back is None:
+        kept |= {each.deployment for each in state.menu.entries if each.name.tries_left is None}
+    return tuple(sorted(state.damaged_numbers - kept))
+
+
+def choose_superseded(state: MachineState, *, but: int | None = None) -> tuple[int, ...]:
+    """Deployments that never came up and that nothing waits for any more."""
+    return tuple(
+        each.number
+        for each in state.deployments
+        if not (each.blessed or each.booted or each.default or each.pinned or each.number == but)
+    )
+
+
+def choose_gone(state: MachineState, keep: int) -> frozenset[int]:
+    """What policy lets go. Nothing while a mark cannot be read, or while the menu does not have
+    what must be in it; and what no entry boots stays while an entry cannot be read, for that may be
+    its own."""
+    if state.unreadable or not _is_its_menu(state):
+        return frozenset()
+    kept = choose_kept(state, keep)
+    gone = {each.number for each in state.deployments if each.number not in kept}
+    gone |= set(choose_superseded(state))
+    if state.menu.damaged:
+        gone &= {each.deployment for each in state.menu.entries}
+    return frozenset(gone)
+
+
+def choose_removal(
+    state: MachineState, gone: Iterable[int], *, entries: Iterable[str], pairs: Iterable[str]
+) -> Removal:
+    """All that goes when the deployments ``gone`` go; ``entries`` are further entries to remove,
+    ``pairs`` the kernel pairs that are on the ESP."""
+    from atoll.machine.boot.boot_entry import format_entry_name
+
+    numbers = tuple(sorted(set(gone)))
+    names = {*entries, *state.menu.drafts}
+    names |= {
+        format_entry_name(each.name) for each in state.menu.entries if each.deployment in numbers
+    }
+    left = [each for each in state.menu.entries if format_entry_name(each.name) not in names]
+    used = {each.pair for each in left}
+    used |= {
+        each.deployment.pair for each in state.deployments if each.number not in numbers
+    }  # fmt: skip
+    # An entry that cannot be read may use any of them.
+    unused = () if state.menu.damaged else tuple(sorted(set(pairs) - used))
+    return Removal(deployments=numbers, entries=tuple(sorted(names)), pairs=unused)
+
+
+def choose_used_up(state: MachineState) -> tuple[Placed, ...]:
+    """Entries of what a person went back from, when that was cut before they were used up. The
+    last way back is not among them."""
+    fled = [
+        each.number
+        for each in state.deployments
+        if each.hold and each.hold.why == ROLLED_BACK and not each.default
+    ]
+    return entries_to_use_up(state, [number for number in fled if number != state.way_back])
+
+
+def entries_to_use_up(state: MachineState, numbers: Iterable[int]) -> tuple[Placed, ...]:
+    """The entries of deployments which the loader could still take by itself."""
+    chosen = frozenset(numbers)
+    return tuple(
+        each
+        for each in state.menu.entries
+        if each.deployment in chosen and not each.name.is_used_up and each.entry is not None
+    )
+
+
+def superfluous_entries(state: MachineState, *, of: int | None = None) -> tuple[str, ...]:
+    """Entries that boot what another one boots, which the loader takes before them.
+
+    With ``of`` all entries of that deployment: it is about to get another one.
+    """
+    from atoll.machine.boot.boot_entry import format_entry_name
+
+    first: dict[int, Placed] = {}
+    for each in state.menu.entries:
+        first.setdefault(each.deployment, each)
+
+    def is_outdone(each: Placed) -> bool:
+        # An entry without a counter is not outdone by one that is used up after some tries.
+        better = first[each.deployment]
+        counted = each.name.tries_left is None and better.name.tries_left is not None
+        return better != each and not counted
+
+    return tuple(
+        format_entry_name(each.name)
+        for each in state.menu.entries
+        if (each.deployment == of or (of is None and is_outdone(each)))
+    )
+
+
+def check_sound(state: MachineState) -> DeploymentState:
+    """The deployment that changes start from; raises Refused when none can be told or read."""
+    current = state.current
+    if state.booted is not None and state.booted in state.damaged_numbers:
+        current = None
+    if current is None:
+        why = "; ".join(state.damaged) or "no entry on the ESP boots a deployment"
+        raise Refused(f"nothing is changed, for the machine is damaged: {why}",
+                      hint="put that right first; see: atoll status")  # fmt: skip
+    return current

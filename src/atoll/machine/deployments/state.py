@@ -1,0 +1,259 @@
+"""What is on a machine: its deployments, their entries, which one runs and which one boots next."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import AtollError, Damaged
+from atoll.host.fs import is_absent, names_in, read_if_there
+from atoll.machine.boot.boot_entries import Menu, read_menu
+from atoll.machine.deployment import (
+    Deployment,
+    Origin,
+    is_number,
+    parse_deployment,
+    parse_origin,
+)
+from atoll.machine.deployments.flags import (
+    MOST,
+    UNKNOWN,
+    Hold,
+    Marks,
+    Numbers,
+    read_marks,
+    read_numbers,
+)
+from atoll.machine.deployments.history import read_history
+from atoll.machine.deployments.quick_check import find_flaws
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from atoll.base.ids import TreeId
+    from atoll.machine.deployments.sysroot import Sysroot
+
+LEAP = 100
+"""How many sequence numbers are left out when nobody knows which were given."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentState:
+    """A deployment with all that is true of it now.
+
+    ``staged``: it boots next and is not the one that runs. ``fallback``: it boots when the default
+    does not come up. ``hold`` names this deployment; ``flaw`` says why it cannot boot, empty when
+    nothing speaks against it (``soundness``).
+    """
+
+    deployment: Deployment
+    booted: bool = False
+    default: bool = False
+    staged: bool = False
+    pinned: bool = False
+    blessed: bool = False
+    fallback: bool = False
+    hold: Hold | None = None
+    flaw: str = ""
+
+    @property
+    def number(self) -> int:
+        return self.deployment.number
+
+    @property
+    def held(self) -> bool:
+        return self.hold is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineState:
+    """Newest deployment first; ``damaged`` says what could not be read, and why.
+
+    ``damaged_numbers`` are deployments of which nobody can tell what they are. ``unreadable`` are
+    the marks that could not be read, so that nobody can tell what is pinned or blessed.
+    ``way_back`` is the deployment that stays whatever goes (``wayback``), once it was looked for.
+    """
+
+    deployments: tuple[DeploymentState, ...]
+    menu: Menu
+    damaged: tuple[str, ...] = ()
+    damaged_numbers: frozenset[int] = frozenset()
+    booted: int | None = None
+    held: Mapping[TreeId, Hold] = field(default_factory=dict)
+    """Also of trees that no deployment has."""
+    unreadable: tuple[str, ...] = ()
+    pinned: frozenset[int] = frozenset()
+    """Also of deployments that cannot be read."""
+    way_back: int | None = None
+
+    def find(self, number: int | None) -> DeploymentState | None:
+        return next((each for each in self.deployments if each.number == number), None)
+
+    @property
+    def default(self) -> DeploymentState | None:
+        return next((each for each in self.deployments if each.default), None)
+
+    @property
+    def current(self) -> DeploymentState | None:
+        """The one that runs; of a machine in a directory, the one that boots next.
+
+        When that cannot be read, the first one in the loader's order that can.
+        """
+        wanted = self.booted if self.booted is not None else self.menu.default
+        order = (wanted, *(each.deployment for each in self.menu.entries))
+        return next((found for number in order if (found := self.find(number))), None)
+
+
+def read_state(sysroot: Sysroot) -> MachineState:
+    """All that is known of a machine; what is damaged is told in it, not raised."""
+    menu = read_menu(sysroot.entries, sysroot.noted)
+    deployments, damaged, numbers = [], [], set()
+    for number in sorted(deployment_numbers(sysroot), reverse=True):
+        try:
+            deployments.append(read_deployment(sysroot, number))
+        except (AtollError, OSError) as error:
+            damaged.append(str(error))
+            numbers.add(number)
+    try:
+        read_numbers(sysroot.state)
+    except (Damaged, OSError) as error:
+        damaged.append(f"{error}; numbers go on from what is there")
+    return make_state(tuple(deployments), menu, read_marks(sysroot.state), booted=sysroot.booted,
+                      damaged=(tuple(damaged), frozenset(numbers)),
+                      flaws=find_flaws(sysroot, deployments, menu))  # fmt: skip
+
+
+def make_state(
+    deployments: tuple[Deployment, ...],
+    menu: Menu,
+    marks: Marks,
+    *,
+    booted: int | None = None,
+    damaged: tuple[tuple[str, ...], frozenset[int]] = ((), frozenset()),
+    flaws: Mapping[int, str] = MappingProxyType({}),
+) -> MachineState:
+    """Put together what was read. A deployment is blessed that has an entry without a counter."""
+    blessed = marks.blessed | {
+        each.deployment for each in menu.entries if each.name.tries_left is None
+    }
+    trees = {each.number: each.tree for each in deployments}
+    default = menu.default if menu.default in trees else None
+    holds = {number: marks.hold_of(number, tree) for number, tree in trees.items()}
+    fallback = _find_fallback(menu, default, blessed, holds, flaws)
+    return MachineState(
+        deployments=tuple(
+            DeploymentState(
+                deployment=each,
+                booted=each.number == booted,
+                default=each.number == default,
+                staged=each.number == default and booted not in (None, each.number),
+                pinned=each.number in marks.pinned,
+                blessed=each.number in blessed,
+                fallback=each.number == fallback,
+                hold=holds[each.number],
+                flaw=flaws.get(each.number, ""),
+            )
+            for each in deployments
+        ),
+        menu=menu,
+        damaged=(*damaged[0], *menu.damaged, *marks.unreadable),
+        damaged_numbers=damaged[1],
+        booted=booted,
+        held=marks.held,
+        unreadable=marks.unreadable,
+        pinned=marks.pinned,
+    )
+
+
+def _find_fallback(
+    menu: Menu, default: int | None, blessed: frozenset[int],
+    holds: Mapping[int, Hold | None], flaws: Mapping[int, str],
+) -> int | None:  # fmt: skip
+    """``holds`` has each deployment that can be read."""
+    return next(
+        (
+            each.deployment
+            for each in menu.entries
+            if each.deployment in holds
+            and each.deployment != default
+            and each.deployment in blessed
+            and not each.name.is_used_up
+            and not speaks_against(holds[each.deployment])
+            and not flaws.get(each.deployment)
+        ),
+        None,
+    )
+
+
+def speaks_against(hold: Hold | None) -> bool:
+    """Whether a hold keeps a deployment from being a fallback; one that cannot be read does not."""
+    return hold is not None and hold.deployment != UNKNOWN
+
+
+def deployment_numbers(sysroot: Sysroot) -> list[int]:
+    """Which deployments are there; a name that is no number is a leftover and not one of them."""
+    return sorted(int(name) for name in names_in(sysroot.deployments) if is_number(name))
+
+
+def read_deployment(sysroot: Sysroot, number: int) -> Deployment:
+    path = sysroot.deployments / str(number) / "deployment.json"
+    data = read_if_there(path)
+    if data is None:
+        raise Damaged(f"deployment {number} has no {path}")
+    deployment = parse_deployment(data, where=str(path))
+    if deployment.number != number:
+        raise Damaged(f"{path} is of deployment {deployment.number}")
+    return deployment
+
+
+def read_origin(sysroot: Sysroot, number: int) -> Origin:
+    """Where a deployment came from; raises Damaged."""
+    path = sysroot.deployments / str(number) / "origin.toml"
+    data = read_if_there(path)
+    if data is None:
+        raise Damaged(f"deployment {number} has no {path}")
+    return parse_origin(data, where=str(path))
+
+
+def may_need_something(sysroot: Sysroot, number: int) -> bool:
+    """Whether what is called deployment ``number``, and cannot be read, may need a tree: not what
+    is certain to be no directory, or to have no description, for a deployment is never without."""
+    place = sysroot.deployments / str(number)
+    try:
+        os.lstat(place / "deployment.json")
+    except OSError as error:
+        return not is_absent(error)
+    return True
+
+
+def next_numbers(sysroot: Sysroot, menu: Menu) -> Numbers:
+    """The numbers that the next deployment and the next entry get.
+
+    When the note of the last ones is damaged, they are found in what is left of every deployment.
+    """
+    try:
+        last = read_numbers(sysroot.state)
+    except Damaged:
+        last = Numbers(deployment=max(_numbers_left(sysroot), default=0),
+                       sequence=menu.last_sequence + LEAP)  # fmt: skip
+    return Numbers(
+        deployment=max(last.deployment, *filter(is_given, deployment_numbers(sysroot)), 0) + 1,
+        sequence=max(last.sequence, menu.last_sequence) + 1,
+    )
+
+
+def _numbers_left(sysroot: Sysroot) -> list[int]:
+    """Numbers of deployments that are gone, as far as anything still names them."""
+    state = sysroot.state
+    names = [name for kind in ("pinned", "blessed", "tries", "conflicts")
+             for name in names_in(state / kind)]  # fmt: skip
+    names += [name.rpartition("-")[2] for name in names_in(sysroot.deployments)]
+    told = [each.deployment or 0 for each in read_history(state)]
+    return list(filter(is_given, [*told, *(int(name) for name in names if is_number(name))]))
+
+
+def is_given(number: int) -> bool:
+    """Whether a deployment can have got ``number``: not when a person made up a huge one."""
+    return 0 < number < MOST

@@ -1,0 +1,85 @@
+"""Where a machine is: its state partition, its ESP, and the deployment of it that runs.
+
+A sysroot is a directory (``/sysroot`` on a running machine) with, besides the store's own files::
+
+    atoll/deployments/<n>/     deployment.json  origin.toml  atoll.toml  etc/{upper,work}
+    atoll/state/               marks (``marks``), conflicts of /etc, the history, the machine's id
+    atoll/state/entries.json   which entry boots which deployment, for who may not read the ESP
+    atoll/state/lock           flock: held by whoever changes the machine
+    atoll/var/                 the one shared /var
+    esp/                       the EFI system partition (on a running machine it is at /boot)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from atoll.base.errors import Damaged, NotFound
+from atoll.base.json import parse_json_object
+from atoll.machine.boot.boot_entries import ENTRIES
+
+BOOTED = Path("/run/atoll/booted")
+RUNNING_SYSROOT = Path("/sysroot")
+RUNNING_ESP = Path("/boot")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sysroot:
+    """Where a machine is: its state partition, its ESP, and which deployment of it runs, if any."""
+
+    root: Path
+    esp: Path
+    booted: int | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it is this very machine, and not one in a directory."""
+        return self.root == RUNNING_SYSROOT
+
+    @property
+    def atoll(self) -> Path:
+        return self.root / "atoll"
+
+    @property
+    def deployments(self) -> Path:
+        return self.atoll / "deployments"
+
+    @property
+    def state(self) -> Path:
+        return self.atoll / "state"
+
+    @property
+    def entries(self) -> Path:
+        return self.esp / ENTRIES
+
+    @property
+    def noted(self) -> Path:
+        return self.state / "entries.json"
+
+
+def find_sysroot(root: Path | None) -> Sysroot:
+    """The machine in directory ``root``, or the running one; raises NotFound when there is none."""
+    if root is None:
+        if not BOOTED.exists():
+            raise NotFound(
+                "this computer does not run a system that Atoll made",
+                hint="to make one: atoll new DIR; one that is mounted at DIR: --root DIR",
+            )
+        booted = parse_booted(BOOTED.read_bytes())
+        return Sysroot(root=RUNNING_SYSROOT, esp=RUNNING_ESP, booted=booted)
+    sysroot = Sysroot(root=root, esp=root / "esp")
+    if not sysroot.deployments.is_dir():
+        raise NotFound(
+            f"there is no system of Atoll's in {root}",
+            hint="is the machine's state partition mounted there? lsblk shows what is",
+        )
+    return sysroot
+
+
+def parse_booted(data: bytes) -> int:
+    """The number of the deployment that runs, from what early boot wrote."""
+    number = parse_json_object(data, where=str(BOOTED)).get("deployment")
+    if type(number) is not int:
+        raise Damaged(f"{BOOTED} does not say which deployment runs")
+    return number

@@ -1,0 +1,72 @@
+"""The way back: a deployment that came up once, whose entry has no counter, and that can boot.
+
+Every machine has one after every sequence of verbs, faults and cuts, or ``status`` says that it has
+none. The loader and a person at the menu can always take it: nothing uses it up. Whatever removes
+or uses up entries or deployments asks here first: ``plan_`` functions spare ``state.way_back``, and
+``check_plan`` (``plan_check``) refuses a plan which takes the last one away at any of its steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeAlias
+
+    from atoll.machine.boot.boot_entries import Placed
+    from atoll.machine.deployments.state import DeploymentState, MachineState
+
+    Verify: TypeAlias = Callable[[DeploymentState, Placed], str]
+    """Why an entry could not boot its deployment; empty when it could."""
+
+
+def ways_back(state: MachineState) -> tuple[tuple[DeploymentState, Placed], ...]:
+    """All that a glance does not speak against, with the entry of each; in order of preference.
+
+    What is needed anyway comes first, then what the loader would take first.
+    """
+    found = []
+    for placed in state.menu.entries:
+        each = state.find(placed.deployment)
+        if each is not None and placed.name.tries_left is None and each.blessed and not each.flaw:
+            found.append((each, placed))
+    found.sort(key=lambda pair: not (pair[0].booted or pair[0].default or pair[0].fallback))
+    return tuple(found)
+
+
+def find_way_back(state: MachineState, verify: Verify) -> int | None:
+    """The deployment of the first way back that can really boot, read from the disk."""
+    return next((each.number for each, placed in ways_back(state) if not verify(each, placed)),
+                None)  # fmt: skip
+
+
+def flaw_of(state: MachineState, each: DeploymentState, verify: Verify) -> str:
+    """Why a deployment could not boot by the entry that another entry would be copied from."""
+    entries = [placed for placed in state.menu.of(each.number) if placed.entry is not None]
+    if not entries:
+        return each.flaw or "no boot entry of it can be read"
+    return each.flaw or verify(each, entries[0])
+
+
+def why_none(state: MachineState, verify: Verify) -> tuple[str, ...]:
+    """Why no deployment is a way back, for each of them; empty when one is."""
+    if find_way_back(state, verify) is not None:
+        return ()
+    free = {placed.deployment: placed for _, placed in ways_back(state)}
+    return tuple(f"{each.deployment.title}: {_why_not(each, free.get(each.number), verify)}"
+                 for each in state.deployments)  # fmt: skip
+
+
+def _why_not(each: DeploymentState, placed: Placed | None, verify: Verify) -> str:
+    if each.flaw:
+        return each.flaw
+    if placed is not None:
+        return verify(each, placed)
+    return "its boot entry is counted or used up" if each.blessed else "it never came up"
+
+
+def with_way_back(state: MachineState, verify: Verify) -> MachineState:
+    """``state`` with the deployment that nothing may take away."""
+    return replace(state, way_back=find_way_back(state, verify))

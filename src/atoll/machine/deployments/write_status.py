@@ -1,0 +1,45 @@
+"""Write what everyone may know of the running machine (``public``)."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import AtollError
+from atoll.base.ids import is_hex_digest
+from atoll.host.fs import replace_file
+from atoll.machine.deployments.boot_check import verifier
+from atoll.machine.deployments.public_status import PLACE, PublicState, format_public
+from atoll.machine.deployments.state import read_origin, read_state
+from atoll.machine.deployments.way_back import why_none
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from atoll.machine.deployments.sysroot import Sysroot
+
+
+def publish(sysroot: Sysroot, *, when: int, place: Path = PLACE) -> None:
+    """Write what everyone may know now. Raises OSError."""
+    state = read_state(sysroot)
+    default = state.default or state.current
+    follows = ""
+    if default is not None:
+        with suppress(AtollError, OSError):
+            follows = read_origin(sysroot, default.number).image
+    layers: list[str] = []
+    with suppress(FileNotFoundError):
+        names = (path.name for path in (sysroot.atoll / "layers").iterdir())
+        layers = [name for name in names if is_hex_digest(name)]
+    public = PublicState(when=when, state=state, follows=follows, layers=frozenset(layers),
+                         no_way_back=why_none(state, verifier(sysroot)))  # fmt: skip
+    replace_file(place, format_public(public))
+
+
+def publish_or_forget(sysroot: Sysroot, *, when: int, place: Path = PLACE) -> None:
+    """After an operation: what cannot be written must not tell what was before."""
+    try:
+        publish(sysroot, when=when, place=place)
+    except (AtollError, OSError):
+        with suppress(OSError):
+            place.unlink(missing_ok=True)

@@ -1,0 +1,53 @@
+"""Entries that the loader must no longer take by itself: used up, yet there to be chosen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from atoll.machine.boot.boot_entry import EntryName, format_entry_name
+from atoll.machine.deployments.flags import BLESSED, SetMark
+from atoll.machine.deployments.operations import NoteEntries, RemoveFromEsp, plan_entry
+from atoll.machine.staging import entry_again, free_numbers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from atoll.machine.boot.boot_entries import Placed
+    from atoll.machine.deployments.operations import Operation
+    from atoll.machine.deployments.state import MachineState
+    from atoll.machine.deployments.sysroot import Sysroot
+
+
+def plan_used_up(
+    sysroot: Sysroot, state: MachineState, entries: Sequence[Placed], *, first: int | None = None
+) -> tuple[Operation, ...]:
+    """Give the deployments of ``entries`` a used up entry each, then remove these.
+
+    Nothing is renamed: on FAT a cut could leave two names on one file. ``first`` is the sequence
+    number to begin with, when the caller has reserved it.
+    """
+    if not entries:
+        return ()
+    numbers = sorted({each.deployment for each in entries})
+    reserve: tuple[Operation, ...] = ()
+    if first is None:
+        first, operation = free_numbers(sysroot, state, len(numbers))
+        reserve = (operation,)
+    used_up = (EntryName(sequence=first + place, tries_left=0, tries_used=1)
+               for place in range(len(numbers)))  # fmt: skip
+    # Without a counted entry only the mark says that it ever came up.
+    blessed = (each.number for each in state.deployments if each.number in numbers and each.blessed)
+    return (
+        *reserve,
+        *(SetMark(path=sysroot.state / BLESSED / str(number)) for number in blessed),
+        *(
+            operation
+            for number, name in zip(numbers, used_up, strict=True)
+            for operation in plan_entry(sysroot, entry_again(state, number, name))
+        ),
+        *(
+            RemoveFromEsp(esp=sysroot.esp, path=sysroot.entries / format_entry_name(each.name))
+            for each in entries
+        ),
+        NoteEntries(sysroot=sysroot),
+    )

@@ -1,0 +1,178 @@
+"""The ``/etc`` of a machine's deployments: what a person changed, and how it is put back.
+
+The booted deployment's ``/etc`` is mounted: it is read and changed where it is, name by name. That
+of any other deployment is read from its tree's image and its upper directory, and a new upper
+directory takes the place of the old one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import Damaged, NotFound, NothingToDo, Refused, UsageError
+from atoll.machine.boot.boot_entries import read_menu
+from atoll.machine.deployments.state import deployment_numbers, read_deployment
+from atoll.machine.etc.conflicts import plan_conflicts, read_conflicts
+from atoll.machine.etc.etc_tree import Node, compare, is_file, node_at, replaced, with_content
+from atoll.machine.etc.keyed_files import KEYED, adopt_keyed
+from atoll.machine.etc.overlay_upper import plan_live, plan_upper
+from atoll.machine.etc.read import Reading, read_directory, read_layered, view_of_tree
+from atoll.machine.etc.stage import EtcPlace, Views, etc_place, merge_at_first_boot
+from atoll.store.layout import open_store
+from atoll.store.objects import read_object
+from atoll.store.tree_images import read_below
+from atoll.tree.model import Directory
+
+if TYPE_CHECKING:
+    from atoll.base.ids import TreeId
+    from atoll.machine.deployments.operations import Operation
+    from atoll.machine.deployments.sysroot import Sysroot
+    from atoll.machine.etc.etc_tree import Change
+    from atoll.machine.etc.merge import Conflict
+    from atoll.store.layout import Store
+
+LIVE = Path("/etc")
+TREE = Path("/run/atoll/tree-etc")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineEtc:
+    """One deployment's ``/etc`` as it is now."""
+
+    deployment: int
+    tree: Node
+    live: Node
+    skipped: tuple[str, ...]
+    conflicts: tuple[Conflict, ...]
+    place: EtcPlace
+    mounted: Path | None
+    """Where it is in use, if it is."""
+
+    @property
+    def changes(self) -> tuple[tuple[str, Change], ...]:
+        return compare(self.tree, self.live)
+
+
+def choose_deployment(sysroot: Sysroot, number: int | None) -> int:
+    """The one that was asked for, else the booted, else the one that boots next."""
+    known = deployment_numbers(sysroot)
+    chosen = number if number is not None else sysroot.booted
+    if chosen is None:
+        chosen = read_menu(sysroot.entries, sysroot.noted).default
+    if chosen is None or chosen not in known:
+        what = "a deployment that boots" if chosen is None else f"deployment {chosen}"
+        raise NotFound(f"there is no {what} in {sysroot.root}", hint="see: atoll status")
+    return chosen
+
+
+def read_machine_etc(sysroot: Sysroot, deployment: int) -> MachineEtc:
+    place = etc_place(sysroot, deployment)
+    mounted = LIVE if sysroot.is_running and deployment == sysroot.booted else None
+    if mounted is None:
+        tree = read_tree_etc(sysroot, deployment)
+        reading = read_layered(tree, place.upper) if place.upper.exists() else Reading(root=tree)
+    else:
+        tree, reading = read_directory(TREE).root, read_directory(mounted)
+    return MachineEtc(
+        deployment=deployment,
+        tree=tree,
+        live=reading.root,
+        skipped=reading.skipped,
+        conflicts=read_conflicts(place.conflicts),
+        place=place,
+        mounted=mounted,
+    )
+
+
+def read_tree_etc(sysroot: Sysroot, deployment: int) -> Node:
+    """The ``/etc`` of a deployment's tree, from the tree's image."""
+    tree = read_deployment(sysroot, deployment).tree
+    return read_tree_etc_of(open_store(sysroot.atoll), tree)
+
+
+def read_tree_etc_of(store: Store, tree: TreeId) -> Node:
+    etc = read_below(store, tree, "etc")
+    if not isinstance(etc, Directory):
+        raise Damaged(f"tree {tree} has no /etc")
+    return view_of_tree(etc, partial(read_object, store))
+
+
+def complete(sysroot: Sysroot, deployment: int) -> tuple[str, ...]:
+    """Early boot's part: before the deployment's ``/etc`` is mounted for the first time, take
+    along what changed since it was staged. Says which paths did."""
+
+    def read_views(source: int) -> Views:
+        old = read_tree_etc(sysroot, source)
+        live = read_layered(old, etc_place(sysroot, source).upper).root
+        return Views(source=source, old=old, live=live, new=read_tree_etc(sysroot, deployment))
+
+    return merge_at_first_boot(read_views, etc_place(sysroot, deployment))
+
+
+def parse_path(text: str, *, etc_too: bool = False) -> str:
+    """A path below ``/etc`` as a person names it: whole, or relative to ``/etc``.
+
+    With ``etc_too`` it may be ``/etc`` itself, which is ``""``.
+    """
+    path = text.rstrip("/")
+    if etc_too and path == "/etc":
+        return ""
+    path = path.removeprefix("/etc/")
+    if path == "/etc" or {"..", ".", ""} & set(path.split("/")):
+        raise UsageError(f"{text!r} is no path below /etc", hint="such as: /etc/ssh/sshd_config")
+    return path
+
+
+def plan_reset(etc: MachineEtc, path: str) -> tuple[Operation, ...]:
+    """Make ``path`` what the tree has; conflicts there are settled by that."""
+    before, after = node_at(etc.live, path), node_at(etc.tree, path)
+    if before is None and after is None:
+        raise NotFound(
+            f"neither the tree nor the machine has /etc/{path}", hint="see: atoll etc diff"
+        )
+    left = tuple(each for each in etc.conflicts if not f"{each.path}/".startswith(f"{path}/"))
+    if before == after and left == etc.conflicts:
+        raise NothingToDo(f"/etc/{path} is as in the tree")
+    return _plan(etc, replaced(etc.live, path, after, parents=etc.tree), left)
+
+
+def plan_resolve(etc: MachineEtc, path: str, *, image: bool) -> tuple[Operation, ...]:
+    """Settle the conflict at ``path``: with what the image has, or with what is there."""
+    conflict = next((each for each in etc.conflicts if each.path == path), None)
+    if conflict is None:
+        raise NotFound(f"there is no conflict at /etc/{path}", hint="see: atoll etc")
+    left = tuple(each for each in etc.conflicts if each != conflict)
+    wanted = _with_image(etc, conflict) if image else etc.live
+    return _plan(etc, wanted, left)
+
+
+def _with_image(etc: MachineEtc, conflict: Conflict) -> Node:
+    path, here, image = conflict.path, node_at(etc.live, conflict.path), conflict.image
+    if image is not None and here is not None:
+        if conflict.attributes:
+            image = Node(image.entry, here.children)
+        elif path in KEYED and is_file(here) and is_file(image):
+            # The machine's own users stay, and so do all ids.
+            merge = adopt_keyed(path, here.entry.read(), image.entry.read())
+            if merge.conflicts:
+                raise Refused(
+                    f"/etc/{path} cannot be as in the image: {'; '.join(merge.conflicts)}",
+                    hint=f"what the image has: {etc.place.conflicts}/image/{path}; edit /etc/{path}"
+                    f", then: atoll etc resolve {path} --mine",
+                )
+            image = Node(with_content(here.entry, merge.content))
+    return replaced(etc.live, path, image, parents=etc.tree)
+
+
+def _plan(etc: MachineEtc, wanted: Node, left: tuple[Conflict, ...]) -> tuple[Operation, ...]:
+    """The list of conflicts goes last: until then the same can be asked again."""
+    if etc.mounted is not None:
+        first = plan_live(etc.live, wanted, etc.mounted)
+    elif wanted == etc.live:
+        first = ()
+    else:
+        first = plan_upper(wanted, etc.tree, etc.place.upper)
+    return (*first, *(plan_conflicts(left, etc.place.conflicts) if left != etc.conflicts else ()))

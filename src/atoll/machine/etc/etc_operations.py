@@ -1,0 +1,230 @@
+"""The operations that write an ``/etc``: each says what it does and does it.
+
+What goes onto a mounted ``/etc`` is put there one name at a time, each complete when it appears.
+What nobody sees yet is written into a directory of its own, made durable, and put in place by one
+rename; a plan that was cut is run again from its start, which removes what it had begun.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from atoll.host.fs import fsync_directory, remove_tree, replace_file, space_errors
+from atoll.host.syscalls import exchange_names, syncfs
+from atoll.machine.etc.etc_tree import Entry, Kind
+from atoll.machine.etc.read import read_xattrs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_WHITEOUT = os.makedev(0, 0)
+_CHARACTER_DEVICE = 0o020000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveLeftover:
+    """Whatever an earlier run left at ``path``, or replaced, goes."""
+
+    path: Path
+
+    def describe(self) -> str:
+        return f"no leftover at {self.path}"
+
+    def execute(self) -> None:
+        remove_tree(self.path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MakeDirectory:
+    path: Path
+    entry: Entry
+
+    def describe(self) -> str:
+        return f"directory {self.path}"
+
+    def execute(self) -> None:
+        with space_errors(self.path):
+            self.path.mkdir(mode=0o700)
+            set_attributes(self.path, self.entry)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteLeaf:
+    """A file or symbolic link, where nothing is."""
+
+    path: Path
+    entry: Entry
+
+    def describe(self) -> str:
+        return f"{self.entry.kind} {self.path}"
+
+    def execute(self) -> None:
+        with space_errors(self.path):
+            write_leaf(self.path, self.entry)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MakeWhiteout:
+    """The name is not there, whatever the directory below has."""
+
+    path: Path
+
+    def describe(self) -> str:
+        return f"no {self.path}"
+
+    def execute(self) -> None:
+        with space_errors(self.path):
+            os.mknod(self.path, _CHARACTER_DEVICE, _WHITEOUT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutInPlace:
+    """``fresh`` gets the name ``place``, durably; what had the name is then at ``fresh``."""
+
+    fresh: Path
+    place: Path
+
+    def describe(self) -> str:
+        return f"{self.place} in place"
+
+    def execute(self) -> None:
+        handle = os.open(self.fresh, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with space_errors(self.fresh):
+                syncfs(handle)
+        finally:
+            os.close(handle)
+        if self.place.exists():
+            exchange_names(self.fresh, self.place)
+        else:
+            self.fresh.rename(self.place)
+        fsync_directory(self.place.parent)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakeAway:
+    """``place`` is no longer there, at one instant; what it was is at ``aside``."""
+
+    place: Path
+    aside: Path
+
+    def describe(self) -> str:
+        return f"no {self.place}"
+
+    def execute(self) -> None:
+        if self.place.exists():
+            self.place.rename(self.aside)
+            fsync_directory(self.place.parent)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteRecord:
+    path: Path
+    content: bytes
+
+    def describe(self) -> str:
+        return f"record {self.path}"
+
+    def execute(self) -> None:
+        replace_file(self.path, self.content, mode=0o600)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveRecord:
+    path: Path
+
+    def describe(self) -> str:
+        return f"no record {self.path}"
+
+    def execute(self) -> None:
+        self.path.unlink(missing_ok=True)
+        fsync_directory(self.path.parent)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveLive:
+    """Take a path, and all below it, out of an ``/etc`` that is in use."""
+
+    path: Path
+
+    def describe(self) -> str:
+        return f"remove {self.path}"
+
+    def execute(self) -> None:
+        remove_tree(self.path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetAttributes:
+    path: Path
+    entry: Entry
+
+    def describe(self) -> str:
+        return f"mode, owner and attributes of {self.path}"
+
+    def execute(self) -> None:
+        set_attributes(self.path, self.entry)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplaceLive:
+    """Written beside all that programs read, then renamed over what is there."""
+
+    path: Path
+    entry: Entry
+    draft: Path
+    """In the same mount, where no program looks for its configuration."""
+
+    def describe(self) -> str:
+        return f"{self.entry.kind} {self.path}"
+
+    def execute(self) -> None:
+        with space_errors(self.path):
+            self.draft.unlink(missing_ok=True)
+            try:
+                write_leaf(self.draft, self.entry)
+                if self.entry.kind is Kind.FILE:
+                    _fsync_file(self.draft)
+                self.draft.rename(self.path)
+            except BaseException:
+                self.draft.unlink(missing_ok=True)
+                raise
+            fsync_directory(self.path.parent)
+
+
+def write_leaf(path: Path, entry: Entry) -> None:
+    if entry.kind is Kind.SYMLINK:
+        path.symlink_to(entry.content)
+    else:
+        content = entry.read()
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+    set_attributes(path, entry)
+    if entry.mtime_ns is not None:
+        os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
+
+
+def set_attributes(path: Path, entry: Entry) -> None:
+    """Owner first: changing it clears capabilities and the setuid bit."""
+    os.chown(path, entry.uid, entry.gid, follow_symlinks=False)
+    if entry.kind is not Kind.SYMLINK:
+        path.chmod(entry.mode)
+    wanted = dict(entry.xattrs)
+    for name, value in read_xattrs(os.fspath(path)):
+        if name not in wanted:
+            os.removexattr(path, name, follow_symlinks=False)
+        elif wanted[name] == value:
+            del wanted[name]
+    for name, value in wanted.items():
+        os.setxattr(path, name, value, follow_symlinks=False)
+
+
+def _fsync_file(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,85 @@
+"""From a view to operations: the upper directory that shows it, or the steps on a live ``/etc``.
+
+``upper`` holds what differs from the tree and nothing else: files and links whole, directories
+with the attributes they show, whiteouts for names that are gone. It never holds an opaque mark:
+what a later version of the tree adds to a directory shows through.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from atoll.machine.etc.etc_operations import (
+    MakeDirectory,
+    MakeWhiteout,
+    PutInPlace,
+    RemoveLeftover,
+    RemoveLive,
+    ReplaceLive,
+    SetAttributes,
+    WriteLeaf,
+)
+from atoll.machine.etc.etc_tree import DRAFT, Kind, Node, differences, is_directory, node_at
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from atoll.machine.deployments.operations import Operation
+
+
+def plan_upper(result: Node, tree: Node, upper: Path) -> tuple[Operation, ...]:
+    """All that makes ``upper`` show ``result`` over the ``/etc`` of ``tree``, the old one going
+    at one instant."""
+    fresh = upper.with_name(f"{upper.name}.new")
+    return (
+        RemoveLeftover(path=fresh),
+        *plan_difference(result, tree, fresh),
+        PutInPlace(fresh=fresh, place=upper),
+        RemoveLeftover(path=fresh),
+    )
+
+
+def plan_difference(result: Node, tree: Node | None, into: Path) -> tuple[Operation, ...]:
+    """What differs, written into the new directory ``into``."""
+    operations: list[Operation] = [MakeDirectory(path=into, entry=result.entry)]
+    made = {""}
+    for path, _, after in differences(tree, result):
+        parts = path.split("/")
+        # The directories on the way show their attributes through the upper one.
+        for count in range(1, len(parts)):
+            parent = "/".join(parts[:count])
+            node = node_at(result, parent)
+            if parent not in made and node is not None:
+                made.add(parent)
+                operations.append(MakeDirectory(path=into / parent, entry=node.entry))
+        if path in made:
+            continue
+        if after is None:
+            operations.append(MakeWhiteout(path=into / path))
+        elif is_directory(after):
+            made.add(path)
+            operations.append(MakeDirectory(path=into / path, entry=after.entry))
+        else:
+            operations.append(WriteLeaf(path=into / path, entry=after.entry))
+    return tuple(operations)
+
+
+def plan_live(live: Node, wanted: Node, etc: Path) -> tuple[Operation, ...]:
+    """All that makes ``wanted`` of ``live``, which is in use at ``etc``."""
+    operations: list[Operation] = []
+    for path, before, after in differences(live, wanted):
+        place = etc / path
+        if after is None:
+            operations.append(RemoveLive(path=place))
+            continue
+        stays = before is not None and is_directory(before) == is_directory(after)
+        if before is not None and not stays:
+            operations.append(RemoveLive(path=place))
+        if after.entry.kind is not Kind.DIRECTORY:
+            draft = etc / DRAFT
+            operations.append(ReplaceLive(path=place, entry=after.entry, draft=draft))
+        elif stays:
+            operations.append(SetAttributes(path=place, entry=after.entry))
+        else:
+            operations.append(MakeDirectory(path=place, entry=after.entry))
+    return tuple(operations)

@@ -1,0 +1,88 @@
+"""A deployment came up healthy: it is blessed, and its entry is counted no more.
+
+Nothing on the ESP is renamed: the deployment gets a new entry without a counter, then its mark, and
+only then its counted entry goes. Cut in between, the new entry boots, and the rest is done then.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import NotFound
+from atoll.machine.boot.boot_entries import read_menu
+from atoll.machine.boot.boot_entry import EntryName, format_entry_name
+from atoll.machine.deployments.flags import BLESSED, Numbers, SetMark, numbers_mark
+from atoll.machine.deployments.machine_lock import changing
+from atoll.machine.deployments.operations import NoteEntries, RemoveFromEsp, RemovePath, plan_entry
+from atoll.machine.deployments.state import next_numbers
+from atoll.machine.health.boot_attempts import tries_directory
+
+if TYPE_CHECKING:
+    from atoll.base.report import Reporter
+    from atoll.machine.boot.boot_entries import Menu, Placed
+    from atoll.machine.boot.boot_entry import BootEntry
+    from atoll.machine.deployments.operations import Operation
+    from atoll.machine.deployments.sysroot import Sysroot
+
+
+def bless(sysroot: Sysroot, number: int, reporter: Reporter) -> None:
+    """Raises NotFound, Busy, MissingPrivilege or what writing to the ESP raises."""
+    with changing(sysroot) as machine:
+        menu = read_menu(machine.entries, machine.noted)
+        numbers = next_numbers(machine, menu)
+        given = Numbers(deployment=numbers.deployment - 1, sequence=numbers.sequence - 1)
+        for operation in plan_bless(machine, number, menu, given):
+            with reporter.step(operation.describe()):
+                operation.execute()
+
+
+def plan_bless(sysroot: Sysroot, number: int, menu: Menu, given: Numbers) -> tuple[Operation, ...]:
+    """``given`` are the last numbers that were given to anything."""
+    own = [each for each in menu.of(number) if each.entry is not None]
+    if not own:
+        raise NotFound(f"deployment {number} has no boot entry", hint="see: atoll status")
+    counted = [each for each in own if each.name.tries_left is not None]
+    added: list[BootEntry] = []
+    outdone: list[Placed] = []
+    if len(counted) == len(own):
+        newest = max(own, key=lambda each: each.name.sequence)
+        outdone = _preferred_to(newest, menu)
+        added = _with_new_numbers(newest, outdone, first=given.sequence + 1)
+    operations: list[Operation] = []
+    if added:
+        last = Numbers(deployment=given.deployment, sequence=given.sequence + len(added))
+        operations.append(numbers_mark(sysroot.state, last))
+    for entry in added:
+        operations += plan_entry(sysroot, entry)
+    operations.append(SetMark(path=sysroot.state / BLESSED / str(number)))
+    operations += [
+        RemoveFromEsp(esp=sysroot.esp, path=sysroot.entries / format_entry_name(each.name))
+        for each in (*counted, *outdone)
+    ]
+    operations.append(RemovePath(path=tries_directory(sysroot, number)))
+    operations.append(NoteEntries(sysroot=sysroot))
+    return tuple(operations)
+
+
+def _preferred_to(blessed: Placed, menu: Menu) -> list[Placed]:
+    """What the loader would take before the entry that is being blessed, had it the choice."""
+    later = [
+        each
+        for each in menu.entries
+        if each.entry is not None
+        and each.deployment != blessed.deployment
+        and not each.name.is_used_up
+        and (each.name.sequence > blessed.name.sequence)
+    ]
+    return sorted(later, key=lambda each: each.name.sequence)
+
+
+def _with_new_numbers(blessed: Placed, later: list[Placed], *, first: int) -> list[BootEntry]:
+    """Blessing does not decide what boots next: what came before it, comes before it still."""
+    assert blessed.entry is not None
+    entries = [replace(blessed.entry, name=EntryName(sequence=first))]
+    for number, each in enumerate(later, first + 1):
+        assert each.entry is not None
+        entries.append(replace(each.entry, name=replace(each.name, sequence=number)))
+    return entries

@@ -1,0 +1,157 @@
+"""What is known of boots that the loader counted: noted by early boot, and by what failed later.
+
+::
+
+    atoll/state/tries/<deployment>/1-started    the entry's file name; its time is when it started
+    atoll/state/tries/<deployment>/1-failed     why this boot failed, when it noticed itself
+    atoll/state/tries/<deployment>/verdict      what came of all of them, when another one took over
+
+A boot that could not even note that it started left nothing. All of it goes when the deployment is
+blessed. ``judge`` weighs it: a failure that was noted, a panic that the firmware kept, or an entry
+whose every try ended before early boot is evidence. Boots that just stopped are none: somebody may
+have pulled the plug.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import Damaged
+from atoll.base.fields import parse_json_fields
+from atoll.machine.boot.boot_entry import EntryName, parse_entry_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from atoll.machine.deployments.sysroot import Sysroot
+    from atoll.machine.health.pstore import Panic
+
+FORMAT = 1
+REASON_LENGTH = 1000
+MARKED = 1
+"""How many tries a used up entry claims that Atoll wrote itself, to mark a deployment that was left
+behind: ``+0-1``. The loader's own claim more, for it starts with three."""
+_NAME = re.compile(r"([1-9][0-9]{0,8})-(started|failed)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """A file in the directory of a deployment's tries."""
+
+    text: str
+    when: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Try:
+    """One counted boot that got as far as early boot."""
+
+    number: int
+    entry: EntryName | None = None
+    started: int = 0
+    failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What came of the tries of entry number ``entry``."""
+
+    entry: int
+    evidence: bool
+    why: str
+
+
+def parse_tries(notes: Mapping[str, Note]) -> tuple[Try, ...]:
+    """The tries that files (by their names) tell of, in their order; other files are none."""
+    found: dict[int, dict[str, Note]] = {}
+    for name, note in notes.items():
+        words = _NAME.fullmatch(name)
+        if words is not None:
+            found.setdefault(int(words[1]), {})[words[2]] = note
+    return tuple(_parse_try(number, found[number]) for number in sorted(found))
+
+
+def _parse_try(number: int, notes: Mapping[str, Note]) -> Try:
+    started, failed = notes.get("started"), notes.get("failed")
+    return Try(
+        number=number,
+        entry=None if started is None else parse_entry_name(started.text.strip()),
+        started=0 if started is None else started.when,
+        failure=None if failed is None else readable(failed.text) or "it did not say why",
+    )
+
+
+def readable(text: str) -> str:
+    """On one line, without control characters, and not too long."""
+    words = "".join(letter if letter.isprintable() else " " for letter in text).split()
+    line = " ".join(words)
+    return line if len(line) <= REASON_LENGTH else f"{line[: REASON_LENGTH - 1]}…"
+
+
+def judge(
+    entry: EntryName, tries: Iterable[Try], panics: Iterable[Panic], *, staged: int
+) -> Verdict:
+    """Why the used up ``entry`` did not come up. ``staged`` is when its deployment was made."""
+    own = [each for each in tries if each.entry and each.entry.sequence == entry.sequence]
+    failures = [each.failure for each in own if each.failure]
+    since = min((each.started for each in own), default=staged)
+    panicked = [panic for panic in panics if panic.when >= since]
+    if failures:
+        evidence, why = True, failures[-1]
+    elif panicked:
+        evidence, why = True, f"its kernel panicked: {panicked[-1].message}"
+    elif not own:
+        evidence = True
+        why = f"its kernel or its initrd did not start in {entry.tries_used} tries"
+    else:
+        evidence, why = False, f"{len(own)} of {entry.tries_used} starts stopped without a reason"
+    return Verdict(entry=entry.sequence, evidence=evidence, why=why)
+
+
+def format_verdict(verdict: Verdict) -> bytes:
+    document = {
+        "format": FORMAT,
+        "entry": verdict.entry,
+        "evidence": verdict.evidence,
+        "why": verdict.why,
+    }
+    return json.dumps(document, ensure_ascii=False).encode(errors="replace") + b"\n"
+
+
+def parse_verdict(data: bytes) -> Verdict:
+    """Raises Damaged."""
+    fields = parse_json_fields(data, file="verdict")
+    if fields.integer("format") != FORMAT:
+        raise Damaged(f"verdict is not of format {FORMAT}")
+    return Verdict(
+        entry=fields.integer("entry"),
+        evidence=fields.boolean("evidence"),
+        why=fields.string("why"),
+    )
+
+
+def tries_directory(sysroot: Sysroot, deployment: int) -> Path:
+    return sysroot.state / "tries" / str(deployment)
+
+
+def read_tries(sysroot: Sysroot, deployment: int) -> tuple[Try, ...]:
+    folder = tries_directory(sysroot, deployment)
+    notes = {}
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if _NAME.fullmatch(path.name) and path.is_file():
+            notes[path.name] = Note(
+                text=path.read_text(errors="replace"), when=int(path.stat().st_mtime)
+            )
+    return parse_tries(notes)
+
+
+def read_verdict(sysroot: Sysroot, deployment: int) -> Verdict | None:
+    """None when there is none, or none that can be read: then it is found anew."""
+    try:
+        return parse_verdict((tries_directory(sysroot, deployment) / "verdict").read_bytes())
+    except (FileNotFoundError, Damaged):
+        return None

@@ -1,0 +1,155 @@
+"""After the loader gave an entry up: why another deployment runs, for people and for updates.
+
+What was found is kept as the verdict beside the deployment's tries, so that it is told at every
+login until the deployment is blessed, removed, or tried with a new entry. Its tree is held when
+there is evidence against it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from atoll.base.text import one_line
+from atoll.machine.deployments.flags import Hold, SetMark, hold_mark
+from atoll.machine.deployments.history import Event, Record
+from atoll.machine.deployments.machine_lock import changing
+from atoll.machine.health.boot_attempts import (
+    MARKED,
+    format_verdict,
+    judge,
+    read_tries,
+    read_verdict,
+    tries_directory,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from atoll.machine.boot.boot_entries import Placed
+    from atoll.machine.deployments.operations import Operation
+    from atoll.machine.deployments.state import DeploymentState, MachineState
+    from atoll.machine.deployments.sysroot import Sysroot
+    from atoll.machine.health.boot_attempts import Verdict
+    from atoll.machine.health.pstore import Panic
+
+ISSUE = Path("/run/issue.d/50-atoll.issue")
+MOTD = Path("/run/motd.d/50-atoll")
+NOTES = Path("/run/atoll/notes")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GivenUp:
+    """A deployment whose every entry is used up; ``known``: its verdict was found before."""
+
+    state: DeploymentState
+    verdict: Verdict
+    known: bool
+
+
+def find_given_up(machine: MachineState) -> tuple[tuple[DeploymentState, Placed], ...]:
+    """Deployments that the loader gave up, newest first, each with its newest entry.
+
+    Not those that a person left behind: their entries were marked by Atoll.
+    """
+    found = []
+    for state in machine.deployments:
+        entries = machine.menu.of(state.number)
+        if state.booted or state.blessed or not entries:
+            continue
+        newest = max(entries, key=lambda each: each.name.sequence)
+        if all(each.name.is_used_up for each in entries) and newest.name.tries_used > MARKED:
+            found.append((state, newest))
+    return tuple(found)
+
+
+def judge_given_up(
+    sysroot: Sysroot, machine: MachineState, panics: Iterable[Panic]
+) -> tuple[GivenUp, ...]:
+    records = tuple(panics)
+    judged = []
+    for state, placed in find_given_up(machine):
+        verdict = read_verdict(sysroot, state.number)
+        known = verdict is not None and verdict.entry == placed.name.sequence
+        if verdict is None or not known:
+            made = sysroot.deployments / str(state.number) / "deployment.json"
+            tries = read_tries(sysroot, state.number)
+            verdict = judge(placed.name, tries, records, staged=int(made.stat().st_mtime))
+        judged.append(GivenUp(state=state, verdict=verdict, known=known))
+    return tuple(judged)
+
+
+def plan_report(
+    sysroot: Sysroot, machine: MachineState, given_up: Iterable[GivenUp], *, now: int
+) -> tuple[Operation, ...]:
+    """Hold first: a verdict that is known has been acted on."""
+    runs = machine.current
+    operations: list[Operation] = []
+    for each in given_up:
+        if each.known:
+            continue
+        deployment, verdict = each.state.deployment, each.verdict
+        if verdict.evidence and not each.state.held:
+            hold = Hold(deployment=deployment.number, version=deployment.version,
+                        why=verdict.why, when=now)  # fmt: skip
+            operations.append(hold_mark(sysroot.state, deployment.tree, hold))
+        if runs is not None:
+            event = Event(when=now, what="fallback", deployment=runs.number,
+                          was=deployment.number, name=runs.deployment.name,
+                          version=runs.deployment.version, tree=runs.deployment.tree)  # fmt: skip
+            operations.append(Record(state=sysroot.state, event=event))
+        place = tries_directory(sysroot, deployment.number) / "verdict"
+        operations.append(SetMark(path=place, content=format_verdict(verdict)))
+    return tuple(operations)
+
+
+def apply_report(sysroot: Sysroot, plan: tuple[Operation, ...]) -> None:
+    """Raises Busy or MissingPrivilege."""
+    if not plan:
+        return
+    with changing(sysroot, esp=False) as machine:
+        (machine.state / "tries").mkdir(exist_ok=True)
+        for operation in plan:
+            operation.execute()
+
+
+def format_news(
+    machine: MachineState, given_up: Iterable[GivenUp], notes: Iterable[str] = ()
+) -> str:
+    """What a person reads at login; empty when there is nothing to tell."""
+    runs = machine.current
+    lines = []
+    for each in given_up:
+        title = each.state.deployment.title
+        lines.append(
+            f"{title} did not come up" + (f"; {runs.deployment.title} runs." if runs else ".")
+        )
+        lines.append(f"  Why: {each.verdict.why}")
+        if each.verdict.evidence:
+            lines.append("  Updates do not take it again by themselves. See: atoll health")
+        else:
+            lines.append("  That proves nothing against it: atoll upgrade tries it again.")
+    lines += [f"Atoll: {note}" for note in notes if note]
+    return "".join(f"{one_line(line)}\n" for line in lines)
+
+
+def read_notes(path: Path = NOTES) -> tuple[str, ...]:
+    """What early boot left for a person to read."""
+    from atoll.machine.health.boot_attempts import readable
+
+    try:
+        return tuple(map(readable, path.read_text(errors="replace").splitlines()))
+    except FileNotFoundError:
+        return ()
+
+
+def write_news(text: str, *, issue: Path = ISSUE, motd: Path = MOTD) -> None:
+    """Before the prompt of consoles, and after a login; nothing where there is nothing to tell."""
+    # agetty takes a backslash for the begin of an escape.
+    for path, content in ((issue, text.replace("\\", "\\\\")), (motd, text)):
+        if content:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content)
+        else:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,199 @@
+"""Is this boot good? Checks that decide whether a new deployment is blessed or gives way.
+
+A check is a program in ``/usr/lib/atoll/health.d`` or ``/etc/atoll/health.d``: exit status 0 is
+good. Names are sorted; one in ``/etc`` stands for that of the same name in ``/usr``, and takes it
+away when it cannot be executed. Built in are two: multi-user.target is reached, and no essential
+unit has failed. None of them needs the network.
+
+What came of it is in ``/run/atoll/health.json``::
+
+    {"format": 1, "when": 1764000000,
+     "checks": [{"name": "essential units", "passed": true, "detail": ""}]}
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import Damaged, ProgramFailed
+from atoll.base.fields import parse_json_fields
+from atoll.host.fs import replace_file
+from atoll.machine.health.boot_attempts import readable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from atoll.base.report import Reporter
+
+FORMAT = 1
+CHECK_SECONDS = 120
+SHIPPED = Path("/usr/lib/atoll/health.d")
+LOCAL = Path("/etc/atoll/health.d")
+NOTED = Path("/run/atoll")
+WATCHDOGS = Path("/sys/class/watchdog")
+REACHED = "multi-user.target"
+ESSENTIAL = (
+    "systemd-journald.service",
+    "systemd-udevd.service",
+    "systemd-tmpfiles-setup.service",
+    "systemd-logind.service",
+    "dbus.service",
+    "display-manager.service",
+)
+_TIMED_OUT = (124, 137)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One check that has run; ``detail`` says why it failed."""
+
+    name: str
+    passed: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    when: int
+    checks: tuple[Check, ...]
+
+    @property
+    def healthy(self) -> bool:
+        return all(check.passed for check in self.checks)
+
+    @property
+    def why(self) -> str:
+        """What failed, on one line; empty when nothing did."""
+        return "; ".join(
+            f"health check {check.name} failed: {check.detail}"
+            for check in self.checks
+            if not check.passed
+        )
+
+
+def run_checks(reporter: Reporter, *, when: int) -> Health:
+    checks = [*check_units(read_units((REACHED, *ESSENTIAL)))]
+    for path in find_checks(SHIPPED, LOCAL):
+        with reporter.step(f"Health check {path.name}"):
+            checks.append(run_check(path))
+    return Health(when=when, checks=tuple(checks))
+
+
+def find_checks(shipped: Path, local: Path) -> tuple[Path, ...]:
+    """The programs to run, sorted by name."""
+    found: dict[str, Path] = {}
+    for directory in (shipped, local):
+        for path in directory.iterdir() if directory.is_dir() else ():
+            found[path.name] = path
+    programs = [found[name] for name in sorted(found) if not name.startswith(".")]
+    return tuple(path for path in programs if path.is_file() and os.access(path, os.X_OK))
+
+
+def run_check(path: Path, *, seconds: int = CHECK_SECONDS) -> Check:
+    from atoll.host.run import run
+
+    try:
+        run(["timeout", "--kill-after=10", str(seconds), path])
+    except ProgramFailed as error:
+        if error.status in _TIMED_OUT:
+            detail = f"it took longer than {seconds} s"
+        else:
+            said = readable(error.stderr_tail)
+            detail = f"exit status {error.status}{': ' if said else ''}{said}"
+        return Check(name=path.name, passed=False, detail=detail)
+    return Check(name=path.name, passed=True)
+
+
+def check_units(states: dict[str, str]) -> Iterator[Check]:
+    """``states``: the ActiveState of units by their names."""
+    reached = states.get(REACHED, "unknown")
+    yield Check(
+        name=REACHED,
+        passed=reached == "active",
+        detail="" if reached == "active" else f"it is {reached}",
+    )
+    failed = [unit for unit in ESSENTIAL if states.get(unit) == "failed"]
+    yield Check(
+        name="essential units",
+        passed=not failed,
+        detail=f"failed: {', '.join(failed)}" if failed else "",
+    )
+
+
+def read_units(units: Iterable[str]) -> dict[str, str]:
+    from atoll.host.run import run
+
+    asked = tuple(units)
+    text = run(["systemctl", "show", "--property=ActiveState", "--value", "--", *asked])
+    return parse_units(asked, text.decode(errors="replace"))
+
+
+def parse_units(units: tuple[str, ...], text: str) -> dict[str, str]:
+    """What ``systemctl show --value`` says of ``units``: a line for each, blank ones between."""
+    return dict(zip(units, text.split(), strict=False))
+
+
+def format_health(health: Health) -> bytes:
+    document = {
+        "format": FORMAT,
+        "when": health.when,
+        "checks": [
+            {"name": check.name, "passed": check.passed, "detail": check.detail}
+            for check in health.checks
+        ],
+    }
+    return json.dumps(document, indent=1).encode() + b"\n"
+
+
+def parse_health(data: bytes) -> Health:
+    """Raises Damaged."""
+    fields = parse_json_fields(data, file="health.json")
+    if fields.integer("format") != FORMAT:
+        raise Damaged(f"health.json is not of format {FORMAT}")
+    return Health(
+        when=fields.integer("when"),
+        checks=tuple(
+            Check(
+                name=check.string("name"),
+                passed=check.boolean("passed"),
+                detail=check.string("detail"),
+            )
+            for check in fields.each("checks")
+        ),
+    )
+
+
+def note_health(health: Health, directory: Path = NOTED) -> None:
+    """For this boot: the checks, and a mark for what waits for them."""
+    replace_file(directory / "health.json", format_health(health))
+    mark, other = ("healthy", "unhealthy") if health.healthy else ("unhealthy", "healthy")
+    (directory / other).unlink(missing_ok=True)
+    replace_file(directory / mark, f"{health.why}\n".encode(errors="replace"))
+
+
+def read_health(directory: Path = NOTED) -> Health | None:
+    """None before the checks of this boot have run."""
+    try:
+        return parse_health((directory / "health.json").read_bytes())
+    except FileNotFoundError:
+        return None
+
+
+def find_watchdog(directory: Path = WATCHDOGS) -> str | None:
+    """What the first watchdog of the machine calls itself."""
+    for path in sorted(directory.glob("watchdog[0-9]*")):
+        try:
+            return readable((path / "identity").read_text(errors="replace")) or path.name
+        except OSError:
+            return path.name
+    return None
+
+
+def end_trial(directory: Path = NOTED) -> None:
+    """From here on this boot is as any other: nothing starts the machine again by itself."""
+    for name in ("try", "unblessed"):
+        (directory / name).unlink(missing_ok=True)

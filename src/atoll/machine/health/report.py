@@ -1,0 +1,47 @@
+"""What is known of the health of a machine, put together for whoever asks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from atoll.machine.deployments.flags import read_marks
+from atoll.machine.health.boot_attempts import read_tries, read_verdict
+from atoll.machine.health.checks import find_watchdog, read_health
+
+if TYPE_CHECKING:
+    from atoll.base.ids import TreeId
+    from atoll.machine.deployments.flags import Hold
+    from atoll.machine.deployments.sysroot import Sysroot
+    from atoll.machine.health.boot_attempts import Try, Verdict
+    from atoll.machine.health.checks import Health
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthReport:
+    """``health`` and ``watchdog`` are of the running machine; ``held`` has the newest first."""
+
+    booted: int | None
+    health: Health | None
+    watchdog: str | None
+    tries: tuple[tuple[int, tuple[Try, ...]], ...]
+    verdicts: tuple[tuple[int, Verdict], ...]
+    held: tuple[tuple[TreeId, Hold], ...]
+
+
+def read_report(sysroot: Sysroot) -> HealthReport:
+    runs = sysroot.booted is not None
+    folder = sysroot.state / "tries"
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    tried = sorted(int(name) for name in names if name.isdecimal())
+    verdicts = ((number, read_verdict(sysroot, number)) for number in tried)
+    return HealthReport(
+        booted=sysroot.booted,
+        health=read_health() if runs else None,
+        watchdog=find_watchdog() if runs else None,
+        tries=tuple((number, read_tries(sysroot, number)) for number in tried),
+        verdicts=tuple((number, verdict) for number, verdict in verdicts if verdict),
+        held=tuple(
+            sorted(read_marks(sysroot.state).held.items(), key=lambda held: -held[1].when)
+        ),
+    )  # fmt: skip

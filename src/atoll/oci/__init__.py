@@ -1,0 +1,1 @@
+"""OCI images: references, registries, layouts, manifests and layers."""

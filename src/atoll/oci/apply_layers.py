@@ -1,0 +1,209 @@
+"""Layers, one over the other → a tree. It is built as a model, so no path can touch a disk.
+
+OCI's marks: ``.wh.NAME`` removes what lower layers have under NAME, ``.wh..wh..opq`` all that they
+have in its directory; neither touches what the same layer brings.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Protocol
+
+from atoll.base.errors import Damaged
+from atoll.oci.layer_plan import WHITEOUT
+from atoll.tree.model import (
+    INLINE_LIMIT,
+    Device,
+    DeviceKind,
+    Directory,
+    Fifo,
+    Metadata,
+    Regular,
+    Symlink,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from atoll.oci.tar_reader import Member, TarReader
+    from atoll.store.objects import ObjectSink
+    from atoll.tree.model import Leaf, Node
+
+OPAQUE = b".wh..wh..opq"
+WHOLE_LIMIT = 1 << 20
+MAX_MEMBERS = 1_000_000
+"""Names in an image. The model of a tree takes some 600 bytes for each."""
+
+MAX_IMPLIED = 10_000
+"""Directories that no layer has a header for: a path of a few bytes can name many."""
+
+MAX_XATTRS = 64 << 20
+"""Bytes of memory that extended attributes of an image may take."""
+
+_XATTR_COST = 200
+_IMPLIED = Metadata(mode=0o755)
+
+
+class Layer(Protocol):
+    """Iterate for the members; ``regular`` makes the node of the file that came last."""
+
+    def __iter__(self) -> Iterator[Member]: ...
+
+    def regular(self, member: Member) -> Regular: ...
+
+
+class TarLayer:
+    """A layer that comes as a tar; the contents of its files go into ``sink``."""
+
+    def __init__(self, reader: TarReader, sink: ObjectSink) -> None:
+        self._reader = reader
+        self._sink = sink
+
+    def __iter__(self) -> Iterator[Member]:
+        return iter(self._reader)
+
+    def regular(self, member: Member) -> Regular:
+        content = self._reader.content()
+        if member.size > WHOLE_LIMIT:
+            return Regular(member.metadata, member.size, self._sink.put_chunks(content))
+        data = b"".join(content)
+        if len(data) > INLINE_LIMIT:
+            return Regular(member.metadata, member.size, self._sink.put_bytes(data))
+        return Regular(member.metadata, member.size, None, data or None)
+
+
+class LayeredTree:
+    """Takes layers from the lowest to the highest; ``root`` is what they make so far."""
+
+    def __init__(self) -> None:
+        self._members = 0
+        self._implied = 0
+        self._xattrs = 0
+        self._where = ""
+        self.root = Directory(_IMPLIED, {})
+
+    def add_layer(self, layer: Layer, *, where: str) -> None:
+        """Raises Damaged when the layer is not one; the tree is of no use then."""
+        self._where = where
+        new: set[bytes] = set()
+        for member in layer:
+            self._count(member)
+            folder, _, name = member.path.rpartition(b"/")
+            if name == OPAQUE:
+                self._clear(folder, new)
+            elif name.startswith(WHITEOUT):
+                self._remove(folder, name.removeprefix(WHITEOUT), new)
+            else:
+                self._put(member, layer)
+                _note(member.path, new)
+
+    def _count(self, member: Member) -> None:
+        self._members += 1
+        if self._members > MAX_MEMBERS:
+            raise Damaged(f"{self._where}: more than {MAX_MEMBERS} names are in the image",
+                          hint="report it to the image's maker")  # fmt: skip
+        xattrs = member.metadata.xattrs
+        self._xattrs += sum(_XATTR_COST + len(key) + len(value) for key, value in xattrs)
+        if self._xattrs > MAX_XATTRS:
+            raise Damaged(f"{self._where}: the image has too many extended attributes",
+                          hint="report it to the image's maker")  # fmt: skip
+
+    def _put(self, member: Member, layer: Layer) -> None:
+        if member.kind == b"5":
+            self._put_directory(member)
+            return
+        if not member.path:
+            raise self._damaged(member.path, "the root is not a directory")
+        folder, _, name = member.path.rpartition(b"/")
+        node = self._linked(member) if member.kind == b"1" else self._leaf(member, layer)
+        _children(self._folder(folder))[name] = node
+
+    def _put_directory(self, member: Member) -> None:
+        if not member.path:
+            self.root = Directory(member.metadata, self.root.entries)
+            return
+        folder, _, name = member.path.rpartition(b"/")
+        siblings = _children(self._folder(folder))
+        before = siblings.get(name)
+        kept = before.entries if isinstance(before, Directory) else {}
+        siblings[name] = Directory(member.metadata, kept)
+
+    def _folder(self, path: bytes) -> Directory:
+        """The directory at ``path``, made where no layer says what it is."""
+        found = self.root
+        for name in path.split(b"/") if path else ():
+            entries = _children(found)
+            below = entries.get(name)
+            if below is None:
+                below = entries[name] = self._implied_directory()
+            if not isinstance(below, Directory):
+                raise self._damaged(path, "it leads through what is not a directory")
+            found = below
+        return found
+
+    def _implied_directory(self) -> Directory:
+        self._implied += 1
+        if self._implied > MAX_IMPLIED:
+            raise Damaged(
+                f"{self._where}: more than {MAX_IMPLIED} directories are only part of a name",
+                hint="report it to the image's maker",
+            )
+        return Directory(_IMPLIED, {})
+
+    def _linked(self, member: Member) -> Leaf:
+        folder, _, name = member.target.rpartition(b"/")
+        node = self._folder(folder).entries.get(name)
+        if node is None or isinstance(node, Directory):
+            raise self._damaged(member.path, "it is a hard link to what is not there")
+        return node
+
+    def _leaf(self, member: Member, layer: Layer) -> Leaf:
+        match member.kind:
+            case b"0":
+                return layer.regular(member)
+            case b"2":
+                return Symlink(member.metadata, member.target)
+            case b"3":
+                return Device(member.metadata, DeviceKind.CHARACTER, member.device)
+            case b"4":
+                return Device(member.metadata, DeviceKind.BLOCK, member.device)
+        return Fifo(member.metadata)
+
+    def _remove(self, folder: bytes, name: bytes, new: set[bytes]) -> None:
+        path = folder + b"/" + name if folder else name
+        siblings = _children(self._folder(folder))
+        if path not in new:
+            siblings.pop(name, None)
+        elif isinstance(siblings.get(name), Directory):
+            self._clear(path, new)
+
+    def _clear(self, folder: bytes, new: set[bytes]) -> None:
+        """Take out of a directory what lower layers put there."""
+        todo = [(folder, self._folder(folder))]
+        while todo:
+            above, directory = todo.pop()
+            entries = _children(directory)
+            for name in list(entries):
+                path = above + b"/" + name if above else name
+                below = entries[name]
+                if path not in new:
+                    del entries[name]
+                elif isinstance(below, Directory):
+                    todo.append((path, below))
+
+    def _damaged(self, path: bytes, why: str) -> Damaged:
+        return Damaged(f"{self._where}: {os.fsdecode(path)}: {why}",
+                       hint="pull or copy the image again")  # fmt: skip
+
+
+def _children(directory: Directory) -> dict[bytes, Node]:
+    """The entries of a directory that is still being made."""
+    assert isinstance(directory.entries, dict)
+    return directory.entries
+
+
+def _note(path: bytes, new: set[bytes]) -> None:
+    """Remember that the layer at work brought ``path``, and so all directories above it."""
+    while path and path not in new:
+        new.add(path)
+        path = path.rpartition(b"/")[0]

@@ -1,0 +1,149 @@
+"""An image in an OCI archive: a layout in one tar file, not compressed, read where it lies."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from atoll.base.errors import Damaged, NotFound, Refused
+from atoll.base.ids import is_hex_digest
+from atoll.host.fs import open_regular
+from atoll.oci.blobs import CHUNK
+from atoll.oci.client import ReceivedManifest
+from atoll.oci.manifest import MAX_DOCUMENT, parse_index
+from atoll.oci.platforms import choose_in, choose_tagged
+from atoll.oci.reference import format_reference
+from atoll.oci.tar_reader import TarReader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from atoll.host.http import Span
+    from atoll.oci.downloads import Downloads
+    from atoll.oci.manifest import Descriptor
+    from atoll.oci.reference import ArchiveReference
+
+_BLOBS = "blobs/sha256/"
+_MAX_MEMBERS = 100_000
+
+
+class ArchiveSource:
+    """``places`` has offset and size in ``file`` of each blob, by its 64 hex digits."""
+
+    def __init__(
+        self,
+        reference: ArchiveReference,
+        file: IO[bytes],
+        places: dict[str, tuple[int, int]],
+        *,
+        architecture: str,
+    ) -> None:
+        self._reference = reference
+        self._file = file
+        self._places = places
+        self._architecture = architecture
+
+    @property
+    def name(self) -> str:
+        return format_reference(self._reference)
+
+    def manifest(self) -> ReceivedManifest:
+        index = parse_index(self._read_index(), where=f"{self.name}: index.json")
+        place = self._reference.file
+        tagged = choose_tagged(index, self._reference.tag, place=place, kind="oci-archive")
+        found = choose_in(tagged, self.document, architecture=self._architecture, where=self.name)
+        return ReceivedManifest(digest=found.digest, data=self.document(found))
+
+    def document(self, blob: Descriptor) -> bytes:
+        if blob.size > MAX_DOCUMENT:
+            raise Damaged(f"{self.name}: {blob.digest} has {blob.size} bytes: too many to be JSON")
+        data = b"".join(self._read(blob, 0, blob.size))
+        if f"sha256:{sha256(data).hexdigest()}" != blob.digest:
+            raise Damaged(f"{self.name}: blob {blob.digest} is something else",
+                          hint="copy the image again")  # fmt: skip
+        return data
+
+    def layer(self, blob: Descriptor, downloads: Downloads) -> Path:
+        return downloads.bring(blob, lambda offset: self._read(blob, offset, blob.size))
+
+    def part(self, blob: Descriptor, span: Span) -> Iterator[bytes]:
+        return self._read(blob, span.start, span.end)
+
+    def _read_index(self) -> bytes:
+        start, size = self._places["index.json"]
+        return os.pread(self._file.fileno(), size, start)
+
+    def _read(self, blob: Descriptor, start: int, end: int) -> Iterator[bytes]:
+        """Bytes of a blob, not checked. Raises Damaged when there are fewer."""
+        place, size = self._places.get(blob.digest.removeprefix("sha256:"), (0, 0))
+        if end > size:
+            raise Damaged(f"{self.name}: blob {blob.digest} is missing or too short",
+                          hint="copy the image again")  # fmt: skip
+        while start < end:
+            chunk = os.pread(self._file.fileno(), min(CHUNK, end - start), place + start)
+            if not chunk:
+                raise Damaged(f"{self.name} is too short", hint="copy the image again")
+            start += len(chunk)
+            yield chunk
+
+
+class _Archive:
+    """A file as the tar reader wants it, which skips what is large."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def read(self, size: int, /) -> bytes:
+        return self._file.read(size)
+
+    def skip(self, size: int, /) -> None:
+        self._file.seek(size, os.SEEK_CUR)
+
+    def at(self) -> int:
+        return self._file.tell()
+
+
+@contextmanager
+def open_archive(reference: ArchiveReference, *, architecture: str) -> Iterator[ArchiveSource]:
+    """Raises NotFound, Refused for what is no OCI archive, or Damaged."""
+    try:
+        file = open_regular(Path(reference.file), follow=True)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise NotFound(f"there is no file {reference.file}") from error
+    except Damaged as error:
+        raise _no_archive(reference, error.message) from error
+    except OSError as error:
+        raise NotFound(f"{reference.file} cannot be read: {error.strerror}") from error
+    with file:
+        try:
+            places = _find_blobs(_Archive(file))
+        except Damaged as error:
+            raise _no_archive(reference, error.message) from error
+        if "index.json" not in places:
+            raise _no_archive(reference, "it has no index.json")
+        yield ArchiveSource(reference, file, places, architecture=architecture)
+
+
+def _find_blobs(archive: _Archive) -> dict[str, tuple[int, int]]:
+    """Where each blob is, by its 64 hex digits, and ``index.json``. Raises Damaged."""
+    places: dict[str, tuple[int, int]] = {}
+    for number, member in enumerate(TarReader(archive, where="the file")):
+        if number > _MAX_MEMBERS:
+            raise Damaged(f"it has more than {_MAX_MEMBERS} files")
+        name = member.path.decode(errors="replace")
+        digest = name.removeprefix(_BLOBS)
+        if member.kind != b"0":
+            continue
+        if name == "index.json" and member.size <= MAX_DOCUMENT:
+            places[name] = archive.at(), member.size
+        elif name.startswith(_BLOBS) and is_hex_digest(digest):
+            places[digest] = archive.at(), member.size
+    return places
+
+
+def _no_archive(reference: ArchiveReference, why: str) -> Refused:
+    return Refused(f"{reference.file} is no OCI archive: {why}",
+                   hint="make one with: skopeo copy … oci-archive:FILE")  # fmt: skip

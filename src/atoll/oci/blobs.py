@@ -1,0 +1,152 @@
+"""The blobs of an OCI layout: written under a temporary name and hashed on the way, read checked.
+
+::
+
+    DIR/oci-layout              {"imageLayoutVersion": "1.0.0"}
+    DIR/index.json              which manifests there are, by tag; replaced last
+    DIR/blobs/sha256/<64 hex>   manifests, configs, layers
+    DIR/blobs/sha256/.atoll-*   a blob that is being written
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import contextmanager
+from hashlib import sha256
+from typing import IO, TYPE_CHECKING
+
+from atoll.base.errors import Damaged
+from atoll.base.ids import BlobDigest
+from atoll.host.fs import open_regular
+from atoll.oci.manifest import MAX_DOCUMENT, Descriptor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CHUNK = 1 << 20
+_PARTIAL = ".atoll-"
+
+
+class BlobStore:
+    """The blobs of the layout in ``directory``; what is new since it was made can be taken back."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory / "blobs" / "sha256"
+        self._new: list[Path] = []
+
+    def prepare(self) -> None:
+        """Make the place, and clear what an interrupted run left."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        for path in self._directory.glob(_PARTIAL + "*"):
+            path.unlink()
+
+    def path(self, digest: BlobDigest) -> Path:
+        return self._directory / digest.removeprefix("sha256:")
+
+    def take_back(self) -> None:
+        """Remove what was added; for a run that failed."""
+        for path in self._new:
+            path.unlink(missing_ok=True)
+
+    def put(self, data: bytes, *, media_type: str) -> Descriptor:
+        with self.writing(media_type) as blob:
+            blob.write(data)
+        return blob.descriptor
+
+    @contextmanager
+    def writing(self, media_type: str) -> Iterator[BlobWriter]:
+        """A blob that has its name when the block ends without an error; else it is gone."""
+        handle, name = tempfile.mkstemp(prefix=_PARTIAL, dir=self._directory)
+        path = self._directory / os.path.basename(name)  # noqa: PTH119
+        try:
+            with os.fdopen(handle, "wb") as file:
+                blob = BlobWriter(file, media_type)
+                yield blob
+                os.fchmod(file.fileno(), 0o644)
+            target = self.path(blob.descriptor.digest)
+            if not target.exists():
+                self._new.append(target)
+            path.rename(target)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+
+    def read_document(self, descriptor: Descriptor) -> bytes:
+        """A manifest or config, checked; raises Damaged."""
+        if descriptor.size > MAX_DOCUMENT:
+            raise Damaged(f"{descriptor.digest} has {descriptor.size} bytes: too many to be JSON")
+        with self.open(descriptor) as file:
+            return file.read()
+
+    def read_checked(self, digest: BlobDigest, limit: int) -> bytes:
+        """A blob of at most ``limit`` bytes, its digest checked; raises Damaged."""
+        with self._open(digest) as file:
+            size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise _damaged(self.path(digest), f"it has {size} bytes, and {limit} are allowed")
+        with self.open(Descriptor(media_type="", digest=digest, size=size)) as file:
+            return file.read()
+
+    def read_part(self, descriptor: Descriptor, start: int, end: int) -> Iterator[bytes]:
+        """Bytes of a blob, not checked; raises Damaged when there are fewer."""
+        with self._open(descriptor.digest) as file:
+            file.seek(start)
+            while start < end and (chunk := file.read(min(CHUNK, end - start))):
+                start += len(chunk)
+                yield chunk
+        if start < end:
+            raise _damaged(self.path(descriptor.digest), "it is too short")
+
+    @contextmanager
+    def open(self, descriptor: Descriptor) -> Iterator[IO[bytes]]:
+        """A blob, at its start, its size and digest checked; raises Damaged."""
+        path = self.path(descriptor.digest)
+        with self._open(descriptor.digest) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size != descriptor.size:
+                raise _damaged(path, f"it has {size} bytes instead of {descriptor.size}")
+            hasher = sha256()
+            while chunk := file.read(CHUNK):
+                hasher.update(chunk)
+            if hasher.hexdigest() != descriptor.digest.removeprefix("sha256:"):
+                raise _damaged(path, "its content is not what its name says")
+            file.seek(0)
+            yield file
+
+    def _open(self, digest: BlobDigest) -> IO[bytes]:
+        path = self.path(digest)
+        try:
+            return open_regular(path)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise _damaged(path, "it is missing") from error
+        except OSError as error:
+            raise _damaged(path, f"it cannot be read: {error.strerror}") from error
+
+
+class BlobWriter:
+    """Where the bytes of one blob go."""
+
+    def __init__(self, file: IO[bytes], media_type: str) -> None:
+        self._file = file
+        self._media_type = media_type
+        self._hasher = sha256()
+        self._size = 0
+
+    def write(self, data: bytes) -> None:
+        self._hasher.update(data)
+        self._size += len(data)
+        self._file.write(data)
+
+    @property
+    def descriptor(self) -> Descriptor:
+        return Descriptor(
+            media_type=self._media_type,
+            digest=BlobDigest(f"sha256:{self._hasher.hexdigest()}"),
+            size=self._size,
+        )
+
+
+def _damaged(path: Path, why: str) -> Damaged:
+    return Damaged(f"blob {path}: {why}", hint="pull or copy the image again")

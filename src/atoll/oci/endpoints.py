@@ -1,0 +1,224 @@
+"""Where an image is really fetched from: containers' ``registries.conf``, mirrors first.
+
+Understood, of version 2 of the file: ``[[registry]]`` with ``prefix``, ``location``, ``insecure``,
+``blocked``, ``mirror-by-digest-only`` and ``[[registry.mirror]]`` with ``location``, ``insecure``,
+``pull-from-mirror``; and ``credential-helpers``. Short names are not searched for: an image is
+named with its registry.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from atoll.base.errors import Damaged, Refused
+from atoll.base.toml import parse_toml
+from atoll.host.fs import read_regular
+from atoll.oci.credentials import FILES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from atoll.oci.reference import RegistryReference
+
+SYSTEM = Path("/etc/containers")
+LIMIT = 1 << 20
+"""Bytes of a file of rules."""
+
+_BROKEN = (ValueError, TypeError, AttributeError, KeyError)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One place that may have an image; an insecure one need not prove who it is.
+
+    ``insecure`` is None where ``registries.conf`` does not say.
+    """
+
+    host: str
+    repository: str
+    insecure: bool | None = None
+
+    @property
+    def may_be_plain(self) -> bool:
+        """Whether http will do where nobody speaks https: when it is insecure, and on this machine
+        unless it is said not to be."""
+        return bool(self.insecure) or (self.insecure is None and self.is_local)
+
+    @property
+    def address(self) -> str:
+        """The host that answers, which for Docker Hub is another than its name."""
+        return "registry-1.docker.io" if self.host == "docker.io" else self.host
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is this machine."""
+        if self.host.startswith("["):
+            return self.host.partition("]")[0] == "[::1"
+        name = self.host.partition(":")[0]
+        try:
+            return name == "localhost" or ip_address(name).is_loopback
+        except ValueError:
+            return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mirror:
+    location: str
+    insecure: bool | None = None
+    by_digest: bool = True
+    by_tag: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryRule:
+    """What is to be done with all names that begin with ``prefix``."""
+
+    prefix: str
+    location: str
+    insecure: bool | None = None
+    blocked: bool = False
+    mirrors: tuple[Mirror, ...] = ()
+
+    def rest_of(self, name: str) -> str | None:
+        """What follows the prefix in ``HOST/NAME``; None when this rule is about other names."""
+        if self.prefix.startswith("*."):
+            host, slash, path = name.partition("/")
+            return slash + path if host.endswith(self.prefix[1:]) else None
+        rest = name.removeprefix(self.prefix)
+        return rest if name.startswith(self.prefix) and rest[:1] in ("", "/") else None
+
+
+def find_endpoints(
+    reference: RegistryReference, rules: Iterable[RegistryRule]
+) -> tuple[Endpoint, ...]:
+    """The places to try, in their order; raises Refused for a registry that is blocked."""
+    name = f"{reference.host}/{reference.repository}"
+    matching = [(len(rule.prefix), rule) for rule in rules if rule.rest_of(name) is not None]
+    if not matching:
+        return (Endpoint(host=reference.host, repository=reference.repository),)
+    rule = max(matching, key=lambda each: each[0])[1]
+    if rule.blocked:
+        raise Refused(f"{name}: registries.conf blocks {rule.prefix}")
+    rest = rule.rest_of(name) or ""
+    mirrors = [
+        _endpoint(mirror.location + rest, insecure=mirror.insecure)
+        for mirror in rule.mirrors
+        if (mirror.by_digest if reference.digest else mirror.by_tag)
+    ]
+    own = name if rule.location.startswith("*.") else rule.location + rest
+    return (*mirrors, _endpoint(own, insecure=rule.insecure))
+
+
+def read_rules(environment: Mapping[str, str] | None = None) -> tuple[RegistryRule, ...]:
+    """All rules of this machine and this person; a later one with the same prefix replaces."""
+    rules: dict[str, RegistryRule] = {}
+    for path, data in _read_files(environment):
+        rules.update((rule.prefix, rule) for rule in parse_rules(data, where=str(path)))
+    return tuple(rules.values())
+
+
+def read_helpers(environment: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """Where credentials are looked for, in order; the last file that says so counts."""
+    helpers: tuple[str, ...] = (FILES,)
+    for path, data in _read_files(environment):
+        helpers = parse_helpers(data, where=str(path)) or helpers
+    return helpers
+
+
+def parse_rules(data: bytes, *, where: str) -> tuple[RegistryRule, ...]:
+    """Raises Damaged; ``where`` says what was read."""
+    try:
+        return tuple(_rule(each) for each in _load(data).get("registry", []))
+    except _BROKEN as error:
+        raise _no_rules(where, error) from error
+
+
+def parse_helpers(data: bytes, *, where: str) -> tuple[str, ...]:
+    """The key ``credential-helpers``; raises Damaged."""
+    try:
+        found = _load(data).get("credential-helpers", [])
+        if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
+            raise TypeError("credential-helpers is no list of names")
+        return tuple(found)
+    except _BROKEN as error:
+        raise _no_rules(where, error) from error
+
+
+def _load(data: bytes) -> dict[str, Any]:
+    return parse_toml(data.decode())
+
+
+def _no_rules(where: str, error: Exception) -> Damaged:
+    return Damaged(f"{where} is not a proper registries.conf: {error}",
+                   hint="see: man 5 containers-registries.conf")  # fmt: skip
+
+
+def _read_files(environment: Mapping[str, str] | None) -> Iterator[tuple[Path, bytes]]:
+    for path in _rule_files(os.environ if environment is None else environment):
+        try:
+            yield path, read_regular(path, limit=LIMIT, follow=True)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise Damaged(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _rule_files(environment: Mapping[str, str]) -> list[Path]:
+    named = environment.get("CONTAINERS_REGISTRIES_CONF")
+    if named:
+        return [Path(named)]
+    home = Path(environment.get("HOME") or "/root")
+    own = Path(environment.get("XDG_CONFIG_HOME") or home / ".config") / "containers"
+    main = own if (own / "registries.conf").exists() else SYSTEM
+    drop_ins = [*sorted((SYSTEM / "registries.conf.d").glob("*.conf")),
+                *sorted((own / "registries.conf.d").glob("*.conf"))]  # fmt: skip
+    return [main / "registries.conf", *drop_ins]
+
+
+def _rule(fields: dict[str, Any]) -> RegistryRule:
+    location = _text(fields, "location") or _text(fields, "prefix")
+    if not location:
+        raise ValueError("a registry has neither location nor prefix")
+    digest_only = _flag(fields, "mirror-by-digest-only")
+    return RegistryRule(
+        prefix=_text(fields, "prefix") or location,
+        location=location,
+        insecure=_flag(fields, "insecure") if "insecure" in fields else None,
+        blocked=_flag(fields, "blocked"),
+        mirrors=tuple(_mirror(each, digest_only) for each in fields.get("mirror", [])),
+    )
+
+
+def _mirror(fields: dict[str, Any], digest_only: bool) -> Mirror:
+    kind = _text(fields, "pull-from-mirror") or ("digest-only" if digest_only else "all")
+    return Mirror(
+        location=_text(fields, "location"),
+        insecure=_flag(fields, "insecure") if "insecure" in fields else None,
+        by_digest=kind in ("all", "digest-only"),
+        by_tag=kind in ("all", "tag-only"),
+    )
+
+
+def _endpoint(name: str, *, insecure: bool | None) -> Endpoint:
+    host, slash, repository = name.partition("/")
+    if not host or not slash or not repository:
+        raise Damaged(f"registries.conf leads to {name!r}, which names no image")
+    return Endpoint(host=host, repository=repository, insecure=insecure)
+
+
+def _text(fields: dict[str, Any], key: str) -> str:
+    value = fields.get(key, "")
+    if not isinstance(value, str):
+        raise TypeError(f"{key} is not text")
+    return value.rstrip("/")
+
+
+def _flag(fields: dict[str, Any], key: str) -> bool:
+    value = fields.get(key, False)
+    if not isinstance(value, bool):
+        raise TypeError(f"{key} is neither true nor false")
+    return value

@@ -1,0 +1,144 @@
+"""Take an image into a store: only what is missing, checked, or nothing.
+
+::
+
+    manifest, config ─→ a plan (``pull_plan``): what is missing, how many bytes, how much space
+    table of contents ─→ the tree, compared with its digest; the parts of layers that hold what is
+                        missing (``parts``), each object compared with its name
+    without one      ─→ whole layers, and the tree made from them (``rebuild``)
+    all is there     ─→ objects get their names, then layer records, then the tree's image
+
+Until the tree and what is to get a name are checked, nothing has a name in the store; after it a
+cut leaves objects that the next run finds. A ref is the caller's to write, last.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import Damaged, Interrupted, NetworkError, NoSpace
+from atoll.host.fs import space_errors
+from atoll.oci.downloads import clear_downloads, opened_downloads
+from atoll.oci.full_pull import Rebuild
+from atoll.oci.pull_plan import plan_layers, plan_pull
+from atoll.oci.ranges import PartsFetcher
+from atoll.store.layers import keep_layers
+from atoll.store.lock import adding
+from atoll.store.objects import adding_objects, staging_directory
+from atoll.store.tree_images import write_image_bytes
+from atoll.tree.erofs_reader import parse_image
+
+if TYPE_CHECKING:
+    from atoll.base.report import Reporter
+    from atoll.oci.image import PublishedImage
+    from atoll.oci.pull_plan import PlannedParts, PullPlan
+    from atoll.oci.source import ImageSource
+    from atoll.store.layout import Store
+
+_RESUMED = (NetworkError, Interrupted, KeyboardInterrupt)
+"""After these the next run goes on where this one stopped."""
+
+
+def pull_image(source: ImageSource, store: Store, reporter: Reporter) -> PublishedImage:
+    """Take the image into ``store``; its tree is there, whole and durable, when this returns."""
+    plan = plan_pull(source, store)
+    apply_pull(plan, source, store, reporter)
+    return plan.image
+
+
+def apply_pull(plan: PullPlan, source: ImageSource, store: Store, reporter: Reporter) -> None:
+    """Do what was planned. After an error nothing of the image has a name in the store, but
+    objects that the next run needs when this one was interrupted.
+
+    Raises NoSpace before anything is fetched; NetworkError, Damaged, Refused or Busy.
+    """
+    if plan.is_here:
+        clear_downloads(store)
+        return
+    if plan.space > plan.free:
+        raise NoSpace(
+            f"{plan.name} needs {plan.space} bytes where {store.root} is; {plan.free} are free",
+            hint=f"see: df -h {store.root}",
+        )
+    if plan.parts is None:
+        _apply_layers(plan, source, store, reporter)
+        return
+    try:
+        _apply_parts(plan, plan.parts, source, store, reporter)
+    except (Damaged, NetworkError) as error:
+        if isinstance(error, NetworkError) and error.status is None:
+            raise
+        reporter.notice(f"{error.message}: fetching whole layers instead")
+        layers = plan_layers(plan.image, store, is_here=False)
+        apply_pull(replace(plan, parts=None, layers=layers), source, store, reporter)
+
+
+def _apply_parts(
+    plan: PullPlan, planned: PlannedParts, source: ImageSource, store: Store, reporter: Reporter
+) -> None:
+    _check_tree(plan, planned.contents.image)
+    meter = _Meter(reporter, plan.fetch)
+    wanted = frozenset(each.blob.digest for each in plan.layers)
+    with (
+        space_errors(store.root),
+        adding(store),
+        opened_downloads(store, wanted, meter.add),
+    ):
+        with (
+            reporter.step(f"Fetching {plan.name}"),
+            adding_objects(store, keep_after=_RESUMED) as writer,
+        ):
+            fetcher = PartsFetcher(
+                contents=planned.contents,
+                blobs=plan.image.manifest.layers,
+                source=source,
+                sink=writer,
+                told=meter.add,
+            )
+            fetcher.fetch(planned.parts)
+        with reporter.step("Writing the tree"):
+            write_image_bytes(store, planned.contents.image)
+
+
+def _check_tree(plan: PullPlan, image: bytearray) -> None:
+    """That the digest is right says who made these bytes, not that they are a tree."""
+    try:
+        parse_image(image)
+    except Damaged as error:
+        raise Damaged(
+            f"{plan.name}: its tree {plan.image.record.tree} is no proper tree: {error.message}",
+            hint="the image is damaged: report it to its maker",
+        ) from error
+
+
+def _apply_layers(plan: PullPlan, source: ImageSource, store: Store, reporter: Reporter) -> None:
+    meter = _Meter(reporter, sum(each.blob.size for each in plan.missing))
+    wanted = frozenset(each.blob.digest for each in plan.missing)
+    with (
+        space_errors(store.root),
+        adding(store),
+        opened_downloads(store, wanted, meter.add) as downloads,
+        staging_directory(store) as records,
+    ):
+        with reporter.step(f"Fetching {plan.name}"), adding_objects(store) as writer:
+            rebuild = Rebuild(plan=plan, store=store, sink=writer, records=records)
+            image = rebuild.run(source, downloads)
+        with reporter.step("Writing the tree"):
+            keep_layers(store, rebuild.written)
+            write_image_bytes(store, image)
+
+
+class _Meter:
+    def __init__(self, reporter: Reporter, total: int) -> None:
+        self._reporter = reporter
+        self._total = total
+        self._done = 0
+        self._lock = Lock()
+
+    def add(self, count: int) -> None:
+        """Called from every thread that fetches."""
+        with self._lock:
+            self._done += count
+            self._reporter.progress(min(self._done, self._total), self._total, unit="B")

@@ -1,0 +1,133 @@
+"""What a system image says of itself before any layer is fetched: its packages, its kernel.
+
+The field ``dev.atoll.system`` of an image's config; a tree has the same in ``/usr/lib/atoll``::
+
+    {"esp": 23400000, "kernel": "6.12.48-amd64",
+     "packages": {"bash": "5.2.37-2", "libc6:i386": "2.41-12"}}
+
+``packages.json`` of a tree lists ``[name, version, architecture]``. ``esp`` is what kernel and
+initrd take together, in bytes. Packages of another architecture have it in their name. Images made
+before November 2026 carry it as the text of a label of the same name, which is read as well.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import Damaged
+from atoll.base.json import parse_json, parse_json_object
+from atoll.base.text import is_one_line
+from atoll.store.objects import read_object
+from atoll.store.tree_images import read_image_bytes
+from atoll.tree.erofs_reader import parse_below
+from atoll.tree.model import Regular
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from atoll.base.ids import TreeId
+    from atoll.store.layout import Store
+
+PLACE = "usr/lib/atoll"
+MAX_PACKAGES = 100_000
+MAX_ESP = 1 << 40
+_KERNEL = re.compile(r"[A-Za-z0-9.+:~_-]{1,128}")
+"""The release of a kernel, which is part of paths."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SystemFacts:
+    kernel: str
+    esp: int
+    packages: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageChanges:
+    """Names with versions, by name; ``changed`` has the version before and after."""
+
+    added: tuple[tuple[str, str], ...] = ()
+    removed: tuple[tuple[str, str], ...] = ()
+    changed: tuple[tuple[str, str, str], ...] = ()
+
+
+def facts_as_json(facts: SystemFacts) -> dict[str, object]:
+    return {"esp": facts.esp, "kernel": facts.kernel, "packages": dict(facts.packages)}
+
+
+def parse_facts(found: object, *, where: str) -> SystemFacts:
+    """From the JSON object itself, or from its text as older images have it. Raises Damaged."""
+    document = parse_json(found, where=f"{where}: its label") if isinstance(found, str) else found
+    if not isinstance(document, dict):
+        raise Damaged(f"{where}: what it says of its system is of another form")
+    kernel, esp, packages = (document.get(key) for key in ("kernel", "esp", "packages"))
+    if not isinstance(kernel, str) or not _KERNEL.fullmatch(kernel):
+        raise Damaged(f"{where}: what it says of its system is of another form")
+    if type(esp) is not int or not 0 <= esp < MAX_ESP:
+        raise Damaged(f"{where}: what it says of its system is of another form")
+    if not isinstance(packages, dict) or len(packages) > MAX_PACKAGES or not _are_names(packages):
+        raise Damaged(f"{where}: the packages of its system are not names with versions")
+    return SystemFacts(kernel=kernel, esp=esp, packages=packages)
+
+
+def parse_packages(said: bytes, listed: bytes, *, where: str) -> dict[str, str]:
+    """Names with versions, from ``image.json`` and ``packages.json`` of a tree. Raises Damaged."""
+    own = parse_json_object(said, where=f"{where}: image.json").get("architecture")
+    rows = parse_json(listed, where=f"{where}: packages.json")
+    packages: dict[str, str] = {}
+    for row in rows if isinstance(rows, list) else [None]:
+        match row:
+            case [str(name), str(version), str(architecture)]:
+                full = name if architecture in (own, "all") else f"{name}:{architecture}"
+                packages[full] = version
+            case _:
+                raise Damaged(f"{where}: packages.json is no list of packages")
+    if not _are_names(packages):
+        raise Damaged(f"{where}: packages.json has names that are none")
+    return packages
+
+
+def read_facts(store: Store, tree: TreeId) -> SystemFacts | None:
+    """What a tree of the store says itself; None for one that does not boot. Raises Damaged."""
+    image = read_image_bytes(store, tree)
+    said = _content(store, image, f"{PLACE}/image.json") or b"{}"
+    listed = _content(store, image, f"{PLACE}/packages.json") or b"[]"
+    packages = parse_packages(said, listed, where=f"tree {tree}")
+    kernel = parse_json_object(said, where=f"tree {tree}: image.json").get("kernel", "")
+    if not isinstance(kernel, str):
+        raise Damaged(f"tree {tree}: image.json: kernel: must be a text")
+    parts = [
+        parse_below(image, f"usr/lib/modules/{kernel}/{name}".encode())
+        for name in ("vmlinuz", "initrd")
+    ]
+    sizes = [part.size for part in parts if isinstance(part, Regular)]
+    if not kernel or len(sizes) != len(parts):
+        return None
+    return SystemFacts(kernel=kernel, esp=sum(sizes), packages=packages)
+
+
+def compare_packages(before: Mapping[str, str], after: Mapping[str, str]) -> PackageChanges:
+    return PackageChanges(
+        added=tuple((name, after[name]) for name in sorted(after.keys() - before.keys())),
+        removed=tuple((name, before[name]) for name in sorted(before.keys() - after.keys())),
+        changed=tuple(
+            (name, before[name], after[name])
+            for name in sorted(before.keys() & after.keys())
+            if before[name] != after[name]
+        ),
+    )
+
+
+def _are_names(packages: Mapping[str, object]) -> bool:
+    """One line each: they are shown to people."""
+    pairs = (each for pair in packages.items() for each in pair)
+    return all(isinstance(each, str) and is_one_line(each) for each in pairs)
+
+
+def _content(store: Store, image: bytes, path: str) -> bytes | None:
+    node = parse_below(image, path.encode())
+    if not isinstance(node, Regular):
+        return None
+    return read_object(store, node.object) if node.object else node.inline

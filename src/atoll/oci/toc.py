@@ -1,0 +1,253 @@
+"""The contents of an image: its tree, and where in the layers each of the tree's objects begins.
+
+With it a client fetches, by ranges, the parts of layers that hold what it misses, and makes no tree
+from layers at all. It travels as the last layer, marked by an annotation of its descriptor; whoever
+knows nothing of it unpacks an empty tar::
+
+    dev.atoll.contents: 1                                        the annotation
+
+    28 b5 2f fd 60 00 03 03 20 00 00                             zstd frame: 1024 zeros, the tar
+    5a 2a 4d 18 | length:4 | a zstd frame                        skippable frame; in it, unpacked:
+
+    "atoll contents 1" | layers:4 objects:4 frames of a layer:4 …
+    size packed:4 …  size unpacked:4 …                           of each frame of all layers
+    layer:2 …  offset in its tar:8 …  size:8 …                   of each object, in the tree's order
+    the tree's composefs image, ``blank_places``
+
+Numbers are little-endian. Nothing here has to be trusted: the image is compared with the tree's
+digest, and what comes from a layer with the object's name.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from array import array
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import Damaged
+from atoll.base.ids import BlobDigest, TreeId
+from atoll.tree.erofs_objects import blank_places, fill_places, find_objects
+from atoll.tree.verity import verity_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from atoll.base.ids import ObjectId
+    from atoll.oci.manifest import Descriptor
+
+ANNOTATION = "dev.atoll.contents"
+VERSION = "1"
+TITLE = "the table of contents"
+EMPTY_TAR = bytes(1024)
+EMPTY_DIFF_ID = BlobDigest(
+    "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"
+)
+FRAME_LIMIT = 2 << 20
+"""Bytes of a layer in one frame, at most. More would compress no better: zstd looks back so far."""
+
+LIMIT = 32 << 20
+UNPACKED_LIMIT = 128 << 20
+"""Bytes of contents that are read at all, packed and unpacked."""
+
+MAX_OBJECTS = 1_000_000
+MAX_FRAMES = 1_000_000
+PACKED_FRAME_LIMIT = FRAME_LIMIT + (64 << 10)
+"""Bytes of a frame as it comes, all of which are in memory; zstd adds less to what it cannot pack.
+"""
+
+LEVEL = 12
+_TAR_FRAME = bytes.fromhex("28b52ffd60000303200000")
+_SKIPPABLE = 0x184D2A5A
+_SKIPPABLE_HEAD = struct.Struct("<II")
+_MAGIC = b"atoll contents 1"
+_HEAD = struct.Struct("<16sII")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frames:
+    """Where the frames of one layer begin, in the blob and in the tar; one more for the end."""
+
+    packed: Sequence[int]
+    unpacked: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where the content of an object is: in which layer, and where in its tar."""
+
+    layer: int
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """``image`` is the tree's; the columns have a row for each of ``objects``."""
+
+    image: bytearray
+    frames: tuple[Frames, ...]
+    objects: tuple[ObjectId, ...]
+    layers: array[int]
+    offsets: array[int]
+    sizes: array[int]
+
+
+def is_contents(layer: Descriptor) -> bool:
+    return layer.annotations.get(ANNOTATION) == VERSION
+
+
+def format_contents(
+    image: bytes, frames: Sequence[Sequence[tuple[int, int]]], places: Mapping[ObjectId, Place]
+) -> bytes | None:
+    """The blob; ``frames`` has the sizes of each layer's frames, packed and unpacked.
+
+    None for a tree that has something that only looks like the name of an object.
+    """
+    import zstandard
+
+    objects = find_objects(image)
+    blank = blank_places(image)
+    if set(objects) != set(places) or not _comes_back(blank, image):
+        return None
+    every = [sizes for layer in frames for sizes in layer]
+    columns = (
+        array("I", map(len, frames)),
+        array("I", (packed for packed, _ in every)),
+        array("I", (unpacked for _, unpacked in every)),
+        array("H", (places[name].layer for name in objects)),
+        array("Q", (places[name].offset for name in objects)),
+        array("Q", (places[name].size for name in objects)),
+    )
+    data = b"".join((_HEAD.pack(_MAGIC, len(frames), len(objects)), *map(_bytes, columns), blank))
+    packed = zstandard.ZstdCompressor(level=LEVEL).compress(data)
+    return _TAR_FRAME + _SKIPPABLE_HEAD.pack(_SKIPPABLE, len(packed)) + packed
+
+
+def parse_contents(data: bytes, *, tree: TreeId, layers: Sequence[int], where: str) -> Contents:
+    """``layers`` are the sizes of the blobs that it is about. Raises Damaged."""
+    view = memoryview(_unpack(data, where))
+    if len(view) < _HEAD.size:
+        raise Damaged(f"{where}: it is too short")
+    magic, layer_count, object_count = _HEAD.unpack_from(view)
+    if magic != _MAGIC or layer_count != len(layers):
+        raise Damaged(f"{where}: it is about another image, or of an unknown kind")
+    if object_count > MAX_OBJECTS:
+        raise Damaged(f"{where}: {object_count} objects are more than {MAX_OBJECTS}")
+    reader = _Columns(view, _HEAD.size, where)
+    counts = reader.take("I", layer_count)
+    frame_count = sum(counts)
+    if frame_count > MAX_FRAMES:
+        raise Damaged(f"{where}: {frame_count} frames are more than {MAX_FRAMES}")
+    packed, unpacked = reader.take("I", frame_count), reader.take("I", frame_count)
+    columns = [reader.take(code, object_count) for code in "HQQ"]
+    image = bytearray(view[reader.at :])
+    view.release()
+    fill_places(image)
+    if TreeId(verity_digest(image)) != tree:
+        raise Damaged(f"{where}: its tree is not {tree}")
+    ends = [0, *accumulate(counts)]
+    frames = tuple(
+        _frames(packed[start:end], unpacked[start:end], size, where)
+        for start, end, size in zip(ends, ends[1:], layers, strict=False)
+    )
+    found = Contents(
+        image=image,
+        frames=frames,
+        objects=find_objects(image),
+        layers=columns[0],
+        offsets=columns[1],
+        sizes=columns[2],
+    )
+    _check_places(found, where)
+    return found
+
+
+def _comes_back(blank: bytearray, image: bytes) -> bool:
+    again = bytearray(blank)
+    fill_places(again)
+    return again == image
+
+
+def _unpack(data: bytes, where: str) -> bytes:
+    import zstandard
+
+    start = len(_TAR_FRAME) + _SKIPPABLE_HEAD.size
+    if len(data) < start or not data.startswith(_TAR_FRAME):
+        raise Damaged(f"{where}: it does not begin as it should")
+    magic, size = _SKIPPABLE_HEAD.unpack_from(data, len(_TAR_FRAME))
+    if magic != _SKIPPABLE or size != len(data) - start:
+        raise Damaged(f"{where}: it is not of the size it should be")
+    return unpack_frame(memoryview(data)[start:], None, zstandard.ZstdDecompressor(), where)
+
+
+def unpack_frame(
+    data: bytes | bytearray | memoryview,
+    size: int | None,
+    expander: object,
+    where: str,
+) -> bytes:
+    """The content of one zstd frame, of which ``size`` bytes are expected; raises Damaged."""
+    import zstandard
+
+    assert isinstance(expander, zstandard.ZstdDecompressor)
+    try:
+        announced = zstandard.frame_content_size(data)
+        if announced < 0 or announced > UNPACKED_LIMIT or size not in (None, announced):
+            raise Damaged(f"{where}: a part unpacks to {announced} bytes, not {size}")
+        found: bytes = expander.decompress(data)
+    except (zstandard.ZstdError, MemoryError) as error:
+        raise Damaged(f"{where} cannot be decompressed: {error}") from error
+    return found
+
+
+class _Columns:
+    """Takes one column after another from ``view``."""
+
+    def __init__(self, view: memoryview, at: int, where: str) -> None:
+        self._view = view
+        self._where = where
+        self.at = at
+
+    def take(self, code: str, count: int) -> array[int]:
+        found = array(code)
+        end = self.at + count * found.itemsize
+        if end > len(self._view):
+            raise Damaged(f"{self._where}: it is too short")
+        found.frombytes(self._view[self.at : end])
+        if sys.byteorder == "big":
+            found.byteswap()
+        self.at = end
+        return found
+
+
+def _bytes(column: array[int]) -> bytes:
+    if sys.byteorder == "big":
+        column.byteswap()
+    return column.tobytes()
+
+
+def _frames(packed: array[int], unpacked: array[int], size: int, where: str) -> Frames:
+    found = Frames(
+        packed=array("Q", (0, *accumulate(packed))), unpacked=array("Q", (0, *accumulate(unpacked)))
+    )
+    too_long = any(each > FRAME_LIMIT for each in unpacked) or any(
+        each > PACKED_FRAME_LIMIT for each in packed
+    )
+    if found.packed[-1] != size or too_long:
+        raise Damaged(f"{where}: the parts of a layer are not what the layer is")
+    return found
+
+
+def _check_places(found: Contents, where: str) -> None:
+    """Raises Damaged when an object would be outside of its layer."""
+    ends = [frames.unpacked[-1] for frames in found.frames]
+    if len(found.objects) != len(found.layers):
+        raise Damaged(
+            f"{where}: it has {len(found.layers)} places for {len(found.objects)} objects"
+        )
+    for layer, offset, size in zip(found.layers, found.offsets, found.sizes, strict=True):
+        if layer >= len(ends) or offset + size > ends[layer] or not size:
+            raise Damaged(f"{where}: an object is in no layer")

@@ -1,0 +1,332 @@
+"""Merged tables become a ``Recipe``; what single values cannot show is checked here."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from atoll.image.info import VarRules
+from atoll.recipe import model
+from atoll.recipe.language.check_packages import SNAPSHOT, is_local_package, is_suite_of_debian
+from atoll.recipe.language.check_policy import is_local
+from atoll.recipe.language.convert_accounts import fill_groups, fill_users
+from atoll.tree.cmdline import LONGEST
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from atoll.recipe.language.includes import Gathered
+    from atoll.recipe.language.merge import Table
+
+"""The kernel takes 2047 characters on amd64; Atoll's own need some."""
+
+
+def fill_recipe(top: Table, gathered: Gathered, variant: str | None) -> model.Recipe:
+    """A whole Recipe; where ``top.problems`` grows, one to throw away."""
+    source = gathered.sources[0]
+    base = _base(top, source.file)
+    repositories = tuple(_repository(table) for table in top.each("repo"))
+    return model.Recipe(
+        file=source.file,
+        text=source.text,
+        variant=variant,
+        variants=gathered.variants,
+        sources=tuple((source.name, source.text) for source in gathered.sources),
+        base=base,
+        image=_image(top.within("image"), variant),
+        debian=_debian(top.within("debian"), base),
+        repositories=repositories,
+        packages=_packages(top.within("packages"), base, repositories),
+        kernel=_kernel(top.within("kernel")),
+        boot=_boot(top.within("boot")),
+        system=_system(top.within("system")),
+        users=fill_users(top),
+        groups=fill_groups(top),
+        files=_files(top),
+        scripts=tuple(_script(table) for table in top.each("script")),
+        units=_units(top.within("units")),
+        etc=top.pairs("etc"),
+        var=_var(top.within("var")),
+        update=_update(top.within("update")),
+        health=_health(top.within("health")),
+        keep=top.within("keep").maybe_number("deployments"),
+        publish=_publish(top.within("publish")),
+        flatpak=_flatpak(top.within("flatpak")),
+        boxes=tuple(_box(table) for table in top.each("box")),
+    )
+
+
+def _base(top: Table, file: str) -> model.Base:
+    text = top.text("from")
+    if text == "empty":
+        return model.EmptyBase()
+    if not text or text.startswith("debian:"):
+        return model.DebianBase(suite=text.removeprefix("debian:"))
+    if is_local(text):
+        path, _, variant = text.partition("#")
+        return model.RecipeBase(path=Path(file).parent / path, variant=variant or None)
+    return model.ImageBase(reference=text)
+
+
+def _image(table: Table, variant: str | None) -> model.Image:
+    name = table.text("name")
+    if variant and table.place_of("name").key[:1] != ("variant",):
+        name = f"{name}-{variant}"
+        if len(name) > 64:
+            table.flaw("name", f"{name} is longer than an image's name can be")
+    return model.Image(
+        name=name,
+        version=table.text("version"),
+        description=table.text("description"),
+        labels=tuple(sorted(table.pairs("labels"))),
+    )
+
+
+def _debian(table: Table, base: model.Base) -> model.Debian:
+    suite = table.maybe_text("suite")
+    if isinstance(base, model.DebianBase):
+        if suite and base.suite and suite != base.suite:
+            table.flaw("suite", f"is {suite}, but from says {base.suite}", "take this one out")
+        suite = base.suite
+    elif isinstance(base, model.EmptyBase) and not table.has("suite"):
+        table.flaw("suite", "is missing", 'from = "empty" needs it, such as: suite = "trixie"')
+    _refuse_empty(table, "components", "names no component", 'such as: components = ["main"]')
+    filled = model.Debian(
+        suite=suite,
+        components=table.texts("components") or None,
+        architectures=table.texts("architectures"),
+        mirror=table.maybe_text("mirror"),
+        security_mirror=table.maybe_text("security_mirror"),
+        snapshot=table.maybe_text("snapshot"),
+        security=table.switch("security"),
+        updates=table.switch("updates"),
+    )
+    _check_snapshot(table, filled)
+    return filled
+
+
+def _check_snapshot(table: Table, debian: model.Debian) -> None:
+    mirrors = {"mirror": debian.mirror or "", "security_mirror": debian.security_mirror or ""}
+    if not table.has("snapshot"):
+        for name, mirror in mirrors.items():
+            if SNAPSHOT in mirror:
+                hint = 'such as: snapshot = "20260820T000000Z"'
+                table.flaw(name, f"has {SNAPSHOT} in it, but no snapshot is chosen", hint)
+    elif SNAPSHOT not in mirrors["mirror"] and not (table.has("mirror") and not mirrors["mirror"]):
+        hint = f'such as: mirror = "https://snapshot.example/debian/{SNAPSHOT}"'
+        table.flaw("snapshot", f"needs a mirror with {SNAPSHOT} in it", hint)
+
+
+def _repository(table: Table) -> model.Repository:
+    filled = model.Repository(
+        name=table.text("name"),
+        uris=table.texts("uris"),
+        suites=table.texts("suites"),
+        components=table.texts("components"),
+        architectures=table.texts("architectures"),
+        key=table.text("key"),
+        priority=table.maybe_number("priority"),
+        keep=table.switch("keep"),
+    )
+    _refuse_empty(table, "uris", "names no address")
+    _refuse_empty(table, "suites", "names no suite")
+    flat = [suite for suite in filled.suites if suite.endswith("/")]
+    if flat and table.has("components"):
+        table.flaw("components", f"{flat[0]} is a folder, which has none", "take it out")
+    if len(flat) < len(filled.suites) and not table.has("components"):
+        table.flaw("components", "is missing", 'such as: components = ["main"]')
+    if filled.priority == 0:
+        table.flaw("priority", "0 means nothing to apt", "below 0 never, 500 as everything else")
+    return filled
+
+
+def _packages(
+    table: Table, base: model.Base, repositories: tuple[model.Repository, ...]
+) -> model.Packages:
+    wanted = table.texts("install")
+    remove = table.texts("remove")
+    if not table.values.get("install") and isinstance(base, model.DebianBase | model.EmptyBase):
+        hint = 'a system needs an init and a kernel: ["systemd-sysv", "linux-image-amd64"]'
+        table.flaw("install", "names no package", hint)
+    rule = table.rule.find_key("install")
+    assert rule is not None
+    for name in sorted({rule.same(word) for word in wanted} & set(remove)):
+        table.flaw("remove", f"{name} is to be installed and removed", item=name)
+    known = {repository.name for repository in repositories}
+    for name, source in table.pairs("sources"):
+        if source not in known and not is_suite_of_debian(source):
+            hint = f'write [[repo]] with: name = "{source}"'
+            table.flaw("sources", f"{source} is no repository here, nor a suite of Debian", hint,
+                       item=name)  # fmt: skip
+    return model.Packages(
+        install=tuple(word for word in wanted if not is_local_package(word)),
+        local=tuple(filter(is_local_package, wanted)),
+        remove=remove,
+        versions=table.pairs("versions"),
+        sources=table.pairs("sources"),
+        recommends=table.switch("recommends"),
+        debconf=table.texts("debconf"),
+    )
+
+
+def _kernel(table: Table) -> model.Kernel:
+    args = table.texts("args")
+    if sum(len(arg) + 1 for arg in args) > LONGEST:
+        table.flaw("args", f"are longer than {LONGEST} characters together")
+    lists = {name: table.texts(name) for name in ("modules", "initrd_modules", "blacklist")}
+    for name in ("modules", "initrd_modules"):
+        _refuse_both(table, name, "blacklist")
+    return model.Kernel(package=table.maybe_text("package"), args=args,
+                        remove_args=table.texts("remove_args"), **lists)  # fmt: skip
+
+
+def _boot(table: Table) -> model.Boot:
+    return model.Boot(timeout=table.maybe_number("timeout"), title=table.maybe_text("title"))
+
+
+def _system(table: Table) -> model.System:
+    return model.System(
+        hostname=table.maybe_text("hostname"),
+        locale=table.maybe_text("locale"),
+        locales=table.texts("locales"),
+        timezone=table.maybe_text("timezone"),
+        keymap=table.maybe_text("keymap"),
+    )
+
+
+def _files(top: Table) -> tuple[model.File, ...]:
+    files = [(table, _file(table)) for table in top.each("file")]
+    plain = {file.path for _, file in files if file.path}
+    for table, file in files:
+        for parent in PurePosixPath(file.path).parents:
+            if str(parent) in plain:
+                table.flaw("path", f"{parent} is a file, so nothing can be below it")
+    return tuple(file for _, file in files)
+
+
+def _file(table: Table) -> model.File:
+    given = _exactly_one(table, ("text", "source", "url", "link"), "path", "a file")
+    if given == "link" and table.has("mode"):
+        table.flaw("mode", "is of no use: a link has none", "take it out")
+    if given == "url" and not table.has("sha256"):
+        hint = "so that everyone gets the same file; see: sha256sum"
+        table.flaw("url", "needs sha256 beside it", hint)
+    if table.has("sha256") and given != "url":
+        table.flaw("sha256", "is of no use without url", "take it out")
+    return model.File(
+        path=table.text("path"),
+        text=table.maybe_text("text"),
+        source=table.maybe_text("source"),
+        url=table.maybe_text("url"),
+        sha256=table.maybe_text("sha256"),
+        link=table.maybe_text("link"),
+        mode=int(table.text("mode"), 8),
+        owner=table.text("owner"),
+        group=table.text("group"),
+    )
+
+
+def _script(table: Table) -> model.Script:
+    _exactly_one(table, ("text", "source"), "name", "a script")
+    inputs = table.texts("inputs")
+    seen: dict[str, str] = {}
+    for item in inputs:
+        name = PurePosixPath(item).name
+        if seen.setdefault(name, item) != item:
+            message = f"{seen[name]} and {item} would both be /run/atoll/inputs/{name}"
+            table.flaw("inputs", message, item=item)
+    return model.Script(
+        name=table.text("name"),
+        text=table.maybe_text("text"),
+        source=table.maybe_text("source"),
+        inputs=inputs,
+        network=table.switch("network"),
+    )
+
+
+def _units(table: Table) -> model.Units:
+    user = table.within("user")
+    for lists in (table, user):
+        _refuse_both(lists, "disable", "enable")
+        _refuse_both(lists, "mask", "enable")
+        _refuse_both(lists, "mask", "disable")
+    return model.Units(
+        enable=table.texts("enable"),
+        disable=table.texts("disable"),
+        mask=table.texts("mask"),
+        user_enable=user.texts("enable"),
+        user_disable=user.texts("disable"),
+        user_mask=user.texts("mask"),
+        dropins=tuple(sorted(table.pairs("dropin"))),
+    )
+
+
+def _var(table: Table) -> VarRules:
+    _refuse_both(table, "state", "tree")
+    _refuse_both(table, "drop", "tree")
+    _refuse_both(table, "drop", "state")
+    return VarRules(tree=table.texts("tree"), state=table.texts("state"), drop=table.texts("drop"))
+
+
+def _update(table: Table) -> model.Update:
+    return model.Update(
+        follow=table.maybe_text("follow"),
+        auto=table.text("auto"),
+        window=table.text("window"),
+        delay=table.number("delay"),
+    )
+
+
+def _health(table: Table) -> model.Health:
+    checks = []
+    for check in table.each("check"):
+        _exactly_one(check, ("text", "source"), "name", "a check")
+        checks.append(
+            model.HealthCheck(
+                name=check.text("name"),
+                text=check.maybe_text("text"),
+                source=check.maybe_text("source"),
+            )
+        )
+    return model.Health(units=table.texts("units"), checks=tuple(checks))
+
+
+def _publish(table: Table) -> model.Publish:
+    return model.Publish(to=table.maybe_text("to"), tags=table.texts("tags"))
+
+
+def _flatpak(table: Table) -> model.Flatpak:
+    return model.Flatpak(
+        remotes=tuple(sorted(table.pairs("remotes"))), install=table.texts("install")
+    )
+
+
+def _box(table: Table) -> model.Box:
+    return model.Box(
+        name=table.text("name"),
+        image=table.text("image"),
+        packages=table.texts("packages"),
+        home=table.switch("home"),
+    )
+
+
+def _exactly_one(table: Table, names: tuple[str, ...], row: str, what: str) -> str | None:
+    """Which of ``names`` is there; complains where that is none, or more than one."""
+    given = [name for name in names if table.has(name)]
+    for name in given[1:]:
+        hint = f"{what} has one of them: take the other out"
+        table.flaw(name, f"{given[0]} is there too", hint)
+    if not given:
+        table.flaw(row, "has no content", 'write: text = "…", or: source = "a local file"')
+    return given[0] if given else None
+
+
+def _refuse_empty(table: Table, name: str, message: str, hint: str | None = None) -> None:
+    if table.has(name) and not table.values[name]:
+        table.flaw(name, message, hint)
+
+
+def _refuse_both(table: Table, name: str, other: str) -> None:
+    both: Iterable[str] = set(table.texts(name)) & set(table.texts(other))
+    for item in sorted(both):
+        table.flaw(name, f"{item} is in {other} too", item=item)

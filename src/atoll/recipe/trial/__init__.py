@@ -1,1 +1,0 @@
-"""Images tried in a virtual machine."""

@@ -1,1 +1,0 @@
-"""Images that travel: OCI references, manifests, layers and layouts."""

@@ -1,0 +1,83 @@
+"""Removing what no root needs: trees that nothing names, and objects that no remaining tree names.
+
+Roots are the refs and the trees that a caller keeps besides. Which objects a tree names is found in
+its image's bytes: what only looks like a name keeps an object that could go, never otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import Damaged, NotFound
+from atoll.host.fs import fsync_directory
+from atoll.store.layers import prune_layers
+from atoll.store.lock import removing
+from atoll.store.refs import list_refs
+from atoll.store.tree_images import list_images, read_image_bytes
+from atoll.tree.erofs_objects import find_objects
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from atoll.base.ids import ObjectId, TreeId
+    from atoll.store.layout import Store
+
+_HEX = frozenset("0123456789abcdef")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collected:
+    """What went, or would go; ``freed`` is in bytes of the disk."""
+
+    images: int = 0
+    objects: int = 0
+    freed: int = 0
+
+
+def collect(store: Store, keep: Iterable[TreeId], *, dry: bool = False) -> Collected:
+    """Remove what neither a ref nor ``keep`` needs. Images go before objects, so that an image that
+    is there always has its objects.
+
+    Raises Busy when anything else is at work on the store, and Damaged, before anything is removed,
+    when a tree that is to stay is lost or cannot be read: nobody knows then what it needs.
+    """
+    with removing(store):
+        wanted = {*keep, *(ref.tree for _, ref in list_refs(store))}
+        present = list_images(store)
+        needed: set[ObjectId] = set()
+        for tree in sorted(wanted):
+            # A tree that is lost needs its objects all the same: with its image it is whole again.
+            try:
+                needed.update(find_objects(read_image_bytes(store, tree)))
+            except (NotFound, Damaged) as error:
+                raise Damaged(f"nothing is collected: {error.message}", hint=error.hint) from error
+        images = [os.fspath(store.image_path(tree)) for tree in present if tree not in wanted]
+        objects = _unneeded(store, needed)
+        freed = sum(os.lstat(path).st_blocks * 512 for path in (*images, *objects))
+        if not dry:
+            _remove(store, images, objects)
+        return Collected(images=len(images), objects=len(objects), freed=freed)
+
+
+def _remove(store: Store, images: list[str], objects: list[str]) -> None:
+    for path in images:
+        os.unlink(path)
+    fsync_directory(store.images)
+    for path in objects:
+        os.unlink(path)
+    if objects or images:
+        prune_layers(store)
+
+
+def _unneeded(store: Store, needed: set[ObjectId]) -> list[str]:
+    found = []
+    root = os.fspath(store.objects)
+    for folder in sorted(os.listdir(root)):
+        if len(folder) != 2 or not set(folder) <= _HEX:
+            continue  # a stray of somebody else: check tells of it
+        for rest in os.listdir(f"{root}/{folder}"):
+            if folder + rest not in needed:
+                found.append(f"{root}/{folder}/{rest}")
+    return found

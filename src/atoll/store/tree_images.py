@@ -1,0 +1,113 @@
+"""Trees in a store: each a composefs image, named by its digest, which names all it consists of."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import Damaged, NotFound
+from atoll.base.ids import TreeId, is_hex_digest
+from atoll.host.fs import fsync_directory, space_errors
+from atoll.host.syscalls import measure_verity
+from atoll.store.lock import adding
+from atoll.store.objects import OBJECT_MODE, seal_file, staging_directory
+from atoll.tree.erofs_reader import parse_below, parse_image
+from atoll.tree.erofs_writer import format_image
+from atoll.tree.verity import verity_digest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from atoll.store.layout import Store
+    from atoll.tree.model import Directory, Node
+
+IMAGE_FORMAT = 1
+"""The composefs format of every image in a store."""
+
+
+def write_image(store: Store, tree: Directory) -> TreeId:
+    """Keep ``tree`` durably; the objects it names are in the store already.
+
+    What was written is measured again before it gets its name. Raises Damaged, NoSpace or Busy.
+    """
+    return write_image_bytes(store, format_image(tree, version=IMAGE_FORMAT))
+
+
+def write_image_bytes(store: Store, data: bytes | bytearray) -> TreeId:
+    """Keep a tree that is a composefs image already; see ``write_image``."""
+    name = TreeId(verity_digest(data))
+    with space_errors(store.root), adding(store), staging_directory(store) as staging:
+        if not _is_whole(store.image_path(name), name):
+            path = staging / name
+            _write_durably(path, data)
+            if not _is_whole(path, name):
+                raise Damaged(
+                    f"image {name} was not read back as it was written to {store.root}",
+                    hint="memory or disk are failing: look into the system's log",
+                )
+            os.rename(path, store.image_path(name))
+        fsync_directory(store.images)
+    return name
+
+
+def read_image(store: Store, name: TreeId) -> Directory:
+    """The tree ``name``; raises NotFound, or Damaged when it is not what its name says."""
+    return parse_image(read_image_bytes(store, name))
+
+
+def read_below(store: Store, name: TreeId, path: str) -> Node | None:
+    """What the tree ``name`` has at ``path``, relative to its root, without reading all of it.
+
+    Raises NotFound or Damaged.
+    """
+    return parse_below(read_image_bytes(store, name), path.encode())
+
+
+def read_image_bytes(store: Store, name: TreeId) -> bytes:
+    """The composefs image of the tree ``name``, its digest checked."""
+    try:
+        data = store.image_path(name).read_bytes()
+    except FileNotFoundError as error:
+        raise NotFound(f"there is no tree {name} in the store {store.root}",
+                       hint="see: atoll store list") from error  # fmt: skip
+    except OSError as error:
+        raise _damaged(store, name, error.strerror or str(error)) from error
+    if TreeId(verity_digest(data)) != name:
+        raise _damaged(store, name, "its content is not what its name says")
+    return data
+
+
+def list_images(store: Store) -> tuple[TreeId, ...]:
+    """All trees in the store, by name."""
+    return tuple(TreeId(name) for name in sorted(os.listdir(store.images)) if is_hex_digest(name))
+
+
+def _damaged(store: Store, name: TreeId, why: str) -> Damaged:
+    return Damaged(f"image {name} in {store.root}: {why}",
+                   hint="build or pull the image again")  # fmt: skip
+
+
+def _write_durably(path: Path, data: bytes | bytearray) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    seal_file(os.fspath(path))
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _is_whole(path: Path, name: TreeId) -> bool:
+    try:
+        with path.open("rb") as file:
+            if (os.fstat(file.fileno()).st_mode & 0o7777) != OBJECT_MODE:
+                return False
+            sealed = measure_verity(file.fileno())
+            return sealed in (None, name) and TreeId(verity_digest(file.read())) == name
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return False

@@ -1,0 +1,1 @@
+"""Images in virtual machines: ``atoll vm`` and ``atoll test``."""

@@ -1,0 +1,153 @@
+"""What everyone may know of a machine: the same as root sees, and no more than is printed."""
+
+from __future__ import annotations
+
+import json
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+from atoll.base.errors import Damaged, MissingPrivilege, NotFound, NothingToDo, Refused
+from atoll.cli.status import as_json, format_state, next_step, warnings
+from atoll.machine.deployments.flags import Hold, hold_mark
+from atoll.machine.deployments.public_status import format_public, parse_public, read_public
+from atoll.machine.deployments.state import read_state
+from atoll.machine.deployments.write_status import publish, publish_or_forget
+from atoll.machine.public_plan import foresee_for_everyone
+from atoll.machine.upgrade import Wish
+from tests.machines import Maker, Published
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from atoll.machine.deployments.sysroot import Sysroot
+
+SECRETS = {"etc/shadow": "root:$y$secret-hash:1::::::\n", "etc/key": "secret-key\n"}
+BEFORE = {"bash": "5.2", "gone": "1"}
+
+
+@pytest.fixture
+def maker(tmp_path: Path) -> Maker:
+    return Maker(tmp_path)
+
+
+@pytest.fixture
+def sysroot(maker: Maker, tmp_path: Path) -> Sysroot:
+    image = maker.publish("1", SECRETS, packages=BEFORE)
+    return maker.install(tmp_path / "machine", image)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    return tmp_path / "status.json"
+
+
+def test_everyone_reads_the_same_status_as_root(sysroot: Sysroot, place: Path) -> None:
+    state = read_state(sysroot)
+    hold = Hold(deployment=1, version="1", why="it failed", when=3)
+    hold_mark(sysroot.state, state.deployments[0].deployment.tree, hold).execute()
+    (sysroot.entries / "windows.conf").write_text("title Windows\n")
+    (sysroot.deployments / "7").mkdir()
+    publish(sysroot, when=5, place=place)
+    state, public = read_state(sysroot), read_public(place)
+    assert public.when == 5
+    assert as_json(public.state) == as_json(state)
+    for told in (format_state, warnings, next_step):
+        assert told(public.state) == told(state)
+    assert "it failed" in format_state(public.state)
+
+
+def test_the_file_is_for_everyone_and_has_no_secrets(sysroot: Sysroot, place: Path) -> None:
+    publish(sysroot, when=5, place=place)
+    assert stat.S_IMODE(place.stat().st_mode) == 0o644
+    text = place.read_text()
+    assert "secret" not in text
+    known = {"format", "when", "booted", "follows", "layers", "deployments", "entries",
+             "foreign", "damaged", "no_way_back"}  # fmt: skip
+    assert set(json.loads(text)) == known
+
+
+def test_before_it_is_written_that_is_said(place: Path) -> None:
+    with pytest.raises(NotFound, match="not written yet"):
+        read_public(place)
+
+
+def test_what_cannot_be_written_does_not_tell_what_was_before(
+    sysroot: Sysroot, place: Path
+) -> None:
+    publish(sysroot, when=5, place=place)
+    (sysroot.atoll / "layers").write_text("no directory")
+    publish_or_forget(sysroot, when=6, place=place)
+    with pytest.raises(NotFound):
+        read_public(place)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda _: b"",
+        lambda _: b"[" * 100_000,
+        lambda data: data.replace(b'"format": 1', b'"format": 2'),
+        lambda data: data.replace(b'"number": 1', b'"number": "1"'),
+        lambda data: data.replace(b'"follows": "', b'"follows": 1, "x": "'),
+        lambda data: data.replace(b'"tree": "', b'"tree": "x'),
+    ],
+)
+def test_another_file_is_no_status(
+    spoil: Callable[[bytes], bytes], sysroot: Sysroot, place: Path
+) -> None:
+    publish(sysroot, when=5, place=place)
+    with pytest.raises(Damaged):
+        parse_public(spoil(place.read_bytes()), where="status.json")
+
+
+def test_everyone_may_plan_an_upgrade(
+    maker: Maker, sysroot: Sysroot, place: Path, tmp_path: Path
+) -> None:
+    records = tmp_path / "records"
+    records.mkdir()
+    (records / "image.json").write_text('{"architecture": "amd64"}')
+    rows = [[name, version, "amd64"] for name, version in BEFORE.items()]
+    (records / "packages.json").write_text(json.dumps(rows))
+    publish(sysroot, when=5, place=place)
+    public = read_public(place)
+    wish = Wish(verb="upgrade")
+    with pytest.raises(NothingToDo, match="is the newest"):
+        foresee_for_everyone(sysroot, public, wish, records)
+    new = maker.publish("2", packages={"bash": "5.3", "htop": "3"})
+    outlook = foresee_for_everyone(sysroot, public, wish, records)
+    assert outlook.target.tree == new.tree and outlook.target.title == "hello 2"
+    assert outlook.packages is not None and outlook.obstacle is None
+    assert outlook.packages.changed == (("bash", "5.2", "5.3"),)
+    assert outlook.packages.added == (("htop", "3"),)
+    assert outlook.packages.removed == (("gone", "1"),)
+    assert outlook.target.fetch > 0 and outlook.changed_here is None
+    hold = Hold(deployment=1, version="2", why="it failed", when=3)
+    held = {new.tree: hold}
+    object.__setattr__(public.state, "held", held)
+    assert isinstance(foresee_for_everyone(sysroot, public, wish, records).obstacle, Refused)
+
+
+def test_the_store_of_the_machine_is_roots_to_see(sysroot: Sysroot, place: Path) -> None:
+    publish(sysroot, when=5, place=place)
+    for image in ("store:downloaded", "a" * 64):
+        with pytest.raises(MissingPrivilege):
+            foresee_for_everyone(sysroot, read_public(place), Wish(verb="rebase", image=image))
+
+
+def test_a_machine_that_follows_no_image_says_so_to_everyone(
+    maker: Maker, tmp_path: Path, place: Path
+) -> None:
+    tree = maker.publish("1").tree
+    sysroot = maker.install(tmp_path / "other", Published(tree=tree, reference=""), follow=tree)
+    publish(sysroot, when=5, place=place)
+    with pytest.raises(Refused, match="follows no image"):
+        foresee_for_everyone(sysroot, read_public(place), Wish(verb="upgrade"))
+
+
+def test_nothing_is_lost_on_the_way(sysroot: Sysroot, place: Path) -> None:
+    publish(sysroot, when=5, place=place)
+    data = place.read_bytes()
+    assert format_public(parse_public(data, where="")) == data

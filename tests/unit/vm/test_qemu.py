@@ -1,0 +1,49 @@
+"""Whether KVM is believed: only a machine whose firmware runs proves it."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from atoll.vm import qemu
+from atoll.vm.qemu import EMULATED, FIRMWARE, KVM, PROGRAM, runs_firmware
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FIND = 'variables=$(printf "%s\\n" "$@" | sed -n "s/.*unit=1,file=//p")'
+
+
+@pytest.mark.parametrize(
+    ("script", "works"),
+    [
+        ('echo boot >>"$variables"; exec sleep 600', True),
+        ("exit 0", False),
+        ("echo 'KVM internal error. Suberror: 1' >&2; exec sleep 600", False),
+    ],
+)
+def test_kvm_is_believed_when_firmware_runs_under_it(
+    script: str, works: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(qemu, "FIRMWARE", (tmp_path,))
+    for name in ("OVMF_CODE_4M.fd", "OVMF_VARS_4M.fd"):
+        (tmp_path / name).write_bytes(b"as shipped")
+    program = tmp_path / "qemu"
+    program.write_text(f"#!/bin/sh\n{FIND}\n{script}\n")
+    program.chmod(0o755)
+    assert runs_firmware(str(program), KVM) is works
+    assert (tmp_path / "OVMF_VARS_4M.fd").read_bytes() == b"as shipped"
+    assert list(tmp_path.glob("atoll-kvm-*")) == []
+
+
+@pytest.mark.skipif(
+    not (
+        shutil.which(PROGRAM) and any((folder / "OVMF_VARS_4M.fd").exists() for folder in FIRMWARE)
+    ),
+    reason=f"needs {PROGRAM} and ovmf",
+)
+def test_firmware_runs_in_a_real_emulator() -> None:
+    assert runs_firmware(PROGRAM, EMULATED)
