@@ -40,11 +40,18 @@ LONGER: dict[str, str] = {
     # module or function: why it may be longer
 }
 
-JSON_DOORS = {
-    "base.json": "the one way in",
-    "store.layers": "its own lines with a checksum, hundreds of thousands of them",
-}
+JSON_DOORS = {"base.json": "the one way in"}
 """Modules that may call json.loads, and why."""
+
+KERNEL_FILES = {
+    "machine.boot.mounts": 1,
+    "machine.boot.nvram": 1,
+    "machine.deployments.boot_history": 1,
+    "machine.deployments.machine_lock": 1,
+    "machine.grow": 2,
+    "machine.health.checks": 1,
+}
+"""How often modules read a whole file that only the kernel can have made."""
 
 MODULES = sorted(SOURCE.rglob("*.py"))
 
@@ -178,3 +185,18 @@ def test_toml_comes_in_by_one_door(path: Path) -> None:
     """``parse_toml`` takes no longer than its text is long; ``tomllib`` does."""
     if name_of(path) != "base.toml":
         assert all(not name.startswith("tomllib") for name, _ in imports(path)), path
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_files_that_others_may_have_put_there_are_read_by_one_door(path: Path) -> None:
+    """``read_regular`` and its like never wait for a pipe and never read without end."""
+    name = name_of(path)
+    if name.split(".")[0] not in ("image", "machine", "oci", "store"):
+        return
+    calls = [
+        node.func.attr
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    ]
+    found = sum(call in ("read_bytes", "read_text") for call in calls)
+    assert found == KERNEL_FILES.get(name, 0), f"{name}: read it by host/fs.py"

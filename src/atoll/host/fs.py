@@ -155,10 +155,17 @@ def fsync_directory(path: Path) -> None:
 
 def remove_tree(path: Path) -> None:
     """Remove a directory and all below it, if it is there; never follows a symbolic link."""
-    if path.is_symlink() or path.is_file():
-        path.unlink()
-    elif path.exists():
+    try:
+        is_directory = stat.S_ISDIR(os.lstat(path).st_mode)
+    except OSError as error:
+        if is_absent(error):
+            return
+        raise
+    # Never by rmtree: it opens what it is given, and a pipe waits for somebody who writes.
+    if is_directory:
         shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 @contextmanager

@@ -26,7 +26,7 @@ import signal
 import stat
 import sys
 
-from atoll.host import kernel_sandbox as kernel
+from atoll.host import sandbox_syscalls as kernel
 from atoll.host.seccomp import plan_filter
 
 CAPABILITIES = {

@@ -1,6 +1,6 @@
 """System calls that Python has no function for: fs-verity, syncfs, unshare.
 
-Those of sandboxes are in ``kernel_sandbox.py``; no other module has ctypes.
+Those of sandboxes are in ``sandbox_syscalls.py``; no other module has ctypes.
 
 ``struct fsverity_enable_arg`` (128 bytes) and ``struct fsverity_digest`` (4 bytes, then the digest)
 are the kernel's, from ``linux/fsverity.h``; both requests go through ``fcntl.ioctl``.

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import MissingProgram, NoSpace, Refused
-from atoll.host.fs import make_directory
+from atoll.host.fs import OWN_LIMIT, make_directory, read_regular
 from atoll.host.run import run
 from atoll.host.syscalls import file_system_uuid
 from atoll.image.bootable import objects_of
@@ -191,7 +191,7 @@ def with_loader(image: BootableImage) -> BootableImage:
         return image
     path = HOST_LOADERS / f"systemd-boot{image.efi_name}.efi"
     try:
-        return replace(image, loader=path.read_bytes())
+        return replace(image, loader=read_regular(path, limit=OWN_LIMIT, follow=True))
     except FileNotFoundError:
         raise MissingProgram(
             f"neither the image nor this machine has systemd-boot ({path})",

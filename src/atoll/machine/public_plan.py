@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import MissingPrivilege, NothingToDo, Refused
 from atoll.base.ids import is_hex_digest
+from atoll.host.fs import OWN_LIMIT, read_regular
 from atoll.machine.candidate import ESP_ROOM, ROOM, Target, absolute_reference, check_followed
 from atoll.machine.deployment import Origin
 from atoll.machine.install import Space, measure_free
@@ -100,7 +101,10 @@ def _fetch(published: PublishedImage, public: PublicState) -> int:
 def _compare(facts: SystemFacts | None, records: Path) -> PackageChanges | None:
     """Against the running tree's own list, which everyone may read."""
     try:
-        said, listed = ((records / name).read_bytes() for name in ("image.json", "packages.json"))
+        said, listed = (
+            read_regular(records / name, limit=OWN_LIMIT)
+            for name in ("image.json", "packages.json")
+        )
     except OSError:
         return None
     if facts is None:

@@ -18,14 +18,16 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import stat
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from atoll.base.errors import Damaged
 from atoll.base.ids import BlobDigest, is_hex_digest, parse_object_id
-from atoll.host.fs import fsync_directory, make_directory
+from atoll.base.json import parse_json, parse_json_object
+from atoll.host.fs import fsync_directory, make_directory, open_regular, remove_tree
 from atoll.host.syscalls import syncfs
 from atoll.tree.model import Metadata
 
@@ -37,8 +39,13 @@ if TYPE_CHECKING:
     from atoll.store.layout import Store
 
 FORMAT = 1
+RECORD_LIMIT = 1 << 30
+"""Bytes of an unpacked record: a line has some hundred, and a layer a million members at most."""
 _LEVEL = 1
+_BATCH = 1 << 20
+"""Bytes of lines that are parsed at once: one by one takes four times as long."""
 _OBJECT = 8
+_TYPES = [str, str, int, int, int, int, list, int, str, str, str, int]
 _BROKEN = (
     OSError, EOFError, zlib.error, LookupError, ValueError, TypeError, RecursionError, Damaged,
 )  # fmt: skip
@@ -100,12 +107,11 @@ def keep_layers(store: Store, records: Mapping[BlobDigest, Path]) -> None:
 def find_layer(store: Store, diff_id: BlobDigest) -> int | None:
     """The unpacked size of a layer that is here with all its objects; None when it is not."""
     try:
-        lines = _read_lines(store, diff_id)
-        head = next(lines)
-        names = [json.loads(line)[_OBJECT] for line in lines]
+        size, lines = _read_record(store, diff_id)
+        names = [members[_OBJECT] for members in _parse_lines(lines)]
         objects = f"{store.objects}/"
         if all(not name or os.path.lexists(f"{objects}{name[:2]}/{name[2:]}") for name in names):
-            return int(json.loads(head)["size"])
+            return size
     except _BROKEN:
         return None
     return None
@@ -114,10 +120,9 @@ def find_layer(store: Store, diff_id: BlobDigest) -> int | None:
 def read_layer(store: Store, diff_id: BlobDigest) -> Iterator[LayerEntry]:
     """The members of a layer that ``find_layer`` has found; raises Damaged when it has gone."""
     try:
-        lines = _read_lines(store, diff_id)
-        next(lines)
-        for line in lines:
-            entry = _parse_entry(line)
+        _, lines = _read_record(store, diff_id)
+        for fields in _parse_lines(lines):
+            entry = _parse_entry(fields)
             if entry.object and not os.path.lexists(store.object_path(entry.object)):
                 raise FileNotFoundError(f"object {entry.object} is missing")
             yield entry
@@ -136,21 +141,55 @@ def prune_layers(store: Store) -> int:
         return 0
     gone = 0
     for name in names:
-        known = is_hex_digest(name)
-        if not known or find_layer(store, BlobDigest(f"sha256:{name}")) is None:
-            os.unlink(_folder(store) / name)
+        path = _folder(store) / name
+        known = is_hex_digest(name) and not _is_no_file(path)
+        if not known or (
+            find_layer(store, BlobDigest(f"sha256:{name}")) is None and _can_be_read(path)
+        ):
+            remove_tree(path)
             gone += 1
     return gone
 
 
-def _read_lines(store: Store, diff_id: BlobDigest) -> Iterator[bytes]:
-    """The last line, which has the size, then the members; the checksum was compared before."""
-    with gzip.open(_path(store, diff_id), "rb") as file:
-        head, *lines, last = file.read().splitlines()
-    if json.loads(head)["format"] != FORMAT:
+def _is_no_file(path: Path) -> bool:
+    return not stat.S_ISREG(path.lstat().st_mode)
+
+
+def _can_be_read(path: Path) -> bool:
+    """What cannot be read may be whole."""
+    try:
+        with open_regular(path) as file:
+            file.read(1)
+    except OSError:
+        return False
+    return True
+
+
+def _read_record(store: Store, diff_id: BlobDigest) -> tuple[int, list[bytes]]:
+    """The unpacked size of the layer, and a line for each member. The checksum was compared."""
+    with open_regular(_path(store, diff_id)) as packed, gzip.GzipFile(fileobj=packed) as file:
+        data = file.read(RECORD_LIMIT + 1)
+    if len(data) > RECORD_LIMIT:
+        raise ValueError(f"it has more than {RECORD_LIMIT} bytes")
+    head, *lines, last = data.splitlines()
+    if parse_json_object(head, where="its head").get("format") != FORMAT:
         raise ValueError("it is of another format")
-    yield last
-    yield from lines
+    return int(str(parse_json_object(last, where="its end")["size"])), lines
+
+
+def _parse_lines(lines: list[bytes]) -> Iterator[list[Any]]:
+    """The fields in each line."""
+    batch: list[bytes] = []
+    size = 0
+    for number, line in enumerate(lines, 1):
+        batch.append(line)
+        size += len(line)
+        if size >= _BATCH or number == len(lines):
+            found: Any = parse_json(b"[%s]" % b",".join(batch), where="it")
+            if len(found) != len(batch) or any([*map(type, each)] != _TYPES for each in found):
+                raise ValueError("a line of it is no member")
+            yield from found
+            batch, size = [], 0
 
 
 def _format_entry(entry: LayerEntry) -> bytes:
@@ -170,8 +209,8 @@ def _format_entry(entry: LayerEntry) -> bytes:
     return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
 
 
-def _parse_entry(line: bytes) -> LayerEntry:
-    path, kind, mode, uid, gid, mtime, xattrs, size, name, inline, target, device = json.loads(line)
+def _parse_entry(fields: list[Any]) -> LayerEntry:
+    path, kind, mode, uid, gid, mtime, xattrs, size, name, inline, target, device = fields
     return LayerEntry(
         path=_bytes(path),
         kind=_bytes(kind),

@@ -27,7 +27,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged, MissingPrivilege, NotFound
-from atoll.host.fs import close_to_others, make_directory, replace_file, space_errors
+from atoll.host.fs import (
+    close_to_others,
+    make_directory,
+    read_if_there,
+    replace_file,
+    space_errors,
+)
 
 if TYPE_CHECKING:
     from atoll.base.ids import ObjectId, TreeId
@@ -85,15 +91,13 @@ def open_store(root: Path, *, create: bool = False) -> Store:
     """
     marker = root / FORMAT_NAME
     try:
-        found = marker.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        if not create:
-            raise NotFound(
-                f"there is no store in {root}", hint="say where it is with --store DIR"
-            ) from None
-        return _create_store(root)
+        found = read_if_there(marker)
     except PermissionError as error:
         raise forbidden(f"the store in {root} cannot be read", error) from error
+    if found is None:
+        if not create:
+            raise NotFound(f"there is no store in {root}", hint="say where it is with --store DIR")
+        return _create_store(root)
     if found != FORMAT:
         raise Damaged(
             f"{marker} says {found[:20]!r}: this Atoll knows store format {FORMAT!r} only",

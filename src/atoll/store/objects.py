@@ -226,8 +226,9 @@ def find_missing(store: Store, names: Sequence[ObjectId]) -> list[int]:
 
 def open_object(store: Store, name: ObjectId) -> int:
     """A descriptor, open for reading, of the object; raises Damaged when it is not there."""
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
     try:
-        return os.open(store.object_path(name), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        return os.open(store.object_path(name), flags)
     except OSError as error:
         raise _damaged(store, name, error.strerror or str(error)) from error
 

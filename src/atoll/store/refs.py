@@ -19,7 +19,7 @@ from atoll.base.errors import Damaged, NotFound, UsageError
 from atoll.base.fields import parse_json_fields
 from atoll.base.ids import TreeId, parse_tree_id
 from atoll.base.suggest import find_nearest
-from atoll.host.fs import fsync_directory, replace_file, space_errors
+from atoll.host.fs import fsync_directory, read_if_there, replace_file, space_errors
 from atoll.store.lock import adding
 from atoll.store.tree_images import IMAGE_FORMAT
 
@@ -70,12 +70,12 @@ def write_ref(store: Store, name: str, ref: Ref) -> None:
 def read_ref(store: Store, name: str) -> Ref:
     """What ``name`` means; raises NotFound or Damaged."""
     path = _path(store, name)
-    try:
-        return parse_ref(path.read_bytes(), where=os.fspath(path))
-    except FileNotFoundError as error:
+    data = read_if_there(path)
+    if data is None:
         near = find_nearest(name, list_ref_names(store))
         hint = f"did you mean: store:{near[0]}" if near else "see: atoll store list"
-        raise NotFound(f"there is no image {name} in the store {store.root}", hint=hint) from error
+        raise NotFound(f"there is no image {name} in the store {store.root}", hint=hint)
+    return parse_ref(data, where=os.fspath(path))
 
 
 def list_ref_names(store: Store) -> tuple[str, ...]:

@@ -24,7 +24,9 @@ from contextlib import suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from atoll.base.errors import Damaged
 from atoll.base.ids import ObjectId
+from atoll.host.fs import read_regular
 from atoll.store.objects import has_object
 from atoll.tree.model import Metadata, Regular, Symlink
 
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from atoll.tree.model import Leaf, Xattrs
 
 _FORM = "atoll-known 1"
+NOTED_LIMIT = 1 << 30
+"""Bytes: a line has some hundred, and a tree some hundred thousand files."""
 _SETTLED_NS = 2_000_000_000
 """How long before an import a file must have been left alone: more than any clock's tick."""
 
@@ -74,8 +78,8 @@ class KnownFiles:
 
     def load(self, path: Path) -> None:
         """Know what an earlier import noted; nothing where that cannot be read or is damaged."""
-        with suppress(OSError):
-            head, _, rest = path.read_bytes().partition(b"\n")
+        with suppress(OSError, Damaged):
+            head, _, rest = read_regular(path, limit=NOTED_LIMIT).partition(b"\n")
             if head == _head(self._device, rest):
                 self._before = dict(_split(line) for line in rest.splitlines())
 

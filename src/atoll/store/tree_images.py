@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged, NotFound
 from atoll.base.ids import TreeId, is_hex_digest
-from atoll.host.fs import fsync_directory, space_errors
+from atoll.host.fs import fsync_directory, open_regular, read_regular, space_errors
 from atoll.host.syscalls import measure_verity
 from atoll.store.lock import adding
 from atoll.store.objects import OBJECT_MODE, seal_file, staging_directory
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 IMAGE_FORMAT = 1
 """The composefs format of every image in a store."""
+IMAGE_LIMIT = 1 << 30
+"""Bytes of an image: it has metadata only, some hundred bytes for each file of a tree."""
 
 
 def write_image(store: Store, tree: Directory) -> TreeId:
@@ -67,12 +69,14 @@ def read_below(store: Store, name: TreeId, path: str) -> Node | None:
 def read_image_bytes(store: Store, name: TreeId) -> bytes:
     """The composefs image of the tree ``name``, its digest checked."""
     try:
-        data = store.image_path(name).read_bytes()
+        data = read_regular(store.image_path(name), limit=IMAGE_LIMIT)
     except FileNotFoundError as error:
         raise NotFound(f"there is no tree {name} in the store {store.root}",
                        hint="see: atoll store list") from error  # fmt: skip
     except OSError as error:
         raise _damaged(store, name, error.strerror or str(error)) from error
+    except Damaged as error:
+        raise _damaged(store, name, error.message) from error
     if TreeId(verity_digest(data)) != name:
         raise _damaged(store, name, "its content is not what its name says")
     return data
@@ -100,11 +104,11 @@ def _write_durably(path: Path, data: bytes | bytearray) -> None:
 
 def _is_whole(path: Path, name: TreeId) -> bool:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             if (os.fstat(file.fileno()).st_mode & 0o7777) != OBJECT_MODE:
                 return False
             sealed = measure_verity(file.fileno())
-            return sealed in (None, name) and TreeId(verity_digest(file.read())) == name
+            return sealed in (None, name) and TreeId(verity_digest(file.read(IMAGE_LIMIT))) == name
     except FileNotFoundError:
         return False
     except OSError as error:

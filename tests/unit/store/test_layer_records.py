@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,6 +25,7 @@ from atoll.store.objects import adding_objects
 from atoll.tree.model import Metadata
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from atoll.store.layout import Store
@@ -92,7 +94,10 @@ def test_a_lost_object_makes_the_record_worthless(store: Store) -> None:
     [lambda data: data[:-5], lambda data: data[:9], lambda _: b"", lambda _: b"no gzip",
      lambda _: gzip.compress(b""), lambda _: gzip.compress(b'{"format":2}\n{"size":1}\n'),
      lambda _: gzip.compress(b'{"format":1}\n'), lambda _: gzip.compress(b'{"format":1}\n[]\n7\n'),
-     lambda data: data[:40] + bytes((data[40] ^ 8,)) + data[41:]],
+     lambda data: data[:40] + bytes((data[40] ^ 8,)) + data[41:],
+     lambda _: packed(b"[" * 100_000), lambda _: packed(b"[" + b"9" * 5000 + b"]"),
+     lambda _: packed(b'["x","0",NaN,0,0,0,[],0,"","","",0]'), lambda _: packed(b"[],[]"),
+     lambda _: packed(b'["x","0","x",0,0,0,[],0,"","","",0]'), lambda _: packed(b'{"a": 1}')],
 )  # fmt: skip
 def test_a_spoiled_record_is_not_there(store: Store, spoil: object) -> None:
     entry = LayerEntry(path=b"x", kind=b"5", metadata=Metadata(mode=0o755))
@@ -102,6 +107,30 @@ def test_a_spoiled_record_is_not_there(store: Store, spoil: object) -> None:
     assert find_layer(store, LAYER) is None
     with pytest.raises(Damaged, match="of no use"):
         list(read_layer(store, LAYER))
+
+
+def packed(line: bytes) -> bytes:
+    return gzip.compress(b'{"format":1}\n' + line + b'\n{"size":1}\n')
+
+
+@pytest.mark.parametrize(
+    "place",
+    [lambda path: path.mkdir(), os.mkfifo, lambda path: path.symlink_to("/dev/zero"),
+     lambda path: path.symlink_to(path.name)],
+)  # fmt: skip
+def test_what_is_no_file_is_no_record(store: Store, place: Callable[[Path], object]) -> None:
+    path = keep(store, [])
+    path.unlink()
+    place(path)
+    assert find_layer(store, LAYER) is None
+    assert prune_layers(store) == 1
+    assert not path.is_symlink() and not path.exists()
+
+
+def test_a_record_that_is_too_long_is_none(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep(store, [LayerEntry(path=b"x" * 4000, kind=b"5", metadata=Metadata(mode=0o755))])
+    monkeypatch.setattr("atoll.store.layers.RECORD_LIMIT", 4000)
+    assert find_layer(store, LAYER) is None
 
 
 def test_a_layer_that_never_was(store: Store) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from atoll.base.errors import Damaged
 from atoll.base.json import parse_json
-from atoll.host.fs import names_in
+from atoll.host.fs import names_in, read_if_there, read_regular
 from atoll.machine.boot.boot_entry import (
     BootEntry,
     EntryName,
@@ -96,8 +96,8 @@ def read_menu(entries: Path, noted: Path) -> Menu:
             continue
         last = max(last, name.sequence)
         try:
-            with (entries / text).open("rb") as file:
-                entry = parse_entry(name, file.read(MOST).decode(errors="replace"))
+            data = read_regular(entries / text, limit=MOST)
+            entry = parse_entry(name, data.decode(errors="replace"))
         except (Damaged, OSError) as error:
             damaged.append(str(error))
             continue
@@ -131,10 +131,10 @@ def parse_noted(data: bytes) -> tuple[Placed, ...]:
 
 
 def _read_noted(noted: Path) -> Menu:
-    try:
-        entries = parse_noted(noted.read_bytes())
-    except FileNotFoundError:
+    data = read_if_there(noted)
+    if data is None:
         return Menu()
+    entries = parse_noted(data)
     last = max((each.name.sequence for each in entries), default=0)
     return Menu(entries=ordered(list(entries)), last_sequence=last)
 

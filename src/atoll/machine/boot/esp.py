@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged
-from atoll.host.fs import fsync_directory, space_errors
+from atoll.host.fs import fsync_directory, open_regular, space_errors
 from atoll.machine.boot.boot_entry import SECTOR, BootEntry, format_draft, format_entry
 from atoll.store.objects import Measure, measure_object, open_object, read_chunks
 
@@ -77,12 +77,9 @@ def is_copy(path: Path, store: Store, name: ObjectId) -> bool:
 
 
 def _measure_on_disk(path: Path) -> ObjectId:
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
-        return Measure().put_file(handle)
-    finally:
-        os.close(handle)
+    with open_regular(path) as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        return Measure().put_file(file.fileno())
 
 
 def ensure_directory(path: Path) -> None:

@@ -11,7 +11,8 @@ import os
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from atoll.base.errors import AtollError
+from atoll.base.errors import AtollError, Damaged
+from atoll.host.fs import open_regular
 from atoll.machine.deployments.quick_check import PAIR, glance_at_entry, glance_at_state
 from atoll.store.layout import open_store
 from atoll.store.objects import find_missing, read_chunks
@@ -70,7 +71,7 @@ def find_entry_flaw(sysroot: Sysroot, deployment: Deployment, placed: Placed) ->
     folder = sysroot.esp / "atoll" / str(placed.pair)
     try:
         parts = [_digest_on_disk(folder / name) for name in PAIR]
-    except OSError as error:
+    except (Damaged, OSError) as error:
         return f"its kernel cannot be read: {error}"
     if sha256(b"".join(parts)).hexdigest() != placed.pair:
         return f"its kernel or initrd in {folder} is damaged"
@@ -80,11 +81,8 @@ def find_entry_flaw(sysroot: Sysroot, deployment: Deployment, placed: Placed) ->
 def _digest_on_disk(path: Path) -> bytes:
     """Past the page cache: what was flipped on the disk is not yet flipped there."""
     hasher = sha256()
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
-        for chunk in read_chunks(handle):
+    with open_regular(path) as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        for chunk in read_chunks(file.fileno()):
             hasher.update(chunk)
-    finally:
-        os.close(handle)
     return hasher.digest()

@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import Damaged
 from atoll.base.fields import parse_json_fields
 from atoll.base.ids import TreeId, is_hex_digest
-from atoll.host.fs import fsync_directory, names_in, read_if_there, replace_file
+from atoll.host.fs import (
+    OWN_LIMIT,
+    fsync_directory,
+    names_in,
+    read_if_there,
+    read_regular,
+    replace_file,
+)
 from atoll.machine.deployment import is_number
 
 if TYPE_CHECKING:
@@ -165,7 +172,7 @@ def numbers_mark(state: Path, numbers: Numbers) -> SetMark:
 
 def _read_hold(path: Path) -> Hold:
     try:
-        return parse_hold(path.read_bytes(), where=str(path))
+        return parse_hold(read_regular(path, limit=OWN_LIMIT), where=str(path))
     except (OSError, Damaged):
         return Hold(deployment=UNKNOWN, version="", why=f"{path} cannot be read", when=0)
 

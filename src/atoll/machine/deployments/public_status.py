@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import NotFound
 from atoll.base.fields import parse_json_fields
 from atoll.base.ids import TreeId, is_hex_digest
+from atoll.host.fs import read_if_there
 from atoll.machine.boot.boot_entries import Menu, Placed
 from atoll.machine.boot.boot_entry import format_entry_name, parse_entry_name
 from atoll.machine.deployment import Deployment
@@ -57,13 +58,13 @@ def is_open(sysroot: Sysroot) -> bool:
 
 def read_public(place: Path = PLACE) -> PublicState:
     """Raises NotFound before it was written for the first time in this boot, or Damaged."""
-    try:
-        return parse_public(place.read_bytes(), where=str(place))
-    except FileNotFoundError:
+    data = read_if_there(place)
+    if data is None:
         raise NotFound(
             "what everyone may know of this machine is not written yet",
             hint="wait until the system is up, or try again with sudo",
-        ) from None
+        )
+    return parse_public(data, where=str(place))
 
 
 def format_public(public: PublicState) -> bytes:

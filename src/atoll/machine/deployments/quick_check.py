@@ -38,11 +38,7 @@ def find_flaws(sysroot: Sysroot, deployments: Iterable[Deployment], menu: Menu) 
 def glance_at_state(sysroot: Sysroot, deployment: Deployment) -> str:
     upper = sysroot.deployments / str(deployment.number) / "etc/upper"
     image = sysroot.atoll / "images" / deployment.tree
-    for path, what in ((image, "its tree"), (upper, "its /etc")):
-        flaw = _glance(path, what)
-        if flaw:
-            return flaw
-    return ""
+    return _glance(image, "its tree") or _glance(upper, "its /etc", directory=True)
 
 
 def glance_at_entry(sysroot: Sysroot, deployment: Deployment, placed: Placed) -> str:
@@ -57,7 +53,7 @@ def glance_at_entry(sysroot: Sysroot, deployment: Deployment, placed: Placed) ->
     return next((flaw for flaw in flaws if flaw), "")
 
 
-def _glance(path: Path, what: str) -> str:
+def _glance(path: Path, what: str, *, directory: bool = False) -> str:
     try:
         found = path.stat()
     except OSError as error:
@@ -66,8 +62,8 @@ def _glance(path: Path, what: str) -> str:
         if isinstance(error, PermissionError) and os.geteuid() != 0:
             return ""
         return f"{what} cannot be read: {path}: {error.strerror}"
-    return f"{what} is empty: {path}" if found.st_size == 0 and not _is_directory(found) else ""
-
-
-def _is_directory(found: os.stat_result) -> bool:
-    return stat.S_ISDIR(found.st_mode)
+    if directory:
+        return "" if stat.S_ISDIR(found.st_mode) else f"{what} is no directory: {path}"
+    if not stat.S_ISREG(found.st_mode):
+        return f"{what} is no regular file: {path}"
+    return "" if found.st_size else f"{what} is empty: {path}"

@@ -3,7 +3,7 @@
 A sysroot is a directory (``/sysroot`` on a running machine) with, besides the store's own files::
 
     atoll/deployments/<n>/     deployment.json  origin.toml  atoll.toml  etc/{upper,work}
-    atoll/state/               marks (``marks``), conflicts of /etc, the history, the machine's id
+    atoll/state/               marks (``flags``), conflicts of /etc, the history, the machine's id
     atoll/state/entries.json   which entry boots which deployment, for who may not read the ESP
     atoll/state/lock           flock: held by whoever changes the machine
     atoll/var/                 the one shared /var
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from atoll.base.errors import Damaged, NotFound
 from atoll.base.json import parse_json_object
+from atoll.host.fs import OWN_LIMIT, read_regular
 from atoll.machine.boot.boot_entries import ENTRIES
 
 BOOTED = Path("/run/atoll/booted")
@@ -66,7 +67,7 @@ def find_sysroot(root: Path | None) -> Sysroot:
                 "this computer does not run a system that Atoll made",
                 hint="to make one: atoll new DIR; one that is mounted at DIR: --root DIR",
             )
-        booted = parse_booted(BOOTED.read_bytes())
+        booted = parse_booted(read_regular(BOOTED, limit=OWN_LIMIT))
         return Sysroot(root=RUNNING_SYSROOT, esp=RUNNING_ESP, booted=booted)
     sysroot = Sysroot(root=root, esp=root / "esp")
     if not sysroot.deployments.is_dir():

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from atoll.base.fields import parse_json_fields
+from atoll.host.fs import read_if_there
 from atoll.machine.etc.etc_operations import (
     MakeDirectory,
     PutInPlace,
@@ -74,9 +75,8 @@ def plan_conflicts(conflicts: tuple[Conflict, ...], place: Path) -> tuple[Operat
 
 def read_conflicts(place: Path) -> tuple[Conflict, ...]:
     """What is not settled yet, by path. Raises Damaged."""
-    try:
-        data = (place / _LIST).read_bytes()
-    except FileNotFoundError:
+    data = read_if_there(place / _LIST)
+    if data is None:
         return ()
     kept = read_directory(place / _IMAGE).root
     return parse_conflicts(data, kept, where=str(place / _LIST))

@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from atoll.base.errors import Busy
+from atoll.host.fs import read_regular
 from atoll.machine.etc.conflicts import carry_over, plan_conflicts, read_conflicts
 from atoll.machine.etc.etc_operations import RemoveRecord, WriteRecord
 from atoll.machine.etc.first_boot_merge import merge_again, plan_again
 from atoll.machine.etc.merge import Conflict, Merge, plan_merge
-from atoll.machine.etc.merge_base import Record, format_record, parse_record
+from atoll.machine.etc.merge_base import RECORD_LIMIT, Record, format_record, parse_record
 from atoll.machine.etc.overlay_upper import plan_upper
 from atoll.machine.etc.read import read_layered
 
@@ -110,7 +111,9 @@ def merge_at_first_boot(read_views: Callable[[int], Views], place: EtcPlace) -> 
     if not place.record.exists():
         return ()
     try:
-        record = parse_record(place.record.read_bytes(), where=str(place.record))
+        record = parse_record(
+            read_regular(place.record, limit=RECORD_LIMIT), where=str(place.record)
+        )
         changed, operations = plan_first_boot(record, read_views(record.source), place)
         execute(operations)
     except BaseException:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged
 from atoll.base.fields import parse_json_fields
+from atoll.host.fs import names_in, read_if_there, read_regular
 from atoll.machine.boot.boot_entry import EntryName, parse_entry_name
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 REASON_LENGTH = 1000
+NOTE_LIMIT = 1 << 20
+"""Bytes of a note; early boot writes some hundred."""
 MARKED = 1
 """How many tries a used up entry claims that Atoll wrote itself, to mark a deployment that was left
 behind: ``+0-1``. The loader's own claim more, for it starts with three."""
@@ -139,12 +142,14 @@ def tries_directory(sysroot: Sysroot, deployment: int) -> Path:
 
 
 def read_tries(sysroot: Sysroot, deployment: int) -> tuple[Try, ...]:
+    """Raises OSError or Damaged: what cannot be read may be a start, or why one failed."""
     folder = tries_directory(sysroot, deployment)
     notes = {}
-    for path in folder.iterdir() if folder.is_dir() else ():
+    for path in (folder / name for name in names_in(folder)):
         if _NAME.fullmatch(path.name) and path.is_file():
             notes[path.name] = Note(
-                text=path.read_text(errors="replace"), when=int(path.stat().st_mtime)
+                text=read_regular(path, limit=NOTE_LIMIT).decode(errors="replace"),
+                when=int(path.stat().st_mtime),
             )
     return parse_tries(notes)
 
@@ -152,6 +157,7 @@ def read_tries(sysroot: Sysroot, deployment: int) -> tuple[Try, ...]:
 def read_verdict(sysroot: Sysroot, deployment: int) -> Verdict | None:
     """None when there is none, or none that can be read: then it is found anew."""
     try:
-        return parse_verdict((tries_directory(sysroot, deployment) / "verdict").read_bytes())
-    except (FileNotFoundError, Damaged):
+        data = read_if_there(tries_directory(sysroot, deployment) / "verdict")
+        return None if data is None else parse_verdict(data)
+    except (OSError, Damaged):
         return None

@@ -11,16 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from atoll.base.errors import Damaged
 from atoll.base.text import one_line
+from atoll.host.fs import read_if_there
 from atoll.machine.deployments.flags import Hold, SetMark, hold_mark
 from atoll.machine.deployments.history import Event, Record
 from atoll.machine.deployments.machine_lock import changing
 from atoll.machine.health.boot_attempts import (
     MARKED,
+    Verdict,
     format_verdict,
     judge,
     read_tries,
     read_verdict,
+    readable,
     tries_directory,
 )
 
@@ -31,7 +35,6 @@ if TYPE_CHECKING:
     from atoll.machine.deployments.operations import Operation
     from atoll.machine.deployments.state import DeploymentState, MachineState
     from atoll.machine.deployments.sysroot import Sysroot
-    from atoll.machine.health.boot_attempts import Verdict
     from atoll.machine.health.pstore import Panic
 
 ISSUE = Path("/run/issue.d/50-atoll.issue")
@@ -74,8 +77,12 @@ def judge_given_up(
         known = verdict is not None and verdict.entry == placed.name.sequence
         if verdict is None or not known:
             made = sysroot.deployments / str(state.number) / "deployment.json"
-            tries = read_tries(sysroot, state.number)
-            verdict = judge(placed.name, tries, records, staged=int(made.stat().st_mtime))
+            try:
+                tries = read_tries(sysroot, state.number)
+                verdict = judge(placed.name, tries, records, staged=int(made.stat().st_mtime))
+            except (OSError, Damaged) as error:
+                why = f"what its starts left cannot be read: {error}"
+                verdict = Verdict(entry=placed.name.sequence, evidence=False, why=why)
         judged.append(GivenUp(state=state, verdict=verdict, known=known))
     return tuple(judged)
 
@@ -136,12 +143,8 @@ def format_news(
 
 def read_notes(path: Path = NOTES) -> tuple[str, ...]:
     """What early boot left for a person to read."""
-    from atoll.machine.health.boot_attempts import readable
-
-    try:
-        return tuple(map(readable, path.read_text(errors="replace").splitlines()))
-    except FileNotFoundError:
-        return ()
+    data = read_if_there(path) or b""
+    return tuple(map(readable, data.decode(errors="replace").splitlines()))
 
 
 def write_news(text: str, *, issue: Path = ISSUE, motd: Path = MOTD) -> None:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged, ProgramFailed
 from atoll.base.fields import parse_json_fields
-from atoll.host.fs import replace_file
+from atoll.host.fs import read_if_there, replace_file
 from atoll.machine.health.boot_attempts import readable
 
 if TYPE_CHECKING:
@@ -177,10 +177,8 @@ def note_health(health: Health, directory: Path = NOTED) -> None:
 
 def read_health(directory: Path = NOTED) -> Health | None:
     """None before the checks of this boot have run."""
-    try:
-        return parse_health((directory / "health.json").read_bytes())
-    except FileNotFoundError:
-        return None
+    data = read_if_there(directory / "health.json")
+    return None if data is None else parse_health(data)
 
 
 def find_watchdog(directory: Path = WATCHDOGS) -> str | None:

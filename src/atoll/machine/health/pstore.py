@@ -8,10 +8,16 @@ seconds since 1970, ten digits.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from atoll.base.errors import Damaged
+from atoll.host.fs import read_regular
+
 RECORDS = (Path("/sys/fs/pstore"), Path("/var/lib/systemd/pstore"))
+RECORD_LIMIT = 1 << 22
+"""Bytes of a record: firmware keeps some kilobytes."""
 _TIME = re.compile(r"(?<![0-9])([1-9][0-9]{9})")
 _MESSAGE = re.compile(r"Kernel panic - not syncing: ([^\r\n]*)")
 
@@ -38,6 +44,7 @@ def read_panics(places: tuple[Path, ...] = RECORDS) -> tuple[Panic, ...]:
         for path in place.rglob("*dmesg*") if place.is_dir() else ():
             if path.is_file():
                 name = str(path.relative_to(place))
-                panic = parse_panic(name, path.read_text(errors="replace"))
-                found.add(panic)
+                with suppress(OSError, Damaged):
+                    data = read_regular(path, limit=RECORD_LIMIT)
+                    found.add(parse_panic(name, data.decode(errors="replace")))
     return tuple(sorted((each for each in found if each), key=lambda panic: panic.when))
