@@ -46,6 +46,23 @@ if error not in REFUSED: print("ESCAPED: the kernel answered", os.strerror(error
 )
 
 
+BY_INT_80 = """
+import ctypes, struct
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = ctypes.c_void_p
+page = libc.mmap(None, ctypes.c_size_t(4096), 7, 0x62, -1, ctypes.c_long(0))  # below 4 GiB
+def call_32(number, first, *words):
+    # socketcall has its words in memory
+    ctypes.memmove(page + 2048, struct.pack("3I", *words[:3]), 12)
+    second, third = (page + 2048, 0) if number == 102 else words[:2]
+    code = bytes.fromhex("53b8") + struct.pack("I", number)
+    code += b"\\xbb" + struct.pack("I", first) + b"\\xb9" + struct.pack("I", second)
+    code += b"\\xba" + struct.pack("I", third) + bytes.fromhex("cd805bc3")
+    ctypes.memmove(page, code, len(code))
+    return ctypes.CFUNCTYPE(ctypes.c_int)(page)()
+"""
+
+
 def refused(*words: object) -> str:
     """Only a call that is refused before its arguments are looked at gives these errors."""
     return NOT_REFUSED.format(", ".join(map(repr, words)))
@@ -200,6 +217,15 @@ page = mmap.mmap(-1, 4096, prot=7); page.write(code)
 at = ctypes.addressof(ctypes.c_char.from_buffer(page))
 if ctypes.CFUNCTYPE(ctypes.c_int)(at)() == 0: print("ESCAPED")
 """,
+    "socket-by-a-32-bit-call": BY_INT_80
+    + """
+for family, kind, protocol in ((40, 1, 0), (16, 3, 9)):  # AF_VSOCK, the kernel's audit
+    if call_32(102, 1, family, kind, protocol) >= 0: print("ESCAPED")
+    if call_32(359, family, kind, protocol, 0) >= 0: print("ESCAPED")
+if call_32(1000, 0, 0, 0, 0) != -38: print("ESCAPED: no call of 32 bits was tried")
+""",
+    "socket-by-an-x32-call": refused((1 << 30) + 41, 40, 1, 0),
+    "unshare-by-an-x32-call": refused((1 << 30) + 272, 0x10000000),
     "machine-beside": """
 import socket
 socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)
