@@ -58,6 +58,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
             reporter.notice(
                 f"next: atoll etc resolve {one_line(etc.conflicts[0].path)} --mine | --image"
             )
+        _refuse_unread(etc)
         return 0
     if arguments.what == "complete":
         return _complete(sysroot, deployment, reporter, as_json=as_json)
@@ -66,12 +67,25 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         _change(sysroot, deployment, lambda etc: plan_reset(etc, path))
     else:
         image = bool(arguments.image)
+        _refuse_unread(read_machine_etc(sysroot, deployment))
         _change(sysroot, deployment, lambda etc: plan_resolve(etc, path, image=image))
     left = len(read_machine_etc(sysroot, deployment).conflicts)
     if as_json:
         print(json.dumps({"deployment": deployment, "path": f"/etc/{path}", "conflicts": left}))
     reporter.notice(f"next: atoll etc ({left} in conflict)" if left else "no conflicts are left")
     return 0
+
+
+def _refuse_unread(etc: MachineEtc) -> None:
+    """Raises Damaged: nobody is told that all is settled when that cannot be known."""
+    from atoll.base.errors import Damaged
+
+    if etc.unread:
+        raise Damaged(
+            f"there may be more conflicts: {etc.unread}",
+            hint=f"compare {etc.place.conflicts}*/image, which has the image's files, with /etc;"
+            " then remove it",
+        )
 
 
 def _complete(sysroot: Sysroot, deployment: int, reporter: Reporter, *, as_json: bool) -> int:

@@ -178,7 +178,7 @@ def check_new(target: Target, sysroot: Sysroot, state: MachineState, *, even_hel
     if (
         default is not None
         and default.deployment.tree == target.tree
-        and read_origin(sysroot, default.number).image == target.origin.image
+        and _origin_of(sysroot, default.number) == target.origin
     ):
         raise NothingToDo(f"{default.deployment.title} is the newest of {target.origin.image}")
     hold = state.held.get(target.tree)
@@ -187,6 +187,14 @@ def check_new(target: Target, sysroot: Sysroot, state: MachineState, *, even_hel
             f"{target.title} is held on this machine: {hold.why}",
             hint="wait for a newer version, or take it all the same with --even-held",
         )
+
+
+def _origin_of(sysroot: Sysroot, number: int) -> Origin | None:
+    """None when it cannot be read: following an image anew is what mends that."""
+    try:
+        return read_origin(sysroot, number)
+    except (Damaged, OSError):
+        return None
 
 
 def compare_to_current(

@@ -36,6 +36,7 @@ from atoll.machine.deployments.retention import (
 from atoll.machine.deployments.state import may_need_something, read_state
 from atoll.machine.deployments.way_back import with_way_back
 from atoll.machine.disable_entries import plan_used_up
+from atoll.machine.etc.conflicts import aside_of
 from atoll.store.gc import Collected, collect
 from atoll.store.layout import open_store
 
@@ -119,6 +120,7 @@ def plan_removal(sysroot: Sysroot, removal: Removal) -> tuple[Operation, ...]:
                 ClearMark(path=state / BLESSED / str(number)),
                 RemovePath(path=state / "tries" / str(number)),
                 RemovePath(path=state / "conflicts" / str(number)),
+                RemovePath(path=aside_of(state / "conflicts" / str(number))),
             )
         ),
         NoteEntries(sysroot=sysroot),

@@ -17,10 +17,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from atoll.base.errors import AtollError, NothingToDo, Refused
+from atoll.base.errors import AtollError, Damaged, NothingToDo, Refused
 from atoll.image.bootable import read_bootable
 from atoll.machine.boot.boot_entry import EntryName
 from atoll.machine.cleanup import list_pairs, plan_removal, tidy
+from atoll.machine.deployment import Origin
 from atoll.machine.deployments.apply import as_warning, carry_out, finish
 from atoll.machine.deployments.boot_check import find_tree_flaw, verifier
 from atoll.machine.deployments.flags import HELD, ROLLED_BACK, ClearMark, Hold, hold_mark
@@ -277,7 +278,11 @@ def _plan_with_etc(
     sysroot: Sysroot, state: MachineState, current: DeploymentState, target: DeploymentState
 ) -> Deploy:
     image = read_bootable(open_store(sysroot.atoll), target.deployment.tree)
-    origin = read_origin(sysroot, target.number)
+    try:
+        origin = read_origin(sysroot, target.number)
+    except (Damaged, OSError):
+        # Going back is not refused for it: the new deployment follows no image, which is told then.
+        origin = Origin(image=target.deployment.tree)
     return plan_deploy(sysroot, state, current, image, origin, what="rollback")
 
 

@@ -56,6 +56,8 @@ class Deploy:
     afterwards: tuple[Operation, ...]
     damaged: str = ""
     """Why the tree that is left could not be read; its settings were taken along as they are."""
+    unread: str = ""
+    """Why there may be conflicts that nobody can read; they stay with what is left."""
 
 
 def plan_deploy(
@@ -95,6 +97,7 @@ def plan_deploy(
         merge=merge,
         machine_file=machine_file,
         damaged=damaged,
+        unread=etc.unread,
         operations=(
             numbers_mark(sysroot.state, numbers),
             MakeDeployment(sysroot=sysroot, deployment=deployment, origin=origin,

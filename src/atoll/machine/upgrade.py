@@ -46,6 +46,8 @@ PENDING = "downloaded"
 """The ref that keeps what was fetched, until a deployment does."""
 SETTINGS_AS_THEY_ARE = "your settings come along as they are, for the tree that is left is damaged"
 
+CONFLICTS_STAY = "what was still in conflict in /etc stays with the deployment that is left"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
@@ -145,6 +147,8 @@ def upgrade(sysroot: Sysroot, wish: Wish, reporter: Reporter) -> Staged:
             made = try_again(deploy)
         if made.damaged:
             reporter.notice(f"{SETTINGS_AS_THEY_ARE}: {made.damaged}")
+        if made.unread:
+            reporter.notice(f"{CONFLICTS_STAY}: {made.unread}")
         warning = as_warning(finish(made.afterwards))
         pruned, untidy = _prune(machine, made.machine_file.deployments, reporter)
         warning = warning or untidy

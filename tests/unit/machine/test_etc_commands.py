@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from atoll.base.errors import NotFound, Refused, UsageError
+from atoll.base.errors import NotFound, NothingToDo, Refused, UsageError
 from atoll.base.report import NullReporter
 from atoll.cli.main import main
 from atoll.machine.deployment import Deployment, format_deployment
@@ -19,6 +20,7 @@ from atoll.machine.deployments.sysroot import Sysroot
 from atoll.machine.etc.conflicts import read_conflicts
 from atoll.machine.etc.etc_commands import (
     MachineEtc,
+    complete,
     parse_path,
     plan_resolve,
     read_machine_etc,
@@ -233,7 +235,7 @@ def test_the_attributes_of_etc_itself_can_be_in_conflict(made: Path, tmp_path: P
     (conflict,) = read_conflicts(place.conflicts)
     assert (conflict.path, conflict.attributes) == ("", True)
     etc = MachineEtc(deployment=2, tree=new, live=changed, skipped=(), conflicts=(conflict,),
-                     place=place, mounted=None)  # fmt: skip
+                     place=place, mounted=None, unread="")  # fmt: skip
     execute(plan_resolve(etc, parse_path("/etc/", etc_too=True), image=True))
     assert (tmp_path / "up").stat().st_mode & 0o777 == 0o711 != mode
     assert read_conflicts(place.conflicts) == ()
@@ -263,7 +265,35 @@ def test_a_damaged_list_of_conflicts_is_named(
     ):
         path.write_text(text)
         assert run(machine, "diff") == 8
-        assert str(path) in capsys.readouterr().err
+        told = capsys.readouterr()
+        assert str(path) in told.err and "changed       /etc/motd" in told.out
+        assert run(machine, "resolve", "/etc/motd", "--mine") == 8
+        assert run(machine, "reset", "/etc/long") in (0, NothingToDo.exit_code)
+        assert path.read_text() == text
+
+
+@pytest.mark.parametrize("spoil", ["noise", "a pipe", "a directory", "a lost image"])
+def test_a_list_of_conflicts_that_cannot_be_read_is_put_aside_at_the_first_boot(
+    machine: Sysroot, spoil: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = place_of(machine, 2)
+    path = place.conflicts / "list.json"
+    if spoil == "a lost image":
+        shutil.rmtree(place.conflicts / "image")
+    else:
+        path.unlink()
+    if spoil == "noise":
+        path.write_bytes(b"\x1b[31m\0")
+    elif spoil == "a pipe":
+        os.mkfifo(path)
+    elif spoil == "a directory":
+        path.mkdir()
+    write(place_of(machine, 1).upper, {"new": "changed since it was staged\n"})
+    assert complete(machine, 2) == ("new",)
+    assert read_layered(read_tree_etc(machine, 2), place.upper).root.children["new"]
+    assert (machine.state / "conflicts/2.damaged/list.json").exists()
+    assert run(machine, "diff") == 8
+    assert "2.damaged" in capsys.readouterr().err
 
 
 def test_there_is_no_such_deployment(machine: Sysroot) -> None:

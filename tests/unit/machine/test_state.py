@@ -26,6 +26,7 @@ def place(root: Path, number: int, entry: EntryName | None, *, version: str = "1
     folder = root / "atoll/deployments" / str(number)
     folder.mkdir(parents=True)
     (folder / "deployment.json").write_bytes(format_deployment(deployment))
+    (folder / "origin.toml").write_bytes(b'image = "docker://host/hello:1"\n')
     entries = root / "esp/loader/entries"
     entries.mkdir(parents=True, exist_ok=True)
     if entry is not None:

@@ -520,3 +520,38 @@ def test_the_commands_say_what_they_did(
     run("gc", "--dry-run")
     assert json.loads(run("gc", "--json"))["deployments"] == []
     assert main(["rollback", *root]) == 7
+
+
+@pytest.mark.parametrize("spoil", ["", "image = 7\n", "\x1b]0;x\x07"])
+def test_an_origin_that_cannot_be_read_is_told_and_cured_by_a_rebase(
+    maker: Maker, machine: Sysroot, capsys: pytest.CaptureFixture[str], spoil: str
+) -> None:
+    (machine.deployments / "1/origin.toml").write_text(spoil)
+    root = ["--root", str(machine.root)]
+    assert main(["status", *root]) == 0
+    assert "atoll rebase" in capsys.readouterr().err
+    assert main(["upgrade", *root]) == 8
+    assert "atoll rebase" in capsys.readouterr().err
+    # The same image: nothing is new in it but that it is followed.
+    assert main(["rebase", maker.follow(), *root]) == 0
+    assert read_origin(machine, 2).image == maker.follow()
+
+
+def test_going_back_needs_no_origin(maker: Maker, machine: Sysroot) -> None:
+    maker.publish("2", kernel="6.13-two")
+    upgrade(machine, UPGRADE, NullReporter())
+    bless(machine, 2)
+    (machine.deployments / "1/origin.toml").unlink()
+    assert main(["rollback", "number:1", "--keep-etc", "--root", str(machine.root)]) == 0
+    assert read_state(machine).default is not None
+    assert main(["upgrade", "--root", str(machine.root)]) == Refused.exit_code
+
+
+@pytest.mark.parametrize("verb", [["upgrade"], ["gc"], ["plan"]])
+def test_a_list_of_conflicts_that_cannot_be_read_stops_nothing(
+    maker: Maker, machine: Sysroot, verb: list[str]
+) -> None:
+    maker.publish("2", kernel="6.13-two")
+    write(machine.state, {"conflicts/1/list.json": "noise"})
+    assert main([*verb, "--root", str(machine.root)]) == 0
+    assert (machine.state / "conflicts/1/list.json").read_text() == "noise"

@@ -26,11 +26,12 @@ from atoll.machine.deployments.flags import (
     read_marks,
     read_numbers,
 )
+from atoll.machine.deployments.history import NAME as HISTORY
 from atoll.machine.deployments.history import read_history
 from atoll.machine.deployments.quick_check import find_flaws
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from atoll.base.ids import TreeId
     from atoll.machine.deployments.sysroot import Sysroot
@@ -120,9 +121,27 @@ def read_state(sysroot: Sysroot) -> MachineState:
         read_numbers(sysroot.state)
     except (Damaged, OSError) as error:
         damaged.append(f"{error}; numbers go on from what is there")
+    damaged += _unreadable(sysroot, deployments)
     return make_state(tuple(deployments), menu, read_marks(sysroot.state), booted=sysroot.booted,
                       damaged=(tuple(damaged), frozenset(numbers)),
                       flaws=find_flaws(sysroot, deployments, menu))  # fmt: skip
+
+
+def _unreadable(sysroot: Sysroot, deployments: Iterable[Deployment]) -> list[str]:
+    """What is wrong with files that no boot needs, but an upgrade or a rollback does."""
+    found = []
+    for each in deployments:
+        try:
+            read_origin(sysroot, each.number)
+        except (Damaged, OSError) as error:
+            found.append(f"{error}; to let it follow an image: atoll rebase REF")
+    try:
+        read_if_there(sysroot.state / HISTORY)
+    except PermissionError:
+        pass
+    except (Damaged, OSError) as error:
+        found.append(str(error))
+    return found
 
 
 def make_state(

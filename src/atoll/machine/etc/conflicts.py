@@ -5,6 +5,9 @@
                                        [{"path", "why", "image", "attributes"}, …]}
       image/<path>                    what the image has there, when "image" is true
 
+A list that cannot be read settles nothing and stops nothing: an upgrade goes on without it, and it
+stays where it is, or is put aside as ``<n>.damaged``, until a person has looked at it.
+
 ``attributes`` is true when only mode, owner and extended attributes of a directory are in question.
 ``<n>`` is the deployment. The directory is replaced as a whole, and is not there without conflicts.
 """
@@ -12,11 +15,13 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from atoll.base.errors import Damaged
 from atoll.base.fields import parse_json_fields
-from atoll.host.fs import read_if_there
+from atoll.host.fs import fsync_directory, read_if_there
 from atoll.machine.etc.etc_operations import (
     MakeDirectory,
     PutInPlace,
@@ -80,6 +85,37 @@ def read_conflicts(place: Path) -> tuple[Conflict, ...]:
         return ()
     kept = read_directory(place / _IMAGE).root
     return parse_conflicts(data, kept, where=str(place / _LIST))
+
+
+def find_conflicts(place: Path) -> tuple[tuple[Conflict, ...], str]:
+    """What is not settled yet, and why there may be more that nobody can read; empty when not."""
+    aside = aside_of(place)
+    unread = f"what {aside} holds could not be read" if os.path.lexists(aside) else ""
+    try:
+        return read_conflicts(place), unread
+    except (Damaged, OSError) as error:
+        return (), str(error)
+
+
+def aside_of(place: Path) -> Path:
+    """Where a list is put that cannot be read."""
+    return place.with_name(f"{place.name}.damaged")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutAside:
+    """What is at ``place`` and cannot be read is kept, and stands in nobody's way."""
+
+    place: Path
+
+    def describe(self) -> str:
+        return f"{self.place} put aside as {aside_of(self.place)}"
+
+    def execute(self) -> None:
+        aside = aside_of(self.place)
+        if os.path.lexists(self.place) and not os.path.lexists(aside):
+            self.place.rename(aside)
+            fsync_directory(self.place.parent)
 
 
 def format_conflicts(conflicts: tuple[Conflict, ...]) -> bytes:

@@ -11,8 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Busy, Damaged, NotFound
-from atoll.machine.etc.conflicts import read_conflicts
-from atoll.machine.etc.etc_commands import MachineEtc, read_machine_etc
+from atoll.machine.etc.etc_commands import MachineEtc, make_machine_etc, read_machine_etc
 from atoll.machine.etc.etc_tree import Entry, Kind, Node, differences, replaced, walk
 from atoll.machine.etc.read import read_layered
 from atoll.machine.etc.stage import etc_place
@@ -53,12 +52,4 @@ def _without_tree(sysroot: Sysroot, number: int, new: Node) -> MachineEtc:
     for path, before, after in differences(new, reading.root):
         if path and before is not None and after is not None and not before.children:
             old = replaced(old, path, None)
-    return MachineEtc(
-        deployment=number,
-        tree=old,
-        live=reading.root,
-        skipped=reading.skipped,
-        conflicts=read_conflicts(place.conflicts),
-        place=place,
-        mounted=None,
-    )
+    return make_machine_etc(number, place, old, reading)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import Damaged, NotFound, NothingToDo, Refused, UsageError
 from atoll.machine.boot.boot_entries import read_menu
 from atoll.machine.deployments.state import deployment_numbers, read_deployment
-from atoll.machine.etc.conflicts import plan_conflicts, read_conflicts
+from atoll.machine.etc.conflicts import find_conflicts, plan_conflicts
 from atoll.machine.etc.etc_tree import Node, compare, is_file, node_at, replaced, with_content
 from atoll.machine.etc.keyed_files import KEYED, adopt_keyed
 from atoll.machine.etc.overlay_upper import plan_live, plan_upper
@@ -50,6 +50,8 @@ class MachineEtc:
     place: EtcPlace
     mounted: Path | None
     """Where it is in use, if it is."""
+    unread: str
+    """Why there may be conflicts that nobody can read; empty when there are none."""
 
     @property
     def changes(self) -> tuple[tuple[str, Change], ...]:
@@ -76,14 +78,23 @@ def read_machine_etc(sysroot: Sysroot, deployment: int) -> MachineEtc:
         reading = read_layered(tree, place.upper) if place.upper.exists() else Reading(root=tree)
     else:
         tree, reading = read_directory(TREE).root, read_directory(mounted)
+    return make_machine_etc(deployment, place, tree, reading, mounted=mounted)
+
+
+def make_machine_etc(
+    deployment: int, place: EtcPlace, tree: Node, reading: Reading, *, mounted: Path | None = None
+) -> MachineEtc:
+    """Put together what was read of an ``/etc``, with the conflicts that are kept beside it."""
+    conflicts, unread = find_conflicts(place.conflicts)
     return MachineEtc(
         deployment=deployment,
         tree=tree,
         live=reading.root,
         skipped=reading.skipped,
-        conflicts=read_conflicts(place.conflicts),
+        conflicts=conflicts,
         place=place,
         mounted=mounted,
+        unread=unread,
     )
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from atoll.base.errors import Busy
 from atoll.host.fs import read_regular
-from atoll.machine.etc.conflicts import carry_over, plan_conflicts, read_conflicts
+from atoll.machine.etc.conflicts import PutAside, carry_over, find_conflicts, plan_conflicts
 from atoll.machine.etc.etc_operations import RemoveRecord, WriteRecord
 from atoll.machine.etc.first_boot_merge import merge_again, plan_again
 from atoll.machine.etc.merge import Conflict, Merge, plan_merge
@@ -132,8 +132,10 @@ def plan_first_boot(
         return (), (done,)
     staged = read_layered(views.new, place.upper).root
     fresh = plan_merge(views.old, views.live, views.new, record.rules)
-    merge = merge_again(staged, read_conflicts(place.conflicts), fresh, changed)
+    conflicts, unread = find_conflicts(place.conflicts)
+    merge = merge_again(staged, conflicts, fresh, changed)
     return changed, (
+        *((PutAside(place=place.conflicts),) if unread else ()),
         *plan_conflicts(merge.conflicts, place.conflicts),
         *plan_upper(merge.result, views.new, place.upper),
         done,
