@@ -181,6 +181,11 @@ def check_new(target: Target, sysroot: Sysroot, state: MachineState, *, even_hel
         and _origin_of(sysroot, default.number) == target.origin
     ):
         raise NothingToDo(f"{default.deployment.title} is the newest of {target.origin.image}")
+    check_not_held(target, state, even_held=even_held)
+
+
+def check_not_held(target: Target, state: MachineState, *, even_held: bool) -> None:
+    """Raises Refused for a tree that did not come up here, or that a person went back from."""
     hold = state.held.get(target.tree)
     if hold is not None and not even_held:
         raise Refused(

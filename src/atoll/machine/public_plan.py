@@ -10,12 +10,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from atoll.base.errors import MissingPrivilege, NothingToDo, Refused
+from atoll.base.errors import AtollError, MissingPrivilege, NothingToDo
 from atoll.base.ids import is_hex_digest
 from atoll.host.fs import OWN_LIMIT, read_regular
-from atoll.machine.candidate import ESP_ROOM, ROOM, Target, absolute_reference, check_followed
+from atoll.machine.candidate import (
+    ESP_ROOM,
+    ROOM,
+    Target,
+    absolute_reference,
+    check_followed,
+    check_not_held,
+)
 from atoll.machine.deployment import Origin
+from atoll.machine.deployments.retention import check_sound
 from atoll.machine.install import Space, measure_free
+from atoll.machine.space import check_room
 from atoll.machine.upgrade import Outlook
 from atoll.oci.reference import StoreReference, format_reference, parse_reference
 from atoll.oci.source import inspect_source, opened_source
@@ -23,6 +32,7 @@ from atoll.oci.system_label import compare_packages, parse_packages
 
 if TYPE_CHECKING:
     from atoll.machine.deployments.public_status import PublicState
+    from atoll.machine.deployments.state import MachineState
     from atoll.machine.deployments.sysroot import Sysroot
     from atoll.machine.upgrade import Wish
     from atoll.oci.image import PublishedImage
@@ -38,22 +48,30 @@ def foresee_for_everyone(
     Damaged."""
     image = check_followed(public.follows) if wish.image is None else wish.image
     target = _find_target(public, image)
-    hold = public.state.held.get(target.tree)
+    free = measure_free(sysroot)
     return Outlook(
         target=target,
         packages=_compare(target.facts, records),
         needed=target.needed,
-        free=measure_free(sysroot),
+        free=free,
         etc=None,
         changed_here=None,
         made_here=None,
-        obstacle=None if hold is None else _held(target, hold.why),
+        obstacle=_find_obstacle(sysroot, public.state, target, free),
     )
 
 
-def _held(target: Target, why: str) -> Refused:
-    return Refused(f"{target.title} is held on this machine: {why}",
-                   hint="wait for a newer version")  # fmt: skip
+def _find_obstacle(
+    sysroot: Sysroot, state: MachineState, target: Target, free: Space
+) -> AtollError | None:
+    """Why the verb refuses, or may refuse: of space only the most that it may take is known."""
+    try:
+        check_sound(state)
+        check_not_held(target, state, even_held=False)
+        check_room(target.title, target.needed, sysroot, free, "at most; to know: sudo atoll plan")
+    except AtollError as error:
+        return error
+    return None
 
 
 def _find_target(public: PublicState, image: str) -> Target:

@@ -8,14 +8,23 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from atoll.base.errors import Damaged, MissingPrivilege, NotFound, NothingToDo, Refused
+from atoll.base.errors import (
+    AtollError,
+    Damaged,
+    MissingPrivilege,
+    NoSpace,
+    NotFound,
+    NothingToDo,
+    Refused,
+)
 from atoll.cli.status import as_json, format_state, next_step, warnings
 from atoll.machine.deployments.flags import Hold, hold_mark
 from atoll.machine.deployments.public_status import format_public, parse_public, read_public
 from atoll.machine.deployments.state import read_state
 from atoll.machine.deployments.write_status import publish, publish_or_forget
+from atoll.machine.install import Space
 from atoll.machine.public_plan import foresee_for_everyone
-from atoll.machine.upgrade import Wish
+from atoll.machine.upgrade import Wish, foresee_upgrade
 from tests.machines import Maker, Published
 
 if TYPE_CHECKING:
@@ -65,7 +74,7 @@ def test_the_file_is_for_everyone_and_has_no_secrets(sysroot: Sysroot, place: Pa
     text = place.read_text()
     assert "secret" not in text
     known = {"format", "when", "booted", "follows", "layers", "deployments", "entries",
-             "foreign", "damaged", "no_way_back"}  # fmt: skip
+             "foreign", "damaged", "damaged_numbers", "held", "no_way_back"}  # fmt: skip
     assert set(json.loads(text)) == known
 
 
@@ -128,6 +137,32 @@ def test_everyone_may_plan_an_upgrade(
     held = {new.tree: hold}
     object.__setattr__(public.state, "held", held)
     assert isinstance(foresee_for_everyone(sysroot, public, wish, records).obstacle, Refused)
+
+
+def test_no_plan_promises_what_the_verb_refuses(
+    maker: Maker, sysroot: Sysroot, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wish = Wish(verb="upgrade")
+
+    def obstacle() -> AtollError | None:
+        publish(sysroot, when=5, place=place)
+        return foresee_for_everyone(sysroot, read_public(place), wish).obstacle
+
+    new = maker.publish("2")
+    assert obstacle() is None
+    # Held after a rollback, and its deployment has gone.
+    hold = Hold(deployment=7, version="2", why="it failed", when=3)
+    mark = hold_mark(sysroot.state, new.tree, hold)
+    mark.execute()
+    assert isinstance(obstacle(), Refused)
+    assert isinstance(foresee_upgrade(sysroot, wish).obstacle, Refused)
+    mark.path.unlink()
+    monkeypatch.setattr("atoll.machine.public_plan.measure_free", lambda _: Space(state=9, esp=9))
+    assert isinstance(obstacle(), NoSpace)
+    (sysroot.deployments / "1/deployment.json").write_text("noise")
+    for plan in (obstacle, lambda: foresee_upgrade(sysroot, wish)):
+        with pytest.raises(Refused):
+            plan()
 
 
 def test_the_store_of_the_machine_is_roots_to_see(sysroot: Sysroot, place: Path) -> None:

@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import NotFound
-from atoll.base.fields import parse_json_fields
+from atoll.base.fields import Flaw, parse_json_fields
 from atoll.base.ids import TreeId, is_hex_digest
 from atoll.host.fs import read_if_there
 from atoll.machine.boot.boot_entries import Menu, Placed
 from atoll.machine.boot.boot_entry import format_entry_name, parse_entry_name
-from atoll.machine.deployment import Deployment
+from atoll.machine.deployment import Deployment, is_number
 from atoll.machine.deployments.flags import Hold
 from atoll.machine.deployments.state import DeploymentState, MachineState
 
@@ -82,6 +82,10 @@ def format_public(public: PublicState) -> bytes:
         ],
         "foreign": list(state.menu.foreign),
         "damaged": list(state.damaged),
+        "damaged_numbers": [str(number) for number in sorted(state.damaged_numbers)],
+        "held": [
+            {"tree": tree, **_hold_as_json(hold)} for tree, hold in sorted(state.held.items())
+        ],
         "no_way_back": list(public.no_way_back),
     }
     # Names may be no text, and who reads the file takes only what is.
@@ -104,8 +108,9 @@ def parse_public(data: bytes, *, where: str) -> PublicState:
         deployments=deployments,
         menu=Menu(entries=entries, foreign=fields.strings("foreign")),
         damaged=fields.strings("damaged"),
+        damaged_numbers=frozenset(map(int, fields.strings("damaged_numbers", check=_check_number))),
         booted=None if fields.table.get("booted") is None else fields.integer("booted"),
-        held={each.deployment.tree: each.hold for each in deployments if each.hold},
+        held={_parse_tree(each): _parse_hold(each) for each in fields.each("held")},
     )
     return PublicState(
         when=fields.integer("when"),
@@ -114,6 +119,17 @@ def parse_public(data: bytes, *, where: str) -> PublicState:
         layers=frozenset(fields.strings("layers")),
         no_way_back=fields.strings("no_way_back"),
     )
+
+
+def _check_number(text: str) -> Flaw | None:
+    return None if is_number(text) else Flaw("is no number of a deployment")
+
+
+def _parse_tree(fields: Fields) -> TreeId:
+    tree = fields.string("tree")
+    if not is_hex_digest(tree):
+        fields.flaw("tree", "is no digest of a tree")
+    return TreeId(tree)
 
 
 def _deployment_as_json(found: DeploymentState) -> dict[str, object]:
@@ -129,20 +145,35 @@ def _deployment_as_json(found: DeploymentState) -> dict[str, object]:
         "flaw": found.flaw,
         "hold": None
         if hold is None
-        else {"deployment": hold.deployment, "version": hold.version, "why": hold.why,
-              "when": hold.when},
+        else _hold_as_json(hold),
     }  # fmt: skip
 
 
+def _hold_as_json(hold: Hold) -> dict[str, object]:
+    return {
+        "deployment": hold.deployment,
+        "version": hold.version,
+        "why": hold.why,
+        "when": hold.when,
+    }
+
+
+def _parse_hold(fields: Fields) -> Hold:
+    return Hold(
+        deployment=fields.integer("deployment"),
+        version=fields.string("version"),
+        why=fields.string("why"),
+        when=fields.integer("when"),
+    )
+
+
 def _parse_deployment(fields: Fields) -> DeploymentState:
-    tree = fields.string("tree")
-    if not is_hex_digest(tree):
-        fields.flaw("tree", "is no digest of a tree")
+    tree = _parse_tree(fields)
     flags = {flag: fields.boolean(flag) for flag in FLAGS}
     found = DeploymentState(
         deployment=Deployment(
             number=fields.integer("number"),
-            tree=TreeId(tree),
+            tree=tree,
             name=fields.string("name"),
             version=fields.string("version"),
             kernel=fields.string("kernel"),
@@ -158,13 +189,4 @@ def _parse_deployment(fields: Fields) -> DeploymentState:
     )
     if fields.table.get("hold") is None:
         return found
-    hold = fields.within("hold")
-    return replace(
-        found,
-        hold=Hold(
-            deployment=hold.integer("deployment"),
-            version=hold.string("version"),
-            why=hold.string("why"),
-            when=hold.integer("when"),
-        ),
-    )
+    return replace(found, hold=_parse_hold(fields.within("hold")))
