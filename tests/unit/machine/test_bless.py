@@ -12,6 +12,7 @@ from atoll.cli.main import main
 from atoll.machine.boot.boot_entries import read_menu
 from atoll.machine.boot.boot_entry import EntryName, format_entry_name
 from atoll.machine.deployments.flags import Numbers
+from atoll.machine.deployments.plan_check import after
 from atoll.machine.deployments.state import read_state
 from atoll.machine.deployments.sysroot import Sysroot
 from atoll.machine.health.bless import bless, plan_bless
@@ -99,3 +100,11 @@ def test_what_never_boots_is_not_blessed(tmp_path: Path) -> None:
     sysroot = machine(tmp_path, OLD)
     with pytest.raises(NotFound):
         bless(sysroot, 2, NullReporter())
+
+
+def test_a_blessed_deployment_is_a_way_back_in_what_is_planned(tmp_path: Path) -> None:
+    sysroot = machine(tmp_path, OLD, TRIED)
+    state = read_state(sysroot)
+    for operation in plan_bless(sysroot, 2, state.menu, Numbers(deployment=2, sequence=2)):
+        state = after(state, operation)
+    assert [each.blessed for each in state.deployments] == [True, True]

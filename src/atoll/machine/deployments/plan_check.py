@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import Refused
 from atoll.machine.boot.boot_entries import Placed, ordered
+from atoll.machine.deployment import is_number
+from atoll.machine.deployments.flags import BLESSED, SetMark
 from atoll.machine.deployments.operations import CommitEntry, DropDeployment, RemoveFromEsp
 from atoll.machine.deployments.way_back import find_way_back, ways_back
 
@@ -46,6 +48,12 @@ def after(state: MachineState, operation: Operation) -> MachineState:
         case RemoveFromEsp(path=path):
             left = tuple(each for each in menu.entries if path.name not in (each.file, each.pair))
             menu = replace(menu, entries=left)
+        case SetMark(path=path) if path.parent.name == BLESSED and is_number(path.name):
+            came_up = int(path.name)
+            deployments = tuple(
+                replace(each, blessed=True) if each.number == came_up else each
+                for each in deployments
+            )
         case DropDeployment(number=number):
             deployments = tuple(each for each in deployments if each.number != number)
     return replace(state, menu=menu, deployments=deployments)

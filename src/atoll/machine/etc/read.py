@@ -79,6 +79,8 @@ def _xattr_names(path: str) -> list[str]:
 
 
 def _read(directory: Path, lower: Node | None, *, layered: bool) -> Reading:
+    if not stat.S_ISDIR(os.lstat(directory).st_mode):
+        raise Damaged(f"{directory} is no directory")
     scanner = _Scanner(layered=layered)
     root = scanner.scan(os.fspath(directory), "", lower)
     if root is None or not is_directory(root):

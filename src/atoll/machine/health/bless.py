@@ -10,12 +10,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import NotFound
-from atoll.machine.boot.boot_entries import read_menu
 from atoll.machine.boot.boot_entry import EntryName, format_entry_name
+from atoll.machine.deployments.boot_check import verifier
 from atoll.machine.deployments.flags import BLESSED, Numbers, SetMark, numbers_mark
 from atoll.machine.deployments.machine_lock import changing
 from atoll.machine.deployments.operations import NoteEntries, RemoveFromEsp, RemovePath, plan_entry
-from atoll.machine.deployments.state import next_numbers
+from atoll.machine.deployments.plan_check import check_plan
+from atoll.machine.deployments.state import next_numbers, read_state
 from atoll.machine.health.boot_attempts import tries_directory
 
 if TYPE_CHECKING:
@@ -29,10 +30,12 @@ if TYPE_CHECKING:
 def bless(sysroot: Sysroot, number: int, reporter: Reporter) -> None:
     """Raises NotFound, Busy, MissingPrivilege or what writing to the ESP raises."""
     with changing(sysroot) as machine:
-        menu = read_menu(machine.entries, machine.noted)
-        numbers = next_numbers(machine, menu)
+        state = read_state(machine)
+        numbers = next_numbers(machine, state.menu)
         given = Numbers(deployment=numbers.deployment - 1, sequence=numbers.sequence - 1)
-        for operation in plan_bless(machine, number, menu, given):
+        plan = plan_bless(machine, number, state.menu, given)
+        check_plan(state, plan, verifier(machine))
+        for operation in plan:
             with reporter.step(operation.describe()):
                 operation.execute()
 
