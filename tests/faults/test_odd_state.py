@@ -18,6 +18,7 @@ import pytest
 from atoll.base.report import NullReporter
 from atoll.cli.main import main
 from atoll.machine.deployments.flags import Hold, hold_mark
+from atoll.machine.deployments.state import read_state
 from atoll.machine.deployments.sysroot import find_sysroot
 from atoll.machine.health.bless import bless
 from tests.machines import Maker, write
@@ -178,8 +179,13 @@ def test_status_says_what_it_cannot_read(template: Path, tmp_path: Path, odd: st
     assert run_verb("status", root, main_out) == 0
     good = main_out.read_text()
     silent = []
+    booted = {each.deployment.tree for each in read_state(find_sysroot(root)).deployments}
     for place in places(root):
         path = root / place
+        if "/images/" in place and path.name not in booted:
+            continue  # what was only downloaded
+        if odd == "noise" and path.name == "history":
+            continue  # lines that are none are left out: a cut may leave half of one
         if path.is_dir() or "/objects/" in place or any(each in place for each in SILENT):
             continue
         if odd == "noise" and ("/images/" in place or place.endswith(("/linux", "/initrd"))):

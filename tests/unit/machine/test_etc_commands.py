@@ -196,6 +196,16 @@ def test_reset_makes_a_path_what_the_tree_has(machine: Sysroot) -> None:
     assert run(machine, "reset", "nowhere") == NotFound.exit_code
 
 
+def test_what_a_person_resets_is_not_what_early_boot_takes_for_lost(machine: Sysroot) -> None:
+    etc = place_of(machine, 2).upper.parent
+    for name in ("good", "good.new"):
+        write(etc / name, {"passwd": PASSWD, "motd": "mine\n"})
+    assert run(machine, "reset", "passwd") == 0
+    assert not (etc / "upper/passwd").exists()
+    # A good boot keeps it again; until then there is nothing to restore.
+    assert sorted(path.name for path in etc.iterdir()) == ["merged-from", "upper"]
+
+
 def test_early_boot_takes_along_what_changed_since_staging(machine: Sysroot) -> None:
     upper = place_of(machine, 1).upper
     write(upper, {"own.d/x": "y\n"})

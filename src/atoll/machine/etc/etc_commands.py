@@ -16,6 +16,7 @@ from atoll.base.errors import Damaged, NotFound, NothingToDo, Refused, UsageErro
 from atoll.machine.boot.boot_entries import read_menu
 from atoll.machine.deployments.state import deployment_numbers, read_deployment
 from atoll.machine.etc.conflicts import find_conflicts, plan_conflicts
+from atoll.machine.etc.etc_operations import RemoveLeftover, TakeAway
 from atoll.machine.etc.etc_tree import Node, compare, is_file, node_at, replaced, with_content
 from atoll.machine.etc.keyed_files import KEYED, adopt_keyed
 from atoll.machine.etc.overlay_upper import plan_live, plan_upper
@@ -178,6 +179,18 @@ def _with_image(etc: MachineEtc, conflict: Conflict) -> Node:
     return replaced(etc.live, path, image, parents=etc.tree)
 
 
+def _forget_good(place: EtcPlace) -> tuple[Operation, ...]:
+    """What the last good boot kept of it goes first: early boot takes it for lost when the upper
+    directory no longer has what that has, and would undo what a person wanted."""
+    aside = place.upper.with_name(f"{place.upper.name}.new")
+    gone = RemoveLeftover(path=aside)
+    return tuple(
+        operation
+        for name in ("good.new", "good")
+        for operation in (gone, TakeAway(place=place.upper.with_name(name), aside=aside), gone)
+    )
+
+
 def _plan(etc: MachineEtc, wanted: Node, left: tuple[Conflict, ...]) -> tuple[Operation, ...]:
     """The list of conflicts goes last: until then the same can be asked again."""
     if etc.mounted is not None:
@@ -185,5 +198,5 @@ def _plan(etc: MachineEtc, wanted: Node, left: tuple[Conflict, ...]) -> tuple[Op
     elif wanted == etc.live:
         first = ()
     else:
-        first = plan_upper(wanted, etc.tree, etc.place.upper)
+        first = (*_forget_good(etc.place), *plan_upper(wanted, etc.tree, etc.place.upper))
     return (*first, *(plan_conflicts(left, etc.place.conflicts) if left != etc.conflicts else ()))
