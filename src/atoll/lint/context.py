@@ -5,8 +5,10 @@ Whatever cannot be had is missing with a reason, never an error: a check says wh
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import AtollError, NotFound, PackageError
@@ -18,7 +20,7 @@ from atoll.debian.isolated_apt import open_directory, refresh_lists, sources_id
 from atoll.debian.local_archive import write_flat_archive
 from atoll.debian.package_lists import opened_lists
 from atoll.debian.resolve import find_base
-from atoll.host.fs import locked
+from atoll.host.fs import locked, open_regular
 from atoll.host.run import run
 from atoll.lint.cached_facts import read_accounts, read_contents
 from atoll.lint.model import Facts, Lists, LocalFile, Need
@@ -27,10 +29,10 @@ from atoll.lock.own_packages import implied_words, read_own
 from atoll.lock.requirements import architectures, debian_wishes, find_sources, wishes_lines
 from atoll.recipe.model import DebianBase, EmptyBase
 from atoll.store.layout import open_store
+from atoll.tree.identities import KEY_SIZE, has_private_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator
 
     from atoll.base.report import Reporter
     from atoll.debian.apt_query import Offered
@@ -211,9 +213,23 @@ def read_local(path: Path) -> LocalFile | None:
     except OSError:
         return LocalFile(kind="other")
     if path.is_dir():
-        return LocalFile(kind="directory", sha256=digest)
+        return LocalFile(kind="directory", sha256=digest, secret=any(_secrets_below(path)))
     package = _package_name(path) if path.suffix == ".deb" else None
-    return LocalFile(kind="file", sha256=digest, package=package)
+    return LocalFile(kind="file", sha256=digest, package=package, secret=_is_secret(path))
+
+
+def _secrets_below(folder: Path) -> Iterator[bool]:
+    for above, _, names in os.walk(folder):
+        yield from (_is_secret(Path(above, name)) for name in names)
+
+
+def _is_secret(path: Path) -> bool:
+    """What cannot be read is told elsewhere."""
+    try:
+        with open_regular(path, follow=True) as file:
+            return has_private_key(file.read(KEY_SIZE))
+    except (OSError, AtollError):
+        return False
 
 
 def _asked(recipe: Recipe) -> tuple[str, ...] | None:

@@ -8,6 +8,7 @@ from atoll.base.errors import RecipeError
 from atoll.build.finish.var_rules import find_fate, merge_rules
 from atoll.lint.model import Finding, Lint, Need, Severity
 from atoll.lint.names import local_keys, merged
+from atoll.tree.identities import has_private_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,6 +58,26 @@ def check_setuid(subject: Subject) -> Iterator[Finding]:
                 key="file.path",
                 value=file.path,
             )
+
+
+def check_private_keys(subject: Subject) -> Iterator[Finding]:
+    recipe = subject.recipe
+    texts = [("file.path", file.path, file.text) for file in recipe.files]
+    texts += [("script.name", script.name, script.text) for script in recipe.scripts]
+    named = [(key, name, f"the text of {name}") for key, name, text in texts
+             if text is not None and has_private_key(text.encode())]  # fmt: skip
+    for key, name in local_keys(recipe):
+        found = subject.facts.local.get(name)
+        if found is not None and found.secret and key != "from":
+            named.append((key, name, name))
+    for key, name, what in named:
+        yield Finding(
+            message=f"{what} has a private key: who has the image has it",
+            hint="make it on each machine, in a unit that runs once; or hand it to the machine as a"
+            " systemd credential",
+            key=key,
+            value=name,
+        )
 
 
 def check_shadows(subject: Subject) -> Iterator[Finding]:
@@ -169,6 +190,14 @@ LINTS = (
         summary="a file of the recipe runs with other rights than its caller's",
         why="Each such program is a door; `atoll diff` lists those that a new version adds.",
         check=check_setuid,
+    ),
+    Lint(
+        name="private-key",
+        severity=Severity.WARNING,
+        summary="a file or script of the recipe has a private key in it",
+        why="An image is read by whoever can pull it, and all machines would share the key. Keys "
+        "are known by how they begin: PEM, OpenSSH, PGP, age, WireGuard, PuTTY, minisign and more.",
+        check=check_private_keys,
     ),
     Lint(
         name="file-shadows-package",

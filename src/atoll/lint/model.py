@@ -72,12 +72,14 @@ class Accounts:
 class LocalFile:
     """A file that the recipe names. ``package`` is what a .deb file says it is.
 
-    ``kind`` is ``file``, ``directory`` or ``other``; ``sha256`` is as locks have it.
+    ``kind`` is ``file``, ``directory`` or ``other``; ``sha256`` is as locks have it. ``secret``:
+    there is a private key in it, or in a file below.
     """
 
     kind: str
     sha256: str | None = None
     package: str | None = None
+    secret: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

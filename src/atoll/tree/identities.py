@@ -7,7 +7,9 @@ first boot, and no merge of ``/etc`` replaces them. docs/reference/identities.md
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +85,34 @@ IDENTITIES = (
 
 LOCAL_IN_ETC = tuple(pattern for one in IDENTITIES for pattern in one.etc)
 """What is always the machine's own below /etc."""
+
+
+KEY_SIZE = 65536
+"""Bytes of a file in which a key is looked for."""
+_KEY = re.compile(
+    rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----|^PuTTY-User-Key-File-|"
+    rb"AGE-SECRET-KEY-(?:PQ-)?1|^[ \t]*Private-?Key\s*=\s*[\w+/]{43}=|"
+    rb"^untrusted comment: (?:minisign encrypted |signify )secret key|"
+    rb"^SSH PRIVATE KEY FILE FORMAT|^== ed25519v1-secret:|^Private-key-format: v1",
+    re.MULTILINE | re.IGNORECASE,
+)
+
+
+def has_private_key(content: bytes) -> bool:
+    """Whether it is, or begins with, a private key of a kind that says so: PEM and OpenSSH, PGP,
+    age, WireGuard, PuTTY, minisign, signify, Tor, DNSSEC."""
+    return _KEY.search(content[:KEY_SIZE]) is not None
+
+
+def find_identity(path: str) -> Identity | None:
+    """Whose identity the absolute ``path`` is, if it is one."""
+    folder, _, name = path.rpartition("/")
+    for one in IDENTITIES:
+        for pattern in _paths(one):
+            above, _, names = pattern.rpartition("/")
+            if above == folder and fnmatchcase(name, names):
+                return one
+    return None
 
 
 def format_table() -> str:

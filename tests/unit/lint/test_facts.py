@@ -120,3 +120,13 @@ def test_words_for_apt() -> None:
 
 def test_near_names() -> None:
     assert near_names("htopp", ["htop", "vim", "htop-very-long-name"]) == ("htop",)
+
+
+def test_private_keys_in_local_files_are_seen(tmp_path: Path) -> None:
+    key = "-----BEGIN OPENSSH " + "PRIVATE KEY-----\n"
+    (tmp_path / "folder/below").mkdir(parents=True)
+    (tmp_path / "folder/below/key").write_text(f"# mine\n{key}")
+    (tmp_path / "folder/public").write_text("-----BEGIN PUBLIC KEY-----\n")
+    for name, secret in (("folder", True), ("folder/below/key", True), ("folder/public", False)):
+        found = read_local(tmp_path / name)
+        assert found is not None and found.secret is secret

@@ -55,6 +55,18 @@ FETCHING = Script(name="s", text="", network=True)
 GERMAN = System(locale="de_DE.UTF-8")
 VIRTUAL = replace(LISTS, virtual={"mta": ("exim4",)})
 
+_END = "PRIVATE KEY-----\n"
+KEYS = (
+    *(f"# mine\n-----BEGIN {kind}{_END}MII\n" for kind in (
+        "", "RSA ", "EC ", "OPENSSH ", "ENCRYPTED ", "ENCRYPTED SIGSTORE ", "DSA ")),
+    "-----BEGIN PGP PRIVATE KEY BLOCK-----\n",
+    "# created: 2026\nAGE-SECRET-KEY-1QQQQ\n",
+    f"[Interface]\nPrivateKey = {'a' * 43}=\n",
+    f"[wireguard]\nprivate-key={'a' * 43}=\n",
+    "PuTTY-User-Key-File-3: ssh-ed25519\n",
+    "untrusted comment: minisign encrypted secret key\nRWR\n",
+    "Private-key-format: v1.3\n",
+)  # fmt: skip
 WANTED = "/etc/systemd/system/multi-user.target.wants"
 UNBUILT = replace(FACTS, accounts=None)
 BAD: dict[str, list[tuple[Subject, str]]] = {
@@ -187,6 +199,13 @@ BAD: dict[str, list[tuple[Subject, str]]] = {
     ],
     "world-writable": [(with_file(mode=0o666), "/etc/motd can be written by anybody")],
     "setuid-file": [(with_file(mode=0o4755), "/etc/motd runs as root")],
+    "private-key": [
+        *((with_file(text=text), "the text of /etc/motd has a private key") for text in KEYS),
+        (replace(with_recipe(files=(File(path="/etc/key", source="a"),)), facts=replace(
+            FACTS, local={"a": LocalFile(kind="file", secret=True)})), "a has a private key"),
+        (with_recipe(scripts=(Script(name="s", text=f"echo '{KEYS[0]}' >/etc/key"),)),
+         "the text of s has a private key"),
+    ],
     "file-shadows-package": [(with_file(path="/bin/zsh"), "a file of the package zsh")],
     "var-uncovered": [(with_owners(odd="/var/lib/odd/file"), "/var/lib/odd/file")],
     "package-in-usr-local": [(with_owners(odd="/usr/local/bin/odd"), "odd ships")],
@@ -263,6 +282,12 @@ FINE: dict[str, list[Subject]] = {
         with_user(password_hash=None, system=True),
     ],
     "local-missing": [with_local("file", "a")],
+    "private-key": [
+        with_file(text="-----BEGIN PUBLIC KEY-----\n"),
+        with_file(text="-----BEGIN CERTIFICATE-----\nMII\n"),
+        with_file(text="PublicKey = 0000000000000000000000000000000000000000000=\n"),
+        with_file(text="# PrivateKey = is set by the machine\n"),
+    ],
     "file-shadows-package": [with_file(path="/etc/init.d/old")],
     "var-uncovered": [
         replace(with_owners(odd="/var/lib/odd/file"),

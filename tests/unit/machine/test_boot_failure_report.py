@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -105,8 +106,7 @@ def test_a_new_entry_gets_a_verdict_of_its_own(tmp_path: Path) -> None:
     sysroot = machine(tmp_path, STARTED)
     report(sysroot)
     (sysroot.entries / "atoll-2+0-3.conf").unlink()
-    (tmp_path / "atoll/deployments/2/deployment.json").unlink()
-    (tmp_path / "atoll/deployments/2").rmdir()
+    shutil.rmtree(tmp_path / "atoll/deployments/2")
     place(tmp_path, 2, EntryName(sequence=7, tries_left=0, tries_used=3), version="2")
     assert "did not start in 3 tries" in report(sysroot)
 
@@ -167,3 +167,16 @@ def test_health_shows_tries_verdicts_and_what_is_held(
     assert (held["tree"], held["why"]) == (f"{2:064x}", "no web")
     assert main(["health", "--root", str(tmp_path)]) == 0
     assert "given up    deployment 2: no web" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["1-started", "1-failed"])
+def test_starts_that_cannot_be_read_are_no_evidence(tmp_path: Path, name: str) -> None:
+    sysroot = machine(tmp_path, {"1-started": "atoll-2+2-1.conf", "1-failed": "why"})
+    note = sysroot.state / "tries/2" / name
+    note.unlink()
+    # Only its first look says that it is a file: reading it is an error of input and output.
+    note.symlink_to(tmp_path / "large")
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(1 << 30)
+    (given_up,) = judge_given_up(sysroot, read_state(sysroot), ())
+    assert not given_up.verdict.evidence and "cannot be read" in given_up.verdict.why

@@ -13,7 +13,7 @@ from atoll.build.finish.factory import FACTORY
 from atoll.build.finish.var_rules import Fate
 from atoll.host.fs import remove_tree
 from atoll.host.in_root import glob_in_root, in_root
-from atoll.tree.identities import IDENTITIES
+from atoll.tree.identities import IDENTITIES, KEY_SIZE, has_private_key
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -21,10 +21,6 @@ if TYPE_CHECKING:
 _CLUSTERS = "var/lib/postgresql"
 _FIRST_OWN = 16384
 """PostgreSQL numbers what its users create from here."""
-_MOST = 65536
-"""Bytes of a file in which a key is looked for."""
-_KEY = re.compile(rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----|^PuTTY-User-Key-File-|"
-                  rb"AGE-SECRET-KEY-1|^PrivateKey\s*=\s*[\w+/]{43}=", re.MULTILINE)  # fmt: skip
 _NUMBER = re.compile(rb"\s*(?:[\w-]*(?:uuid|id)\s*[=:]\s*)?\"?(?:[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}"
                      rb"[0-9a-f]{12}|[0-9a-f]{32})\"?\s*", re.IGNORECASE)  # fmt: skip
 _DATABASES = {"pg_control": "a PostgreSQL cluster", "ibdata1": "a MySQL or MariaDB server's data",
@@ -100,9 +96,9 @@ def _kind(file: Path) -> str | None:
         return None
     if file.name in _DATABASES:
         return _DATABASES[file.name]
-    if status.st_size > _MOST:
+    if status.st_size > KEY_SIZE:
         return None
     content = file.read_bytes()
-    if _KEY.search(content):
+    if has_private_key(content):
         return "a private key"
     return "the id of a machine or a server" if _NUMBER.fullmatch(content) else None

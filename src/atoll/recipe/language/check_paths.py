@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from atoll.base.fields import Flaw
+from atoll.tree.identities import find_identity
+
+if TYPE_CHECKING:
+    from atoll.tree.identities import Identity
 
 _STATE = "for state, name it in a file of /usr/lib/tmpfiles.d: each machine then makes its own"
 _MADE = "it is made anew at each boot"
@@ -74,10 +80,23 @@ def check_file_path(path: str) -> Flaw | None:
         return flaw
     if path in _OWNED:
         return Flaw(f"{path} cannot be written by a recipe", _OWNED[path])
+    identity = find_identity(path)
+    if identity is not None:
+        return Flaw(f"{path} is each machine's own: where two share it, {identity.why}",
+                    _own_hint(identity))  # fmt: skip
     for place, hint in _PLACES.items():
         if path == place or path.startswith(place + "/"):
             return Flaw(f"{path} cannot be in a tree", hint)
     return None
+
+
+def _own_hint(identity: Identity) -> str:
+    if identity.made == "nobody":
+        return "leave it out"
+    return (
+        f"leave it out, and each machine makes it at its first boot (of {identity.package}); one"
+        " that all shall share goes to another path, which the program's settings then name"
+    )
 
 
 def check_home(path: str) -> Flaw | None:
