@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import argparse
 import ast
+import json
 import re
 import shlex
+import subprocess
 import tomllib
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from atoll.cli.arguments import Parser
 from atoll.cli.main import VERBS, Verb
+from docs.site.assemble import find_pages, format_config
 from tests.pages import followed_pages, read_blocks, read_commands, read_files
 
 if TYPE_CHECKING:
@@ -39,6 +42,33 @@ def test_links_and_paths_lead_somewhere(page: Path) -> None:
         if not re.match(r"[a-z]+:", file):
             target = page if not file else page.parent / file
             assert anchor in headings(target.read_text()), f"{file}#{anchor}"
+
+
+def places(nav: list[Any]) -> Iterator[str]:
+    """The files that a navigation names, in their order."""
+    for entry in nav:
+        for value in [entry] if isinstance(entry, str) else entry.values():
+            yield from places(value) if isinstance(value, list) else (value,)
+
+
+def test_every_page_is_in_the_navigation_of_the_site_once() -> None:
+    """A new page needs a line in ``nav`` in docs/site/zensical.toml."""
+    config = tomllib.loads(format_config((TOP / "docs/site/zensical.toml").read_text()))
+    there = [str(page) for page in find_pages().values()]
+    assert sorted(places(config["project"]["nav"])) == sorted([*there, "decisions/README.md"])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(TOP)))
+def test_blocks_of_code_are_what_they_say(page: Path) -> None:
+    """TOML and JSON can be read, shell can be parsed."""
+    for block in read_blocks(page):
+        match block.language:
+            case "toml":
+                tomllib.loads(block.text)
+            case "json":
+                json.loads(block.text)
+            case "sh":
+                subprocess.run(["sh", "-n", "-c", block.text], check=True)
 
 
 def headings(text: str) -> set[str]:
