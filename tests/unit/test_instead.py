@@ -25,7 +25,7 @@ def rows(heading: str) -> list[list[str]]:
 
 REFUSED = [
     (command, here, image)
-    for commands, here, image in rows("Commands that name another way")
+    for commands, here, image in rows("Commands that print a replacement")
     for command in re.findall(r"`([^`]+)`", commands)
 ]
 
@@ -126,7 +126,7 @@ def test_the_page_has_every_command_that_has_an_advice() -> None:
 
 def test_the_keys_and_verbs_of_the_page_exist(capsys: pytest.CaptureFixture[str]) -> None:
     keys = set()
-    for *_, image in rows("Commands that name another way"):
+    for *_, image in rows("Commands that print a replacement"):
         for section, rest in re.findall(r"\[(\w+)\] ([^\[]*)", image):
             first, *others = rest.partition(" with ")[0].split("`")
             words = [first, *(word for word in others if re.fullmatch(r"\w+", word))]
