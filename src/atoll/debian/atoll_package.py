@@ -50,12 +50,21 @@ def find_own_packages(place: Path) -> Mapping[str, Path]:
             continue
         if all(path.is_file() for path in found.values()) and found:
             return found
-    said = f" ({'; '.join(reasons)})" if reasons else ""
-    raise NotFound(
-        f"the packages of this Atoll are not to be found{said}",
-        hint="name their files in packages.install: atoll.deb and atoll-system.deb; "
-        "`debian/make DIR` in Atoll's sources makes them",
-    )
+    said = f" ({'; '.join(dict.fromkeys(reasons))})" if reasons else ""
+    raise NotFound(f"the packages of this Atoll are not to be found{said}", hint=_where_to_put())
+
+
+def _where_to_put() -> str:
+    """apt does not say where a package came from that was installed from a file."""
+    named = 'name them beside the recipe: install = ["./atoll.deb", "./atoll-system.deb"]'
+    if is_checkout():
+        return f"{MAKE}; {named}"
+    try:
+        kept = _kept(ARCHIVES)
+    except AtollError:
+        return f"{MAKE}; {named}"
+    copies = "".join(f"\n    sudo cp {name}.deb {path}" for name, path in kept.items())
+    return f"where Atoll was installed from files, put both where it looks:{copies}\n  or {named}"
 
 
 def find_system_beside(tool: Path) -> Path | None:
