@@ -105,7 +105,10 @@ def parse_release_date(text: str) -> int:
         name, _, value = line.partition(":")
         if name == "Date":
             try:
-                return int(parsedate_to_datetime(value.strip()).astimezone(UTC).timestamp())
-            except ValueError as error:
-                raise Damaged(f"a Release file has the date {value.strip()!r}") from error
+                found = int(parsedate_to_datetime(value.strip()).astimezone(UTC).timestamp())
+            except (ValueError, OverflowError, TypeError) as error:
+                raise Damaged(f"a Release file has the date {value.strip()[:100]!r}") from error
+            if found < 0:
+                raise Damaged(f"a Release file has the date {value.strip()[:100]!r}")
+            return found
     raise Damaged("a Release file has no date")

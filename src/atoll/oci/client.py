@@ -55,7 +55,8 @@ _ACCEPT = ", ".join(
     )
 )
 _SCHEME = re.compile(r"(?:^|,)\s*(Bearer|Basic)(?=\s|$)", re.IGNORECASE)
-_PARAMETER = re.compile(r'(\w+)\s*=\s*(?:"([^"]*)"|([^\s,"]+))')
+# Possessive, and from the begin of a word: what a registry sends may be as long as a header can be.
+_PARAMETER = re.compile(r'(?<!\w)(\w++)\s*+=\s*+(?:"([^"]*+)"|([^\s,"]++))')
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 

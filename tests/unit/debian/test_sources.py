@@ -39,7 +39,18 @@ def test_the_date_of_a_release_file(seconds: int) -> None:
     assert parse_release_date(f"Origin: Debian\nDate: {date}\nSuite: stable\n") == seconds
 
 
-@pytest.mark.parametrize("text", ["", "Origin: Debian\n", "Date: yesterday\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "Origin: Debian\n",
+        "Date: yesterday\n",
+        f"Date: {'9' * 30} May 2026 09:00:00 UTC\n",
+        f"Date: Sat, 10 May {'9' * 20} 09:00:00 UTC\n",
+        "Date: 1 Jan 1960 00:00:00 UTC\n",
+        "Date: Sat, 31 Dec 9999 23:59:59 -1200\n",
+    ],
+)
 def test_a_release_file_without_a_date_is_damaged(text: str) -> None:
     with pytest.raises(Damaged):
         parse_release_date(text)

@@ -199,6 +199,13 @@ def test_challenges(text: str, challenge: Challenge | None) -> None:
     assert parse_challenge(text) == challenge
 
 
+@pytest.mark.parametrize("words", ["A" * 90_000, "a=" * 45_000, 'a="' * 30_000, "a " * 45_000,
+                                   "," + " " * 90_000, "Bearer," * 12_000])  # fmt: skip
+def test_a_challenge_as_long_as_a_header_can_be_is_read_in_a_moment(words: str) -> None:
+    """Time that grows with the square of the length would be minutes."""
+    assert parse_challenge(f'Bearer {words}, realm="https://a"') is not None
+
+
 @given(st.text(max_size=80), st.binary(max_size=80))
 def test_no_challenge_and_no_token_trips(text: str, body: bytes) -> None:
     parse_challenge(text)
