@@ -1,11 +1,12 @@
 """Puts the pages of the site together: ``python docs/site/assemble.py DIRECTORY``.
 
-The pages are those of ``docs/``, written so that they can also be read in the checkout. Four things
+The pages are those of ``docs/``, written so that they can also be read in the checkout. Five things
 differ in the site:
 
 - a link to a file outside of ``docs/``, such as an example's recipe, leads to a page that shows it;
 - the comments that tell the tests which blocks to run are left out;
 - a list may begin right below a paragraph, as in CommonMark;
+- options get a class, so that no line ends within one;
 - the decision records are listed in the navigation in their order.
 
 ``DIRECTORY`` gets ``pages/`` and ``zensical.toml``; Zensical makes ``DIRECTORY/site`` of them.
@@ -32,6 +33,8 @@ INTERRUPTING = re.compile(r"(?<=\n)(?![-\d ]|\n)(.+\n)(?=- |1\. )")
 """A paragraph's last line with a list right behind it, which Python-Markdown takes for its text."""
 MARK = re.compile(r"^<!-- (?:run|run --long|not run: .*?|file: \S+) -->\n", re.MULTILINE)
 FENCED = re.compile(r"^( *)(```+).*?^\1\2`*$", re.MULTILINE | re.DOTALL)
+OPTION = re.compile(r"(?<![`\w])(`--?\w[\w-]{0,22}`)(?![`{])")
+"""An option alone, which browsers would break after its hyphens."""
 LINK = re.compile(r"(?<=\]\()([^)#\s]+)")
 ABOUT_DECISIONS = """\
 Each record answers one question about how Atoll is made: what was compared, what was decided, and
@@ -100,8 +103,15 @@ def format_page(source: Path, shown: dict[Path, Path]) -> str:
         return os.path.relpath(shown[target], here)
 
     text = MARK.sub("", source.read_text())
-    return "".join(part if is_code else LINK.sub(lead, INTERRUPTING.sub(r"\1\n", part))
+    return "".join(part if is_code else LINK.sub(lead, mend(part))
                    for is_code, part in split(text))  # fmt: skip
+
+
+def mend(text: str) -> str:
+    """CommonMark as Python-Markdown has to be given it; headings stay as they are."""
+    text = INTERRUPTING.sub(r"\1\n", text)
+    return "".join(line if line.startswith("#") else OPTION.sub(r"\1{.whole}", line)
+                   for line in text.splitlines(keepends=True))  # fmt: skip
 
 
 def split(text: str) -> Iterator[tuple[bool, str]]:

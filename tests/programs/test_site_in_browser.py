@@ -84,7 +84,7 @@ def ask(site: Path, directory: Path, **question: object) -> Any:
         address = f"http://127.0.0.1:{server.server_port}/measure?{json.dumps(question)}"
         try:
             with browser(address, directory):
-                return answers.get(timeout=120)
+                return answers.get(timeout=300)
         finally:
             server.shutdown()
 
