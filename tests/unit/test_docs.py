@@ -17,6 +17,7 @@ import pytest
 
 from atoll.cli.arguments import Parser
 from atoll.cli.main import VERBS, Verb
+from atoll.recipe.language.parse import read_recipe
 from docs.site.assemble import find_pages, format_config
 from tests.pages import followed_pages, read_blocks, read_commands, read_files
 
@@ -59,12 +60,15 @@ def test_every_page_is_in_the_navigation_of_the_site_once() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(TOP)))
-def test_blocks_of_code_are_what_they_say(page: Path) -> None:
-    """TOML and JSON can be read, shell can be parsed."""
+def test_blocks_of_code_are_what_they_say(page: Path, tmp_path: Path) -> None:
+    """TOML and JSON can be read, shell can be parsed, and a whole recipe has no errors."""
     for block in read_blocks(page):
         match block.language:
             case "toml":
-                tomllib.loads(block.text)
+                keys = tomllib.loads(block.text).keys()
+                if {"schema", "from"} <= keys and "include" not in keys and not block.file:
+                    (tmp_path / "atoll.toml").write_text(block.text)
+                    read_recipe(tmp_path)
             case "json":
                 json.loads(block.text)
             case "sh":
