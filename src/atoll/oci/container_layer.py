@@ -13,6 +13,8 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING
 
+from atoll.image.tree_owned import PATH as TREE_OWNED
+from atoll.image.tree_owned import parse_tree_owned
 from atoll.oci.layer_plan import LayerPlan
 from atoll.store.objects import read_object
 from atoll.tree.model import Directory, Metadata, Regular, Symlink
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from atoll.tree.model import Node
 
 TITLE = "the package database, for containers"
-_LISTED = "usr/lib/atoll/tree-owned"
 _TREE_VAR = "usr/lib/atoll/var"
 _DPKG = "/var/lib/dpkg"
 _STATUS = b"status"
@@ -33,12 +34,12 @@ _STATUS = b"status"
 
 def plan_container_layer(store: Store, tree: Directory) -> LayerPlan | None:
     """None for a tree that is not in Atoll's shape, or has something in these places."""
-    listed = find_node(tree, _LISTED)
+    listed = find_node(tree, TREE_OWNED)
     var = find_node(tree, "var")
     if not isinstance(listed, Regular) or (isinstance(var, Directory) and var.entries):
         return None
     content = read_object(store, listed.object) if listed.object else listed.inline or b""
-    paths = [path for path in content.decode(errors="surrogateescape").splitlines()
+    paths = [path for path in parse_tree_owned(content.decode(errors="surrogateescape"))
              if path.startswith("/var/") and posixpath.normpath(path) == path]  # fmt: skip
     below = {path: node for path in paths
              if isinstance(node := find_node(tree, _moved(path)[1:]), Directory)}  # fmt: skip

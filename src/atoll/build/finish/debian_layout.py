@@ -22,7 +22,6 @@ from atoll.build.finish.image_layout import (
     MARKS_CONF,
     SEEDS,
     STATES,
-    TREE_OWNED,
     TREE_VAR,
     check_folders,
 )
@@ -30,6 +29,8 @@ from atoll.build.finish.presets import PRESET, PRESETS
 from atoll.build.finish.var_rules import MARKS
 from atoll.host.fs import remove_tree
 from atoll.host.in_root import in_root
+from atoll.image.tree_owned import PATH as TREE_OWNED
+from atoll.image.tree_owned import parse_tree_owned
 
 RECORDS = ("image.json", "packages.json", "recipe.toml", "lock.toml")
 
@@ -71,7 +72,7 @@ def restore_state(root: Path) -> None:
 def restore_tree_var(root: Path) -> None:
     listing = in_root(root, TREE_OWNED)
     try:
-        paths = listing.read_text().splitlines()
+        paths = parse_tree_owned(listing.read_text())
     except FileNotFoundError:
         raise _other_shape(f"/{TREE_OWNED}") from None
     for path in paths:

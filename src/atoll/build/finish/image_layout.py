@@ -29,6 +29,8 @@ from atoll.host.in_root import (
 )
 from atoll.host.run import run
 from atoll.host.sandbox import Sandbox
+from atoll.image.tree_owned import PATH as TREE_OWNED
+from atoll.image.tree_owned import format_tree_owned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -37,7 +39,6 @@ ATOLL = "usr/lib/atoll"
 TREE_VAR = "usr/lib/atoll/var"
 INCLUDED = "recipe.d"
 """Below ``ATOLL``: the files that the recipe includes, numbered in their order."""
-TREE_OWNED = "usr/lib/atoll/tree-owned"
 SEEDS = "usr/lib/tmpfiles.d/atoll-factory.conf"
 FIRST_SEEDS = "usr/lib/tmpfiles.d/000-atoll-factory.conf"
 """For paths that a package's own line would make another thing of."""
@@ -164,7 +165,7 @@ def move_tree_var(root: Path, rules: Mapping[str, Fate] = RULES) -> list[str]:
             target.parent.mkdir(parents=True, exist_ok=True)
             _move(source, target)
             moved.append(path)
-    write_text(root, TREE_OWNED, "".join(f"{path}\n" for path in moved))
+    write_text(root, TREE_OWNED, format_tree_owned(moved))
     return moved
 
 

@@ -6,8 +6,10 @@ import posixpath
 from typing import TYPE_CHECKING
 
 from atoll.build.finish.factory import FACTORY
-from atoll.build.finish.image_layout import ATOLL, BOUND, TREE_OWNED
+from atoll.build.finish.image_layout import ATOLL, BOUND
 from atoll.host.in_root import exists_in_root, in_root, read_text
+from atoll.image.tree_owned import PATH as TREE_OWNED
+from atoll.image.tree_owned import parse_tree_owned
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +37,7 @@ def _moved(root: Path, path: str) -> str:
             return f"{FACTORY}/var/{place}{path[len(name) + 1 :]}"
     if not path.startswith("/var/"):
         return path
-    for each in read_text(root, TREE_OWNED).splitlines():
+    for each in parse_tree_owned(read_text(root, TREE_OWNED)):
         if path.startswith(f"{each}/"):
             return f"/{ATOLL}{path}"
     return FACTORY + path

@@ -1,0 +1,28 @@
+"""Directories below ``/var`` whose content belongs to the tree: ``/usr/lib/atoll/tree-owned``.
+
+One absolute path a line, sorted, each with its line feed. Early boot's shell reads the list line
+by line and mounts ``/usr/lib/atoll/var/…`` at each place (docs/reference/contracts.md), so a line
+feed is the only separator: ``str.splitlines`` would also split at U+2028 and others.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+PATH = "usr/lib/atoll/tree-owned"
+
+
+def format_tree_owned(paths: Iterable[str]) -> str:
+    """Raises ValueError for a path that cannot be a line of the list."""
+    listed = sorted(paths)
+    for path in listed:
+        if not path.startswith("/var/") or {"\n", "\r", "\0"} & set(path):
+            raise ValueError(f"{path!r} cannot be tree-owned")
+    return "".join(f"{path}\n" for path in listed)
+
+
+def parse_tree_owned(text: str) -> tuple[str, ...]:
+    return tuple(line for line in text.split("\n") if line)
