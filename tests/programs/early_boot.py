@@ -6,6 +6,7 @@ whole process group is killed, as a test says by counting.
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ esac
     "fsverity": f"echo {TREE}",
     "modprobe": "exit 0",
     "mountpoint": "exit 1",
-    "say": 'echo "$@" >> PLACE/screen',
+    "print_to_consoles": "printf '%s\\n' \"$*\" >> PLACE/screen",
     "sleep": "exit 0",
     "sync": "exit 0",
     "systemctl": 'echo "$@" >> PLACE/asked',
@@ -77,6 +78,25 @@ if [ $left = 1 ] && [ -e PLACE/half ]; then
     kill -KILL 0
 fi
 """
+
+
+_SOURCED = re.compile(r"^\. (\S+)$", re.MULTILINE)
+
+
+def read_whole(path: Path) -> str:
+    """A program's text with that of the files that it sources."""
+
+    def content(line: re.Match[str]) -> str:
+        name = line[1].replace("$parts", "/usr/lib/atoll/early-boot.d")
+        folder = MODULE if "/early-boot.d/" in name else SYSTEM
+        return (folder / name.removeprefix("/usr/lib/")
+                .removeprefix("atoll/" if folder == MODULE else "")).read_text()  # fmt: skip
+
+    return _SOURCED.sub(content, path.read_text())
+
+
+def read_early_boot() -> str:
+    return read_whole(MODULE / "early-boot.sh")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,18 +169,17 @@ class Stand:
         (self.place / "cmdline").write_text(
             f"initrd=\\atoll\\initrd composefs={TREE} atoll.state=UUID=1-2 atoll.deployment=1\n"
         )
-        text = (MODULE / "early-boot.sh").read_text()
-        functions, last = text.rstrip("\n").rsplit("\n", 1)
+        functions, last = read_early_boot().rstrip("\n").rsplit("\n", 1)
         assert last == "main"
         return self._with_places(f"{functions}\n{call}\n")
 
     def script(self, name: str) -> str:
         """A program of ``/usr/lib/atoll`` with this machine's places."""
-        return self._with_places((SYSTEM / "atoll" / name).read_text())
+        return self._with_places(read_whole(SYSTEM / "atoll" / name))
 
     def _with_places(self, text: str) -> str:
         for before, after in (
-            ("/usr/lib/atoll/say", "say"),
+            ("/usr/lib/atoll/print-to-consoles", "print_to_consoles"),
             ("/proc/cmdline", f"{self.place}/cmdline"),
             ("/sys/firmware/efi", f"{self.place}/efi"),
             ("/run/atoll", f"{self.place}/run/atoll"),

@@ -5,8 +5,6 @@ The functions are the real ones (``early_boot``), run by both shells that an ini
 
 from __future__ import annotations
 
-import json
-import random
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,8 +13,7 @@ import pytest
 
 from atoll.machine.boot.boot_entries import Placed, format_noted
 from atoll.machine.boot.boot_entry import EntryName
-from atoll.machine.deployments.retention import TRIES
-from tests.programs.early_boot import KILLED, MODULE, SHELLS, TREE, Stand
+from tests.programs.early_boot import KILLED, SHELLS, TREE, Stand
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,8 +69,8 @@ def content(directory: Path) -> dict[str, str]:
 
 def to_etc(stand: Stand) -> str:
     """Early boot without what comes before and after ``/etc``."""
-    steps = ("read_command_line", "mount_state", "check_image", "mount_tree", "complete_etc",
-             "mount_etc", "tell_gave_way")  # fmt: skip
+    steps = ("read_command_line", "mount_state_partition", "verify_image", "mount_tree",
+             "merge_etc_on_first_boot", "mount_etc", "report_failed_deployment")  # fmt: skip
     return stand.early_boot("; ".join(steps))
 
 
@@ -151,9 +148,9 @@ def test_a_first_boot_without_changes_is_none_of_that(new_stand: Callable[[], St
     assert not (stand.place / "run/atoll/notes").exists()
 
 
-def keep_etc(stand: Stand) -> str:
+def save_good_etc(stand: Stand) -> str:
     """With the running system's /etc, as the service has it."""
-    return stand.script("keep-etc").replace('"/etc/', f'"{stand.place}/running/')
+    return stand.script("save-good-etc").replace('"/etc/', f'"{stand.place}/running/')
 
 
 def kept_before(stand: Stand) -> None:
@@ -162,18 +159,18 @@ def kept_before(stand: Stand) -> None:
     put(stand.place / "running", LATER)
 
 
-def test_there_is_a_good_copy_after_a_cut_anywhere_in_keep_etc(
+def test_there_is_a_good_copy_after_a_cut_anywhere_in_save_good_etc(
     new_stand: Callable[[], Stand],
 ) -> None:
-    for stand in each_cut(new_stand, kept_before, keep_etc):
+    for stand in each_cut(new_stand, kept_before, save_good_etc):
         shutil.rmtree(stand.etc / "upper")
         put(stand.etc / "upper", WIPED)
         boots_with(stand, PERSONS, LATER)
 
 
-def test_keep_etc_goes_on_where_a_cut_stopped_it(new_stand: Callable[[], Stand]) -> None:
-    for stand in each_cut(new_stand, kept_before, keep_etc):
-        assert stand.run(keep_etc(stand)).returncode == 0
+def test_save_good_etc_goes_on_where_a_cut_stopped_it(new_stand: Callable[[], Stand]) -> None:
+    for stand in each_cut(new_stand, kept_before, save_good_etc):
+        assert stand.run(save_good_etc(stand)).returncode == 0
         assert content(stand.etc / "good") == LATER
         assert {path.name for path in stand.etc.iterdir()} == {"good", "upper", "work"}
 
@@ -182,7 +179,7 @@ def test_a_copy_that_finds_no_room_gives_it_back(new_stand: Callable[[], Stand])
     stand = new_stand()
     kept_before(stand)
     full = 'cp() { /usr/bin/cp "$@"; echo "cp: No space left on device" >&2; return 1; }\n'
-    done = stand.run(full + keep_etc(stand))
+    done = stand.run(full + save_good_etc(stand))
     assert done.returncode == 1 and "No space left" in done.stderr
     assert content(stand.etc / "good") == PERSONS
     assert {path.name for path in stand.etc.iterdir()} == {"good", "upper", "work"}
@@ -193,13 +190,15 @@ def test_a_broken_etc_never_replaces_the_good_copy(new_stand: Callable[[], Stand
     put(stand.etc / "good", PERSONS)
     put(stand.etc / "upper", WIPED)
     put(stand.place / "running", WIPED)
-    done = stand.run(keep_etc(stand))
+    done = stand.run(save_good_etc(stand))
     assert done.returncode == 1 and "passwd is missing or empty" in done.stderr
     assert content(stand.etc / "good") == PERSONS
 
 
 def to_var(stand: Stand) -> str:
-    return stand.early_boot("read_command_line; mount_state; check_image; mount_tree; mount_var")
+    return stand.early_boot(
+        "read_command_line; mount_state_partition; verify_image; mount_tree; mount_var"
+    )
 
 
 def test_a_file_in_the_way_keeps_its_content_after_a_cut_anywhere(
@@ -232,7 +231,7 @@ def test_the_record_of_a_first_boot_is_gone_after_it_and_a_cut_repeats_it(
 def test_the_machine_id_is_kept_whole_or_not_at_all(new_stand: Callable[[], Stand]) -> None:
     def script(stand: Stand) -> str:
         put(stand.place / "running", {"machine-id": "0" * 32 + "\n"})
-        text = stand.script("keep-machine-id")
+        text = stand.script("save-machine-id")
         return text.replace("/etc/machine-id", f"{stand.place}/running/machine-id")
 
     for stand in each_cut(new_stand, lambda _: None, script):
@@ -242,7 +241,9 @@ def test_the_machine_id_is_kept_whole_or_not_at_all(new_stand: Callable[[], Stan
         assert kept.read_text() == "0" * 32 + "\n"
 
 
-def test_giving_way_says_why_or_does_nothing(new_stand: Callable[[], Stand]) -> None:
+def test_a_request_for_the_fallback_says_why_or_does_nothing(
+    new_stand: Callable[[], Stand],
+) -> None:
     """A blessed deployment that is damaged: the words come first, and are dropped where they are
     not true."""
 
@@ -251,7 +252,7 @@ def test_giving_way_says_why_or_does_nothing(new_stand: Callable[[], Stand]) -> 
         put(stand.state, {"entries.json": noted(EntryName(sequence=2), EntryName(sequence=1))})
         (stand.place / "efi/efivars").mkdir(parents=True)
 
-    call = 'read_command_line; mount_state; give_way "it is damaged"'
+    call = 'read_command_line; mount_state_partition; request_fallback "it is damaged"'
     for stand in each_cut(new_stand, damaged, lambda stand: stand.early_boot(call)):
         boots_with(stand, PERSONS)
         assert not (stand.place / "run/atoll/notes").exists(), "this one runs after all"
@@ -269,69 +270,6 @@ def noted(*names: EntryName) -> str:
     """What Atoll notes of entries for deployments that have the entries' numbers."""
     entries = tuple(Placed(name=name, deployment=name.sequence) for name in names)
     return format_noted(entries).decode()
-
-
-def test_early_boot_reads_the_entries_as_atoll_writes_them(
-    new_stand: Callable[[], Stand],
-) -> None:
-    stand = new_stand()
-    numbers = random.Random(9)
-    for _ in range(20):
-        names = [
-            EntryName(sequence=sequence, tries_left=numbers.choice([None, None, 0, 3]))
-            for sequence in numbers.sample(range(1, 12), numbers.randrange(6))
-        ]
-        put(stand.state, {"entries.json": noted(*names)})
-        free = [each.sequence for each in names if each.tries_left is None and each.sequence != 1]
-        call = 'deployment=1; state=$state/../../disk; read_other_entry; echo "$name $other"'
-        call = call.replace("$state/../../disk", f"{stand.place}/disk")
-        said = stand.run(stand.early_boot(call)).stdout.split()
-        assert said[1:] == [str(number) for number in free[:1]] or not free
-        if free:
-            assert said[0] == f"atoll-{free[0]}.conf"
-
-
-LINES = [
-    ('composefs={T} atoll.state=UUID=1 atoll.deployment=4 x="a atoll.deployment=1 b"', "4"),
-    ('x="a atoll.deployment=1 b" composefs={T} atoll.state=UUID=1 atoll.deployment=4', "4"),
-    ('composefs={T} atoll.state=UUID=1 x="" atoll.deployment=4 atoll.deployment=1', "4"),
-    ("composefs={T} atoll.state=UUID=1 atoll.deployment=4 x='a atoll.deployment=1 b'", "4"),
-    ('"a b" composefs={T} atoll.state=UUID=1 atoll.deployment=4 y="open atoll.deployment=1', "4"),
-    ("initrd=\\atoll\\n composefs={T} atoll.state=UUID=1 * ? atoll.deployment=4", "4"),
-]
-
-
-@pytest.mark.parametrize(("line", "deployment"), LINES)
-def test_words_in_quotes_choose_no_deployment(
-    new_stand: Callable[[], Stand], line: str, deployment: str
-) -> None:
-    stand = new_stand()
-    text = stand.early_boot('read_command_line; echo "$deployment $device $composefs"')
-    (stand.place / "cmdline").write_text(line.replace("{T}", TREE) + "\n")
-    assert stand.run(text).stdout.split() == [deployment, "UUID=1", TREE]
-
-
-@pytest.mark.parametrize(
-    ("counter", "beyond"),
-    [("+3", False), ("+2-1", False), ("+0-3", False), ("+0-4", True), ("+0-10", True)],
-)
-def test_the_tries_are_over_when_the_loader_has_started_all_of_them(
-    new_stand: Callable[[], Stand], counter: str, beyond: bool
-) -> None:
-    """Else a machine with nothing to fall back to would start again for ever."""
-    text = (MODULE / "early-boot.sh").read_text()
-    assert f"most_tries={TRIES}\n" in text
-    stand = new_stand()
-    done = stand.run(stand.early_boot(f"is_beyond_tries atoll-1{counter}.conf"))
-    assert (done.returncode == 0) is beyond
-
-
-def test_what_early_boot_writes_of_itself_is_json(new_stand: Callable[[], Stand]) -> None:
-    stand = new_stand()
-    put(stand.etc / "upper", PERSONS)
-    assert stand.run(stand.early_boot()).returncode == 0
-    booted = json.loads((stand.place / "run/atoll/booted").read_text())
-    assert booted == {"deployment": 1, "tree": TREE}
 
 
 def test_a_failed_boot_says_why_on_the_screen_and_to_the_next_command(

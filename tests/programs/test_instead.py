@@ -24,7 +24,7 @@ for place in usr var/lib/dpkg var/cache/debconf var/lib/pam var/lib/apache2; do
     mount -o remount,bind,ro "$1/$place"
 done
 mount -t tmpfs none "$1/usr/local"
-chroot "$1" /usr/lib/atoll/link-instead
+chroot "$1" /usr/lib/atoll/link-command-wrappers
 chroot "$1" /usr/bin/env -i LC_ALL=C.UTF-8 \
     PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin /bin/sh -uc "$2"
 """
@@ -182,6 +182,7 @@ def test_what_notes_beside_etc_what_it_did_there_works(root: Path, code: int) ->
 def test_a_program_of_the_machine_s_own_stays_before_atoll_s(root: Path) -> None:
     done = on_machine(
         root,
-        "ln -sf /usr/bin/true /usr/local/sbin/locale-gen; /usr/lib/atoll/link-instead; locale-gen",
+        "ln -sf /usr/bin/true /usr/local/sbin/locale-gen; /usr/lib/atoll/link-command-wrappers;"
+        " locale-gen",
     )
     assert done.returncode == 0, done.stderr

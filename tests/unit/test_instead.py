@@ -35,7 +35,7 @@ def machine(tmp_path: Path) -> Path:
     """A directory of commands as a machine has them, and real ones that only say their names."""
     (tmp_path / "booted").touch()
     (tmp_path / "bin").mkdir()
-    text = (SCRIPTS / "instead").read_text()
+    text = (SCRIPTS / "command-wrapper").read_text()
     for old, new in (("/run/atoll/booted", "booted"), ("/usr/sbin /usr/bin", "bin"),
                      ("/usr/lib/atoll/set-alternative", "bin/set-alternative")):  # fmt: skip
         assert old in text
@@ -51,7 +51,7 @@ def machine(tmp_path: Path) -> Path:
 
 def linked() -> list[str]:
     """The names that a machine gets links for."""
-    text = (SCRIPTS / "link-instead").read_text().replace("\\\n", " ")
+    text = (SCRIPTS / "link-command-wrappers").read_text().replace("\\\n", " ")
     (names,) = re.findall(r"^for name in (.*); do$", text, re.MULTILINE)
     return str(names).split()
 

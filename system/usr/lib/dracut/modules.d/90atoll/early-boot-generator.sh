@@ -1,24 +1,24 @@
 #!/bin/sh
 # systemd generator in the initrd: early boot waits for the partition that atoll.state=UUID=… names,
-# which is checked first. Without that word early boot runs at once and says what is missing.
+# which is checked first. Without that word early boot starts at once and says what is missing.
 
-set -euf
+set -eu
 late=$1
+# shellcheck source=SCRIPTDIR/early-boot.d/command-line.sh
+. /usr/lib/atoll/early-boot.d/command-line.sh
 
-# The first one, as early boot does it: Atoll's own words stand before those of the recipe.
-# shellcheck disable=SC2013  # words are wanted
-for word in $(cat /proc/cmdline); do
-    case $word in
-    atoll.state=UUID=*) uuid=${word#atoll.state=UUID=} && break ;;
-    esac
-done
-[ -n "${uuid:-}" ] || exit 0
+find_boot_words
+# shellcheck disable=SC2154  # find_boot_words sets it
+case $device in
+UUID=?*) ;;
+*) exit 0 ;;
+esac
 
-device=$(systemd-escape --path "/dev/disk/by-uuid/$uuid")
+unit=$(systemd-escape --path "/dev/disk/by-uuid/${device#UUID=}")
 mkdir -p "$late/atoll-early-boot.service.d"
 cat > "$late/atoll-early-boot.service.d/state.conf" <<END
 [Unit]
-BindsTo=$device.device
-Wants=systemd-fsck@$device.service
-After=$device.device systemd-fsck@$device.service
+BindsTo=$unit.device
+Wants=systemd-fsck@$unit.service
+After=$unit.device systemd-fsck@$unit.service
 END

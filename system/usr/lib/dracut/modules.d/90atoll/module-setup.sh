@@ -2,7 +2,7 @@
 # shellcheck disable=SC2154  # dracut sets these variables
 #
 # Early boot of Atoll, for dracut: systemd in the initrd, the drivers of real machines, and one
-# service that mounts the tree (early-boot.sh). Dracut's own root= machinery stays out.
+# service that mounts the tree (early-boot.sh). Dracut's own handling of root= is left out.
 
 check() {
     require_binaries mount umount mkdir fsverity || return 1
@@ -20,7 +20,7 @@ installkernel() {
     hostonly='' instmods erofs overlay ext4 loop
     hostonly='' instmods dm-crypt dm-mod
     hostonly='' instmods vfat nls_cp437 nls_iso8859-1 nls_ascii nls_utf8
-    # What the loader says of the boot: whether it counts it.
+    # Whether the boot loader counts this boot, and room for the record of a panic.
     hostonly='' instmods efivarfs efi-pstore
     hostonly='' instmods ahci nvme sd_mod sr_mod usb-storage uas mmc_block sdhci-pci sdhci-acpi
     hostonly='' instmods virtio_pci virtio_blk virtio_scsi virtio_console
@@ -29,10 +29,10 @@ installkernel() {
 
 install() {
     inst_multiple mount umount mkdir rmdir mv cat cp ln rm chmod sync sleep tr uname cut fsverity
-    # The second merge of /etc runs in the tree.
+    # The merge of /etc on a first boot runs in the tree.
     inst_multiple chroot timeout mountpoint
-    # The state partition is checked before it is mounted, and an encrypted one is opened, where the
-    # tree has the programs for it.
+    # The state partition is checked before it is mounted, and an encrypted one is opened, if the tree
+    # has the programs for it.
     inst_multiple -o fsck fsck.ext4 e2fsck \
         "$systemdutildir"/systemd-cryptsetup \
         "$systemdutildir"/system-generators/systemd-cryptsetup-generator \
@@ -41,21 +41,26 @@ install() {
         "$systemdsystemunitdir"/sysinit.target.wants/cryptsetup.target
 
     inst_simple "$moddir/early-boot.sh" /usr/lib/atoll/early-boot
-    inst_simple "$moddir/give-up.sh" /usr/lib/atoll/give-up
-    inst_simple /usr/lib/atoll/say
-    # What systemd does when it cannot go on.
+    local part
+    for part in "$moddir"/early-boot.d/*.sh; do
+        inst_simple "$part" "/usr/lib/atoll/early-boot.d/${part##*/}"
+    done
+    inst_simple /usr/lib/atoll/formats.sh
+    inst_simple "$moddir/reboot-after-failure.sh" /usr/lib/atoll/reboot-after-failure
+    inst_simple /usr/lib/atoll/print-to-consoles
+    # What systemd does when it crashes or hangs.
     inst_simple /usr/lib/systemd/system.conf.d/50-atoll.conf
     inst_simple "$moddir/early-boot-generator.sh" \
         "$systemdutildir/system-generators/atoll-early-boot-generator"
     inst_simple "$moddir/atoll-early-boot.service" \
         "$systemdsystemunitdir/atoll-early-boot.service"
-    inst_simple "$moddir/give-up.conf" \
+    inst_simple "$moddir/emergency.conf" \
         "$systemdsystemunitdir/emergency.service.d/50-atoll.conf"
     mkdir -p "$initdir$systemdsystemunitdir/initrd-root-fs.target.requires"
     ln -s ../atoll-early-boot.service \
         "$initdir$systemdsystemunitdir/initrd-root-fs.target.requires/atoll-early-boot.service"
 
-    # The root comes from composefs= alone, never from a partition's type.
+    # Only composefs= decides what the root is, never the type of a partition.
     rm -f "$initdir$systemdutildir/system-generators/systemd-gpt-auto-generator"
     printf 'ID=atoll\nNAME="Atoll early boot"\nPRETTY_NAME="Atoll early boot"\n' \
         > "$initdir/usr/lib/initrd-release"

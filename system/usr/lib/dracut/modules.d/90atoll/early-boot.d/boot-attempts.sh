@@ -1,0 +1,65 @@
+# What is recorded of a boot on trial: evidence in case another deployment has to take over. It is
+# written as soon as the state partition is mounted, so that a boot without it did not get this far.
+#
+# reads   LoaderBootCountPath        the entry that systemd-boot has started, if it counts its tries
+#         atoll/state/blessed/N      empty: deployment N came up healthy once
+# writes  /run/atoll/unblessed       empty: this deployment never came up healthy
+#         /run/atoll/try             besides, the boot loader counts this boot: the number of the try
+#         tries/N/K-started          the name of the entry that try K started: boot_attempts.py
+# sets    $attempt, $attempts        the number of this try and the directory of them all
+
+efivars=/sys/firmware/efi/efivars
+# The vendor of systemd-boot's variables.
+loader=4a67b082-0a4c-41cf-b6c7-440b29bb8c4f
+# How many tries a new entry has; TRIES in Python.
+max_attempts=3
+
+mount_efivars() {
+    [ -d /sys/firmware/efi ] || return
+    [ -e $efivars/LoaderInfo-$loader ] ||
+        mount -t efivarfs -o nosuid,nodev,noexec efivarfs $efivars 2> /dev/null
+}
+
+# The file name of the entry that was started, if the boot loader counts its tries; else nothing.
+counted_entry() {
+    mount_efivars
+    # Four bytes of attributes, then UTF-16: \loader\entries\atoll-7+2-1.conf
+    path=$(cat $efivars/LoaderBootCountPath-$loader 2> /dev/null |
+        tr -d '\000')
+    echo "${path##*\\}"
+}
+
+record_boot_attempt() {
+    [ -e "$partition/atoll/state/blessed/$deployment" ] && return
+    : > /run/atoll/unblessed
+    entry=$(counted_entry)
+    is_entry_name "$entry" && [ "${entry#*+}" != "$entry" ] || return
+    if is_past_last_attempt "$entry"; then
+        note "deployment $deployment has no tries left and was started all the same, because nothing" \
+            "else can boot or because it was chosen in the boot menu"
+        return
+    fi
+    ensure_directory $partition/atoll/state
+    ensure_directory $partition/atoll/state/tries
+    attempts=$partition/atoll/state/tries/$deployment
+    ensure_directory "$attempts"
+    number=1
+    while [ -e "$attempts/$number-started" ]; do number=$((number + 1)); done
+    echo "$entry" > "$attempts/$number-started"
+    sync
+    attempt=$number
+    echo "$attempt" > /run/atoll/try
+    # From here on a kernel panic leaves a record, if the firmware has room for one.
+    modprobe -q efi_pstore
+}
+
+# Whether the boot loader starts the entry $1 although it has no tries left. It does so if there is no
+# other entry, or if a person chooses it. Such a boot is not on trial: restarting for ever helps nobody.
+is_past_last_attempt() {
+    counter=${1#*+}
+    counter=${counter%.conf}
+    case $counter in
+    0-*) [ "${counter#0-}" -gt $max_attempts ] ;;
+    *) return 1 ;;
+    esac
+}

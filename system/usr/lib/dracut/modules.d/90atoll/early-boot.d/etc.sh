@@ -1,0 +1,89 @@
+# /etc: the tree's as lower layer, what the deployment has changed as upper layer of an overlay.
+#
+# reads   deployments/N/etc/merged-from    `atoll etc complete` reads it: the state of /etc at staging
+#         deployments/N/etc/good           what save-good-etc has saved of upper at a good boot
+# writes  deployments/N/etc/upper, work    the overlay
+#         deployments/N/etc/broken-K       an upper that could not boot
+#         /run/atoll/tree-etc, tree        the tree's /etc and the whole tree, as they were built
+# needs   $etc (deployments/N/etc), $deployment, $partition, $root
+
+# The first boot of a deployment merges again what changed in /etc after staging. The new tree's own
+# Python does it, with the state partition where it will be. If that fails, what was staged stays.
+merge_etc_on_first_boot() {
+    [ -e "$etc/merged-from" ] || return 0
+    if ! mount -t proc proc $root/proc || ! mount --bind $partition $root/sysroot ||
+        ! timeout -k 10 600 chroot $root /usr/bin/env -i LC_ALL=C.UTF-8 PATH=/usr/sbin:/usr/bin \
+            /usr/bin/python3 -I -B -m atoll etc complete --root /sysroot --deployment "$deployment"
+    then
+        note "changes to /etc that were made after this version was staged are missing"
+    fi
+    mountpoint -q $root/sysroot && umount $root/sysroot
+    mountpoint -q $root/proc && umount $root/proc
+    # An old record must never be merged into an /etc that has been in use.
+    rm -rf "$etc/merged-from"
+    sync
+}
+
+# When nothing could boot with the deployment's changes, those of its last good boot take their place.
+mount_etc() {
+    mount --make-private --bind $root /run/atoll/tree || fail "the tree cannot be mounted a second time"
+    mount --bind $root/etc /run/atoll/tree-etc || fail "the tree's /etc cannot be mounted"
+    ensure_directory "$etc"
+    finish_saved_etc
+    is_upper_lost && restore_saved_etc "is lost"
+    mount_etc_overlay
+    has_accounts && return
+    umount $root/etc
+    restore_saved_etc "has no users left"
+    mount_etc_overlay
+}
+
+# save-good-etc was interrupted: good.new is complete if it is there, and good may be half removed.
+finish_saved_etc() {
+    [ -d "$etc/good.new" ] || return 0
+    rm -rf "$etc/good"
+    mv "$etc/good.new" "$etc/good"
+}
+
+# Whether something is gone that a good boot had: restore_saved_etc was interrupted between its two
+# steps, or there is damage. Nobody who works in /etc causes this, because a file that is deleted there
+# leaves a whiteout in the upper directory.
+is_upper_lost() {
+    [ -d "$etc/good" ] || return 1
+    [ -d "$etc/upper" ] || return 0
+    is_empty "$etc/good" && return 1
+    is_empty "$etc/upper" && return 0
+    for file in passwd group shadow gshadow; do
+        exists "$etc/good/$file" && ! exists "$etc/upper/$file" && return 0
+    done
+    return 1
+}
+
+# Only renames, which need no space. Between them upper is missing while good is there, which
+# is_upper_lost recognizes. save-good-etc copies it again at the end of this boot.
+restore_saved_etc() {
+    if exists "$etc/upper" && ! { [ -d "$etc/upper" ] && is_empty "$etc/upper"; }; then
+        number=1
+        while exists "$etc/broken-$number"; do number=$((number + 1)); done
+        mv "$etc/upper" "$etc/broken-$number"
+        note "/etc $1: it is kept as etc/broken-$number of deployment $deployment"
+    fi
+    [ -d "$etc/good" ] || return
+    if [ -d "$etc/upper" ]; then rmdir "$etc/upper"; fi
+    mv "$etc/good" "$etc/upper"
+    sync
+    note "/etc is as it was at the last good boot"
+}
+
+mount_etc_overlay() {
+    ensure_directory "$etc/upper"
+    ensure_directory "$etc/work"
+    options=lowerdir=/run/atoll/tree-etc,upperdir=$etc/upper,workdir=$etc/work
+    options=$options,redirect_dir=off,metacopy=off,index=off,xino=off
+    mount -t overlay -o "$options" etc $root/etc || fail "/etc cannot be mounted"
+}
+
+# Whether services find their users, which an emptied /etc no longer has.
+has_accounts() {
+    [ -s $root/etc/passwd ] && [ -s $root/etc/group ] && [ -s $root/etc/shadow ]
+}

@@ -1,0 +1,50 @@
+# Another deployment for the next boot, when one fails that the boot loader does not count: it was good
+# before, so its entry has no counter, and the boot loader would start it again and again.
+#
+# reads   atoll/state/entries.json   the entries in the order of the boot menu: format_noted in Python
+# writes  LoaderEntryOneShot         the entry that systemd-boot takes at the next boot only
+# both    atoll/state/gave-way       one line, `deployment N did not boot (REASON); …`: what the next
+#                                    deployment tells at login. Images of different ages read it.
+
+# request_fallback REASON
+request_fallback() {
+    entries=$partition/atoll/state/entries.json
+    exists $entries || return
+    if ! read_fallback $entries "$deployment"; then
+        /usr/lib/atoll/print-to-consoles \
+            "atoll/state/entries.json cannot be read: choose another deployment in the boot menu"
+        return
+    fi
+    [ -n "$fallback" ] || return
+    # The text comes first. If the power fails in between, this deployment starts again, and
+    # report_failed_deployment drops the text if it boots now.
+    printf 'deployment %s did not boot (%s); deployment %s runs. To keep it: atoll rollback %s\n' \
+        "$deployment" "$1" "$fallback" "$fallback" > $partition/atoll/state/gave-way.new
+    sync
+    mv $partition/atoll/state/gave-way.new $partition/atoll/state/gave-way
+    sync
+    mount_efivars
+    write_one_shot "$fallback_entry"
+}
+
+# Four bytes of attributes, then UTF-16 with a zero at its end. efivarfs wants all of it in one write.
+write_one_shot() {
+    bytes='\007\000\000\000' rest=$1
+    while [ -n "$rest" ]; do
+        bytes=$bytes${rest%"${rest#?}"}'\000'
+        rest=${rest#?}
+    done
+    # shellcheck disable=SC2059  # the escapes are for printf
+    printf "$bytes\000\000" > $efivars/LoaderEntryOneShot-$loader
+}
+
+# Tell what a deployment that did not boot has left, unless it is this one.
+report_failed_deployment() {
+    [ -e $partition/atoll/state/gave-way ] || return 0
+    text=$(cat $partition/atoll/state/gave-way)
+    case $text in
+    "deployment $deployment did not boot"*) ;;
+    *) note "$text" ;;
+    esac
+    rm -f $partition/atoll/state/gave-way
+}

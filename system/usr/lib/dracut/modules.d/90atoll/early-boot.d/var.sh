@@ -1,0 +1,59 @@
+# /var, the directories that are bound from it, and the machine id.
+#
+# reads   /usr/lib/atoll/tree-owned    directories below /var whose content is the tree's, one a line:
+#                                      tree_owned.py
+#         atoll/state/machine-id       saved by save-machine-id
+# writes  atoll/var                    missing directories of it
+# needs   $partition, $root
+
+mount_var() {
+    var=$root/var
+    ensure_directory $partition/atoll/var
+    mount --bind $partition/atoll/var $var || fail "/var cannot be mounted"
+    mount_tree_owned
+    for place in home root srv mnt media opt usrlocal; do
+        [ $place = root ] && [ ! -d $var/root ] && mkdir -m 0700 $var/root
+        ensure_directory $var/$place
+    done
+    for place in home root srv mnt media opt; do
+        bind_mount $var/$place $root/$place
+    done
+    bind_mount $var/usrlocal $root/usr/local
+    mount_package_opt
+}
+
+# The list belongs to the tree. Without it the package database would look empty, so it must be there.
+mount_tree_owned() {
+    list=$root/usr/lib/atoll/tree-owned
+    [ -f $list ] || fail "/usr/lib/atoll/tree-owned of tree $tree is not there"
+    read_to_end $list
+    while IFS= read -r path; do
+        ensure_path $var "${path#/var/}"
+        bind_mount "$root/usr/lib/atoll$path" "$root$path"
+    done < $list
+}
+
+# What packages ship in /opt/X belongs to the tree, and is mounted over the person's /opt.
+mount_package_opt() {
+    for package in "$root"/usr/lib/opt/*; do
+        [ -d "$package" ] || continue
+        ensure_directory "$root/opt/${package##*/}"
+        bind_mount "$package" "$root/opt/${package##*/}"
+    done
+}
+
+bind_mount() {
+    mount --bind "$1" "$2" || warn "${2#"$root"} cannot be mounted"
+}
+
+# A machine has one id, whatever deployment runs. A new machine has none yet: systemd makes it, and
+# atoll-machine-id.service saves it.
+restore_machine_id() {
+    ensure_directory $partition/atoll/state
+    id=$(cat $partition/atoll/state/machine-id 2> /dev/null)
+    is_machine_id "$id" || return 0
+    [ "$(cat $root/etc/machine-id 2> /dev/null)" = "$id" ] && return 0
+    rm -rf $root/etc/machine-id
+    echo "$id" > $root/etc/machine-id
+    chmod 444 $root/etc/machine-id
+}
