@@ -22,6 +22,7 @@ from atoll.machine.boot.boot_entry import (
     parse_entry,
     parse_entry_name,
 )
+from atoll.machine.deployment import is_number
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,6 +113,13 @@ def read_menu(entries: Path, noted: Path) -> Menu:
 
 
 def format_noted(entries: tuple[Placed, ...]) -> bytes:
+    """``entries.json``: what is read without the ESP, by people's ``status`` and by early boot.
+
+    Early boot has no JSON parser. Its shell (``read_fallback`` in ``formats.sh``) reads exactly
+    this layout line by line and refuses any other: one key a line, ``entry`` before
+    ``deployment``, indented by one space a level. The early boot of an older image reads it too, so
+    the layout must never change; docs/reference/contracts.md and a golden file have it.
+    """
     document = [
         {"entry": format_entry_name(entry.name), "deployment": entry.deployment}
         for entry in entries
@@ -120,14 +128,20 @@ def format_noted(entries: tuple[Placed, ...]) -> bytes:
 
 
 def parse_noted(data: bytes) -> tuple[Placed, ...]:
-    """Raises Damaged."""
+    """Raises Damaged, also when only one entry cannot be read: a list without it would be wrong."""
     try:
-        noted: Any = parse_json(data, where="what is noted of the boot entries")
-        found = [(parse_entry_name(entry["entry"]), int(entry["deployment"])) for entry in noted]
-    except (ValueError, KeyError, TypeError, Damaged) as error:
+        noted: Any = parse_json(data, where="entries.json")
+        return tuple(_parse_noted_entry(entry["entry"], entry["deployment"]) for entry in noted)
+    except (KeyError, TypeError, Damaged) as error:
         raise Damaged("what is noted of the boot entries cannot be read",
                       hint="see them as root: sudo atoll status") from error  # fmt: skip
-    return tuple(Placed(name=name, deployment=number) for name, number in found if name)
+
+
+def _parse_noted_entry(text: str, deployment: int) -> Placed:
+    name = parse_entry_name(text)
+    if name is None or type(deployment) is not int or not is_number(str(deployment)):
+        raise Damaged(f"entries.json has an entry {text!r} of deployment {deployment!r}")
+    return Placed(name=name, deployment=deployment)
 
 
 def _read_noted(noted: Path) -> Menu:

@@ -287,7 +287,7 @@ class RemovePath:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoteEntries:
-    """For ``status`` of people who may not read the ESP; nothing else relies on it."""
+    """For people who may not read the ESP, and for early boot (``format_noted``)."""
 
     sysroot: Sysroot
 

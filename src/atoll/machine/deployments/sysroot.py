@@ -19,6 +19,7 @@ from atoll.base.errors import Damaged, NotFound
 from atoll.base.json import parse_json_object
 from atoll.host.fs import OWN_LIMIT, read_regular
 from atoll.machine.boot.boot_entries import ENTRIES
+from atoll.machine.deployment import is_number
 
 BOOTED = Path("/run/atoll/booted")
 RUNNING_SYSROOT = Path("/sysroot")
@@ -79,8 +80,11 @@ def find_sysroot(root: Path | None) -> Sysroot:
 
 
 def parse_booted(data: bytes) -> int:
-    """The number of the deployment that runs, from what early boot wrote."""
+    """The number of the deployment that runs, from what early boot wrote. Raises Damaged.
+
+    The shell scripts on machines read the same line (``read_booted`` in ``formats.sh``).
+    """
     number = parse_json_object(data, where=str(BOOTED)).get("deployment")
-    if type(number) is not int:
+    if type(number) is not int or not is_number(str(number)):
         raise Damaged(f"{BOOTED} does not say which deployment runs")
     return number
