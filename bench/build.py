@@ -78,8 +78,9 @@ def timed(name: str, argv: list[str]) -> Run:
     done = subprocess.run(argv, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     seconds = time.monotonic() - start
     last = done.stderr.decode(errors="replace").split()[-2:]
-    return Run(name=name, seconds=seconds,
-               peak=int(last[1]) // 1024 if last[:1] == ["peak"] else None)  # fmt: skip
+    return Run(
+        name=name, seconds=seconds, peak=int(last[1]) // 1024 if last[:1] == ["peak"] else None
+    )
 
 
 def words(verb: str, recipe: Path, store: Path) -> list[str]:
@@ -91,8 +92,15 @@ def mmdebstrap_words(path: Path, root: Path) -> list[str]:
     local = [os.fspath(recipe.resolve(name).resolve()) for name in recipe.packages.local]
     names = ",".join((*recipe.packages.install, *local))
     hook = "--hook-dir=/usr/share/mmdebstrap/hooks/file-mirror-automount"
-    return ["mmdebstrap", "--mode=root", "--variant=apt", hook, f"--include={names}",
-            str(recipe.debian.suite), os.fspath(root)]  # fmt: skip
+    return [
+        "mmdebstrap",
+        "--mode=root",
+        "--variant=apt",
+        hook,
+        f"--include={names}",
+        str(recipe.debian.suite),
+        os.fspath(root),
+    ]
 
 
 if __name__ == "__main__":

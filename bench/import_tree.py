@@ -57,13 +57,24 @@ def commands(tree: Path, place: Path) -> dict[str, list[str]]:
     if shutil.which("ostree"):
         repo = str(place / "ostree")
         subprocess.run(["ostree", f"--repo={repo}", "init", "--mode=bare"], check=True)
-        found["ostree"] = ["ostree", f"--repo={repo}", "commit", "--branch=x", "--fsync=false",
-                           str(tree)]  # fmt: skip
+        found["ostree"] = [
+            "ostree",
+            f"--repo={repo}",
+            "commit",
+            "--branch=x",
+            "--fsync=false",
+            str(tree),
+        ]
     try:
         program = find_judge().command("mkcomposefs")
         objects = str(place / "objects")
-        found["mkcomposefs"] = [*program, "--min-version=1", f"--digest-store={objects}",
-                                str(tree), str(place / "image")]  # fmt: skip
+        found["mkcomposefs"] = [
+            *program,
+            "--min-version=1",
+            f"--digest-store={objects}",
+            str(tree),
+            str(place / "image"),
+        ]
     except NoJudge as reason:
         print(f"no mkcomposefs: {reason}")
     return found

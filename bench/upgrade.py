@@ -114,8 +114,14 @@ def prepare_ostree(source: Path, place: Path) -> None:
     change(place / "new")
     run("ostree", f"--repo={place}/repo", "init", "--mode=archive")
     for version, folder in (("v1", "v1"), ("v2", "new")):
-        run("ostree", f"--repo={place}/repo", "commit", f"--branch={version}", "--fsync=false",
-            f"--tree=dir={place}/{folder}")  # fmt: skip
+        run(
+            "ostree",
+            f"--repo={place}/repo",
+            "commit",
+            f"--branch={version}",
+            "--fsync=false",
+            f"--tree=dir={place}/{folder}",
+        )
     run("ostree", f"--repo={place}/repo", "summary", "-u")
     (place / "new").rename(place / "v2")
 
@@ -124,8 +130,15 @@ def shape(root: Path) -> None:
     """What both want to deploy: the kernel beside its modules, nothing in /var, no devices; /etc is
     at /usr/etc for ostree. ``publish`` puts it back."""
     (modules,) = (root / "usr/lib/modules").iterdir()
-    facts = {"name": "x", "version": "1", "kernel": modules.name, "args": [], "suite": "trixie",
-             "architecture": "amd64", "epoch": EPOCH}  # fmt: skip
+    facts = {
+        "name": "x",
+        "version": "1",
+        "kernel": modules.name,
+        "args": [],
+        "suite": "trixie",
+        "architecture": "amd64",
+        "epoch": EPOCH,
+    }
     (root / "usr/lib/atoll").mkdir()
     (root / "usr/lib/atoll/image.json").write_text(json.dumps(facts))
     (root / "usr/lib/atoll/packages.json").write_text("[]")
@@ -159,8 +172,11 @@ def change(root: Path) -> None:
     others = sorted(set(found.values()), key=lambda name: sha256(name.encode()).digest())
     kernels = [name for name in others if name.startswith("linux-image-")]
     packages = {*others[:CHANGED], *kernels, "firefox-esr"}
-    paths = [Path(f"{root}{os.fsdecode(path)}") for path, package in found.items()
-             if package in packages and not path.startswith(b"/etc/")]  # fmt: skip
+    paths = [
+        Path(f"{root}{os.fsdecode(path)}")
+        for path, package in found.items()
+        if package in packages and not path.startswith(b"/etc/")
+    ]
     (modules,) = (root / "usr/lib/modules").iterdir()
     paths += [modules / "vmlinuz", modules / "initramfs.img", root / DATABASE / "status"]
     size = 0
@@ -186,8 +202,13 @@ def publish(place: Path, version: str) -> None:
         with_etc(import_directory(store, place / version, NullReporter())), epoch=EPOCH
     )
     written = write_image(store, tree)
-    config = ImageConfig(name="x", version=version, created=EPOCH, architecture="amd64",
-                         system=read_facts(store, written))  # fmt: skip
+    config = ImageConfig(
+        name="x",
+        version=version,
+        created=EPOCH,
+        architecture="amd64",
+        system=read_facts(store, written),
+    )
     image = NewImage(tree=written, config=config, owner_of=owners(place / version))
     target = LayoutReference(directory=str(place / "layout"), tag=version)
     start = time.monotonic(), time.process_time()
@@ -258,8 +279,10 @@ def compare(place: Path, port: int) -> None:
     machine = place / "ours"
 
     def theirs(version: str) -> tuple[Cost, Cost]:
-        return (measure(place, ["ostree", repo, "pull", "o", version]),
-                measure(place, [*deploy, f"o:{version}"]))  # fmt: skip
+        return (
+            measure(place, ["ostree", repo, "pull", "o", version]),
+            measure(place, [*deploy, f"o:{version}"]),
+        )
 
     store = place / "store"
     remove(store)

@@ -105,10 +105,25 @@ def build(tour: Tour) -> tuple[str, str]:
         trees = []
         for where, version in (("examples/hello", "1"), (str(WORK / "two"), "2")):
             # Of a lock of an earlier tour all stays but Atoll itself; 77: that is the same, too.
-            atoll("lock", where, "--update", "atoll", "atoll-system", "--store", str(STORE),
-                  fine=(0, 77))  # fmt: skip
-            answer = atoll("build", where, "--store", str(STORE),
-                           "--output", f"oci:{LAYOUT}:{version}", "--json")  # fmt: skip
+            atoll(
+                "lock",
+                where,
+                "--update",
+                "atoll",
+                "atoll-system",
+                "--store",
+                str(STORE),
+                fine=(0, 77),
+            )
+            answer = atoll(
+                "build",
+                where,
+                "--store",
+                str(STORE),
+                "--output",
+                f"oci:{LAYOUT}:{version}",
+                "--json",
+            )
             trees.append(str(json.loads(answer)["tree"]))
         return trees[0], trees[1]
 
@@ -119,8 +134,19 @@ def show_image(tour: Tour, tree: str) -> None:
         expect(digest == tree, f"the layout holds tree {digest}, not {tree}")
         said = json.loads(run(["skopeo", "inspect", f"oci:{LAYOUT}:1"]))
         print(f"  skopeo: {len(said['Layers'])} layers, {said['Os']}/{said['Architecture']}")
-        release = run(podman(["run", "--rm", "--network=none", *PODMAN_LIMITS,
-                              f"oci:{LAYOUT}:1", "cat", "/etc/os-release"]))  # fmt: skip
+        release = run(
+            podman(
+                [
+                    "run",
+                    "--rm",
+                    "--network=none",
+                    *PODMAN_LIMITS,
+                    f"oci:{LAYOUT}:1",
+                    "cat",
+                    "/etc/os-release",
+                ]
+            )
+        )
         print("  podman: " + release.splitlines()[0])
 
 
@@ -136,8 +162,16 @@ def registry() -> Iterator[str]:
 
 def offer(address: str, version: str) -> None:
     """From now on ``stable`` in the registry is this version."""
-    run(["skopeo", "copy", "--quiet", "--dest-tls-verify=false",
-         f"oci:{LAYOUT}:{version}", f"docker://{address}/team/hello:stable"])  # fmt: skip
+    run(
+        [
+            "skopeo",
+            "copy",
+            "--quiet",
+            "--dest-tls-verify=false",
+            f"oci:{LAYOUT}:{version}",
+            f"docker://{address}/team/hello:stable",
+        ]
+    )
 
 
 def make_disk(tour: Tour, reference: str) -> None:
@@ -219,8 +253,11 @@ def upgrade(tour: Tour, machine: Machine, tree: str) -> None:
         print(indent("# atoll upgrade\n" + machine.succeed("atoll upgrade 2>&1", timeout=900)))
         machine.reboot()
         machine.wait_for_system()
-        show(machine, "cat /home/atoll/note /etc/hostname /etc/two.conf",
-             "kept\natoll-rebooted\nThis came with version 2.")  # fmt: skip
+        show(
+            machine,
+            "cat /home/atoll/note /etc/hostname /etc/two.conf",
+            "kept\natoll-rebooted\nThis came with version 2.",
+        )
         show(machine, "atoll tree digest /run/atoll/tree", tree)
 
 
@@ -263,13 +300,28 @@ def by_hand(disk: Path) -> list[str]:
     own = WORK / "variables.fd"
     shutil.copyfile(variables, own)
     return [
-        "qemu-system-x86_64", "-machine", "q35,smm=off", "-accel", "tcg,thread=multi",
-        "-cpu", "max,-cx16,-avx,-avx2,-f16c,-fma,-erms", "-smp", "2", "-m", "1024",
-        "-display", "none", "-serial", "mon:stdio",
-        "-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={code}",
-        "-drive", f"if=pflash,format=raw,unit=1,file={own}",
-        "-drive", f"if=virtio,format=raw,file={disk}",
-    ]  # fmt: skip
+        "qemu-system-x86_64",
+        "-machine",
+        "q35,smm=off",
+        "-accel",
+        "tcg,thread=multi",
+        "-cpu",
+        "max,-cx16,-avx,-avx2,-f16c,-fma,-erms",
+        "-smp",
+        "2",
+        "-m",
+        "1024",
+        "-display",
+        "none",
+        "-serial",
+        "mon:stdio",
+        "-drive",
+        f"if=pflash,format=raw,unit=0,readonly=on,file={code}",
+        "-drive",
+        f"if=pflash,format=raw,unit=1,file={own}",
+        "-drive",
+        f"if=virtio,format=raw,file={disk}",
+    ]
 
 
 PODMAN_LIMITS = ("--cgroups=disabled", "--ulimit=nofile=1024:1024", "--ulimit=nproc=1000:1000")
@@ -304,9 +356,13 @@ def run(argv: Sequence[str | Path], *, shows: bool = False, fine: tuple[int, ...
     """Run a command to its end; ``shows`` lets its story (stderr) through to the person, ``fine``
     are the exit codes of a success."""
     process = subprocess.Popen(
-        argv, cwd=HERE, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        argv,
+        cwd=HERE,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=None if shows else subprocess.PIPE,
-    )  # fmt: skip
+    )
     try:
         out, err = process.communicate()
     except KeyboardInterrupt:

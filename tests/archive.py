@@ -41,8 +41,20 @@ class Key:
         self._gpg("--clearsign", "--output", str(signed), str(text))
 
     def _gpg(self, *words: str) -> bytes:
-        argv = ["gpg", "--batch", "--yes", "--quiet", "--no-tty", "--pinentry-mode", "loopback",
-                "--passphrase", "", "--homedir", str(self.home), *words]  # fmt: skip
+        argv = [
+            "gpg",
+            "--batch",
+            "--yes",
+            "--quiet",
+            "--no-tty",
+            "--pinentry-mode",
+            "loopback",
+            "--passphrase",
+            "",
+            "--homedir",
+            str(self.home),
+            *words,
+        ]
         return subprocess.run(argv, check=True, capture_output=True).stdout
 
     def end(self) -> None:
@@ -115,8 +127,12 @@ class Archive:
 
 
 def control_text(name: str, version: str, architecture: str, more: dict[str, str]) -> str:
-    fields = {"Package": name, "Version": version, "Architecture": architecture,
-              "Maintainer": "Ann <ann@example>"}  # fmt: skip
+    fields = {
+        "Package": name,
+        "Version": version,
+        "Architecture": architecture,
+        "Maintainer": "Ann <ann@example>",
+    }
     fields |= {key.replace("_", "-").title(): value for key, value in more.items()}
     return "".join(f"{key}: {value}\n" for key, value in fields.items()) + f"Description: {name}\n"
 
@@ -144,8 +160,10 @@ def _write_list(
         if kind not in ("all", architecture):
             continue
         content = (root / path).read_bytes()
-        paragraphs.append(f"{control}Filename: {path}\nSize: {len(content)}\n"
-                          f"SHA256: {hashlib.sha256(content).hexdigest()}\n")  # fmt: skip
+        paragraphs.append(
+            f"{control}Filename: {path}\nSize: {len(content)}\n"
+            f"SHA256: {hashlib.sha256(content).hexdigest()}\n"
+        )
     plain = "".join(f"{paragraph}\n" for paragraph in paragraphs).encode()
     lines = []
     for name, content in (("Packages", plain), ("Packages.gz", gzip.compress(plain, mtime=0))):

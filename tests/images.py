@@ -14,7 +14,7 @@ from atoll.oci.manifest import (
     MANIFEST,
     REF_NAME,
     ImageConfig,
-    Index,
+    ImageIndex,
     format_index,
     format_manifest,
     format_record,
@@ -86,7 +86,7 @@ def _without_contents(layout: LayoutReference) -> BlobDigest:
     index = parse_index((directory / "index.json").read_bytes(), where="index.json")
     others = [each for each in index.manifests if each.annotations.get(REF_NAME) != layout.tag]
     tagged = replace(written, annotations={REF_NAME: layout.tag or ""})
-    (directory / "index.json").write_bytes(format_index(Index(manifests=(*others, tagged))))
+    (directory / "index.json").write_bytes(format_index(ImageIndex(manifests=(*others, tagged))))
     return written.digest
 
 

@@ -11,7 +11,7 @@ from atoll.base.report import NullReporter
 from atoll.image.bootable import objects_of, read_bootable
 from atoll.machine.cleanup import list_pairs, trees_of
 from atoll.machine.deployment import Origin
-from atoll.machine.deployments.flags import BLESSED, SetMark
+from atoll.machine.deployments.flags import BLESSED, SetFlag
 from atoll.machine.deployments.object_transfer import place_into
 from atoll.machine.deployments.operations import NoteEntries
 from atoll.machine.deployments.retention import needed
@@ -70,10 +70,16 @@ class Maker:
             (root / place).mkdir(exist_ok=True)
         made = canonical(import_directory(self.store, root, NullReporter()), epoch=EPOCH)
         tree = write_image(self.store, made)
-        config = ImageConfig(name=name, version=version, created=EPOCH, architecture="amd64",
-                             system=read_facts(self.store, tree))  # fmt: skip
-        owners = {path: os.fsdecode(path).split("/")[2] for path, _ in walk(made)
-                  if path.count(b"/") > 2}  # fmt: skip
+        config = ImageConfig(
+            name=name,
+            version=version,
+            created=EPOCH,
+            architecture="amd64",
+            system=read_facts(self.store, tree),
+        )
+        owners = {
+            path: os.fsdecode(path).split("/")[2] for path, _ in walk(made) if path.count(b"/") > 2
+        }
         image = NewImage(tree=tree, config=config, owner_of=owners)
         layout = str(self.folder / "layout")
         for tag in (f"{name}-{version}", name):
@@ -109,7 +115,7 @@ def _had_a_good_boot(sysroot: Sysroot) -> None:
     installed before the first one was counted."""
     (entry,) = sysroot.entries.iterdir()
     entry.rename(entry.with_name("atoll-1.conf"))
-    SetMark(path=sysroot.state / BLESSED / "1").execute()
+    SetFlag(path=sysroot.state / BLESSED / "1").execute()
     NoteEntries(sysroot=sysroot).execute()
 
 
@@ -117,9 +123,14 @@ def system_files(
     name: str, version: str, kernel: str, packages: Mapping[str, str]
 ) -> dict[str, str]:
     facts = {
-        "name": name, "version": version, "kernel": kernel, "args": ["quiet"],
-        "suite": "trixie", "architecture": "amd64", "epoch": EPOCH,
-    }  # fmt: skip
+        "name": name,
+        "version": version,
+        "kernel": kernel,
+        "args": ["quiet"],
+        "suite": "trixie",
+        "architecture": "amd64",
+        "epoch": EPOCH,
+    }
     listed = [(package, number, "amd64") for package, number in packages.items()]
     return {
         "usr/lib/atoll/image.json": json.dumps(facts),
@@ -172,8 +183,9 @@ def check_machine(sysroot: Sysroot) -> None:
 def check_contents(sysroot: Sysroot, trees: frozenset[TreeId]) -> None:
     """Every tree that can boot is whole."""
     store = open_store(sysroot.atoll)
-    wrong = [each for each in check_store(store, NullReporter())
-             if each.kind is not FindingKind.STRAY]  # fmt: skip
+    wrong = [
+        each for each in check_store(store, NullReporter()) if each.kind is not FindingKind.STRAY
+    ]
     assert wrong == []
     assert trees <= set(list_images(store))
 

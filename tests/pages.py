@@ -54,18 +54,25 @@ class Command:
 def read_blocks(page: Path) -> tuple[Block, ...]:
     text = page.read_text()
     return tuple(
-        Block(mark=found[1] or "", language=found[3],
-              text="".join(line.removeprefix(found[2]) for line in found[4].splitlines(True)),
-              line=text.count("\n", 0, found.start(4)) + 1)
+        Block(
+            mark=found[1] or "",
+            language=found[3],
+            text="".join(line.removeprefix(found[2]) for line in found[4].splitlines(True)),
+            line=text.count("\n", 0, found.start(4)) + 1,
+        )
         for found in _BLOCK.finditer(text)
-    )  # fmt: skip
+    )
 
 
 def followed_pages() -> tuple[Path, ...]:
     """Every tutorial, and the other pages with commands that are run."""
     pages = sorted((TOP / "docs").rglob("*.md"))
-    return tuple(page for page in pages if page.parent.name == "tutorial"
-                 or any(block.mark.startswith("run") for block in read_blocks(page)))  # fmt: skip
+    return tuple(
+        page
+        for page in pages
+        if page.parent.name == "tutorial"
+        or any(block.mark.startswith("run") for block in read_blocks(page))
+    )
 
 
 def read_files(page: Path) -> dict[str, str]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from atoll.base.ids import TreeId
-    from atoll.oci.system_label import SystemFacts
+    from atoll.oci.system_label import SystemLabel
     from atoll.store.layout import Store
 
 EPOCH = 1_788_000_000
@@ -106,7 +106,7 @@ def keep(store: Store, files: Mapping[str, bytes | Node], name: str | None = Non
 
 
 def publish(
-    store: Store, tree: TreeId, where: Path, *, version: str = "1", facts: SystemFacts | None = None
+    store: Store, tree: TreeId, where: Path, *, version: str = "1", facts: SystemLabel | None = None
 ) -> str:
     """The tree as an image; the word for it."""
     layout = LayoutReference(directory=str(where), tag=version)

@@ -48,12 +48,18 @@ def loader_entries(esp: Path) -> list[Choice]:
         options = dict(word.partition("=")[::2] for word in words[::-1])
         version = fields.get("version", "")
         left = None if name["left"] is None else int(name["left"])
-        found.append(Choice(
-            path=path, left=left, used=int(name["used"] or 0),
-            version=int(version) if version.isdecimal() else 0,
-            linux=fields["linux"], initrd=fields.get("initrd", ""),
-            tree=options.get("composefs", ""), deployment=options.get("atoll.deployment", ""),
-        ))  # fmt: skip
+        found.append(
+            Choice(
+                path=path,
+                left=left,
+                used=int(name["used"] or 0),
+                version=int(version) if version.isdecimal() else 0,
+                linux=fields["linux"],
+                initrd=fields.get("initrd", ""),
+                tree=options.get("composefs", ""),
+                deployment=options.get("atoll.deployment", ""),
+            )
+        )
     return sorted(found, key=lambda each: (each.left == 0, -each.version))
 
 
@@ -76,15 +82,21 @@ def why_not(root: Path, choice: Choice) -> str:
     if verity(image) != choice.tree:
         return "the tree is damaged"
     objects = root / "atoll/objects"
-    gone = [one for one, two in set(_OBJECT.findall(image))
-            if not (objects / one.decode() / two.decode()).is_file()]  # fmt: skip
+    gone = [
+        one
+        for one, two in set(_OBJECT.findall(image))
+        if not (objects / one.decode() / two.decode()).is_file()
+    ]
     return f"{len(gone)} objects are gone" if gone else ""
 
 
 def ways_back(root: Path) -> list[str]:
     """The deployments that have an entry without a counter, and that can boot by it."""
-    return [each.deployment for each in loader_entries(root / "esp")
-            if each.left is None and not why_not(root, each)]  # fmt: skip
+    return [
+        each.deployment
+        for each in loader_entries(root / "esp")
+        if each.left is None and not why_not(root, each)
+    ]
 
 
 def verity(data: bytes) -> str:

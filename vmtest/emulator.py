@@ -90,9 +90,11 @@ def start_emulator(spec: MachineSpec, directory: Path, *, kvm: bool) -> Emulator
         )
         ensure_files(spec, wiring)
         argv = [
-            find_program("setpriv", package="util-linux"), "--pdeathsig", "KILL",
+            find_program("setpriv", package="util-linux"),
+            "--pdeathsig",
+            "KILL",
             *plan_command(spec, wiring),
-        ]  # fmt: skip
+        ]
         with (directory / "qemu.log").open("ab") as log:
             process = subprocess.Popen(
                 argv,

@@ -15,11 +15,23 @@ SHIFTED = dict(
     zip('!@#$%^&*()_+{}|:"<>?~', "1234567890-=[]\\;',./`", strict=True),
 )
 NAMED = {
-    " ": "spc", "\n": "ret", "\t": "tab", "\b": "backspace", "\x1b": "esc",
-    "-": "minus", "=": "equal", "[": "bracket_left", "]": "bracket_right", "\\": "backslash",
-    ";": "semicolon", "'": "apostrophe", ",": "comma", ".": "dot", "/": "slash",
+    " ": "spc",
+    "\n": "ret",
+    "\t": "tab",
+    "\b": "backspace",
+    "\x1b": "esc",
+    "-": "minus",
+    "=": "equal",
+    "[": "bracket_left",
+    "]": "bracket_right",
+    "\\": "backslash",
+    ";": "semicolon",
+    "'": "apostrophe",
+    ",": "comma",
+    ".": "dot",
+    "/": "slash",
     "`": "grave_accent",
-}  # fmt: skip
+}
 
 
 def parse_keys(combination: str) -> tuple[str, ...]:

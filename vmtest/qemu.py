@@ -106,9 +106,17 @@ def ensure_files(spec: MachineSpec, wiring: Wiring) -> None:
 def _create_overlay(disk: Disk, overlay: Path) -> None:
     program = find_program("qemu-img", package="qemu-utils")
     argv = [
-        program, "create", "-q", "-f", "qcow2",
-        "-b", os.fspath(disk.image.resolve()), "-F", disk.format, os.fspath(overlay),
-    ]  # fmt: skip
+        program,
+        "create",
+        "-q",
+        "-f",
+        "qcow2",
+        "-b",
+        os.fspath(disk.image.resolve()),
+        "-F",
+        disk.format,
+        os.fspath(overlay),
+    ]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise MachineError(f"no overlay over {disk.image}: {done.stderr.strip()}")
@@ -119,12 +127,22 @@ def plan_command(spec: MachineSpec, wiring: Wiring) -> list[str]:
     secure = isinstance(spec.boot, Uefi) and spec.boot.secure_boot
     return [
         find_program(PROGRAM, package="qemu-system-x86"),
-        "-nodefaults", "-no-user-config", "-no-reboot",
-        "-display", "none", "-vga", spec.display.value,
-        "-machine", f"q35,vmport=off,smm={'on' if secure else 'off'}",
+        "-nodefaults",
+        "-no-user-config",
+        "-no-reboot",
+        "-display",
+        "none",
+        "-vga",
+        spec.display.value,
+        "-machine",
+        f"q35,vmport=off,smm={'on' if secure else 'off'}",
         *(KVM if wiring.kvm else TCG),
-        "-smp", str(spec.cpus), "-m", str(spec.memory),
-        "-device", "virtio-rng-pci",
+        "-smp",
+        str(spec.cpus),
+        "-m",
+        str(spec.memory),
+        "-device",
+        "virtio-rng-pci",
         *_connections(wiring),
         *_boot(spec, wiring),
         *(word for n, disk in enumerate(spec.disks) for word in _disk(n, disk, wiring)),
@@ -132,19 +150,26 @@ def plan_command(spec: MachineSpec, wiring: Wiring) -> list[str]:
         *_network(spec),
         *_credentials(spec),
         *spec.extra,
-    ]  # fmt: skip
+    ]
 
 
 def _connections(wiring: Wiring) -> list[str]:
     return [
-        "-chardev", f"file,id=console,path={_quoted(wiring.console)},append=on",
-        "-serial", "chardev:console",
-        "-chardev", f"socket,id=monitor,fd={wiring.monitor}",
-        "-mon", "chardev=monitor,mode=control",
-        "-chardev", f"socket,id=channel,fd={wiring.channel}",
-        "-device", "virtio-serial-pci",
-        "-device", f"virtserialport,chardev=channel,name={PORT}",
-    ]  # fmt: skip
+        "-chardev",
+        f"file,id=console,path={_quoted(wiring.console)},append=on",
+        "-serial",
+        "chardev:console",
+        "-chardev",
+        f"socket,id=monitor,fd={wiring.monitor}",
+        "-mon",
+        "chardev=monitor,mode=control",
+        "-chardev",
+        f"socket,id=channel,fd={wiring.channel}",
+        "-device",
+        "virtio-serial-pci",
+        "-device",
+        f"virtserialport,chardev=channel,name={PORT}",
+    ]
 
 
 def _boot(spec: MachineSpec, wiring: Wiring) -> list[str]:
@@ -152,9 +177,11 @@ def _boot(spec: MachineSpec, wiring: Wiring) -> list[str]:
         case Uefi() as uefi:
             code, _ = find_firmware(uefi)
             words = [
-                "-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={_quoted(code)}",
-                "-drive", f"if=pflash,format=raw,unit=1,file={_quoted(wiring.variables)}",
-            ]  # fmt: skip
+                "-drive",
+                f"if=pflash,format=raw,unit=0,readonly=on,file={_quoted(code)}",
+                "-drive",
+                f"if=pflash,format=raw,unit=1,file={_quoted(wiring.variables)}",
+            ]
             if uefi.secure_boot:
                 words += ["-global", "driver=cfi.pflash01,property=secure,value=on"]
             return words
@@ -186,9 +213,11 @@ def _disk(number: int, disk: Disk, wiring: Wiring) -> list[str]:
         limit = disk.bytes_per_second
         drive = drive.replace(f"node-name=disk{number}", f"node-name=fast{number}")
         before = [
-            "-object", f"throttle-group,id=limit{number},x-bps-read={limit},x-bps-write={limit}",
-            "-blockdev", drive,
-        ]  # fmt: skip
+            "-object",
+            f"throttle-group,id=limit{number},x-bps-read={limit},x-bps-write={limit}",
+            "-blockdev",
+            drive,
+        ]
         drive = f"driver=throttle,node-name=disk{number},throttle-group=limit{number}"
         drive += f",file=fast{number}"
     serial = f",serial={disk.serial}" if disk.serial else ""
@@ -246,11 +275,24 @@ def probe_accelerator(program: str, words: tuple[str, ...]) -> bool:
     with tempfile.TemporaryDirectory(prefix="vmtest-probe-") as directory:
         own = Path(shutil.copyfile(variables, Path(directory, "variables.fd")))
         argv = [
-            program, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-            "-machine", "q35,vmport=off", *words, "-smp", "2", "-m", "128",
-            "-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={_quoted(code)}",
-            "-drive", f"if=pflash,format=raw,unit=1,file={_quoted(own)}",
-        ]  # fmt: skip
+            program,
+            "-nodefaults",
+            "-no-user-config",
+            "-display",
+            "none",
+            "-no-reboot",
+            "-machine",
+            "q35,vmport=off",
+            *words,
+            "-smp",
+            "2",
+            "-m",
+            "128",
+            "-drive",
+            f"if=pflash,format=raw,unit=0,readonly=on,file={_quoted(code)}",
+            "-drive",
+            f"if=pflash,format=raw,unit=1,file={_quoted(own)}",
+        ]
         with (
             Path(directory, "log").open("w+b") as log,
             subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log) as process,

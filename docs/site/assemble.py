@@ -103,15 +103,16 @@ def format_page(source: Path, shown: dict[Path, Path]) -> str:
         return os.path.relpath(shown[target], here)
 
     text = MARK.sub("", source.read_text())
-    return "".join(part if is_code else LINK.sub(lead, mend(part))
-                   for is_code, part in split(text))  # fmt: skip
+    return "".join(part if is_code else LINK.sub(lead, mend(part)) for is_code, part in split(text))
 
 
 def mend(text: str) -> str:
     """CommonMark as Python-Markdown has to be given it; headings stay as they are."""
     text = INTERRUPTING.sub(r"\1\n", text)
-    return "".join(line if line.startswith("#") else OPTION.sub(r"\1{.whole}", line)
-                   for line in text.splitlines(keepends=True))  # fmt: skip
+    return "".join(
+        line if line.startswith("#") else OPTION.sub(r"\1{.whole}", line)
+        for line in text.splitlines(keepends=True)
+    )
 
 
 def split(text: str) -> Iterator[tuple[bool, str]]:
@@ -133,8 +134,10 @@ def format_code_page(file: Path) -> str:
 
 def format_config(text: str) -> str:
     """Zensical's configuration, with the decision records in place of ``"decisions/*"``."""
-    entries = (f'{{ {json.dumps(title, ensure_ascii=False)} = "decisions/{name}" }},'
-               for name, title in decisions())  # fmt: skip
+    entries = (
+        f'{{ {json.dumps(title, ensure_ascii=False)} = "decisions/{name}" }},'
+        for name, title in decisions()
+    )
     before, mark, after = text.partition('"decisions/*"')
     if not mark:
         raise BadPage('the navigation in docs/site/zensical.toml lacks "decisions/*"')

@@ -27,7 +27,7 @@ from atoll.machine.etc.etc_tree import node_at
 from atoll.machine.gc import collect_machine
 from atoll.machine.pin import set_pin
 from atoll.machine.rollback import cancel, rollback
-from atoll.machine.upgrade import Wish, upgrade
+from atoll.machine.upgrade import UpgradeRequest, upgrade
 from tests.machines import Maker, check_contents, check_machine, write
 
 if TYPE_CHECKING:
@@ -37,10 +37,20 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.root
 
 EFFECTS = {
-    "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod", "os.chown", "os.link",
-    "os.symlink", "os.utime", "os.setxattr", "os.truncate", "fcntl.ioctl",
+    "os.mkdir",
+    "os.rename",
+    "os.remove",
+    "os.rmdir",
+    "os.chmod",
+    "os.chown",
+    "os.link",
+    "os.symlink",
+    "os.utime",
+    "os.setxattr",
+    "os.truncate",
+    "fcntl.ioctl",
     "ctypes.dlopen",  # how syncfs and the exchange of names begin
-}  # fmt: skip
+}
 CUT, INTERRUPTED, REFUSED, DONE = 77, 130, 6, 0
 QUIET = NullReporter()
 
@@ -97,7 +107,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     machine = maker.install(place / "machine", maker.publish("1"))
     write(machine.deployments / "1/etc/upper", {"mine.conf": "mine\n"})
     maker.publish("2", {"etc/two.conf": "two\n"}, kernel="6.13-two")
-    upgrade(machine, Wish(verb="upgrade"), QUIET)
+    upgrade(machine, UpgradeRequest(verb="upgrade"), QUIET)
     (machine.entries / "atoll-2+3.conf").rename(machine.entries / "atoll-2.conf")
     # With two to keep, an upgrade has one to remove.
     keep = "schema = 1\n[keep]\ndeployments = 2\n"
@@ -109,9 +119,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 WORKS: dict[str, Callable[[Sysroot], object]] = {
-    "upgrade": lambda machine: upgrade(machine, Wish(verb="upgrade"), QUIET),
+    "upgrade": lambda machine: upgrade(machine, UpgradeRequest(verb="upgrade"), QUIET),
     "rebase": lambda machine: upgrade(
-        machine, Wish(verb="rebase", image=other_image(machine)), QUIET
+        machine, UpgradeRequest(verb="rebase", image=other_image(machine)), QUIET
     ),
     "rollback": lambda machine: rollback(machine, "1", QUIET, keep_etc=False),
     "rollback with today's /etc": lambda machine: rollback(machine, "1", QUIET, keep_etc=True),
@@ -138,10 +148,10 @@ def fresh(prepared: Path, work: str, into: Path) -> Sysroot:
         many = {"atoll/machine.toml": "schema = 1\n[keep]\ndeployments = 9\n"}
         write(machine.deployments / "2/etc/upper", many)
     if work in ("cancel", "gc"):
-        upgrade(machine, Wish(verb="upgrade"), QUIET)
+        upgrade(machine, UpgradeRequest(verb="upgrade"), QUIET)
     if work == "gc":
         (machine.entries / "atoll-3+3.conf").rename(machine.entries / "atoll-3.conf")
-        upgrade(machine, Wish(verb="rebase", image=other_image(machine)), QUIET)
+        upgrade(machine, UpgradeRequest(verb="rebase", image=other_image(machine)), QUIET)
         (machine.entries / "atoll-4+3.conf").rename(machine.entries / "atoll-4.conf")
     return machine
 
@@ -256,8 +266,12 @@ def test_whatever_a_cut_leaves_is_found_by_the_next_one(
 
 def names_below(machine: Sysroot) -> set[str]:
     """Every name on both partitions; numbers that a cut makes go on, as one."""
-    places = (machine.root / name for name in ("atoll/state", "atoll/refs", "atoll/deployments",
-                                               "atoll/staging", "esp"))  # fmt: skip
+    places = (
+        machine.root / name
+        for name in ("atoll/state", "atoll/refs", "atoll/deployments", "atoll/staging", "esp")
+    )
     paths = (path for place in places for path in place.rglob("*") if "etc/upper/" not in str(path))
-    return {re.sub(r"(?<![0-9a-f])[0-9]+(?![0-9a-f])", "N", str(path.relative_to(machine.root)))
-            for path in paths}  # fmt: skip
+    return {
+        re.sub(r"(?<![0-9a-f])[0-9]+(?![0-9a-f])", "N", str(path.relative_to(machine.root)))
+        for path in paths
+    }

@@ -33,10 +33,23 @@ PATIENCE = 60
 """Seconds, for a pipe that nobody writes to: not how fast a verb must be."""
 GIVEN_UP = 99
 VERBS = (
-    "status", "status --json", "plan", "upgrade", "rollback", "rollback 1", "etc", "etc diff",
-    "etc reset /etc/motd", "health", "pin 2", "unpin 1", "history", "cancel", "gc",
+    "status",
+    "status --json",
+    "plan",
+    "upgrade",
+    "rollback",
+    "rollback 1",
+    "etc",
+    "etc diff",
+    "etc reset /etc/motd",
+    "health",
+    "pin 2",
+    "unpin 1",
+    "history",
+    "cancel",
+    "gc",
     "gc --damaged",
-)  # fmt: skip
+)
 SAMPLE = 48
 
 
@@ -166,8 +179,22 @@ def test_no_verb_waits_or_breaks_down_or_loses_what_is_whole(
     assert not wrong, "\n".join(map(str, wrong))
 
 
-SILENT = ("/etc/", "atoll.toml", "staging", "downloads", "EFI", "loader.conf", "/var", "tries",
-          "conflicts", "/image/", "layers", "refs/", "blessed/", "pinned/")  # fmt: skip
+SILENT = (
+    "/etc/",
+    "atoll.toml",
+    "staging",
+    "downloads",
+    "EFI",
+    "loader.conf",
+    "/var",
+    "tries",
+    "conflicts",
+    "/image/",
+    "layers",
+    "refs/",
+    "blessed/",
+    "pinned/",
+)
 """What ``status`` does not look at, or what no boot needs."""
 
 

@@ -134,10 +134,10 @@ def remove(paths: Iterable[Path], instead: str = "") -> None:
 
 def hold_all(machine: Sysroot) -> None:
     from atoll.base.errors import NothingToDo
-    from atoll.machine.upgrade import Wish, check_upgrade
+    from atoll.machine.upgrade import UpgradeRequest, check_upgrade
 
     try:
-        tree = check_upgrade(machine, Wish(verb="upgrade")).tree
+        tree = check_upgrade(machine, UpgradeRequest(verb="upgrade")).tree
     except NothingToDo:
         tree = read_state(machine).deployments[0].deployment.tree
     (machine.state / "held").mkdir(parents=True, exist_ok=True)

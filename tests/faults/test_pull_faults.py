@@ -16,7 +16,7 @@ import pytest
 
 from atoll.base.errors import NetworkError, NoSpace
 from atoll.base.report import NullReporter
-from atoll.host.http import Patience
+from atoll.host.http import RetryPolicy
 from atoll.oci.pull import apply_pull
 from atoll.oci.pull_plan import plan_pull
 from atoll.oci.reference import parse_reference
@@ -36,12 +36,17 @@ if TYPE_CHECKING:
     from atoll.store.layout import Store
 
 EFFECTS = {
-    "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod", "fcntl.ioctl",
+    "os.mkdir",
+    "os.rename",
+    "os.remove",
+    "os.rmdir",
+    "os.chmod",
+    "fcntl.ioctl",
     "ctypes.dlopen",  # how syncfs begins
-}  # fmt: skip
+}
 MOST = 400
 CUT, INTERRUPTED, SURVIVED, DONE = 77, 130, 78, 0
-QUICK = Patience(attempts=2, first_pause=0.001, longest_pause=0.002, timeout=5.0)
+QUICK = RetryPolicy(attempts=2, first_pause=0.001, longest_pause=0.002, timeout=5.0)
 FILES = {"/usr/bash/bash": os.urandom(3000) * 70, "/usr/zlib/zlib": b"zlib" * 70, "/etc/m": b"m"}
 
 
@@ -223,8 +228,12 @@ def test_a_broken_fetch_of_parts_goes_on_where_it_stopped(
         if not asked.blob or len(reply.body) < half:
             return reply
         broken.append(asked)
-        return Reply(status=reply.status, headers=reply.headers, body=reply.body[:half],
-                     claimed=len(reply.body))  # fmt: skip
+        return Reply(
+            status=reply.status,
+            headers=reply.headers,
+            body=reply.body[:half],
+            claimed=len(reply.body),
+        )
 
     registry.bend = breaking
     registry.asked.clear()

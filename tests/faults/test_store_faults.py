@@ -27,9 +27,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 EFFECTS = {
-    "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod", "os.link", "fcntl.ioctl",
+    "os.mkdir",
+    "os.rename",
+    "os.remove",
+    "os.rmdir",
+    "os.chmod",
+    "os.link",
+    "fcntl.ioctl",
     "ctypes.dlopen",  # how syncfs begins
-}  # fmt: skip
+}
 MOST = 400
 CUT, INTERRUPTED = 77, 130
 

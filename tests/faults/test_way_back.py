@@ -27,12 +27,12 @@ from atoll.machine.gc import collect_machine
 from atoll.machine.health.bless import bless
 from atoll.machine.health.boot_failure_report import (
     apply_report,
-    judge_given_up,
+    decide_failed,
     plan_report,
 )
 from atoll.machine.pin import set_pin
 from atoll.machine.rollback import cancel, rollback
-from atoll.machine.upgrade import Wish, upgrade
+from atoll.machine.upgrade import UpgradeRequest, upgrade
 from tests.faults.test_machine_faults import CUT, is_effect
 from tests.machines import Maker
 from tests.wayback_checker import Choice, loader_entries, ways_back, why_not
@@ -99,21 +99,24 @@ class History:
 
     def _choose_verb(self) -> tuple[str, Callable[[], object]]:
         machine, draw = self.machine, self.random
-        numbers = sorted(int(path.name) for path in machine.deployments.iterdir()
-                         if path.name.isdecimal())  # fmt: skip
+        numbers = sorted(
+            int(path.name) for path in machine.deployments.iterdir() if path.name.isdecimal()
+        )
         number = draw.choice(numbers)
         image, keep = draw.choice(self.images), draw.randint(1, 4)
         wish = draw.choice([None, str(number), f"number:{number}", "yesterday"])
         keep_etc, held, pinned = (draw.random() < 0.5 for _ in range(3))
-        rebase = Wish(verb="rebase", image=image, even_held=held)
+        rebase = UpgradeRequest(verb="rebase", image=image, even_held=held)
         verbs: list[tuple[str, Callable[[], object]]] = [
             (f"upgrade to {image[-8:]}", lambda: upgrade(machine, rebase, QUIET)),
-            (f"rollback {wish} keep_etc={keep_etc}",
-             lambda: rollback(machine, wish, QUIET, keep_etc=keep_etc)),
+            (
+                f"rollback {wish} keep_etc={keep_etc}",
+                lambda: rollback(machine, wish, QUIET, keep_etc=keep_etc),
+            ),
             ("cancel", lambda: cancel(machine, QUIET)),
             (f"pin {number} {pinned}", lambda: set_pin(machine, number, pinned=pinned)),
             (f"gc {keep}", lambda: collect_machine(machine, keep, QUIET, damaged=held and pinned)),
-        ]  # fmt: skip
+        ]
         return draw.choices(verbs, weights=[35, 35, 8, 7, 15])[0]
 
     def _call(self, work: Callable[[], object], kind: str) -> tuple[int, str]:
@@ -197,14 +200,15 @@ class History:
         self.booted = int(choice.deployment)
         self.log.append(f"boot: {choice.path.name} came up as {self.booted}")
         state = read_state(self.machine)
-        given_up = judge_given_up(self.machine, state, ())
+        given_up = decide_failed(self.machine, state, ())
         apply_report(self.machine, plan_report(self.machine, state, given_up, now=1))
         if choice.left is None:
             return
         before = ways_back(self.root)
         machine, number = self.machine, self.booted
-        code, told = self._call(lambda: bless(machine, number, QUIET),
-                                self.random.choice(["", "", "cut", "effect"]))  # fmt: skip
+        code, told = self._call(
+            lambda: bless(machine, number, QUIET), self.random.choice(["", "", "cut", "effect"])
+        )
         self.log.append(f"bless -> {code} {told}")
         assert ways_back(self.root) or not before, f"bless took it\n{self._story()}"
 
@@ -263,8 +267,11 @@ class History:
         """Deployments that no verb removes: what runs, what is pinned, what cannot be read."""
         deployments = self.root / "atoll/deployments"
         there = {int(path.name) for path in deployments.iterdir() if path.name.isdecimal()}
-        pinned = {int(path.name) for path in (self.root / "atoll/state/pinned").glob("*")
-                  if path.name.isdecimal()}  # fmt: skip
+        pinned = {
+            int(path.name)
+            for path in (self.root / "atoll/state/pinned").glob("*")
+            if path.name.isdecimal()
+        }
         return {number for number in there if number == self.booted or number in pinned}
 
     def _check_status(self) -> None:
@@ -275,8 +282,10 @@ class History:
             assert told or not state.deployments, f"status is silent\n{self._story()}"
 
     def _story(self) -> str:
-        entries = [f"{each.path.name} boots {each.deployment}: {why_not(self.root, each) or 'fine'}"
-                   for each in loader_entries(self.root / "esp")]  # fmt: skip
+        entries = [
+            f"{each.path.name} boots {each.deployment}: {why_not(self.root, each) or 'fine'}"
+            for each in loader_entries(self.root / "esp")
+        ]
         return "\n".join([f"seed {self.seed}", *self.log[-60:], *entries])
 
 

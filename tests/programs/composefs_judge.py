@@ -63,8 +63,15 @@ def find_judge() -> Judge:
 def _make(root: Path) -> None:
     made = root.with_name(f"{root.name}.new")
     shutil.rmtree(made, ignore_errors=True)
-    command = ["mmdebstrap", "--quiet", "--variant=extract", "--include=composefs",
-               '--aptopt=Acquire::Check-Valid-Until "false"', SUITE, os.fspath(made)]  # fmt: skip
+    command = [
+        "mmdebstrap",
+        "--quiet",
+        "--variant=extract",
+        "--include=composefs",
+        '--aptopt=Acquire::Check-Valid-Until "false"',
+        SUITE,
+        os.fspath(made),
+    ]
     try:
         subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True)
     except subprocess.CalledProcessError as error:

@@ -89,8 +89,10 @@ def read_whole(path: Path) -> str:
     def content(line: re.Match[str]) -> str:
         name = line[1].replace("$parts", "/usr/lib/atoll/early-boot.d")
         folder = MODULE if "/early-boot.d/" in name else SYSTEM
-        return (folder / name.removeprefix("/usr/lib/")
-                .removeprefix("atoll/" if folder == MODULE else "")).read_text()  # fmt: skip
+        return (
+            folder
+            / name.removeprefix("/usr/lib/").removeprefix("atoll/" if folder == MODULE else "")
+        ).read_text()
 
     return _SOURCED.sub(content, path.read_text())
 
@@ -151,9 +153,14 @@ class Stand:
         script = self.place / "script"
         script.write_text(self._first_of_all() + text)
         return subprocess.run(
-            [*SHELLS[self.shell], script], env={"PATH": f"{self.place}/bin"}, text=True,
-            capture_output=True, start_new_session=True, check=False, timeout=60,
-        )  # fmt: skip
+            [*SHELLS[self.shell], script],
+            env={"PATH": f"{self.place}/bin"},
+            text=True,
+            capture_output=True,
+            start_new_session=True,
+            check=False,
+            timeout=60,
+        )
 
     def _first_of_all(self) -> str:
         """Functions for all stand-ins: busybox takes its own applets before what is in PATH."""

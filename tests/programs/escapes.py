@@ -72,17 +72,17 @@ SHELL = {
     # the machine's files, by what /proc leads to
     "proc-1-root": "cat /proc/1/root$HOST/secret && echo ESCAPED",
     "proc-any-root": 'for at in /proc/*/root /proc/*/task/*/root; do cat "$at$HOST/secret"'
-                     " && echo ESCAPED; done",
+    " && echo ESCAPED; done",
     "proc-cwd": 'for at in /proc/*/cwd; do cat "$at$HOST/secret" "$at/../../../../$HOST/secret"'
-                " && echo ESCAPED; done",
+    " && echo ESCAPED; done",
     "proc-fd": 'for at in /proc/*/fd/*; do [ -d "$at/$HOST" ] && echo ESCAPED; done',
     "proc-1-exe": "chmod 0755 /proc/1/exe && echo ESCAPED; head -c 4 /proc/1/exe && echo ESCAPED",
     "proc-1-memory": "head -c 1 /proc/1/maps | grep -q . && echo ESCAPED;"
-                     " exec 3<>/proc/1/mem && echo ESCAPED",
+    " exec 3<>/proc/1/mem && echo ESCAPED",
     "proc-1-words": "tr '\\0' '\\n' </proc/1/cmdline | grep -e atoll -e / && echo ESCAPED;"
-                    " grep -q . /proc/1/environ && echo ESCAPED",
+    " grep -q . /proc/1/environ && echo ESCAPED",
     "proc-cover-lifted": "umount -l /proc/1; umount -l /proc/keys; umount -l /proc/sys;"
-                         " cat /proc/1/root$HOST/secret && echo ESCAPED",
+    " cat /proc/1/root$HOST/secret && echo ESCAPED",
     # namespaces
     "nsenter-mounts": "nsenter -t 1 -m cat $HOST/secret && echo ESCAPED",
     "nsenter-all": "nsenter -t 1 -a true && echo ESCAPED",
@@ -96,14 +96,14 @@ SHELL = {
     "mount-bind": "mkdir /tmp/m && mount --bind / /tmp/m && echo ESCAPED",
     "remount-read-only-bind": "mount -o remount,bind,rw /usr && echo ESCAPED",
     "mounts-told": "grep -v -e ' / ' -e ' /usr ' -e ' /proc' -e ' /dev' -e ' /sys ' -e ' /run '"
-                   " -e ' /tmp ' /proc/self/mountinfo && echo ESCAPED",
+    " -e ' /tmp ' /proc/self/mountinfo && echo ESCAPED",
     # devices
     "mknod-disk": "mknod /tmp/d b $DISK && echo ESCAPED; mknod /d b $DISK && echo ESCAPED",
     "mknod-memory": "mknod /tmp/d c 1 1 && echo ESCAPED",
     "mknod-loop-control": "mknod /tmp/d c 10 237 && echo ESCAPED",
     "device-left-in-the-root": "head -c 1 /left/zero >/tmp/read && echo ESCAPED",
     "device-modes": "chmod 0777 /dev/null && echo ESCAPED; chmod 0666 /dev/zero && echo ESCAPED;"
-                    " touch -d @1 /dev/full && echo ESCAPED",
+    " touch -d @1 /dev/full && echo ESCAPED",
     "stdin-is-no-device-of-the-machine": "chmod 0777 /proc/self/fd/0 && echo ESCAPED",
     # the kernel's settings and secrets
     "sysctl": "exec 3>/proc/sys/kernel/printk_ratelimit && echo ESCAPED",
@@ -112,27 +112,27 @@ SHELL = {
     "sysrq": "exec 3>/proc/sysrq-trigger && echo ESCAPED",
     "kcore": "head -c 4 /proc/kcore | grep -q ELF && echo ESCAPED",
     "keys-listed": "grep -q . /proc/keys && echo ESCAPED;"
-                   " grep -q . /proc/key-users && echo ESCAPED",
+    " grep -q . /proc/key-users && echo ESCAPED",
     "kernel-log": "dmesg | grep -q . && echo ESCAPED;"
-                  " head -c 1 /proc/kmsg | grep -q . && echo ESCAPED",
-    "sys-is-empty": "[ -n \"$(ls -A /sys)\" ] && echo ESCAPED",
+    " head -c 1 /proc/kmsg | grep -q . && echo ESCAPED",
+    "sys-is-empty": '[ -n "$(ls -A /sys)" ] && echo ESCAPED',
     "cgroups": "mkdir /sys/fs/cgroup/x && echo ESCAPED; grep -v '/$' /proc/self/cgroup"
-               " && echo ESCAPED",
+    " && echo ESCAPED",
     # rights
-    "setuid": "cp /usr/bin/id /tmp/id && chmod 4755 /tmp/id && [ \"$(setpriv --reuid 65534"
-              " /tmp/id -u)\" = 0 ] && echo ESCAPED",
+    "setuid": 'cp /usr/bin/id /tmp/id && chmod 4755 /tmp/id && [ "$(setpriv --reuid 65534'
+    ' /tmp/id -u)" = 0 ] && echo ESCAPED',
     "capabilities": "[ \"$(sed -n 's/CapBnd:.*0000//p' /proc/self/status)\" = 800400fb ]"
-                    " || echo ESCAPED; grep -q 'NoNewPrivs:.1' /proc/self/status || echo ESCAPED",
+    " || echo ESCAPED; grep -q 'NoNewPrivs:.1' /proc/self/status || echo ESCAPED",
     "host-name": "hostname escaped && echo ESCAPED",
-    "host-name-told": "[ \"$(cat /proc/sys/kernel/hostname)\" = localhost ] || echo ESCAPED;"
-                      " [ \"$(cat /proc/sys/kernel/domainname)\" = '(none)' ] || echo ESCAPED",
-    "core-dumps": "[ \"$(ulimit -Hc)\" = 0 ] || echo ESCAPED",
+    "host-name-told": '[ "$(cat /proc/sys/kernel/hostname)" = localhost ] || echo ESCAPED;'
+    " [ \"$(cat /proc/sys/kernel/domainname)\" = '(none)' ] || echo ESCAPED",
+    "core-dumps": '[ "$(ulimit -Hc)" = 0 ] || echo ESCAPED',
     # what others run
     "signal": "kill -9 $PROCESS && echo ESCAPED; kill -9 -1; true",
     "environment": "env | grep -q ^CANARY && echo ESCAPED",
     "terminal": "exec 3<>/dev/tty && echo ESCAPED",
     "network-settings": "ip link set lo mtu 65536 && echo ESCAPED",
-}  # fmt: skip
+}
 
 PYTHON = {
     "chroot-climb": """
@@ -238,8 +238,14 @@ print("ESCAPED")
 """,
 }
 
-WITH_NETWORK = ("abstract-socket", "network-settings", "raw-packets", "machine-beside",
-                "proc-1-root", "nsenter-all")  # fmt: skip
+WITH_NETWORK = (
+    "abstract-socket",
+    "network-settings",
+    "raw-packets",
+    "machine-beside",
+    "proc-1-root",
+    "nsenter-all",
+)
 """Tried once more where the sandbox has the machine's network."""
 
 ROOT_ONLY = ("device-left-in-the-root",)
@@ -291,11 +297,17 @@ def host_ready(folder: Path) -> Iterator[Host]:
         os.set_inheritable(inherited, True)
         stack.callback(os.close, inherited)
         os.environ["CANARY"] = "canary"
-        yield Host(folder, {
-            "HOST": str(folder), "DISK": f"{os.major(device)} {os.minor(device)}",
-            "PROCESS": str(process.pid), "SOCKET": name, "PORT": str(tcp.getsockname()[1]),
-            "SEGMENT": str(segment),
-        })  # fmt: skip
+        yield Host(
+            folder,
+            {
+                "HOST": str(folder),
+                "DISK": f"{os.major(device)} {os.minor(device)}",
+                "PROCESS": str(process.pid),
+                "SOCKET": name,
+                "PORT": str(tcp.getsockname()[1]),
+                "SEGMENT": str(segment),
+            },
+        )
 
 
 def make_root(folder: Path, *, privileged: bool) -> tuple[Path, tuple[Bind, ...]]:
@@ -346,8 +358,9 @@ def main(folder: Path) -> dict[str, str]:
                     name not in WITH_NETWORK or (name == "abstract-socket" and not scopes_sockets())
                 ):
                     continue
-                sandbox = Sandbox(root=root, binds=binds, environment=host.environment,
-                                  network=network)  # fmt: skip
+                sandbox = Sandbox(
+                    root=root, binds=binds, environment=host.environment, network=network
+                )
                 said = attempt(sandbox, argv, folder / "log")
                 changed = host.changed()
                 (folder / "log").chmod(0o600)

@@ -6,7 +6,7 @@ import gzip
 import os
 from typing import TYPE_CHECKING
 
-from atoll.host.run import need_program, run
+from atoll.host.run import require_program, run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,10 +40,30 @@ def make_volume(out: Path, *, bits: int, size: int, per_cluster: int = 1) -> Non
         os.utime(path, (1_700_000_000, 1_700_000_000))
     with out.open("wb") as file:
         file.truncate(size)
-    run([need_program("mkfs.vfat", package="dosfstools"), "--invariant",
-         "-F", str(bits), "-s", str(per_cluster), "-n", "ESP", out])  # fmt: skip
-    run([need_program("mcopy", package="mtools"), "-s", "-m", "-i", out,
-         *sorted(folder.iterdir()), "::"])  # fmt: skip
+    run(
+        [
+            require_program("mkfs.vfat", package="dosfstools"),
+            "--invariant",
+            "-F",
+            str(bits),
+            "-s",
+            str(per_cluster),
+            "-n",
+            "ESP",
+            out,
+        ]
+    )
+    run(
+        [
+            require_program("mcopy", package="mtools"),
+            "-s",
+            "-m",
+            "-i",
+            out,
+            *sorted(folder.iterdir()),
+            "::",
+        ]
+    )
 
 
 def record(golden: Path, work: Path) -> None:

@@ -21,9 +21,17 @@ if TYPE_CHECKING:
 
 SUITES = ("bookworm", "trixie")
 PACKAGES = (
-    "python3", "python3-httpx", "python3-zstandard", "mount", "mmdebstrap", "initramfs-tools",
-    "linux-image-cloud-amd64", "zstd", "systemd-sysv", "udev",
-)  # fmt: skip
+    "python3",
+    "python3-httpx",
+    "python3-zstandard",
+    "mount",
+    "mmdebstrap",
+    "initramfs-tools",
+    "linux-image-cloud-amd64",
+    "zstd",
+    "systemd-sysv",
+    "udev",
+)
 _ENTER = """
 root=$1; upper=$2; work=$3; merged=$4; store=$5; shift 5
 mount -t overlay -o "lowerdir=$root,upperdir=$upper,workdir=$work" overlay "$merged"
@@ -63,9 +71,22 @@ class Host:
         names = ("upper", "work", "merged", "store")
         for name in names:
             (self.place / name).mkdir(exist_ok=True)
-        argv = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private",
-                "sh", "-euc", _ENTER, "enter", self.root, *(self.place / name for name in names),
-                *words]  # fmt: skip
+        argv = [
+            "unshare",
+            "--mount",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--propagation",
+            "private",
+            "sh",
+            "-euc",
+            _ENTER,
+            "enter",
+            self.root,
+            *(self.place / name for name in names),
+            *words,
+        ]
         return subprocess.run(argv, capture_output=True, text=True, check=False)
 
     def run(self, *words: str | Path) -> str:
@@ -96,8 +117,14 @@ def _ensure_root(suite: str) -> Path:
         new = root.with_name(f".new-{suite}")
         shutil.rmtree(new, ignore_errors=True)
         new.parent.mkdir(parents=True, exist_ok=True)
-        words = ["mmdebstrap", "--mode=root", "--variant=apt", f"--include={','.join(PACKAGES)}",
-                 suite, str(new)]  # fmt: skip
+        words = [
+            "mmdebstrap",
+            "--mode=root",
+            "--variant=apt",
+            f"--include={','.join(PACKAGES)}",
+            suite,
+            str(new),
+        ]
         made = subprocess.run(words, capture_output=True, text=True, check=False)
         if made.returncode != 0:
             pytest.skip(f"{suite} cannot be had here: {made.stderr.splitlines()[-1]}")

@@ -34,9 +34,14 @@ def run_functions(shell: str, calls: Iterable[str], *, before: str = "") -> list
         script = Path(folder) / "script"
         script.write_text("\n".join([functions, before, *lines, ""]), errors="surrogateescape")
         done = subprocess.run(
-            [*SHELLS[shell], script], env={"PATH": "/usr/bin:/bin"}, text=True, check=False,
-            capture_output=True, errors="surrogateescape", timeout=120,
-        )  # fmt: skip
+            [*SHELLS[shell], script],
+            env={"PATH": "/usr/bin:/bin"},
+            text=True,
+            check=False,
+            capture_output=True,
+            errors="surrogateescape",
+            timeout=120,
+        )
     assert done.returncode == 0, done.stderr
     answers = done.stdout.split("\n")
     assert answers.pop() == ""

@@ -15,9 +15,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PACKAGES = (
-    "systemd-sysv", "dbus", "openssh-server", "locales", "tzdata", "console-setup", "adduser",
-    "libcap2-bin", "acl", "cron", "polkitd", "avahi-daemon",
-)  # fmt: skip
+    "systemd-sysv",
+    "dbus",
+    "openssh-server",
+    "locales",
+    "tzdata",
+    "console-setup",
+    "adduser",
+    "libcap2-bin",
+    "acl",
+    "cron",
+    "polkitd",
+    "avahi-daemon",
+)
 KERNEL = "6.12-fake"
 
 

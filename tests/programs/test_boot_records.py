@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from atoll.machine.boot.boot_entries import Placed, format_noted
+from atoll.machine.boot.boot_entries import MenuEntry, format_noted
 from atoll.machine.boot.boot_entry import EntryName, format_entry_name, parse_entry_name
 from atoll.machine.boot.nvram import ONE_SHOT, read_overrides
-from atoll.machine.deployments.flags import BLESSED, SetMark
+from atoll.machine.deployments.flags import BLESSED, SetFlag
 from atoll.machine.deployments.retention import TRIES
 from atoll.machine.deployments.sysroot import Sysroot
 from atoll.machine.grow import GROWING
 from atoll.machine.health.boot_attempts import read_tries
 from atoll.machine.health.boot_failure_report import read_notes
-from atoll.machine.health.checks import Check, Health, note_health
+from atoll.machine.health.checks import Check, HealthResult, write_health
 from tests.programs.early_boot import TREE, Stand, read_early_boot
 from tests.programs.shell_functions import both_shells
 
@@ -88,7 +88,7 @@ def test_a_boot_that_is_not_counted_leaves_no_try(stand: Stand, name: str) -> No
 
 
 def test_a_blessed_deployment_is_not_on_trial(stand: Stand) -> None:
-    SetMark(path=stand.state / BLESSED / "1").execute()
+    SetFlag(path=stand.state / BLESSED / "1").execute()
     count_boots_of(stand, format_entry_name(COUNTED))
     boot(stand)
     assert not run(stand, "try").exists() and not run(stand, "unblessed").exists()
@@ -118,7 +118,10 @@ def test_notes_come_to_the_login_a_line_each(stand: Stand) -> None:
 
 
 def test_python_reads_which_entry_early_boot_asks_the_loader_for(stand: Stand) -> None:
-    entries = (Placed(name=COUNTED, deployment=9), Placed(name=EntryName(sequence=6), deployment=4))
+    entries = (
+        MenuEntry(name=COUNTED, deployment=9),
+        MenuEntry(name=EntryName(sequence=6), deployment=4),
+    )
     (stand.state / "entries.json").write_bytes(format_noted(entries))
     boot(stand, f"fail {_quoted(HARD_TEXT)}")
     (override,) = read_overrides(stand.place / "efi/efivars")
@@ -162,10 +165,10 @@ BOOTED = f'{{"deployment": 1, "tree": "{TREE}"}}\n'
 
 
 def test_why_health_checks_failed_is_the_failure_of_the_try(stand: Stand) -> None:
-    health = Health(when=1, checks=(Check(name="50-web", passed=False, detail=HARD_TEXT),))
+    health = HealthResult(when=1, checks=(Check(name="50-web", passed=False, detail=HARD_TEXT),))
     folder = stand.place / "noted"
     folder.mkdir()
-    note_health(health, folder)
+    write_health(health, folder)
     (stand.state / "tries/1").mkdir(parents=True)
     text = stand.script("fail-boot")
     stand_text = text.replace(str(run(stand, "unhealthy")), str(folder / "unhealthy"))
@@ -227,8 +230,16 @@ def test_a_machine_id_that_is_missing_or_damaged_is_saved_again(
     assert (etc / "machine-id").read_text() == f"{machine_id}\n"
 
 
-NAMES = ("atoll-7.conf", "atoll-7+3.conf", "atoll-7+2-1.conf", "atoll-7+0-3.conf", "atoll-7+0.conf",
-         "atoll-10.conf", "atoll-7+10-1.conf", "other+0.conf")  # fmt: skip
+NAMES = (
+    "atoll-7.conf",
+    "atoll-7+3.conf",
+    "atoll-7+2-1.conf",
+    "atoll-7+0-3.conf",
+    "atoll-7+0.conf",
+    "atoll-10.conf",
+    "atoll-7+10-1.conf",
+    "other+0.conf",
+)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -248,5 +259,5 @@ def test_growing_goes_on_where_python_was_interrupted(stand: Stand) -> None:
     text = stand.script("can-grow").replace("! -e /sysroot/atoll", f"! -e {stand.place}/disk/atoll")
     text = text.replace("$(mountpoint -d /sysroot)", "none")
     assert stand.run(text).returncode == 1
-    SetMark(path=stand.state / GROWING).execute()
+    SetFlag(path=stand.state / GROWING).execute()
     assert stand.run(text).returncode == 0

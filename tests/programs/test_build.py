@@ -118,8 +118,11 @@ class System:
         view = self.folder / "view"
         view.mkdir(exist_ok=True)
         environment = os.environ | {
-            "VIEW": str(view), "STORE": str(self.store), "TREE": self.tree, "LC_ALL": "C.UTF-8",
-        }  # fmt: skip
+            "VIEW": str(view),
+            "STORE": str(self.store),
+            "TREE": self.tree,
+            "LC_ALL": "C.UTF-8",
+        }
         words = ["unshare", "--mount", "--propagation", "private", "sh", "-c", MOUNT, "sh", script]
         done = subprocess.run(words, env=environment, capture_output=True, check=False, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -133,8 +136,17 @@ class System:
 def build(
     folder: Path, store: Path, *more: str, around: tuple[str, ...] = ()
 ) -> subprocess.CompletedProcess[str]:
-    words = [*around, sys.executable, "-m", "atoll.cli.main", "build", str(folder),
-             "--store", str(store), *more]  # fmt: skip
+    words = [
+        *around,
+        sys.executable,
+        "-m",
+        "atoll.cli.main",
+        "build",
+        str(folder),
+        "--store",
+        str(store),
+        *more,
+    ]
     environment = os.environ | {"PYTHONPATH": str(SOURCE)}
     return subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
 
@@ -374,8 +386,17 @@ def test_an_interruption_leaves_nothing(system: System, tmp_path: Path, step: st
             if not (kept / "var/lib/dpkg/status").exists():
                 shutil.rmtree(kept)
     # a shell gives what it starts in the background no SIGINT; a person at a terminal does
-    words = ["env", "--default-signal=INT", sys.executable, "-m", "atoll.cli.main", "build",
-             str(folder), "--store", str(store)]  # fmt: skip
+    words = [
+        "env",
+        "--default-signal=INT",
+        sys.executable,
+        "-m",
+        "atoll.cli.main",
+        "build",
+        str(folder),
+        "--store",
+        str(store),
+    ]
     with subprocess.Popen(
         words, env=os.environ | {"PYTHONPATH": str(SOURCE)}, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -443,9 +464,10 @@ def test_diff_sees_what_the_systems_own_programs_see(system: System, tmp_path: P
     units = {each["name"]: each["value"] for each in found["units"]["added"]}
     for state in ("enabled", "masked"):
         assert {unit for unit, one in states.items() if one == state} == {
-            unit for unit, one in units.items() if one == state and "(user)" not in unit
-            and unit in states
-        }  # fmt: skip
+            unit
+            for unit, one in units.items()
+            if one == state and "(user)" not in unit and unit in states
+        }
     assert look(system, "diff", "small", system.tree, code=77).endswith("the same\n")
 
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from atoll.base.errors import AtollError, Damaged
 from atoll.base.ids import is_hex_digest
 from atoll.image.tree_owned import format_tree_owned, parse_tree_owned
-from atoll.machine.boot.boot_entries import Placed, format_noted, parse_noted
+from atoll.machine.boot.boot_entries import MenuEntry, format_noted, parse_noted
 from atoll.machine.boot.boot_entry import (
     BootEntry,
     EntryName,
@@ -45,10 +45,10 @@ counts = st.one_of(st.integers(0, 4), st.integers(0, 9999))
 names = st.builds(
     EntryName, sequence=numbers, tries_left=st.none() | counts, tries_used=st.just(0)
 ) | st.builds(EntryName, sequence=numbers, tries_left=counts, tries_used=counts)
-menus = st.lists(st.builds(Placed, name=names, deployment=numbers), max_size=6).map(tuple)
+menus = st.lists(st.builds(MenuEntry, name=names, deployment=numbers), max_size=6).map(tuple)
 
 MENU = tuple(
-    Placed(name=name, deployment=deployment)
+    MenuEntry(name=name, deployment=deployment)
     for name, deployment in (
         (EntryName(sequence=12, tries_left=2, tries_used=1), 5),
         (EntryName(sequence=11), 4),
@@ -68,7 +68,7 @@ def read_fallbacks(shell: str, cases: Sequence[tuple[Path, int]]) -> list[str]:
     return run_functions(shell, calls, before=before)
 
 
-def fallback_of(entries: tuple[Placed, ...], booted: int) -> str:
+def fallback_of(entries: tuple[MenuEntry, ...], booted: int) -> str:
     return next(
         (
             f"{each.deployment} {each.file}"
@@ -83,10 +83,11 @@ def fallback_of(entries: tuple[Placed, ...], booted: int) -> str:
 @settings(max_examples=8)
 @given(cases=st.lists(st.tuples(menus, numbers), min_size=1, max_size=40))
 def test_early_boot_reads_the_entries_that_python_writes(
-    shell: str, cases: list[tuple[tuple[Placed, ...], int]]
+    shell: str, cases: list[tuple[tuple[MenuEntry, ...], int]]
 ) -> None:
-    cases = [(menu, menu[-1].deployment if menu and booted % 2 else booted)
-             for menu, booted in cases]  # fmt: skip
+    cases = [
+        (menu, menu[-1].deployment if menu and booted % 2 else booted) for menu, booted in cases
+    ]
     with tempfile.TemporaryDirectory() as folder:
         paths = write_cases(Path(folder), (format_noted(menu) for menu, _ in cases))
         said = read_fallbacks(
@@ -214,12 +215,42 @@ def test_scripts_refuse_what_early_boot_does_not_write_of_the_running_system(
     assert all(parse_booted(case) for case in accepted)
 
 
-WORDS = ("", "0", "7", "07", "+7", "1" * 9, "1" * 10, "a" * 64, "A" * 64, "a" * 63, "a" * 65, "٣",
-         "7\n", "atoll-7.conf", "atoll-7+3.conf", "atoll-7+2-1.conf", "atoll-7+.conf",
-         "atoll-7+2-.conf", "atoll-7-1.conf", "atoll-7+2-1-0.conf", "atoll-7+2+1.conf",
-         "atoll-7+00000.conf", "atoll-0.conf", "atoll-.conf", "atoll-7.conf.conf", "atoll-7",
-         "atoll-7+2-10000.conf", "atoll-1234567890.conf", "xatoll-7.conf", "atoll-7.conf ",
-         "atoll-7+12345.conf", "atoll-*.conf", "*", "atoll-7+-1.conf")  # fmt: skip
+WORDS = (
+    "",
+    "0",
+    "7",
+    "07",
+    "+7",
+    "1" * 9,
+    "1" * 10,
+    "a" * 64,
+    "A" * 64,
+    "a" * 63,
+    "a" * 65,
+    "٣",
+    "7\n",
+    "atoll-7.conf",
+    "atoll-7+3.conf",
+    "atoll-7+2-1.conf",
+    "atoll-7+.conf",
+    "atoll-7+2-.conf",
+    "atoll-7-1.conf",
+    "atoll-7+2-1-0.conf",
+    "atoll-7+2+1.conf",
+    "atoll-7+00000.conf",
+    "atoll-0.conf",
+    "atoll-.conf",
+    "atoll-7.conf.conf",
+    "atoll-7",
+    "atoll-7+2-10000.conf",
+    "atoll-1234567890.conf",
+    "xatoll-7.conf",
+    "atoll-7.conf ",
+    "atoll-7+12345.conf",
+    "atoll-*.conf",
+    "*",
+    "atoll-7+-1.conf",
+)
 near_names = st.text("atol-+.conf0123456789\n *[]", max_size=24) | st.builds(
     "atoll-{}{}".format, numbers, st.text("+-.conf012 9\n", max_size=10)
 )
@@ -247,11 +278,24 @@ def test_shell_and_python_agree_on_names_numbers_and_digests(shell: str, drawn: 
 ARGUMENTS = st.lists(
     st.one_of(
         st.from_regex(r'[a-z._]{1,8}(=([!#-~]{0,9}|"[ !#-~]{0,20}"))?', fullmatch=True),
-        st.sampled_from(['x="atoll.deployments=1 b"', 'x="" y', "* ? [a]", 'a="*"', r"p=\n\\",
-                         "quiet", 'dyndbg="file x +p"', "x='a b'", "-", "$x", "`x`"]),
+        st.sampled_from(
+            [
+                'x="atoll.deployments=1 b"',
+                'x="" y',
+                "* ? [a]",
+                'a="*"',
+                r"p=\n\\",
+                "quiet",
+                'dyndbg="file x +p"',
+                "x='a b'",
+                "-",
+                "$x",
+                "`x`",
+            ]
+        ),
     ),
     max_size=5,
-)  # fmt: skip
+)
 
 
 @both_shells
@@ -272,8 +316,10 @@ def test_early_boot_reads_the_command_line_of_an_entry_as_python_does(
             continue  # such arguments get into no entry
         read = parse_entry(name, text)
         assert read is not None
-        words = (read.option(word) or "" for word in
-                 ("composefs", "atoll.state", "atoll.deployment", "atoll.verity"))  # fmt: skip
+        words = (
+            read.option(word) or ""
+            for word in ("composefs", "atoll.state", "atoll.deployment", "atoll.verity")
+        )
         expected.append("|".join(words))
         given_options = next(line for line in text.splitlines() if line.startswith("options "))
         # systemd-boot's stub puts the initrd before what the entry says.

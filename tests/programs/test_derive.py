@@ -160,8 +160,14 @@ def test_the_same_from_a_layout_an_archive_a_registry_and_a_recipe(
     run("skopeo", "copy", "--quiet", layout, f"oci-archive:{tmp_path}/archive.tar:one")
     tree = read_image(store, plain.tree)
     with registry(tmp_path) as address:
-        run("skopeo", "copy", "--quiet", "--dest-tls-verify=false", layout,
-            f"docker://{address}/team/small:one")  # fmt: skip
+        run(
+            "skopeo",
+            "copy",
+            "--quiet",
+            "--dest-tls-verify=false",
+            layout,
+            f"docker://{address}/team/small:one",
+        )
         bases = {
             "layout": "oci:../layout:one",
             "archive": "oci-archive:../archive.tar:one",

@@ -172,16 +172,28 @@ def test_after_an_error_nothing_is_left(tmp_path: Path) -> None:
     image = read_bootable(store, tree)
     store.object_path(next(iter(objects_of(store, tree)))).unlink()
     with pytest.raises(Exception, match="object"):
-        make_disk(image, Origin(image="x"), tmp_path / "disk.img", source=store,
-                  shape=(None, IDENTITY), reporter=NullReporter())  # fmt: skip
+        make_disk(
+            image,
+            Origin(image="x"),
+            tmp_path / "disk.img",
+            source=store,
+            shape=(None, IDENTITY),
+            reporter=NullReporter(),
+        )
     assert {path.name for path in tmp_path.iterdir()} == {"store"}
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     store, tree = make_store(tmp_path / "store")
     with pytest.raises(NotFound, match="no directory"):
-        make_disk(read_bootable(store, tree), Origin(image="x"), tmp_path / "no/disk.img",
-                  source=store, shape=(None, IDENTITY), reporter=NullReporter())  # fmt: skip
+        make_disk(
+            read_bootable(store, tree),
+            Origin(image="x"),
+            tmp_path / "no/disk.img",
+            source=store,
+            shape=(None, IDENTITY),
+            reporter=NullReporter(),
+        )
 
 
 @pytest.mark.parametrize(

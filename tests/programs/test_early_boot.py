@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from atoll.machine.boot.boot_entries import Placed, format_noted
+from atoll.machine.boot.boot_entries import MenuEntry, format_noted
 from atoll.machine.boot.boot_entry import EntryName
 from tests.programs.early_boot import KILLED, SHELLS, TREE, Stand
 
@@ -69,8 +69,15 @@ def content(directory: Path) -> dict[str, str]:
 
 def to_etc(stand: Stand) -> str:
     """Early boot without what comes before and after ``/etc``."""
-    steps = ("read_command_line", "mount_state_partition", "verify_image", "mount_tree",
-             "merge_etc_on_first_boot", "mount_etc", "report_failed_deployment")  # fmt: skip
+    steps = (
+        "read_command_line",
+        "mount_state_partition",
+        "verify_image",
+        "mount_tree",
+        "merge_etc_on_first_boot",
+        "mount_etc",
+        "report_failed_deployment",
+    )
     return stand.early_boot("; ".join(steps))
 
 
@@ -268,7 +275,7 @@ def test_a_request_for_the_fallback_says_why_or_does_nothing(
 
 def noted(*names: EntryName) -> str:
     """What Atoll notes of entries for deployments that have the entries' numbers."""
-    entries = tuple(Placed(name=name, deployment=name.sequence) for name in names)
+    entries = tuple(MenuEntry(name=name, deployment=name.sequence) for name in names)
     return format_noted(entries).decode()
 
 

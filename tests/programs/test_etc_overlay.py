@@ -21,7 +21,7 @@ from atoll.machine.etc.overlay_upper import plan_live, plan_upper
 from atoll.machine.etc.read import read_directory, read_layered
 from atoll.machine.etc.stage import (
     EtcPlace,
-    Views,
+    MergeInputs,
     execute,
     merge_at_first_boot,
     plan_first_boot,
@@ -173,8 +173,9 @@ def test_an_upgrade_shows_what_was_decided(disk: Path) -> None:
         assert (found.st_mode & 0o777, found.st_uid, found.st_gid) == (0o600, 5, 7)
         assert os.getxattr(etc / "skel", "security.test") == b"label"
     for path in (disk / "next").rglob("*"):
-        assert not [name for name in os.listxattr(path, follow_symlinks=False)
-                    if name.endswith("opaque")]  # fmt: skip
+        assert not [
+            name for name in os.listxattr(path, follow_symlinks=False) if name.endswith("opaque")
+        ]
 
 
 def test_nothing_changed_here_leaves_an_empty_upper(disk: Path) -> None:
@@ -246,8 +247,8 @@ def place_in(disk: Path) -> EtcPlace:
     return EtcPlace(upper=disk / "n/upper", record=disk / "n/record", conflicts=disk / "state/2")
 
 
-def read_views(disk: Path) -> Views:
-    return Views(
+def read_views(disk: Path) -> MergeInputs:
+    return MergeInputs(
         source=1,
         old=read_directory(disk / "old").root,
         live=read_directory(disk / "live").root,
@@ -283,10 +284,14 @@ def test_a_deployment_takes_along_what_changed_until_its_first_boot(disk: Path) 
     change_again(disk / "live")
     changed = merge_at_first_boot(lambda _: read_views(disk), place)
     assert set(changed) == {
-        "NetworkManager", "NetworkManager/system-connections",
-        "NetworkManager/system-connections/home", "alone", "app.conf.d", "app.conf.d/mine.conf",
+        "NetworkManager",
+        "NetworkManager/system-connections",
+        "NetworkManager/system-connections/home",
+        "alone",
+        "app.conf.d",
+        "app.conf.d/mine.conf",
         "passwd",
-    }  # fmt: skip
+    }
     expected = {
         **RESULT,
         "passwd": RESULT["passwd"].replace("joe:/bin/bash", "joe:/bin/zsh"),
@@ -404,7 +409,7 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(disk: Path) -> None:
     place = place_in(disk)
     times: list[int] = []
 
-    def read_while_somebody_writes() -> Views:
+    def read_while_somebody_writes() -> MergeInputs:
         views = read_views(disk)
         times.append(len(times))
         if len(times) == 1:
@@ -415,7 +420,7 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(disk: Path) -> None:
     assert (place.upper / "motd").read_text() == "meanwhile\n"
     assert len(times) == 2
 
-    def read_while_somebody_always_writes() -> Views:
+    def read_while_somebody_always_writes() -> MergeInputs:
         views = read_views(disk)
         times.append(len(times))
         (disk / "live/motd").write_text(f"{len(times)}\n")

@@ -70,8 +70,10 @@ def test_lines_that_repeat(seed: int, tmp_path: Path) -> None:
         return chance.choice(["\n", "}\n", "# note\n", "[part]\n", f"k{chance.randint(0, 30)}=1\n"])
 
     old = [fresh() for _ in range(chance.randint(0, 15))]
-    texts = ["".join(text).encode() for text in
-             (old, edited(old, fresh, chance), edited(old, fresh, chance))]  # fmt: skip
+    texts = [
+        "".join(text).encode()
+        for text in (old, edited(old, fresh, chance), edited(old, fresh, chance))
+    ]
     theirs, ours = judged("git", tmp_path, *texts), merge_text(*texts)
     if theirs is not None and ours is not None:
         assert ours == theirs

@@ -85,8 +85,11 @@ def test_identities_are_made_once_and_stay(root: Path) -> None:
     subprocess.run(["mount", "-t", "proc", "proc", root / "proc"], check=True)
     try:
         inside(root, "/root/make-identities")
-        made = {path: path.read_bytes() for folder in ("etc/ssh", "etc/nvme")
-                for path in sorted((root / folder).glob("*host*"))}  # fmt: skip
+        made = {
+            path: path.read_bytes()
+            for folder in ("etc/ssh", "etc/nvme")
+            for path in sorted((root / folder).glob("*host*"))
+        }
         inside(root, "/root/make-identities")
     finally:
         subprocess.run(["umount", root / "proc"], check=True)
@@ -106,8 +109,11 @@ def test_a_link_to_what_is_mounted_later_stays(root: Path) -> None:
         (root / "usr/sbin" / name).chmod(0o755)
     for name in ("ssh", "iscsi", "ssl/private"):
         (root / "etc" / name).mkdir(parents=True, exist_ok=True)
-    names = ("ssh/ssh_host_ed25519_key", "iscsi/initiatorname.iscsi",
-             "ssl/private/ssl-cert-snakeoil.key")  # fmt: skip
+    names = (
+        "ssh/ssh_host_ed25519_key",
+        "iscsi/initiatorname.iscsi",
+        "ssl/private/ssl-cert-snakeoil.key",
+    )
     links = [root / "etc" / name for name in names]
     for link in links:
         link.unlink(missing_ok=True)

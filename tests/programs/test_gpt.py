@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from atoll.base.errors import Damaged, NothingToDo
 from atoll.host.run import find_program
 from atoll.machine.disk import MIB, SECTOR, STATE_START, STATE_TYPE, derive_identity, partition
-from atoll.machine.grow import Place, apply_writes, find_place, plan
+from atoll.machine.grow import PartitionPlace, apply_writes, find_place, plan
 from atoll.tree.gpt import parse_header, parse_table
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from atoll.tree.gpt import Write
+    from atoll.tree.gpt import BlockWrite
 
 SFDISK = find_program("sfdisk")
 pytestmark = pytest.mark.skipif(SFDISK is None, reason="needs fdisk")
@@ -36,8 +36,8 @@ def make(folder: Path) -> Path:
     return disk
 
 
-def place_of(disk: Path) -> Place:
-    return Place(
+def place_of(disk: Path) -> PartitionPlace:
+    return PartitionPlace(
         disk=disk, number=2, start=STATE_START, size=SMALL - STATE_START - MIB, block=SECTOR
     )
 
@@ -57,7 +57,7 @@ def partitions(disk: Path) -> list[dict[str, object]]:
     return [{key: value for key, value in each.items() if key != "node"} for each in found]
 
 
-def planned(disk: Path, size: int = LARGE) -> tuple[Write, ...]:
+def planned(disk: Path, size: int = LARGE) -> tuple[BlockWrite, ...]:
     os.truncate(disk, size)
     with disk.open("r+b", buffering=0) as file:
         found = plan(file.fileno(), place_of(disk))
@@ -65,7 +65,7 @@ def planned(disk: Path, size: int = LARGE) -> tuple[Write, ...]:
     return found[0]
 
 
-def write(disk: Path, writes: tuple[Write, ...]) -> None:
+def write(disk: Path, writes: tuple[BlockWrite, ...]) -> None:
     with disk.open("r+b", buffering=0) as file:
         apply_writes(file.fileno(), writes, SECTOR)
 

@@ -25,14 +25,14 @@ from atoll.base.errors import (
 from atoll.base.ids import TreeId
 from atoll.base.report import NullReporter
 from atoll.build.cache import Cache, opened_cache
-from atoll.build.lock_command import Relocked, audit, follow_recipe, update
+from atoll.build.lock_command import LockResult, audit, follow_recipe, update
 from atoll.build.steps.packages import Supply
-from atoll.build.use_lock import FREELY, Rules, check_tree, complete_lock, settle_lock
+from atoll.build.use_lock import FREELY, Rules, check_tree, choose_lock, complete_lock
 from atoll.debian.local_archive import deb_path
 from atoll.debian.sources import read_architecture
 from atoll.lock.path import lock_path
-from atoll.lock.requirements import debian_wishes, format_time
-from atoll.lock.resolve import need_fit
+from atoll.lock.requirements import format_time, package_requirements
+from atoll.lock.resolve import require_fit
 from atoll.lock.serialize import read_lock
 from atoll.recipe.model import (
     Debian,
@@ -99,7 +99,7 @@ class World:
 
     def settle(self, rules: Rules = FREELY) -> Lock:
         """The lock that a build would go by."""
-        return settle_lock(self.recipe, self.cache, rules, QUIET)
+        return choose_lock(self.recipe, self.cache, rules, QUIET)
 
     def lock(self) -> dict[str, Pin]:
         return by_name(follow_recipe(self.recipe, self.store, QUIET))
@@ -111,8 +111,9 @@ class World:
         """Let the cache hold the locked packages."""
         lock = read_lock(lock_path(self.recipe))
         with opened_cache(self.store.root / "cache") as cache:
-            supply = Supply(recipe=self.recipe, lock=lock, cache=cache, reporter=QUIET,
-                            offline=offline)  # fmt: skip
+            supply = Supply(
+                recipe=self.recipe, lock=lock, cache=cache, reporter=QUIET, offline=offline
+            )
             supply.fetch(lock.packages)
 
     def forget_packages(self) -> None:
@@ -123,7 +124,7 @@ class World:
         return Cache(root=self.store.root / "cache")
 
 
-def by_name(done: Relocked) -> dict[str, Pin]:
+def by_name(done: LockResult) -> dict[str, Pin]:
     return {
         pin.name if pin.architecture in ("all", NATIVE) else f"{pin.name}:{pin.architecture}": pin
         for pin in done.lock.packages
@@ -295,7 +296,7 @@ def test_a_key_that_is_not_there_is_told(world: World) -> None:
         ("vendor", "stable/updates", "vendor.asc"),
         ("", "/", "vendor.asc"),
     ],
-)  # fmt: skip
+)
 def test_vendors_repositories_of_every_form(
     world: World, keys: tuple[Key, Key], scheme: str, folder: str, suite: str, key: str
 ) -> None:
@@ -321,8 +322,13 @@ def test_vendors_repositories_of_every_form(
     keys[1].sign(top / "Release", top / "InRelease")
     with serve(root) as url:
         address = f"{url}/{folder}" if scheme == "http" else f"file://{root}/{folder}"
-        repo = Repository(name="vendor", uris=(address,), suites=(suite,), key=key,
-                          components=() if suite.endswith("/") else ("main",))  # fmt: skip
+        repo = Repository(
+            name="vendor",
+            uris=(address,),
+            suites=(suite,),
+            key=key,
+            components=() if suite.endswith("/") else ("main",),
+        )
         world.recipe = replace(world.recipe, repositories=(repo,))
         # a version of atoll in the recipe: none comes by itself
         world.want("tool", versions=(("atoll", "*"),))
@@ -357,7 +363,9 @@ def test_local_packages_are_pinned_by_content(world: World) -> None:
     before = read_lock(lock_path(world.recipe))
     make_deb(deb, control_text("mine", "1", "all", {"depends": "libedit", "section": "misc"}))
     with pytest.raises(RecipeError, match=r"\+ local mine\.deb"):
-        need_fit(before, world.recipe, debian_wishes(world.recipe), file=lock_path(world.recipe))
+        require_fit(
+            before, world.recipe, package_requirements(world.recipe), file=lock_path(world.recipe)
+        )
     after = world.lock()
     assert after["mine"].sha256 != pins["mine"].sha256
     assert after["libedit"] == pins["libedit"]
@@ -550,8 +558,12 @@ def test_a_package_that_the_mirror_dropped_comes_from_a_snapshot(world: World) -
         world.fetch()
     assert "{snapshot}" in str(caught.value.hint)
     world.debian(mirror=world.url + "/snapshot/{snapshot}")
-    need_fit(read_lock(lock_path(world.recipe)), world.recipe, debian_wishes(world.recipe),
-             file=lock_path(world.recipe))  # fmt: skip
+    require_fit(
+        read_lock(lock_path(world.recipe)),
+        world.recipe,
+        package_requirements(world.recipe),
+        file=lock_path(world.recipe),
+    )
     world.fetch()
 
 

@@ -89,8 +89,16 @@ def test_a_lock_is_made_once_and_moved_when_asked(
     archive.publish()
     assert lock("--audit")[:2] == (0, "update    editor:all 1 → 2\n")
     rows = json.loads(lock("--audit", "--json")[1])["outdated"]
-    assert rows == [{"name": "editor", "architecture": "all", "version": "1", "newer": "2",
-                     "archive": "trixie", "security": False}]  # fmt: skip
+    assert rows == [
+        {
+            "name": "editor",
+            "architecture": "all",
+            "version": "1",
+            "newer": "2",
+            "archive": "trixie",
+            "security": False,
+        }
+    ]
     code, said, _ = lock("--json", "--update")
     moved = json.loads(said)
     assert (code, moved["lock"], moved["packages"]) == (0, str(tmp_path / "atoll.lock"), 4)

@@ -32,12 +32,37 @@ pytestmark = [pytest.mark.root, pytest.mark.network]
 
 QUIET = NullReporter()
 ANSWERS = ("tzdata tzdata/Areas select Europe", "tzdata tzdata/Zones/Europe select Paris")
-NO_APT = ("base-files", "base-passwd", "bash", "coreutils", "dash", "debianutils", "diffutils",
-          "dpkg", "findutils", "grep", "hello", "libc-bin", "mawk", "perl-base", "sed",
-          "tar")  # fmt: skip
-OF_THE_BUILD = ("var/log/", "var/cache/", "etc/.pwd.lock", "etc/passwd-", "etc/group-",
-                "etc/shadow-", "etc/gshadow-", "var/lib/dpkg/status-old", "var/lib/dpkg/lock",
-                "var/lib/dpkg/triggers/Lock", "var/lib/dpkg/diversions-old")  # fmt: skip
+NO_APT = (
+    "base-files",
+    "base-passwd",
+    "bash",
+    "coreutils",
+    "dash",
+    "debianutils",
+    "diffutils",
+    "dpkg",
+    "findutils",
+    "grep",
+    "hello",
+    "libc-bin",
+    "mawk",
+    "perl-base",
+    "sed",
+    "tar",
+)
+OF_THE_BUILD = (
+    "var/log/",
+    "var/cache/",
+    "etc/.pwd.lock",
+    "etc/passwd-",
+    "etc/group-",
+    "etc/shadow-",
+    "etc/gshadow-",
+    "var/lib/dpkg/status-old",
+    "var/lib/dpkg/lock",
+    "var/lib/dpkg/triggers/Lock",
+    "var/lib/dpkg/diversions-old",
+)
 """What a build takes away, or sets, once a root is made."""
 
 
@@ -141,8 +166,11 @@ def test_what_was_installed_before_is_used_again(
 
 def test_both_ways_give_the_same_root(roots: tuple[Recipe, Seen, Seen, Path]) -> None:
     _, grown, fresh, _ = roots
-    changed = {path for path in grown.files.keys() | fresh.files.keys()
-               if grown.files.get(path) != fresh.files.get(path)}  # fmt: skip
+    changed = {
+        path
+        for path in grown.files.keys() | fresh.files.keys()
+        if grown.files.get(path) != fresh.files.get(path)
+    }
     assert not changed
     assert (grown.marks, grown.sources) == (fresh.marks, fresh.sources)
 
@@ -165,8 +193,11 @@ def test_nothing_in_the_root_tells_of_the_archive_it_was_installed_from(
     assert "file:" not in fresh.sources
     assert " trixie main\n" in fresh.sources and "trixie-security main\n" in fresh.sources
     below = ("var/lib/apt/lists/", "etc/apt/sources.list.d/", "usr/sbin/policy-rc.d", "run/")
-    assert not [path for path in fresh.files if path.startswith(below)
-                and not path.endswith(("/lock", "/partial", "auxfiles"))]  # fmt: skip
+    assert not [
+        path
+        for path in fresh.files
+        if path.startswith(below) and not path.endswith(("/lock", "/partial", "auxfiles"))
+    ]
 
 
 def test_questions_are_answered_before_they_are_asked(

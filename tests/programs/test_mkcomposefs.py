@@ -84,13 +84,18 @@ LADEN_LEAVES: st.SearchStrategy[Leaf] = st.one_of(
     st.builds(Symlink, LADEN, st.just(b"target")),
 )
 LADEN_TREES = st.builds(
-    Directory, LADEN,
+    Directory,
+    LADEN,
     st.dictionaries(
         st.sampled_from([b"a", b"b", b"c"]),
-        st.one_of(LADEN_LEAVES, st.builds(
-            Directory, LADEN, st.dictionaries(st.sampled_from([b"d", b"e"]), LADEN_LEAVES))),
+        st.one_of(
+            LADEN_LEAVES,
+            st.builds(
+                Directory, LADEN, st.dictionaries(st.sampled_from([b"d", b"e"]), LADEN_LEAVES)
+            ),
+        ),
     ),
-)  # fmt: skip
+)
 
 
 @SETTINGS

@@ -77,6 +77,7 @@ def test_another_debian_gives_the_same_tree(host: Host, system: System) -> None:
     for name in ("atoll.toml", "atoll.lock", "atoll.deb", "trap.deb"):
         shutil.copy(system.folder / name, host.files / "recipe")
     shutil.copytree(system.store / "cache/debs", host.store / "cache/debs")
-    said = host.run(*atoll("build", "/recipe", "--store", "/store", "--locked", "--offline",
-                           "--json"))  # fmt: skip
+    said = host.run(
+        *atoll("build", "/recipe", "--store", "/store", "--locked", "--offline", "--json")
+    )
     assert json.loads(said)["tree"] == system.tree

@@ -55,8 +55,17 @@ def test_nothing_is_done_twice(package: Path) -> None:
 def test_an_unpacked_sdist_gives_the_same_packages(package: Path, tmp_path: Path) -> None:
     """It has no git, and what the wheel lacks: ``system/`` and ``debian/``."""
     git = ("git", "-c", f"safe.directory={TOP}", "-C", TOP)
-    names = told(*git, "ls-files", "debian", "src", "system", "pyproject.toml", "README.md",
-                 "LICENSE", "MANIFEST.in")  # fmt: skip
+    names = told(
+        *git,
+        "ls-files",
+        "debian",
+        "src",
+        "system",
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+        "MANIFEST.in",
+    )
     checkout = tmp_path / "checkout"
     for name in names.splitlines():
         (checkout / name).parent.mkdir(parents=True, exist_ok=True)

@@ -37,11 +37,28 @@ def checkout(tmp_path: Path) -> Path:
     """The files of the checkout as somebody clones them, with changes that are not committed."""
     folder = tmp_path / "atoll"
     folder.mkdir()
-    listed = subprocess.run(["git", "-c", f"safe.directory={TOP}", "ls-files", "-z"], cwd=TOP,
-                            capture_output=True, check=True)  # fmt: skip
-    subprocess.run(["cp", "--parents", "--no-dereference", "--target-directory", folder,
-                    *(name for name in os.fsdecode(listed.stdout).split("\0")
-                      if name and (TOP / name).exists())], cwd=TOP, check=True)  # fmt: skip
+    listed = subprocess.run(
+        ["git", "-c", f"safe.directory={TOP}", "ls-files", "-z"],
+        cwd=TOP,
+        capture_output=True,
+        check=True,
+    )
+    subprocess.run(
+        [
+            "cp",
+            "--parents",
+            "--no-dereference",
+            "--target-directory",
+            folder,
+            *(
+                name
+                for name in os.fsdecode(listed.stdout).split("\0")
+                if name and (TOP / name).exists()
+            ),
+        ],
+        cwd=TOP,
+        check=True,
+    )
     return folder
 
 
@@ -91,7 +108,13 @@ def test_a_tutorial_can_be_followed(
 
 
 def follow(command: Command, here: Path, environment: dict[str, str]) -> None:
-    done = subprocess.run(["bash", "-c", command.text], cwd=here, env=environment, check=False,
-                          capture_output=True, text=True)  # fmt: skip
+    done = subprocess.run(
+        ["bash", "-c", command.text],
+        cwd=here,
+        env=environment,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == command.status, f"line {command.line}: {done.stderr}"
     assert matches(command.output, done.stdout), f"line {command.line}: {done.stdout}"

@@ -10,7 +10,7 @@ import pytest
 
 from atoll.base.errors import MissingPrivilege, NotFound
 from atoll.base.report import NullReporter
-from atoll.host.http import Patience
+from atoll.host.http import RetryPolicy
 from atoll.oci.pull import apply_pull
 from atoll.oci.pull_plan import plan_pull
 from atoll.oci.reference import parse_reference
@@ -32,12 +32,19 @@ FILES = {
     "/etc/motd": b"An atoll.\n",
 }
 LOGIN = ("me", "secret")
-QUICK = Patience(attempts=2, first_pause=0.01)
+QUICK = RetryPolicy(attempts=2, first_pause=0.01)
 
 
 def push(where: Path, address: str, tag: str, *options: str) -> None:
-    run("skopeo", "copy", "--quiet", "--dest-tls-verify=false", *options,
-        f"oci:{where / 'layout'}:{tag}", f"docker://{address}/team/hello:{tag}")  # fmt: skip
+    run(
+        "skopeo",
+        "copy",
+        "--quiet",
+        "--dest-tls-verify=false",
+        *options,
+        f"oci:{where / 'layout'}:{tag}",
+        f"docker://{address}/team/hello:{tag}",
+    )
 
 
 def pull(where: Path, address: str, tag: str) -> PullPlan:
@@ -81,8 +88,18 @@ def test_a_real_registry_that_wants_a_password(
         auth.write_text("{}")
         with pytest.raises(MissingPrivilege, match="wants a login"):
             pull(tmp_path, address, "one")
-        run("skopeo", "login", "--tls-verify=false", "--authfile", str(auth),
-            "--username", LOGIN[0], "--password", LOGIN[1], address)  # fmt: skip
+        run(
+            "skopeo",
+            "login",
+            "--tls-verify=false",
+            "--authfile",
+            str(auth),
+            "--username",
+            LOGIN[0],
+            "--password",
+            LOGIN[1],
+            address,
+        )
         assert pull(tmp_path, address, "one").image.digest == image.digest
 
 
@@ -94,8 +111,9 @@ def test_an_interrupted_download_resumes_at_a_real_registry(tmp_path: Path) -> N
         store = open_store(tmp_path / "store", create=True)
         reference = parse_reference(f"docker://{address}/team/hello:one")
         with opened_source(reference, patience=QUICK) as source:
-            blob = max((each.blob for each in plan_pull(source, store).layers),
-                       key=lambda each: each.size)  # fmt: skip
+            blob = max(
+                (each.blob for each in plan_pull(source, store).layers), key=lambda each: each.size
+            )
         name = blob.digest.removeprefix("sha256:")
         whole = (tmp_path / "layout" / "blobs" / "sha256" / name).read_bytes()
         (store.root / "downloads").mkdir()

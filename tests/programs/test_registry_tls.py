@@ -14,7 +14,7 @@ import pytest
 
 from atoll.base.errors import AtollError, MissingPrivilege, NetworkError
 from atoll.base.report import NullReporter
-from atoll.host.http import Patience
+from atoll.host.http import RetryPolicy
 from atoll.oci.pull import pull_image
 from atoll.oci.reference import LayoutReference, parse_reference
 from atoll.oci.source import opened_source
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from atoll.oci.reference import Reference
 
 FILES = {"/usr/bash/bash": bytes(range(256)) * 90, "/etc/motd": b"An atoll.\n"}
-QUICK = Patience(attempts=1, first_pause=0.01)
+QUICK = RetryPolicy(attempts=1, first_pause=0.01)
 
 
 @pytest.fixture(autouse=True)
@@ -56,9 +56,26 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def certified(folder: Path, name: str, *, by: str | None = None, more: str = "") -> None:
     """``name.crt`` and ``name.key``, signed by ``by`` or by itself."""
     signed = ["-CA", f"{folder}/{by}.crt", "-CAkey", f"{folder}/{by}.key"] if by else []
-    run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-        "-nodes", "-days", "2", "-subj", f"/CN={name}", "-keyout", f"{folder}/{name}.key",
-        "-out", f"{folder}/{name}.crt", *(["-addext", more] if more else []), *signed)  # fmt: skip
+    run(
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        f"/CN={name}",
+        "-keyout",
+        f"{folder}/{name}.key",
+        "-out",
+        f"{folder}/{name}.crt",
+        *(["-addext", more] if more else []),
+        *signed,
+    )
 
 
 @contextmanager
@@ -96,8 +113,14 @@ def certs_of(home: Path, address: str) -> Path:
 
 
 def push(image: MadeImage, address: str, *options: str) -> None:
-    run("skopeo", "copy", "--quiet", *options, f"oci:{image.layout.directory}:one",
-        f"docker://{address}/team/hello:one")  # fmt: skip
+    run(
+        "skopeo",
+        "copy",
+        "--quiet",
+        *options,
+        f"oci:{image.layout.directory}:one",
+        f"docker://{address}/team/hello:one",
+    )
 
 
 def skopeo_fetches(address: str, where: Path) -> bool:

@@ -17,7 +17,7 @@ from atoll.base.report import NullReporter
 from atoll.build.finish.check_recipe import check_recipe, read_contents
 from atoll.build.finish.image_layout import move_opt
 from atoll.build.finish.presets import write_presets
-from atoll.build.steps.ids import Ids
+from atoll.build.steps.ids import AccountIds
 from atoll.build.steps.known_ids import KNOWN
 from atoll.build.steps.modules import BuildModules
 from atoll.build.steps.plan_steps import Means, plan_settings, run_steps
@@ -64,15 +64,22 @@ def root(small: Path, tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def recipe(tmp_path: Path) -> Recipe:
     return Recipe(
-        file=str(tmp_path / "atoll.toml"), text="", base=DebianBase(suite="trixie"),
-        image=Image(name="small", version="1"), debian=Debian(suite="trixie"), packages=Packages(),
-    )  # fmt: skip
+        file=str(tmp_path / "atoll.toml"),
+        text="",
+        base=DebianBase(suite="trixie"),
+        image=Image(name="small", version="1"),
+        debian=Debian(suite="trixie"),
+        packages=Packages(),
+    )
 
 
-def apply(recipe: Recipe, root: Path, locked: Ids | None = None) -> Ids:
+def apply(recipe: Recipe, root: Path, locked: AccountIds | None = None) -> AccountIds:
     folder = Path(recipe.file).parent
     means = Means(
-        locked=locked or Ids(), epoch=EPOCH, logs=folder / "logs", downloads=folder / "downloads"
+        locked=locked or AccountIds(),
+        epoch=EPOCH,
+        logs=folder / "logs",
+        downloads=folder / "downloads",
     )
     workspace = folder / "workspace"
     workspace.mkdir(exist_ok=True)
@@ -87,8 +94,13 @@ def inside(root: Path, script: str) -> str:
 
 
 def test_the_system_is_as_the_recipe_says(root: Path, recipe: Recipe) -> None:
-    system = System(hostname="reef", locale="de_DE.UTF-8", locales=("fr_FR.UTF-8", "C.UTF-8"),
-                    timezone="Europe/Berlin", keymap="de-nodeadkeys")  # fmt: skip
+    system = System(
+        hostname="reef",
+        locale="de_DE.UTF-8",
+        locales=("fr_FR.UTF-8", "C.UTF-8"),
+        timezone="Europe/Berlin",
+        keymap="de-nodeadkeys",
+    )
     apply(replace(recipe, system=system), root)
     assert inside(root, "locale -a").split() == ["C", "C.utf8", "POSIX", "de_DE.utf8", "fr_FR.utf8"]
     assert inside(root, "cat /etc/default/locale") == "LANG=de_DE.UTF-8\n"
@@ -142,14 +154,15 @@ def test_accounts_have_the_ids_that_they_are_to_have(root: Path, recipe: Recipe)
         root, "id -Gn ann"
     )
     assert inside(root, "stat -c '%U %a' /var/lib/kiosk /home/ann").split("\n")[:2] == [
-        "kiosk 750", "ann 700",
-    ]  # fmt: skip
+        "kiosk 750",
+        "ann 700",
+    ]
     assert inside(root, "cat /root/.ssh/authorized_keys") == "ssh-ed25519 AAAA\n"
 
 
 def test_the_lock_keeps_ids_though_accounts_come_and_go(root: Path, recipe: Recipe) -> None:
     people = (User(name="ann", home="/home/ann"), User(name="bob", home="/home/bob"))
-    locked = Ids(users=(("bob", 1007), ("messagebus", 777)), groups=(("messagebus", 778),))
+    locked = AccountIds(users=(("bob", 1007), ("messagebus", 777)), groups=(("messagebus", 778),))
     ids = apply(replace(recipe, users=people), root, locked)
     assert dict(ids.users)["bob"] == 1007
     assert dict(ids.users)["messagebus"] == 777
@@ -238,10 +251,15 @@ def test_the_order_of_installation_leaves_no_trace(root: Path, small: Path, tmp_
     for number, order in enumerate((make, make[::-1])):
         with laid_over(small, tmp_path / str(number)) as tree:
             inside(tree, "; ".join([*order, use]))
-            recipe = Recipe(file="x", text="", base=DebianBase(suite="trixie"),
-                            image=Image(name="x", version="1"), debian=Debian(),
-                            packages=Packages())  # fmt: skip
-            step = Renumber(recipe=recipe, locked=Ids())
+            recipe = Recipe(
+                file="x",
+                text="",
+                base=DebianBase(suite="trixie"),
+                image=Image(name="x", version="1"),
+                debian=Debian(),
+                packages=Packages(),
+            )
+            step = Renumber(recipe=recipe, locked=AccountIds())
             step.execute(tree, tmp_path)
             step.execute(tree, tmp_path)
             files = [(tree / "etc" / name).read_bytes() for name in ("passwd", "group", "gshadow")]
@@ -296,10 +314,16 @@ def test_scripts_see_the_root_their_inputs_and_nothing_else(
     said = inside(root, "cat /etc/seen").splitlines()
     assert said[:2] == ["/run/atoll/inputs/theme/run 0 755 0", "theme"]
     assert said[2:] == [
-        "DEBIAN_FRONTEND=noninteractive", "HOME=/root", "LC_ALL=C.UTF-8",
+        "DEBIAN_FRONTEND=noninteractive",
+        "HOME=/root",
+        "LC_ALL=C.UTF-8",
         "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        f"SOURCE_DATE_EPOCH={EPOCH}", "TZ=UTC", "lo", "0022", "two",
-    ]  # fmt: skip
+        f"SOURCE_DATE_EPOCH={EPOCH}",
+        "TZ=UTC",
+        "lo",
+        "0022",
+        "two",
+    ]
     assert not (tmp_path / "theme/new").exists()
     assert "Read-only" in (tmp_path / "logs/script-look.log").read_text()
 
@@ -342,10 +366,13 @@ def test_scripts_are_refused_what_the_recipe_says_elsewhere(
 def test_units_of_the_system_and_of_users(root: Path, recipe: Recipe) -> None:
     unit = "[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=default.target\n"
     units = Units(
-        enable=("serial-getty@ttyS1.service",), disable=("cron.service",), mask=("ssh.socket",),
-        user_enable=("tool.service",), user_mask=("other.service",),
+        enable=("serial-getty@ttyS1.service",),
+        disable=("cron.service",),
+        mask=("ssh.socket",),
+        user_enable=("tool.service",),
+        user_mask=("other.service",),
         dropins=(("ssh.service", "[Service]\nRestart=always\n"),),
-    )  # fmt: skip
+    )
     files = (
         File(path="/usr/lib/systemd/user/tool.service", text=unit),
         File(path="/usr/lib/systemd/user/other.service", text=unit),
@@ -400,25 +427,33 @@ def test_a_disabled_unit_stays_so_though_an_enabled_one_names_it_in_also(
         File(path="/usr/lib/systemd/system/one.service", text=f"{unit}Also=two.service\n"),
         File(path="/usr/lib/systemd/system/two.service", text=f"{unit}Also=three@x.service\n"),
         File(path="/usr/lib/systemd/system/three@.service", text=unit),
-        File(path="/usr/lib/systemd/system/four.service",
-             text=f"{unit}Alias=quattro.service\nAlso=ssh.service\n"),
+        File(
+            path="/usr/lib/systemd/system/four.service",
+            text=f"{unit}Alias=quattro.service\nAlso=ssh.service\n",
+        ),
         File(path="/usr/lib/systemd/user/one.service", text=f"{unit}Also=two.service\n"),
         File(path="/usr/lib/systemd/user/two.service", text=unit),
-    )  # fmt: skip
+    )
     units = Units(
         enable=("systemd-networkd.service", "one.service", "ssh.service"),
         disable=("systemd-networkd-wait-online.service", "two.service", "four.service", "cron"),
-        user_enable=("one.service",), user_disable=("two.service",),
-    )  # fmt: skip
+        user_enable=("one.service",),
+        user_disable=("two.service",),
+    )
     recipe = replace(recipe, units=units, files=files)
     apply(recipe, root)
     check(root, recipe)
     for name, state in (
-        ("systemd-networkd.service", "enabled"), ("systemd-networkd.socket", "enabled"),
-        ("systemd-networkd-wait-online.service", "disabled"), ("one.service", "enabled"),
-        ("two.service", "disabled"), ("three@x.service", "enabled"), ("ssh.service", "enabled"),
-        ("four.service", "disabled"), ("cron.service", "disabled"),
-    ):  # fmt: skip
+        ("systemd-networkd.service", "enabled"),
+        ("systemd-networkd.socket", "enabled"),
+        ("systemd-networkd-wait-online.service", "disabled"),
+        ("one.service", "enabled"),
+        ("two.service", "disabled"),
+        ("three@x.service", "enabled"),
+        ("ssh.service", "enabled"),
+        ("four.service", "disabled"),
+        ("cron.service", "disabled"),
+    ):
         assert is_enabled(root, name) == state, name
     assert is_enabled(root, "two.service", "--global") == "disabled"
     assert is_enabled(root, "one.service", "--global") == "enabled"
@@ -435,8 +470,10 @@ def test_a_unit_whose_file_is_in_etc_is_masked_and_a_masked_one_enabled(
     apply(recipe, root)
     check(root, recipe)
     assert [is_enabled(root, name) for name in ("local", "ssh", "cron")] == [
-        "masked", "masked", "enabled",
-    ]  # fmt: skip
+        "masked",
+        "masked",
+        "enabled",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -448,7 +485,7 @@ def test_a_unit_whose_file_is_in_etc_is_masked_and_a_masked_one_enabled(
         (Units(disable=("serial-getty@ttyS0.service",)), "systemd-getty-generator"),
         (Units(enable=("apt-daily.timer",)), "Atoll masks it"),
     ],
-)  # fmt: skip
+)
 def test_what_systemctl_takes_and_does_not_do_ends_the_build(
     root: Path, recipe: Recipe, units: Units, message: str | None
 ) -> None:
@@ -462,12 +499,16 @@ def test_what_systemctl_takes_and_does_not_do_ends_the_build(
 
 
 def test_kernel_modules_are_checked(root: Path, recipe: Recipe) -> None:
-    kernel = Kernel(modules=("fake_driver", "built-in-fs"), blacklist=("nouveau",),
-                    initrd_modules=("fake-driver",))  # fmt: skip
+    kernel = Kernel(
+        modules=("fake_driver", "built-in-fs"),
+        blacklist=("nouveau",),
+        initrd_modules=("fake-driver",),
+    )
     apply(replace(recipe, kernel=kernel), root)
     assert inside(root, "cat /usr/lib/modules-load.d/50-recipe.conf").split() == [
-        "fake_driver", "built-in-fs",
-    ]  # fmt: skip
+        "fake_driver",
+        "built-in-fs",
+    ]
     assert inside(root, "cat /usr/lib/modprobe.d/50-recipe.conf") == "blacklist nouveau\n"
     assert "fake-driver" in inside(root, "cat /usr/lib/dracut/dracut.conf.d/60-recipe.conf")
     with pytest.raises(RecipeError, match="has no module fake_drive"):
@@ -478,8 +519,9 @@ def test_what_is_derived_adds_to_its_base(root: Path, recipe: Recipe) -> None:
     apply(replace(recipe, kernel=Kernel(modules=("fake_driver",)), keep=5), root)
     apply(replace(recipe, kernel=Kernel(modules=("built-in-fs",))), root)
     assert inside(root, "cat /usr/lib/modules-load.d/50-recipe.conf").split() == [
-        "fake_driver", "built-in-fs",
-    ]  # fmt: skip
+        "fake_driver",
+        "built-in-fs",
+    ]
     assert '"keep": 5' in inside(root, "cat /usr/lib/atoll/policy.json")
 
 

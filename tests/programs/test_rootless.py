@@ -43,8 +43,14 @@ class Maker:
     def run(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
         environment = os.environ | {"HOME": str(self.home), "PYTHONPATH": str(self.home / "src")}
         around = ["setpriv", "--reuid", str(self.uid), "--regid", str(self.uid), "--init-groups"]
-        return subprocess.run([*around, *words], cwd=self.home, env=environment,
-                              capture_output=True, text=True, check=False)  # fmt: skip
+        return subprocess.run(
+            [*around, *words],
+            cwd=self.home,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
     def atoll(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
         return self.run(sys.executable, "-m", "atoll.cli.main", *words)

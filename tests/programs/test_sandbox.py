@@ -214,6 +214,7 @@ with overlay_mounted(overlay, place / "merged", follow_links=False) as root:
     print(Sandbox(root=root, binds=binds).run(["sh", "-c", "cd /bin && echo inside"]).decode())
 """
     environment = os.environ | {"PYTHONPATH": f"{PROJECT}/src"}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True,
-                          text=True, check=False)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
     assert done.stdout.split() == ["40", "inside"], done.stderr

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from atoll.build.finish.image_layout import drop_var, move_state, move_tree_var, write_seeds
-from atoll.build.finish.var_rules import Fate, find_fate
+from atoll.build.finish.var_rules import VarAction, match_var_rule
 from atoll.host.fs import remove_tree
 from tests.programs.small_root import ensure_small_root, laid_over
 
@@ -26,18 +26,46 @@ pytestmark = [pytest.mark.root, pytest.mark.network]
 
 PLACES = ("var/lib/thing", "var/spool/thing", "srv", "home", "var", "var/lib", "opt", "var/www")
 NAMES = st.one_of(
-    st.sampled_from(["Bobs Files", 'a"b', "it's", "back\\slash", "100%", "%m%%", "-", " lead",
-                     "tail ", "#no comment", "tab\there", "\x01\x7f", "line\nbreak", "\r", "*?[x]",
-                     "\\x41", "ünï", os.fsdecode(b"\xff\xfe"), ".hidden", "a:b,c=d"]),
-    st.text(st.characters(min_codepoint=1, max_codepoint=0x2FF, exclude_characters="/"),
-            min_size=1, max_size=8).filter(lambda name: name not in (".", "..")),
-)  # fmt: skip
+    st.sampled_from(
+        [
+            "Bobs Files",
+            'a"b',
+            "it's",
+            "back\\slash",
+            "100%",
+            "%m%%",
+            "-",
+            " lead",
+            "tail ",
+            "#no comment",
+            "tab\there",
+            "\x01\x7f",
+            "line\nbreak",
+            "\r",
+            "*?[x]",
+            "\\x41",
+            "ünï",
+            os.fsdecode(b"\xff\xfe"),
+            ".hidden",
+            "a:b,c=d",
+        ]
+    ),
+    st.text(
+        st.characters(min_codepoint=1, max_codepoint=0x2FF, exclude_characters="/"),
+        min_size=1,
+        max_size=8,
+    ).filter(lambda name: name not in (".", "..")),
+)
 MODES = st.sampled_from([0o755, 0o700, 0o2775, 0o1777, 0o640, 0o4755, 0o000])
 OWNERS = st.sampled_from([(0, 0), (5, 60), (1234, 4321)])
 THINGS = st.tuples(
-    st.sampled_from(PLACES), st.lists(NAMES, min_size=1, max_size=3),
-    st.sampled_from(["directory", "file", "link", "acl"]), MODES, OWNERS, NAMES,
-)  # fmt: skip
+    st.sampled_from(PLACES),
+    st.lists(NAMES, min_size=1, max_size=3),
+    st.sampled_from(["directory", "file", "link", "acl"]),
+    MODES,
+    OWNERS,
+    NAMES,
+)
 
 
 @contextmanager
@@ -71,12 +99,18 @@ def look(root: Path, top: str) -> dict[str, tuple[object, ...]]:
                 content = posixpath.normpath(target).replace("//", "/")
             elif path.is_file():
                 content = path.read_bytes()
-            xattrs = {name: os.getxattr(path, name, follow_symlinks=False)
-                      for name in os.listxattr(path, follow_symlinks=False)
-                      if not name.startswith("trusted.")}  # fmt: skip
+            xattrs = {
+                name: os.getxattr(path, name, follow_symlinks=False)
+                for name in os.listxattr(path, follow_symlinks=False)
+                if not name.startswith("trusted.")
+            }
             found[str(path.relative_to(root / top))] = (
-                oct(status.st_mode), status.st_uid, status.st_gid, content, xattrs,
-            )  # fmt: skip
+                oct(status.st_mode),
+                status.st_uid,
+                status.st_gid,
+                content,
+                xattrs,
+            )
     return found
 
 
@@ -102,15 +136,23 @@ def make(root: Path, thing: tuple[str, list[str], str, int, tuple[int, int], str
     if kind != "link":
         path.chmod(mode)
     if kind == "acl":
-        entries = [(1, 6, 2**32 - 1), (2, 7, 77), (4, 4, 2**32 - 1), (16, 7, 2**32 - 1),
-                   (32, 0, 2**32 - 1)]  # fmt: skip
+        entries = [
+            (1, 6, 2**32 - 1),
+            (2, 7, 77),
+            (4, 4, 2**32 - 1),
+            (16, 7, 2**32 - 1),
+            (32, 0, 2**32 - 1),
+        ]
         value = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *one) for one in entries)
         os.setxattr(path, "system.posix_acl_access", value)
 
 
-@settings(max_examples=6, deadline=None, phases=[Phase.generate],
-
-          suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])  # fmt: skip
+@settings(
+    max_examples=6,
+    deadline=None,
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
 @given(things=st.lists(THINGS, min_size=8, max_size=30))
 def test_the_seeded_var_is_the_built_one(
     things: list[tuple[str, list[str], str, int, tuple[int, int], str]],
@@ -130,12 +172,19 @@ def test_the_access_list_of_an_odd_name_is_seeded(name: str, tmp_path: Path) -> 
         check(root)
 
 
-@pytest.mark.parametrize("line", [
-    "d /var/lib/thing 0750 5 60 10d", "d /var/lib/thing - - - 10d", "D /var/lib/thing 0700",
-    "f /var/lib/thing/deep 0600 - - - text", "L /var/lib/thing - - - - /elsewhere",
-    "d /var/lib/thing/deep 0700 5 5", "C /var/lib/thing - - - - /usr/share/thing",
-    "f /var/thing - - - - other",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "line",
+    [
+        "d /var/lib/thing 0750 5 60 10d",
+        "d /var/lib/thing - - - 10d",
+        "D /var/lib/thing 0700",
+        "f /var/lib/thing/deep 0600 - - - text",
+        "L /var/lib/thing - - - - /elsewhere",
+        "d /var/lib/thing/deep 0700 5 5",
+        "C /var/lib/thing - - - - /usr/share/thing",
+        "f /var/thing - - - - other",
+    ],
+)
 def test_what_a_package_declares_itself_keeps_content_and_mode(line: str, tmp_path: Path) -> None:
     with small(tmp_path) as root:
         (root / "usr/lib/tmpfiles.d/thing.conf").write_text(f"{line}\n")
@@ -163,7 +212,9 @@ def check(root: Path, *, silent: bool = True) -> None:
     assert not silent or "tmpfiles.d" not in said
     mounts = {path.removeprefix("/var/") for path in owned}
     seeded = look(root, "var")
-    made = {path for path in seeded if find_fate(f"/var/{path}") is Fate.DROP} - built.keys()
+    made = {
+        path for path in seeded if match_var_rule(f"/var/{path}") is VarAction.DROP
+    } - built.keys()
     assert {path: each for path, each in seeded.items() if path not in mounts | made} == built
     seed(root)
     assert look(root, "var") == seeded

@@ -37,8 +37,15 @@ PACKAGES = Path(__file__).parents[2] / ".ci/packages"
 
 def as_user(user: str, command: str, folder: Path) -> str:
     """What a shell of ``user`` says that has read .ci/packages."""
-    words = ["setpriv", f"--reuid={user}", "--regid=nogroup", "--clear-groups", "bash", "-euc",
-             f"source '{folder}/packages'; cd '{folder}'; {command}"]  # fmt: skip
+    words = [
+        "setpriv",
+        f"--reuid={user}",
+        "--regid=nogroup",
+        "--clear-groups",
+        "bash",
+        "-euc",
+        f"source '{folder}/packages'; cd '{folder}'; {command}",
+    ]
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
 
 
@@ -54,7 +61,8 @@ def test_what_root_made_in_build_stands_in_nobodys_way(tmp_path: Path) -> None:
     environment = {"PATH": os.environ["PATH"], "SUDO_UID": f"{user.pw_uid}", "SUDO_GID": "0"}
     subprocess.run(words, cwd=tmp_path, env=environment, check=True)
     assert (tmp_path / "build").stat().st_uid == user.pw_uid
-    place = as_user("nobody", 'place=$(own_place build/venv); mkdir "$place"; echo "$place"',
-                    tmp_path)  # fmt: skip
+    place = as_user(
+        "nobody", 'place=$(own_place build/venv); mkdir "$place"; echo "$place"', tmp_path
+    )
     assert place == f"build/venv-{user.pw_uid}"
     assert as_user("nobody", "own_place build/new; own_place build", tmp_path) == "build/new\nbuild"

@@ -64,11 +64,22 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @contextmanager
 def browser(address: str, directory: Path) -> Iterator[None]:
     """A browser that reaches no host but this one, at ``address``."""
-    words = [str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--window-size=1400,1000",
-             "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-             f"--user-data-dir={directory}", address]  # fmt: skip
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                          env=os.environ | {"HOME": str(directory)}) as process:  # fmt: skip
+    words = [
+        str(BROWSER),
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--window-size=1400,1000",
+        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+        f"--user-data-dir={directory}",
+        address,
+    ]
+    with subprocess.Popen(
+        words,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | {"HOME": str(directory)},
+    ) as process:
         try:
             yield
         finally:
@@ -91,10 +102,14 @@ def ask(site: Path, directory: Path, **question: object) -> Any:
 
 @pytest.fixture(scope="module")
 def measured(site: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    pages = [str(path.relative_to(site)) for path in sorted(site.rglob("*.html"))
-             if path.name != "404.html"]  # fmt: skip
-    found: list[dict[str, Any]] = ask(site, tmp_path_factory.mktemp("browser"), pages=pages,
-                                      widths=[PHONE, DESK])  # fmt: skip
+    pages = [
+        str(path.relative_to(site))
+        for path in sorted(site.rglob("*.html"))
+        if path.name != "404.html"
+    ]
+    found: list[dict[str, Any]] = ask(
+        site, tmp_path_factory.mktemp("browser"), pages=pages, widths=[PHONE, DESK]
+    )
     assert len(found) == len(pages) * 2
     return found
 
@@ -115,9 +130,12 @@ def test_nothing_comes_from_another_host(measured: list[dict[str, Any]]) -> None
 
 @pytest.mark.parametrize(
     ("words", "page"),
-    [("locale-gen", "howto/instead-of.html"), ("guide ubuntu", "howto/questions.html"),
-     ("go back", "howto/upgrade-and-go-back.html")],
-)  # fmt: skip
+    [
+        ("locale-gen", "howto/instead-of.html"),
+        ("guide ubuntu", "howto/questions.html"),
+        ("go back", "howto/upgrade-and-go-back.html"),
+    ],
+)
 def test_the_search_finds_the_page(words: str, page: str, site: Path, tmp_path: Path) -> None:
     found = ask(site, tmp_path, search=words, until=page)
     assert any(link.partition("?")[0].partition("#")[0].endswith(page) for link in found)

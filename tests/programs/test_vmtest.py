@@ -28,9 +28,17 @@ pytestmark = [pytest.mark.root, pytest.mark.network, pytest.mark.vm]
 
 
 PACKAGES = (
-    "dracut", "kmod", "linux-image-cloud-amd64", "login", "passwd", "procps",
-    "systemd-boot-efi", "systemd-sysv", "udev", "zstd",
-)  # fmt: skip
+    "dracut",
+    "kmod",
+    "linux-image-cloud-amd64",
+    "login",
+    "passwd",
+    "procps",
+    "systemd-boot-efi",
+    "systemd-sysv",
+    "udev",
+    "zstd",
+)
 PROGRAMS = ("mmdebstrap", "mke2fs", "mkfs.vfat", "mmd", "mcopy", "qemu-system-x86_64", "qemu-img")
 ARGUMENTS = "rw console=tty0 console=ttyS0 quiet panic=5"
 ENTRY = f"title guest\nlinux /vmlinuz\ninitrd /initrd\noptions root=/dev/vdb {ARGUMENTS}\n"
@@ -69,11 +77,15 @@ def guest() -> Path:
 def make_guest(place: Path) -> None:
     root = place / "root"
     run(
-        "mmdebstrap", "--variant=apt", f"--include={','.join(PACKAGES)}",
+        "mmdebstrap",
+        "--variant=apt",
+        f"--include={','.join(PACKAGES)}",
         '--aptopt=APT::Install-Recommends "false"',
         *(f"--customize-hook={command}" for command in SETUP),
-        "trixie", root, *filter(None, [os.environ.get("ATOLL_TEST_MIRROR")]),
-    )  # fmt: skip
+        "trixie",
+        root,
+        *filter(None, [os.environ.get("ATOLL_TEST_MIRROR")]),
+    )
     (kernel,) = (root / "boot").glob("vmlinuz-*")
     (initrd,) = (root / "boot").glob("initrd.img-*")
     shutil.copyfile(kernel, place / "vmlinuz")

@@ -98,8 +98,9 @@ def test_the_desktop_of_the_tutorial_is_the_example(tmp_path: Path) -> None:
         (tmp_path / name).write_text(text)
         if name != "atoll.toml":
             assert text == (example / name).read_text(), name
-    ours, theirs = (tomllib.loads((folder / "atoll.toml").read_text())
-                    for folder in (tmp_path, example))  # fmt: skip
+    ours, theirs = (
+        tomllib.loads((folder / "atoll.toml").read_text()) for folder in (tmp_path, example)
+    )
     assert ours == theirs
 
 
@@ -145,8 +146,11 @@ def parser_of(name: str) -> argparse.ArgumentParser:
 
 def options_of(parser: argparse.ArgumentParser) -> set[str]:
     """Those of a verb and of the verbs within it."""
-    found = {word for word, action in parser._option_string_actions.items()
-             if action.help != argparse.SUPPRESS}  # fmt: skip
+    found = {
+        word
+        for word, action in parser._option_string_actions.items()
+        if action.help != argparse.SUPPRESS
+    }
     for action in parser._actions:
         for inner in (action.choices or {}).values() if isinstance(action.choices, dict) else ():
             found |= options_of(inner)
@@ -156,8 +160,11 @@ def options_of(parser: argparse.ArgumentParser) -> set[str]:
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)
 def test_the_heading_of_a_verb_names_the_options_that_it_has(verb: Verb) -> None:
     page = (TOP / "docs/reference/commands.md").read_text()
-    headings = [line for line in page.splitlines() if line.startswith("## ")
-                and re.search(rf"`atoll {verb.name}\b", line)]  # fmt: skip
+    headings = [
+        line
+        for line in page.splitlines()
+        if line.startswith("## ") and re.search(rf"`atoll {verb.name}\b", line)
+    ]
     assert len(headings) == 1, headings
     section = page.partition(headings[0])[2].partition("\n## ")[0]
     named = set(re.findall(r"--[a-z][a-z-]+", headings[0]))
@@ -170,8 +177,13 @@ def texts() -> Iterator[tuple[str, str]]:
     """Texts of the program that a person reads: a placeholder for what is filled in."""
     for path in sorted((TOP / "src/atoll").rglob("*.py")):
         tree = ast.parse(path.read_text())
-        inner = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)
-                 for part in ast.walk(node) if part is not node}  # fmt: skip
+        inner = {
+            id(part)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.JoinedStr)
+            for part in ast.walk(node)
+            if part is not node
+        }
         docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
         for node in ast.walk(tree):
             if id(node) in inner | docs:
@@ -179,8 +191,9 @@ def texts() -> Iterator[tuple[str, str]]:
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 yield f"{path.relative_to(TOP)}:{node.lineno}", node.value
             elif isinstance(node, ast.JoinedStr):
-                parts = [part.value if isinstance(part, ast.Constant) else "X"
-                         for part in node.values]  # fmt: skip
+                parts = [
+                    part.value if isinstance(part, ast.Constant) else "X" for part in node.values
+                ]
                 yield f"{path.relative_to(TOP)}:{node.lineno}", "".join(map(str, parts))
 
 
@@ -188,8 +201,13 @@ def test_hints_and_errors_name_verbs_and_options_that_there_are() -> None:
     """So that no error's next step is an error itself."""
     verbs = {verb.name for verb in VERBS}
     wrong = []
-    for place, text in [*texts(), *((str(page.relative_to(TOP)), page.read_text()) for page in
-                                    (*PAGES, TOP / "debian/atoll.1.in"))]:  # fmt: skip
+    for place, text in [
+        *texts(),
+        *(
+            (str(page.relative_to(TOP)), page.read_text())
+            for page in (*PAGES, TOP / "debian/atoll.1.in")
+        ),
+    ]:
         for word, rest in re.findall(r"(?<![\w/.:-])atoll ([a-z][a-z-]+)\b([^\n,;:`)]*)", text):
             if word in FINE_WORDS.get(place.partition(":")[0], ()):
                 continue

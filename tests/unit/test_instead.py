@@ -36,8 +36,11 @@ def machine(tmp_path: Path) -> Path:
     (tmp_path / "booted").touch()
     (tmp_path / "bin").mkdir()
     text = (SCRIPTS / "command-wrapper").read_text()
-    for old, new in (("/run/atoll/booted", "booted"), ("/usr/sbin /usr/bin", "bin"),
-                     ("/usr/lib/atoll/set-alternative", "bin/set-alternative")):  # fmt: skip
+    for old, new in (
+        ("/run/atoll/booted", "booted"),
+        ("/usr/sbin /usr/bin", "bin"),
+        ("/usr/lib/atoll/set-alternative", "bin/set-alternative"),
+    ):
         assert old in text
         text = text.replace(old, str(tmp_path / new.split()[0]))
     for name in linked():
@@ -85,14 +88,27 @@ def test_elsewhere_than_on_a_machine_it_is_the_real_one(machine: Path, command: 
 
 
 LOOKING = (
-    "apt-mark showmanual", "apt-mark -o Dir=/x hold y", "dpkg --list", "dpkg --configure x",
-    "dpkg --root=/x --add-architecture i386", "dpkg-divert --list", "dpkg-divert --truename /x",
-    "dpkg-statoverride --list", "debconf-set-selections --checkonly", "dkms status",
-    "dkms --version", "depmod -n", "depmod -b /x", "localedef --list-archive",
-    "localedef -i de_DE -f UTF-8 /usr/local/lib/de", "update-alternatives --display editor",
-    "update-alternatives --query editor", "update-alternatives --get-selections",
-    "update-alternatives --admindir /x --install a b c 1", "update-alternatives --help",
-)  # fmt: skip
+    "apt-mark showmanual",
+    "apt-mark -o Dir=/x hold y",
+    "dpkg --list",
+    "dpkg --configure x",
+    "dpkg --root=/x --add-architecture i386",
+    "dpkg-divert --list",
+    "dpkg-divert --truename /x",
+    "dpkg-statoverride --list",
+    "debconf-set-selections --checkonly",
+    "dkms status",
+    "dkms --version",
+    "depmod -n",
+    "depmod -b /x",
+    "localedef --list-archive",
+    "localedef -i de_DE -f UTF-8 /usr/local/lib/de",
+    "update-alternatives --display editor",
+    "update-alternatives --query editor",
+    "update-alternatives --get-selections",
+    "update-alternatives --admindir /x --install a b c 1",
+    "update-alternatives --help",
+)
 
 
 @pytest.mark.parametrize("command", LOOKING)
@@ -118,8 +134,11 @@ def test_what_is_not_installed_is_not_found_but_has_its_advice(machine: Path) ->
 
 
 def test_the_page_has_every_command_that_has_an_advice() -> None:
-    works = {command.split()[0] for commands, *_ in rows("Commands that work")
-             for command in re.findall(r"`([^`]+)`", commands)}  # fmt: skip
+    works = {
+        command.split()[0]
+        for commands, *_ in rows("Commands that work")
+        for command in re.findall(r"`([^`]+)`", commands)
+    }
     refused = {command.split()[0] for command, *_ in REFUSED}
     assert refused <= set(linked()) <= refused | works
 

@@ -17,7 +17,7 @@ from atoll.base.errors import AtollError, Damaged
 from atoll.base.fields import parse_json_fields
 from atoll.cli.history import format_event
 from atoll.debian.dpkg_database import parse_diversions, parse_owners, parse_status
-from atoll.image.info import parse_said
+from atoll.image.info import parse_image_info
 from atoll.lock.serialize import parse_lock
 from atoll.machine.deployment import parse_deployment, parse_origin
 from atoll.machine.deployments.flags import parse_hold
@@ -39,45 +39,93 @@ if TYPE_CHECKING:
 TREE = "ab" * 32
 DEEP = 100_000
 SAID = {
-    "name": "hello", "version": "1", "kernel": "6.12", "args": ["quiet"], "title": None,
-    "timeout": 3, "suite": "trixie", "components": ["main"], "architecture": "amd64",
-    "architectures": [], "epoch": 1788000000, "homes": [], "initrd": "x",
+    "name": "hello",
+    "version": "1",
+    "kernel": "6.12",
+    "args": ["quiet"],
+    "title": None,
+    "timeout": 3,
+    "suite": "trixie",
+    "components": ["main"],
+    "architecture": "amd64",
+    "architectures": [],
+    "epoch": 1788000000,
+    "homes": [],
+    "initrd": "x",
     "var": {"tree": [], "state": ["/var/x"], "drop": []},
     "base": {"name": "server", "version": "3", "tree": TREE},
-}  # fmt: skip
+}
 PUBLIC = {
-    "format": 1, "when": 1, "booted": 2, "follows": "docker://x/y", "layers": [TREE],
-    "deployments": [{
-        "number": 2, "tree": TREE, "name": "n", "version": "v", "kernel": "k", "pair": TREE,
-        "booted": True, "default": True, "staged": False, "pinned": False, "blessed": True,
-        "fallback": False, "flaw": "",
-        "hold": {"deployment": 2, "version": "v", "why": "it failed", "when": 1},
-    }],
-    "entries": [{"entry": "atoll-7.conf", "deployment": 2}], "foreign": [], "damaged": [],
+    "format": 1,
+    "when": 1,
+    "booted": 2,
+    "follows": "docker://x/y",
+    "layers": [TREE],
+    "deployments": [
+        {
+            "number": 2,
+            "tree": TREE,
+            "name": "n",
+            "version": "v",
+            "kernel": "k",
+            "pair": TREE,
+            "booted": True,
+            "default": True,
+            "staged": False,
+            "pinned": False,
+            "blessed": True,
+            "fallback": False,
+            "flaw": "",
+            "hold": {"deployment": 2, "version": "v", "why": "it failed", "when": 1},
+        }
+    ],
+    "entries": [{"entry": "atoll-7.conf", "deployment": 2}],
+    "foreign": [],
+    "damaged": [],
     "no_way_back": [],
-}  # fmt: skip
+}
 EVENT = {
-    "when": 1790000000, "what": "upgrade", "deployment": 2, "was": 1, "name": "hello",
-    "version": "2", "tree": TREE, "image": "docker://x/y",
-}  # fmt: skip
+    "when": 1790000000,
+    "what": "upgrade",
+    "deployment": 2,
+    "was": 1,
+    "name": "hello",
+    "version": "2",
+    "tree": TREE,
+    "image": "docker://x/y",
+}
 DEPLOYMENT = {
-    "format": 1, "number": 4, "algorithm": "fsverity-sha256-4096", "tree": TREE, "name": "hello",
-    "version": "1.2", "kernel": "6.12.48-amd64", "pair": TREE,
-}  # fmt: skip
+    "format": 1,
+    "number": 4,
+    "algorithm": "fsverity-sha256-4096",
+    "tree": TREE,
+    "name": "hello",
+    "version": "1.2",
+    "kernel": "6.12.48-amd64",
+    "pair": TREE,
+}
 RECORD = {
-    "format": 1, "source": 1, "rules": [["a*", "image"]],
-    "entries": {"": ["directory", 493, 0, 0, "", {}],
-                "a": ["file", 420, 0, 0, TREE, {"user.x": "eA=="}]},
-}  # fmt: skip
+    "format": 1,
+    "source": 1,
+    "rules": [["a*", "image"]],
+    "entries": {
+        "": ["directory", 493, 0, 0, "", {}],
+        "a": ["file", 420, 0, 0, TREE, {"user.x": "eA=="}],
+    },
+}
 REF = {
-    "algorithm": "fsverity-sha256-4096", "created": 1, "format": 1, "name": "a", "tree": TREE,
+    "algorithm": "fsverity-sha256-4096",
+    "created": 1,
+    "format": 1,
+    "name": "a",
+    "tree": TREE,
     "version": "1",
-}  # fmt: skip
+}
 
 JSON_FILES: dict[str, tuple[Any, Callable[[bytes], object]]] = {
     "deployment.json": (DEPLOYMENT, lambda data: parse_deployment(data, where="X")),
     "booted": ({"deployment": 2, "tree": TREE}, parse_booted),
-    "image.json": (SAID, lambda data: parse_said(data, where="X")),
+    "image.json": (SAID, lambda data: parse_image_info(data, where="X")),
     "packages.json": (
         [["bash", "5.2", "amd64"]],
         lambda data: parse_packages(b'{"architecture": "amd64"}', data, where="X"),
@@ -153,15 +201,62 @@ TEXT_FILES: dict[str, tuple[str, Callable[[str], object]]] = {
     ),
 }
 
-ODD: st.SearchStrategy[Any] = st.sampled_from([
-    None, True, -1, 0, 1 << 63, 10**30, 1e300, 0.5, "", "x", "\x1b[2J", "a\nb", "../..", "\ud800",
-    "x" * 100_000, [], {}, [[]], {"": {}}, [None], "9" * 5000, TREE,
-])  # fmt: skip
-ODD_TEXT = st.sampled_from([
-    "", "1e999", "nan", "inf", "-1", "9" * 5000, "true", "[]", "{}", '""', "[[1]]", "{a=1}",
-    "1979-05-27T07:32:00Z", "0x7fffffffffffffffffff", '"\\u0000"', '"\\u001b[2J"', '"../../x"',
-    "'''", '"""', "[a]", "a.b.c=1", "\n", "\x00", "\x1b", "\udce9", "#",
-])  # fmt: skip
+ODD: st.SearchStrategy[Any] = st.sampled_from(
+    [
+        None,
+        True,
+        -1,
+        0,
+        1 << 63,
+        10**30,
+        1e300,
+        0.5,
+        "",
+        "x",
+        "\x1b[2J",
+        "a\nb",
+        "../..",
+        "\ud800",
+        "x" * 100_000,
+        [],
+        {},
+        [[]],
+        {"": {}},
+        [None],
+        "9" * 5000,
+        TREE,
+    ]
+)
+ODD_TEXT = st.sampled_from(
+    [
+        "",
+        "1e999",
+        "nan",
+        "inf",
+        "-1",
+        "9" * 5000,
+        "true",
+        "[]",
+        "{}",
+        '""',
+        "[[1]]",
+        "{a=1}",
+        "1979-05-27T07:32:00Z",
+        "0x7fffffffffffffffffff",
+        '"\\u0000"',
+        '"\\u001b[2J"',
+        '"../../x"',
+        "'''",
+        '"""',
+        "[a]",
+        "a.b.c=1",
+        "\n",
+        "\x00",
+        "\x1b",
+        "\udce9",
+        "#",
+    ]
+)
 
 
 def _bytes(text: str) -> bytes:
@@ -205,10 +300,21 @@ def test_a_value_exchanged_in_a_json_file_is_told(name: str, data: st.DataObject
 @pytest.mark.parametrize("name", JSON_FILES)
 @pytest.mark.parametrize(
     "data",
-    [b"", b"\xff", b"[" * DEEP, b'{"a":' * DEEP, b"9" * 5000, b"NaN", b'{"format": 1e999}',
-     b'{"format": 1, "format": 1}', b'"\\ud800"', b"\x00" * 100, b" " * (1 << 20)],
+    [
+        b"",
+        b"\xff",
+        b"[" * DEEP,
+        b'{"a":' * DEEP,
+        b"9" * 5000,
+        b"NaN",
+        b'{"format": 1e999}',
+        b'{"format": 1, "format": 1}',
+        b'"\\ud800"',
+        b"\x00" * 100,
+        b" " * (1 << 20),
+    ],
     ids=lambda data: ascii(data[:12]),
-)  # fmt: skip
+)
 def test_what_is_no_document_at_all_is_told(name: str, data: bytes) -> None:
     _, read = JSON_FILES[name]
     is_told(read, data)
@@ -250,10 +356,16 @@ def test_each_line_may_be_missing(name: str) -> None:
 @pytest.mark.parametrize("name", ["lock", "recipe", "origin.toml", "machine.toml"])
 @pytest.mark.parametrize(
     "text",
-    ["a=" + "[" * DEEP, "a=" + "{a=" * DEEP, ".".join("a" * 20_000) + "=1",
-     "[" + ".".join("a" * 20_000) + "]", "a=" + "9" * 100_000, "a=1e" + "9" * 100_000],
+    [
+        "a=" + "[" * DEEP,
+        "a=" + "{a=" * DEEP,
+        ".".join("a" * 20_000) + "=1",
+        "[" + ".".join("a" * 20_000) + "]",
+        "a=" + "9" * 100_000,
+        "a=1e" + "9" * 100_000,
+    ],
     ids=["lists", "tables", "dotted", "header", "digits", "exponent"],
-)  # fmt: skip
+)
 def test_toml_without_end_is_told(name: str, text: str) -> None:
     for begin in ("", "schema = 1\n"):
         is_told(TEXT_FILES[name][1], begin + text)

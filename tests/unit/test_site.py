@@ -68,8 +68,11 @@ def test_nothing_is_loaded_from_another_host(site: Path, pages: dict[Path, Page]
 )
 def test_the_search_index_has_the_words_of_the_pages(site: Path, word: str, page: str) -> None:
     items = json.loads((site / "search.json").read_text())["items"]
-    found = {item["location"].partition(".html")[0] for item in items
-             if word in (item["title"] + item["text"]).lower()}  # fmt: skip
+    found = {
+        item["location"].partition(".html")[0]
+        for item in items
+        if word in (item["title"] + item["text"]).lower()
+    }
     assert page in found
 
 

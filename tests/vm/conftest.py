@@ -39,8 +39,12 @@ def atoll(*words: str | Path) -> str:
     with alone("store") if STORE in words else nullcontext():
         done = subprocess.run(
             [sys.executable, "-m", "atoll", *(str(word) for word in words)],
-            env=env, cwd=CHECKOUT, check=True, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            env=env,
+            cwd=CHECKOUT,
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
     return str(done.stdout)
 
 
@@ -57,9 +61,11 @@ def copy_example(example: str, directory: Path, changes: Mapping[str, str] | Non
     """
     folder = directory / "recipes" / example
     shutil.copytree(
-        CHECKOUT / "examples" / example, folder,
-        ignore=shutil.ignore_patterns("*.lock"), dirs_exist_ok=True,
-    )  # fmt: skip
+        CHECKOUT / "examples" / example,
+        folder,
+        ignore=shutil.ignore_patterns("*.lock"),
+        dirs_exist_ok=True,
+    )
     text = (folder / "atoll.toml").read_text()
     for before, after in (changes or {}).items():
         assert before in text, before
@@ -78,10 +84,15 @@ def build(
     name = f"{example}-{variant}" if variant else example
     layout = f"oci:{directory / name}:1"
     answer = atoll(
-        "build", copy_example(example, directory, changes),
+        "build",
+        copy_example(example, directory, changes),
         *(("--variant", variant) if variant else ()),
-        "--store", STORE, "--output", layout, "--json",
-    )  # fmt: skip
+        "--store",
+        STORE,
+        "--output",
+        layout,
+        "--json",
+    )
     tree = json.loads(answer)["tree"]
     disk = directory / f"{name}.img"
     atoll("disk", tree, disk, "--store", STORE)

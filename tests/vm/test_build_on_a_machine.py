@@ -61,8 +61,14 @@ def test_the_tree_is_the_same(tmp_path: Path) -> None:
     (recipe / "atoll.toml").write_text(RECIPE)
     with registry(tmp_path) as address:
         base = build_version(tmp_path, "1")
-        run("skopeo", "copy", "--quiet", "--dest-tls-verify=false",
-            base.layout, f"docker://{address}/team/hello:1")  # fmt: skip
+        run(
+            "skopeo",
+            "copy",
+            "--quiet",
+            "--dest-tls-verify=false",
+            base.layout,
+            f"docker://{address}/team/hello:1",
+        )
         tree = build_here(recipe, tmp_path / "registries.conf", address)
         disk = tmp_path / "hello.img"
         atoll("disk", base.tree, disk, "--store", STORE)
@@ -87,7 +93,10 @@ def build_here(recipe: Path, registries: Path, address: str) -> str:
     with alone("store"):
         done = subprocess.run(
             [sys.executable, "-m", "atoll", "build", recipe, "--store", STORE, "--json"],
-            env=os.environ | environment, cwd=CHECKOUT, check=True,
-            stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            env=os.environ | environment,
+            cwd=CHECKOUT,
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
     return str(json.loads(done.stdout)["tree"])

@@ -86,8 +86,14 @@ class Story:
         return built
 
     def offer(self, built: Built) -> None:
-        run("skopeo", "copy", "--quiet", "--dest-tls-verify=false",
-            built.layout, f"docker://{self.address}/team/hello:stable")  # fmt: skip
+        run(
+            "skopeo",
+            "copy",
+            "--quiet",
+            "--dest-tls-verify=false",
+            built.layout,
+            f"docker://{self.address}/team/hello:stable",
+        )
 
     def state(self) -> dict[str, dict[str, object]]:
         """By version; of one that was staged more than once, the newest deployment."""
@@ -123,8 +129,15 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         first = build_version(folder, "1")
         disk = folder / "hello.img"
         host = f"{HOST}:{address.rpartition(':')[2]}"
-        atoll("disk", first.tree, disk, "--store", STORE,
-              "--follow", f"docker://{host}/team/hello:stable")  # fmt: skip
+        atoll(
+            "disk",
+            first.tree,
+            disk,
+            "--store",
+            STORE,
+            "--follow",
+            f"docker://{host}/team/hello:stable",
+        )
         spec = MachineSpec(disks=(Disk(image=disk),), network=UserNetwork())
         with Machine(spec, folder / "machine") as machine:
             machine.start()

@@ -44,8 +44,10 @@ def test_the_state_partition_fills_its_disk_and_nobody_sees_more_than_before(
         machine.fail("test -e /sysroot/atoll/state/growing")
         _nobody_sees_more(machine)
         # In the middle of it: the mark is there, and what was done is not all.
-        machine.succeed("unshare -m sh -ec 'mount -o remount,bind,rw /sysroot; "
-                        ": > /sysroot/atoll/state/growing; sync'")  # fmt: skip
+        machine.succeed(
+            "unshare -m sh -ec 'mount -o remount,bind,rw /sysroot; "
+            ": > /sysroot/atoll/state/growing; sync'"
+        )
         machine.power_cut()
         machine.start()
         machine.wait_for_system()

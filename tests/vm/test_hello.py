@@ -55,8 +55,14 @@ def test_mounts_are_those_of_the_design(booted: Machine) -> None:
 
 
 def test_nobody_writes_to_the_tree(booted: Machine) -> None:
-    for path in ("/usr/bin/mine", "/mine", "/usr/lib/atoll/mine", "/sysroot/mine", "/boot/mine",
-                 "/var/lib/dpkg/mine"):  # fmt: skip
+    for path in (
+        "/usr/bin/mine",
+        "/mine",
+        "/usr/lib/atoll/mine",
+        "/sysroot/mine",
+        "/boot/mine",
+        "/var/lib/dpkg/mine",
+    ):
         assert "Read-only file system" in booted.fail(f"touch {path} 2>&1"), path
     booted.fail("mount -o remount,rw /")
     booted.succeed("echo fine > /usr/local/bin/mine && rm /usr/local/bin/mine")
@@ -70,10 +76,8 @@ def test_debians_own_commands_name_the_way(booted: Machine) -> None:
 
 def test_the_package_database_describes_the_booted_tree(booted: Machine) -> None:
     wrong = [
-        line
-        for line in booted.succeed("dpkg --verify || true").splitlines()
-        if " c " not in line
-    ]  # fmt: skip
+        line for line in booted.succeed("dpkg --verify || true").splitlines() if " c " not in line
+    ]
     assert wrong == []
     assert "install ok installed" in booted.succeed("dpkg -s atoll")
 

@@ -38,8 +38,11 @@ def make_disk(host: Host, disk: Path) -> None:
         f"workdir={host.place}/work overlay {merged}; truncate --size=3G {disk}; "
         f"mke2fs -q -t ext4 -F -d {merged} {disk}"
     )
-    subprocess.run(["unshare", "--mount", "--propagation", "private", "sh", "-euc", script],
-                   check=True, capture_output=True)  # fmt: skip
+    subprocess.run(
+        ["unshare", "--mount", "--propagation", "private", "sh", "-euc", script],
+        check=True,
+        capture_output=True,
+    )
 
 
 def read_boot(disk: Path, place: Path) -> DirectKernel:

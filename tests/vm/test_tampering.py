@@ -28,9 +28,11 @@ def test_another_valid_image_in_its_place_does_not_boot(hello: Built, tmp_path: 
         _boot(machine)
         machine.copy_to(STORE / "images" / other, "/var/other")
         machine.succeed(
-            PRIVATE.format(f"cp /var/other images/new; fsverity enable images/new; "
-                           f"mv images/new images/{hello.tree}; sync")
-        )  # fmt: skip
+            PRIVATE.format(
+                f"cp /var/other images/new; fsverity enable images/new; "
+                f"mv images/new images/{hello.tree}; sync"
+            )
+        )
         machine.shutdown()
         _refuses_to_boot(machine)
 
@@ -49,10 +51,12 @@ def test_a_replaced_object_is_never_read(hello: Built, tmp_path: Path) -> None:
         _boot(machine)
         first, second = _objects(machine, "/usr/bin/tac", "/usr/bin/shuf")
         machine.succeed(
-            PRIVATE.format(f"cp {first} new; mv new {first}; "
-                           f"cp {first} new; echo >> new; fsverity enable new; mv new {second}; "
-                           "sync; echo 3 > /proc/sys/vm/drop_caches")
-        )  # fmt: skip
+            PRIVATE.format(
+                f"cp {first} new; mv new {first}; "
+                f"cp {first} new; echo >> new; fsverity enable new; mv new {second}; "
+                "sync; echo 3 > /proc/sys/vm/drop_caches"
+            )
+        )
         machine.reboot()
         machine.wait_for_system()
         for program in ("/usr/bin/tac", "/usr/bin/shuf"):
@@ -112,16 +116,20 @@ def _another_tree(tmp_path: Path) -> str:
 
 def _flip_bit(disk: Path, path: str) -> None:
     """Flip one bit of a file's first block, below the file system of the second partition."""
-    table = subprocess.run(["/usr/sbin/sfdisk", "--dump", disk], check=True,
-                           capture_output=True, text=True).stdout  # fmt: skip
+    table = subprocess.run(
+        ["/usr/sbin/sfdisk", "--dump", disk], check=True, capture_output=True, text=True
+    ).stdout
     start = 512 * int(
         [line for line in table.splitlines() if "start=" in line][1]
-        .split("start=")[1].split(",")[0]
-    )  # fmt: skip
+        .split("start=")[1]
+        .split(",")[0]
+    )
     blocks = subprocess.run(
         ["/usr/sbin/debugfs", "-R", f"blocks {path}", f"{disk}?offset={start}"],
-        check=True, capture_output=True, text=True,
-    ).stdout.split()  # fmt: skip
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split()
     with disk.open("r+b") as raw:
         raw.seek(start + 4096 * int(blocks[0]) + 1200)
         byte = raw.read(1)

@@ -40,9 +40,12 @@ def test_a_good_script_and_a_bad_one(hello: Built, tmp_path: Path) -> None:
     words = ["test", hello.tree, "--store", str(STORE), "--json", *scripts]
     done = subprocess.run(
         [sys.executable, "-m", "atoll", *words],
-        cwd=CHECKOUT, env=os.environ | {"PYTHONPATH": "src"}, check=False,
-        stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        cwd=CHECKOUT,
+        env=os.environ | {"PYTHONPATH": "src"},
+        check=False,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     answer = json.loads(done.stdout)
     assert (done.returncode, answer["passed"], answer["ending"]) == (14, False, "finished")
     assert (answer["state"], answer["healthy"], answer["failed_units"]) == ("running", True, [])
@@ -58,9 +61,12 @@ def test_the_console_is_the_terminal_and_nothing_is_left(hello: Built, tmp_path:
     ours, theirs = pty.openpty()
     with subprocess.Popen(
         [sys.executable, "-m", "atoll", "vm", hello.tree, "--store", str(STORE)],
-        cwd=CHECKOUT, env=os.environ | {"PYTHONPATH": "src", "TMPDIR": str(tmp_path)},
-        stdin=theirs, stdout=theirs, stderr=theirs,
-    ) as process:  # fmt: skip
+        cwd=CHECKOUT,
+        env=os.environ | {"PYTHONPATH": "src", "TMPDIR": str(tmp_path)},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    ) as process:
         os.close(theirs)
         read_until(ours, b"Linux version")
         assert list(tmp_path.glob("atoll-disk-*"))

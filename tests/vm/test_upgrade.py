@@ -49,8 +49,14 @@ class Shop:
 
     def offer(self, image: Built) -> None:
         """From now on ``stable`` is this image."""
-        run("skopeo", "copy", "--quiet", "--dest-tls-verify=false",
-            image.layout, f"docker://{self.address}/team/hello:stable")  # fmt: skip
+        run(
+            "skopeo",
+            "copy",
+            "--quiet",
+            "--dest-tls-verify=false",
+            image.layout,
+            f"docker://{self.address}/team/hello:stable",
+        )
 
 
 @pytest.fixture(scope="module")

@@ -53,8 +53,11 @@ class RecipeError(AtollError):
         key: str | None = None,
         hint: str | None = None,
     ) -> None:
-        place = ":".join(os.fspath(part) if not isinstance(part, int) else str(part)
-                         for part in (file, line) if part is not None)  # fmt: skip
+        place = ":".join(
+            os.fspath(part) if not isinstance(part, int) else str(part)
+            for part in (file, line)
+            if part is not None
+        )
         where = ": ".join(part for part in (place, key) if part)
         super().__init__(f"{where}: {message}" if where else message, hint=hint)
         self.file = file

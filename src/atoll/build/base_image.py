@@ -21,12 +21,12 @@ from atoll.base.ids import parse_blob_digest
 from atoll.build.finish.debian_layout import unshape_root
 from atoll.build.finish.image_layout import ATOLL, TREE_VAR
 from atoll.build.finish.var_rules import MARKS
-from atoll.build.steps.ids import Accounts, Ids, list_ids, parse_lines
+from atoll.build.steps.ids import AccountFiles, AccountIds, list_ids, parse_lines
 from atoll.debian.resolve import Installed
 from atoll.debian.sources import read_architecture
 from atoll.debian.stanza import parse_stanza
 from atoll.host.fs import temporary_directory
-from atoll.image.info import PLACE, Said, parse_said
+from atoll.image.info import PLACE, ImageInfo, parse_image_info
 from atoll.lock.model import LockedBase
 from atoll.oci.pull import pull_image
 from atoll.oci.reference import (
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from atoll.base.ids import TreeId
-    from atoll.build.build_context import Job
+    from atoll.build.build_context import BuildContext
     from atoll.oci.reference import Reference
     from atoll.recipe.model import ImageBase
     from atoll.store.layout import Store
@@ -60,18 +60,18 @@ _FORM = "1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Base:
+class BaseImage:
     """A tree in the store that a recipe is derived from."""
 
     locked: LockedBase
-    said: Said
+    said: ImageInfo
 
     @property
     def tree(self) -> TreeId:
         return self.locked.tree
 
 
-def find_image(job: Job, base: ImageBase, locked: LockedBase | None = None) -> Base:
+def find_image(job: BuildContext, base: ImageBase, locked: LockedBase | None = None) -> BaseImage:
     """The base that a recipe names, in the store when this returns.
 
     With ``locked`` it is exactly that one, and no network is touched while the store has it.
@@ -89,9 +89,9 @@ def find_image(job: Job, base: ImageBase, locked: LockedBase | None = None) -> B
         return keep_base(job, locked)
 
 
-def keep_base(job: Job, locked: LockedBase) -> Base:
+def keep_base(job: BuildContext, locked: LockedBase) -> BaseImage:
     """The base ``locked``, which is in the store, with a name there that keeps it from going."""
-    said = read_said(job.store, locked.tree)
+    said = read_image_info(job.store, locked.tree)
     ours = read_architecture()
     if said.architecture != ours:
         raise RecipeError(
@@ -102,10 +102,10 @@ def keep_base(job: Job, locked: LockedBase) -> Base:
         )
     ref = Ref(tree=locked.tree, name=said.name, version=said.version, created=said.epoch)
     write_ref(job.store, f"bases/{job.recipe.image.name}", ref)
-    return Base(locked=locked, said=said)
+    return BaseImage(locked=locked, said=said)
 
 
-def ensure_checkout(job: Job, base: Base) -> Path:
+def ensure_checkout(job: BuildContext, base: BaseImage) -> Path:
     """The base as a root in Debian's shape, kept for every recipe that is derived from it."""
     name = base_root_name(base.tree)
     kept = job.cache.find("roots", name)
@@ -127,9 +127,9 @@ def base_root_name(tree: TreeId) -> str:
     return f"tree{_FORM}-{tree}"
 
 
-def read_said(store: Store, tree: TreeId) -> Said:
+def read_image_info(store: Store, tree: TreeId) -> ImageInfo:
     """What a tree of the store says of itself; raises Refused or Damaged."""
-    return parse_said(_read(store, tree, PLACE), where=f"tree {tree}")
+    return parse_image_info(_read(store, tree, PLACE), where=f"tree {tree}")
 
 
 def read_installed(store: Store, tree: TreeId) -> Installed:
@@ -142,22 +142,25 @@ def read_installed(store: Store, tree: TreeId) -> Installed:
         if stanza.fields.get("status", "").endswith(" installed")
     )
     marks = (parse_stanza(text).fields for text in states.split("\n\n"))
-    native = read_said(store, tree).architecture
-    automatic = {(mark.get("package", ""), mark.get("architecture", native))
-                 for mark in marks if mark.get("auto-installed") == "1"}  # fmt: skip
+    native = read_image_info(store, tree).architecture
+    automatic = {
+        (mark.get("package", ""), mark.get("architecture", native))
+        for mark in marks
+        if mark.get("auto-installed") == "1"
+    }
     keys = {stanza.key for stanza in stanzas}
     # apt writes down its marks of packages for every kind of machine under the native one
     automatic |= {(name, "all") for name, _ in automatic}
     return Installed(stanzas=stanzas, automatic=frozenset(automatic & keys))
 
 
-def read_tree_ids(store: Store, tree: TreeId) -> Ids:
+def read_tree_ids(store: Store, tree: TreeId) -> AccountIds:
     """The ids of the accounts in a tree."""
     texts = {
         name: (_read(store, tree, f"etc/{name}") or b"").decode(errors="surrogateescape")
         for name in ("passwd", "group")
     }
-    return list_ids(Accounts(**{name: parse_lines(text) for name, text in texts.items()}))
+    return list_ids(AccountFiles(**{name: parse_lines(text) for name, text in texts.items()}))
 
 
 def _read(store: Store, tree: TreeId, path: str) -> bytes | None:
@@ -175,7 +178,7 @@ def _is_whole(store: Store, tree: TreeId) -> bool:
         return False
 
 
-def _fetch(job: Job, base: ImageBase, locked: LockedBase | None) -> LockedBase:
+def _fetch(job: BuildContext, base: ImageBase, locked: LockedBase | None) -> LockedBase:
     reference = parse_reference(base.reference)
     if isinstance(reference, StoreReference):
         tree = read_ref(job.store, reference.name).tree
@@ -187,7 +190,7 @@ def _fetch(job: Job, base: ImageBase, locked: LockedBase | None) -> LockedBase:
     return LockedBase(reference=base.reference, manifest=image.digest, tree=image.record.tree)
 
 
-def _local(job: Job, reference: Reference) -> Reference:
+def _local(job: BuildContext, reference: Reference) -> Reference:
     """A path in a reference begins at the recipe's folder."""
     match reference:
         case LayoutReference(directory=directory):

@@ -20,12 +20,12 @@ from atoll import __version__
 from atoll.base.fields import parse_json_fields
 from atoll.base.ids import TreeId, parse_tree_id
 from atoll.build.base_image import base_root_name, ensure_checkout, read_tree_ids
-from atoll.build.build_context import Job
-from atoll.build.build_inputs import find_ground, find_ground_lock
+from atoll.build.build_context import BuildContext
+from atoll.build.build_inputs import find_build_inputs, find_ground_lock
 from atoll.build.cache import make_id, opened_cache
 from atoll.build.finish.normalize import check_clock
-from atoll.build.make_tree import Origin, finish_tree
-from atoll.build.steps.ids import Ids
+from atoll.build.make_tree import TreeOrigin, finish_tree
+from atoll.build.steps.ids import AccountIds
 from atoll.build.steps.kernel import kernel_arguments
 from atoll.build.steps.packages import Supply, make_start, plan_packages, start_id
 from atoll.build.steps.plan_steps import Means, plan_settings
@@ -38,7 +38,7 @@ from atoll.store.refs import Ref, write_ref
 
 if TYPE_CHECKING:
     from atoll.base.report import Reporter
-    from atoll.build.build_inputs import Ground
+    from atoll.build.build_inputs import BuildInputs
     from atoll.build.steps.step import Step
     from atoll.build.use_lock import Rules
     from atoll.lock.model import Lock, LockedBase
@@ -61,10 +61,10 @@ class Built:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class BuildPlan:
     """All that a build will do. ``name`` covers everything that decides the tree."""
 
-    origin: Origin
+    origin: TreeOrigin
     start: Start
     steps: tuple[Step, ...]
     name: str
@@ -78,14 +78,14 @@ def build_tree(recipe: Recipe, store: Store, reporter: Reporter, rules: Rules = 
     become_root("building a tree")
     enter_private_mounts()
     with opened_cache(store.root / "cache") as cache:
-        job = Job(recipe=recipe, store=store, cache=cache, reporter=reporter, rules=rules)
+        job = BuildContext(recipe=recipe, store=store, cache=cache, reporter=reporter, rules=rules)
         return build_job(job)
 
 
 @umask(0o022)
-def build_job(job: Job) -> Built:
+def build_job(job: BuildContext) -> Built:
     """The same, for a cache that is open already."""
-    ground = find_ground(job, lambda other: build_job(other).tree)
+    ground = find_build_inputs(job, lambda other: build_job(other).tree)
     lock = find_ground_lock(job, ground)
     plan = plan_build(job, ground, lock)
     check_clock(plan.origin.epoch)
@@ -96,29 +96,38 @@ def build_job(job: Job) -> Built:
         tree = finish_tree(job, run_steps(chain, plan.steps, job.reporter), plan.origin)
         keep_result(job, plan.name, tree)
     check_tree(lock, tree, job.rules, job.reporter)
-    learn(job, ground, lock, tree)
+    update_lock(job, ground, lock, tree)
     image, origin = job.recipe.image, plan.origin
-    write_ref(job.store, image.name, Ref(tree=tree, name=image.name, version=image.version,
-                                         created=origin.epoch))  # fmt: skip
-    return Built(tree=tree, epoch=origin.epoch, architecture=origin.architecture, reused=reused,
-                 base=origin.base.locked if origin.base else None)  # fmt: skip
+    write_ref(
+        job.store,
+        image.name,
+        Ref(tree=tree, name=image.name, version=image.version, created=origin.epoch),
+    )
+    return Built(
+        tree=tree,
+        epoch=origin.epoch,
+        architecture=origin.architecture,
+        reused=reused,
+        base=origin.base.locked if origin.base else None,
+    )
 
 
-def plan_build(job: Job, ground: Ground, lock: Lock) -> Plan:
+def plan_build(job: BuildContext, ground: BuildInputs, lock: Lock) -> BuildPlan:
     recipe = ground.recipe
-    supply = Supply(recipe=recipe, lock=lock, cache=job.cache, reporter=job.reporter,
-                    offline=job.rules.offline)  # fmt: skip
+    supply = Supply(
+        recipe=recipe, lock=lock, cache=job.cache, reporter=job.reporter, offline=job.rules.offline
+    )
     origin = find_origin(ground, lock)
     start = plan_start(job, origin, supply)
-    steps = (*plan_packages(supply), *plan_settings(recipe, find_means(job, ground, origin)))
+    steps = (*plan_packages(supply), *plan_settings(recipe, step_context(job, ground, origin)))
     name = result_id(recipe, origin, chain_id(start.id, steps))
-    return Plan(origin=origin, start=start, steps=steps, name=name)
+    return BuildPlan(origin=origin, start=start, steps=steps, name=name)
 
 
-def find_origin(ground: Ground, lock: Lock) -> Origin:
+def find_origin(ground: BuildInputs, lock: Lock) -> TreeOrigin:
     """What the recipe does not say is as in its base. Raises RecipeError."""
     debian, base = ground.recipe.debian, ground.base
-    return Origin(
+    return TreeOrigin(
         base=base,
         lock=lock,
         suite=debian.suite or "",
@@ -130,47 +139,59 @@ def find_origin(ground: Ground, lock: Lock) -> Origin:
     )
 
 
-def plan_start(job: Job, origin: Origin, supply: Supply) -> Start:
+def plan_start(job: BuildContext, origin: TreeOrigin, supply: Supply) -> Start:
     """Where the steps begin. What they do may depend on the epoch, so its id covers that."""
     base, epoch = origin.base, origin.epoch
     if base:
-        return Start(id=make_id("start 1", base_root_name(base.tree), epoch),
-                     make=lambda: ensure_checkout(job, base))  # fmt: skip
+        return Start(
+            id=make_id("start 1", base_root_name(base.tree), epoch),
+            make=lambda: ensure_checkout(job, base),
+        )
     return Start(id=make_id("start 1", start_id(supply), epoch), make=lambda: make_start(supply))
 
 
-def find_means(job: Job, ground: Ground, origin: Origin) -> Means:
+def step_context(job: BuildContext, ground: BuildInputs, origin: TreeOrigin) -> Means:
     """What the steps work with. Ids that the base gave stay, whatever else is said."""
     lock = origin.lock
     return Means(
-        locked=Ids(users=_over(lock.users, ground.ids.users),
-                   groups=_over(lock.groups, ground.ids.groups)),
+        locked=AccountIds(
+            users=_over(lock.users, ground.ids.users), groups=_over(lock.groups, ground.ids.groups)
+        ),
         epoch=origin.epoch,
         logs=job.cache.logs,
         downloads=job.cache.root / "files",
         offline=job.rules.offline,
         derived=ground.base is not None,
-    )  # fmt: skip
+    )
 
 
-def learn(job: Job, ground: Ground, lock: Lock, tree: TreeId) -> None:
+def update_lock(job: BuildContext, ground: BuildInputs, lock: Lock, tree: TreeId) -> None:
     """Write into the lock what only a build could tell; it then names the same result."""
     ids = read_tree_ids(job.store, tree)
-    whole = complete_lock(job.recipe, lock, users=dict(ids.users), groups=dict(ids.groups),
-                          tree=tree)  # fmt: skip
+    whole = complete_lock(
+        job.recipe, lock, users=dict(ids.users), groups=dict(ids.groups), tree=tree
+    )
     keep_result(job, plan_build(job, ground, whole).name, tree)
 
 
-def result_id(recipe: Recipe, origin: Origin, steps: str) -> str:
+def result_id(recipe: Recipe, origin: TreeOrigin, steps: str) -> str:
     """Covers everything that decides the tree: the steps, and what it says of itself."""
     texts = recipe.sources or ((recipe.file, recipe.text),)
     base = origin.base.tree if origin.base else None
     lock = replace(origin.lock, tree=None)
-    return make_id(_FORM, steps, base, origin.epoch, recipe.variant, repr(lock),
-                   recipe.text, *(text for _, text in texts))  # fmt: skip
+    return make_id(
+        _FORM,
+        steps,
+        base,
+        origin.epoch,
+        recipe.variant,
+        repr(lock),
+        recipe.text,
+        *(text for _, text in texts),
+    )
 
 
-def find_result(job: Job, name: str) -> TreeId | None:
+def find_result(job: BuildContext, name: str) -> TreeId | None:
     """The tree that these inputs gave before, while the store still has it."""
     path = job.cache.find("results", f"{name}.json")
     if path is None:
@@ -179,7 +200,7 @@ def find_result(job: Job, name: str) -> TreeId | None:
     return tree if job.store.image_path(tree).exists() else None
 
 
-def keep_result(job: Job, name: str, tree: TreeId) -> None:
+def keep_result(job: BuildContext, name: str, tree: TreeId) -> None:
     if find_result(job, name) != tree:
         text = json.dumps({"tree": tree}) + "\n"
         job.cache.keep_bytes(text.encode(), "results", f"{name}.json")

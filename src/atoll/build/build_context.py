@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class BuildContext:
     """``above`` are the recipes that wait for this one, because they are derived from it.
 
     ``moves_base``: an image that the recipe is derived from is looked for anew, whatever the lock

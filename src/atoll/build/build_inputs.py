@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import RecipeError
 from atoll.build.base_image import find_image, keep_base, read_installed, read_tree_ids
-from atoll.build.steps.ids import Ids
-from atoll.build.use_lock import open_maker, settle_lock
+from atoll.build.steps.ids import AccountIds
+from atoll.build.use_lock import choose_lock, open_maker
 from atoll.debian.resolve import NOTHING
 from atoll.lock.model import LockedBase
 from atoll.lock.path import find_lock
@@ -25,42 +25,42 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from atoll.base.ids import TreeId
-    from atoll.build.base_image import Base
-    from atoll.build.build_context import Job
+    from atoll.build.base_image import BaseImage
+    from atoll.build.build_context import BuildContext
     from atoll.debian.resolve import Installed
-    from atoll.image.info import Said
+    from atoll.image.info import ImageInfo
     from atoll.lock.model import Lock
-    from atoll.lock.resolve import Maker
+    from atoll.lock.resolve import Resolver
     from atoll.recipe.model import Recipe
 
-    BuildOther = Callable[[Job], TreeId]
+    BuildOther = Callable[[BuildContext], TreeId]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ground:
+class BuildInputs:
     """``recipe`` says of Debian what its base does where it says nothing itself."""
 
     recipe: Recipe
-    base: Base | None
+    base: BaseImage | None
     installed: Installed
-    ids: Ids
+    ids: AccountIds
     """Those of the accounts that the base has."""
 
 
-def find_ground(job: Job, build: BuildOther) -> Ground:
+def find_build_inputs(job: BuildContext, build: BuildOther) -> BuildInputs:
     """``build`` makes the tree of another recipe that this one is derived from."""
     base = _find_base(job, build)
     if base is None:
-        return Ground(recipe=job.recipe, base=None, installed=NOTHING, ids=Ids())
-    return Ground(
-        recipe=with_base(job.recipe, base.said),
+        return BuildInputs(recipe=job.recipe, base=None, installed=NOTHING, ids=AccountIds())
+    return BuildInputs(
+        recipe=merge_base_settings(job.recipe, base.said),
         base=base,
         installed=read_installed(job.store, base.tree),
         ids=read_tree_ids(job.store, base.tree),
     )
 
 
-def with_base(recipe: Recipe, said: Said) -> Recipe:
+def merge_base_settings(recipe: Recipe, said: ImageInfo) -> Recipe:
     """The recipe, with what its base says of Debian where it says nothing."""
     debian = recipe.debian
     return replace(
@@ -74,23 +74,35 @@ def with_base(recipe: Recipe, said: Said) -> Recipe:
     )
 
 
-def find_ground_lock(job: Job, ground: Ground) -> Lock:
+def find_ground_lock(job: BuildContext, ground: BuildInputs) -> Lock:
     """The lock to build by; see ``follow.settle_lock``."""
-    return settle_lock(ground.recipe, job.cache, job.rules, job.reporter,
-                       base=ground.installed, locked_base=_locked(ground))  # fmt: skip
+    return choose_lock(
+        ground.recipe,
+        job.cache,
+        job.rules,
+        job.reporter,
+        base=ground.installed,
+        locked_base=_locked(ground),
+    )
 
 
-def ground_maker(job: Job, ground: Ground, lock: Lock | None) -> Maker:
+def inputs_resolver(job: BuildContext, ground: BuildInputs, lock: Lock | None) -> Resolver:
     """What makes and moves locks on this ground."""
-    return open_maker(ground.recipe, lock, job.cache, job.reporter,
-                      base=ground.installed, locked_base=_locked(ground))  # fmt: skip
+    return open_maker(
+        ground.recipe,
+        lock,
+        job.cache,
+        job.reporter,
+        base=ground.installed,
+        locked_base=_locked(ground),
+    )
 
 
-def _locked(ground: Ground) -> LockedBase | None:
+def _locked(ground: BuildInputs) -> LockedBase | None:
     return ground.base.locked if ground.base else None
 
 
-def _find_base(job: Job, build: BuildOther) -> Base | None:
+def _find_base(job: BuildContext, build: BuildOther) -> BaseImage | None:
     """The tree that the recipe is derived from, in the store; another recipe is built first."""
     match job.recipe.base:
         case ImageBase() as image:
@@ -103,12 +115,13 @@ def _find_base(job: Job, build: BuildOther) -> Base | None:
             recipe = read_recipe(other.path, other.variant)
             check_cycle(job, recipe)
             tree = build(replace(job, recipe=recipe, above=(*job.above, job.recipe)))
-            return keep_base(job, LockedBase(reference=name_base(job.recipe), manifest="",
-                                             tree=tree))  # fmt: skip
+            return keep_base(
+                job, LockedBase(reference=name_base(job.recipe), manifest="", tree=tree)
+            )
     return None
 
 
-def check_cycle(job: Job, recipe: Recipe) -> None:
+def check_cycle(job: BuildContext, recipe: Recipe) -> None:
     """Raises RecipeError when ``recipe`` waits for itself; names the whole way round."""
     way = [*job.above, job.recipe, recipe]
     names = [_name(each) for each in way]

@@ -64,7 +64,7 @@ KEPT = Limits(days=60, size=64 << 30)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Use:
+class CacheEntry:
     """An entry of the cache: its ``size`` in bytes, and when it was used, in seconds."""
 
     kind: str
@@ -114,7 +114,7 @@ class Cache:
         made.write_bytes(content)
         return self.keep(made, kind, name)
 
-    def uses(self) -> Iterator[Use]:
+    def uses(self) -> Iterator[CacheEntry]:
         """Every entry. One that nobody has measured yet is measured now."""
         for kind in _KINDS:
             for path in (self.root / kind).iterdir():
@@ -127,9 +127,9 @@ class Cache:
                     text = str(_measure(path))
                     mark.write_text(text)
                     os.utime(mark, (used, used))
-                yield Use(kind=kind, name=path.name, size=int(text), used=used)
+                yield CacheEntry(kind=kind, name=path.name, size=int(text), used=used)
 
-    def forget(self, use: Use) -> None:
+    def forget(self, use: CacheEntry) -> None:
         remove_tree(self.place(use.kind, use.name))
         (self.root / "uses" / use.kind / use.name).unlink(missing_ok=True)
 
@@ -153,8 +153,10 @@ def opened_cache(root: Path, limits: Limits = KEPT) -> Iterator[Cache]:
     with space_errors(root):
         make_directory(root, mode=0o700)
         if root.stat().st_uid != os.geteuid():
-            raise Refused(f"the cache in {root} is another user's",
-                          hint="build as that user, or choose another --store DIR")  # fmt: skip
+            raise Refused(
+                f"the cache in {root} is another user's",
+                hint="build as that user, or choose another --store DIR",
+            )
         close_to_others(root)
         uses = (f"uses/{kind}" for kind in _KINDS)
         for name in ("apt", "debs", "logs", *_KINDS, *uses):
@@ -172,8 +174,8 @@ def opened_cache(root: Path, limits: Limits = KEPT) -> Iterator[Cache]:
 
 
 def plan_trim(
-    uses: Iterable[Use], limits: Limits, *, now: float, started: float
-) -> tuple[Use, ...]:
+    uses: Iterable[CacheEntry], limits: Limits, *, now: float, started: float
+) -> tuple[CacheEntry, ...]:
     """What is to go: what is too old, then the oldest of what is too much.
 
     What was used since ``started`` stays. Times are in seconds.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from atoll.base.ids import TreeId
     from atoll.store.layout import Store
-    from atoll.tree.compare import Change
+    from atoll.tree.compare import PathChange
     from atoll.tree.model import Node
 
 LINES = 12
@@ -28,19 +28,31 @@ LINES = 12
 _TEXT_LIMIT = 1 << 20
 _AROUND = 16
 _KINDS = (
-    (b"\x7fELF", "ELF"), (b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"BZh", "bzip2"),
-    (b"\xfd7zXZ", "xz"), (b"070701", "cpio"), (b"!<arch>\n", "ar"), (b"PK\x03\x04", "zip"),
-    (b"SQLite format 3", "SQLite"), (b"GVariant", "GVariant database"), (b"\x89PNG", "PNG"),
-    (b"\xde\x12\x04\x95", "message catalogue"), (b"KSLPHHRH", "hardware database"),
-    (b"RHHHKSLP", "journal catalogue"), (b"ld.so-", "ld.so cache"),
-    (b"glibc-ld.so.cache", "ld.so cache"), (b"\x04\xfc\x02\xfc", "fontconfig cache"),
-    (b"\xcf\x9a\x57\x13", "GDBM"), (b"\x1a\x01", "terminal description"),
-)  # fmt: skip
+    (b"\x7fELF", "ELF"),
+    (b"\x1f\x8b", "gzip"),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+    (b"BZh", "bzip2"),
+    (b"\xfd7zXZ", "xz"),
+    (b"070701", "cpio"),
+    (b"!<arch>\n", "ar"),
+    (b"PK\x03\x04", "zip"),
+    (b"SQLite format 3", "SQLite"),
+    (b"GVariant", "GVariant database"),
+    (b"\x89PNG", "PNG"),
+    (b"\xde\x12\x04\x95", "message catalogue"),
+    (b"KSLPHHRH", "hardware database"),
+    (b"RHHHKSLP", "journal catalogue"),
+    (b"ld.so-", "ld.so cache"),
+    (b"glibc-ld.so.cache", "ld.so cache"),
+    (b"\x04\xfc\x02\xfc", "fontconfig cache"),
+    (b"\xcf\x9a\x57\x13", "GDBM"),
+    (b"\x1a\x01", "terminal description"),
+)
 _BYTECODE = b"\r\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+class PathDifference:
     """One path. ``aspects`` say in what way it differs (none: only one side has it, ``kind``);
     ``details`` are lines for a person."""
 
@@ -52,7 +64,7 @@ class Difference:
 
 def explain_differences(
     first: tuple[Store, TreeId], second: tuple[Store, TreeId]
-) -> tuple[Difference, ...]:
+) -> tuple[PathDifference, ...]:
     """What differs between two trees, each in a store of its own; empty when they are equal."""
     (store, tree), (other_store, other_tree) = first, second
     if tree == other_tree:
@@ -63,7 +75,7 @@ def explain_differences(
         was, now = _find(before, change.path), _find(after, change.path)
         details = tuple(_details(change, (store, was), (other_store, now)))
         found.append(
-            Difference(
+            PathDifference(
                 path=os.fsdecode(change.path),
                 kind=change.kind.value,
                 aspects=tuple(aspect.value for aspect in change.aspects),
@@ -74,7 +86,7 @@ def explain_differences(
 
 
 def _details(
-    change: Change, first: tuple[Store, Node | None], second: tuple[Store, Node | None]
+    change: PathChange, first: tuple[Store, Node | None], second: tuple[Store, Node | None]
 ) -> Iterator[str]:
     (store, was), (other_store, now) = first, second
     if change.kind is not ChangeKind.CHANGED or was is None or now is None:

@@ -32,21 +32,21 @@ from atoll.build.use_lock import with_ids
 from atoll.debian.dpkg_database import read_owners, read_packages
 from atoll.host.in_root import exists_in_root, in_root, write_text
 from atoll.host.poll_progress import told_seconds
-from atoll.image.info import PLACE, BaseName, Said, VarRules, format_said
+from atoll.image.info import PLACE, BaseInfo, ImageInfo, VarRules, format_image_info
 from atoll.lock.serialize import format_lock
 from atoll.store.objects import adding_objects
 from atoll.store.scan import import_directory
-from atoll.store.stat_cache import KnownFiles
+from atoll.store.stat_cache import StatCache
 from atoll.store.tree_images import read_image, write_image
 from atoll.tree.canonical import canonical
-from atoll.tree.keep_times import with_times_of
+from atoll.tree.keep_times import keep_times
 from atoll.tree.model import INLINE_LIMIT, Metadata, Regular
 from atoll.tree.path_ops import find_node, with_node
 
 if TYPE_CHECKING:
     from atoll.base.ids import TreeId
-    from atoll.build.base_image import Base
-    from atoll.build.build_context import Job
+    from atoll.build.base_image import BaseImage
+    from atoll.build.build_context import BuildContext
     from atoll.build.steps.step_cache import Chain
     from atoll.debian.dpkg_database import Package
     from atoll.lock.model import Lock
@@ -56,14 +56,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
+class TreeOrigin:
     """Where a tree comes from: its base, if it is derived, its lock, what its packages are of.
 
     ``architectures`` are foreign ones, ``args`` are the kernel's; ``epoch`` is in seconds, and no
     time in the tree is later.
     """
 
-    base: Base | None
+    base: BaseImage | None
     lock: Lock
     suite: str
     components: tuple[str, ...]
@@ -73,31 +73,33 @@ class Origin:
     epoch: int
 
 
-def finish_tree(job: Job, chain: Chain, origin: Origin) -> TreeId:
+def finish_tree(job: BuildContext, chain: Chain, origin: TreeOrigin) -> TreeId:
     """The tree of what the steps gave, in the store."""
     begun = time.time_ns()
     with chain_mounted(chain) as root:
         with job.reporter.step("Giving the tree its shape"):
-            kernel = settle(job, root, origin)
+            kernel = choose_ids(job, root, origin)
         with job.reporter.step("Putting the tree into the store"):
             tree = canonical(_import(job, chain, root, begun), epoch=origin.epoch)
-            tree = keep_times(job.store, tree, origin)
-        said = say(job.recipe, origin, kernel, initrd_inputs(tree, kernel, job.store))
-        tree = put_initrd(job, root, tree, said, origin.base)
-        tree = put_file(job.store, tree, PLACE, format_said(said).encode(), time=origin.epoch)
+            tree = keep_base_times(job.store, tree, origin)
+        said = write_image_info(job.recipe, origin, kernel, initrd_inputs(tree, kernel, job.store))
+        tree = write_initrd(job, root, tree, said, origin.base)
+        tree = write_file(
+            job.store, tree, PLACE, format_image_info(said).encode(), time=origin.epoch
+        )
         with job.reporter.step("Writing the tree"):
             return write_image(job.store, tree)
 
 
-def keep_times(store: Store, tree: Directory, origin: Origin) -> Directory:
+def keep_base_times(store: Store, tree: Directory, origin: TreeOrigin) -> Directory:
     """What comes out as it was in the base keeps its time, though it was written again."""
     base = origin.base
     if base is None or base.said.epoch == origin.epoch:
         return tree
-    return with_times_of(read_image(store, base.tree), tree, epoch=origin.epoch)
+    return keep_times(read_image(store, base.tree), tree, epoch=origin.epoch)
 
 
-def settle(job: Job, root: Path, origin: Origin) -> str:
+def choose_ids(job: BuildContext, root: Path, origin: TreeOrigin) -> str:
     """Let ``root`` be as it will be seen; the version of its kernel."""
     if not exists_in_root(root, MAKE_INITRD):
         raise _without_atoll(job.recipe)
@@ -108,8 +110,11 @@ def settle(job: Job, root: Path, origin: Origin) -> str:
     inventory = read_packages(in_root(root, "var/lib/dpkg"))
     contents = read_contents(root, job.recipe)
     shipped = read_owners(in_root(root, "var/lib/dpkg")).keys()
-    kernel = shape_root(root, homes=homes_of(job.recipe, origin.base),
-                        rules=merge_rules(var_of(job.recipe, origin.base)))  # fmt: skip
+    kernel = shape_root(
+        root,
+        homes=list_homes(job.recipe, origin.base),
+        rules=merge_rules(merge_var_rules(job.recipe, origin.base)),
+    )
     write_records(root, job.recipe, origin.lock, inventory)
     normalize(root, origin.epoch)
     check_recipe(root, job.recipe, contents)
@@ -135,10 +140,10 @@ def write_records(root: Path, recipe: Recipe, lock: Lock, inventory: tuple[Packa
     write_text(root, f"{ATOLL}/packages.json", f"[\n{lines}\n]\n")
 
 
-def say(recipe: Recipe, origin: Origin, kernel: str, initrd: str) -> Said:
+def write_image_info(recipe: Recipe, origin: TreeOrigin, kernel: str, initrd: str) -> ImageInfo:
     """A derived tree has its base's menu, unless it says."""
     base, boot = origin.base, recipe.boot
-    return Said(
+    return ImageInfo(
         name=recipe.image.name,
         version=recipe.image.version,
         kernel=kernel,
@@ -150,32 +155,36 @@ def say(recipe: Recipe, origin: Origin, kernel: str, initrd: str) -> Said:
         title=boot.title or (base.said.title if base else None),
         timeout=base.said.timeout if base and boot.timeout is None else boot.timeout,
         epoch=origin.epoch,
-        homes=tuple(home for home in homes_of(recipe, base) if home.startswith("/var/")),
-        var=var_of(recipe, base),
+        homes=tuple(home for home in list_homes(recipe, base) if home.startswith("/var/")),
+        var=merge_var_rules(recipe, base),
         initrd=initrd,
-        base=BaseName(name=base.said.name, version=base.said.version, tree=base.tree)
+        base=BaseInfo(name=base.said.name, version=base.said.version, tree=base.tree)
         if base
         else None,
     )
 
 
-def homes_of(recipe: Recipe, base: Base | None) -> tuple[str, ...]:
+def list_homes(recipe: Recipe, base: BaseImage | None) -> tuple[str, ...]:
     """Every home of the tree's users that is known from recipes."""
     homes = [*(base.said.homes if base else ()), *(user.home for user in recipe.users)]
     return tuple(dict.fromkeys(homes))
 
 
-def var_of(recipe: Recipe, base: Base | None) -> VarRules:
+def merge_var_rules(recipe: Recipe, base: BaseImage | None) -> VarRules:
     """The recipe's rules for /var, and those of its base that it does not change."""
     if base is None:
         return recipe.var
     own = {*recipe.var.tree, *recipe.var.state, *recipe.var.drop}
-    kinds = {kind: tuple(path for path in getattr(base.said.var, kind) if path not in own)
-             for kind in ("tree", "state", "drop")}  # fmt: skip
+    kinds = {
+        kind: tuple(path for path in getattr(base.said.var, kind) if path not in own)
+        for kind in ("tree", "state", "drop")
+    }
     return VarRules(**{kind: (*paths, *getattr(recipe.var, kind)) for kind, paths in kinds.items()})
 
 
-def put_initrd(job: Job, root: Path, tree: Directory, said: Said, base: Base | None) -> Directory:
+def write_initrd(
+    job: BuildContext, root: Path, tree: Directory, said: ImageInfo, base: BaseImage | None
+) -> Directory:
     """``tree`` with the initrd of its kernel; a base's stays when it would come out the same."""
     place = f"usr/lib/modules/{said.kernel}"
     if base and base.said.initrd == said.initrd and find_node(tree, f"{place}/initrd"):
@@ -184,10 +193,10 @@ def put_initrd(job: Job, root: Path, tree: Directory, said: Said, base: Base | N
     time = kernel.metadata.mtime if kernel else said.epoch
     with job.reporter.step("Making the initrd"), told_seconds(job.reporter):
         made = ensure_initrd(job.cache, root, said.kernel, said.initrd, time)
-        return put_file(job.store, tree, f"{place}/initrd", made.read_bytes(), time=time)
+        return write_file(job.store, tree, f"{place}/initrd", made.read_bytes(), time=time)
 
 
-def put_file(store: Store, tree: Directory, path: str, content: bytes, *, time: int) -> Directory:
+def write_file(store: Store, tree: Directory, path: str, content: bytes, *, time: int) -> Directory:
     """``tree`` with a file of root's at ``path``; ``time`` is in seconds."""
     metadata = Metadata(mode=0o644, mtime=time)
     size = len(content)
@@ -198,10 +207,10 @@ def put_file(store: Store, tree: Directory, path: str, content: bytes, *, time: 
     return with_node(tree, path, Regular(metadata, size, name))
 
 
-def _import(job: Job, chain: Chain, root: Path, begun: int) -> Directory:
+def _import(job: BuildContext, chain: Chain, root: Path, begun: int) -> Directory:
     """The tree of ``root``; files that an earlier build has read are not read again."""
     kept = job.cache.place("known", chain.layers[-1].name)
-    known = KnownFiles(job.store, device=job.cache.root.stat().st_dev, begun=begun)
+    known = StatCache(job.store, device=job.cache.root.stat().st_dev, begun=begun)
     known.load(kept)
     tree = import_directory(job.store, root, job.reporter, known)
     known.save(kept)

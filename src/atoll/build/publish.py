@@ -113,8 +113,10 @@ def _find(tree: Directory, path: str) -> Directory:
     for name in path.strip("/").split("/"):
         node = here.entries.get(os.fsencode(name))
         if not isinstance(node, Directory):
-            raise Refused(f"the tree has no package database: {path} is not there",
-                          hint="only trees that Atoll built can be published")  # fmt: skip
+            raise Refused(
+                f"the tree has no package database: {path} is not there",
+                hint="only trees that Atoll built can be published",
+            )
         here = node
     return here
 

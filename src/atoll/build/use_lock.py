@@ -17,10 +17,10 @@ from atoll.base.errors import NotFound, RecipeError, Refused, UsageError
 from atoll.build.steps.local_files import digest_named
 from atoll.build.steps.packages import Supply
 from atoll.debian.resolve import NOTHING
-from atoll.lock.own_packages import tell_other_own
+from atoll.lock.own_packages import notice_other_own
 from atoll.lock.path import find_lock, lock_path
-from atoll.lock.requirements import debian_wishes, read_local
-from atoll.lock.resolve import Maker, make_lock, need_fit, read_tools
+from atoll.lock.requirements import package_requirements, read_local
+from atoll.lock.resolve import Resolver, make_lock, read_tools, require_fit
 from atoll.lock.serialize import write_lock
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Rules:
 FREELY = Rules()
 
 
-def settle_lock(
+def choose_lock(
     recipe: Recipe,
     cache: Cache,
     rules: Rules,
@@ -65,19 +65,19 @@ def settle_lock(
     path = lock_path(recipe)
     lock = find_lock(recipe)
     if lock is not None:
-        need_fit(lock, recipe, debian_wishes(recipe), file=path)
-        need_base(lock, locked_base, file=path)
+        require_fit(lock, recipe, package_requirements(recipe), file=path)
+        require_base(lock, locked_base, file=path)
         if not rules.locked:
-            tell_other_own(lock.packages, cache.root, reporter)
+            notice_other_own(lock.packages, cache.root, reporter)
         if rules.locked and lock.inputs:
-            need_inputs(lock, read_inputs(recipe), file=path)
+            require_inputs(lock, read_inputs(recipe), file=path)
             return lock
         return with_inputs(lock, recipe)
     if rules.locked or rules.offline:
         raise NotFound(f"there is no lock {path}", hint=f"run: atoll lock {recipe.file}")
     with reporter.step("Choosing packages"):
         maker = open_maker(recipe, None, cache, reporter, base=base, locked_base=locked_base)
-        lock = make_lock(maker, epoch=asked_epoch())
+        lock = make_lock(maker, epoch=source_date_epoch())
         return with_inputs(lock, recipe)
 
 
@@ -98,7 +98,7 @@ def open_maker(
     *,
     base: Installed = NOTHING,
     locked_base: LockedBase | None = None,
-) -> Maker:
+) -> Resolver:
     """What locks of ``recipe`` are made with. Where control data of packages of ``lock`` is asked
     for, they are fetched."""
 
@@ -107,11 +107,17 @@ def open_maker(
         supply = Supply(recipe=recipe, lock=lock, cache=cache, reporter=reporter)
         return {pin.sha256: stanza for pin, stanza in supply.fetch(pins)}
 
-    return Maker(recipe=recipe, wishes=debian_wishes(recipe), cache=cache.root, stanzas=stanzas,
-                 base=base, locked_base=locked_base)  # fmt: skip
+    return Resolver(
+        recipe=recipe,
+        wishes=package_requirements(recipe),
+        cache=cache.root,
+        stanzas=stanzas,
+        base=base,
+        locked_base=locked_base,
+    )
 
 
-def asked_epoch() -> int | None:
+def source_date_epoch() -> int | None:
     """SOURCE_DATE_EPOCH, where it is set: no time in a new lock's tree is later."""
     text = os.environ.get("SOURCE_DATE_EPOCH")
     if text is not None and not (text.isascii() and text.isdigit()):
@@ -142,8 +148,11 @@ def check_tree(lock: Lock, tree: TreeId, rules: Rules, reporter: Reporter) -> No
     if lock.tree in (None, tree):
         return
     now = dict(read_tools())
-    tools = [f"{name} {old} then, {now.get(name)} now"
-             for name, old in lock.tools if now.get(name) != old]  # fmt: skip
+    tools = [
+        f"{name} {old} then, {now.get(name)} now"
+        for name, old in lock.tools
+        if now.get(name) != old
+    ]
     because = f" ({', '.join(tools)})" if tools else ""
     message = f"the build gave the tree {tree}, where the lock names {lock.tree}{because}"
     if rules.locked:
@@ -151,13 +160,16 @@ def check_tree(lock: Lock, tree: TreeId, rules: Rules, reporter: Reporter) -> No
     reporter.notice(message)
 
 
-def need_inputs(lock: Lock, now: tuple[tuple[str, str], ...], *, file: Path) -> None:
+def require_inputs(lock: Lock, now: tuple[tuple[str, str], ...], *, file: Path) -> None:
     """Raises RecipeError when the recipe's files are not those that the lock was written with."""
     old, new = dict(lock.inputs), dict(now)
     changed = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
     if changed:
-        raise RecipeError(f"changed since the lock was written: {', '.join(changed)}", file=file,
-                          hint="without --locked, a build writes down what they give")  # fmt: skip
+        raise RecipeError(
+            f"changed since the lock was written: {', '.join(changed)}",
+            file=file,
+            hint="without --locked, a build writes down what they give",
+        )
 
 
 def read_inputs(recipe: Recipe) -> tuple[tuple[str, str], ...]:
@@ -195,14 +207,17 @@ def _named(recipe: Recipe) -> Iterator[tuple[str, str]]:
             yield repo.key, "repo.key"
 
 
-def need_base(lock: Lock, base: LockedBase | None, *, file: Path) -> None:
+def require_base(lock: Lock, base: LockedBase | None, *, file: Path) -> None:
     """Raises RecipeError when the lock was made on another base than there is now."""
     if lock.base == base or (lock.base and base and lock.base.tree == base.tree):
         return
     then = lock.base.tree if lock.base else "none"
-    raise RecipeError(f"the base of the recipe is tree {base.tree if base else 'none'} now, "
-                      f"the lock was made on {then}", file=file,
-                      hint="run: atoll lock --update")  # fmt: skip
+    raise RecipeError(
+        f"the base of the recipe is tree {base.tree if base else 'none'} now, "
+        f"the lock was made on {then}",
+        file=file,
+        hint="run: atoll lock --update",
+    )
 
 
 def with_ids(lock: Lock, *, users: Mapping[str, int], groups: Mapping[str, int]) -> Lock:

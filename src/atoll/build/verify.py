@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from atoll.base.ids import BlobDigest, TreeId
     from atoll.base.report import Reporter
     from atoll.build.build import Built
-    from atoll.build.explain_diff import Difference
+    from atoll.build.explain_diff import PathDifference
     from atoll.build.use_lock import Rules
     from atoll.recipe.model import Recipe
     from atoll.store.layout import Store
@@ -48,7 +48,7 @@ _ROOM = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class BuildResult:
     """What one build gave. ``layers`` are the diff_ids, in their order."""
 
     tree: TreeId
@@ -60,11 +60,11 @@ class Result:
 class Verification:
     """``changed`` says what was otherwise the second time, ``same`` what could not be."""
 
-    first: Result
-    second: Result
+    first: BuildResult
+    second: BuildResult
     changed: tuple[str, ...]
     same: tuple[str, ...]
-    differences: tuple[Difference, ...]
+    differences: tuple[PathDifference, ...]
 
     @property
     def identical(self) -> bool:
@@ -93,7 +93,7 @@ def verify_build(
         reporter.notice(f"again, with other circumstances: {', '.join(now.changed)}")
         again = open_store(now.directory / "store", create=True)
         share_packages(cache.root, again.root / "cache")
-        share_base(recipe, store, again)
+        link_base(recipe, store, again)
         rebuilt = build_tree(recipe, again, reporter, replace(rules, locked=False))
         copy = LayoutReference(directory=str(now.directory / "image"), tag=recipe.image.name)
         publish(recipe, rebuilt, again, copy, reporter)
@@ -120,7 +120,7 @@ def share_packages(cache: Path, other: Path) -> None:
             run(["cp", "--archive", "--reflink=auto", cache / name, other / name])
 
 
-def share_base(recipe: Recipe, store: Store, other: Store) -> None:
+def link_base(recipe: Recipe, store: Store, other: Store) -> None:
     """Let ``other`` have the image that the recipe is derived from; a recipe is built again."""
     lock = find_lock(recipe)
     if not isinstance(recipe.base, ImageBase) or lock is None or lock.base is None:
@@ -136,7 +136,7 @@ def share_base(recipe: Recipe, store: Store, other: Store) -> None:
     write_image_bytes(other, image)
 
 
-def _result(built: Built, image: LayoutReference) -> Result:
+def _result(built: Built, image: LayoutReference) -> BuildResult:
     published = inspect_layout(image)
     layers = tuple(diff_id for diff_id, _ in published.record.layers)
-    return Result(tree=built.tree, manifest=published.digest, layers=layers)
+    return BuildResult(tree=built.tree, manifest=published.digest, layers=layers)

@@ -67,10 +67,19 @@ def add_machine_arguments(*parsers: argparse.ArgumentParser) -> None:
     Without defaults, so that an inner parser does not undo what the outer one has read.
     """
     for parser in parsers:
-        parser.add_argument("--root", type=Path, metavar="DIR", default=argparse.SUPPRESS,
-                            help="a machine in a directory")  # fmt: skip
-        parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS,
-                            help="print the result as JSON")  # fmt: skip
+        parser.add_argument(
+            "--root",
+            type=Path,
+            metavar="DIR",
+            default=argparse.SUPPRESS,
+            help="a machine in a directory",
+        )
+        parser.add_argument(
+            "--json",
+            action="store_true",
+            default=argparse.SUPPRESS,
+            help="print the result as JSON",
+        )
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):

@@ -29,8 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     locked = "refuse without a lock, and when the tree is not the lock's"
     parser.add_argument("--locked", action="store_true", help=locked)
     parser.add_argument("--offline", action="store_true", help="touch no network")
-    parser.add_argument("--verify", action="store_true",
-                        help="build twice, under other circumstances, and compare")  # fmt: skip
+    parser.add_argument(
+        "--verify", action="store_true", help="build twice, under other circumstances, and compare"
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
@@ -73,8 +74,10 @@ def _tell_verified(found: Verification, name: str, result: dict[str, object] | N
         print(format_verification(found))
     if found.identical:
         return 0
-    raise Unrepeatable(f"two builds of {name} are not the same",
-                       hint="docs/explanation/bit-for-bit.md names the usual causes")  # fmt: skip
+    raise Unrepeatable(
+        f"two builds of {name} are not the same",
+        hint="docs/explanation/bit-for-bit.md names the usual causes",
+    )
 
 
 def _target(arguments: argparse.Namespace, store: Path, name: str) -> LayoutReference | None:
@@ -84,6 +87,8 @@ def _target(arguments: argparse.Namespace, store: Path, name: str) -> LayoutRefe
         return LayoutReference(directory=str(store / "oci"), tag=name) if needed else None
     target = parse_reference(arguments.output)
     if not isinstance(target, LayoutReference):
-        raise UsageError(f"{arguments.output} is no place that build writes to",
-                         hint="write --output oci:DIR or oci:DIR:TAG")  # fmt: skip
+        raise UsageError(
+            f"{arguments.output} is no place that build writes to",
+            hint="write --output oci:DIR or oci:DIR:TAG",
+        )
     return target

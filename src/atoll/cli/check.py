@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import RecipeError, Unchecked
 from atoll.cli.output.terminal import print_marked
-from atoll.lint.context import Place, read_facts
-from atoll.lint.model import Need, Severity, Subject
-from atoll.lint.run import need_lints, run_lints
+from atoll.lint.context import FactSources, read_facts
+from atoll.lint.model import FactKind, LintSubject, Severity
+from atoll.lint.run import require_lints, run_lints
 from atoll.lock.path import find_lock
 from atoll.recipe.language.parse import read_problems
 from atoll.store.layout import default_store_root
@@ -38,7 +38,7 @@ class _Report:
     """What was found, in the order of variants; what several variants share is there once."""
 
     rows: dict[tuple[object, ...], dict[str, object]] = field(default_factory=dict)
-    skipped: dict[Need, tuple[str, set[str]]] = field(default_factory=dict)
+    skipped: dict[FactKind, tuple[str, set[str]]] = field(default_factory=dict)
     right: list[Recipe] = field(default_factory=list)
     failed: bool = False
     """Whether an error kept something from being checked."""
@@ -50,7 +50,7 @@ class _Report:
         assert isinstance(variants, list)
         variants.append(variant)
 
-    def skip(self, lint: str, need: Need, why: str) -> None:
+    def skip(self, lint: str, need: FactKind, why: str) -> None:
         self.skipped.setdefault(need, (why, set()))[1].add(lint)
 
     def count(self, severity: Severity) -> int:
@@ -70,9 +70,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    skip = need_lints(arguments.skip)
+    skip = require_lints(arguments.skip)
     root = (arguments.store or default_store_root()).absolute()
-    place = Place(store=root, offline=arguments.offline, reporter=reporter)
+    place = FactSources(store=root, offline=arguments.offline, reporter=reporter)
     report = _Report()
     for variant in _variants(Path(arguments.recipe), arguments.variant):
         _check(report, Path(arguments.recipe), variant, place, skip)
@@ -83,8 +83,10 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     if report.count(Severity.FATAL) or (arguments.strict and report.rows):
         return RecipeError.exit_code
     if report.failed:
-        raise Unchecked("nothing wrong was found, but not everything could be checked",
-                        hint="try again when that works, or leave it out: --offline")  # fmt: skip
+        raise Unchecked(
+            "nothing wrong was found, but not everything could be checked",
+            hint="try again when that works, or leave it out: --offline",
+        )
     reporter.notice(f"next: atoll build {arguments.recipe}")
     return 0
 
@@ -98,7 +100,7 @@ def _variants(path: Path, chosen: str | None) -> tuple[str | None, ...]:
 
 
 def _check(
-    report: _Report, path: Path, variant: str | None, place: Place, skip: Collection[str]
+    report: _Report, path: Path, variant: str | None, place: FactSources, skip: Collection[str]
 ) -> None:
     recipe, problems = read_problems(path, variant)
     for problem in problems:
@@ -111,7 +113,7 @@ def _check(
         report.add(error, LANGUAGE, Severity.FATAL, variant)
         lock, skip = None, {*skip, "lock-missing"}
     facts = read_facts(recipe, lock, place)
-    outcome = run_lints(Subject(recipe=recipe, lock=lock, facts=facts), skip)
+    outcome = run_lints(LintSubject(recipe=recipe, lock=lock, facts=facts), skip)
     for found in outcome.found:
         report.add(found.problem, found.lint.name, found.lint.severity, variant)
     report.failed = report.failed or bool(facts.failed & {*outcome.skipped.values()})
@@ -143,8 +145,13 @@ def _tell(report: _Report, left_out: Collection[str]) -> None:
         mark = "warning" if row["severity"] == Severity.WARNING else "error"
         print_marked(mark, _told(row), sys.stderr)
     for need, (why, lints) in report.skipped.items():
-        names = textwrap.fill(", ".join(sorted(lints)), 78, initial_indent="  ",
-                              subsequent_indent="  ", break_on_hyphens=False)  # fmt: skip
+        names = textwrap.fill(
+            ", ".join(sorted(lints)),
+            78,
+            initial_indent="  ",
+            subsequent_indent="  ",
+            break_on_hyphens=False,
+        )
         print_marked("not checked", f"{need} cannot be seen: {why}\n{names}", sys.stderr)
     ending = _ending(report, left_out)
     if report.count(Severity.FATAL):

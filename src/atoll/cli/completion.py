@@ -68,8 +68,10 @@ def _read(
         if isinstance(action, argparse._SubParsersAction):
             helps = {one.dest: one.help or "" for one in action._choices_actions}
             choices += list(action.choices)
-            below += [(inner, (*path, name), helps.get(name, ""))
-                      for name, inner in action.choices.items()]  # fmt: skip
+            below += [
+                (inner, (*path, name), helps.get(name, ""))
+                for name, inner in action.choices.items()
+            ]
         elif action.help == argparse.SUPPRESS:
             continue
         elif action.option_strings:
@@ -78,8 +80,15 @@ def _read(
             takes.append((_metavar(action), action.help or ""))
             choices += [str(one) for one in action.choices or ()]
     usage = " ".join(parser.format_usage().removeprefix("usage: ").split())
-    yield Command(path=path, help=text, usage=usage, options=tuple(options), takes=tuple(takes),
-                  choices=tuple(choices), example=example)  # fmt: skip
+    yield Command(
+        path=path,
+        help=text,
+        usage=usage,
+        options=tuple(options),
+        takes=tuple(takes),
+        choices=tuple(choices),
+        example=example,
+    )
     for inner, words, said in below:
         yield from _read(inner, words, said)
 
@@ -102,28 +111,39 @@ def format_bash(commands: tuple[Command, ...]) -> str:
     tops = " ".join(verb.name for verb in VERBS)
     paths = "|".join(_place(command) for command in commands)
     offers = [f'        {_place(one)}) words="{_words(one)}" ;;' for one in commands]
-    values = [f'        {_place(one)}:{flag}) words="{" ".join(option.choices)}"; values=yes ;;'
-              for one in commands for option in one.options if option.value
-              for flag in option.flags]  # fmt: skip
-    return "\n".join([
-        "# bash completion for atoll; made from its parsers by atoll.cli.completion",
-        "_atoll() {",
-        "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}",
-        f'    local path="" word values="" words="{tops} --help --version"',
-        '    for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do',
-        f'        case "$path/$word" in {paths}) path="$path/$word" ;; esac',
-        "    done",
-        '    case "$path" in', *offers, "    esac",
-        '    case "$path:$prev" in', *values, "    esac",
-        "    COMPREPLY=()",
-        '    if [[ $values || $cur != -* ]]; then',
-        "        [[ ! $path ]] || compopt -o default 2>/dev/null",
-        '        [[ $values ]] || words=$(printf "%s\\n" $words | grep -v "^-")',
-        "    fi",
-        '    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")',
-        "}",
-        "complete -F _atoll atoll", "",
-    ])  # fmt: skip
+    values = [
+        f'        {_place(one)}:{flag}) words="{" ".join(option.choices)}"; values=yes ;;'
+        for one in commands
+        for option in one.options
+        if option.value
+        for flag in option.flags
+    ]
+    return "\n".join(
+        [
+            "# bash completion for atoll; made from its parsers by atoll.cli.completion",
+            "_atoll() {",
+            "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}",
+            f'    local path="" word values="" words="{tops} --help --version"',
+            '    for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do',
+            f'        case "$path/$word" in {paths}) path="$path/$word" ;; esac',
+            "    done",
+            '    case "$path" in',
+            *offers,
+            "    esac",
+            '    case "$path:$prev" in',
+            *values,
+            "    esac",
+            "    COMPREPLY=()",
+            "    if [[ $values || $cur != -* ]]; then",
+            "        [[ ! $path ]] || compopt -o default 2>/dev/null",
+            '        [[ $values ]] || words=$(printf "%s\\n" $words | grep -v "^-")',
+            "    fi",
+            '    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")',
+            "}",
+            "complete -F _atoll atoll",
+            "",
+        ]
+    )
 
 
 def _place(command: Command) -> str:
@@ -219,11 +239,16 @@ def format_fish(commands: tuple[Command, ...]) -> str:
     ]
     for command in commands:
         above = "/" + "".join(f"{word}/" for word in command.path[:-1])
-        lines.append(f"complete -c atoll -n 'test (__atoll_path) = {above}' -f -a {command.name} "
-                     f"-d '{_fish_text(command.help)}'")  # fmt: skip
+        lines.append(
+            f"complete -c atoll -n 'test (__atoll_path) = {above}' -f -a {command.name} "
+            f"-d '{_fish_text(command.help)}'"
+        )
         when = f"-n 'test (__atoll_path) = {_place(command)}/'"
-        plain = [one for one in command.choices if (*command.path, one) not in
-                 {each.path for each in commands}]  # fmt: skip
+        plain = [
+            one
+            for one in command.choices
+            if (*command.path, one) not in {each.path for each in commands}
+        ]
         if plain:
             lines.append(f"complete -c atoll {when} -f -a '{' '.join(plain)}'")
         lines += [f"complete -c atoll {when} {_fish_option(option)}" for option in command.options]
@@ -231,8 +256,9 @@ def format_fish(commands: tuple[Command, ...]) -> str:
 
 
 def _fish_option(option: Option) -> str:
-    words = [f"-l {flag[2:]}" if flag.startswith("--") else f"-s {flag[1:]}"
-             for flag in option.flags]  # fmt: skip
+    words = [
+        f"-l {flag[2:]}" if flag.startswith("--") else f"-s {flag[1:]}" for flag in option.flags
+    ]
     if option.value:
         words.append(f"-x -a '{' '.join(option.choices)}'" if option.choices else "-r -F")
     return " ".join([*words, f"-d '{_fish_text(option.help)}'"])

@@ -13,8 +13,8 @@ from atoll.cli.subjects import (
     RecipeSubject,
     add_place_arguments,
     find_subject,
-    kind_of,
     opened_store,
+    subject_kind,
 )
 
 if TYPE_CHECKING:
@@ -32,8 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = f"{HELP}; a recipe (a folder or FILE.toml), or a lock (FILE.lock)"
     parser.add_argument("before", metavar="A", help=what)
     parser.add_argument("after", metavar="B", help="the same")
-    parser.add_argument("--variant", metavar="NAME", action="append", default=[],
-                        help="the variant of both recipes; given twice, of A and of B")  # fmt: skip
+    parser.add_argument(
+        "--variant",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="the variant of both recipes; given twice, of A and of B",
+    )
     parser.add_argument("--files", action="store_true", help="list every file that changed")
     add_place_arguments(parser)
 
@@ -59,7 +64,7 @@ def _describe_both(
     """Both as the same kind of thing: a tree beside a recipe or a lock is what it carries of it."""
     words = (arguments.before, arguments.after)
     one, other = (find_subject(word, store, arguments.root) for word in words)
-    kinds = {kind_of(one), kind_of(other)}
+    kinds = {subject_kind(one), subject_kind(other)}
     if kinds == {"recipe", "lock"}:
         raise UsageError(
             "a recipe says what is wanted and a lock what came of it: they cannot be compared",

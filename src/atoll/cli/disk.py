@@ -26,8 +26,9 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", help="store:NAME, oci:DIR[:TAG] or a tree digest")
     parser.add_argument("out", type=Path, metavar="OUT", help="the file to write, NAME.img")
-    parser.add_argument("--overwrite", "--force", action="store_true",
-                        help="replace OUT when it is there already")  # fmt: skip
+    parser.add_argument(
+        "--overwrite", "--force", action="store_true", help="replace OUT when it is there already"
+    )
     parser.add_argument("--size", metavar="N", help="its size, such as 8G (default: enough)")
     parser.add_argument("--store", type=Path, metavar="DIR", help="the maker's store")
     parser.add_argument(
@@ -68,8 +69,9 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
 def check_out(out: Path, image: str, *, overwrite: bool) -> None:
     """Raises UsageError for what is no file, and Refused for one that is there already."""
     if out.is_block_device() or out.parts[:2] == ("/", "dev"):
-        raise UsageError(f"{out} is a device, and atoll disk writes a file",
-                         hint=onto_device(image, str(out)))  # fmt: skip
+        raise UsageError(
+            f"{out} is a device, and atoll disk writes a file", hint=onto_device(image, str(out))
+        )
     if out.is_dir():
         raise UsageError(f"{out} is a directory", hint=f"name a file in it: {out / 'system.img'}")
     if out.exists() and not overwrite:

@@ -29,13 +29,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     side.add_argument("--image", action="store_true", help="take what the image has")
     reset = verbs.add_parser("reset", help="make a path what the tree has")
     reset.add_argument("path", metavar="PATH", help="a file or directory in /etc")
-    complete = verbs.add_parser(
+    complete_staged = verbs.add_parser(
         "complete", help="what early boot does: take along what changed since staging"
     )
-    for each in (parser, diff, resolve, reset, complete):
+    for each in (parser, diff, resolve, reset, complete_staged):
         add_machine_arguments(each)
-        each.add_argument("--deployment", type=int, metavar="N", default=SUPPRESS,
-                          help="another than the booted one")  # fmt: skip
+        each.add_argument(
+            "--deployment",
+            type=int,
+            metavar="N",
+            default=SUPPRESS,
+            help="another than the booted one",
+        )
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
@@ -89,9 +94,9 @@ def _refuse_unread(etc: MachineEtc) -> None:
 
 
 def _complete(sysroot: Sysroot, deployment: int, reporter: Reporter, *, as_json: bool) -> int:
-    from atoll.machine.etc.etc_commands import complete
+    from atoll.machine.etc.etc_commands import complete_staged
 
-    paths = [_whole(path) for path in complete(sysroot, deployment)]
+    paths = [_whole(path) for path in complete_staged(sysroot, deployment)]
     for path in paths:
         reporter.notice(f"changed since it was staged: {one_line(path)}")
     if as_json:
@@ -102,12 +107,12 @@ def _complete(sysroot: Sysroot, deployment: int, reporter: Reporter, *, as_json:
 def _change(
     sysroot: Sysroot, deployment: int, plan: Callable[[MachineEtc], tuple[Operation, ...]]
 ) -> None:
-    from atoll.machine.deployments.machine_lock import changing
+    from atoll.machine.deployments.machine_lock import locked_machine
     from atoll.machine.etc.etc_commands import read_machine_etc
-    from atoll.machine.etc.stage import execute, try_again
+    from atoll.machine.etc.stage import execute, retry_if_changed
 
-    with changing(sysroot, esp=False):
-        try_again(lambda: execute(plan(read_machine_etc(sysroot, deployment))))
+    with locked_machine(sysroot, esp=False):
+        retry_if_changed(lambda: execute(plan(read_machine_etc(sysroot, deployment))))
 
 
 def as_document(etc: MachineEtc) -> dict[str, object]:

@@ -13,8 +13,8 @@ from atoll.lint.explain import describe_lint, explain_lint
 from atoll.lint.run import find_lint
 from atoll.recipe.language import parse, reference
 from atoll.recipe.language.explain import (
-    Setting,
-    Subject,
+    ExplainTopic,
+    KeySetting,
     find_elsewhere,
     find_settings,
     find_subject,
@@ -33,11 +33,19 @@ _WIDEST = 60
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("key", nargs="?", metavar="KEY",
-                        help="a key or table of a recipe, a lint, the name of an error, or an exit"
-                        " code; without it, all tables are listed")  # fmt: skip
-    parser.add_argument("recipe", nargs="?", metavar="RECIPE",
-                        help="say what it is in this recipe (here, when there is one)")  # fmt: skip
+    parser.add_argument(
+        "key",
+        nargs="?",
+        metavar="KEY",
+        help="a key or table of a recipe, a lint, the name of an error, or an exit"
+        " code; without it, all tables are listed",
+    )
+    parser.add_argument(
+        "recipe",
+        nargs="?",
+        metavar="RECIPE",
+        help="say what it is in this recipe (here, when there is one)",
+    )
     parser.add_argument("--variant", metavar="NAME", help="in this variant of the recipe")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--markdown", action="store_true", help="print the language as Markdown")
@@ -46,8 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     if arguments.markdown or arguments.json_schema:
-        text = reference.format_json_schema() if arguments.json_schema else (
-            reference.format_markdown())  # fmt: skip
+        text = (
+            reference.format_json_schema()
+            if arguments.json_schema
+            else (reference.format_markdown())
+        )
         print(text, end="")
         return 0
     if arguments.key is None:
@@ -73,14 +84,14 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     return 0
 
 
-class Found(NamedTuple):
+class KeyUses(NamedTuple):
     """Who set a key in the recipe as it is, and who would in another variant or elsewhere."""
 
-    here: tuple[Setting, ...]
-    elsewhere: tuple[Setting, ...]
+    here: tuple[KeySetting, ...]
+    elsewhere: tuple[KeySetting, ...]
 
 
-def _find(subject: Subject, recipe: str | None, variant: str | None) -> Found | None:
+def _find(subject: ExplainTopic, recipe: str | None, variant: str | None) -> KeyUses | None:
     """None where there is no recipe to look at."""
     if not isinstance(subject.rule, KeyRule):
         return None
@@ -95,7 +106,7 @@ def _find(subject: Subject, recipe: str | None, variant: str | None) -> Found | 
         raise gathered.problems.in_order()[0]
     parse.check_variant_exists(gathered, variant)
     here = find_settings(gathered.merged(variant, parse.find_architecture()), subject.path)
-    return Found(here, find_elsewhere(gathered, subject.path, here))
+    return KeyUses(here, find_elsewhere(gathered, subject.path, here))
 
 
 def _tell_tables(*, as_json: bool) -> None:
@@ -109,7 +120,7 @@ def _tell_tables(*, as_json: bool) -> None:
         print(f"{name:<18} {textwrap.shorten(_first_sentence(doc), 61, placeholder=' …')}")
 
 
-def _lines(subject: Subject, found: Found | None) -> Iterable[str]:
+def _lines(subject: ExplainTopic, found: KeyUses | None) -> Iterable[str]:
     rule = subject.rule
     if isinstance(rule, TableRule):
         yield from textwrap.wrap(f"{format_heading(subject.path, rule)}: {rule.doc}", 80)
@@ -135,13 +146,13 @@ def _lines(subject: Subject, found: Found | None) -> Iterable[str]:
         yield from _setting_lines(found.elsewhere)
 
 
-def _setting_lines(settings: tuple[Setting, ...]) -> Iterable[str]:
+def _setting_lines(settings: tuple[KeySetting, ...]) -> Iterable[str]:
     wide = max((len(_value(setting)) for setting in settings), default=0)
     for setting in settings:
         yield one_line(f"  {_value(setting):<{wide}}  {_place(setting)}")
 
 
-def _value(setting: Setting) -> str:
+def _value(setting: KeySetting) -> str:
     value = json.dumps(setting.value, ensure_ascii=False)
     value = value if len(value) <= _WIDEST else f"{value[:_WIDEST]}…"
     name = f"{json.dumps(setting.name, ensure_ascii=False)} = " if setting.name else ""
@@ -149,7 +160,7 @@ def _value(setting: Setting) -> str:
     return f"{row}{name}{value}"
 
 
-def _place(setting: Setting) -> str:
+def _place(setting: KeySetting) -> str:
     place = setting.file if setting.line is None else f"{setting.file}:{setting.line}"
     if setting.variant is not None:
         place += f", variant {setting.variant}"
@@ -162,7 +173,7 @@ def _first_sentence(doc: str) -> str:
     return doc.partition(". ")[0].partition("; ")[0].removesuffix(".")
 
 
-def _as_json(subject: Subject, found: Found | None) -> dict[str, object]:
+def _as_json(subject: ExplainTopic, found: KeyUses | None) -> dict[str, object]:
     rule = subject.rule
     if isinstance(rule, TableRule):
         return {"table": subject.path, "doc": rule.doc, "keys": list(rule.names)}
@@ -179,7 +190,7 @@ def _as_json(subject: Subject, found: Found | None) -> dict[str, object]:
     }
 
 
-def _setting_as_json(setting: Setting) -> dict[str, object]:
+def _setting_as_json(setting: KeySetting) -> dict[str, object]:
     return {
         "value": setting.value,
         "file": setting.file,

@@ -13,20 +13,20 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-class Told(NamedTuple):
+class ErrorHelp(NamedTuple):
     name: str | None
     code: int
     doc: str
 
 
 _WITHOUT_CLASS = (
-    Told(None, 0, "All is done."),
-    Told(None, UNEXPECTED, "A mistake in Atoll itself; ATOLL_DEBUG=1 shows where."),
-    Told(None, BROKEN_PIPE, "Nobody reads the output any more."),
+    ErrorHelp(None, 0, "All is done."),
+    ErrorHelp(None, UNEXPECTED, "A mistake in Atoll itself; ATOLL_DEBUG=1 shows where."),
+    ErrorHelp(None, BROKEN_PIPE, "Nobody reads the output any more."),
 )
 
 
-def find_errors(word: str) -> tuple[Told, ...]:
+def find_errors(word: str) -> tuple[ErrorHelp, ...]:
     """The errors of that name, or all with that exit code; none where it is neither."""
     known = (*_classes(), *_WITHOUT_CLASS)
     if word.isdecimal():
@@ -38,20 +38,27 @@ def find_errors(word: str) -> tuple[Told, ...]:
     return tuple(told for told in known if told.name and told.name.lower() == word.lower())
 
 
-def tell(found: Sequence[Told], *, as_json: bool) -> None:
+def tell(found: Sequence[ErrorHelp], *, as_json: bool) -> None:
     if as_json:
         listed = [{"name": told.name, "exit_code": told.code, "doc": told.doc} for told in found]
         print(json.dumps({"errors": listed}, indent=2))
         return
     for told in found:
-        print(f"{told.name or 'exit code'}{':' if told.name else ''} "
-              f"{f'exit code {told.code}' if told.name else told.code}")  # fmt: skip
+        print(
+            f"{told.name or 'exit code'}{':' if told.name else ''} "
+            f"{f'exit code {told.code}' if told.name else told.code}"
+        )
         for line in told.doc.splitlines():
             print(f"  {line}".rstrip())
 
 
-def _classes() -> tuple[Told, ...]:
-    kinds = [kind for _, kind in inspect.getmembers(errors, inspect.isclass)
-             if issubclass(kind, errors.AtollError)]  # fmt: skip
+def _classes() -> tuple[ErrorHelp, ...]:
+    kinds = [
+        kind
+        for _, kind in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(kind, errors.AtollError)
+    ]
     kinds.sort(key=lambda kind: kind.exit_code)
-    return tuple(Told(kind.__name__, kind.exit_code, inspect.getdoc(kind) or "") for kind in kinds)
+    return tuple(
+        ErrorHelp(kind.__name__, kind.exit_code, inspect.getdoc(kind) or "") for kind in kinds
+    )

@@ -39,8 +39,9 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     if arguments.keep is not None and arguments.keep < 1:
         raise UsageError("--keep has to be at least 1", hint="what runs always stays")
     sysroot = find_sysroot(arguments.root)
-    tidied = collect_machine(sysroot, arguments.keep, reporter,
-                             dry=arguments.dry_run, damaged=arguments.damaged)  # fmt: skip
+    tidied = collect_machine(
+        sysroot, arguments.keep, reporter, dry=arguments.dry_run, damaged=arguments.damaged
+    )
     if arguments.json:
         print(json.dumps(tidied_as_json(tidied), indent=2))
     else:

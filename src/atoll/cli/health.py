@@ -28,11 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     report = verbs.add_parser("report", help="what each boot does: say what did not come up")
     grow = verbs.add_parser("grow", help="what each boot does: fill the disk, if it is larger")
     for each in (parser, check, bless, report, grow):
-        each.add_argument("--json", action="store_true", default=nothing,
-                          help="print the result as JSON")  # fmt: skip
+        each.add_argument(
+            "--json", action="store_true", default=nothing, help="print the result as JSON"
+        )
     for each in (parser, bless):
-        each.add_argument("--root", type=Path, metavar="DIR", default=nothing,
-                          help="a machine in a directory")  # fmt: skip
+        each.add_argument(
+            "--root", type=Path, metavar="DIR", default=nothing, help="a machine in a directory"
+        )
     bless.add_argument("--deployment", type=int, metavar="N", help="another than the booted one")
 
 
@@ -60,11 +62,11 @@ def _run_checks(reporter: Reporter, *, as_json: bool) -> int:
 
     from atoll.base.errors import Unhealthy
     from atoll.machine.deployments.sysroot import find_sysroot
-    from atoll.machine.health.checks import note_health, run_checks
+    from atoll.machine.health.checks import run_checks, write_health
 
     sysroot = find_sysroot(None)
     health = run_checks(reporter, when=int(time.time()))
-    note_health(health)
+    write_health(health)
     # After the checks: noting makes the state partition writable for this process.
     _note_boot(sysroot, reporter)
     if as_json:
@@ -77,10 +79,10 @@ def _run_checks(reporter: Reporter, *, as_json: bool) -> int:
 def _note_boot(sysroot: Sysroot, reporter: Reporter) -> None:
     """For ``rollback yesterday``. That it cannot be noted makes no boot a bad one."""
     from atoll.base.errors import AtollError
-    from atoll.machine.deployments.boot_history import note_boot
+    from atoll.machine.deployments.boot_history import record_boot
 
     try:
-        note_boot(sysroot)
+        record_boot(sysroot)
     except (AtollError, OSError) as error:
         reporter.notice(f"this boot is not noted in the history: {error}")
 
@@ -120,7 +122,7 @@ def _report(reporter: Reporter) -> int:
 
     sysroot = find_sysroot(None)
     machine = read_state(sysroot)
-    given_up = boot_failure_report.judge_given_up(sysroot, machine, read_panics())
+    given_up = boot_failure_report.decide_failed(sysroot, machine, read_panics())
     news = boot_failure_report.format_news(machine, given_up, boot_failure_report.read_notes())
     boot_failure_report.write_news(news)
     for line in news.splitlines():

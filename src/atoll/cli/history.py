@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import argparse
 
     from atoll.base.report import Reporter
-    from atoll.machine.deployments.history import Event
+    from atoll.machine.deployments.history import HistoryEvent
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:  # noqa: ARG0
     return 0
 
 
-def format_event(event: Event) -> str:
+def format_event(event: HistoryEvent) -> str:
     from atoll.base.text import one_line
     from atoll.cli.output.progress import format_moment
 

@@ -48,11 +48,13 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:  # noqa: ARG0
 
 def _tree_like(subject: Subject) -> ImageSubject | TreeSubject:
     from atoll.base.errors import UsageError
-    from atoll.cli.subjects import LockSubject, RecipeSubject, kind_of
+    from atoll.cli.subjects import LockSubject, RecipeSubject, subject_kind
 
     if isinstance(subject, (RecipeSubject, LockSubject)):
-        raise UsageError(f"{subject.path} is a {kind_of(subject)}, and no tree or image",
-                         hint="look at a recipe with: atoll check")  # fmt: skip
+        raise UsageError(
+            f"{subject.path} is a {subject_kind(subject)}, and no tree or image",
+            hint="look at a recipe with: atoll check",
+        )
     return subject
 
 
@@ -100,9 +102,9 @@ def _kept(tree: OpenTree) -> dict[str, Any]:
     """A tree of the store, which says of itself what an image's config would."""
     from atoll.inspect.describe import describe_tree
     from atoll.inspect.tree_records import has_record
-    from atoll.inspect.tree_source import read_said
+    from atoll.inspect.tree_source import read_info_fields
 
-    said = read_said(tree)
+    said = read_info_fields(tree)
     packages = describe_tree(tree).facets.get("packages")
     return {
         "name": tree.name,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import Refused, UsageError
 from atoll.cli.disk import onto_device
 from atoll.cli.references import take_image
-from atoll.host.fs import need_root
+from atoll.host.fs import require_root
 from atoll.image.bootable import read_bootable
 from atoll.machine.candidate import origin_of
 from atoll.machine.install import install
@@ -30,8 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where the machine's state partition is mounted, its ESP at DIR/esp",
     )
-    parser.add_argument("--into-directory", action="store_true",
-                        help="DIR is a new or empty directory, no disk")  # fmt: skip
+    parser.add_argument(
+        "--into-directory", action="store_true", help="DIR is a new or empty directory, no disk"
+    )
     parser.add_argument("--store", type=Path, metavar="DIR", help="the maker's store")
     parser.add_argument(
         "--follow", metavar="REF", help="the image that upgrades take (default: IMAGE)"
@@ -41,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     root = _root(arguments)
-    need_root("installing a system")
+    require_root("installing a system")
     (check_directory if arguments.into_directory else check_mounted)(root)
     store, tree = take_image(arguments.image, arguments.store, reporter)
     image = read_bootable(store, tree)
@@ -63,13 +64,17 @@ def _root(arguments: argparse.Namespace) -> Path:
     target: str | None = arguments.device
     if target is not None:
         if target.startswith("/dev/"):
-            raise UsageError("atoll install does not partition disks yet",
-                             hint=onto_device(arguments.image, target))  # fmt: skip
+            raise UsageError(
+                "atoll install does not partition disks yet",
+                hint=onto_device(arguments.image, target),
+            )
         hint = f"atoll install {quote(arguments.image)} --root {quote(target)}"
         raise UsageError(f"{target} needs --root before it", hint=hint)
     if arguments.root is None:
-        raise UsageError("where shall the system go? --root DIR is missing",
-                         hint=onto_device(arguments.image, "/dev/sdX"))  # fmt: skip
+        raise UsageError(
+            "where shall the system go? --root DIR is missing",
+            hint=onto_device(arguments.image, "/dev/sdX"),
+        )
     return Path(arguments.root)
 
 
@@ -88,5 +93,7 @@ def check_directory(root: Path) -> None:
     if root.is_dir():
         others = sorted({each.name for each in root.iterdir()} - {"atoll", "esp", "lost+found"})
         if others:
-            raise Refused(f"{root} has other files, such as {others[0]}",
-                          hint="choose a new or an empty directory")  # fmt: skip
+            raise Refused(
+                f"{root} has other files, such as {others[0]}",
+                hint="choose a new or an empty directory",
+            )

@@ -19,17 +19,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from atoll.base.report import Reporter
-    from atoll.build.lock_command import Outdated, Relocked
+    from atoll.build.lock_command import LockResult, OutdatedPin
     from atoll.debian.pin import Pin
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", nargs="?", default=".", help="a recipe, or the folder it is in")
-    parser.add_argument("--update", nargs="*", metavar="PACKAGE",
-                        help="take newer versions, of all packages or of these")  # fmt: skip
+    parser.add_argument(
+        "--update",
+        nargs="*",
+        metavar="PACKAGE",
+        help="take newer versions, of all packages or of these",
+    )
     parser.add_argument("--audit", action="store_true", help="only say what is out of date")
-    parser.add_argument("--long", action="store_true",
-                        help="print every package that came, went or changed")  # fmt: skip
+    parser.add_argument(
+        "--long", action="store_true", help="print every package that came, went or changed"
+    )
     parser.add_argument("--variant", metavar="NAME", help="the variant of the recipe")
     parser.add_argument("--store", metavar="DIR", help="whose cache is used")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -57,7 +62,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     return 0
 
 
-def _lines(done: Relocked, *, most: int | None) -> Iterator[str]:
+def _lines(done: LockResult, *, most: int | None) -> Iterator[str]:
     """At most so many packages of each kind; of a lock that is new only how many it has."""
     found, packages = done.difference, done.lock.packages
     kinds = (
@@ -82,12 +87,19 @@ def _change(before: Pin, after: Pin) -> str:
     return f"  {_name(after)} {before.version} → {after.version}, {sizes}"
 
 
-def _tell_audit(found: tuple[Outdated, ...], *, as_json: bool) -> int:
+def _tell_audit(found: tuple[OutdatedPin, ...], *, as_json: bool) -> int:
     if as_json:
-        rows = [{"name": one.pin.name, "architecture": one.pin.architecture,
-                 "version": one.pin.version, "newer": one.newer.version,
-                 "archive": one.newer.archive, "security": one.security}
-                for one in found]  # fmt: skip
+        rows = [
+            {
+                "name": one.pin.name,
+                "architecture": one.pin.architecture,
+                "version": one.pin.version,
+                "newer": one.newer.version,
+                "archive": one.newer.archive,
+                "security": one.security,
+            }
+            for one in found
+        ]
         print(json.dumps({"outdated": rows}, indent=2))
     else:
         for one in found:
@@ -106,7 +118,7 @@ def _bytes(amount: int) -> str:
     return format_amount(amount, "B")
 
 
-def _as_json(done: Relocked) -> dict[str, object]:
+def _as_json(done: LockResult) -> dict[str, object]:
     difference = done.difference
     return {
         "lock": str(done.path),
@@ -115,14 +127,23 @@ def _as_json(done: Relocked) -> dict[str, object]:
         "added": [_pin_as_json(pin) for pin in difference.added],
         "removed": [_pin_as_json(pin) for pin in difference.removed],
         "changed": [
-            {"name": one.after.name, "architecture": one.after.architecture,
-             "from": one.before.version, "to": one.after.version,
-             "size_from": one.before.size, "size_to": one.after.size}
+            {
+                "name": one.after.name,
+                "architecture": one.after.architecture,
+                "from": one.before.version,
+                "to": one.after.version,
+                "size_from": one.before.size,
+                "size_to": one.after.size,
+            }
             for one in difference.changed
         ],
-    }  # fmt: skip
+    }
 
 
 def _pin_as_json(pin: Pin) -> dict[str, object]:
-    return {"name": pin.name, "architecture": pin.architecture, "version": pin.version,
-            "size": pin.size}  # fmt: skip
+    return {
+        "name": pin.name,
+        "architecture": pin.architecture,
+        "version": pin.version,
+        "size": pin.size,
+    }

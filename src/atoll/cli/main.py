@@ -37,10 +37,15 @@ VERBS = (
     Verb("plan", "every day", "show what an upgrade would do", "atoll plan"),
     Verb("upgrade", "every day", "take the newest version of the image", "atoll upgrade"),
     Verb("rollback", "every day", "go back to an older deployment", "atoll rollback"),
-    Verb("rebase", "every day", "switch to another image",
-         "atoll rebase oci:/media/usb/kde:stable"),
-    Verb("install", "machine", "install an image onto mounted partitions",
-         "atoll install store:hello --root DIR"),
+    Verb(
+        "rebase", "every day", "switch to another image", "atoll rebase oci:/media/usb/kde:stable"
+    ),
+    Verb(
+        "install",
+        "machine",
+        "install an image onto mounted partitions",
+        "atoll install store:hello --root DIR",
+    ),
     Verb("etc", "machine", "list changes in /etc, resolve conflicts, reset", "atoll etc diff"),
     Verb("health", "machine", "show how this boot and earlier ones went", "atoll health"),
     Verb("pin", "machine", "keep a deployment, whatever policy says", "atoll pin 3"),
@@ -49,15 +54,25 @@ VERBS = (
     Verb("cancel", "machine", "drop what is staged or downloaded", "atoll cancel"),
     Verb("gc", "machine", "remove what is no longer needed", "atoll gc"),
     Verb("check", "maker", "find the mistakes in a recipe", "atoll check examples/hello"),
-    Verb("new", "maker", "begin a recipe, with all that belongs to it",
-         "atoll new reef --template server"),
-    Verb("explain", "maker", "explain a key, a lint, an error or an exit code",
-         "atoll explain packages.install"),
+    Verb(
+        "new",
+        "maker",
+        "begin a recipe, with all that belongs to it",
+        "atoll new reef --template server",
+    ),
+    Verb(
+        "explain",
+        "maker",
+        "explain a key, a lint, an error or an exit code",
+        "atoll explain packages.install",
+    ),
     Verb("lock", "maker", "pin every package of a recipe", "atoll lock examples/hello --update"),
-    Verb("build", "maker", "build the system that a recipe describes",
-         "atoll build examples/hello"),
-    Verb("diff", "maker", "show what changed between two systems",
-         "atoll diff store:hello oci:out:2"),
+    Verb(
+        "build", "maker", "build the system that a recipe describes", "atoll build examples/hello"
+    ),
+    Verb(
+        "diff", "maker", "show what changed between two systems", "atoll diff store:hello oci:out:2"
+    ),
     Verb("sbom", "maker", "list what an image is made of (SPDX)", "atoll sbom store:hello"),
     Verb("inspect", "maker", "show what is in an image", "atoll inspect oci:hello:1"),
     Verb("disk", "maker", "make a disk image that boots", "atoll disk store:hello hello.img"),
@@ -66,7 +81,7 @@ VERBS = (
     Verb("pull", "maker", "fetch an image into the store", "atoll pull oci:hello:1"),
     Verb("tree", "plumbing", "digest, dump, image or list a tree", "atoll tree digest ."),
     Verb("store", "plumbing", "list and check what the store keeps", "atoll store list"),
-)  # fmt: skip
+)
 
 _WHO = ("every day", "machine", "maker", "plumbing")
 
@@ -99,9 +114,9 @@ def _run_and_tell(words: list[str]) -> int:
 
 
 def _tell(error: BaseException, words: list[str]) -> int:
-    from atoll.cli.output.errors import tell_failure
+    from atoll.cli.output.errors import print_failure
 
-    return tell_failure(error, words)
+    return print_failure(error, words)
 
 
 def _run(words: list[str]) -> int:

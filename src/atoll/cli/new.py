@@ -29,12 +29,17 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("directory", metavar="DIR", type=Path, help="a new or empty directory")
-    parser.add_argument("--template", choices=TEMPLATES, default="minimal",
-                        help="what to begin with (minimal)")  # fmt: skip
+    parser.add_argument(
+        "--template", choices=TEMPLATES, default="minimal", help="what to begin with (minimal)"
+    )
     parser.add_argument("--name", help="of the image (default: DIR's own)")
     parser.add_argument("--from", dest="base", metavar="REF", help="the image to derive from")
-    parser.add_argument("--deb", metavar="FILE", type=Path,
-                        help="Atoll's package, beside atoll-system (this Atoll's)")  # fmt: skip
+    parser.add_argument(
+        "--deb",
+        metavar="FILE",
+        type=Path,
+        help="Atoll's package, beside atoll-system (this Atoll's)",
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 

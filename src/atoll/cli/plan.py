@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from atoll.base.report import Reporter
     from atoll.machine.deployments.sysroot import Sysroot
-    from atoll.machine.upgrade import Outlook, Wish
+    from atoll.machine.upgrade import UpgradePreview, UpgradeRequest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,9 +38,9 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         return _plan_for_everyone(sysroot, _wish(arguments), reporter, as_json=as_json)
     if arguments.what == "rollback":
         from atoll.cli.output.upgrade import format_return, return_as_json
-        from atoll.machine.rollback import foresee_rollback
+        from atoll.machine.rollback import preview_rollback
 
-        found = foresee_rollback(sysroot, arguments.which, keep_etc=arguments.keep_etc)
+        found = preview_rollback(sysroot, arguments.which, keep_etc=arguments.keep_etc)
         print(json.dumps(return_as_json(found), indent=2) if as_json else format_return(found))
         return 0
     if arguments.what == "gc":
@@ -54,20 +54,22 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     return _plan_upgrade(sysroot, _wish(arguments), reporter, as_json=as_json)
 
 
-def _wish(arguments: argparse.Namespace) -> Wish:
-    from atoll.machine.upgrade import Wish
+def _wish(arguments: argparse.Namespace) -> UpgradeRequest:
+    from atoll.machine.upgrade import UpgradeRequest
 
     if arguments.what == "rebase":
-        return Wish(verb="rebase", image=arguments.image)
-    return Wish(verb="upgrade")
+        return UpgradeRequest(verb="rebase", image=arguments.image)
+    return UpgradeRequest(verb="upgrade")
 
 
-def _plan_for_everyone(sysroot: Sysroot, wish: Wish, reporter: Reporter, *, as_json: bool) -> int:
+def _plan_for_everyone(
+    sysroot: Sysroot, wish: UpgradeRequest, reporter: Reporter, *, as_json: bool
+) -> int:
     from atoll.machine.deployments.public_status import read_public
-    from atoll.machine.public_plan import foresee_for_everyone
+    from atoll.machine.public_plan import preview_public_upgrade
 
     public = read_public()
-    outlook = foresee_for_everyone(sysroot, public, wish)
+    outlook = preview_public_upgrade(sysroot, public, wish)
     now = public.state.current
     _print(outlook, now.deployment.title if now else "", sysroot, as_json=as_json)
     if outlook.obstacle is not None:
@@ -76,13 +78,15 @@ def _plan_for_everyone(sysroot: Sysroot, wish: Wish, reporter: Reporter, *, as_j
     return 0
 
 
-def _plan_upgrade(sysroot: Sysroot, wish: Wish, reporter: Reporter, *, as_json: bool) -> int:
-    from atoll.machine.deployments.retention import check_sound
+def _plan_upgrade(
+    sysroot: Sysroot, wish: UpgradeRequest, reporter: Reporter, *, as_json: bool
+) -> int:
+    from atoll.machine.deployments.retention import require_current
     from atoll.machine.deployments.state import read_state
-    from atoll.machine.upgrade import foresee_upgrade
+    from atoll.machine.upgrade import preview_upgrade
 
-    outlook = foresee_upgrade(sysroot, wish)
-    now = check_sound(read_state(sysroot)).deployment.title
+    outlook = preview_upgrade(sysroot, wish)
+    now = require_current(read_state(sysroot)).deployment.title
     _print(outlook, now, sysroot, as_json=as_json)
     if outlook.obstacle is not None:
         raise outlook.obstacle
@@ -90,7 +94,7 @@ def _plan_upgrade(sysroot: Sysroot, wish: Wish, reporter: Reporter, *, as_json: 
     return 0
 
 
-def _print(outlook: Outlook, now: str, sysroot: Sysroot, *, as_json: bool) -> None:
+def _print(outlook: UpgradePreview, now: str, sysroot: Sysroot, *, as_json: bool) -> None:
     from atoll.cli.output.upgrade import format_outlook, outlook_as_json
 
     if as_json:
@@ -99,5 +103,5 @@ def _print(outlook: Outlook, now: str, sysroot: Sysroot, *, as_json: bool) -> No
         print(format_outlook(outlook, now, sysroot))
 
 
-def _next(wish: Wish) -> str:
+def _next(wish: UpgradeRequest) -> str:
     return f"atoll {wish.verb}{f' {wish.image}' if wish.image else ''}"

@@ -23,8 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    from atoll.machine.upgrade import Wish
+    from atoll.machine.upgrade import UpgradeRequest
 
-    wish = Wish(verb="rebase", image=arguments.image, even_held=arguments.even_held,
-                download_only=arguments.download_only)  # fmt: skip
+    wish = UpgradeRequest(
+        verb="rebase",
+        image=arguments.image,
+        even_held=arguments.even_held,
+        download_only=arguments.download_only,
+    )
     return run_upgrade(arguments, wish, reporter)

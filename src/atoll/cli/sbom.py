@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("reference", metavar="REF", help=HELP)
-    parser.add_argument("--output", metavar="FILE", type=Path,
-                        help="write it there (default: stdout)")  # fmt: skip
+    parser.add_argument(
+        "--output", metavar="FILE", type=Path, help="write it there (default: stdout)"
+    )
     add_place_arguments(parser, json=False)
 
 

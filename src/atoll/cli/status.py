@@ -31,8 +31,9 @@ _MARKS = ("booted", "default", "staged", "fallback", "pinned", "held")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--root", type=Path, metavar="DIR", help="a machine in a directory")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    parser.add_argument("--publish", action="store_true",
-                        help="what each boot does: write what everyone may know")  # fmt: skip
+    parser.add_argument(
+        "--publish", action="store_true", help="what each boot does: write what everyone may know"
+    )
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
@@ -82,13 +83,12 @@ def _why_no_way_back(sysroot: Sysroot, state: MachineState) -> tuple[str, ...]:
 
 
 def _publish(sysroot: Sysroot) -> int:
-    """Nothing changes but what everyone may know: ``changing`` writes that when it ends."""
-    from atoll.machine.deployments.machine_lock import changing
+    """Nothing changes but what everyone may know: ``locked_machine`` writes that when it ends."""
+    from atoll.machine.deployments.machine_lock import locked_machine
 
     if sysroot.booted is None:
-        raise UsageError("only a running machine has something to publish",
-                         hint="leave out --root")  # fmt: skip
-    with changing(sysroot, esp=False):
+        raise UsageError("only a running machine has something to publish", hint="leave out --root")
+    with locked_machine(sysroot, esp=False):
         return 0
 
 
@@ -147,8 +147,11 @@ def format_state(state: MachineState) -> str:
 def warnings(state: MachineState) -> list[str]:
     """What is not as it should be, by name."""
     lines = [f"damaged: {one_line(each)}" for each in state.damaged]
-    lines += [f"cannot boot: {one_line(each.deployment.title)}: {one_line(each.flaw)}"
-              for each in state.deployments if each.flaw]  # fmt: skip
+    lines += [
+        f"cannot boot: {one_line(each.deployment.title)}: {one_line(each.flaw)}"
+        for each in state.deployments
+        if each.flaw
+    ]
     if state.deployments and state.default is None:
         lines.append("no boot entry of a deployment was found on the ESP")
     fallback = any(each.fallback for each in state.deployments)

@@ -57,8 +57,9 @@ Subject: TypeAlias = ImageSubject | TreeSubject | RecipeSubject | LockSubject
 
 def add_place_arguments(parser: argparse.ArgumentParser, *, json: bool = True) -> None:
     parser.add_argument("--store", metavar="DIR", type=Path, help="the store to use")
-    parser.add_argument("--root", metavar="DIR", type=Path,
-                        help="a machine in a directory, for its deployments")  # fmt: skip
+    parser.add_argument(
+        "--root", metavar="DIR", type=Path, help="a machine in a directory, for its deployments"
+    )
     if json:
         parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
@@ -112,8 +113,9 @@ def opened_subject(text: str, store: Store, root: Path | None) -> Iterator[OpenT
     """The tree that ``text`` means; raises UsageError for what is none."""
     subject = find_subject(text, store, root)
     if isinstance(subject, (RecipeSubject, LockSubject)):
-        raise UsageError(f"{text} is a {kind_of(subject)}, and no tree or image",
-                         hint="name " + HELP)  # fmt: skip
+        raise UsageError(
+            f"{text} is a {subject_kind(subject)}, and no tree or image", hint="name " + HELP
+        )
     with opened(subject) as tree:
         yield tree
 
@@ -129,7 +131,7 @@ def opened(subject: ImageSubject | TreeSubject) -> Iterator[OpenTree]:
         yield tree
 
 
-def kind_of(subject: Subject) -> str:
+def subject_kind(subject: Subject) -> str:
     match subject:
         case RecipeSubject():
             return "recipe"
@@ -180,5 +182,6 @@ def _deployment(text: str, root: Path | None) -> TreeSubject:
         what = f"no {text} deployment" if text in _MARKS else f"no deployment {text}"
         raise NotFound(f"there is {what} on this machine", hint=f"it has: {known}")
     deployment = found.deployment
-    return TreeSubject(tree=deployment.tree, store=open_store(sysroot.atoll),
-                       title=f"deployment {found.number}")  # fmt: skip
+    return TreeSubject(
+        tree=deployment.tree, store=open_store(sysroot.atoll), title=f"deployment {found.number}"
+    )

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import Unhealthy, UsageError
 from atoll.base.text import one_line
 from atoll.cli import vm_common
-from atoll.vm.run_trial import Setup, run_trial
-from atoll.vm.trial import SKIPPED, Ending, check_scripts, find_scripts
+from atoll.vm.run_trial import TrialSettings, run_trial
+from atoll.vm.trial import SKIPPED, TrialEnd, check_scripts, find_scripts
 
 if TYPE_CHECKING:
     import argparse
@@ -23,13 +23,25 @@ _SECONDS = {True: 600, False: 1800}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("image", metavar="RECIPE|REF", nargs="?", default=".",
-                        help="a recipe that was built, or an image (default: here)")  # fmt: skip
+    parser.add_argument(
+        "image",
+        metavar="RECIPE|REF",
+        nargs="?",
+        default=".",
+        help="a recipe that was built, or an image (default: here)",
+    )
     vm_common.add_common_arguments(parser)
-    parser.add_argument("--script", metavar="FILE", action="append", type=Path, default=[],
-                        help="run this instead of the recipe's tests/*.sh")  # fmt: skip
-    parser.add_argument("--timeout", metavar="S", type=int,
-                        help="seconds for all of it (600; emulated: 1800)")  # fmt: skip
+    parser.add_argument(
+        "--script",
+        metavar="FILE",
+        action="append",
+        type=Path,
+        default=[],
+        help="run this instead of the recipe's tests/*.sh",
+    )
+    parser.add_argument(
+        "--timeout", metavar="S", type=int, help="seconds for all of it (600; emulated: 1800)"
+    )
     parser.add_argument("--network", action="store_true", help="let it reach the network")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
@@ -41,9 +53,9 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     recipe = vm_common.find_recipe(arguments.image)
     scripts = tuple(arguments.script) or _scripts_of(recipe)
     check_scripts(scripts)
-    with vm_common.disk_of(reference, arguments, reporter, recipe=recipe) as (disk, tree):
+    with vm_common.temporary_disk(reference, arguments, reporter, recipe=recipe) as (disk, tree):
         kvm = vm_common.choose_kvm(reporter)
-        setup = Setup(
+        setup = TrialSettings(
             kvm=kvm,
             memory=arguments.memory,
             cpus=vm_common.choose_cpus(arguments.cpus, kvm=kvm),
@@ -82,7 +94,7 @@ def format_trial(trial: Trial, console: str) -> str:
     for script in trial.scripts:
         if not script.passed and script.status is not None:
             lines += ["", f"{script.name}:", *_quoted(script.output)]
-    if trial.ending is not Ending.FINISHED:
+    if trial.ending is not TrialEnd.FINISHED:
         lines += ["", f"the machine: {trial.ending}; its last words:", *_quoted(console)]
     return "\n".join(one_line(line) for line in lines)
 
@@ -105,7 +117,7 @@ def _quoted(text: str) -> list[str]:
 
 def _reason(trial: Trial) -> str:
     failed = [script.name for script in trial.scripts if not script.passed]
-    if trial.ending is not Ending.FINISHED:
+    if trial.ending is not TrialEnd.FINISHED:
         return str(trial.ending)
     if trial.state != "running":
         return f"the system is {trial.state}"

@@ -68,10 +68,10 @@ def _read_tree(text: str, reporter: Reporter) -> Directory:
     if path.is_dir():
         if is_layout(path):
             return measure_layout(LayoutReference(directory=text))
-        from atoll.store.objects import Measure
+        from atoll.store.objects import DigestSink
         from atoll.store.scan import scan_directory
 
-        return scan_directory(path, Measure(), reporter)
+        return scan_directory(path, DigestSink(), reporter)
     if path.exists():
         return _read_file(path)
     if text.startswith("oci:"):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import argparse
 
     from atoll.base.report import Reporter
-    from atoll.machine.upgrade import Wish
+    from atoll.machine.upgrade import UpgradeRequest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,14 +35,15 @@ def add_upgrade_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    from atoll.machine.upgrade import Wish
+    from atoll.machine.upgrade import UpgradeRequest
 
-    wish = Wish(verb="upgrade", even_held=arguments.even_held,
-                download_only=arguments.download_only)  # fmt: skip
+    wish = UpgradeRequest(
+        verb="upgrade", even_held=arguments.even_held, download_only=arguments.download_only
+    )
     return run_upgrade(arguments, wish, reporter)
 
 
-def run_upgrade(arguments: argparse.Namespace, wish: Wish, reporter: Reporter) -> int:
+def run_upgrade(arguments: argparse.Namespace, wish: UpgradeRequest, reporter: Reporter) -> int:
     from atoll.cli.output.upgrade import staged_as_json, target_as_json
     from atoll.machine.deployments.sysroot import find_sysroot
     from atoll.machine.upgrade import check_upgrade, upgrade
@@ -62,14 +63,16 @@ def run_upgrade(arguments: argparse.Namespace, wish: Wish, reporter: Reporter) -
     if staged.warning:
         reporter.notice(f"{staged.warning}\n  next: atoll gc")
     if staged.deployment is None:
-        reporter.notice(f"{staged.target.title} is downloaded; next: atoll {wish.verb}"
-                        + (f" {wish.image}" if wish.image else ""))  # fmt: skip
+        reporter.notice(
+            f"{staged.target.title} is downloaded; next: atoll {wish.verb}"
+            + (f" {wish.image}" if wish.image else "")
+        )
         return 0
-    tell_staged(staged.deployment.title, staged.merge, arguments, reporter)
+    print_staged(staged.deployment.title, staged.merge, arguments, reporter)
     return 0
 
 
-def tell_staged(
+def print_staged(
     title: str, merge: object, arguments: argparse.Namespace, reporter: Reporter
 ) -> None:
     """What to do next when a deployment waits for its first boot."""

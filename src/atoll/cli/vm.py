@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from atoll.cli import vm_common
 from atoll.host.run import running
-from atoll.vm.qemu import Virtual, copy_variables, find_firmware, kernel_arguments, plan_command
+from atoll.vm.qemu import VmSpec, copy_variables, find_firmware, kernel_arguments, plan_command
 
 if TYPE_CHECKING:
     import argparse
@@ -23,21 +23,30 @@ _DISPLAYS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("image", metavar="REF|RECIPE", nargs="?", default=".",
-                        help="an image, or a recipe that was built (default: here)")  # fmt: skip
+    parser.add_argument(
+        "image",
+        metavar="REF|RECIPE",
+        nargs="?",
+        default=".",
+        help="an image, or a recipe that was built (default: here)",
+    )
     vm_common.add_common_arguments(parser)
     parser.add_argument("--ssh-port", metavar="N", type=int, help="leads to its port 22")
-    parser.add_argument("--display", choices=sorted(_DISPLAYS), default="none",
-                        help="a screen beside the console (none)")  # fmt: skip
+    parser.add_argument(
+        "--display",
+        choices=sorted(_DISPLAYS),
+        default="none",
+        help="a screen beside the console (none)",
+    )
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     reference = vm_common.find_reference(arguments, arguments.image)
     recipe = vm_common.find_recipe(arguments.image)
-    with vm_common.disk_of(reference, arguments, reporter, recipe=recipe) as (disk, _):
+    with vm_common.temporary_disk(reference, arguments, reporter, recipe=recipe) as (disk, _):
         kvm = vm_common.choose_kvm(reporter)
         firmware = find_firmware()
-        machine = Virtual(
+        machine = VmSpec(
             disk=disk,
             firmware=firmware,
             variables=copy_variables(firmware, disk.parent),
@@ -51,10 +60,15 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
             reporter.notice(f"SSH: ssh -p {arguments.ssh_port} USER@127.0.0.1")
         reporter.notice("it ends when it is switched off inside, or here with Ctrl-A X")
         command = plan_command(
-            machine, *_DISPLAYS[arguments.display],
-            "-chardev", "stdio,id=console,mux=on,signal=off", "-serial", "chardev:console",
-            "-mon", "chardev=console",
-        )  # fmt: skip
+            machine,
+            *_DISPLAYS[arguments.display],
+            "-chardev",
+            "stdio,id=console,mux=on,signal=off",
+            "-serial",
+            "chardev:console",
+            "-mon",
+            "chardev=console",
+        )
         with running(command) as process:
             status = process.wait()
     return 0 if status == 0 else 1

@@ -15,7 +15,7 @@ from atoll.image.bootable import read_bootable
 from atoll.machine.candidate import origin_of
 from atoll.machine.disk import derive_identity, make_disk
 from atoll.recipe.language.parse import read_recipe
-from atoll.vm.qemu import find_firmware, has_kvm, need_qemu, temporary_place
+from atoll.vm.qemu import find_firmware, has_kvm, require_qemu, temporary_place
 
 if TYPE_CHECKING:
     import argparse
@@ -54,11 +54,11 @@ def find_reference(arguments: argparse.Namespace, text: str) -> str:
 
 
 @contextmanager
-def disk_of(
+def temporary_disk(
     reference: str, arguments: argparse.Namespace, reporter: Reporter, *, recipe: Path | None
 ) -> Iterator[tuple[Path, str]]:
     """A disk image that boots, gone afterwards, and the tree on it."""
-    need_qemu()
+    require_qemu()
     find_firmware()
     try:
         store, tree = take_image(reference, arguments.store, reporter)
@@ -72,8 +72,14 @@ def disk_of(
         reporter.notice(f"{reference} is not what {recipe} gives now; atoll build makes that")
     with temporary_directory(temporary_place(), prefix="atoll-disk-") as directory:
         disk = directory / "disk.img"
-        make_disk(read_bootable(store, tree), origin_of(reference), disk, source=store,
-                  shape=(None, derive_identity(uuid4())), reporter=reporter)  # fmt: skip
+        make_disk(
+            read_bootable(store, tree),
+            origin_of(reference),
+            disk,
+            source=store,
+            shape=(None, derive_identity(uuid4())),
+            reporter=reporter,
+        )
         yield disk, tree
 
 

@@ -119,7 +119,7 @@ def _explain_date(said: str, where: str) -> PackageError | None:
     return None
 
 
-def is_about_wrong_bytes(said: str) -> bool:
+def is_hash_mismatch(said: str) -> bool:
     """Whether apt complains of content that is not what was promised."""
     return _WRONG_BYTES.search(said) is not None
 

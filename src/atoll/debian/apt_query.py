@@ -28,7 +28,7 @@ _UNMET = re.compile(r"^ (\S+) : (.*)|^ {2,}((?:Pre)?Depends|Conflicts|Breaks|Rec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class Offered:
+class AvailablePackage:
     """A package in the lists. ``suite`` and ``component`` are as the archive's path has them;
     ``component`` and ``architecture`` are empty where the repository is a flat one."""
 
@@ -39,7 +39,7 @@ class Offered:
     architecture: str
 
 
-def find_offered(apt: AptDirectory, names: Iterable[str]) -> tuple[Offered, ...]:
+def find_offered(apt: AptDirectory, names: Iterable[str]) -> tuple[AvailablePackage, ...]:
     """Every version of ``names`` (NAME or NAME:ARCH) that the lists have."""
     wanted = sorted(set(names))
     if not wanted:
@@ -47,7 +47,7 @@ def find_offered(apt: AptDirectory, names: Iterable[str]) -> tuple[Offered, ...]
     return parse_offered(_ask(apt, "madison", *wanted))
 
 
-def parse_offered(text: str) -> tuple[Offered, ...]:
+def parse_offered(text: str) -> tuple[AvailablePackage, ...]:
     """What ``apt-cache madison`` prints."""
     found = []
     for line in text.splitlines():
@@ -59,7 +59,7 @@ def parse_offered(text: str) -> tuple[Offered, ...]:
         else:
             continue
         found.append(
-            Offered(
+            AvailablePackage(
                 name=name.partition(":")[0],
                 version=version,
                 suite=suite,
@@ -94,8 +94,18 @@ def simulate_install(
     Raises PackageError that says what does not fit together.
     """
     wish = f"APT::Install-Recommends={'true' if recommends else 'false'}"
-    argv = ["apt-get", "--simulate", "--allow-downgrades", "-o", "Debug::NoLocking=true",
-            "-o", wish, "install", "--", *words]  # fmt: skip
+    argv = [
+        "apt-get",
+        "--simulate",
+        "--allow-downgrades",
+        "-o",
+        "Debug::NoLocking=true",
+        "-o",
+        wish,
+        "install",
+        "--",
+        *words,
+    ]
     # apt says what is wrong on stderr and why on stdout
     with TemporaryFile() as log:
         try:

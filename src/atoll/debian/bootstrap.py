@@ -21,13 +21,13 @@ from atoll.debian.local_archive import deb_path
 from atoll.debian.stanza import closure
 from atoll.host.fs import temporary_directory
 from atoll.host.in_root import in_root
-from atoll.host.run import need_program, run
+from atoll.host.run import require_program, run
 from atoll.host.sandbox import Bind, Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from atoll.debian.install import Batch
+    from atoll.debian.install import InstallBatch
     from atoll.debian.pin import Pin
     from atoll.debian.stanza import Stanza
 
@@ -66,7 +66,7 @@ def root_id(first: Sequence[tuple[Pin, Stanza]]) -> str:
     return hashlib.sha256("\0".join(words).encode()).hexdigest()[:32]
 
 
-def ensure_root(batch: Batch, cache: Path) -> Path:
+def ensure_root(batch: InstallBatch, cache: Path) -> Path:
     """The first root of these packages, made when it is not there yet."""
     root = cache / "roots" / root_id(batch.entries)
     if not root.exists():
@@ -79,8 +79,8 @@ def ensure_root(batch: Batch, cache: Path) -> Path:
     return root
 
 
-def make_root(batch: Batch, made: Path) -> None:
-    need_program("dpkg-deb", package="dpkg")
+def make_root(batch: InstallBatch, made: Path) -> None:
+    require_program("dpkg-deb", package="dpkg")
     made.mkdir()
     made.chmod(0o755)
     _extract(batch, made)
@@ -90,7 +90,7 @@ def make_root(batch: Batch, made: Path) -> None:
     install_by_dpkg(made, batch)
 
 
-def _extract(batch: Batch, made: Path) -> None:
+def _extract(batch: InstallBatch, made: Path) -> None:
     """Unpack all packages, where their links lead nowhere else: what unpacks them sees this
     machine's programs, and may write into ``made`` alone."""
     with temporary_directory(made.parent, prefix="unpack-") as place:
@@ -98,8 +98,10 @@ def _extract(batch: Batch, made: Path) -> None:
             (place / name).mkdir()
         for name in ("bin", "sbin", "lib", "lib64"):
             (place / name).symlink_to(f"usr/{name}")
-        binds = (Bind(source=Path("/usr"), target="/usr"),
-                 Bind(source=batch.debs.resolve(), target="/debs"),
-                 Bind(source=made, target="/made", writable=True))  # fmt: skip
+        binds = (
+            Bind(source=Path("/usr"), target="/usr"),
+            Bind(source=batch.debs.resolve(), target="/debs"),
+            Bind(source=made, target="/made", writable=True),
+        )
         names = [deb_path(Path("/debs"), pin) for pin, _ in batch.entries]
         Sandbox(root=place, binds=binds).run(["sh", "-euc", _EXTRACT, "extract", *map(str, names)])

@@ -119,8 +119,12 @@ def _terms(name: str, texts: Mapping[str, str], refs: dict[str, str]) -> list[st
         else:
             sides[-1][-1].append(term)
     if any(is_or):
-        joined = [" AND ".join(f"({one})" if " " in one and len(sides) > 1 else one
-                               for one in _all_of(side)) for side in sides]  # fmt: skip
+        joined = [
+            " AND ".join(
+                f"({one})" if " " in one and len(sides) > 1 else one for one in _all_of(side)
+            )
+            for side in sides
+        ]
         return [_joined(joined, is_or)]
     return [term for side in sides for term in _all_of(side)]
 

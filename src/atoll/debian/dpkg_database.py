@@ -31,8 +31,10 @@ def parse_status(text: str) -> tuple[Package, ...]:
             values = [fields.get(key, "") for key in ("Package", "Version", "Architecture")]
             if not all(values):
                 named = f"package {fields['Package']}" if fields.get("Package") else "a package"
-                raise Damaged(f"dpkg's status: {named} lacks its name, version or architecture",
-                              hint="build or pull the image again")  # fmt: skip
+                raise Damaged(
+                    f"dpkg's status: {named} lacks its name, version or architecture",
+                    hint="build or pull the image again",
+                )
             name, version, architecture = values
             found.append(Package(name=name, version=version, architecture=architecture))
     return tuple(sorted(found))
@@ -99,7 +101,9 @@ def parse_diversions(text: str) -> Iterator[tuple[str, tuple[str, str | None]]]:
     if lines[-1] == "":
         lines.pop()
     if len(lines) % 3:
-        raise Damaged("dpkg's file of diversions ends in the middle of one",
-                      hint="build or pull the image again")  # fmt: skip
+        raise Damaged(
+            "dpkg's file of diversions ends in the middle of one",
+            hint="build or pull the image again",
+        )
     for original, target, package in zip(lines[::3], lines[1::3], lines[2::3], strict=True):
         yield original, (target, None if package == ":" else package)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from atoll.base.errors import Damaged, NetworkError, NotFound, ProgramFailed
-from atoll.debian.apt_errors import is_about_wrong_bytes
+from atoll.debian.apt_errors import is_hash_mismatch
 from atoll.debian.isolated_apt import written_configuration
 from atoll.debian.local_archive import deb_path
 from atoll.host.fs import space_errors, temporary_directory
@@ -75,7 +75,7 @@ def fetch_pins(
             for pin in missing:
                 _keep(pin, place / pin.sha256, debs)
             missing = find_missing(missing, debs)
-    if missing and is_about_wrong_bytes(said):
+    if missing and is_hash_mismatch(said):
         raise Damaged(
             f"{_count(missing)} not what the lock names: {_name(missing)}\n  {said}",
             hint="the mirror is damaged, or gives something else: try another mirror",
@@ -110,9 +110,7 @@ def _fetch(
     pins: Sequence[Pin], origins: Origins, turn: int, place: Path, *, reporter: Reporter
 ) -> str:
     """Fetch what there is an address for; what fails is left out, and told in the result."""
-    wanted = [
-        (uris[turn], pin) for pin in pins if len(uris := origins.uris(pin)) > turn
-    ]  # fmt: skip
+    wanted = [(uris[turn], pin) for pin in pins if len(uris := origins.uris(pin)) > turn]
     said = ""
     total, done = sum(pin.size for _, pin in wanted), 0
     with written_configuration(place) as environment:

@@ -36,25 +36,44 @@ _ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
 }
 _APT = (
-    "apt-get", "--yes", "--quiet",
-    "-o", "APT::Get::Purge=true",
-    "-o", "APT::Get::Allow-Downgrades=true",
-    "-o", "APT::Get::Allow-Change-Held-Packages=true",
-    "-o", "APT::Install-Recommends=false",
-    "-o", "Dpkg::Options::=--force-unsafe-io",
-    "-o", "Dpkg::Options::=--force-confdef",
-    "-o", "Dpkg::Options::=--force-confold",
-    "-o", "Dpkg::Use-Pty=0",
-    "-o", "APT::Sandbox::User=root",
-    "-o", "APT::Install-Suggests=false",
-    "-o", "Acquire::Languages=none",
-    "-o", "Dir::Etc::SourceList=/run/atoll/sources.list",
-    "-o", "Dir::Etc::SourceParts=/run/atoll/none",
-    "-o", "Dir::Etc::Preferences=/run/atoll/none",
-    "-o", "Dir::Etc::PreferencesParts=/run/atoll/none",
-    "-o", "Dir::State::Lists=/run/atoll/lists",
-    "-o", "Dir::Cache=/run/atoll/cache",
-)  # fmt: skip
+    "apt-get",
+    "--yes",
+    "--quiet",
+    "-o",
+    "APT::Get::Purge=true",
+    "-o",
+    "APT::Get::Allow-Downgrades=true",
+    "-o",
+    "APT::Get::Allow-Change-Held-Packages=true",
+    "-o",
+    "APT::Install-Recommends=false",
+    "-o",
+    "Dpkg::Options::=--force-unsafe-io",
+    "-o",
+    "Dpkg::Options::=--force-confdef",
+    "-o",
+    "Dpkg::Options::=--force-confold",
+    "-o",
+    "Dpkg::Use-Pty=0",
+    "-o",
+    "APT::Sandbox::User=root",
+    "-o",
+    "APT::Install-Suggests=false",
+    "-o",
+    "Acquire::Languages=none",
+    "-o",
+    "Dir::Etc::SourceList=/run/atoll/sources.list",
+    "-o",
+    "Dir::Etc::SourceParts=/run/atoll/none",
+    "-o",
+    "Dir::Etc::Preferences=/run/atoll/none",
+    "-o",
+    "Dir::Etc::PreferencesParts=/run/atoll/none",
+    "-o",
+    "Dir::State::Lists=/run/atoll/lists",
+    "-o",
+    "Dir::Cache=/run/atoll/cache",
+)
 _SCRIPT = r"""
 printf 'deb [trusted=yes] file:%s ./\n' "$1" >/run/atoll/sources.list
 foreign=$2; answers=$3; first=$4; shift 4
@@ -73,7 +92,7 @@ _STUBS = ("/run/systemd/resolve/stub-resolv.conf", "/run/systemd/resolve/resolv.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
+class InstallBatch:
     """Packages to install together, with their control data. ``debs`` is where they are kept.
 
     ``debconf`` are answers that are known before anything is unpacked; ``remove`` are packages
@@ -89,7 +108,7 @@ class Batch:
     remove: tuple[str, ...] = ()
 
 
-def room(root: Path, *binds: Bind) -> Sandbox:
+def package_sandbox(root: Path, *binds: Bind) -> Sandbox:
     """The sandbox that maintainer scripts run in: without a network, and no service starts."""
     return Sandbox(root=root, binds=binds, environment=_ENVIRONMENT)
 
@@ -108,14 +127,14 @@ def resolver_binds(root: Path) -> tuple[Bind, ...]:
     return tuple(Bind(source=ours, target=target) for target in targets)
 
 
-def package_room(root: Path, batch: Batch, archive: Path | None = None) -> Sandbox:
+def package_room(root: Path, batch: InstallBatch, archive: Path | None = None) -> Sandbox:
     """A room that sees the kept packages, and the archive that lists them."""
     binds = [Bind(source=archive.resolve(), target=ARCHIVE)] if archive else []
     debs = Bind(source=batch.debs.resolve(), target=f"{ARCHIVE}/debs")
-    return room(root, *binds, debs)
+    return package_sandbox(root, *binds, debs)
 
 
-def install_batch(root: Path, batch: Batch, reporter: Reporter) -> None:
+def install_batch(root: Path, batch: InstallBatch, reporter: Reporter) -> None:
     """Install and remove in ``root``; raises NoSpace or PackageError."""
     if not in_root(root, "usr/bin/apt-get").exists():
         install_by_dpkg(root, batch)
@@ -123,33 +142,42 @@ def install_batch(root: Path, batch: Batch, reporter: Reporter) -> None:
     progress = DpkgProgress(batch.log_path, len(batch.entries), reporter)
     with temporary_directory(batch.debs, prefix=".new-") as place:
         write_archive(place, batch.entries)
-        (place / "words").write_text("".join(f"{word}\n" for word in apt_words(batch)))
+        (place / "words").write_text("".join(f"{word}\n" for word in apt_arguments(batch)))
         (place / "answers").write_text("".join(f"{line}\n" for line in batch.debconf))
         sandbox = package_room(root, batch, place)
-        debconf = next((word for word in apt_words(batch) if word.startswith("debconf=")), "")
-        words = ["sh", "-euc", _SCRIPT, "install", ARCHIVE, " ".join(batch.foreign),
-                 f"{ARCHIVE}/answers" if batch.debconf else "", debconf,
-                 *_APT, *(() if batch.remove else ("-o", "APT::Get::Remove=false"))]  # fmt: skip
+        debconf = next((word for word in apt_arguments(batch) if word.startswith("debconf=")), "")
+        words = [
+            "sh",
+            "-euc",
+            _SCRIPT,
+            "install",
+            ARCHIVE,
+            " ".join(batch.foreign),
+            f"{ARCHIVE}/answers" if batch.debconf else "",
+            debconf,
+            *_APT,
+            *(() if batch.remove else ("-o", "APT::Get::Remove=false")),
+        ]
         batch.log_path.unlink(missing_ok=True)
-        with quiet_root(root), watched(progress.look):
+        with services_disabled(root), watched(progress.look):
             try:
                 run_logged(sandbox, words, batch.log_path)
             except ProgramFailed as error:
                 raise explain_failure(error, suite="the lock", log=batch.log_path) from error
 
 
-def install_by_dpkg(root: Path, batch: Batch) -> None:
+def install_by_dpkg(root: Path, batch: InstallBatch) -> None:
     """The same by dpkg alone, which takes no account of what must be ready before."""
     names = [f"{ARCHIVE}/debs/{pin.sha256}.deb" for pin, _ in batch.entries]
     words = ["dpkg", "--install", "--force-depends", "--force-unsafe-io", *names]
-    with quiet_root(root):
+    with services_disabled(root):
         try:
             run_logged(package_room(root, batch), words, batch.log_path)
         except ProgramFailed as error:
             raise explain_failure(error, suite="the lock", log=batch.log_path) from error
 
 
-def apt_words(batch: Batch) -> list[str]:
+def apt_arguments(batch: InstallBatch) -> list[str]:
     """Every package at exactly its version, and what goes."""
     return [
         f"{pin.name}{_suffix(pin.architecture, batch.native)}={pin.version}"
@@ -168,7 +196,7 @@ def run_logged(sandbox: Sandbox, words: Sequence[str], log_path: Path) -> None:
 
 
 @contextmanager
-def quiet_root(root: Path) -> Iterator[None]:
+def services_disabled(root: Path) -> Iterator[None]:
     """Forbid starting services, as invoke-rc.d and deb-systemd-invoke ask, while this lasts.
 
     There is a resolv.conf, too, for packages that care about it; what becomes of it is theirs.

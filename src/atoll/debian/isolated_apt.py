@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import ProgramFailed
 from atoll.debian.apt_errors import explain_failure
-from atoll.debian.sources import Source, format_sources
+from atoll.debian.sources import AptSource, format_sources
 from atoll.host.fs import remove_tree
-from atoll.host.run import need_program, run
+from atoll.host.run import require_program, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -36,8 +36,10 @@ _HOST_OPTIONS = re.compile(
     r"Acquire::(Check-Valid-Until|Retries|(?:http|https|ftp)::(?:Proxy|Timeout)(?:::[\w.-]+)?)"
     r' "([^"]*)";'
 )
-_KEYRINGS = ("/usr/share/keyrings/debian-archive-keyring.pgp",
-             "/usr/share/keyrings/debian-archive-keyring.gpg")  # fmt: skip
+_KEYRINGS = (
+    "/usr/share/keyrings/debian-archive-keyring.pgp",
+    "/usr/share/keyrings/debian-archive-keyring.gpg",
+)
 _HEAD = 4096
 """Bytes of a key's file in which its armour begins; vendors write a comment before it."""
 _FIXED = """\
@@ -58,7 +60,7 @@ class AptDirectory:
     """Where apt works, what it may use, and the kinds of machine; the machine's own is first."""
 
     path: Path
-    sources: tuple[Source, ...]
+    sources: tuple[AptSource, ...]
     architectures: tuple[str, ...]
 
     @property
@@ -90,19 +92,24 @@ class AptDirectory:
         (self.path / "etc/apt/preferences").write_text(preferences)
 
 
-def sources_id(sources: Sequence[Source], architectures: Sequence[str]) -> str:
+def sources_id(sources: Sequence[AptSource], architectures: Sequence[str]) -> str:
     words = ("apt 2", *(repr(source) for source in sources), *architectures)
     return hashlib.sha256("\0".join(words).encode()).hexdigest()[:32]
 
 
 def open_directory(
-    sources: tuple[Source, ...], architectures: tuple[str, ...], cache: Path
+    sources: tuple[AptSource, ...], architectures: tuple[str, ...], cache: Path
 ) -> AptDirectory:
     """apt's directory for these sources, with whatever lists it had the last time."""
-    need_program("apt-get", package="apt")
+    require_program("apt-get", package="apt")
     place = (cache / "apt" / sources_id(sources, architectures)).absolute()
-    for name in ("etc/apt/sources.list.d", "etc/apt/preferences.d", "var/lib/apt/lists/partial",
-                 "var/lib/dpkg", "var/cache/apt/archives/partial"):  # fmt: skip
+    for name in (
+        "etc/apt/sources.list.d",
+        "etc/apt/preferences.d",
+        "var/lib/apt/lists/partial",
+        "var/lib/dpkg",
+        "var/cache/apt/archives/partial",
+    ):
         (place / name).mkdir(parents=True, exist_ok=True)
     apt = AptDirectory(path=place, sources=sources, architectures=architectures)
     _copy_keys(place / "etc/apt/trusted.gpg.d")
@@ -114,7 +121,7 @@ def open_directory(
     return apt
 
 
-def _with_keys(sources: Iterable[Source], target: Path) -> Iterator[Source]:
+def _with_keys(sources: Iterable[AptSource], target: Path) -> Iterator[AptSource]:
     """The sources with copies of their keys: apt goes by the suffix, vendors by none."""
     remove_tree(target)
     target.mkdir(parents=True)

@@ -43,8 +43,10 @@ def read_stanza(debs: Path, pin: Pin) -> Stanza:
         new.write_text(stanza.text + "\n")
         new.replace(kept)
     if (stanza.name, stanza.architecture, stanza.version) != (
-        pin.name, pin.architecture, pin.version,
-    ):  # fmt: skip
+        pin.name,
+        pin.architecture,
+        pin.version,
+    ):
         raise Damaged(
             f"the package {pin.sha256}.deb is {stanza.name} {stanza.version} "
             f"({stanza.architecture}), where the lock says {pin.name} {pin.version} "

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from atoll.debian.isolated_apt import AptDirectory
-    from atoll.debian.sources import Source
+    from atoll.debian.sources import AptSource
 
 _PATH = re.compile(rb"^Filename: (?:\./)?(.*)$", re.MULTILINE)
 _ESSENTIAL = re.compile(rb"^Essential: yes$", re.MULTILINE)
@@ -34,10 +34,10 @@ _SIGNED = "-----BEGIN PGP SIGNED MESSAGE-----"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Offer:
+class ListedPackage:
     """A package that an archive has. ``source`` is None for one of the recipe's own files."""
 
-    source: Source | None
+    source: AptSource | None
     stanza: Stanza
 
     @property
@@ -70,7 +70,7 @@ class _List:
     ``base`` is the repository's address as apt writes it before the paths of packages.
     """
 
-    source: Source | None
+    source: AptSource | None
     base: str
     text: mmap.mmap | bytes
     paths: dict[bytes, int] = field(default_factory=dict)
@@ -90,12 +90,12 @@ class _List:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lists:
+class PackageLists:
     """All package lists that an apt directory has."""
 
     lists: tuple[_List, ...]
 
-    def find_uri(self, uri: str) -> Offer | None:
+    def find_uri(self, uri: str) -> ListedPackage | None:
         """The package that apt would fetch from ``uri``; None when no list has it."""
         for one in self.lists:
             if uri.startswith(one.base):
@@ -103,7 +103,7 @@ class Lists:
                 path = unquote(uri[len(one.base) :], errors="surrogateescape").removeprefix("./")
                 stanza = one.find(path.encode(errors="surrogateescape"))
                 if stanza is not None:
-                    return Offer(source=one.source, stanza=stanza)
+                    return ListedPackage(source=one.source, stanza=stanza)
         return None
 
     def essential(self, architecture: str) -> frozenset[str]:
@@ -119,7 +119,7 @@ class Lists:
 
 
 @contextmanager
-def opened_lists(apt: AptDirectory) -> Iterator[Lists]:
+def opened_lists(apt: AptDirectory) -> Iterator[PackageLists]:
     """The lists as they are now; closed with the context."""
     found = []
     for created, uri, suite, name in _targets(apt):
@@ -130,7 +130,7 @@ def opened_lists(apt: AptDirectory) -> Iterator[Lists]:
             continue
         found.append(_List(source=source, base=f"{uri.rstrip('/')}/", text=_mapped(Path(name))))
     try:
-        yield Lists(lists=tuple(found))
+        yield PackageLists(lists=tuple(found))
     finally:
         for one in found:
             if isinstance(one.text, mmap.mmap):
@@ -143,7 +143,7 @@ def _targets(apt: AptDirectory) -> Iterator[tuple[str, str, str, str]]:
         yield created, uri, suite, name
 
 
-def _source_of(apt: AptDirectory, uri: str, suite: str) -> Source | None:
+def _source_of(apt: AptDirectory, uri: str, suite: str) -> AptSource | None:
     wanted = _plain_uri(uri), suite.rstrip("/")
     return next(
         (one for one in apt.sources if (_plain_uri(one.uri), one.suite.rstrip("/")) == wanted), None
@@ -165,11 +165,13 @@ def _mapped(path: Path) -> mmap.mmap | bytes:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
-def release_path(apt: AptDirectory, source: Source) -> Path | None:
+def release_path(apt: AptDirectory, source: AptSource) -> Path | None:
     """The file that a source's lists are believed by, as apt names it."""
     suite = source.suite.lstrip("/") if source.suite.endswith("/") else f"dists/{source.suite}/"
-    paths = (apt.lists / list_name(f"{_plain_uri(source.uri)}/{suite}{kind}")
-             for kind in ("InRelease", "Release"))  # fmt: skip
+    paths = (
+        apt.lists / list_name(f"{_plain_uri(source.uri)}/{suite}{kind}")
+        for kind in ("InRelease", "Release")
+    )
     return next((path for path in paths if path.exists()), None)
 
 
@@ -180,7 +182,7 @@ def list_name(uri: str) -> str:
     return quoted.replace("/", "_")
 
 
-def read_release(apt: AptDirectory, source: Source) -> str:
+def read_release(apt: AptDirectory, source: AptSource) -> str:
     """The text of a source's Release file without its signature; empty when it has none."""
     path = release_path(apt, source)
     if path is None:
@@ -189,11 +191,16 @@ def read_release(apt: AptDirectory, source: Source) -> str:
     return text.partition("\n\n")[2] if text.startswith(_SIGNED) else text
 
 
-def pin_archive(apt: AptDirectory, source: Source) -> PinnedArchive:
+def pin_archive(apt: AptDirectory, source: AptSource) -> PinnedArchive:
     path = release_path(apt, source)
     digest = hashlib.sha256(path.read_bytes() if path else b"").hexdigest()
-    return PinnedArchive(name=source.name, uri=source.uri, suite=source.suite,
-                         components=source.components, release=digest)  # fmt: skip
+    return PinnedArchive(
+        name=source.name,
+        uri=source.uri,
+        suite=source.suite,
+        components=source.components,
+        release=digest,
+    )
 
 
 def read_epoch(apt: AptDirectory) -> int:

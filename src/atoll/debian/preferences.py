@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from atoll.debian.sources import Source
+    from atoll.debian.sources import AptSource
 
 _FIELDS = (("Origin", "o"), ("Label", "l"), ("Suite", "a"), ("Codename", "n"))
 _EXACTLY = 1001
@@ -17,7 +17,7 @@ _RATHER = 995
 
 
 def format_preferences(
-    sources: Sequence[Source],
+    sources: Sequence[AptSource],
     releases: Mapping[str, str],
     *,
     versions: Iterable[tuple[str, str]],
@@ -38,7 +38,7 @@ def format_preferences(
     return "\n".join(paragraphs)
 
 
-def select(source: Source, releases: Mapping[str, str]) -> str:
+def select(source: AptSource, releases: Mapping[str, str]) -> str:
     """How a source is told from others: by what its Release file says, else by its host."""
     said = {
         name: value.strip()

@@ -26,14 +26,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from atoll.debian.isolated_apt import AptDirectory
-    from atoll.debian.package_lists import Lists, Offer
+    from atoll.debian.package_lists import ListedPackage, PackageLists
     from atoll.debian.pin import Pin, PinnedArchive
     from atoll.debian.stanza import Stanza
 
 _URI = re.compile(r"^'([^']+)' \S+ \d+ \S*$", re.MULTILINE)
 _REMOVED = re.compile(r"^Remv ([^\s:]+)(?::(\S+))? \[", re.MULTILINE)
-_WORD = re.compile(r"(?P<name>[^:=/]+)(?::(?P<architecture>[^=/]+))?"
-                   r"(?:=(?P<version>.*)|/(?P<suite>.*))?")  # fmt: skip
+_WORD = re.compile(
+    r"(?P<name>[^:=/]+)(?::(?P<architecture>[^=/]+))?"
+    r"(?:=(?P<version>.*)|/(?P<suite>.*))?"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +49,7 @@ class LocalDeb:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Word:
+class PackageRequirement:
     """A word for apt, taken apart: ``NAME[:ARCHITECTURE][=VERSION | /SUITE]``."""
 
     name: str
@@ -63,13 +65,13 @@ class Word:
         return stanza.name == self.name or self.name in stanza.provides()
 
 
-def parse_word(text: str) -> Word:
+def parse_word(text: str) -> PackageRequirement:
     found = _WORD.fullmatch(text)
-    return Word(**found.groupdict()) if found else Word(name=text)
+    return PackageRequirement(**found.groupdict()) if found else PackageRequirement(name=text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
+class PackageRequirements:
     """What to choose. ``base``: the essential packages and apt are wanted, too.
 
     ``versions`` and ``sources`` are as in a recipe. ``own`` are packages of Atoll's own that are
@@ -119,14 +121,18 @@ class Resolution:
     epoch: int
 
 
-def resolve(apt: AptDirectory, wishes: Wishes, *, installed: Installed = NOTHING) -> Resolution:
+def resolve(
+    apt: AptDirectory, wishes: PackageRequirements, *, installed: Installed = NOTHING
+) -> Resolution:
     """Choose packages by the newest lists; raises PackageError, NetworkError, Damaged, NoSpace."""
     _write_local_archive(apt.local, wishes.local)
     refresh_lists(apt)
     return choose(apt, wishes, installed=installed)
 
 
-def choose(apt: AptDirectory, wishes: Wishes, *, installed: Installed = NOTHING) -> Resolution:
+def choose(
+    apt: AptDirectory, wishes: PackageRequirements, *, installed: Installed = NOTHING
+) -> Resolution:
     """``resolve`` by the lists that are there."""
     _prefer(apt, wishes, installed)
     with opened_lists(apt) as lists:
@@ -143,19 +149,24 @@ def choose(apt: AptDirectory, wishes: Wishes, *, installed: Installed = NOTHING)
     return _result(apt, wishes, base, offers, removed)
 
 
-def _prefer(apt: AptDirectory, wishes: Wishes, installed: Installed) -> None:
+def _prefer(apt: AptDirectory, wishes: PackageRequirements, installed: Installed) -> None:
     releases = {source.name: read_release(apt, source) for source in apt.sources}
     apt.write_state(
         status=format_status(installed.stanzas),
         automatic=format_automatic(installed.automatic, apt.architectures[0]),
         preferences=format_preferences(
-            apt.sources, releases, versions=wishes.versions, taken=wishes.sources,
+            apt.sources,
+            releases,
+            versions=wishes.versions,
+            taken=wishes.sources,
             local=[(deb.stanza.name, deb.stanza.version) for deb in wishes.local],
         ),
-    )  # fmt: skip
+    )
 
 
-def find_newer(apt: AptDirectory, wishes: Wishes, *, installed: Installed) -> tuple[Pin, ...]:
+def find_newer(
+    apt: AptDirectory, wishes: PackageRequirements, *, installed: Installed
+) -> tuple[Pin, ...]:
     """Newer versions of what is installed, as far as they fit together; by the newest lists."""
     _write_local_archive(apt.local, ())
     refresh_lists(apt)
@@ -165,7 +176,7 @@ def find_newer(apt: AptDirectory, wishes: Wishes, *, installed: Installed) -> tu
         return _result(apt, wishes, (), _offers(lists, said), ()).pins
 
 
-def find_base(apt: AptDirectory, lists: Lists) -> tuple[str, ...]:
+def find_base(apt: AptDirectory, lists: PackageLists) -> tuple[str, ...]:
     """The essential packages as the newest versions say it, and apt."""
     names = sorted(lists.essential(apt.architectures[0]))
     if not names:
@@ -198,11 +209,14 @@ def format_automatic(keys: Iterable[tuple[str, str]], native: str) -> str:
 def parse_automatic(text: str) -> list[tuple[str, str]]:
     """Names and architectures of the automatic packages in apt's extended_states."""
     marks = (parse_stanza(part).fields for part in text.split("\n\n") if part.strip())
-    return [(mark.get("package", ""), mark.get("architecture", "")) for mark in marks
-            if mark.get("auto-installed") == "1"]  # fmt: skip
+    return [
+        (mark.get("package", ""), mark.get("architecture", ""))
+        for mark in marks
+        if mark.get("auto-installed") == "1"
+    ]
 
 
-def _words(apt: AptDirectory, wishes: Wishes, base: Sequence[str]) -> list[str]:
+def _words(apt: AptDirectory, wishes: PackageRequirements, base: Sequence[str]) -> list[str]:
     unwanted = set(wishes.remove)
     native = apt.architectures[0]
     local = [
@@ -221,10 +235,22 @@ def _ask(
     apt: AptDirectory, words: Sequence[str], how: str, *, recommends: bool, verb: str = "install"
 ) -> str:
     """What apt says to a verb with these words; raises what its failure means."""
-    argv = ["apt-get", how, "--yes", "--quiet", "-o", "Debug::NoLocking=true",
-            "-o", f"APT::Install-Recommends={'true' if recommends else 'false'}",
-            "--allow-downgrades", "--allow-change-held-packages", "--allow-remove-essential",
-            verb, "--", *words]  # fmt: skip
+    argv = [
+        "apt-get",
+        how,
+        "--yes",
+        "--quiet",
+        "-o",
+        "Debug::NoLocking=true",
+        "-o",
+        f"APT::Install-Recommends={'true' if recommends else 'false'}",
+        "--allow-downgrades",
+        "--allow-change-held-packages",
+        "--allow-remove-essential",
+        verb,
+        "--",
+        *words,
+    ]
     with tempfile.TemporaryFile() as log:
         try:
             run(argv, env=apt.environment, log=log)
@@ -234,7 +260,7 @@ def _ask(
         return log.read().decode(errors="replace")
 
 
-def _offers(lists: Lists, said: str) -> list[Offer]:
+def _offers(lists: PackageLists, said: str) -> list[ListedPackage]:
     found = []
     for uri in _URI.findall(said):
         offer = lists.find_uri(uri)
@@ -245,9 +271,12 @@ def _offers(lists: Lists, said: str) -> list[Offer]:
 
 
 def _result(
-    apt: AptDirectory, wishes: Wishes, base: Sequence[str], offers: Sequence[Offer],
+    apt: AptDirectory,
+    wishes: PackageRequirements,
+    base: Sequence[str],
+    offers: Sequence[ListedPackage],
     removed: tuple[tuple[str, str], ...],
-) -> Resolution:  # fmt: skip
+) -> Resolution:
     native = apt.architectures[0]
     asked = manual_keys(
         [*base, *wishes.words], [offer.stanza for offer in offers], native, wishes.local

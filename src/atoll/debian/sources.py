@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged
 from atoll.host.fs import temporary_directory
-from atoll.host.run import need_program, run
+from atoll.host.run import require_program, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,7 +23,7 @@ _LINE = re.compile(r"deb\s+(?:\[[^]]*\]\s+)?(\S+)\s+(\S+)((?:\s+\S+)*)\s*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class AptSource:
     """One suite of one repository. ``name`` is the lock's word for it.
 
     ``architectures`` is empty where all are meant. ``key`` is a file with the only keys that are
@@ -43,12 +43,12 @@ class Source:
     repository: str | None = None
 
 
-def format_sources(sources: Iterable[Source]) -> str:
+def format_sources(sources: Iterable[AptSource]) -> str:
     """deb822 text for apt; one paragraph for each source."""
     return "\n".join(_format_source(source) for source in sources)
 
 
-def _format_source(source: Source) -> str:
+def _format_source(source: AptSource) -> str:
     lines = ["Types: deb", f"URIs: {source.uri}", f"Suites: {source.suite}"]
     if source.components:
         lines.append(f"Components: {' '.join(source.components)}")
@@ -63,26 +63,34 @@ def _format_source(source: Source) -> str:
 
 def read_default_sources(
     suite: str, components: Sequence[str], architecture: str, place: Path
-) -> tuple[Source, ...]:
+) -> tuple[AptSource, ...]:
     """What mmdebstrap would build a suite from on this machine. Nothing is fetched."""
-    need_program("mmdebstrap", package="mmdebstrap")
+    require_program("mmdebstrap", package="mmdebstrap")
     with temporary_directory(place, prefix=".new-") as temporary:
         temporary.chmod(0o755)
         listed = temporary / "sources.list"
         # That check refuses this to root for fear of packages' scripts, and none is installed here.
-        run(["mmdebstrap", "--mode=chrootless", "--variant=custom",
-             "--skip=update,cleanup,check/chrootless,check/signed-by",
-             f'--setup-hook=cp "$1/etc/apt/sources.list" {listed}',
-             f"--components={','.join(components)}", f"--architectures={architecture}",
-             suite, temporary / "root"])  # fmt: skip
+        run(
+            [
+                "mmdebstrap",
+                "--mode=chrootless",
+                "--variant=custom",
+                "--skip=update,cleanup,check/chrootless,check/signed-by",
+                f'--setup-hook=cp "$1/etc/apt/sources.list" {listed}',
+                f"--components={','.join(components)}",
+                f"--architectures={architecture}",
+                suite,
+                temporary / "root",
+            ]
+        )
         return parse_sources_list(listed.read_text())
 
 
-def parse_sources_list(text: str) -> tuple[Source, ...]:
+def parse_sources_list(text: str) -> tuple[AptSource, ...]:
     """The ``deb`` lines of a sources.list; their options are not looked at."""
     found = (_LINE.fullmatch(line.strip()) for line in text.splitlines())
     return tuple(
-        Source(
+        AptSource(
             name=match.group(2),
             uri=match.group(1).rstrip("/"),
             suite=match.group(2),
@@ -95,7 +103,7 @@ def parse_sources_list(text: str) -> tuple[Source, ...]:
 
 def read_architecture() -> str:
     """What Debian calls this machine's kind of processor (``amd64``)."""
-    need_program("dpkg", package="dpkg")
+    require_program("dpkg", package="dpkg")
     return run(["dpkg", "--print-architecture"]).decode().strip()
 
 

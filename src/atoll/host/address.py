@@ -17,7 +17,7 @@ _PORTS = {"http": 80, "https": 443}
 _MAX_NAME, _MAX_LABEL = 253, 63
 
 
-class Origin(NamedTuple):
+class ServerOrigin(NamedTuple):
     """Who is spoken to. Two origins are the same server only when all three are equal."""
 
     scheme: str
@@ -61,8 +61,10 @@ def join_address(url: httpx.URL, target: str) -> httpx.URL:
             hint="report it to the owner of the server",
         ) from error
     if there.scheme not in _PORTS or (url.scheme, there.scheme) == ("https", "http"):
-        raise NetworkError(f"{show_address(url)} redirects to {_short(target)}, which is not safe",
-                           hint="report it to the owner of the server")  # fmt: skip
+        raise NetworkError(
+            f"{show_address(url)} redirects to {_short(target)}, which is not safe",
+            hint="report it to the owner of the server",
+        )
     if there.userinfo:
         raise NetworkError(
             f"{show_address(url)} redirects to an address with a user name, which is not safe",
@@ -71,9 +73,9 @@ def join_address(url: httpx.URL, target: str) -> httpx.URL:
     return there
 
 
-def origin_of(url: httpx.URL) -> Origin:
+def origin_of(url: httpx.URL) -> ServerOrigin:
     port = url.port or _PORTS[url.scheme]
-    return Origin(url.scheme, url.raw_host.decode("ascii").lower().strip("[]"), port)
+    return ServerOrigin(url.scheme, url.raw_host.decode("ascii").lower().strip("[]"), port)
 
 
 def show_address(url: httpx.URL) -> str:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
 from atoll.base.errors import Busy, Damaged, MissingPrivilege, NoSpace
-from atoll.host.signals import postponed
+from atoll.host.signals import signals_deferred
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,7 @@ _KINDS = {
 
 def replace_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     """Give ``path`` this content durably: after a power cut the old or the new file is there."""
-    with space_errors(path), postponed():
+    with space_errors(path), signals_deferred():
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
@@ -175,11 +175,11 @@ def temporary_directory(parent: Path, *, prefix: str) -> Iterator[Path]:
 
     path = None
     try:
-        with postponed():
+        with signals_deferred():
             path = RealPath(tempfile.mkdtemp(prefix=prefix, dir=parent))
         yield path
     finally:
-        with postponed():
+        with signals_deferred():
             if path is not None:
                 remove_tree(path)
 
@@ -253,7 +253,7 @@ def find_near_path(path: Path) -> Path | None:
     return found if found is not None and found.exists() else None
 
 
-def need_root(what: str) -> None:
+def require_root(what: str) -> None:
     """Raises MissingPrivilege unless this process is root; ``what`` names the work."""
     if os.geteuid() != 0:
         raise MissingPrivilege(f"{what} needs root", hint="try again with sudo")

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 from atoll.base.errors import NetworkError
 from atoll.host.address import join_address, origin_of, parse_address, show_address
 from atoll.host.deadline import bounded
-from atoll.host.http_faults import Fault, busy, in_our_words, too_slow, wrong_status
+from atoll.host.http_faults import TransientError, busy, in_our_words, too_slow, wrong_status
 from atoll.host.proxy import find_proxy
 from atoll.host.tls import Trust, open_client
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from atoll.host.address import Origin
+    from atoll.host.address import ServerOrigin
 
 _Result = TypeVar("_Result")
 MAX_REDIRECTS = 5
@@ -44,7 +44,7 @@ _ENOUGH = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
+class RetryPolicy:
     """How long to wait for a server (seconds), and how often to try.
 
     ``timeout`` is for one read, ``answer`` for an answer up to the end of its headers, ``whole``
@@ -63,7 +63,7 @@ class Patience:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
+class ByteRange:
     """The bytes from ``start`` to ``end`` of something; ``is_part`` when it goes on after them."""
 
     start: int = 0
@@ -79,7 +79,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Response:
     """A whole response of any status but the transient ones; names of headers in lower case."""
 
     url: str
@@ -88,7 +88,7 @@ class Answer:
     body: bytes = b""
 
 
-class Web:
+class HttpClient:
     """Connections to servers, kept while the block lasts. Safe to use from several threads.
 
     ``trust_of`` says, for each server that is spoken to, what proves who it is and who we are.
@@ -97,10 +97,10 @@ class Web:
     def __init__(
         self,
         *,
-        patience: Patience | None = None,
-        trust_of: Callable[[Origin], Trust] = lambda _: Trust(),
+        patience: RetryPolicy | None = None,
+        trust_of: Callable[[ServerOrigin], Trust] = lambda _: Trust(),
     ) -> None:
-        self._patience = patience or Patience()
+        self._patience = patience or RetryPolicy()
         self._trust_of = trust_of
         self._clients: dict[tuple[Trust, str | None], httpx.Client] = {}
         self._lock = threading.Lock()
@@ -131,7 +131,7 @@ class Web:
         try:
             with in_our_words(address):
                 self._ask(address, {}).close()
-        except Fault as fault:
+        except TransientError as fault:
             if fault.is_final:
                 raise NetworkError(fault.message, hint=fault.hint) from fault
             return False
@@ -139,12 +139,12 @@ class Web:
             return False
         return True
 
-    def get(self, url: str, *, headers: Mapping[str, str] | None = None, limit: int) -> Answer:
+    def get(self, url: str, *, headers: Mapping[str, str] | None = None, limit: int) -> Response:
         """The whole answer, of at most ``limit`` bytes; the caller judges its status."""
         return self._patiently(lambda: self._get(url, headers or {}, limit))
 
     def download(
-        self, url: str, *, headers: Mapping[str, str] | None = None, span: Span
+        self, url: str, *, headers: Mapping[str, str] | None = None, span: ByteRange
     ) -> Iterator[bytes]:
         """The bytes of ``url`` in ``span``, over as many breaks as it takes.
 
@@ -158,7 +158,7 @@ class Web:
                     offset += len(chunk)
                     since += len(chunk)
                     yield chunk
-            except Fault as fault:
+            except TransientError as fault:
                 faults = 1 if since >= _ENOUGH else faults + 1
                 since = 0
                 self._wait_after(fault, faults)
@@ -180,7 +180,7 @@ class Web:
                 )
             return announced
 
-    def _get(self, url: str, headers: Mapping[str, str], limit: int) -> Answer:
+    def _get(self, url: str, headers: Mapping[str, str], limit: int) -> Response:
         ends = time.monotonic() + self._patience.whole
         with self._open(url, headers) as response:
             place = show_address(response.url)
@@ -194,14 +194,14 @@ class Web:
                     )
                 if time.monotonic() > ends:
                     raise too_slow(place, len(body), self._patience.whole)
-            return Answer(
+            return Response(
                 url=str(response.url),
                 status=response.status_code,
                 headers=dict(response.headers),
                 body=bytes(body),
             )
 
-    def _stream(self, url: str, headers: Mapping[str, str], span: Span) -> Iterator[bytes]:
+    def _stream(self, url: str, headers: Mapping[str, str], span: ByteRange) -> Iterator[bytes]:
         asked = span.header
         wanted = {**headers, "Range": asked} if asked else headers
         with self._open(url, wanted) as response:
@@ -211,14 +211,16 @@ class Web:
             for piece in self._chunks(response, size - at):
                 at += len(piece)
                 if at > size:
-                    raise NetworkError(f"{place} sends more than the {size} bytes it should have",
-                                       hint="the image or its registry is damaged")  # fmt: skip
+                    raise NetworkError(
+                        f"{place} sends more than the {size} bytes it should have",
+                        hint="the image or its registry is damaged",
+                    )
                 chunk = piece[skip:]
                 skip -= len(piece) - len(chunk)
                 if chunk:
                     yield chunk
             if at < size:
-                raise Fault(
+                raise TransientError(
                     f"{place} ends after {at} of {size} bytes",
                     hint="try again; if it stays so, the image is damaged there",
                 )
@@ -233,8 +235,10 @@ class Web:
             raise NetworkError(f"{place} answers in an encoding that was not asked for")
         announced = _announced(response)
         if announced is not None and announced > limit:
-            raise NetworkError(f"{place} announces {announced} bytes, where {limit} can be",
-                               hint="the image or its registry is damaged")  # fmt: skip
+            raise NetworkError(
+                f"{place} announces {announced} bytes, where {limit} can be",
+                hint="the image or its registry is damaged",
+            )
         pieces = response.iter_raw()
         waited, seen = 0.0, 0
         while True:
@@ -305,11 +309,11 @@ class Web:
         while True:
             try:
                 return attempt()
-            except Fault as fault:
+            except TransientError as fault:
                 faults += 1
                 self._wait_after(fault, faults)
 
-    def _wait_after(self, fault: Fault, faults: int) -> None:
+    def _wait_after(self, fault: TransientError, faults: int) -> None:
         """Pause before the next attempt; raises the fault when it was the last one."""
         patience = self._patience
         if fault.is_final:
@@ -332,7 +336,7 @@ def _redirected(
     }
 
 
-def _skipped(response: httpx.Response, place: str, span: Span) -> int:
+def _skipped(response: httpx.Response, place: str, span: ByteRange) -> int:
     """How many bytes of the body come before those of ``span``."""
     status = response.status_code
     if status == 206 and span.header:
@@ -341,8 +345,10 @@ def _skipped(response: httpx.Response, place: str, span: Span) -> int:
             raise NetworkError(f"{place} sends another part ({found!r}) than was asked for")
         return 0
     if status == 416:
-        raise NetworkError(f"{place} has fewer bytes than it should have",
-                           hint="the image or its registry is damaged")  # fmt: skip
+        raise NetworkError(
+            f"{place} has fewer bytes than it should have",
+            hint="the image or its registry is damaged",
+        )
     if status == 200 and span.is_part:
         raise NetworkError(f"{place} sends no parts", status=status)
     if status != 200:

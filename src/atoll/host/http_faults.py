@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _WORDS = {"ReadTimeout": "no answer in time", "ConnectTimeout": "no connection in time"}
 
 
-class Fault(Exception):
+class TransientError(Exception):
     """What may be gone at the next attempt; ``pause`` is what the server asks for, in seconds.
 
     ``is_final`` is one that will not be: the server cannot prove who it is.
@@ -61,26 +61,28 @@ def wrong_status(response: httpx.Response, *, hint: str) -> NetworkError:
     )
 
 
-def busy(response: httpx.Response) -> Fault:
+def busy(response: httpx.Response) -> TransientError:
     asked = response.headers.get("retry-after", "")
     known = asked.isascii() and asked.isdecimal() and len(asked) < 6
-    return Fault(
+    return TransientError(
         f"{show_address(response.url)} answers with status {response.status_code}",
         hint="the server has a problem or is busy: try again later",
         pause=float(asked) if known else 0.0,
     )
 
 
-def too_slow(place: str, seen: int, seconds: float) -> Fault:
-    return Fault(f"{place} sends too slowly: {seen} bytes in {seconds:.0f} s",
-                 hint="check the network, or try again later")  # fmt: skip
+def too_slow(place: str, seen: int, seconds: float) -> TransientError:
+    return TransientError(
+        f"{place} sends too slowly: {seen} bytes in {seconds:.0f} s",
+        hint="check the network, or try again later",
+    )
 
 
-def _explained(error: httpx.HTTPError, url: httpx.URL) -> Fault:
+def _explained(error: httpx.HTTPError, url: httpx.URL) -> TransientError:
     text = str(error).strip()
     place = show_address(url)
     if "CERTIFICATE_VERIFY_FAILED" in text:
-        return Fault(
+        return TransientError(
             f"{place}: the server cannot prove who it is: {text}",
             is_final=True,
             hint="if you trust it, put the certificate of its authority where containers look:"
@@ -90,9 +92,9 @@ def _explained(error: httpx.HTTPError, url: httpx.URL) -> Fault:
     origin = origin_of(url)
     proxy = find_proxy(origin.scheme, origin.host, origin.port)
     if proxy:
-        return Fault(
+        return TransientError(
             f"{place}, through the proxy {show_proxy(proxy)}: {words}",
             hint="check the proxy (https_proxy, http_proxy, no_proxy) and the network",
         )
     hint = "check the network and the name of the server, then try again"
-    return Fault(f"{place}: {words}", hint=hint)
+    return TransientError(f"{place}: {words}", hint=hint)

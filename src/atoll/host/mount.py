@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import MissingProgram
 from atoll.host.run import run
-from atoll.host.signals import postponed
+from atoll.host.signals import signals_deferred
 from atoll.host.syscalls import unshare_mounts
 from atoll.host.userns import is_initial_namespace
 
@@ -72,12 +72,15 @@ def overlay_mounted(overlay: Overlay, target: Path, *, follow_links: bool = True
     environment = os.environ | {"LIBMOUNT_FORCE_MOUNT2": "always"}
     mounted = False
     try:
-        with postponed():
-            run(["mount", "-t", "overlay", "-o", options, "atoll-step", target],
-                cwd=overlay.base, env=environment)  # fmt: skip
+        with signals_deferred():
+            run(
+                ["mount", "-t", "overlay", "-o", options, "atoll-step", target],
+                cwd=overlay.base,
+                env=environment,
+            )
             mounted = True
         yield target
     finally:
-        with postponed():
+        with signals_deferred():
             if mounted:
                 run(["umount", "--lazy", target])

@@ -38,6 +38,7 @@ def told_seconds(reporter: Reporter, *, every: float = SECONDS) -> Iterator[None
     """Tell how long it takes already, of a program that does not say how far it is."""
     begun = time.monotonic()
     reporter.progress(0, None, unit="s")
-    with watched(lambda: reporter.progress(int(time.monotonic() - begun), None, unit="s"),
-                 every=every):  # fmt: skip
+    with watched(
+        lambda: reporter.progress(int(time.monotonic() - begun), None, unit="s"), every=every
+    ):
         yield

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Protocol
 
 from atoll.base.errors import MissingProgram, ProgramFailed
-from atoll.host.signals import postponed
+from atoll.host.signals import signals_deferred
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -30,7 +30,7 @@ _BURIAL = 10.0
 _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
-class Running(Protocol):
+class Process(Protocol):
     """A program that was started."""
 
     def poll(self) -> int | None:
@@ -44,7 +44,7 @@ def find_program(name: str) -> str | None:
     return shutil.which(name, path=os.environ.get("PATH", os.defpath) + ":" + _SBIN)
 
 
-def need_program(name: str, *, package: str) -> str:
+def require_program(name: str, *, package: str) -> str:
     """The path of ``name``; raises MissingProgram naming the Debian ``package`` that has it."""
     path = find_program(name)
     if path is None:
@@ -73,7 +73,7 @@ def run(
     source = subprocess.PIPE if feed is not None else (stdin or subprocess.DEVNULL)
     process = None
     try:
-        with postponed(), _missing_program(words):
+        with signals_deferred(), _missing_program(words):
             process = subprocess.Popen(
                 words,
                 stdin=source,  # type: ignore[arg-type]  # bytes are fed through the pipe
@@ -108,7 +108,7 @@ def ask(
     """
     words = [os.fspath(word) for word in argv]
     ends = time.monotonic() + seconds
-    with postponed(), _missing_program(words):
+    with signals_deferred(), _missing_program(words):
         process = subprocess.Popen(
             words,
             stdin=subprocess.PIPE,
@@ -162,7 +162,7 @@ def spawn(
 
 
 @contextmanager
-def running(argv: Sequence[str | Path], *, log: IO[bytes] | None = None) -> Iterator[Running]:
+def running(argv: Sequence[str | Path], *, log: IO[bytes] | None = None) -> Iterator[Process]:
     """A program that runs beside; when the block ends, so does it, with all that it started.
 
     Its words go to ``log``. Without one it has the terminal: stdin, stdout and stderr are ours, and
@@ -171,7 +171,7 @@ def running(argv: Sequence[str | Path], *, log: IO[bytes] | None = None) -> Iter
     words = [os.fspath(word) for word in argv]
     process = None
     try:
-        with postponed(), _missing_program(words):
+        with signals_deferred(), _missing_program(words):
             process = subprocess.Popen(
                 words,
                 stdin=None if log is None else subprocess.DEVNULL,
@@ -205,7 +205,7 @@ def tail(text: bytes) -> str:
 
 def _end(process: subprocess.Popen[bytes], *, patience: float = PATIENCE) -> None:
     """What the program started itself ends, too: it may be writing where its caller cleans up."""
-    with postponed():
+    with signals_deferred():
         _signal_group(process, signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
             process.wait(patience)

@@ -63,8 +63,12 @@ class Sandbox:
         inner = [*clock.words(), *argv] if clock else argv
         python = [sys.executable, "-I", "-S", "-c", _START.format(os.fspath(_SOURCE))]
         try:
-            return run([*python, *format_words(sandbox, inner)], stdin=stdin,
-                       env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"}, log=log)  # fmt: skip
+            return run(
+                [*python, *format_words(sandbox, inner)],
+                stdin=stdin,
+                env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
+                log=log,
+            )
         except ProgramFailed as error:
             raise ProgramFailed(argv, error.status, error.stderr_tail) from error
 
@@ -80,8 +84,7 @@ class _Clock:
         return (Bind(source=self.library, target=_CLOCK_IN_ROOM),)
 
     def words(self) -> list[str]:
-        return ["env", f"LD_PRELOAD={_CLOCK_IN_ROOM}", f"FAKETIME={self.days:+}d",
-                "NO_FAKE_STAT=1"]  # fmt: skip
+        return ["env", f"LD_PRELOAD={_CLOCK_IN_ROOM}", f"FAKETIME={self.days:+}d", "NO_FAKE_STAT=1"]
 
 
 _CLOCK_IN_ROOM = "/run/atoll/clock.so"
@@ -89,7 +92,7 @@ _moved_clock: ContextVar[_Clock | None] = ContextVar("moved_clock", default=None
 
 
 @contextmanager
-def clock_moved(library: Path, *, days: int) -> Iterator[None]:
+def faketime(library: Path, *, days: int) -> Iterator[None]:
     """Let programs in rooms that are made meanwhile believe it is so many days later."""
     before = _moved_clock.set(_Clock(library=library, days=days))
     try:

@@ -45,18 +45,43 @@ CAPABILITIES = {
 
 _READ_ONLY = ("acpi", "bus", "driver", "fs", "irq", "mtrr", "sys", "sysrq-trigger", "tty")
 _COVERED = (
-    "asound", "config.gz", "interrupts", "iomem", "ioports", "kallsyms", "kcore", "key-users",
-    "keys", "kmsg", "kpagecgroup", "kpagecount", "kpageflags", "latency_stats", "modules",
-    "pagetypeinfo", "pressure", "sched_debug", "scsi", "slabinfo", "swaps", "timer_list",
-    "timer_stats", "vmallocinfo", "vmstat", "zoneinfo",
-)  # fmt: skip
+    "asound",
+    "config.gz",
+    "interrupts",
+    "iomem",
+    "ioports",
+    "kallsyms",
+    "kcore",
+    "key-users",
+    "keys",
+    "kmsg",
+    "kpagecgroup",
+    "kpagecount",
+    "kpageflags",
+    "latency_stats",
+    "modules",
+    "pagetypeinfo",
+    "pressure",
+    "sched_debug",
+    "scsi",
+    "slabinfo",
+    "swaps",
+    "timer_list",
+    "timer_stats",
+    "vmallocinfo",
+    "vmstat",
+    "zoneinfo",
+)
 """What of /proc tells of the machine as a whole: covered by something empty."""
 
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _LINKS = (
-    ("/proc/self/fd", "fd"), ("/proc/self/fd/0", "stdin"), ("/proc/self/fd/1", "stdout"),
-    ("/proc/self/fd/2", "stderr"), ("pts/ptmx", "ptmx"),
-)  # fmt: skip
+    ("/proc/self/fd", "fd"),
+    ("/proc/self/fd/0", "stdin"),
+    ("/proc/self/fd/1", "stdout"),
+    ("/proc/self/fd/2", "stderr"),
+    ("pts/ptmx", "ptmx"),
+)
 _PLACE = os.O_PATH
 _FOLDER = os.O_PATH | os.O_DIRECTORY
 _SAFE = kernel.NO_SUID | kernel.NO_DEVICES
@@ -66,7 +91,7 @@ _NO_CORE = 1
 """Nothing is written, and the machine's handler of crashes is not started either."""
 
 
-class Plan:
+class SandboxSpec:
     """What the words say. ``binds`` are a source, a target, and whether it may be written."""
 
     def __init__(self) -> None:
@@ -77,8 +102,8 @@ class Plan:
         self.argv: list[str] = []
 
 
-def parse_words(words: list[str]) -> Plan:
-    plan, rest = Plan(), iter(words)
+def parse_words(words: list[str]) -> SandboxSpec:
+    plan, rest = SandboxSpec(), iter(words)
     for word in rest:
         if word == "root":
             plan.root = next(rest)
@@ -103,11 +128,16 @@ def main() -> None:
     os._exit(status)
 
 
-def _watch(plan: Plan) -> int:
+def _watch(plan: SandboxSpec) -> int:
     """Start process 1 and wait for it; the status that the program ended with."""
     kernel.die_with_parent(signal.SIGTERM)
-    namespaces = (kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS
-                  | kernel.CLONE_NEWPID | kernel.CLONE_NEWCGROUP)  # fmt: skip
+    namespaces = (
+        kernel.CLONE_NEWNS
+        | kernel.CLONE_NEWIPC
+        | kernel.CLONE_NEWUTS
+        | kernel.CLONE_NEWPID
+        | kernel.CLONE_NEWCGROUP
+    )
     kernel.unshare(namespaces | (0 if plan.network else kernel.CLONE_NEWNET))
     outputs = [number for number in (1, 2) if not _is_pipe(number)]
     heard, said = os.pipe()
@@ -148,7 +178,7 @@ class _Stopped:
         os.kill(self.inner, signal.SIGKILL)
 
 
-def _become_init(plan: Plan, outputs: list[int], said: int, alive: int) -> None:
+def _become_init(plan: SandboxSpec, outputs: list[int], said: int, alive: int) -> None:
     """Process 1: make the sandbox, start the program in it, end with it."""
     kernel.die_with_parent(signal.SIGKILL)
     if select.select([alive], [], [], 0)[0]:
@@ -180,7 +210,7 @@ def _become_init(plan: Plan, outputs: list[int], said: int, alive: int) -> None:
             os._exit(_exit_status(status))
 
 
-def _run(plan: Plan) -> None:
+def _run(plan: SandboxSpec) -> None:
     os.chroot(".")
     os.setsid()
     name, failed = plan.argv[0], OSError(errno.ENOENT, os.strerror(errno.ENOENT))
@@ -195,7 +225,7 @@ def _run(plan: Plan) -> None:
     os._exit(127 if failed.errno == errno.ENOENT else 126)
 
 
-def _give_up_rights(plan: Plan) -> None:
+def _give_up_rights(plan: SandboxSpec) -> None:
     """For good, and for all that are started from here."""
     hard = min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 1 << 20)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(_OPEN_FILES, hard), hard))
@@ -215,7 +245,7 @@ def _give_up_rights(plan: Plan) -> None:
         kernel.filter_calls(program)
 
 
-def _make_root(plan: Plan) -> int:
+def _make_root(plan: SandboxSpec) -> int:
     """Put the sandbox's mounts in the place of the machine's; a handle of the root."""
     _try(kernel.join_new_keyring)
     kernel.make_mounts_private()
@@ -267,8 +297,14 @@ def _mount_system(root: int, proc: int, devices: list[tuple[str, int]]) -> None:
     shm = kernel.new_mount("tmpfs", _SAFE, mode="1777")
     kernel.attach_mount(shm, os.open("shm", _FOLDER, dir_fd=dev))
     os.mkdir("pts", dir_fd=dev)
-    pts = kernel.new_mount("devpts", kernel.NO_SUID | kernel.NO_EXEC, newinstance="",
-                           ptmxmode="0666", mode="620", gid="5")  # fmt: skip
+    pts = kernel.new_mount(
+        "devpts",
+        kernel.NO_SUID | kernel.NO_EXEC,
+        newinstance="",
+        ptmxmode="0666",
+        mode="620",
+        gid="5",
+    )
     kernel.attach_mount(pts, os.open("pts", _FOLDER, dir_fd=dev))
 
     empty = kernel.new_mount("tmpfs", _SAFE | kernel.NO_EXEC, mode="0755", size="64k")
@@ -297,8 +333,12 @@ def _cover(proc: int, empty: int) -> None:
             kernel.attach_mount(kernel.clone_mount_at(empty if is_folder else null), place)
     one = kernel.new_mount("tmpfs", _SAFE | kernel.NO_EXEC, mode="0555", size="64k")
     os.mkdir("root", dir_fd=one)
-    for name, text in (("cmdline", b"init\0"), ("comm", b"init\n"), ("environ", b""),
-                       ("mountinfo", b"1 1 0:1 / / ro - tmpfs none ro\n")):  # fmt: skip
+    for name, text in (
+        ("cmdline", b"init\0"),
+        ("comm", b"init\n"),
+        ("environ", b""),
+        ("mountinfo", b"1 1 0:1 / / ro - tmpfs none ro\n"),
+    ):
         handle = os.open(name, os.O_CREAT | os.O_WRONLY, 0o444, dir_fd=one)
         os.write(handle, text)
         os.close(handle)

@@ -184,8 +184,12 @@ def filter_calls(program: bytes) -> None:
 
 def hide_abstract_sockets() -> bool:
     """Keep away from unix sockets without a file that others made; False before Linux 6.12."""
-    version = _libc.syscall(ctypes.c_long(_LANDLOCK_CREATE_RULESET), None, ctypes.c_long(0),
-                            ctypes.c_long(_LANDLOCK_VERSION))  # fmt: skip
+    version = _libc.syscall(
+        ctypes.c_long(_LANDLOCK_CREATE_RULESET),
+        None,
+        ctypes.c_long(0),
+        ctypes.c_long(_LANDLOCK_VERSION),
+    )
     if version < _SCOPES_SINCE:
         return False
     rules = struct.pack("=QQQ", 0, 0, _SCOPE_ABSTRACT_UNIX_SOCKETS)

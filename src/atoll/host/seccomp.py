@@ -15,9 +15,12 @@ import errno
 import struct
 
 _NATIVE = {
-    "x86_64": (0xC000003E, 0x40000003), "i686": (0x40000003,),
-    "aarch64": (0xC00000B7, 0x40000028), "armv7l": (0x40000028,), "riscv64": (0xC00000F3,),
-}  # fmt: skip
+    "x86_64": (0xC000003E, 0x40000003),
+    "i686": (0x40000003,),
+    "aarch64": (0xC00000B7, 0x40000028),
+    "armv7l": (0x40000028,),
+    "riscv64": (0xC00000F3,),
+}
 """The kernel's names (AUDIT_ARCH_*) for what a machine runs."""
 
 _X86_64, _I386, _ARM = 0xC000003E, 0x40000003, 0x40000028
@@ -26,34 +29,62 @@ _OF_ARCHITECTURE = {_X86_64: 0, _I386: 1, 0xC00000B7: 2, 0xC00000F3: 2, _ARM: 3}
 
 _NOT_PERMITTED: dict[str, tuple[int | None, int | None, int | None, int | None]] = {
     # call: numbers on x86_64, i386, arm64 and riscv64 (the generic table), arm
-    "mount": (165, 21, 40, 21), "umount": (None, 22, None, None), "umount2": (166, 52, 39, 52),
-    "pivot_root": (155, 217, 41, 218), "unshare": (272, 310, 97, 337),
+    "mount": (165, 21, 40, 21),
+    "umount": (None, 22, None, None),
+    "umount2": (166, 52, 39, 52),
+    "pivot_root": (155, 217, 41, 218),
+    "unshare": (272, 310, 97, 337),
     "setns": (308, 346, 268, 375),
-    "open_tree": (428,) * 4, "move_mount": (429,) * 4, "fsopen": (430,) * 4,
-    "fsconfig": (431,) * 4, "fsmount": (432,) * 4, "fspick": (433,) * 4,
-    "mount_setattr": (442,) * 4, "quotactl_fd": (443,) * 4, "open_tree_attr": (467,) * 4,
-    "open_by_handle_at": (304, 342, 265, 371), "bpf": (321, 357, 280, 386),
-    "perf_event_open": (298, 336, 241, 364), "kexec_load": (246, 283, 104, 347),
-    "kexec_file_load": (320, None, 294, 401), "init_module": (175, 128, 105, 128),
-    "finit_module": (313, 350, 273, 379), "delete_module": (176, 129, 106, 129),
-    "reboot": (169, 88, 142, 88), "swapon": (167, 87, 224, 87), "swapoff": (168, 115, 225, 115),
-    "acct": (163, 51, 89, 51), "quotactl": (179, 131, 60, 131), "syslog": (103, 103, 116, 103),
-    "settimeofday": (164, 79, 170, 79), "stime": (None, 25, None, None),
-    "clock_settime": (227, 264, 112, 262), "clock_settime64": (None, 404, None, 404),
-    "adjtimex": (159, 124, 171, 124), "clock_adjtime": (305, 343, 266, 372),
+    "open_tree": (428,) * 4,
+    "move_mount": (429,) * 4,
+    "fsopen": (430,) * 4,
+    "fsconfig": (431,) * 4,
+    "fsmount": (432,) * 4,
+    "fspick": (433,) * 4,
+    "mount_setattr": (442,) * 4,
+    "quotactl_fd": (443,) * 4,
+    "open_tree_attr": (467,) * 4,
+    "open_by_handle_at": (304, 342, 265, 371),
+    "bpf": (321, 357, 280, 386),
+    "perf_event_open": (298, 336, 241, 364),
+    "kexec_load": (246, 283, 104, 347),
+    "kexec_file_load": (320, None, 294, 401),
+    "init_module": (175, 128, 105, 128),
+    "finit_module": (313, 350, 273, 379),
+    "delete_module": (176, 129, 106, 129),
+    "reboot": (169, 88, 142, 88),
+    "swapon": (167, 87, 224, 87),
+    "swapoff": (168, 115, 225, 115),
+    "acct": (163, 51, 89, 51),
+    "quotactl": (179, 131, 60, 131),
+    "syslog": (103, 103, 116, 103),
+    "settimeofday": (164, 79, 170, 79),
+    "stime": (None, 25, None, None),
+    "clock_settime": (227, 264, 112, 262),
+    "clock_settime64": (None, 404, None, 404),
+    "adjtimex": (159, 124, 171, 124),
+    "clock_adjtime": (305, 343, 266, 372),
     "clock_adjtime64": (None, 405, None, 405),
-    "iopl": (172, 110, None, None), "ioperm": (173, 101, None, None),
-    "sethostname": (170, 74, 161, 74), "setdomainname": (171, 121, 162, 121),
-    "vm86old": (None, 113, None, None), "vm86": (None, 166, None, None),
-    "vhangup": (153, 111, 58, 111), "fanotify_init": (300, 338, 262, 367),
+    "iopl": (172, 110, None, None),
+    "ioperm": (173, 101, None, None),
+    "sethostname": (170, 74, 161, 74),
+    "setdomainname": (171, 121, 162, 121),
+    "vm86old": (None, 113, None, None),
+    "vm86": (None, 166, None, None),
+    "vhangup": (153, 111, 58, 111),
+    "fanotify_init": (300, 338, 262, 367),
     "lookup_dcookie": (212, 253, 18, 249),
-}  # fmt: skip
+}
 _UNKNOWN: dict[str, tuple[int | None, int | None, int | None, int | None]] = {
-    "clone3": (435,) * 4, "io_uring_setup": (425,) * 4, "io_uring_enter": (426,) * 4,
-    "io_uring_register": (427,) * 4, "userfaultfd": (323, 374, 282, 388),
-    "add_key": (248, 286, 217, 309), "request_key": (249, 287, 218, 310),
+    "clone3": (435,) * 4,
+    "io_uring_setup": (425,) * 4,
+    "io_uring_enter": (426,) * 4,
+    "io_uring_register": (427,) * 4,
+    "userfaultfd": (323, 374, 282, 388),
+    "add_key": (248, 286, 217, 309),
+    "request_key": (249, 287, 218, 310),
     "keyctl": (250, 288, 219, 311),
-}  # fmt: skip
+}
 """clone3 because its flags are in memory, where a filter cannot look; libraries take clone then."""
 
 _CLONE = (56, 120, 220, 120)
@@ -74,8 +105,13 @@ _NETLINK, _AUDIT = 16, 9
 _X32 = 0x40000000
 _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
 _LOAD, _JUMP, _JUMP_EQUAL, _JUMP_SET, _JUMP_AT_LEAST, _RETURN = (
-    0x20, 0x05, 0x15, 0x45, 0x35, 0x06,
-)  # fmt: skip
+    0x20,
+    0x05,
+    0x15,
+    0x45,
+    0x35,
+    0x06,
+)
 _AT_NUMBER, _AT_ARCHITECTURE, _AT_FIRST, _AT_SECOND, _AT_THIRD = 0, 4, 16, 24, 32
 
 
@@ -116,24 +152,30 @@ def _body(architecture: int, *, foreign: bool) -> list[bytes]:
         _IOCTL[column],
         [
             _step(_LOAD, _AT_SECOND),
-            *(
-                step
-                for request in _TERMINAL_INPUT
-                for step in (_step(_JUMP_EQUAL, request, 0, 1), _refuse(errno.EPERM))
-            ),
+            *_refuse_any(_TERMINAL_INPUT, errno.EPERM),
         ],
     )
     if foreign and architecture == _I386:
-        steps += _when(_SOCKETCALL, [
+        opens = [_step(_LOAD, _AT_FIRST), *_refuse_any((_SYS_SOCKET,), errno.EAFNOSUPPORT)]
+        steps += _when(_SOCKETCALL, opens)
+    steps += _when(
+        _SOCKET[column],
+        [
             _step(_LOAD, _AT_FIRST),
-            _step(_JUMP_EQUAL, _SYS_SOCKET, 0, 1), _refuse(errno.EAFNOSUPPORT)])  # fmt: skip
-    steps += _when(_SOCKET[column], [
-        _step(_LOAD, _AT_FIRST),
-        *(step for family in _FAMILIES
-          for step in (_step(_JUMP_EQUAL, family, 0, 1), _refuse(errno.EAFNOSUPPORT))),
-        _step(_JUMP_EQUAL, _NETLINK, 0, 3), _step(_LOAD, _AT_THIRD),
-        _step(_JUMP_EQUAL, _AUDIT, 0, 1), _refuse(errno.EAFNOSUPPORT)])  # fmt: skip
+            *_refuse_any(_FAMILIES, errno.EAFNOSUPPORT),
+            _step(_JUMP_EQUAL, _NETLINK, 0, 3),
+            _step(_LOAD, _AT_THIRD),
+            _step(_JUMP_EQUAL, _AUDIT, 0, 1),
+            _refuse(errno.EAFNOSUPPORT),
+        ],
+    )
     return [*steps, _step(_RETURN, _ALLOW)]
+
+
+def _refuse_any(values: tuple[int, ...], number: int) -> list[bytes]:
+    """Refuse with error ``number`` when what was loaded last is one of ``values``."""
+    pairs = ((_step(_JUMP_EQUAL, value, 0, 1), _refuse(number)) for value in values)
+    return [step for pair in pairs for step in pair]
 
 
 def _when(call: int, then: list[bytes]) -> list[bytes]:

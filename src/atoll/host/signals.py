@@ -1,8 +1,8 @@
 """When an interruption may come: not while something is made that is to be taken away again.
 
 Python raises KeyboardInterrupt between any two of its steps, so also after a directory was made and
-before anybody remembers it. Who makes such a thing does it in ``postponed``: what asks this program
-to end is then heard a moment later, when it is known what to clean up.
+before anybody remembers it. Code that makes such a thing does it in ``signals_deferred``: a signal
+that ends this program is then handled a moment later, when it is known what to clean up.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def interrupt_on_signals() -> None:
 
 
 @contextmanager
-def postponed() -> Iterator[None]:
+def signals_deferred() -> Iterator[None]:
     """An interruption that comes meanwhile is raised at the end, as KeyboardInterrupt.
 
     To be used for short work, as nothing but SIGKILL ends it. Only the main thread is interrupted

@@ -97,8 +97,11 @@ def resize_partition(handle: int, number: int, *, start: int, size: int) -> None
     In bytes; it may grow, and starts where it did. Raises OSError.
     """
     told = ctypes.create_string_buffer(struct.pack("=qqi64s64s4x", start, size, number, b"", b""))
-    fcntl.ioctl(handle, _BLKPG, struct.pack("@iiiP", _BLKPG_RESIZE_PARTITION, 0, len(told) - 1,
-                                            ctypes.addressof(told)))  # fmt: skip
+    fcntl.ioctl(
+        handle,
+        _BLKPG,
+        struct.pack("@iiiP", _BLKPG_RESIZE_PARTITION, 0, len(told) - 1, ctypes.addressof(told)),
+    )
 
 
 def grow_ext4(handle: int, blocks: int) -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import AtollError, MissingPrivilege, MissingProgram, ProgramFailed
-from atoll.host.run import need_program, spawn, tail
+from atoll.host.run import require_program, spawn, tail
 from atoll.host.syscalls import unshare_users
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ newgidmap "$pid" $gid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Range:
+class IdRange:
     """``count`` subordinate ids from ``first`` on."""
 
     first: int
@@ -74,7 +74,7 @@ def become_root(what: str) -> None:
         format_map(own, plan_ranges(what, path, _read(path), _name(uid), uid))
         for path, own in ((SUBUID, uid), (SUBGID, os.getegid()))
     ]
-    need_program("newuidmap", package="uidmap")
+    require_program("newuidmap", package="uidmap")
     words = ["sh", "-euc", _HELPER, "map", *maps, str(os.getpid())]
     ready, say = os.pipe()
     with spawn(words, stdin=ready) as helper:
@@ -100,18 +100,18 @@ def is_initial_namespace(path: Path = Path("/proc/self/uid_map")) -> bool:
     return tuple(fields) == _ALL
 
 
-def parse_ranges(text: str, name: str, number: int) -> tuple[Range, ...]:
+def parse_ranges(text: str, name: str, number: int) -> tuple[IdRange, ...]:
     """What a subuid(5) or subgid(5) file sets aside for a user, by name or by number."""
     found = []
     for line in text.splitlines():
         owner, _, rest = line.strip().partition(":")
         first, _, count = rest.partition(":")
         if owner in (name, str(number)) and first.isdecimal() and count.isdecimal():
-            found.append(Range(first=int(first), count=int(count)))
+            found.append(IdRange(first=int(first), count=int(count)))
     return tuple(found)
 
 
-def plan_ranges(what: str, path: str, text: str, name: str, number: int) -> tuple[Range, ...]:
+def plan_ranges(what: str, path: str, text: str, name: str, number: int) -> tuple[IdRange, ...]:
     """The ids that ``text``, the content of ``path``, sets aside; raises MissingPrivilege."""
     ranges = parse_ranges(text, name, number)
     if sum(each.count for each in ranges) >= NEEDED:
@@ -127,7 +127,7 @@ def plan_ranges(what: str, path: str, text: str, name: str, number: int) -> tupl
     )
 
 
-def format_map(own: int, ranges: Iterable[Range]) -> str:
+def format_map(own: int, ranges: Iterable[IdRange]) -> str:
     """Words for newuidmap(1): ``own`` is 0 inside, the ranges follow it as far as needed."""
     words, inside = [0, own, 1], 1
     for each in ranges:
@@ -138,14 +138,14 @@ def format_map(own: int, ranges: Iterable[Range]) -> str:
     return " ".join(str(word) for word in words)
 
 
-def plan_range(text: str) -> Range:
+def plan_range(text: str) -> IdRange:
     """Ids that nobody has in a subuid(5) file, enough for a system."""
     ends = [_FIRST]
     for line in text.splitlines():
         words = line.split(":")
         if len(words) == 3 and words[1].isdecimal() and words[2].strip().isdecimal():
             ends.append(int(words[1]) + int(words[2]))
-    return Range(first=max(ends), count=NEEDED + 1)
+    return IdRange(first=max(ends), count=NEEDED + 1)
 
 
 def explain_refusal(what: str, error: OSError, sysctls: Mapping[str, str]) -> AtollError:

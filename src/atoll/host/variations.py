@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import ProgramFailed
 from atoll.host.fs import umask
 from atoll.host.run import run
-from atoll.host.sandbox import clock_moved
+from atoll.host.sandbox import faketime
 from atoll.host.syscalls import unshare_host_name
 from atoll.host.userns import is_initial_namespace
 
@@ -44,7 +44,7 @@ _CLOCKS = "usr/lib/*/faketime/libfaketime.so.1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Circumstances:
+class Variations:
     """Below ``directory`` is the place to work. ``same`` has what could not be changed, and why."""
 
     directory: Path
@@ -53,12 +53,12 @@ class Circumstances:
 
 
 @contextmanager
-def other_circumstances(place: Path, *, space: int) -> Iterator[Circumstances]:
+def other_circumstances(place: Path, *, space: int) -> Iterator[Variations]:
     """Change everything while the context lasts; ``place`` is an empty directory.
 
     ``space`` is how many bytes the work may need; they may be taken from memory.
     """
-    now = Circumstances(directory=place / "in/a/deeper/place")
+    now = Variations(directory=place / "in/a/deeper/place")
     now.directory.mkdir(parents=True)
     now.changed.append("the directory")
     with (
@@ -74,15 +74,24 @@ def other_circumstances(place: Path, *, space: int) -> Iterator[Circumstances]:
 
 
 @contextmanager
-def _file_system(now: Circumstances, place: Path, space: int) -> Iterator[None]:
+def _file_system(now: Variations, place: Path, space: int) -> Iterator[None]:
     """Mount another file system, which lists directories in another order."""
     target = now.directory
     memory = read_available_memory()
     mounted = ""
     if space <= memory // 2:
         with suppress(ProgramFailed):
-            run(["mount", "-t", "tmpfs", "-o", f"mode=0755,size={memory * 3 // 4}",
-                 "atoll-verify", target])  # fmt: skip
+            run(
+                [
+                    "mount",
+                    "-t",
+                    "tmpfs",
+                    "-o",
+                    f"mode=0755,size={memory * 3 // 4}",
+                    "atoll-verify",
+                    target,
+                ]
+            )
             mounted = "tmpfs"
     if not mounted and is_initial_namespace():
         with suppress(ProgramFailed):
@@ -108,7 +117,7 @@ def _mount_ext4(disk: Path, target: Path) -> None:
 
 
 @contextmanager
-def _one_processor(now: Circumstances) -> Iterator[None]:
+def _one_processor(now: Variations) -> Iterator[None]:
     before = os.sched_getaffinity(0)
     if len(before) == 1:
         now.same.append("the number of processors: there is one")
@@ -122,7 +131,7 @@ def _one_processor(now: Circumstances) -> Iterator[None]:
 
 
 @contextmanager
-def _environment(now: Circumstances) -> Iterator[None]:
+def _environment(now: Variations) -> Iterator[None]:
     before = {name: os.environ.get(name) for name in _ENVIRONMENT}
     os.environ.update(_ENVIRONMENT)
     now.changed.extend((f"language {_ENVIRONMENT['LANG']}", f"time zone {_ENVIRONMENT['TZ']}"))
@@ -137,7 +146,7 @@ def _environment(now: Circumstances) -> Iterator[None]:
 
 
 @contextmanager
-def _host_name(now: Circumstances) -> Iterator[None]:
+def _host_name(now: Variations) -> Iterator[None]:
     before = socket.gethostname()
     try:
         unshare_host_name()
@@ -154,13 +163,13 @@ def _host_name(now: Circumstances) -> Iterator[None]:
 
 
 @contextmanager
-def _clock(now: Circumstances) -> Iterator[None]:
+def _clock(now: Variations) -> Iterator[None]:
     library = next(iter(sorted(Path("/").glob(_CLOCKS))), None)
     if library is None:
         now.same.append("the clock, but for the time that has passed: libfaketime is not installed")
         yield
         return
-    with clock_moved(library, days=_DAYS):
+    with faketime(library, days=_DAYS):
         now.changed.append(f"the clock of what packages run, {_DAYS} days ahead")
         yield
 

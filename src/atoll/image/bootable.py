@@ -112,8 +112,7 @@ def read_bootable(store: Store, tree: TreeId) -> BootableImage:
 def objects_of(store: Store, tree: TreeId) -> dict[ObjectId, int]:
     """All objects of a tree with their sizes."""
     nodes = (node for _, node in walk(read_image(store, tree)))
-    return {node.object: node.size
-            for node in nodes if isinstance(node, Regular) and node.object}  # fmt: skip
+    return {node.object: node.size for node in nodes if isinstance(node, Regular) and node.object}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,7 +42,7 @@ NO_RULES = VarRules()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BaseName:
+class BaseInfo:
     """What a derived tree says of its base."""
 
     name: str
@@ -51,7 +51,7 @@ class BaseName:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class ImageInfo:
     """``epoch`` is in seconds, ``architectures`` are the foreign ones."""
 
     name: str
@@ -68,10 +68,10 @@ class Said:
     homes: tuple[str, ...] = ()
     var: VarRules = NO_RULES
     initrd: str = ""
-    base: BaseName | None = field(default=None)
+    base: BaseInfo | None = field(default=None)
 
 
-def format_said(said: Said) -> str:
+def format_image_info(said: ImageInfo) -> str:
     fields: dict[str, object] = {
         "name": said.name,
         "version": said.version,
@@ -97,7 +97,7 @@ def format_said(said: Said) -> str:
     return json.dumps(fields, indent=1) + "\n"
 
 
-def parse_said(text: bytes | None, *, where: str) -> Said:
+def parse_image_info(text: bytes | None, *, where: str) -> ImageInfo:
     """Raises Refused when nothing is said, Damaged when it is something else."""
     if text is None:
         raise Refused(
@@ -105,7 +105,7 @@ def parse_said(text: bytes | None, *, where: str) -> Said:
             hint="a recipe is derived from images that Atoll built",
         )
     fields = parse_json_fields(text, file=f"{where}: /{PLACE}")
-    return Said(
+    return ImageInfo(
         name=fields.line("name"),
         version=fields.line("version"),
         kernel=fields.line("kernel"),
@@ -128,8 +128,8 @@ def _parse_var(fields: Fields) -> VarRules:
     return VarRules(**{kind: fields.strings(kind) for kind in ("tree", "state", "drop")})
 
 
-def _parse_base(fields: Fields) -> BaseName:
+def _parse_base(fields: Fields) -> BaseInfo:
     tree = fields.string("tree")
     if not is_hex_digest(tree):
         fields.flaw("tree", "is no digest of a tree")
-    return BaseName(name=fields.line("name"), version=fields.line("version"), tree=TreeId(tree))
+    return BaseInfo(name=fields.line("name"), version=fields.line("version"), tree=TreeId(tree))

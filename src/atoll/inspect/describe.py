@@ -11,7 +11,7 @@ from atoll.base.json import parse_json
 from atoll.debian.package_details import parse_described
 from atoll.inspect.attributes import argument_facet, group_facet, unit_facet, user_facet
 from atoll.inspect.diff import Description
-from atoll.inspect.tree_source import RECORDS, parse_said
+from atoll.inspect.tree_source import RECORDS, parse_info_fields
 from atoll.tree.capabilities import find_privileged
 
 if TYPE_CHECKING:
@@ -26,20 +26,37 @@ if TYPE_CHECKING:
 _SAID, _LIST = f"{RECORDS}/image.json", f"{RECORDS}/packages.json"
 _PASSWD, _SHADOW, _GROUP = "etc/passwd", "etc/shadow", "etc/group"
 _OF_TREES = (
-    "privileged", "packages", "kernel", "arguments", "units", "users", "groups", "settings",
-)  # fmt: skip
+    "privileged",
+    "packages",
+    "kernel",
+    "arguments",
+    "units",
+    "users",
+    "groups",
+    "settings",
+)
 _TITLES = ("name", "version", "suite", "components", "architecture", "architectures", "base")
 _OWN = frozenset(
-    ("file", "text", "sources", "variants", "packages", "kernel", "users", "groups", "files",
-     "units")
-)  # fmt: skip
+    (
+        "file",
+        "text",
+        "sources",
+        "variants",
+        "packages",
+        "kernel",
+        "users",
+        "groups",
+        "files",
+        "units",
+    )
+)
 """Fields of a recipe that have facets of their own, or say where it was read."""
 
 
 def describe_tree(tree: OpenTree) -> Description:
     """Raises Damaged when a record of the tree cannot be read."""
     found = tree.contents([_SAID, _LIST, _PASSWD, _SHADOW, _GROUP])
-    said = parse_said(found[_SAID], tree.title) if _SAID in found else {}
+    said = parse_info_fields(found[_SAID], tree.title) if _SAID in found else {}
     architecture = said.get("architecture")
     own = architecture if isinstance(architecture, str) else None
     facets: dict[str, Facet] = {}
@@ -64,11 +81,14 @@ def describe_tree(tree: OpenTree) -> Description:
         version=tree.version,
         tree=tree.tree,
         facets=facets,
-        unknown={name: _why(name, tree) for name in (*_OF_TREES, "files")
-                 if (tree.root is None if name == "files" else name not in facets)},
+        unknown={
+            name: _why(name, tree)
+            for name in (*_OF_TREES, "files")
+            if (tree.root is None if name == "files" else name not in facets)
+        },
         sizes=sizes,
         files=tree.root,
-    )  # fmt: skip
+    )
 
 
 def describe_recipe(recipe: Recipe, lock: Lock | None, *, is_here: bool = True) -> Description:

@@ -15,13 +15,22 @@ if TYPE_CHECKING:
 
     from atoll.base.ids import TreeId
     from atoll.inspect.attributes import Facet
-    from atoll.tree.compare import Change as TreeChange
+    from atoll.tree.compare import PathChange
     from atoll.tree.model import Node
 
 FACETS = (
-    "privileged", "packages", "package_files", "wishes", "kernel", "arguments", "units", "users",
-    "groups", "recipe_files", "settings",
-)  # fmt: skip
+    "privileged",
+    "packages",
+    "package_files",
+    "wishes",
+    "kernel",
+    "arguments",
+    "units",
+    "users",
+    "groups",
+    "recipe_files",
+    "settings",
+)
 """What is compared, in the order of a report: what matters for security comes first."""
 
 
@@ -47,7 +56,7 @@ class Description:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class ItemChange:
     """One name of a facet; None where it is not there. Sizes are of packages, None if not known."""
 
     name: str
@@ -69,9 +78,14 @@ class Change:
         after = 0 if self.after is None else self.size_after
         return None if before is None or after is None else after - before
 
-    def mirrored(self) -> Change:
-        return Change(name=self.name, before=self.after, after=self.before,
-                      size_before=self.size_after, size_after=self.size_before)  # fmt: skip
+    def mirrored(self) -> ItemChange:
+        return ItemChange(
+            name=self.name,
+            before=self.after,
+            after=self.before,
+            size_before=self.size_after,
+            size_after=self.size_before,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,13 +107,17 @@ class FileChange:
 
     def mirrored(self) -> FileChange:
         kinds = {ChangeKind.ADDED: ChangeKind.REMOVED, ChangeKind.REMOVED: ChangeKind.ADDED}
-        return FileChange(path=self.path, kind=kinds.get(self.kind, self.kind),
-                          aspects=self.aspects, size_before=self.size_after,
-                          size_after=self.size_before)  # fmt: skip
+        return FileChange(
+            path=self.path,
+            kind=kinds.get(self.kind, self.kind),
+            aspects=self.aspects,
+            size_before=self.size_after,
+            size_after=self.size_before,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+class SystemDiff:
     """``facets`` has those that are known of both; ``files`` is None when they are not.
 
     ``unknown`` says why the others are not: of the first and of the second, None where it is known.
@@ -107,7 +125,7 @@ class Difference:
 
     before: Description
     after: Description
-    facets: Mapping[str, tuple[Change, ...]]
+    facets: Mapping[str, tuple[ItemChange, ...]]
     files: tuple[FileChange, ...] | None
     unknown: Mapping[str, tuple[str | None, str | None]]
 
@@ -118,8 +136,8 @@ class Difference:
             return self.before.tree == self.after.tree
         return not any(self.facets.values())
 
-    def mirrored(self) -> Difference:
-        return Difference(
+    def mirrored(self) -> SystemDiff:
+        return SystemDiff(
             before=self.after,
             after=self.before,
             facets={
@@ -131,8 +149,8 @@ class Difference:
         )
 
 
-def compare_systems(before: Description, after: Description) -> Difference:
-    return Difference(
+def compare_systems(before: Description, after: Description) -> SystemDiff:
+    return SystemDiff(
         before=before,
         after=after,
         facets={
@@ -145,14 +163,14 @@ def compare_systems(before: Description, after: Description) -> Difference:
     )
 
 
-def _changes(facet: str, before: Description, after: Description) -> Iterator[Change]:
+def _changes(facet: str, before: Description, after: Description) -> Iterator[ItemChange]:
     old, new = before.facets[facet], after.facets[facet]
     has_sizes = facet == "packages" and before.sizes_of == after.sizes_of
     # Of package files only those matter that are another one of the same version.
     names = old.keys() & new.keys() if facet == "package_files" else old.keys() | new.keys()
     for name in sorted(names):
         if old.get(name) != new.get(name):
-            yield Change(
+            yield ItemChange(
                 name=name,
                 before=old.get(name),
                 after=new.get(name),
@@ -201,7 +219,7 @@ def _compare_files(before: Description, after: Description) -> tuple[FileChange,
     )
 
 
-def _is_noise(change: TreeChange, was: Node | None, now: Node | None) -> bool:
+def _is_noise(change: PathChange, was: Node | None, now: Node | None) -> bool:
     """The time of a directory says nothing, nor does that it comes or goes with what is in it."""
     if change.kind is ChangeKind.CHANGED:
         both = isinstance(was, Directory) and isinstance(now, Directory)

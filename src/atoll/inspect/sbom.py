@@ -27,7 +27,7 @@ from atoll.base.errors import Refused
 from atoll.debian.copyright import Licences, parse_copyright
 from atoll.debian.package_details import DescribedPackage, parse_described
 from atoll.inspect.tree_records import parse_lock_of
-from atoll.inspect.tree_source import parse_said
+from atoll.inspect.tree_source import parse_info_fields
 from atoll.tree.model import Symlink
 from atoll.tree.path_ops import find_node
 
@@ -40,8 +40,13 @@ if TYPE_CHECKING:
     from atoll.tree.model import Directory
 
 NOTHING = "NOASSERTION"
-_UNSAID = {"downloadLocation": NOTHING, "filesAnalyzed": False, "licenseConcluded": NOTHING,
-           "licenseDeclared": NOTHING, "copyrightText": NOTHING}  # fmt: skip
+_UNSAID = {
+    "downloadLocation": NOTHING,
+    "filesAnalyzed": False,
+    "licenseConcluded": NOTHING,
+    "licenseDeclared": NOTHING,
+    "copyrightText": NOTHING,
+}
 _SYSTEM = "SPDXRef-System"
 _DEBIAN = "SPDXRef-OperatingSystem"
 _TOOL = f"Tool: atoll-{__version__}"
@@ -86,11 +91,13 @@ def read_inventory(tree: OpenTree) -> Inventory:
         )
     packages = parse_described(tree.status() or "")
     if not packages:
-        raise Refused(f"{tree.title} has no package database, so nobody can say what is in it",
-                      hint="it is not a system that Atoll built")  # fmt: skip
+        raise Refused(
+            f"{tree.title} has no package database, so nobody can say what is in it",
+            hint="it is not a system that Atoll built",
+        )
     texts = tree.contents([_SAID, _RELEASE])
     data = texts.get(_SAID)
-    said = parse_said(data, tree.title) if data is not None else {}
+    said = parse_info_fields(data, tree.title) if data is not None else {}
     release = _RELEASED.match(texts.get(_RELEASE, b"").decode(errors="replace"))
     epoch = said.get("epoch")
     created = tree.created if tree.created is not None else epoch
@@ -137,17 +144,23 @@ def format_sbom(inventory: Inventory) -> bytes:
             _debian(inventory.release),
             *(_package(each, ids[each], inventory) for each in inventory.packages),
         ],
-        "hasExtractedLicensingInfos": [
-            {"licenseId": name, "name": _plain(name.removeprefix("LicenseRef-")), "extractedText":
-             _plain(texts[name])} for name in sorted(texts)
-        ],
+        "hasExtractedLicensingInfos": [_licence(name, texts[name]) for name in sorted(texts)],
         "relationships": [
             _relationship("SPDXRef-DOCUMENT", "DESCRIBES", _SYSTEM),
             _relationship(_SYSTEM, "CONTAINS", _DEBIAN),
             *(_relationship(_SYSTEM, "CONTAINS", ids[each]) for each in inventory.packages),
         ],
-    }  # fmt: skip
+    }
     return json.dumps(document, indent=1, ensure_ascii=True).encode() + b"\n"
+
+
+def _licence(name: str, text: str) -> dict[str, str]:
+    """The text of a licence that SPDX does not list."""
+    return {
+        "licenseId": name,
+        "name": _plain(name.removeprefix("LicenseRef-")),
+        "extractedText": _plain(text),
+    }
 
 
 def _system(inventory: Inventory) -> dict[str, Any]:
@@ -257,9 +270,7 @@ def _identifiers(packages: Iterable[DescribedPackage]) -> Iterator[tuple[Describ
         yield package, name
 
 
-def _read_licences(
-    tree: OpenTree, packages: Iterable[DescribedPackage]
-) -> dict[str, Licences]:  # fmt: skip
+def _read_licences(tree: OpenTree, packages: Iterable[DescribedPackage]) -> dict[str, Licences]:
     assert tree.root is not None
     paths = {each.name: _copyright_path(tree.root, each.name) for each in packages}
     texts = tree.contents(sorted({path for path in paths.values() if path}))

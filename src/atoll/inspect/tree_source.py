@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from atoll.base.ids import ObjectId, TreeId
     from atoll.oci.image import PublishedImage
     from atoll.oci.reference import Reference
-    from atoll.oci.system_label import SystemFacts
+    from atoll.oci.system_label import SystemLabel
     from atoll.store.layout import Store
     from atoll.tree.model import Directory
 
@@ -58,7 +58,7 @@ class OpenTree:
     published: PublishedImage | None = None
 
     @property
-    def facts(self) -> SystemFacts | None:
+    def facts(self) -> SystemLabel | None:
         """What the image says of itself, not its tree."""
         return self.published.record.config.system if self.published else None
 
@@ -142,7 +142,7 @@ def open_ref(store: Store, name: str, title: str) -> OpenTree:
 def open_tree(store: Store, tree: TreeId, title: str) -> OpenTree:
     """A tree of the store that is called what it calls itself. Raises NotFound or Damaged."""
     found = OpenTree(title=title, tree=tree, root=read_image(store, tree), read=_reader(store))
-    said = read_said(found)
+    said = read_info_fields(found)
     epoch = said.get("epoch")
     return OpenTree(
         title=title,
@@ -155,14 +155,14 @@ def open_tree(store: Store, tree: TreeId, title: str) -> OpenTree:
     )
 
 
-def read_said(tree: OpenTree) -> dict[str, object]:
+def read_info_fields(tree: OpenTree) -> dict[str, object]:
     """What image.json of the tree says; empty when there is none. Raises Damaged."""
     path = f"{RECORDS}/image.json"
     data = tree.contents([path]).get(path)
-    return {} if data is None else parse_said(data, tree.title)
+    return {} if data is None else parse_info_fields(data, tree.title)
 
 
-def parse_said(data: bytes, title: str) -> dict[str, object]:
+def parse_info_fields(data: bytes, title: str) -> dict[str, object]:
     """Raises Damaged, naming ``title``."""
     return parse_json_object(data, where=f"{title}: /{RECORDS}/image.json")
 

@@ -5,39 +5,101 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from atoll.build.steps.known_ids import KNOWN
-from atoll.lint.model import Finding, Lint, Need, Severity
+from atoll.lint.model import FactKind, Finding, Lint, Severity
 from atoll.lint.names import merged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-from atoll.lint.model import Subject
+from atoll.lint.model import LintSubject
 
 BASE_USERS = {
-    "root": 0, "daemon": 1, "bin": 2, "sys": 3, "sync": 4, "games": 5, "man": 6, "lp": 7,
-    "mail": 8, "news": 9, "uucp": 10, "proxy": 13, "www-data": 33, "backup": 34, "list": 38,
-    "irc": 39, "_apt": 42, "nobody": 65534,
-}  # fmt: skip
+    "root": 0,
+    "daemon": 1,
+    "bin": 2,
+    "sys": 3,
+    "sync": 4,
+    "games": 5,
+    "man": 6,
+    "lp": 7,
+    "mail": 8,
+    "news": 9,
+    "uucp": 10,
+    "proxy": 13,
+    "www-data": 33,
+    "backup": 34,
+    "list": 38,
+    "irc": 39,
+    "_apt": 42,
+    "nobody": 65534,
+}
 """The accounts that every Debian has, by Debian's policy."""
 BASE_GROUPS = {
-    "root": 0, "daemon": 1, "bin": 2, "sys": 3, "adm": 4, "tty": 5, "disk": 6, "lp": 7, "mail": 8,
-    "news": 9, "uucp": 10, "man": 12, "proxy": 13, "kmem": 15, "dialout": 20, "fax": 21,
-    "voice": 22, "cdrom": 24, "floppy": 25, "tape": 26, "sudo": 27, "audio": 29, "dip": 30,
-    "www-data": 33, "backup": 34, "operator": 37, "list": 38, "irc": 39, "src": 40, "shadow": 42,
-    "utmp": 43, "video": 44, "sasl": 45, "plugdev": 46, "staff": 50, "games": 60, "users": 100,
+    "root": 0,
+    "daemon": 1,
+    "bin": 2,
+    "sys": 3,
+    "adm": 4,
+    "tty": 5,
+    "disk": 6,
+    "lp": 7,
+    "mail": 8,
+    "news": 9,
+    "uucp": 10,
+    "man": 12,
+    "proxy": 13,
+    "kmem": 15,
+    "dialout": 20,
+    "fax": 21,
+    "voice": 22,
+    "cdrom": 24,
+    "floppy": 25,
+    "tape": 26,
+    "sudo": 27,
+    "audio": 29,
+    "dip": 30,
+    "www-data": 33,
+    "backup": 34,
+    "operator": 37,
+    "list": 38,
+    "irc": 39,
+    "src": 40,
+    "shadow": 42,
+    "utmp": 43,
+    "video": 44,
+    "sasl": 45,
+    "plugdev": 46,
+    "staff": 50,
+    "games": 60,
+    "users": 100,
     "nogroup": 65534,
-}  # fmt: skip
+}
 _SHELL_PACKAGES = {
-    "/usr/bin/zsh": "zsh", "/usr/bin/fish": "fish", "/usr/bin/ksh": "ksh", "/usr/bin/mksh": "mksh",
-    "/usr/bin/tcsh": "tcsh", "/usr/bin/csh": "csh", "/usr/bin/elvish": "elvish",
-    "/usr/bin/busybox": "busybox", "/usr/bin/tmux": "tmux", "/usr/bin/git-shell": "git",
-}  # fmt: skip
-_SHELLS = ("/usr/bin/sh", "/usr/bin/bash", "/usr/bin/rbash", "/usr/bin/dash", "/usr/bin/false",
-           "/usr/bin/true", "/usr/sbin/nologin", "/usr/bin/sync")  # fmt: skip
+    "/usr/bin/zsh": "zsh",
+    "/usr/bin/fish": "fish",
+    "/usr/bin/ksh": "ksh",
+    "/usr/bin/mksh": "mksh",
+    "/usr/bin/tcsh": "tcsh",
+    "/usr/bin/csh": "csh",
+    "/usr/bin/elvish": "elvish",
+    "/usr/bin/busybox": "busybox",
+    "/usr/bin/tmux": "tmux",
+    "/usr/bin/git-shell": "git",
+}
+_SHELLS = (
+    "/usr/bin/sh",
+    "/usr/bin/bash",
+    "/usr/bin/rbash",
+    "/usr/bin/dash",
+    "/usr/bin/false",
+    "/usr/bin/true",
+    "/usr/sbin/nologin",
+    "/usr/bin/sync",
+)
 """What the smallest Debian has."""
 
 
-def check_ids(subject: Subject) -> Iterator[Finding]:
+def check_ids(subject: LintSubject) -> Iterator[Finding]:
     recipe, lock = subject.recipe, subject.lock
     known = subject.facts.accounts
     users = BASE_USERS | dict(known.users if known else {}) | dict(lock.users if lock else ())
@@ -71,7 +133,7 @@ def _conflicts(
             )
 
 
-def check_groups(subject: Subject) -> Iterator[Finding]:
+def check_groups(subject: LintSubject) -> Iterator[Finding]:
     groups = _groups(subject)
     for user in subject.recipe.users:
         for name in user.groups:
@@ -84,7 +146,7 @@ def check_groups(subject: Subject) -> Iterator[Finding]:
                 )
 
 
-def check_owners(subject: Subject) -> Iterator[Finding]:
+def check_owners(subject: LintSubject) -> Iterator[Finding]:
     groups, users = _groups(subject), _users(subject)
     for file in subject.recipe.files:
         for kind, name, known in (("owner", file.owner, users), ("group", file.group, groups)):
@@ -97,22 +159,26 @@ def check_owners(subject: Subject) -> Iterator[Finding]:
                 )
 
 
-def _groups(subject: Subject) -> set[str]:
+def _groups(subject: LintSubject) -> set[str]:
     known, recipe = subject.facts.accounts, subject.recipe
-    return {*BASE_GROUPS, *(known.groups if known else ()),
-            *(group.name for group in recipe.groups), *_own_users(subject)}  # fmt: skip
+    return {
+        *BASE_GROUPS,
+        *(known.groups if known else ()),
+        *(group.name for group in recipe.groups),
+        *_own_users(subject),
+    }
 
 
-def _users(subject: Subject) -> set[str]:
+def _users(subject: LintSubject) -> set[str]:
     known = subject.facts.accounts
     return {*BASE_USERS, *(known.users if known else ()), *_own_users(subject)}
 
 
-def _own_users(subject: Subject) -> set[str]:
+def _own_users(subject: LintSubject) -> set[str]:
     return {user.name for user in subject.recipe.users}
 
 
-def check_tools(subject: Subject) -> Iterator[Finding]:
+def check_tools(subject: LintSubject) -> Iterator[Finding]:
     recipe = subject.recipe
     if (recipe.users or recipe.groups) and not subject.facts.plans("passwd"):
         yield Finding(
@@ -122,7 +188,7 @@ def check_tools(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def check_shells(subject: Subject) -> Iterator[Finding]:
+def check_shells(subject: LintSubject) -> Iterator[Finding]:
     contents, files = subject.facts.contents, {file.path for file in subject.recipe.files}
     for user in subject.recipe.users:
         shell = merged(user.shell)
@@ -141,7 +207,7 @@ def check_shells(subject: Subject) -> Iterator[Finding]:
             )
 
 
-def check_sudo(subject: Subject) -> Iterator[Finding]:
+def check_sudo(subject: LintSubject) -> Iterator[Finding]:
     rules = any(file.path.startswith("/etc/sudoers.d/") for file in subject.recipe.files)
     for user in subject.recipe.users:
         if "sudo" in user.groups and user.password_hash is None and not rules:
@@ -153,7 +219,7 @@ def check_sudo(subject: Subject) -> Iterator[Finding]:
             )
 
 
-def check_login(subject: Subject) -> Iterator[Finding]:
+def check_login(subject: LintSubject) -> Iterator[Finding]:
     for user in subject.recipe.users:
         locked = user.password_hash is None and not user.ssh_keys
         # a shell that lets nobody in says that nobody shall come in
@@ -167,7 +233,7 @@ def check_login(subject: Subject) -> Iterator[Finding]:
             )
 
 
-def check_way_in(subject: Subject) -> Iterator[Finding]:
+def check_way_in(subject: LintSubject) -> Iterator[Finding]:
     open_users = [user for user in subject.recipe.users if user.password_hash or user.ssh_keys]
     if not open_users:
         yield Finding(
@@ -192,7 +258,7 @@ LINTS = (
         summary="a user shall be in a group that nobody makes",
         why="The account cannot be made, and the build fails.",
         check=check_groups,
-        needs=(Need.ACCOUNTS,),
+        needs=(FactKind.ACCOUNTS,),
     ),
     Lint(
         name="owner-unknown",
@@ -200,7 +266,7 @@ LINTS = (
         summary="a file shall belong to an account that nobody makes",
         why="The file cannot be put in place, and the build fails.",
         check=check_owners,
-        needs=(Need.ACCOUNTS,),
+        needs=(FactKind.ACCOUNTS,),
     ),
     Lint(
         name="account-tools-missing",
@@ -208,7 +274,7 @@ LINTS = (
         summary="accounts are to be made, and what makes them is not installed",
         why="useradd and its like are in the package passwd, which the smallest Debian lacks.",
         check=check_tools,
-        needs=(Need.PLAN,),
+        needs=(FactKind.PLAN,),
     ),
     Lint(
         name="shell-missing",
@@ -216,7 +282,7 @@ LINTS = (
         summary="a user's shell is in no package",
         why="Nobody can log in with a shell that is not there.",
         check=check_shells,
-        needs=(Need.PLAN,),
+        needs=(FactKind.PLAN,),
     ),
     Lint(
         name="sudo-locked",
@@ -240,4 +306,4 @@ LINTS = (
         why="root's password is locked unless the recipe sets it.",
         check=check_way_in,
     ),
-)  # fmt: skip
+)

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from atoll.lint.model import Finding, Lint, Need, Severity
+from atoll.lint.model import FactKind, Finding, Lint, Severity
 from atoll.lint.packages import INSTALL
 from atoll.recipe.model import DebianBase, EmptyBase, ImageBase
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from atoll.lint.model import Subject
+    from atoll.lint.model import LintSubject
 
 ATOLL = "atoll-system"
-_META = ("linux-image-amd64", "linux-image-arm64", "linux-image-cloud-amd64",
-         "linux-image-cloud-arm64", "linux-image-rt-amd64", "linux-image-rt-arm64")  # fmt: skip
+_META = (
+    "linux-image-amd64",
+    "linux-image-arm64",
+    "linux-image-cloud-amd64",
+    "linux-image-cloud-arm64",
+    "linux-image-rt-amd64",
+    "linux-image-rt-arm64",
+)
 """Packages without a kernel of their own: they need the one that has it."""
 _REPEATABLE = ("console", "module_blacklist", "earlycon", "memmap", "pci", "usbcore.quirks")
 """Arguments that a kernel takes more than once."""
 
 
-def check_kernel(subject: Subject) -> Iterator[Finding]:
+def check_kernel(subject: LintSubject) -> Iterator[Finding]:
     if _stands_alone(subject) and not _kernels(subject):
         yield Finding(
             message="no kernel is installed",
@@ -30,7 +36,7 @@ def check_kernel(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def check_one_kernel(subject: Subject) -> Iterator[Finding]:
+def check_one_kernel(subject: LintSubject) -> Iterator[Finding]:
     kernels = _kernels(subject)
     if len(kernels) > 1:
         yield Finding(
@@ -40,13 +46,13 @@ def check_one_kernel(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def _kernels(subject: Subject) -> list[str]:
+def _kernels(subject: LintSubject) -> list[str]:
     plan = subject.facts.plan or ()
     names = {package.name for package in plan if package.name.startswith("linux-image-")}
     return sorted(name for name in names if name not in _META and not name.endswith("-dbg"))
 
 
-def check_init(subject: Subject) -> Iterator[Finding]:
+def check_init(subject: LintSubject) -> Iterator[Finding]:
     if _stands_alone(subject) and not subject.facts.plans("systemd-sysv"):
         yield Finding(
             message="no init is installed",
@@ -55,7 +61,7 @@ def check_init(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def check_atoll(subject: Subject) -> Iterator[Finding]:
+def check_atoll(subject: LintSubject) -> Iterator[Finding]:
     if _stands_alone(subject) and not subject.facts.plans(ATOLL):
         yield Finding(
             message="atoll-system is not installed, and it is what makes a tree boot",
@@ -65,12 +71,12 @@ def check_atoll(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def _stands_alone(subject: Subject) -> bool:
+def _stands_alone(subject: LintSubject) -> bool:
     """Whether nothing is there but what the recipe names."""
     return isinstance(subject.recipe.base, DebianBase | EmptyBase)
 
 
-def check_arguments(subject: Subject) -> Iterator[Finding]:
+def check_arguments(subject: LintSubject) -> Iterator[Finding]:
     seen: dict[str, str] = {}
     for argument in subject.recipe.kernel.args:
         name = argument.partition("=")[0].replace("-", "_")
@@ -86,7 +92,7 @@ def check_arguments(subject: Subject) -> Iterator[Finding]:
         seen.setdefault(name, argument)
 
 
-def check_removed_arguments(subject: Subject) -> Iterator[Finding]:
+def check_removed_arguments(subject: LintSubject) -> Iterator[Finding]:
     if not _stands_alone(subject):
         return
     for argument in subject.recipe.kernel.remove_args:
@@ -98,7 +104,7 @@ def check_removed_arguments(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def check_modules(subject: Subject) -> Iterator[Finding]:
+def check_modules(subject: LintSubject) -> Iterator[Finding]:
     kernel = subject.recipe.kernel
     for name in sorted({*kernel.modules, *kernel.initrd_modules} & {*kernel.blacklist}):
         yield Finding(
@@ -109,7 +115,7 @@ def check_modules(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def check_base(subject: Subject) -> Iterator[Finding]:
+def check_base(subject: LintSubject) -> Iterator[Finding]:
     base = subject.recipe.base
     if not isinstance(base, ImageBase) or "@sha256:" in base.reference:
         return
@@ -130,7 +136,7 @@ def check_base(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def check_boxes(subject: Subject) -> Iterator[Finding]:
+def check_boxes(subject: LintSubject) -> Iterator[Finding]:
     for box in subject.recipe.boxes:
         if "@sha256:" not in box.image and _tag(box.image) == "latest":
             yield Finding(
@@ -150,7 +156,7 @@ def _tag(reference: str) -> str:
     return name.rpartition("/")[2].partition(":")[2] or "latest"
 
 
-def check_follow(subject: Subject) -> Iterator[Finding]:
+def check_follow(subject: LintSubject) -> Iterator[Finding]:
     update, publish = subject.recipe.update, subject.recipe.publish
     if update.auto != "none" and update.follow is None and publish.to is None:
         yield Finding(
@@ -168,7 +174,7 @@ LINTS = (
         summary="no kernel is installed",
         why="A tree without a kernel cannot boot, and is not made.",
         check=check_kernel,
-        needs=(Need.PLAN,),
+        needs=(FactKind.PLAN,),
     ),
     Lint(
         name="kernels-two",
@@ -176,7 +182,7 @@ LINTS = (
         summary="more than one kernel is installed",
         why="A tree has exactly one kernel, so that one digest says what runs.",
         check=check_one_kernel,
-        needs=(Need.PLAN,),
+        needs=(FactKind.PLAN,),
     ),
     Lint(
         name="init-missing",
@@ -184,7 +190,7 @@ LINTS = (
         summary="no init is installed",
         why="systemd-sysv makes systemd the first process.",
         check=check_init,
-        needs=(Need.PLAN,),
+        needs=(FactKind.PLAN,),
     ),
     Lint(
         name="atoll-missing",
@@ -192,7 +198,7 @@ LINTS = (
         summary="Atoll's package for systems is not installed",
         why="atoll-system has the early boot that checks and mounts the tree, units and hooks.",
         check=check_atoll,
-        needs=(Need.PLAN,),
+        needs=(FactKind.PLAN,),
     ),
     Lint(
         name="argument-twice",
@@ -236,4 +242,4 @@ LINTS = (
         why="Machines then follow what they were installed from, which may be a file that is gone.",
         check=check_follow,
     ),
-)  # fmt: skip
+)

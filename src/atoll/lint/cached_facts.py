@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import AtollError
 from atoll.debian.dpkg_database import name_of_list, read_packages
 from atoll.host.run import run
-from atoll.lint.model import Accounts, Contents
+from atoll.lint.model import KnownAccounts, ShippedPaths
 from atoll.lint.names import merged
 
 if TYPE_CHECKING:
@@ -27,12 +27,16 @@ _INFO = f"{_DPKG}/info"
 
 def find_layers(cache: Path) -> tuple[Path, ...]:
     """Roots, and what steps changed in them, that have a database of packages; newest first."""
-    found = [path for kind in ("steps", "roots") for path in (cache / kind).glob("*")
-             if (path / _DPKG / "status").is_file()]  # fmt: skip
+    found = [
+        path
+        for kind in ("steps", "roots")
+        for path in (cache / kind).glob("*")
+        if (path / _DPKG / "status").is_file()
+    ]
     return tuple(sorted(found, key=lambda path: path.stat().st_mtime, reverse=True))
 
 
-def read_contents(cache: Path, plan: Iterable[Package], debs: Mapping[str, Path]) -> Contents:
+def read_contents(cache: Path, plan: Iterable[Package], debs: Mapping[str, Path]) -> ShippedPaths:
     """What is known of the files of ``plan``; ``debs`` are packages that are at hand as files."""
     layers = find_layers(cache)
     wanted = {package.name: package.version for package in plan}
@@ -52,20 +56,22 @@ def read_contents(cache: Path, plan: Iterable[Package], debs: Mapping[str, Path]
     for name, deb in debs.items():
         known.add(name)
         owners |= dict.fromkeys(_paths_in_deb(deb), name)
-    return Contents(owners=owners, whole=wanted.keys() <= known)
+    return ShippedPaths(owners=owners, whole=wanted.keys() <= known)
 
 
-def read_accounts(cache: Path, lock: Lock | None, contents: Contents | None) -> Accounts | None:
+def read_accounts(
+    cache: Path, lock: Lock | None, contents: ShippedPaths | None
+) -> KnownAccounts | None:
     """The accounts of the lock; without one, those of a build with the same packages."""
     if lock is not None and lock.users:
-        return Accounts(users=dict(lock.users), groups=dict(lock.groups))
+        return KnownAccounts(users=dict(lock.users), groups=dict(lock.groups))
     if contents is None or not contents.whole:
         return None
     for layer in find_layers(cache):
         files = layer / "etc/passwd", layer / "etc/group"
         if all(path.is_file() for path in files):
             users, groups = (parse_ids(path.read_text(errors="replace")) for path in files)
-            return Accounts(users=users, groups=groups)
+            return KnownAccounts(users=users, groups=groups)
     return None
 
 

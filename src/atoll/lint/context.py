@@ -23,10 +23,15 @@ from atoll.debian.resolve import find_base
 from atoll.host.fs import locked, open_regular
 from atoll.host.run import run
 from atoll.lint.cached_facts import read_accounts, read_contents
-from atoll.lint.model import Facts, Lists, LocalFile, Need
+from atoll.lint.model import ArchiveFacts, FactKind, LintFacts, LocalFile
 from atoll.lint.names import local_names, near_names, package_names, wanted_packages, word_fits
 from atoll.lock.own_packages import implied_words, read_own
-from atoll.lock.requirements import architectures, debian_wishes, find_sources, wishes_lines
+from atoll.lock.requirements import (
+    architectures,
+    find_sources,
+    format_requirements,
+    package_requirements,
+)
 from atoll.recipe.model import DebianBase, EmptyBase
 from atoll.store.layout import open_store
 from atoll.tree.identities import KEY_SIZE, has_private_key
@@ -35,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from atoll.base.report import Reporter
-    from atoll.debian.apt_query import Offered
+    from atoll.debian.apt_query import AvailablePackage
     from atoll.debian.isolated_apt import AptDirectory
     from atoll.debian.resolve import LocalDeb
     from atoll.lock.model import Lock
@@ -49,7 +54,7 @@ _STAMP = "checked"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class FactSources:
     """Where facts may come from: a store with its cache, and a network unless ``offline``."""
 
     store: Path
@@ -61,35 +66,35 @@ class Place:
         return self.store / "cache"
 
 
-def read_facts(recipe: Recipe, lock: Lock | None, place: Place) -> Facts:
+def read_facts(recipe: Recipe, lock: Lock | None, place: FactSources) -> LintFacts:
     """All that can be had."""
     local = {name: read_local(recipe.resolve(name)) for name in local_names(recipe)}
     packages, problem = _files(recipe, place)
-    facts = _with_lists(Facts(local=local, asked=_asked(recipe)), recipe, place, packages)
+    facts = _with_lists(LintFacts(local=local, asked=_asked(recipe)), recipe, place, packages)
     missing = dict(facts.missing)
     if problem is not None and lock is None:
         facts = replace(facts, plan=None, unmet=facts.unmet or problem)
     if lock is not None:
         facts = replace(facts, plan=_locked_plan(lock, place))
-        missing.pop(Need.PLAN, None)
+        missing.pop(FactKind.PLAN, None)
     if facts.plan is None:
-        missing.setdefault(Need.PLAN, _why_no_plan(recipe))
+        missing.setdefault(FactKind.PLAN, _why_no_plan(recipe))
     debs = {deb.stanza.name: deb.path for deb in packages}
     contents = read_contents(place.cache, facts.plan, debs) if facts.plan is not None else None
     accounts = read_accounts(place.cache, lock, contents)
     if contents is None or not contents.whole:
-        missing[Need.CONTENTS] = "the recipe was not built here yet"
+        missing[FactKind.CONTENTS] = "the recipe was not built here yet"
     if accounts is None:
-        missing[Need.ACCOUNTS] = "the recipe was not built here yet"
+        missing[FactKind.ACCOUNTS] = "the recipe was not built here yet"
     return replace(facts, contents=contents, accounts=accounts, missing=missing)
 
 
-def _files(recipe: Recipe, place: Place) -> tuple[tuple[LocalDeb, ...], str | None]:
+def _files(recipe: Recipe, place: FactSources) -> tuple[tuple[LocalDeb, ...], str | None]:
     """Packages that are files, Atoll's own included, and why one of these cannot be had."""
     if place.offline and not place.cache.is_dir():
         return (), None
     try:
-        wishes = debian_wishes(recipe)
+        wishes = package_requirements(recipe)
     except AtollError:  # a file that is named, which is a finding of its own
         return (), None
     try:
@@ -98,7 +103,9 @@ def _files(recipe: Recipe, place: Place) -> tuple[tuple[LocalDeb, ...], str | No
         return wishes.local, error.message
 
 
-def _with_lists(facts: Facts, recipe: Recipe, place: Place, local: tuple[LocalDeb, ...]) -> Facts:
+def _with_lists(
+    facts: LintFacts, recipe: Recipe, place: FactSources, local: tuple[LocalDeb, ...]
+) -> LintFacts:
     try:
         if recipe.debian.suite is None and not recipe.repositories:
             raise NotFound("the base decides which packages there are")
@@ -111,17 +118,17 @@ def _with_lists(facts: Facts, recipe: Recipe, place: Place, local: tuple[LocalDe
             lists = read_lists(recipe, apt, place)
             plan, unmet = read_plan(recipe, lists, apt, local)
     except AtollError as error:
-        lacking = dict.fromkeys((Need.LISTS, Need.PLAN), error.message)
+        lacking = dict.fromkeys((FactKind.LISTS, FactKind.PLAN), error.message)
         refused = error.message if isinstance(error, PackageError) and not place.offline else None
         expected = place.offline or isinstance(error, NotFound)
-        failed = frozenset[Need]() if expected else frozenset(lacking)
+        failed = frozenset[FactKind]() if expected else frozenset(lacking)
         return replace(facts, refused=refused, missing=lacking, failed=failed)
     if not isinstance(recipe.base, DebianBase | EmptyBase):
         plan, unmet = None, None
     return replace(facts, lists=lists, plan=plan, unmet=unmet)
 
 
-def find_lists(recipe: Recipe, place: Place) -> AptDirectory:
+def find_lists(recipe: Recipe, place: FactSources) -> AptDirectory:
     """apt's directory for the recipe, with lists not older than ``FRESH`` unless they must be.
 
     Raises PackageError (no such suite; offline and nothing here), NetworkError.
@@ -149,7 +156,7 @@ def find_lists(recipe: Recipe, place: Place) -> AptDirectory:
     return apt
 
 
-def read_lists(recipe: Recipe, apt: AptDirectory, place: Place) -> Lists:
+def read_lists(recipe: Recipe, apt: AptDirectory, place: FactSources) -> ArchiveFacts:
     names = package_names(recipe)
     offers = find_offered(apt, names)
     known = {offer.name for offer in offers}
@@ -157,16 +164,23 @@ def read_lists(recipe: Recipe, apt: AptDirectory, place: Place) -> Lists:
     virtual = {name: found for name in lost if (found := find_providers(apt, name))}
     unknown = [name for name in lost if name not in virtual]
     near: dict[str, tuple[str, ...]] = {}
-    elsewhere: tuple[Offered, ...] = ()
+    elsewhere: tuple[AvailablePackage, ...] = ()
     if unknown:
         all_names = sorted(set(read_names(apt.lists)))
         near = {name: near_names(name, all_names) for name in unknown}
         elsewhere = _offered_elsewhere(recipe, unknown, place)
-    return Lists(offers=offers, virtual=virtual, near=near, elsewhere=elsewhere,
-                 suites=read_suites(apt.lists))  # fmt: skip
+    return ArchiveFacts(
+        offers=offers,
+        virtual=virtual,
+        near=near,
+        elsewhere=elsewhere,
+        suites=read_suites(apt.lists),
+    )
 
 
-def _offered_elsewhere(recipe: Recipe, names: Iterable[str], place: Place) -> tuple[Offered, ...]:
+def _offered_elsewhere(
+    recipe: Recipe, names: Iterable[str], place: FactSources
+) -> tuple[AvailablePackage, ...]:
     """What components have that the recipe does not use; nothing where they cannot be asked."""
     used = recipe.debian.components or ("main",)
     others = tuple(name for name in _COMPONENTS if name not in used)
@@ -185,7 +199,7 @@ def _offered_elsewhere(recipe: Recipe, names: Iterable[str], place: Place) -> tu
 
 
 def read_plan(
-    recipe: Recipe, lists: Lists, apt: AptDirectory, local: tuple[LocalDeb, ...]
+    recipe: Recipe, lists: ArchiveFacts, apt: AptDirectory, local: tuple[LocalDeb, ...]
 ) -> tuple[tuple[Package, ...] | None, str | None]:
     """What apt would install of all that is known, or else why it cannot. ``local`` are packages
     that are files."""
@@ -237,12 +251,12 @@ def _asked(recipe: Recipe) -> tuple[str, ...] | None:
     if not isinstance(recipe.base, DebianBase | EmptyBase):
         return None
     try:
-        return wishes_lines(recipe, debian_wishes(recipe))
+        return format_requirements(recipe, package_requirements(recipe))
     except AtollError:
         return None
 
 
-def _locked_plan(lock: Lock, place: Place) -> tuple[Package, ...] | None:
+def _locked_plan(lock: Lock, place: FactSources) -> tuple[Package, ...] | None:
     """The packages of the lock and of its base; None when the base is not here."""
     found = [(pin.name, pin.version, pin.architecture) for pin in lock.packages]
     if lock.base is not None:
@@ -251,8 +265,9 @@ def _locked_plan(lock: Lock, place: Place) -> tuple[Package, ...] | None:
         except AtollError:
             return None
         ours = {row[0] for row in found}
-        found += [(one.name, one.version, one.architecture)
-                  for one in stanzas if one.name not in ours]  # fmt: skip
+        found += [
+            (one.name, one.version, one.architecture) for one in stanzas if one.name not in ours
+        ]
     return tuple(sorted(Package(name=n, version=v, architecture=a) for n, v, a in found))
 
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import RecipeError
-from atoll.build.finish.var_rules import find_fate, merge_rules
-from atoll.lint.model import Finding, Lint, Need, Severity
+from atoll.build.finish.var_rules import match_var_rule, merge_rules
+from atoll.lint.model import FactKind, Finding, Lint, Severity
 from atoll.lint.names import local_keys, merged
 from atoll.tree.identities import has_private_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from atoll.lint.model import Subject
+    from atoll.lint.model import LintSubject
 
 _SHOWN = 5
 
 
-def check_local(subject: Subject) -> Iterator[Finding]:
+def check_local(subject: LintSubject) -> Iterator[Finding]:
     for key, name in local_keys(subject.recipe):
         found = subject.facts.local.get(name)
         where = subject.recipe.resolve(name)
@@ -37,7 +37,7 @@ def _may_be_folder(key: str) -> bool:
     return key in ("script.inputs", "from")
 
 
-def check_world_writable(subject: Subject) -> Iterator[Finding]:
+def check_world_writable(subject: LintSubject) -> Iterator[Finding]:
     for file in subject.recipe.files:
         if file.link is None and file.mode & 0o002:
             yield Finding(
@@ -48,7 +48,7 @@ def check_world_writable(subject: Subject) -> Iterator[Finding]:
             )
 
 
-def check_setuid(subject: Subject) -> Iterator[Finding]:
+def check_setuid(subject: LintSubject) -> Iterator[Finding]:
     for file in subject.recipe.files:
         if file.link is None and file.mode & 0o6000:
             who = file.owner if file.mode & 0o4000 else f"the group {file.group}"
@@ -60,12 +60,15 @@ def check_setuid(subject: Subject) -> Iterator[Finding]:
             )
 
 
-def check_private_keys(subject: Subject) -> Iterator[Finding]:
+def check_private_keys(subject: LintSubject) -> Iterator[Finding]:
     recipe = subject.recipe
     texts = [("file.path", file.path, file.text) for file in recipe.files]
     texts += [("script.name", script.name, script.text) for script in recipe.scripts]
-    named = [(key, name, f"the text of {name}") for key, name, text in texts
-             if text is not None and has_private_key(text.encode())]  # fmt: skip
+    named = [
+        (key, name, f"the text of {name}")
+        for key, name, text in texts
+        if text is not None and has_private_key(text.encode())
+    ]
     for key, name in local_keys(recipe):
         found = subject.facts.local.get(name)
         if found is not None and found.secret and key != "from":
@@ -80,7 +83,7 @@ def check_private_keys(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def check_shadows(subject: Subject) -> Iterator[Finding]:
+def check_shadows(subject: LintSubject) -> Iterator[Finding]:
     contents = subject.facts.contents
     assert contents is not None
     for file in subject.recipe.files:
@@ -94,7 +97,7 @@ def check_shadows(subject: Subject) -> Iterator[Finding]:
             )
 
 
-def check_var(subject: Subject) -> Iterator[Finding]:
+def check_var(subject: LintSubject) -> Iterator[Finding]:
     contents = subject.facts.contents
     assert contents is not None
     try:
@@ -105,7 +108,7 @@ def check_var(subject: Subject) -> Iterator[Finding]:
     homes = tuple(f"{user.home}/" for user in subject.recipe.users)
     lost: dict[str, list[str]] = {}
     for path, package in contents.owners.items():
-        covered = find_fate(path, rules) is not None or path.startswith(homes)
+        covered = match_var_rule(path, rules) is not None or path.startswith(homes)
         if path.startswith("/var/") and not covered:
             lost.setdefault(package, []).append(path)
     for package, paths in sorted(lost.items()):
@@ -117,11 +120,12 @@ def check_var(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def check_usr_local(subject: Subject) -> Iterator[Finding]:
+def check_usr_local(subject: LintSubject) -> Iterator[Finding]:
     contents = subject.facts.contents
     assert contents is not None
-    inside = {path: package for path, package in contents.owners.items()
-              if path.startswith("/usr/local/")}  # fmt: skip
+    inside = {
+        path: package for path, package in contents.owners.items() if path.startswith("/usr/local/")
+    }
     parents = {path.rpartition("/")[0] for path in inside}
     usual = ("bin", "etc", "games", "include", "lib", "man", "sbin", "share", "src")
     for path, package in sorted(inside.items()):
@@ -134,7 +138,7 @@ def check_usr_local(subject: Subject) -> Iterator[Finding]:
             )
 
 
-def check_network(subject: Subject) -> Iterator[Finding]:
+def check_network(subject: LintSubject) -> Iterator[Finding]:
     for script in subject.recipe.scripts:
         if script.network:
             yield Finding(
@@ -145,7 +149,7 @@ def check_network(subject: Subject) -> Iterator[Finding]:
             )
 
 
-def check_lock(subject: Subject) -> Iterator[Finding]:
+def check_lock(subject: LintSubject) -> Iterator[Finding]:
     if subject.lock is None:
         yield Finding(
             message="there is no lock: the next build takes what the mirror has that day",
@@ -153,7 +157,7 @@ def check_lock(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def check_stale(subject: Subject) -> Iterator[Finding]:
+def check_stale(subject: LintSubject) -> Iterator[Finding]:
     lock, facts = subject.lock, subject.facts
     if lock is None:
         return
@@ -206,7 +210,7 @@ LINTS = (
         why="Files are written after the packages are in. What the package's next version has "
         "there is never seen. In /etc that is usual, so it is not told.",
         check=check_shadows,
-        needs=(Need.CONTENTS,),
+        needs=(FactKind.CONTENTS,),
     ),
     Lint(
         name="var-uncovered",
@@ -215,7 +219,7 @@ LINTS = (
         why="What is in /var belongs to the tree (it travels and rolls back with it) or to the "
         "machine (it is seeded once). The build fails where nothing says which.",
         check=check_var,
-        needs=(Need.CONTENTS,),
+        needs=(FactKind.CONTENTS,),
     ),
     Lint(
         name="package-in-usr-local",
@@ -223,7 +227,7 @@ LINTS = (
         summary="a package ships files in /usr/local",
         why="/usr/local is the machine's own, so nothing of a tree can be there: the build fails.",
         check=check_usr_local,
-        needs=(Need.CONTENTS,),
+        needs=(FactKind.CONTENTS,),
     ),
     Lint(
         name="script-network",
@@ -246,4 +250,4 @@ LINTS = (
         why="A build never moves a lock that is there, so it would not do what the recipe says.",
         check=check_stale,
     ),
-)  # fmt: skip
+)

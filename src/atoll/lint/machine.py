@@ -5,40 +5,75 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from atoll.build.steps.unit_links import full_name
-from atoll.lint.model import Finding, Lint, Need, Severity
+from atoll.lint.model import FactKind, Finding, Lint, Severity
 from atoll.lint.packages import INSTALL
 from atoll.recipe.model import DebianBase, EmptyBase
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from atoll.lint.model import Subject
+    from atoll.lint.model import LintSubject
 
 _NETWORKD = "systemd-networkd.service"
-_NETWORK = ("network-manager", "ifupdown", "ifupdown-ng", "ifupdown2", "netplan.io", "connman",
-            "dhcpcd", "wicd", "cloud-init", "iwd")  # fmt: skip
+_NETWORK = (
+    "network-manager",
+    "ifupdown",
+    "ifupdown-ng",
+    "ifupdown2",
+    "netplan.io",
+    "connman",
+    "dhcpcd",
+    "wicd",
+    "cloud-init",
+    "iwd",
+)
 """Packages that set up a network by themselves, or as their settings say."""
 _NETWORK_FILES = ("/etc/systemd/network/", "/usr/lib/systemd/network/", "/etc/network/")
-_LOGIN = ("login", "openssh-server", "dropbear", "dropbear-bin", "gdm3", "sddm", "lightdm",
-          "greetd", "lxdm", "slim", "xdm", "ly", "cockpit", "tinysshd")  # fmt: skip
+_LOGIN = (
+    "login",
+    "openssh-server",
+    "dropbear",
+    "dropbear-bin",
+    "gdm3",
+    "sddm",
+    "lightdm",
+    "greetd",
+    "lxdm",
+    "slim",
+    "xdm",
+    "ly",
+    "cockpit",
+    "tinysshd",
+)
 _GROUP_PACKAGES = {
     "docker": ("docker.io", "docker-ce", "docker-engine"),
     "libvirt": ("libvirt-daemon-system", "libvirt-daemon-driver-qemu", "libvirt-daemon"),
-    "lxd": ("lxd",), "incus": ("incus",), "incus-admin": ("incus",),
-    "vboxusers": ("virtualbox",), "wireshark": ("wireshark-common",),
-    "lpadmin": ("cups", "cups-daemon"), "scanner": ("sane-utils", "libsane-common"),
-    "bluetooth": ("bluez",), "ssl-cert": ("ssl-cert",), "postgres": ("postgresql-common",),
+    "lxd": ("lxd",),
+    "incus": ("incus",),
+    "incus-admin": ("incus",),
+    "vboxusers": ("virtualbox",),
+    "wireshark": ("wireshark-common",),
+    "lpadmin": ("cups", "cups-daemon"),
+    "scanner": ("sane-utils", "libsane-common"),
+    "bluetooth": ("bluez",),
+    "ssl-cert": ("ssl-cert",),
+    "postgres": ("postgresql-common",),
     "mysql": ("mariadb-server", "mysql-server", "default-mysql-server"),
-    "gamemode": ("gamemode",), "wheel": (),
-}  # fmt: skip
+    "gamemode": ("gamemode",),
+    "wheel": (),
+}
 """Groups that people write from habit, and the packages that make them; * none does."""
 
 
-def check_obeyed(subject: Subject) -> Iterator[Finding]:
+def check_obeyed(subject: LintSubject) -> Iterator[Finding]:
     recipe = subject.recipe
     if recipe.update.auto != "none":
-        yield _not_obeyed("update.auto", recipe.update.auto, "does not update machines by itself",
-                          "a person runs: atoll upgrade")  # fmt: skip
+        yield _not_obeyed(
+            "update.auto",
+            recipe.update.auto,
+            "does not update machines by itself",
+            "a person runs: atoll upgrade",
+        )
     if recipe.flatpak.install or recipe.flatpak.remotes:
         first = (*recipe.flatpak.install, *(name for name, _ in recipe.flatpak.remotes))[0]
         yield _not_obeyed("flatpak", first, "installs no Flatpak", "a person runs flatpak")
@@ -47,11 +82,15 @@ def check_obeyed(subject: Subject) -> Iterator[Finding]:
 
 
 def _not_obeyed(key: str, value: str, what: str, instead: str) -> Finding:
-    return Finding(message=f"this version of Atoll checks and carries it, and {what}",
-                   hint=f"until then {instead}", key=key, value=value)  # fmt: skip
+    return Finding(
+        message=f"this version of Atoll checks and carries it, and {what}",
+        hint=f"until then {instead}",
+        key=key,
+        value=value,
+    )
 
 
-def check_unattended(subject: Subject) -> Iterator[Finding]:
+def check_unattended(subject: LintSubject) -> Iterator[Finding]:
     for name in ("unattended-upgrades", "apt-listchanges", "needrestart"):
         if any(word.partition("=")[0] == name for word in subject.recipe.packages.install):
             yield Finding(
@@ -63,12 +102,13 @@ def check_unattended(subject: Subject) -> Iterator[Finding]:
             )
 
 
-def check_network(subject: Subject) -> Iterator[Finding]:
+def check_network(subject: LintSubject) -> Iterator[Finding]:
     recipe = subject.recipe
     enabled = {full_name(name) for name in recipe.units.enable}
     files = any(file.path.startswith(_NETWORK_FILES) for file in recipe.files)
-    own = recipe.scripts or any(file.path.startswith("/etc/systemd/system/")
-                                for file in recipe.files)  # fmt: skip
+    own = recipe.scripts or any(
+        file.path.startswith("/etc/systemd/system/") for file in recipe.files
+    )
     if not isinstance(recipe.base, DebianBase | EmptyBase) or own:
         return
     if not subject.facts.plans(*_NETWORK) and not (_NETWORKD in enabled and files):
@@ -81,7 +121,7 @@ def check_network(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def check_login_program(subject: Subject) -> Iterator[Finding]:
+def check_login_program(subject: LintSubject) -> Iterator[Finding]:
     standalone = isinstance(subject.recipe.base, DebianBase | EmptyBase)
     if standalone and not subject.facts.plans(*_LOGIN):
         yield Finding(
@@ -91,7 +131,7 @@ def check_login_program(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def check_known_groups(subject: Subject) -> Iterator[Finding]:
+def check_known_groups(subject: LintSubject) -> Iterator[Finding]:
     """What can be told before anything was built."""
     made = {group.name for group in subject.recipe.groups}
     if subject.facts.accounts is not None:
@@ -101,8 +141,9 @@ def check_known_groups(subject: Subject) -> Iterator[Finding]:
             packages = _GROUP_PACKAGES.get(name)
             if packages is None or name in made or subject.facts.plans(*packages):
                 continue
-            hint = (f'add the package "{packages[0]}"' if packages
-                    else "in Debian it is the group sudo")  # fmt: skip
+            hint = (
+                f'add the package "{packages[0]}"' if packages else "in Debian it is the group sudo"
+            )
             yield Finding(
                 message=f"{user.name} shall be in the group {name}, which no package here makes",
                 hint=f'{hint}, or a table: [[group]] name = "{name}"',
@@ -111,7 +152,7 @@ def check_known_groups(subject: Subject) -> Iterator[Finding]:
             )
 
 
-def check_zone_name(subject: Subject) -> Iterator[Finding]:
+def check_zone_name(subject: LintSubject) -> Iterator[Finding]:
     import zoneinfo
 
     from atoll.base.fields import find_near
@@ -156,7 +197,7 @@ LINTS = (
         "reached, nor upgraded from a registry. Recipes with scripts or units of their own are not "
         "looked at.",
         check=check_network,
-        needs=(Need.PLAN,),
+        needs=(FactKind.PLAN,),
     ),
     Lint(
         name="login-missing",
@@ -164,7 +205,7 @@ LINTS = (
         summary="there is no program that lets anybody log in",
         why="The console needs the package login, which the smallest Debian lacks.",
         check=check_login_program,
-        needs=(Need.PLAN,),
+        needs=(FactKind.PLAN,),
     ),
     Lint(
         name="group-of-no-package",
@@ -173,7 +214,7 @@ LINTS = (
         why="The account cannot be made, and the build fails. Other groups are known once the "
         "recipe was built.",
         check=check_known_groups,
-        needs=(Need.PLAN,),
+        needs=(FactKind.PLAN,),
     ),
     Lint(
         name="time-zone-unknown",
@@ -182,4 +223,4 @@ LINTS = (
         why="The build would fail at it. Names are those of the time zone database.",
         check=check_zone_name,
     ),
-)  # fmt: skip
+)

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from atoll.debian.apt_query import Offered
+    from atoll.debian.apt_query import AvailablePackage
     from atoll.debian.dpkg_database import Package
     from atoll.lock.model import Lock
     from atoll.recipe.model import Recipe
@@ -21,7 +21,7 @@ class Severity(StrEnum):
     """It builds and runs; somebody should have meant it."""
 
 
-class Need(StrEnum):
+class FactKind(StrEnum):
     """A kind of facts that cannot always be had."""
 
     LISTS = "package lists"
@@ -31,7 +31,7 @@ class Need(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lists:
+class ArchiveFacts:
     """What the archives offer, of the packages that the recipe names.
 
     ``virtual`` maps names that others provide to those; ``near`` maps names that nobody has to
@@ -39,10 +39,10 @@ class Lists:
     ``suites`` are all that there are.
     """
 
-    offers: tuple[Offered, ...] = ()
+    offers: tuple[AvailablePackage, ...] = ()
     virtual: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     near: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    elsewhere: tuple[Offered, ...] = ()
+    elsewhere: tuple[AvailablePackage, ...] = ()
     suites: frozenset[str] = frozenset()
 
     def knows(self, name: str) -> bool:
@@ -50,7 +50,7 @@ class Lists:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contents:
+class ShippedPaths:
     """Which paths packages ship, as far as it is known: path to package.
 
     ``whole``: of every package that will be installed. Directories in /var are left out.
@@ -61,7 +61,7 @@ class Contents:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Accounts:
+class KnownAccounts:
     """Names to ids of all accounts that Debian's packages make in this tree."""
 
     users: Mapping[str, int]
@@ -83,7 +83,7 @@ class LocalFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class LintFacts:
     """What is known beside the recipe; ``missing`` says why the others are not.
 
     ``local`` has every local name of the recipe, None where nothing is there. ``plan`` are all
@@ -94,22 +94,22 @@ class Facts:
     """
 
     local: Mapping[str, LocalFile | None] = field(default_factory=dict)
-    lists: Lists | None = None
+    lists: ArchiveFacts | None = None
     plan: tuple[Package, ...] | None = None
     unmet: str | None = None
-    contents: Contents | None = None
-    accounts: Accounts | None = None
+    contents: ShippedPaths | None = None
+    accounts: KnownAccounts | None = None
     asked: tuple[str, ...] | None = None
     refused: str | None = None
-    missing: Mapping[Need, str] = field(default_factory=dict)
-    failed: frozenset[Need] = frozenset()
+    missing: Mapping[FactKind, str] = field(default_factory=dict)
+    failed: frozenset[FactKind] = frozenset()
 
-    def has(self, need: Need) -> bool:
+    def has(self, need: FactKind) -> bool:
         return {
-            Need.LISTS: self.lists,
-            Need.PLAN: self.plan,
-            Need.CONTENTS: self.contents,
-            Need.ACCOUNTS: self.accounts,
+            FactKind.LISTS: self.lists,
+            FactKind.PLAN: self.plan,
+            FactKind.CONTENTS: self.contents,
+            FactKind.ACCOUNTS: self.accounts,
         }[need] is not None
 
     def plans(self, *names: str) -> bool:
@@ -118,10 +118,10 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
+class LintSubject:
     recipe: Recipe
     lock: Lock | None
-    facts: Facts
+    facts: LintFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +135,7 @@ class Finding:
     value: object = None
 
 
-Check: TypeAlias = Callable[[Subject], Iterator[Finding]]
+Check: TypeAlias = Callable[[LintSubject], Iterator[Finding]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +147,7 @@ class Lint:
     summary: str
     why: str
     check: Check
-    needs: tuple[Need, ...] = ()
+    needs: tuple[FactKind, ...] = ()
 
 
 def _fits(name: str, pattern: str) -> bool:

@@ -12,7 +12,7 @@ from atoll.recipe.model import RecipeBase
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from atoll.lint.model import Lists
+    from atoll.lint.model import ArchiveFacts
     from atoll.recipe.model import Recipe
 
 _WORD = re.compile(r"([^:=/]+)(?::([^=/]+))?(?:=(.+)|/(.+))?")
@@ -42,8 +42,12 @@ def wanted_packages(recipe: Recipe) -> tuple[str, ...]:
 def package_names(recipe: Recipe) -> tuple[str, ...]:
     """Every name of a package in the recipe, without architecture, sorted."""
     packages = recipe.packages
-    words = (*wanted_packages(recipe), *packages.remove, *dict(packages.versions),
-             *dict(packages.sources))  # fmt: skip
+    words = (
+        *wanted_packages(recipe),
+        *packages.remove,
+        *dict(packages.versions),
+        *dict(packages.sources),
+    )
     return tuple(sorted({parse_word(word).name for word in words}))
 
 
@@ -68,7 +72,7 @@ def local_keys(recipe: Recipe) -> Iterator[tuple[str, str]]:
         yield "from", str(recipe.base.path)
 
 
-def word_fits(text: str, lists: Lists) -> bool:
+def word_fits(text: str, lists: ArchiveFacts) -> bool:
     """Whether apt can do something with the word ``text``."""
     word = parse_word(text)
     if word.name in lists.virtual:

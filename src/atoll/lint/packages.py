@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from atoll.lint.model import Finding, Lint, Need, Severity
+from atoll.lint.model import FactKind, Finding, Lint, Severity
 from atoll.lint.names import parse_word, wanted_packages
 from atoll.recipe.model import DebianBase
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from atoll.lint.model import Lists, Subject
+    from atoll.lint.model import ArchiveFacts, LintSubject
 
 INSTALL = "packages.install"
 _MOVING_SUITES = ("sid", "testing", "unstable", "stable")
 
 
-def check_unknown(subject: Subject) -> Iterator[Finding]:
+def check_unknown(subject: LintSubject) -> Iterator[Finding]:
     lists = subject.facts.lists
     assert lists is not None
     for word in wanted_packages(subject.recipe):
@@ -33,7 +33,7 @@ def check_unknown(subject: Subject) -> Iterator[Finding]:
             )
 
 
-def _where_else(name: str, lists: Lists) -> str | None:
+def _where_else(name: str, lists: ArchiveFacts) -> str | None:
     components = sorted({offer.component for offer in lists.elsewhere if offer.name == name})
     if components:
         return f"it is in {components[0]}: add it to [debian] components"
@@ -41,7 +41,7 @@ def _where_else(name: str, lists: Lists) -> str | None:
     return f"did you mean {' or '.join(near)}?" if near else "check the name"
 
 
-def check_version(subject: Subject) -> Iterator[Finding]:
+def check_version(subject: LintSubject) -> Iterator[Finding]:
     lists = subject.facts.lists
     assert lists is not None
     for word in wanted_packages(subject.recipe):
@@ -52,7 +52,9 @@ def check_version(subject: Subject) -> Iterator[Finding]:
         yield from _version(parse_word(name).name, version, lists, "packages.versions", version)
 
 
-def _version(name: str, version: str, lists: Lists, key: str, value: str) -> Iterator[Finding]:
+def _version(
+    name: str, version: str, lists: ArchiveFacts, key: str, value: str
+) -> Iterator[Finding]:
     there = [offer.version for offer in lists.offers if offer.name == name]
     if not there or any(_is_version(each, version) for each in there):
         return
@@ -70,7 +72,7 @@ def _is_version(version: str, pattern: str) -> bool:
     return version == pattern
 
 
-def check_source(subject: Subject) -> Iterator[Finding]:
+def check_source(subject: LintSubject) -> Iterator[Finding]:
     lists = subject.facts.lists
     if subject.facts.refused is not None:
         yield Finding(
@@ -93,7 +95,7 @@ def check_source(subject: Subject) -> Iterator[Finding]:
             )
 
 
-def check_architecture(subject: Subject) -> Iterator[Finding]:
+def check_architecture(subject: LintSubject) -> Iterator[Finding]:
     words = [(word, INSTALL) for word in wanted_packages(subject.recipe)]
     words += [(word, "packages.remove") for word in subject.recipe.packages.remove]
     for word, key in words:
@@ -107,12 +109,12 @@ def check_architecture(subject: Subject) -> Iterator[Finding]:
             )
 
 
-def _has_architecture(subject: Subject, name: str) -> bool:
+def _has_architecture(subject: LintSubject, name: str) -> bool:
     own = ("any", "all", "native", "amd64", "arm64")
     return name in own or name in subject.recipe.debian.architectures
 
 
-def check_unmet(subject: Subject) -> Iterator[Finding]:
+def check_unmet(subject: LintSubject) -> Iterator[Finding]:
     if subject.facts.unmet is not None:
         yield Finding(
             message=f"the packages do not fit together: {subject.facts.unmet}",
@@ -121,7 +123,7 @@ def check_unmet(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def check_removed(subject: Subject) -> Iterator[Finding]:
+def check_removed(subject: LintSubject) -> Iterator[Finding]:
     lists = subject.facts.lists
     assert lists is not None
     for word in subject.recipe.packages.remove:
@@ -136,7 +138,7 @@ def check_removed(subject: Subject) -> Iterator[Finding]:
             )
 
 
-def check_dkms_headers(subject: Subject) -> Iterator[Finding]:
+def check_dkms_headers(subject: LintSubject) -> Iterator[Finding]:
     modules = _dkms_packages(subject)
     if modules and not subject.facts.plans("linux-headers-*"):
         yield Finding(
@@ -147,7 +149,7 @@ def check_dkms_headers(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def check_unsigned_modules(subject: Subject) -> Iterator[Finding]:
+def check_unsigned_modules(subject: LintSubject) -> Iterator[Finding]:
     modules = _dkms_packages(subject)
     if modules:
         yield Finding(
@@ -158,12 +160,12 @@ def check_unsigned_modules(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def _dkms_packages(subject: Subject) -> list[str]:
+def _dkms_packages(subject: LintSubject) -> list[str]:
     plan = subject.facts.plan or ()
     return [package.name for package in plan if package.name.endswith("-dkms")]
 
 
-def check_firmware(subject: Subject) -> Iterator[Finding]:
+def check_firmware(subject: LintSubject) -> Iterator[Finding]:
     facts = subject.facts
     virtual = facts.plans("linux-image-cloud-*")
     if facts.plans("linux-image-*") and not virtual and not facts.plans("firmware-*"):
@@ -175,7 +177,7 @@ def check_firmware(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def check_locales(subject: Subject) -> Iterator[Finding]:
+def check_locales(subject: LintSubject) -> Iterator[Finding]:
     system = subject.recipe.system
     wanted = [name for name in (system.locale, *system.locales) if name is not None]
     made = [name for name in wanted if name not in ("C", "C.UTF-8", "POSIX")]
@@ -188,7 +190,7 @@ def check_locales(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def check_time_zone(subject: Subject) -> Iterator[Finding]:
+def check_time_zone(subject: LintSubject) -> Iterator[Finding]:
     zone = subject.recipe.system.timezone
     if zone is not None and not subject.facts.plans("tzdata"):
         yield Finding(
@@ -199,7 +201,7 @@ def check_time_zone(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def check_key(subject: Subject) -> Iterator[Finding]:
+def check_key(subject: LintSubject) -> Iterator[Finding]:
     for repo in subject.recipe.repositories:
         if not repo.key:
             yield Finding(
@@ -210,7 +212,7 @@ def check_key(subject: Subject) -> Iterator[Finding]:
             )
 
 
-def check_suite(subject: Subject) -> Iterator[Finding]:
+def check_suite(subject: LintSubject) -> Iterator[Finding]:
     base = subject.recipe.base
     if isinstance(base, DebianBase) and base.suite in _MOVING_SUITES:
         yield Finding(
@@ -229,7 +231,7 @@ LINTS = (
         why="apt cannot install it. A name may be misspelt, or in a component (contrib, non-free, "
         "non-free-firmware) that [debian] components does not name.",
         check=check_unknown,
-        needs=(Need.LISTS,),
+        needs=(FactKind.LISTS,),
     ),
     Lint(
         name="version-unknown",
@@ -238,7 +240,7 @@ LINTS = (
         why="Mirrors keep the newest version only. A lock pins versions, and keeps what it pinned; "
         "a version in the recipe is for holding one back.",
         check=check_version,
-        needs=(Need.LISTS,),
+        needs=(FactKind.LISTS,),
     ),
     Lint(
         name="source-unknown",
@@ -261,7 +263,7 @@ LINTS = (
         why="apt was asked what it would install, and there is no way: a package is missing that "
         "another one needs, or two exclude each other. The message has apt's reasons.",
         check=check_unmet,
-        needs=(Need.LISTS,),
+        needs=(FactKind.LISTS,),
     ),
     Lint(
         name="removed-unknown",
@@ -269,7 +271,7 @@ LINTS = (
         summary="a package is to be removed that does not exist",
         why="Nothing happens, so it is probably a misspelt name.",
         check=check_removed,
-        needs=(Need.LISTS,),
+        needs=(FactKind.LISTS,),
     ),
     Lint(
         name="dkms-without-headers",
@@ -278,7 +280,7 @@ LINTS = (
         why="DKMS builds modules for the kernel of the image while the image is built; without "
         "headers that fails, and so does the build.",
         check=check_dkms_headers,
-        needs=(Need.PLAN,),
+        needs=(FactKind.PLAN,),
     ),
     Lint(
         name="modules-unsigned",
@@ -287,7 +289,7 @@ LINTS = (
         why="A kernel that was started by Secure Boot loads signed modules only, and Debian signs "
         "only its own.",
         check=check_unsigned_modules,
-        needs=(Need.PLAN,),
+        needs=(FactKind.PLAN,),
     ),
     Lint(
         name="firmware-missing",
@@ -296,7 +298,7 @@ LINTS = (
         why="Drivers of many devices load firmware that Debian packs apart from the kernel. "
         "Virtual machines need none.",
         check=check_firmware,
-        needs=(Need.PLAN,),
+        needs=(FactKind.PLAN,),
     ),
     Lint(
         name="locales-missing",
@@ -304,7 +306,7 @@ LINTS = (
         summary="a locale is wanted, and what makes locales is not installed",
         why="All locales but C and C.UTF-8 are made by the package locales.",
         check=check_locales,
-        needs=(Need.PLAN,),
+        needs=(FactKind.PLAN,),
     ),
     Lint(
         name="time-zones-missing",
@@ -312,7 +314,7 @@ LINTS = (
         summary="a time zone is wanted, and the time zones are not installed",
         why="They are in the package tzdata.",
         check=check_time_zone,
-        needs=(Need.PLAN,),
+        needs=(FactKind.PLAN,),
     ),
     Lint(
         name="repository-unsigned",
@@ -329,4 +331,4 @@ LINTS = (
         "then brings all of it at once.",
         check=check_suite,
     ),
-)  # fmt: skip
+)

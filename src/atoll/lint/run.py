@@ -12,17 +12,21 @@ from atoll.recipe.language.locations import find_place
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from atoll.lint.model import Finding, Lint, Need, Subject
+    from atoll.lint.model import FactKind, Finding, Lint, LintSubject
     from atoll.recipe.model import Recipe
 
 LINTS: tuple[Lint, ...] = (
-    *packages.LINTS, *boot.LINTS, *units.LINTS, *accounts.LINTS, *files.LINTS,
+    *packages.LINTS,
+    *boot.LINTS,
+    *units.LINTS,
+    *accounts.LINTS,
+    *files.LINTS,
     *machine.LINTS,
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class LintResult:
     """What one lint found, at its place in the recipe."""
 
     lint: Lint
@@ -30,19 +34,19 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class LintReport:
     """``skipped`` maps the names of lints that could not look, or saw a part only, to the facts
     that they lacked."""
 
-    found: tuple[Found, ...]
-    skipped: dict[str, Need]
+    found: tuple[LintResult, ...]
+    skipped: dict[str, FactKind]
 
 
 def find_lint(name: str) -> Lint | None:
     return next((lint for lint in LINTS if lint.name == name), None)
 
 
-def need_lints(names: Collection[str]) -> frozenset[str]:
+def require_lints(names: Collection[str]) -> frozenset[str]:
     """``names``, when all of them are lints; raises UsageError."""
     for name in names:
         if find_lint(name) is None:
@@ -53,10 +57,10 @@ def need_lints(names: Collection[str]) -> frozenset[str]:
     return frozenset(names)
 
 
-def run_lints(subject: Subject, skip: Collection[str] = ()) -> Outcome:
+def run_lints(subject: LintSubject, skip: Collection[str] = ()) -> LintReport:
     """All that the lints find, in the order of the recipe's text."""
-    found: list[Found] = []
-    skipped: dict[str, Need] = {}
+    found: list[LintResult] = []
+    skipped: dict[str, FactKind] = {}
     for lint in LINTS:
         if lint.name in skip:
             continue
@@ -66,14 +70,14 @@ def run_lints(subject: Subject, skip: Collection[str] = ()) -> Outcome:
         if not all(subject.facts.has(need) for need in lint.needs):
             continue
         found += [
-            Found(lint=lint, problem=locate(finding, subject.recipe))
+            LintResult(lint=lint, problem=find_location(finding, subject.recipe))
             for finding in lint.check(subject)
         ]
     found.sort(key=lambda each: (str(each.problem.file), each.problem.line or 0, each.lint.name))
-    return Outcome(found=tuple(found), skipped=skipped)
+    return LintReport(found=tuple(found), skipped=skipped)
 
 
-def locate(finding: Finding, recipe: Recipe) -> RecipeError:
+def find_location(finding: Finding, recipe: Recipe) -> RecipeError:
     """The finding as an error with its file, line and key."""
     file, line = recipe.file, None
     if finding.key is not None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from atoll.lint.model import Finding, Lint, Need, Severity
+from atoll.lint.model import FactKind, Finding, Lint, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from atoll.lint.model import Contents, Subject
+    from atoll.lint.model import LintSubject, ShippedPaths
 
 _SYSTEM = ("/usr/lib/systemd/system/", "/etc/systemd/system/")
 _USER = ("/usr/lib/systemd/user/", "/etc/systemd/user/", "/usr/share/systemd/user/")
@@ -22,7 +22,7 @@ _OF_LINKS = re.compile(
 """What systemd.unit(5) says must be links to units."""
 
 
-def check_enabled(subject: Subject) -> Iterator[Finding]:
+def check_enabled(subject: LintSubject) -> Iterator[Finding]:
     units, health = subject.recipe.units, subject.recipe.health
     wanted = (
         ("units.enable", units.enable, _SYSTEM),
@@ -40,7 +40,7 @@ def check_enabled(subject: Subject) -> Iterator[Finding]:
                 )
 
 
-def check_pointless(subject: Subject) -> Iterator[Finding]:
+def check_pointless(subject: LintSubject) -> Iterator[Finding]:
     units = subject.recipe.units
     named = (
         ("units.disable", units.disable, _SYSTEM),
@@ -60,7 +60,7 @@ def check_pointless(subject: Subject) -> Iterator[Finding]:
                 )
 
 
-def check_links(subject: Subject) -> Iterator[Finding]:
+def check_links(subject: LintSubject) -> Iterator[Finding]:
     for file in subject.recipe.files:
         if file.link is None and _OF_LINKS.fullmatch(file.path):
             name = file.path.rpartition("/")[2]
@@ -72,13 +72,16 @@ def check_links(subject: Subject) -> Iterator[Finding]:
             )
 
 
-def _is_known(name: str, subject: Subject, places: tuple[str, ...]) -> bool:
+def _is_known(name: str, subject: LintSubject, places: tuple[str, ...]) -> bool:
     contents = subject.facts.contents
     assert contents is not None
     paths = {file.path for file in subject.recipe.files}
     names = {name, re.sub(r"@[^.]*\.", "@.", name)}
-    if any(place + each in contents.owners or place + each in paths
-           for place in places for each in names):  # fmt: skip
+    if any(
+        place + each in contents.owners or place + each in paths
+        for place in places
+        for each in names
+    ):
         return True
     script = "/etc/init.d/" + name.removesuffix(".service")
     return (
@@ -88,7 +91,7 @@ def _is_known(name: str, subject: Subject, places: tuple[str, ...]) -> bool:
     )
 
 
-def _near(name: str, subject: Subject, places: tuple[str, ...]) -> str:
+def _near(name: str, subject: LintSubject, places: tuple[str, ...]) -> str:
     import difflib
 
     contents = subject.facts.contents
@@ -97,7 +100,7 @@ def _near(name: str, subject: Subject, places: tuple[str, ...]) -> str:
     return f"did you mean {near[0]}?" if near else "add the package that has it"
 
 
-def _all(contents: Contents, places: tuple[str, ...]) -> set[str]:
+def _all(contents: ShippedPaths, places: tuple[str, ...]) -> set[str]:
     return {
         path.rpartition("/")[2]
         for path in contents.owners
@@ -114,7 +117,7 @@ LINTS = (
         why="A unit that is not there cannot be enabled, and the build fails; one that health "
         "wants would make every boot a bad one.",
         check=check_enabled,
-        needs=(Need.CONTENTS,),
+        needs=(FactKind.CONTENTS,),
     ),
     Lint(
         name="unit-pointless",
@@ -122,7 +125,7 @@ LINTS = (
         summary="a unit is disabled, masked or changed that no package ships",
         why="Nothing happens, so it is probably a misspelt name, or its package is gone.",
         check=check_pointless,
-        needs=(Need.CONTENTS,),
+        needs=(FactKind.CONTENTS,),
     ),
     Lint(
         name="unit-not-linked",
@@ -132,4 +135,4 @@ LINTS = (
         "a link; systemd ignores a file there.",
         check=check_links,
     ),
-)  # fmt: skip
+)

@@ -66,10 +66,14 @@ def read_own(names: Iterable[str], cache: Path) -> tuple[LocalDeb, ...]:
         return ()
     files = find_own_packages(own_place(cache))
     return tuple(
-        LocalDeb(name=own_path(name), path=files[name], sha256=digest_file(files[name]),
-                 stanza=parse_stanza(read_control(files[name])))
+        LocalDeb(
+            name=own_path(name),
+            path=files[name],
+            sha256=digest_file(files[name]),
+            stanza=parse_stanza(read_control(files[name])),
+        )
         for name in names
-    )  # fmt: skip
+    )
 
 
 def implied_words(local: Iterable[LocalDeb]) -> tuple[str, ...]:
@@ -95,16 +99,21 @@ def find_own(recipe: Recipe, pin: Pin, cache: Path) -> Path:
     )
 
 
-def tell_other_own(pins: Iterable[Pin], cache: Path, reporter: Reporter) -> None:
+def notice_other_own(pins: Iterable[Pin], cache: Path, reporter: Reporter) -> None:
     """Tell where a lock pins other own packages than a checkout's: its changes are not built in."""
     pinned = {pin.name: pin.sha256 for pin in pins if is_own(pin.path)}
     if not pinned or not is_checkout():
         return
     try:
-        other = [one.stanza.name for one in read_own(pinned, cache)
-                 if one.sha256 != pinned[one.stanza.name]]  # fmt: skip
+        other = [
+            one.stanza.name
+            for one in read_own(pinned, cache)
+            if one.sha256 != pinned[one.stanza.name]
+        ]
     except AtollError:
         return
     if other:
-        reporter.notice(f"the lock pins another build of {', '.join(other)} than this checkout's; "
-                        f"to take that: {_HOW}")  # fmt: skip
+        reporter.notice(
+            f"the lock pins another build of {', '.join(other)} than this checkout's; "
+            f"to take that: {_HOW}"
+        )

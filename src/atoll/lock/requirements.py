@@ -14,8 +14,8 @@ from atoll.base.errors import Damaged, PackageError, RecipeError
 from atoll.debian.atoll_package import SYSTEM, TOOL, find_system_beside, is_own
 from atoll.debian.deb import read_control
 from atoll.debian.install import check_local
-from atoll.debian.resolve import LocalDeb, Wishes, parse_word
-from atoll.debian.sources import Source, read_architecture, read_default_sources
+from atoll.debian.resolve import LocalDeb, PackageRequirements, parse_word
+from atoll.debian.sources import AptSource, read_architecture, read_default_sources
 from atoll.debian.stanza import parse_stanza
 from atoll.host.fs import digest_file
 from atoll.lock.own_packages import own_names
@@ -33,12 +33,12 @@ _UPDATES = "-updates"
 _HALF_DAY = 12 * 3600
 
 
-def debian_wishes(recipe: Recipe) -> Wishes:
+def package_requirements(recipe: Recipe) -> PackageRequirements:
     """The recipe's words about packages; raises NotFound or PackageError for a local file."""
     packages = recipe.packages
     kernel = (recipe.kernel.package,) if recipe.kernel.package else ()
     local = read_local(recipe)
-    return Wishes(
+    return PackageRequirements(
         base=isinstance(recipe.base, DebianBase),
         install=tuple(dict.fromkeys((*packages.install, *kernel))),
         remove=packages.remove,
@@ -72,7 +72,7 @@ def _read_deb(recipe: Recipe, name: str) -> LocalDeb:
     return LocalDeb(name=name, path=path, sha256=digest_file(path), stanza=stanza)
 
 
-def wishes_lines(recipe: Recipe, wishes: Wishes) -> tuple[str, ...]:
+def format_requirements(recipe: Recipe, wishes: PackageRequirements) -> tuple[str, ...]:
     """Everything in the recipe that decides packages, a fact a line, in a stable order.
 
     Mirrors are not among them: another mirror of the same archive has the same packages. Nor is
@@ -86,8 +86,11 @@ def wishes_lines(recipe: Recipe, wishes: Wishes) -> tuple[str, ...]:
         *((f"snapshot {debian.snapshot}",) if debian.snapshot else ()),
         *(("without security",) if not debian.security else ()),
         *(("without updates",) if not debian.updates else ()),
-        *(f"repository {one.name} {one.uris} {one.suites} {one.components} {one.architectures} "
-          f"{one.priority}" for one in recipe.repositories),
+        *(
+            f"repository {one.name} {one.uris} {one.suites} {one.components} {one.architectures} "
+            f"{one.priority}"
+            for one in recipe.repositories
+        ),
         *(f"install {word}" for word in sorted(wishes.install)),
         *(f"local {one.name} {one.sha256}" for one in wishes.local if not is_own(one.name)),
         *(f"own {name}" for name in wishes.own),
@@ -95,7 +98,7 @@ def wishes_lines(recipe: Recipe, wishes: Wishes) -> tuple[str, ...]:
         *(f"version {name} {version}" for name, version in sorted(wishes.versions)),
         *(f"source {name} {place}" for name, place in sorted(wishes.sources)),
         *(("with recommends",) if wishes.recommends else ()),
-    ]  # fmt: skip
+    ]
     return tuple(lines)
 
 
@@ -113,8 +116,8 @@ def name_base(recipe: Recipe) -> str:
             return f"debian:{suite}"
 
 
-def wishes_digest(recipe: Recipe, wishes: Wishes) -> str:
-    return hashlib.sha256("\n".join(wishes_lines(recipe, wishes)).encode()).hexdigest()
+def wishes_digest(recipe: Recipe, wishes: PackageRequirements) -> str:
+    return hashlib.sha256("\n".join(format_requirements(recipe, wishes)).encode()).hexdigest()
 
 
 def architectures(recipe: Recipe) -> tuple[str, ...]:
@@ -123,7 +126,7 @@ def architectures(recipe: Recipe) -> tuple[str, ...]:
     return (native, *(one for one in recipe.debian.architectures if one != native))
 
 
-def find_sources(recipe: Recipe, cache: Path) -> tuple[Source, ...]:
+def find_sources(recipe: Recipe, cache: Path) -> tuple[AptSource, ...]:
     """Every source of packages, the suite that the recipe builds from first."""
     repositories = tuple(one for repo in recipe.repositories for one in _repository(recipe, repo))
     if recipe.debian.suite is None:
@@ -131,7 +134,7 @@ def find_sources(recipe: Recipe, cache: Path) -> tuple[Source, ...]:
     return (*_debian(recipe, cache), *repositories)
 
 
-def _debian(recipe: Recipe, cache: Path) -> tuple[Source, ...]:
+def _debian(recipe: Recipe, cache: Path) -> tuple[AptSource, ...]:
     """The suite, its updates and security, and suites that single packages are taken from."""
     debian = recipe.debian
     suite = debian.suite or ""
@@ -139,16 +142,28 @@ def _debian(recipe: Recipe, cache: Path) -> tuple[Source, ...]:
     if debian.mirror is None:
         found = read_default_sources(suite, components, read_architecture(), cache)
     else:
-        found = (Source(name=suite, uri=resolve_uri(recipe, debian.mirror), suite=suite,
-                        components=components, dated=_dated(recipe, debian.mirror)),)  # fmt: skip
+        found = (
+            AptSource(
+                name=suite,
+                uri=resolve_uri(recipe, debian.mirror),
+                suite=suite,
+                components=components,
+                dated=_dated(recipe, debian.mirror),
+            ),
+        )
         if not _ROLLING.fullmatch(suite):
             found += (replace(found[0], name=suite + _UPDATES, suite=suite + _UPDATES),)
     if debian.mirror is not None or debian.security_mirror is not None:
-        found = (*(one for one in found if not one.suite.endswith(_SECURITY)),
-                 *_security(recipe, components, cache))  # fmt: skip
-    kept = [one for one in found
-            if (debian.updates or one.suite != suite + _UPDATES)
-            and (debian.security or not one.suite.endswith(_SECURITY))]  # fmt: skip
+        found = (
+            *(one for one in found if not one.suite.endswith(_SECURITY)),
+            *_security(recipe, components, cache),
+        )
+    kept = [
+        one
+        for one in found
+        if (debian.updates or one.suite != suite + _UPDATES)
+        and (debian.security or not one.suite.endswith(_SECURITY))
+    ]
     known = {one.suite for one in kept}
     known |= {name for repo in recipe.repositories for name in (repo.name, *repo.suites)}
     extra = [name for name in _named_suites(recipe) if name not in known]
@@ -156,7 +171,7 @@ def _debian(recipe: Recipe, cache: Path) -> tuple[Source, ...]:
     return (*kept, *(replace(main, name=name, suite=name, priority=_LOW) for name in extra))
 
 
-def _security(recipe: Recipe, components: tuple[str, ...], cache: Path) -> tuple[Source, ...]:
+def _security(recipe: Recipe, components: tuple[str, ...], cache: Path) -> tuple[AptSource, ...]:
     """SUITE-security from its own mirror; without one, from where this machine would take it."""
     debian = recipe.debian
     suite = debian.suite or ""
@@ -167,8 +182,15 @@ def _security(recipe: Recipe, components: tuple[str, ...], cache: Path) -> tuple
         default = read_default_sources(suite, components, read_architecture(), cache)
         return tuple(one for one in default if one.suite == name)
     mirror = debian.security_mirror
-    return (Source(name=name, uri=resolve_uri(recipe, mirror), suite=name, components=components,
-                   dated=_dated(recipe, mirror)),)  # fmt: skip
+    return (
+        AptSource(
+            name=name,
+            uri=resolve_uri(recipe, mirror),
+            suite=name,
+            components=components,
+            dated=_dated(recipe, mirror),
+        ),
+    )
 
 
 def _named_suites(recipe: Recipe) -> list[str]:
@@ -179,7 +201,7 @@ def _named_suites(recipe: Recipe) -> list[str]:
     return sorted({name for name in named if name})
 
 
-def _repository(recipe: Recipe, repo: Repository) -> list[Source]:
+def _repository(recipe: Recipe, repo: Repository) -> list[AptSource]:
     key = recipe.resolve(repo.key).absolute() if repo.key else None
     if key is not None and not key.is_file():
         raise RecipeError(
@@ -190,7 +212,7 @@ def _repository(recipe: Recipe, repo: Repository) -> list[Source]:
         )
     places = [(uri, suite) for uri in repo.uris for suite in repo.suites]
     return [
-        Source(
+        AptSource(
             name=repo.name if len(places) == 1 else f"{repo.name}-{number}",
             uri=resolve_uri(recipe, uri),
             suite=suite,

@@ -19,7 +19,7 @@ from atoll.debian.sources import read_architecture
 from atoll.debian.stanza import closure
 from atoll.lock.model import Lock
 from atoll.lock.own_packages import implied_words, read_own
-from atoll.lock.requirements import architectures, find_sources, wishes_digest, wishes_lines
+from atoll.lock.requirements import architectures, find_sources, format_requirements, wishes_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from atoll.debian.isolated_apt import AptDirectory
     from atoll.debian.pin import Pin, PinnedArchive
-    from atoll.debian.resolve import LocalDeb, Resolution, Wishes
+    from atoll.debian.resolve import LocalDeb, PackageRequirements, Resolution
     from atoll.debian.stanza import Stanza
     from atoll.lock.model import LockedBase
     from atoll.recipe.model import Recipe
@@ -44,7 +44,7 @@ class Changed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+class LockDifference:
     """What one lock has and the other has not; sorted by name."""
 
     added: tuple[Pin, ...] = ()
@@ -57,19 +57,19 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Maker:
+class Resolver:
     """What locks are made with: the recipe and its wishes, a cache, and who finds the control data
     of pinned packages by their SHA-256. ``base`` is what a tree has already that the recipe is
     derived from."""
 
     recipe: Recipe
-    wishes: Wishes
+    wishes: PackageRequirements
     cache: Path
     stanzas: Callable[[Iterable[Pin]], Mapping[str, Stanza]]
     base: Installed = NOTHING
     locked_base: LockedBase | None = None
 
-    def with_own(self) -> Maker:
+    def with_own(self) -> Resolver:
         """With the files of Atoll's own packages among the wishes, and the words that these imply;
         raises NotFound."""
         there = {deb.name for deb in self.wishes.local}
@@ -84,10 +84,10 @@ class Maker:
         )
 
 
-def compare_locks(before: Lock | None, after: Lock) -> Difference:
+def compare_locks(before: Lock | None, after: Lock) -> LockDifference:
     old = {(pin.name, pin.architecture): pin for pin in (before.packages if before else ())}
     new = {(pin.name, pin.architecture): pin for pin in after.packages}
-    return Difference(
+    return LockDifference(
         added=tuple(new[key] for key in sorted(new.keys() - old.keys())),
         removed=tuple(old[key] for key in sorted(old.keys() - new.keys())),
         changed=tuple(
@@ -98,26 +98,29 @@ def compare_locks(before: Lock | None, after: Lock) -> Difference:
     )
 
 
-def fits(lock: Lock, recipe: Recipe, wishes: Wishes) -> bool:
+def satisfies(lock: Lock, recipe: Recipe, wishes: PackageRequirements) -> bool:
     """Whether a lock was made for what the recipe says of packages now."""
     return lock.wishes == wishes_digest(recipe, wishes)
 
 
-def need_fit(lock: Lock, recipe: Recipe, wishes: Wishes, *, file: Path) -> None:
+def require_fit(lock: Lock, recipe: Recipe, wishes: PackageRequirements, *, file: Path) -> None:
     """Raises RecipeError that says what changed in the recipe since."""
-    if fits(lock, recipe, wishes):
+    if satisfies(lock, recipe, wishes):
         return
-    now, then = wishes_lines(recipe, wishes), lock.asked
+    now, then = format_requirements(recipe, wishes), lock.asked
     changes = [f"+ {line}" for line in now if line not in then]
     changes += [f"- {line}" for line in then if line not in now]
     listed = "".join(f"\n    {line}" for line in changes)
-    raise RecipeError(f"the lock no longer fits the recipe{listed}", file=file,
-                      hint=f"run: atoll lock {recipe.file}")  # fmt: skip
+    raise RecipeError(
+        f"the lock no longer fits the recipe{listed}",
+        file=file,
+        hint=f"run: atoll lock {recipe.file}",
+    )
 
 
-def make_lock(maker: Maker, *, epoch: int | None = None, before: Lock | None = None) -> Lock:
+def make_lock(maker: Resolver, *, epoch: int | None = None, before: Lock | None = None) -> Lock:
     """A lock of the newest packages; of ``before``, what is not about packages is kept."""
-    if maker.locked_base is not None and asks_nothing(maker.wishes):
+    if maker.locked_base is not None and is_empty(maker.wishes):
         return _without_packages(maker, epoch or 0, before)
     maker = maker.with_own()
     apt = maker.open_apt()
@@ -127,7 +130,7 @@ def make_lock(maker: Maker, *, epoch: int | None = None, before: Lock | None = N
         architecture=apt.architectures[0],
         epoch=found.epoch if epoch is None else epoch,
         wishes=wishes_digest(maker.recipe, maker.wishes),
-        asked=wishes_lines(maker.recipe, maker.wishes),
+        asked=format_requirements(maker.recipe, maker.wishes),
         base=maker.locked_base,
         archives=found.archives,
         packages=found.pins,
@@ -136,19 +139,19 @@ def make_lock(maker: Maker, *, epoch: int | None = None, before: Lock | None = N
     return _like_before(lock, before)
 
 
-def asks_nothing(wishes: Wishes) -> bool:
+def is_empty(wishes: PackageRequirements) -> bool:
     """Whether a derived recipe leaves packages as its base has them."""
     return not (wishes.install or wishes.remove or wishes.local or wishes.own)
 
 
-def _without_packages(maker: Maker, epoch: int, before: Lock | None) -> Lock:
+def _without_packages(maker: Resolver, epoch: int, before: Lock | None) -> Lock:
     """A lock for which no archive has to be asked: all is as in the base, its epoch included."""
     lock = Lock(
         variant=maker.recipe.variant,
         architecture=read_architecture(),
         epoch=epoch,
         wishes=wishes_digest(maker.recipe, maker.wishes),
-        asked=wishes_lines(maker.recipe, maker.wishes),
+        asked=format_requirements(maker.recipe, maker.wishes),
         base=maker.locked_base,
         tools=read_tools(),
     )
@@ -169,7 +172,7 @@ def read_tools() -> tuple[tuple[str, str], ...]:
     return (("atoll", __version__), ("zstd", version))
 
 
-def grow_lock(lock: Lock, maker: Maker) -> Lock:
+def grow_lock(lock: Lock, maker: Resolver) -> Lock:
     """The lock for a recipe that changed: every package that is still wanted stays as it is."""
     maker = maker.with_own()
     wishes = maker.wishes
@@ -178,15 +181,17 @@ def grow_lock(lock: Lock, maker: Maker) -> Lock:
     kept = _wanted(pins, stanzas, maker, lock.architecture)
     apt = maker.open_apt()
     missing = replace(
-        wishes, base=wishes.base and not kept,
-        install=tuple(w for w in wishes.words if not _has(kept, stanzas, w, lock)), implied=(),
+        wishes,
+        base=wishes.base and not kept,
+        install=tuple(w for w in wishes.words if not _has(kept, stanzas, w, lock)),
+        implied=(),
         local=tuple(deb for deb in wishes.local if deb.sha256 not in {p.sha256 for p in kept}),
-    )  # fmt: skip
+    )
     found = resolve(apt, missing, installed=installed_pins(maker, kept, stanzas))
     return _merge(lock, maker, (lock.packages, kept), found)
 
 
-def move_lock(lock: Lock, maker: Maker, names: Sequence[str], *, epoch: int | None) -> Lock:
+def move_lock(lock: Lock, maker: Resolver, names: Sequence[str], *, epoch: int | None) -> Lock:
     """The lock with the packages ``names`` as new as can be, and what these need; the rest stays.
 
     Raises PackageError for a name that is not in the lock.
@@ -194,8 +199,9 @@ def move_lock(lock: Lock, maker: Maker, names: Sequence[str], *, epoch: int | No
     there = {pin.name for pin in lock.packages}
     unknown = [name for name in names if name not in there]
     if unknown:
-        raise PackageError(f"not in the lock: {', '.join(unknown)}",
-                           hint="atoll lock adds what the recipe names")  # fmt: skip
+        raise PackageError(
+            f"not in the lock: {', '.join(unknown)}", hint="atoll lock adds what the recipe names"
+        )
     maker = maker.with_own()
     names = _with_both(names, maker.wishes)
     local = tuple(deb for deb in maker.wishes.local if deb.stanza.name in names)
@@ -220,7 +226,7 @@ def move_lock(lock: Lock, maker: Maker, names: Sequence[str], *, epoch: int | No
     return replace(merged, epoch=found.epoch if epoch is None else epoch, tree=None)
 
 
-def _with_both(names: Sequence[str], wishes: Wishes) -> Sequence[str]:
+def _with_both(names: Sequence[str], wishes: PackageRequirements) -> Sequence[str]:
     """Atoll's own packages are of one version, so they move together."""
     both = wishes.own if {*wishes.own} & {*names} else ()
     return tuple(dict.fromkeys((*names, *both)))
@@ -233,7 +239,7 @@ def _without_others(pins: Sequence[Pin], local: Iterable[LocalDeb]) -> tuple[Pin
     return tuple(pin for pin in pins if files.get(pin.name, pin.sha256) == pin.sha256)
 
 
-def _still_asked(pin: Pin, wishes: Wishes) -> bool:
+def _still_asked(pin: Pin, wishes: PackageRequirements) -> bool:
     """A local package whose file changed counts as gone, as does what the recipe removes."""
     if pin.name in wishes.remove:
         return False
@@ -241,7 +247,7 @@ def _still_asked(pin: Pin, wishes: Wishes) -> bool:
 
 
 def _wanted(
-    pins: Sequence[Pin], stanzas: Mapping[str, Stanza], maker: Maker, native: str
+    pins: Sequence[Pin], stanzas: Mapping[str, Stanza], maker: Resolver, native: str
 ) -> list[Pin]:
     """Those that the recipe asks for, and what these need."""
     wishes = maker.wishes
@@ -268,7 +274,9 @@ def _has(kept: Sequence[Pin], stanzas: Mapping[str, Stanza], text: str, lock: Lo
     return False
 
 
-def installed_pins(maker: Maker, pins: Iterable[Pin], stanzas: Mapping[str, Stanza]) -> Installed:
+def installed_pins(
+    maker: Resolver, pins: Iterable[Pin], stanzas: Mapping[str, Stanza]
+) -> Installed:
     """The base with the pins over it."""
     pins = list(pins)
     keys = {(pin.name, pin.architecture) for pin in pins}
@@ -281,7 +289,7 @@ def installed_pins(maker: Maker, pins: Iterable[Pin], stanzas: Mapping[str, Stan
 
 
 def _merge(
-    lock: Lock, maker: Maker, pins: tuple[Sequence[Pin], Sequence[Pin]], found: Resolution
+    lock: Lock, maker: Resolver, pins: tuple[Sequence[Pin], Sequence[Pin]], found: Resolution
 ) -> Lock:
     """The lock with what was found; ``pins`` are those that it had, and those of them that stay."""
     had, kept = pins
@@ -292,16 +300,22 @@ def _merge(
     disturbed = bool(gone) or len(kept) < len(had)
     stage = 1 if disturbed else max((pin.stage for pin in had), default=0) + 1
     archives, names = _archives(stays, lock.archives, found.archives)
-    new = [replace(pin, stage=stage, archive=names.get(pin.archive, ""),
-                   automatic=old[key].automatic if key in old else pin.automatic)
-           for key, pin in fresh.items()]  # fmt: skip
+    new = [
+        replace(
+            pin,
+            stage=stage,
+            archive=names.get(pin.archive, ""),
+            automatic=old[key].automatic if key in old else pin.automatic,
+        )
+        for key, pin in fresh.items()
+    ]
     if disturbed:
         stays = [replace(pin, stage=1) for pin in stays]
     stays = _marked(stays, maker.wishes)
     packages = tuple(
         sorted([*stays, *new], key=lambda pin: (pin.stage, pin.name, pin.architecture))
     )
-    asked = wishes_lines(maker.recipe, maker.wishes)
+    asked = format_requirements(maker.recipe, maker.wishes)
     changed = packages != lock.packages
     return replace(
         lock,
@@ -315,7 +329,7 @@ def _merge(
     )
 
 
-def _marked(pins: Iterable[Pin], wishes: Wishes) -> list[Pin]:
+def _marked(pins: Iterable[Pin], wishes: PackageRequirements) -> list[Pin]:
     """What the recipe names by now no longer counts as automatic."""
     named = {parse_word(word).name for word in wishes.words}
     return [replace(pin, automatic=False) if pin.name in named else pin for pin in pins]

@@ -46,8 +46,17 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _PLAIN = ("variant", "architecture", "epoch", "wishes", "tree")
 _LISTS = ("asked", "archives", "packages", "tool_packages")
 _TABLES = ("tools", "inputs", "users", "groups")
-_PIN = ("name", "architecture", "version", "size", "sha256", "archive", "path", "stage",
-        "automatic")  # fmt: skip
+_PIN = (
+    "name",
+    "architecture",
+    "version",
+    "size",
+    "sha256",
+    "archive",
+    "path",
+    "stage",
+    "automatic",
+)
 _ARCHIVE = tuple(one.name for one in fields(PinnedArchive))
 _BASE = tuple(one.name for one in fields(LockedBase))
 _LARGEST = (1 << 63) - 1
@@ -131,8 +140,13 @@ def parse_lock(text: str, *, file: str) -> Lock:
     """A lock's text as values; raises RecipeError with the line of whatever is wrong."""
 
     def complain(key: Key, flaw: Flaw) -> NoReturn:
-        raise RecipeError(flaw.message, file=file, line=_line_of(text, key), key=format_key(key),
-                          hint=flaw.hint or _HINT)  # fmt: skip
+        raise RecipeError(
+            flaw.message,
+            file=file,
+            line=_line_of(text, key),
+            key=format_key(key),
+            hint=flaw.hint or _HINT,
+        )
 
     try:
         table = parse_toml(text)
@@ -174,20 +188,23 @@ def _line_of(text: str, key: Key) -> int | None:
 def _parse_base(table: Fields) -> LockedBase:
     table.only(*_BASE)
     manifest = table.string("manifest", "")
-    return LockedBase(reference=table.string("reference"), manifest=manifest,
-                      tree=TreeId(_digest(table, "tree")))  # fmt: skip
+    return LockedBase(
+        reference=table.string("reference"), manifest=manifest, tree=TreeId(_digest(table, "tree"))
+    )
 
 
 def _parse_archive(table: Fields) -> PinnedArchive:
     table.only(*_ARCHIVE)
-    return PinnedArchive(name=table.string("name"), uri=table.string("uri"),
-                         suite=table.string("suite"), components=table.strings("components"),
-                         release=_digest(table, "release"))  # fmt: skip
+    return PinnedArchive(
+        name=table.string("name"),
+        uri=table.string("uri"),
+        suite=table.string("suite"),
+        components=table.strings("components"),
+        release=_digest(table, "release"),
+    )
 
 
-def _parse_pins(
-    top: Fields, name: str, archives: tuple[PinnedArchive, ...]
-) -> tuple[Pin, ...]:  # fmt: skip
+def _parse_pins(top: Fields, name: str, archives: tuple[PinnedArchive, ...]) -> tuple[Pin, ...]:
     known = {one.name for one in archives}
     found: dict[tuple[str, str], Pin] = {}
     for table in top.each(name):

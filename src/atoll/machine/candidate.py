@@ -30,7 +30,7 @@ from atoll.oci.reference import (
     parse_reference,
 )
 from atoll.oci.source import opened_source
-from atoll.oci.system_label import SystemFacts, compare_packages, read_facts
+from atoll.oci.system_label import SystemLabel, compare_packages, read_facts
 from atoll.store.layout import open_store
 from atoll.store.objects import read_object
 from atoll.store.refs import read_ref
@@ -58,7 +58,7 @@ ESP_ROOM = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class Candidate:
     """``pull`` is None for a tree that was named as one of the machine's store.
 
     ``fetch`` is in bytes; ``facts`` are None for an image that does not say them.
@@ -71,7 +71,7 @@ class Target:
     is_here: bool
     fetch: int
     needed: Space
-    facts: SystemFacts | None
+    facts: SystemLabel | None
     pull: PullPlan | None = None
     source: ImageSource | None = None
 
@@ -81,13 +81,13 @@ class Target:
 
 
 @contextmanager
-def opened_target(sysroot: Sysroot, state: MachineState, image: str | None) -> Iterator[Target]:
+def opened_target(sysroot: Sysroot, state: MachineState, image: str | None) -> Iterator[Candidate]:
     """What ``image`` is, or without one the image that the machine follows.
 
     Only manifest and config are fetched. Raises Refused when the machine follows none, NotFound,
     NetworkError, Damaged or UsageError.
     """
-    text = image if image is not None else followed_image(sysroot, state)
+    text = image if image is not None else tracked_image(sysroot, state)
     store = open_store(sysroot.atoll)
     if is_hex_digest(text):
         yield _kept(store, TreeId(text), "", "", Origin(image=text))
@@ -102,7 +102,7 @@ def opened_target(sysroot: Sysroot, state: MachineState, image: str | None) -> I
         pull = plan_pull(source, store)
         config = pull.image.record.config
         esp = config.system.esp if config.system else 0
-        yield Target(
+        yield Candidate(
             origin=Origin(image=format_reference(reference)),
             tree=pull.image.record.tree,
             name=config.name,
@@ -116,13 +116,13 @@ def opened_target(sysroot: Sysroot, state: MachineState, image: str | None) -> I
         )
 
 
-def followed_image(sysroot: Sysroot, state: MachineState) -> str:
+def tracked_image(sysroot: Sysroot, state: MachineState) -> str:
     """The image that the deployment which boots next came from."""
     followed = state.default or state.current
-    return check_followed("" if followed is None else read_origin(sysroot, followed.number).image)
+    return check_tracked("" if followed is None else read_origin(sysroot, followed.number).image)
 
 
-def check_followed(text: str) -> str:
+def check_tracked(text: str) -> str:
     """``text``, when newer versions come from there; raises Refused."""
     if not text or is_hex_digest(text) or text.startswith("store:"):
         raise Refused(
@@ -132,7 +132,7 @@ def check_followed(text: str) -> str:
     return text
 
 
-def fetch_target(target: Target, store: Store, reporter: Reporter) -> Target:
+def fetch_target(target: Candidate, store: Store, reporter: Reporter) -> Candidate:
     """The whole tree is in the store, durably, when this returns.
 
     What is returned has let go of the table of contents, by far the largest part of it in memory.
@@ -143,7 +143,7 @@ def fetch_target(target: Target, store: Store, reporter: Reporter) -> Target:
     return replace(target, pull=replace(target.pull, parts=None), source=None)
 
 
-def read_target_etc(target: Target, store: Store) -> Node | None:
+def read_target_etc(target: Candidate, store: Store) -> Node | None:
     """The image's ``/etc``, also before the image is here; None when that cannot be had."""
     if target.is_here:
         return read_tree_etc_of(store, target.tree)
@@ -153,7 +153,7 @@ def read_target_etc(target: Target, store: Store) -> Node | None:
     return None if found is None else view_of_tree(*found)
 
 
-def read_target_facts(target: Target, store: Store) -> bytes | None:
+def read_target_facts(target: Candidate, store: Store) -> bytes | None:
     """The image's ``image.json``, also before the image is here; None when it cannot be had."""
     if target.is_here:
         node = read_below(store, target.tree, FACTS)
@@ -169,7 +169,7 @@ def read_target_facts(target: Target, store: Store) -> bytes | None:
     return read(node.object) if node.object else node.inline
 
 
-def check_new(target: Target, sysroot: Sysroot, state: MachineState, *, even_held: bool) -> None:
+def check_new(target: Candidate, sysroot: Sysroot, state: MachineState, *, even_held: bool) -> None:
     """Raises NothingToDo for what boots next already, Refused for what is held.
 
     The same tree from elsewhere is new: the machine is to follow another image.
@@ -184,7 +184,7 @@ def check_new(target: Target, sysroot: Sysroot, state: MachineState, *, even_hel
     check_not_held(target, state, even_held=even_held)
 
 
-def check_not_held(target: Target, state: MachineState, *, even_held: bool) -> None:
+def check_not_held(target: Candidate, state: MachineState, *, even_held: bool) -> None:
     """Raises Refused for a tree that did not come up here, or that a person went back from."""
     hold = state.held.get(target.tree)
     if hold is not None and not even_held:
@@ -203,7 +203,7 @@ def _origin_of(sysroot: Sysroot, number: int) -> Origin | None:
 
 
 def compare_to_current(
-    target: Target, store: Store, current: DeploymentState
+    target: Candidate, store: Store, current: DeploymentState
 ) -> PackageChanges | None:
     """What changes in packages; None when either side does not say what it has."""
     try:
@@ -230,7 +230,7 @@ def absolute_reference(reference: Reference) -> Reference:
     return reference
 
 
-def esp_needed(target: Target, state: MachineState) -> int:
+def esp_needed(target: Candidate, state: MachineState) -> int:
     """Nothing for a tree that a deployment of this machine has: its pair is there."""
     there = any(each.deployment.tree == target.tree for each in state.deployments)
     return ESP_ROOM if there else target.needed.esp
@@ -241,17 +241,20 @@ def what_may_go(state: MachineState, keep: int) -> str:
     titles = [each.deployment.title for each in state.deployments if each.number in spare]
     if titles:
         return f"give space back with: atoll gc --keep 1 (removes {', '.join(titles)})"
-    pinned = [str(each.number) for each in state.deployments
-              if each.pinned and not (each.booted or each.default or each.fallback)]  # fmt: skip
+    pinned = [
+        str(each.number)
+        for each in state.deployments
+        if each.pinned and not (each.booted or each.default or each.fallback)
+    ]
     if pinned:
         return f"give space back with: atoll unpin {pinned[0]}, then atoll gc --keep 1"
     return "remove files of your own from /home or /var, then try again"
 
 
-def _kept(store: Store, tree: TreeId, name: str, version: str, origin: Origin) -> Target:
+def _kept(store: Store, tree: TreeId, name: str, version: str, origin: Origin) -> Candidate:
     facts = read_facts(store, tree)
     esp = facts.esp if facts else 0
-    return Target(
+    return Candidate(
         origin=origin,
         tree=tree,
         name=name,

@@ -15,7 +15,7 @@ from atoll.host.fs import names_in
 from atoll.machine.boot.esp_check import check_esp
 from atoll.machine.deployments.apply import as_warning, attempt, finish
 from atoll.machine.deployments.boot_check import verifier
-from atoll.machine.deployments.flags import BLESSED, HELD, PINNED, ROLLED_BACK, ClearMark
+from atoll.machine.deployments.flags import BLESSED, HELD, PINNED, ROLLED_BACK, ClearFlag
 from atoll.machine.deployments.leftovers import list_leftovers
 from atoll.machine.deployments.operations import (
     DropDeployment,
@@ -37,7 +37,7 @@ from atoll.machine.deployments.state import may_need_something, read_state
 from atoll.machine.deployments.way_back import with_way_back
 from atoll.machine.disable_entries import plan_used_up
 from atoll.machine.etc.conflicts import aside_of
-from atoll.store.gc import Collected, collect
+from atoll.store.gc import GcResult, collect
 from atoll.store.layout import open_store
 
 if TYPE_CHECKING:
@@ -50,13 +50,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tidied:
+class CleanupResult:
     """``titles`` are those of the deployments that went, or would go; ``warning`` says what could
     not go, and why."""
 
     removal: Removal
     titles: tuple[str, ...]
-    collected: Collected
+    collected: GcResult
     warning: str | None = None
 
 
@@ -81,7 +81,7 @@ def plan_unfinished(sysroot: Sysroot, state: MachineState) -> tuple[Operation, .
         *plan_used_up(sysroot, state, choose_used_up(state)),
         # Going back from it was cut before it was done.
         *(
-            ClearMark(path=sysroot.state / HELD / each.deployment.tree)
+            ClearFlag(path=sysroot.state / HELD / each.deployment.tree)
             for each in fled
             if each.default
         ),
@@ -116,8 +116,8 @@ def plan_removal(sysroot: Sysroot, removal: Removal) -> tuple[Operation, ...]:
             operation
             for number in removal.deployments
             for operation in (
-                ClearMark(path=state / PINNED / str(number)),
-                ClearMark(path=state / BLESSED / str(number)),
+                ClearFlag(path=state / PINNED / str(number)),
+                ClearFlag(path=state / BLESSED / str(number)),
                 RemovePath(path=state / "tries" / str(number)),
                 RemovePath(path=state / "conflicts" / str(number)),
                 RemovePath(path=aside_of(state / "conflicts" / str(number))),
@@ -163,7 +163,7 @@ def _tell_esp(sysroot: Sysroot, reporter: Reporter) -> None:
 
 def prune(
     sysroot: Sysroot, keep: int, reporter: Reporter, *, dry: bool = False, damaged: bool = False
-) -> Tidied:
+) -> CleanupResult:
     """Remove what policy lets go, and all contents that nobody needs then.
 
     Of what cannot be removed, or not be told to be unneeded, ``warning`` says why.
@@ -179,7 +179,7 @@ def prune(
         # What had to stay needs its contents.
         gone = frozenset(removal.deployments if dry else ())
         unknown = unknown_needs(sysroot, state, but=gone)
-        collected = Collected()
+        collected = GcResult()
         if unknown:
             numbers = ", ".join(map(str, unknown))
             failed += (f"no contents are removed: what deployment {numbers} needs is not known",)
@@ -189,7 +189,9 @@ def prune(
                 collected = collect(open_store(sysroot.atoll), trees, dry=dry)
             except (AtollError, OSError) as error:
                 failed += (str(error),)
-    return Tidied(removal=removal, titles=titles, collected=collected, warning=as_warning(failed))
+    return CleanupResult(
+        removal=removal, titles=titles, collected=collected, warning=as_warning(failed)
+    )
 
 
 def unknown_needs(

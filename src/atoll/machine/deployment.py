@@ -80,8 +80,9 @@ def parse_deployment(data: bytes, *, where: str) -> Deployment:
     tree, name, version, kernel, pair = (str(text) for text in texts)
     if document.get("algorithm") != ALGORITHM or not (is_hex_digest(tree) and is_hex_digest(pair)):
         raise Damaged(f"{where} names a digest that is none of {ALGORITHM}")
-    return Deployment(number=number, tree=TreeId(tree), name=name, version=version,
-                      kernel=kernel, pair=pair)  # fmt: skip
+    return Deployment(
+        number=number, tree=TreeId(tree), name=name, version=version, kernel=kernel, pair=pair
+    )
 
 
 def format_origin(origin: Origin) -> bytes:

@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from atoll.machine.boot.boot_entry import EntryName, format_entry_name
-from atoll.machine.deployments.flags import BLESSED, SetMark
+from atoll.machine.deployments.flags import BLESSED, SetFlag
 from atoll.machine.deployments.operations import NoteEntries, RemoveFromEsp, plan_entry
-from atoll.machine.staging import entry_again, free_numbers
+from atoll.machine.staging import copy_entry, reserve_sequences
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from atoll.machine.boot.boot_entries import Placed
+    from atoll.machine.boot.boot_entries import MenuEntry
     from atoll.machine.deployments.operations import Operation
     from atoll.machine.deployments.state import MachineState
     from atoll.machine.deployments.sysroot import Sysroot
 
 
 def plan_used_up(
-    sysroot: Sysroot, state: MachineState, entries: Sequence[Placed], *, first: int | None = None
+    sysroot: Sysroot, state: MachineState, entries: Sequence[MenuEntry], *, first: int | None = None
 ) -> tuple[Operation, ...]:
     """Give the deployments of ``entries`` a used up entry each, then remove these.
 
@@ -31,19 +31,21 @@ def plan_used_up(
     numbers = sorted({each.deployment for each in entries})
     reserve: tuple[Operation, ...] = ()
     if first is None:
-        first, operation = free_numbers(sysroot, state, len(numbers))
+        first, operation = reserve_sequences(sysroot, state, len(numbers))
         reserve = (operation,)
-    used_up = (EntryName(sequence=first + place, tries_left=0, tries_used=1)
-               for place in range(len(numbers)))  # fmt: skip
+    used_up = (
+        EntryName(sequence=first + place, tries_left=0, tries_used=1)
+        for place in range(len(numbers))
+    )
     # Without a counted entry only the mark says that it ever came up.
     blessed = (each.number for each in state.deployments if each.number in numbers and each.blessed)
     return (
         *reserve,
-        *(SetMark(path=sysroot.state / BLESSED / str(number)) for number in blessed),
+        *(SetFlag(path=sysroot.state / BLESSED / str(number)) for number in blessed),
         *(
             operation
             for number, name in zip(numbers, used_up, strict=True)
-            for operation in plan_entry(sysroot, entry_again(state, number, name))
+            for operation in plan_entry(sysroot, copy_entry(state, number, name))
         ),
         *(
             RemoveFromEsp(esp=sysroot.esp, path=sysroot.entries / format_entry_name(each.name))

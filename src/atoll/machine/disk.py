@@ -23,7 +23,7 @@ from uuid import UUID, uuid5
 from atoll.base.errors import NotFound, Refused, UsageError
 from atoll.base.report import NullReporter
 from atoll.host.fs import create_private, make_directory, space_errors, temporary_directory
-from atoll.host.run import need_program, run
+from atoll.host.run import require_program, run
 from atoll.image.bootable import objects_of
 from atoll.machine.deployments.object_transfer import StagedForExt4
 from atoll.machine.deployments.sysroot import Sysroot
@@ -107,15 +107,22 @@ def check_size(size: int, content: int) -> int:
     """``size`` in whole MiB; raises UsageError when ``content`` bytes do not fit."""
     least = STATE_START + content * 11 // 10 + 256 * MIB + TABLE_END
     if size < least:
-        raise UsageError(f"a disk of {size // MIB} MiB is too small for this image",
-                         hint=f"choose at least {-(-least // MIB)} MiB")  # fmt: skip
+        raise UsageError(
+            f"a disk of {size // MIB} MiB is too small for this image",
+            hint=f"choose at least {-(-least // MIB)} MiB",
+        )
     return size // MIB * MIB
 
 
 def make_disk(
-    image: BootableImage, origin: Origin, out: Path, *, source: Store,
-    shape: tuple[int | None, DiskIdentity], reporter: Reporter,
-) -> int:  # fmt: skip
+    image: BootableImage,
+    origin: Origin,
+    out: Path,
+    *,
+    source: Store,
+    shape: tuple[int | None, DiskIdentity],
+    reporter: Reporter,
+) -> int:
     """Write a disk image that boots ``image`` to ``out``; its size.
 
     ``shape`` is the size (None chooses one) and the identity. ``out`` appears when all of it is
@@ -128,7 +135,7 @@ def make_disk(
         raise Refused(f"{out} is no ordinary file", hint="choose another name")
     if not out.absolute().parent.is_dir():
         raise NotFound(f"there is no directory {out.absolute().parent}", hint="make it first")
-    need_programs()
+    require_programs()
     with _written_beside(out) as (work, disk):
         with reporter.step("Laying out the system"):
             sizes = stage(image, origin, work, source=source, identity=identity)
@@ -141,7 +148,7 @@ def make_disk(
     return size
 
 
-def need_programs() -> None:
+def require_programs() -> None:
     for name, package in (
         ("sfdisk", "fdisk"),
         ("mkfs.vfat", "dosfstools"),
@@ -149,12 +156,12 @@ def need_programs() -> None:
         ("mke2fs", "e2fsprogs"),
         ("debugfs", "e2fsprogs"),
     ):
-        need_program(name, package=package)
+        require_program(name, package=package)
 
 
 def stage(
     image: BootableImage, origin: Origin, work: Path, *, source: Store, identity: DiskIdentity
-) -> Mapping[str, int]:  # fmt: skip
+) -> Mapping[str, int]:
     """Install into directories below ``work``; sizes of the files that carry a Merkle tree."""
     sysroot = Sysroot(root=work / "state", esp=work / "esp")
     make_directory(sysroot.esp)
@@ -163,8 +170,14 @@ def stage(
         source=source, target=open_store(sysroot.atoll, create=True), top=sysroot.root
     )
     state = StatePartition(uuid=str(identity.file_system), verity=True)
-    plan = plan_install(with_loader(image), origin, sysroot=sysroot, state=state, contents=contents,
-                        objects=tuple(sorted(objects_of(source, image.tree))))  # fmt: skip
+    plan = plan_install(
+        with_loader(image),
+        origin,
+        sysroot=sysroot,
+        state=state,
+        contents=contents,
+        objects=tuple(sorted(objects_of(source, image.tree))),
+    )
     apply_plan(plan, NullReporter())
     return contents.sizes
 
@@ -181,17 +194,27 @@ uuid={identity.esp}, name=esp
 start={STATE_START // SECTOR}, size={_state_size(size) // SECTOR}, type={STATE_TYPE}, \
 attrs="{STATE_FLAGS}", uuid={identity.state}, name=atoll
 """
-    run([need_program("sfdisk", package="fdisk"), "--quiet", disk], stdin=script.encode())
+    run([require_program("sfdisk", package="fdisk"), "--quiet", disk], stdin=script.encode())
 
 
 def fill_esp(disk: Path, work: Path, identity: DiskIdentity) -> None:
     volume = work / "esp.fat"
     with volume.open("wb") as file:
         file.truncate(ESP_SIZE)
-    run([need_program("mkfs.vfat", package="dosfstools"),
-         "-F", "32", "-n", "ESP", "-i", identity.volume, volume])  # fmt: skip
+    run(
+        [
+            require_program("mkfs.vfat", package="dosfstools"),
+            "-F",
+            "32",
+            "-n",
+            "ESP",
+            "-i",
+            identity.volume,
+            volume,
+        ]
+    )
     names = sorted((work / "esp").iterdir())
-    run([need_program("mcopy", package="mtools"), "-s", "-m", "-i", volume, *names, "::"])
+    run([require_program("mcopy", package="mtools"), "-s", "-m", "-i", volume, *names, "::"])
     with space_errors(disk), volume.open("rb") as source, disk.open("r+b") as target:
         while chunk := source.read(MIB):
             if chunk.count(0) < len(chunk):
@@ -201,11 +224,30 @@ def fill_esp(disk: Path, work: Path, identity: DiskIdentity) -> None:
 def fill_state(disk: Path, content: Path, size: int, identity: DiskIdentity) -> None:
     extended = f"offset={STATE_START},root_owner=0:0,hash_seed={identity.hash_seed}"
     argv: list[str | Path] = [
-        need_program("mke2fs", package="e2fsprogs"), "-q", "-F", "-t", "ext4",
-        "-O", "verity", "-b", "4096", "-i", "8192", "-m", "0", "-L", "atoll",
-        "-U", str(identity.file_system), "-E", extended, "-d", content,
-        disk, f"{_state_size(size) // 1024}k",
-    ]  # fmt: skip
+        require_program("mke2fs", package="e2fsprogs"),
+        "-q",
+        "-F",
+        "-t",
+        "ext4",
+        "-O",
+        "verity",
+        "-b",
+        "4096",
+        "-i",
+        "8192",
+        "-m",
+        "0",
+        "-L",
+        "atoll",
+        "-U",
+        str(identity.file_system),
+        "-E",
+        extended,
+        "-d",
+        content,
+        disk,
+        f"{_state_size(size) // 1024}k",
+    ]
     run(argv)
 
 
@@ -220,8 +262,16 @@ def seal_state(disk: Path, content: Path, sizes: Mapping[str, int]) -> None:
         for path in content.rglob("*"):
             name = path.relative_to(content).as_posix()
             commands += [f"sif /{name} uid 0\n", f"sif /{name} gid 0\n"]
-    run([need_program("debugfs", package="e2fsprogs"), "-w", "-f", "-",
-         f"{disk}?offset={STATE_START}"], stdin="".join(commands).encode())  # fmt: skip
+    run(
+        [
+            require_program("debugfs", package="e2fsprogs"),
+            "-w",
+            "-f",
+            "-",
+            f"{disk}?offset={STATE_START}",
+        ],
+        stdin="".join(commands).encode(),
+    )
 
 
 def _state_size(size: int) -> int:

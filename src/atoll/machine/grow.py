@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import NothingToDo
 from atoll.host.fs import replace_file
 from atoll.host.syscalls import grow_ext4, resize_partition
-from atoll.machine.deployments.flags import ClearMark
-from atoll.machine.deployments.machine_lock import changing
-from atoll.tree.gpt import Table, Write, parse_header, parse_table, plan_growth
+from atoll.machine.deployments.flags import ClearFlag
+from atoll.machine.deployments.machine_lock import locked_machine
+from atoll.tree.gpt import BlockWrite, GptTable, parse_header, parse_table, plan_growth
 
 if TYPE_CHECKING:
     from atoll.machine.deployments.sysroot import Sysroot
@@ -29,7 +29,7 @@ SECTOR = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class PartitionPlace:
     """A partition: the device of its disk, its number, where it begins and its size, in bytes."""
 
     disk: Path
@@ -46,7 +46,7 @@ def grow(sysroot: Sysroot) -> int:
     Raises NothingToDo, Damaged for a partition table that is not understood, or OSError.
     """
     place = find_place(sysroot.root)
-    with changing(sysroot, esp=False) as machine:
+    with locked_machine(sysroot, esp=False) as machine:
         mark = machine.state / GROWING
         with place.disk.open("r+b", buffering=0) as disk:
             planned = plan(disk.fileno(), place)
@@ -60,35 +60,41 @@ def grow(sysroot: Sysroot) -> int:
                 size = (last + 1) * place.block - place.start
                 resize_partition(disk.fileno(), place.number, start=place.start, size=size)
         _grow_file_system(machine.root, size)
-        ClearMark(path=mark).execute()
+        ClearFlag(path=mark).execute()
     return size - place.size
 
 
-def find_place(directory: Path, sysfs: Path = SYSFS) -> Place:
+def find_place(directory: Path, sysfs: Path = SYSFS) -> PartitionPlace:
     """The partition that ``directory`` is on. Raises NothingToDo when it is on none."""
     device = directory.stat().st_dev
     here = (sysfs / f"{os.major(device)}:{os.minor(device)}").resolve()
     try:
-        number, start, size = (int((here / name).read_text())
-                               for name in ("partition", "start", "size"))  # fmt: skip
+        number, start, size = (
+            int((here / name).read_text()) for name in ("partition", "start", "size")
+        )
         block = int((here.parent / "queue/logical_block_size").read_text())
     except (OSError, ValueError):
         raise NothingToDo(f"{directory} is on no partition of a disk") from None
-    return Place(disk=Path("/dev") / here.parent.name.replace("!", "/"), number=number,
-                 start=start * SECTOR, size=size * SECTOR, block=block)  # fmt: skip
+    return PartitionPlace(
+        disk=Path("/dev") / here.parent.name.replace("!", "/"),
+        number=number,
+        start=start * SECTOR,
+        size=size * SECTOR,
+        block=block,
+    )
 
 
-def plan(disk: int, place: Place) -> tuple[tuple[Write, ...], int] | None:
+def plan(disk: int, place: PartitionPlace) -> tuple[tuple[BlockWrite, ...], int] | None:
     """``plan_growth`` for a disk that is open. Raises Damaged."""
     block = place.block
     header = parse_header(os.pread(disk, block, block), here=1)
     entries = os.pread(disk, header.count * 128, header.entries_at * block)
-    table: Table = parse_table(header, entries, block=block)
+    table: GptTable = parse_table(header, entries, block=block)
     blocks = os.lseek(disk, 0, os.SEEK_END) // block
     return plan_growth(table, place.number, blocks=blocks, mbr=os.pread(disk, block, 0))
 
 
-def apply_writes(disk: int, writes: tuple[Write, ...], block: int) -> None:
+def apply_writes(disk: int, writes: tuple[BlockWrite, ...], block: int) -> None:
     """One after the other, each durable before the next."""
     for write in writes:
         os.pwrite(disk, write.data, write.at * block)

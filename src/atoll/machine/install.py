@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from atoll.base.ids import ObjectId
     from atoll.base.report import Reporter
     from atoll.image.bootable import BootableImage
-    from atoll.machine.deployments.operations import Contents
+    from atoll.machine.deployments.operations import ObjectTransfer
     from atoll.store.layout import Store
 
 HOST_LOADERS = Path("/usr/lib/systemd/boot/efi")
@@ -76,8 +76,9 @@ class Space:
     inodes: int | None = None
 
 
-def boot_options(deployment: Deployment, state: StatePartition,
-                 arguments: tuple[str, ...]) -> tuple[str, ...]:  # fmt: skip
+def boot_options(
+    deployment: Deployment, state: StatePartition, arguments: tuple[str, ...]
+) -> tuple[str, ...]:
     """The kernel command line: what early boot obeys, then what the recipe says."""
     verity = ("atoll.verity=require",) if state.verity else ()
     return (
@@ -121,12 +122,23 @@ def check_space(needed: Space, free: Space, sysroot: Sysroot) -> None:
 
 
 def plan_install(
-    image: BootableImage, origin: Origin, *, sysroot: Sysroot, state: StatePartition,
-    contents: Contents, objects: tuple[ObjectId, ...],
-) -> tuple[Operation, ...]:  # fmt: skip
+    image: BootableImage,
+    origin: Origin,
+    *,
+    sysroot: Sysroot,
+    state: StatePartition,
+    contents: ObjectTransfer,
+    objects: tuple[ObjectId, ...],
+) -> tuple[Operation, ...]:
     """All that makes ``image`` the first deployment of ``sysroot``, in its order."""
-    deployment = Deployment(number=FIRST, tree=image.tree, name=image.name, version=image.version,
-                            kernel=image.kernel, pair=image.pair)  # fmt: skip
+    deployment = Deployment(
+        number=FIRST,
+        tree=image.tree,
+        name=image.name,
+        version=image.version,
+        kernel=image.kernel,
+        pair=image.pair,
+    )
     entry = BootEntry(
         name=EntryName(sequence=FIRST, tries_left=TRIES),
         title=entry_title(image.title or image.name, image.version, FIRST),
@@ -137,17 +149,25 @@ def plan_install(
     return (
         PlaceTree(tree=image.tree, objects=objects, contents=contents),
         SyncStatePartition(path=sysroot.root),
-        MakeDeployment(sysroot=sysroot, deployment=deployment, origin=origin,
-                       recipe=image.recipe, lock=image.lock),
+        MakeDeployment(
+            sysroot=sysroot,
+            deployment=deployment,
+            origin=origin,
+            recipe=image.recipe,
+            lock=image.lock,
+        ),
         SyncStatePartition(path=sysroot.root),
-        InstallLoader(esp=sysroot.esp, efi_name=image.efi_name, program=image.loader,
-                      timeout=MENU_SECONDS if image.timeout is None else image.timeout),
-        WriteKernelPair(directory=sysroot.esp / "atoll" / image.pair, image=image,
-                        fresh=True),
+        InstallLoader(
+            esp=sysroot.esp,
+            efi_name=image.efi_name,
+            program=image.loader,
+            timeout=MENU_SECONDS if image.timeout is None else image.timeout,
+        ),
+        WriteKernelPair(directory=sysroot.esp / "atoll" / image.pair, image=image, fresh=True),
         DraftEntry(directory=sysroot.entries, entry=entry),
         CommitEntry(directory=sysroot.entries, entry=entry),
         NoteEntries(sysroot=sysroot),
-    )  # fmt: skip
+    )
 
 
 def apply_plan(plan: tuple[Operation, ...], reporter: Reporter) -> None:
@@ -173,8 +193,14 @@ def install(
     if state.uuid == NO_UUID:
         reporter.notice(f"the file system of {root} has no UUID: no firmware boots from there")
     contents = place_into(target, source)
-    plan = plan_install(image, origin, sysroot=sysroot, state=state, contents=contents,
-                        objects=tuple(sorted(objects)))  # fmt: skip
+    plan = plan_install(
+        image,
+        origin,
+        sysroot=sysroot,
+        state=state,
+        contents=contents,
+        objects=tuple(sorted(objects)),
+    )
     apply_plan(plan, reporter)
     return sysroot
 

@@ -75,8 +75,9 @@ def parse_machine_file(data: bytes, *, file: str) -> MachineFile:
     try:
         table = parse_toml(data.decode())
     except ValueError as error:
-        raise RecipeError(f"is not TOML: {error}", file=file,
-                          hint="put it right, or remove it") from error  # fmt: skip
+        raise RecipeError(
+            f"is not TOML: {error}", file=file, hint="put it right, or remove it"
+        ) from error
     fields = Fields(table, complain)
     fields.only("schema", "keep", "etc")
     if fields.integer("schema") != SCHEMA:
@@ -87,8 +88,9 @@ def parse_machine_file(data: bytes, *, file: str) -> MachineFile:
         kept.only("deployments")
         keep = kept.integer("deployments", KEEP)
         if keep < LEAST:
-            kept.flaw("deployments", f"must be at least {LEAST}",
-                      "one to run, and one to fall back to")  # fmt: skip
+            kept.flaw(
+                "deployments", f"must be at least {LEAST}", "one to run, and one to fall back to"
+            )
     rules = []
     if fields.has("etc"):
         table_of_rules = fields.within("etc")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import NotFound, NothingToDo
-from atoll.machine.deployments.flags import PINNED, ClearMark, SetMark
-from atoll.machine.deployments.machine_lock import changing
+from atoll.machine.deployments.flags import PINNED, ClearFlag, SetFlag
+from atoll.machine.deployments.machine_lock import locked_machine
 from atoll.machine.deployments.state import read_state
 
 if TYPE_CHECKING:
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 def set_pin(sysroot: Sysroot, number: int, *, pinned: bool) -> str:
     """Pin a deployment or undo it; its title. Raises NotFound, NothingToDo or Busy."""
-    with changing(sysroot, esp=False) as machine:
+    with locked_machine(sysroot, esp=False) as machine:
         found = read_state(machine).find(number)
         if found is None:
             raise NotFound(f"there is no deployment {number}", hint="see: atoll status")
         if found.pinned == pinned:
             raise NothingToDo(f"deployment {number} is {'' if pinned else 'not '}pinned already")
         mark = machine.state / PINNED / str(number)
-        operation = SetMark(path=mark) if pinned else ClearMark(path=mark)
+        operation = SetFlag(path=mark) if pinned else ClearFlag(path=mark)
         operation.execute()
         return found.deployment.title

@@ -16,16 +16,16 @@ from atoll.host.fs import OWN_LIMIT, read_regular
 from atoll.machine.candidate import (
     ESP_ROOM,
     ROOM,
-    Target,
+    Candidate,
     absolute_reference,
-    check_followed,
     check_not_held,
+    check_tracked,
 )
 from atoll.machine.deployment import Origin
-from atoll.machine.deployments.retention import check_sound
+from atoll.machine.deployments.retention import require_current
 from atoll.machine.install import Space, measure_free
-from atoll.machine.space import check_room
-from atoll.machine.upgrade import Outlook
+from atoll.machine.space import check_space
+from atoll.machine.upgrade import UpgradePreview
 from atoll.oci.reference import StoreReference, format_reference, parse_reference
 from atoll.oci.source import inspect_source, opened_source
 from atoll.oci.system_label import compare_packages, parse_packages
@@ -34,22 +34,22 @@ if TYPE_CHECKING:
     from atoll.machine.deployments.public_status import PublicState
     from atoll.machine.deployments.state import MachineState
     from atoll.machine.deployments.sysroot import Sysroot
-    from atoll.machine.upgrade import Wish
+    from atoll.machine.upgrade import UpgradeRequest
     from atoll.oci.image import PublishedImage
-    from atoll.oci.system_label import PackageChanges, SystemFacts
+    from atoll.oci.system_label import PackageChanges, SystemLabel
 
 RECORDS = Path("/usr/lib/atoll")
 
 
-def foresee_for_everyone(
-    sysroot: Sysroot, public: PublicState, wish: Wish, records: Path = RECORDS
-) -> Outlook:
+def preview_public_upgrade(
+    sysroot: Sysroot, public: PublicState, wish: UpgradeRequest, records: Path = RECORDS
+) -> UpgradePreview:
     """What is known without root. Raises NothingToDo, MissingPrivilege, NetworkError, NotFound or
     Damaged."""
-    image = check_followed(public.follows) if wish.image is None else wish.image
+    image = check_tracked(public.follows) if wish.image is None else wish.image
     target = _find_target(public, image)
     free = measure_free(sysroot)
-    return Outlook(
+    return UpgradePreview(
         target=target,
         packages=_compare(target.facts, records),
         needed=target.needed,
@@ -62,23 +62,24 @@ def foresee_for_everyone(
 
 
 def _find_obstacle(
-    sysroot: Sysroot, state: MachineState, target: Target, free: Space
+    sysroot: Sysroot, state: MachineState, target: Candidate, free: Space
 ) -> AtollError | None:
     """Why the verb refuses, or may refuse: of space only the most that it may take is known."""
     try:
-        check_sound(state)
+        require_current(state)
         check_not_held(target, state, even_held=False)
-        check_room(target.title, target.needed, sysroot, free, "at most; to know: sudo atoll plan")
+        check_space(target.title, target.needed, sysroot, free, "at most; to know: sudo atoll plan")
     except AtollError as error:
         return error
     return None
 
 
-def _find_target(public: PublicState, image: str) -> Target:
+def _find_target(public: PublicState, image: str) -> Candidate:
     reference = None if is_hex_digest(image) else parse_reference(image)
     if reference is None or isinstance(reference, StoreReference):
-        raise MissingPrivilege("only root can see what is in the store of this machine",
-                               hint="try again with sudo")  # fmt: skip
+        raise MissingPrivilege(
+            "only root can see what is in the store of this machine", hint="try again with sudo"
+        )
     reference = absolute_reference(reference)
     with opened_source(reference) as source:
         published = inspect_source(source)
@@ -88,7 +89,7 @@ def _find_target(public: PublicState, image: str) -> Target:
     if default and default.deployment.tree == tree and public.follows == origin.image:
         raise NothingToDo(f"{default.deployment.title} is the newest of {origin.image}")
     fetch = _fetch(published, public)
-    return Target(
+    return Candidate(
         origin=origin,
         tree=tree,
         name=config.name,
@@ -116,7 +117,7 @@ def _fetch(published: PublishedImage, public: PublicState) -> int:
     )
 
 
-def _compare(facts: SystemFacts | None, records: Path) -> PackageChanges | None:
+def _compare(facts: SystemLabel | None, records: Path) -> PackageChanges | None:
     """Against the running tree's own list, which everyone may read."""
     try:
         said, listed = (

@@ -24,17 +24,17 @@ from atoll.machine.cleanup import list_pairs, plan_removal, tidy
 from atoll.machine.deployment import Origin
 from atoll.machine.deployments.apply import as_warning, carry_out, finish
 from atoll.machine.deployments.boot_check import find_tree_flaw, verifier
-from atoll.machine.deployments.flags import HELD, ROLLED_BACK, ClearMark, Hold, hold_mark
-from atoll.machine.deployments.history import Record, read_history
-from atoll.machine.deployments.machine_lock import changing
+from atoll.machine.deployments.flags import HELD, ROLLED_BACK, ClearFlag, Hold, hold_mark
+from atoll.machine.deployments.history import RecordEvent, read_history
+from atoll.machine.deployments.machine_lock import locked_machine
 from atoll.machine.deployments.operations import NoteEntries, plan_entry
 from atoll.machine.deployments.plan_check import check_plan
 from atoll.machine.deployments.retention import (
     TRIES,
     Removal,
-    check_sound,
     choose_removal,
-    entries_to_use_up,
+    entries_to_disable,
+    require_current,
     superfluous_entries,
 )
 from atoll.machine.deployments.state import read_origin, read_state
@@ -42,9 +42,9 @@ from atoll.machine.deployments.way_back import flaw_of, ways_back
 from atoll.machine.disable_entries import plan_used_up
 from atoll.machine.etc.etc_commands import read_machine_etc
 from atoll.machine.etc.etc_tree import compare
-from atoll.machine.etc.stage import try_again
-from atoll.machine.rollback_choice import choose_fled, choose_rollback
-from atoll.machine.staging import entry_again, event_of, free_numbers, plan_deploy
+from atoll.machine.etc.stage import retry_if_changed
+from atoll.machine.rollback_choice import choose_rollback, left_deployments
+from atoll.machine.staging import copy_entry, event_of, plan_deploy, reserve_sequences
 from atoll.machine.upgrade import forget_pending
 from atoll.machine.upgrade_check import check_deploy
 from atoll.store.layout import open_store
@@ -55,18 +55,18 @@ if TYPE_CHECKING:
     from atoll.machine.deployments.state import DeploymentState, MachineState
     from atoll.machine.deployments.sysroot import Sysroot
     from atoll.machine.deployments.way_back import Verify
-    from atoll.machine.etc.etc_tree import Change
-    from atoll.machine.staging import Deploy
+    from atoll.machine.etc.etc_tree import EtcChange
+    from atoll.machine.staging import StagingPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Return:
+class RollbackPlan:
     """What going back does. ``settings`` are the paths below ``/etc`` that will be as they were
     in the older deployment; none when they are kept, None when they cannot be compared."""
 
     target: DeploymentState
     fled: tuple[DeploymentState, ...]
-    settings: tuple[tuple[str, Change], ...] | None
+    settings: tuple[tuple[str, EtcChange], ...] | None
     number: int
     """The deployment that boots next: another than the target when ``/etc`` is kept."""
     warning: str | None = None
@@ -81,49 +81,51 @@ class Cancelled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Steps:
+class CommitSteps:
     """A plan in two parts: up to and with its commit, and what follows it."""
 
     commit: tuple[Operation, ...]
     afterwards: tuple[Operation, ...]
 
 
-def foresee_rollback(sysroot: Sysroot, wish: str | None, *, keep_etc: bool) -> Return:
+def preview_rollback(sysroot: Sysroot, wish: str | None, *, keep_etc: bool) -> RollbackPlan:
     """What ``rollback`` would do; raises as it does."""
     return _foresee(sysroot, read_state(sysroot), wish, verifier(sysroot), keep_etc=keep_etc)
 
 
-def rollback(sysroot: Sysroot, wish: str | None, reporter: Reporter, *, keep_etc: bool) -> Return:
+def rollback(
+    sysroot: Sysroot, wish: str | None, reporter: Reporter, *, keep_etc: bool
+) -> RollbackPlan:
     """Make an older deployment boot next. Raises NotFound, NothingToDo, Refused or UsageError."""
-    with changing(sysroot) as machine:
+    with locked_machine(sysroot) as machine:
         state = tidy(machine, reporter)
         verify = verifier(machine)
         found = _foresee(machine, state, wish, verify, keep_etc=keep_etc)
         with reporter.step(f"Going back to {found.target.deployment.title}"):
             if keep_etc:
-                return try_again(lambda: _with_this_etc(machine, state, found))
+                return retry_if_changed(lambda: _with_this_etc(machine, state, found))
             steps = plan_rollback(machine, state, found)
             check_plan(state, (*steps.commit, *steps.afterwards), verify)
             carry_out(steps.commit)
             return replace(found, warning=as_warning(finish(steps.afterwards)))
 
 
-def plan_rollback(sysroot: Sysroot, state: MachineState, found: Return) -> Steps:
+def plan_rollback(sysroot: Sysroot, state: MachineState, found: RollbackPlan) -> CommitSteps:
     """The hold first, so that a cut after the commit does not let the fled one come back."""
     target = found.target
-    leaving = entries_to_use_up(state, [each.number for each in found.fled])
+    leaving = entries_to_disable(state, [each.number for each in found.fled])
     count = 1 + len({each.deployment for each in leaving})
-    first, reserve = free_numbers(sysroot, state, count)
+    first, reserve = reserve_sequences(sysroot, state, count)
     name = EntryName(sequence=first, tries_left=None if target.blessed else TRIES)
-    return Steps(
+    return CommitSteps(
         commit=(
             reserve,
             *_holds(sysroot, state, found),
-            *plan_entry(sysroot, entry_again(state, target.number, name)),
+            *plan_entry(sysroot, copy_entry(state, target.number, name)),
         ),
         afterwards=(
             *_unhold(sysroot, state, target),
-            Record(state=sysroot.state, event=event_of("rollback", target.deployment, state)),
+            RecordEvent(state=sysroot.state, event=event_of("rollback", target.deployment, state)),
             *plan_used_up(sysroot, state, leaving, first=first + 1),
             *plan_removal(sysroot, Removal(entries=superfluous_entries(state, of=target.number))),
             NoteEntries(sysroot=sysroot),
@@ -137,10 +139,10 @@ def cancel(sysroot: Sysroot, reporter: Reporter) -> Cancelled:
     Of a machine in a directory, where nothing runs, the newest blessed deployment boots next.
     Raises NothingToDo, or Refused when what would boot next cannot boot.
     """
-    with changing(sysroot) as machine:
+    with locked_machine(sysroot) as machine:
         state = tidy(machine, reporter)
         verify = verifier(machine)
-        stay = check_sound(state) if state.booted is not None else _before(state)
+        stay = require_current(state) if state.booted is not None else _before(state)
         staged = state.default
         dropped: list[str] = []
         failed: tuple[str, ...] = ()
@@ -166,17 +168,17 @@ def cancel(sysroot: Sysroot, reporter: Reporter) -> Cancelled:
 
 def plan_cancel(
     sysroot: Sysroot, state: MachineState, stay: DeploymentState, staged: DeploymentState
-) -> Steps:
-    first, reserve = free_numbers(sysroot, state, 1)
+) -> CommitSteps:
+    first, reserve = reserve_sequences(sysroot, state, 1)
     name = EntryName(sequence=first, tries_left=None if stay.blessed else TRIES)
     gone = () if staged.blessed or staged.pinned or state.unreadable else (staged.number,)
     old = superfluous_entries(state, of=stay.number)
     removal = choose_removal(state, gone, entries=old, pairs=list_pairs(sysroot))
-    return Steps(
-        commit=(reserve, *plan_entry(sysroot, entry_again(state, stay.number, name))),
+    return CommitSteps(
+        commit=(reserve, *plan_entry(sysroot, copy_entry(state, stay.number, name))),
         afterwards=(
             *_unhold(sysroot, state, stay),
-            Record(state=sysroot.state, event=event_of("cancel", stay.deployment, state)),
+            RecordEvent(state=sysroot.state, event=event_of("cancel", stay.deployment, state)),
             NoteEntries(sysroot=sysroot),
             *plan_removal(sysroot, removal),
         ),
@@ -192,8 +194,8 @@ def _before(state: MachineState) -> DeploymentState | None:
 
 def _foresee(
     sysroot: Sysroot, state: MachineState, wish: str | None, verify: Verify, *, keep_etc: bool
-) -> Return:
-    current = check_sound(state) if keep_etc else None
+) -> RollbackPlan:
+    current = require_current(state) if keep_etc else None
     # Only a day needs the history: nobody is kept here because it cannot be read.
     events = read_history(sysroot.state) if wish is not None else ()
 
@@ -208,8 +210,8 @@ def _foresee(
     if current is not None:
         check_deploy(_plan_with_etc(sysroot, state, current, target), sysroot, state)
     settings = () if keep_etc else _changed_settings(sysroot, state, target)
-    fled = choose_fled(state, target.number)
-    return Return(
+    fled = left_deployments(state, target.number)
+    return RollbackPlan(
         target=target,
         fled=fled if _may_be_left(state, None if keep_etc else target, fled, verify) else (),
         settings=settings,
@@ -219,7 +221,7 @@ def _foresee(
 
 def _changed_settings(
     sysroot: Sysroot, state: MachineState, target: DeploymentState
-) -> tuple[tuple[str, Change], ...] | None:
+) -> tuple[tuple[str, EtcChange], ...] | None:
     """None when either side cannot be read: damage there is no reason not to leave it."""
     current = state.current
     if current is None or state.booted in state.damaged_numbers:
@@ -230,8 +232,9 @@ def _changed_settings(
         here = read_machine_etc(sysroot, current.number)
         there = read_machine_etc(sysroot, target.number)
         mine = {path for path, _ in (*here.changes, *there.changes)}
-        return tuple((path, change) for path, change in compare(here.live, there.live)
-                     if path in mine)  # fmt: skip
+        return tuple(
+            (path, change) for path, change in compare(here.live, there.live) if path in mine
+        )
     except (AtollError, OSError):
         return None
 
@@ -260,14 +263,14 @@ def _refuse_flaw(target: DeploymentState, flaw: str) -> None:
         )
 
 
-def _with_this_etc(machine: Sysroot, state: MachineState, found: Return) -> Return:
+def _with_this_etc(machine: Sysroot, state: MachineState, found: RollbackPlan) -> RollbackPlan:
     """The older tree once more, as a deployment of its own with the ``/etc`` of today."""
-    made = _plan_with_etc(machine, state, check_sound(state), found.target)
+    made = _plan_with_etc(machine, state, require_current(state), found.target)
     carry_out((*_holds(machine, state, found), *made.operations))
     failed = finish((*_unhold(machine, state, found.target), *made.afterwards))
     if not failed:
         now = read_state(machine)
-        leaving = entries_to_use_up(now, [each.number for each in found.fled])
+        leaving = entries_to_disable(now, [each.number for each in found.fled])
         flight = plan_used_up(machine, now, leaving)
         check_plan(now, flight, verifier(machine))
         failed = finish(flight)
@@ -276,7 +279,7 @@ def _with_this_etc(machine: Sysroot, state: MachineState, found: Return) -> Retu
 
 def _plan_with_etc(
     sysroot: Sysroot, state: MachineState, current: DeploymentState, target: DeploymentState
-) -> Deploy:
+) -> StagingPlan:
     image = read_bootable(open_store(sysroot.atoll), target.deployment.tree)
     try:
         origin = read_origin(sysroot, target.number)
@@ -286,17 +289,21 @@ def _plan_with_etc(
     return plan_deploy(sysroot, state, current, image, origin, what="rollback")
 
 
-def _holds(sysroot: Sysroot, state: MachineState, found: Return) -> tuple[Operation, ...]:
+def _holds(sysroot: Sysroot, state: MachineState, found: RollbackPlan) -> tuple[Operation, ...]:
     """What is held for another reason stays held for that; the tree that is wanted is not held."""
     now = int(time.time())
     wanted = found.target.deployment.tree
     return tuple(
-        hold_mark(sysroot.state, each.deployment.tree,
-                  Hold(deployment=each.number, version=each.deployment.version,
-                       why=ROLLED_BACK, when=now))
+        hold_mark(
+            sysroot.state,
+            each.deployment.tree,
+            Hold(
+                deployment=each.number, version=each.deployment.version, why=ROLLED_BACK, when=now
+            ),
+        )
         for each in found.fled
         if each.deployment.tree != wanted and _may_hold(state, each)
-    )  # fmt: skip
+    )
 
 
 def _may_hold(state: MachineState, each: DeploymentState) -> bool:
@@ -310,4 +317,4 @@ def _unhold(
     """Whoever goes to a deployment by name wants its tree."""
     if target.deployment.tree not in state.held:
         return ()
-    return (ClearMark(path=sysroot.state / HELD / target.deployment.tree),)
+    return (ClearFlag(path=sysroot.state / HELD / target.deployment.tree),)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import TypeAlias
 
-    from atoll.machine.deployments.history import Event
+    from atoll.machine.deployments.history import HistoryEvent
     from atoll.machine.deployments.state import DeploymentState, MachineState
 
     Judge: TypeAlias = Callable[[DeploymentState], str]
@@ -26,7 +26,11 @@ _LONGEST = 256
 
 
 def choose_rollback(
-    state: MachineState, wish: str | None, events: tuple[Event, ...], now: datetime, judge: Judge
+    state: MachineState,
+    wish: str | None,
+    events: tuple[HistoryEvent, ...],
+    now: datetime,
+    judge: Judge,
 ) -> DeploymentState:
     """The deployment to go back to: a number, a version, ``yesterday``, a date, or the one before.
 
@@ -44,8 +48,9 @@ def choose_rollback(
         if running is not None and running.blessed and not running.default:
             others = [running, *(each for each in others if each != running)]
         if not others:
-            raise NotFound("there is no other deployment that ever came up",
-                           hint="see: atoll status")  # fmt: skip
+            raise NotFound(
+                "there is no other deployment that ever came up", hint="see: atoll status"
+            )
         flaws = {}
         for each in others:
             flaws[each.deployment.title] = flaw = judge(each)
@@ -67,7 +72,7 @@ def _others(state: MachineState) -> list[DeploymentState]:
 
 
 def _wished(
-    state: MachineState, wish: str, events: tuple[Event, ...], now: datetime
+    state: MachineState, wish: str, events: tuple[HistoryEvent, ...], now: datetime
 ) -> DeploymentState:
     known = ", ".join(f"{each.number} ({each.deployment.version})" for each in state.deployments)
     there_are = f"there are: {known}"
@@ -108,7 +113,7 @@ def _meanings(state: MachineState, wish: str) -> dict[str, DeploymentState]:
     return {f"number:{each.number} ({each.deployment.title})": each for each in found}
 
 
-def ran_at(events: Iterable[Event], moment: float) -> int | None:
+def ran_at(events: Iterable[HistoryEvent], moment: float) -> int | None:
     """The deployment that ran last at ``moment``, in seconds since 1970, by the boots that were
     noted; from a time without, what was to boot next. None when nothing is known."""
     known = tuple(events)
@@ -136,7 +141,7 @@ def parse_moment(wish: str, now: datetime) -> datetime | None:
     return datetime.combine(day, time.max, tzinfo=now.tzinfo)
 
 
-def choose_fled(state: MachineState, target: int) -> tuple[DeploymentState, ...]:
+def left_deployments(state: MachineState, target: int) -> tuple[DeploymentState, ...]:
     """What a person leaves who goes back to ``target``: what runs, and what boots next.
 
     Only what is newer is fled: who goes forward again has nothing against the older one.

@@ -43,7 +43,7 @@ def cost_of(operations: Iterable[Operation]) -> Space:
     return Space(state=size, esp=0, inodes=inodes)
 
 
-def check_room(title: str, want: Space, sysroot: Sysroot, free: Space, hint: str) -> None:
+def check_space(title: str, want: Space, sysroot: Sysroot, free: Space, hint: str) -> None:
     """Raises NoSpace that says where, how much, and what could go."""
     state = want.state
     if os.stat(sysroot.root).st_dev == os.stat(sysroot.esp).st_dev:  # noqa: PTH116

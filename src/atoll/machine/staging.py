@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import Refused
 from atoll.machine.boot.boot_entry import BootEntry, EntryName, entry_title
 from atoll.machine.deployment import Deployment
-from atoll.machine.deployments.flags import Numbers, numbers_mark
-from atoll.machine.deployments.history import Event, Record
+from atoll.machine.deployments.flags import LastNumbers, numbers_mark
+from atoll.machine.deployments.history import HistoryEvent, RecordEvent
 from atoll.machine.deployments.operations import (
     MakeDeployment,
     NoteEntries,
@@ -28,7 +28,7 @@ from atoll.machine.deployments.state import next_numbers
 from atoll.machine.etc.damaged_tree import read_source_etc
 from atoll.machine.etc.etc_commands import read_tree_etc_of
 from atoll.machine.etc.merge import plan_merge
-from atoll.machine.etc.stage import Views, etc_place, plan_stage
+from atoll.machine.etc.stage import MergeInputs, etc_place, plan_stage
 from atoll.machine.install import StatePartition, boot_options, find_uuid
 from atoll.machine.machine_file import read_machine_file
 from atoll.machine.policy import read_policy
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Deploy:
+class StagingPlan:
     """What makes a deployment, in order, its commit last; ``afterwards`` are notes of it."""
 
     deployment: Deployment
@@ -61,28 +61,26 @@ class Deploy:
 
 
 def plan_deploy(
-    sysroot: Sysroot, state: MachineState, source: DeploymentState,
-    image: BootableImage, origin: Origin, *, what: str,
-) -> Deploy:  # fmt: skip
+    sysroot: Sysroot,
+    state: MachineState,
+    source: DeploymentState,
+    image: BootableImage,
+    origin: Origin,
+    *,
+    what: str,
+) -> StagingPlan:
     """Make ``image`` boot next, its ``/etc`` merged with that of ``source``.
 
     ``what`` is the verb, for the history. Raises Busy when ``/etc`` changes meanwhile, Refused when
     the image cannot have its users' ids on this machine, RecipeError for the machine file.
     """
     numbers = next_numbers(sysroot, state.menu)
-    deployment = Deployment(
-        number=numbers.deployment,
-        tree=image.tree,
-        name=image.name,
-        version=image.version,
-        kernel=image.kernel,
-        pair=image.pair,
-    )
+    deployment = _deployment_of(image, numbers.deployment)
     new = read_tree_etc_of(image.store, image.tree)
     etc, damaged = read_source_etc(sysroot, source.number, new)
     machine_file = read_machine_file(etc.live, read_policy(image.store, image.tree))
     place = etc_place(sysroot, deployment.number)
-    views = Views(source=etc.deployment, old=etc.tree, live=etc.live, new=new)
+    views = MergeInputs(source=etc.deployment, old=etc.tree, live=etc.live, new=new)
     merge, staging = plan_stage(views, place, rules=machine_file.rules, earlier=etc.conflicts)
     check_ids(f"{image.name} {image.version}", merge)
     partition = find_partition(sysroot, state, source)
@@ -92,7 +90,7 @@ def plan_deploy(
         deployment, name, boot_options(deployment, partition, image.arguments), title=title
     )
     event = event_of(what, deployment, state, image=origin.image)
-    return Deploy(
+    return StagingPlan(
         deployment=deployment,
         merge=merge,
         machine_file=machine_file,
@@ -100,15 +98,31 @@ def plan_deploy(
         unread=etc.unread,
         operations=(
             numbers_mark(sysroot.state, numbers),
-            MakeDeployment(sysroot=sysroot, deployment=deployment, origin=origin,
-                           recipe=image.recipe, lock=image.lock),
+            MakeDeployment(
+                sysroot=sysroot,
+                deployment=deployment,
+                origin=origin,
+                recipe=image.recipe,
+                lock=image.lock,
+            ),
             *staging,
             SyncStatePartition(path=sysroot.root),
             WriteKernelPair(directory=sysroot.esp / "atoll" / image.pair, image=image),
             *plan_entry(sysroot, entry),
         ),
-        afterwards=(Record(state=sysroot.state, event=event), NoteEntries(sysroot=sysroot)),
-    )  # fmt: skip
+        afterwards=(RecordEvent(state=sysroot.state, event=event), NoteEntries(sysroot=sysroot)),
+    )
+
+
+def _deployment_of(image: BootableImage, number: int) -> Deployment:
+    return Deployment(
+        number=number,
+        tree=image.tree,
+        name=image.name,
+        version=image.version,
+        kernel=image.kernel,
+        pair=image.pair,
+    )
 
 
 def preview_etc(etc: MachineEtc, new: Node, settings: MachineFile) -> Merge:
@@ -116,9 +130,11 @@ def preview_etc(etc: MachineEtc, new: Node, settings: MachineFile) -> Merge:
     return plan_merge(etc.tree, etc.live, new, settings.rules)
 
 
-def event_of(what: str, deployment: Deployment, state: MachineState, *, image: str = "") -> Event:
+def event_of(
+    what: str, deployment: Deployment, state: MachineState, *, image: str = ""
+) -> HistoryEvent:
     was = state.default or state.current
-    return Event(
+    return HistoryEvent(
         when=int(time.time()),
         what=what,
         deployment=deployment.number,
@@ -142,13 +158,12 @@ def entry_of(
     )
 
 
-def entry_again(state: MachineState, number: int, name: EntryName) -> BootEntry:
+def copy_entry(state: MachineState, number: int, name: EntryName) -> BootEntry:
     """Another entry for a deployment that has one; raises Refused when none can be read."""
     for placed in state.menu.of(number):
         if placed.entry is not None:
             return replace(placed.entry, name=name)
-    raise Refused(f"no entry on the ESP boots deployment {number}",
-                  hint="see: atoll status")  # fmt: skip
+    raise Refused(f"no entry on the ESP boots deployment {number}", hint="see: atoll status")
 
 
 def find_partition(
@@ -167,12 +182,10 @@ def find_partition(
     return StatePartition(uuid=find_uuid(sysroot.root), verity=can_seal(staging))
 
 
-def free_numbers(sysroot: Sysroot, state: MachineState, entries: int) -> tuple[int, Operation]:
+def reserve_sequences(sysroot: Sysroot, state: MachineState, entries: int) -> tuple[int, Operation]:
     """The first of ``entries`` sequence numbers, and what reserves them all."""
     numbers = next_numbers(sysroot, state.menu)
-    last = Numbers(
-        deployment=numbers.deployment - 1, sequence=numbers.sequence + entries - 1
-    )  # fmt: skip
+    last = LastNumbers(deployment=numbers.deployment - 1, sequence=numbers.sequence + entries - 1)
     return numbers.sequence, numbers_mark(sysroot.state, last)
 
 

@@ -20,10 +20,10 @@ from atoll.image.bootable import read_bootable
 from atoll.machine.candidate import check_new, compare_to_current, fetch_target, opened_target
 from atoll.machine.cleanup import prune, tidy
 from atoll.machine.deployments.apply import as_warning, carry_out, finish
-from atoll.machine.deployments.machine_lock import changing
-from atoll.machine.deployments.retention import check_sound
+from atoll.machine.deployments.machine_lock import locked_machine
+from atoll.machine.deployments.retention import require_current
 from atoll.machine.deployments.state import read_state
-from atoll.machine.etc.stage import try_again
+from atoll.machine.etc.stage import retry_if_changed
 from atoll.machine.staging import plan_deploy
 from atoll.machine.upgrade_check import check_deploy, find_obstacle, read_prospect
 from atoll.store.layout import open_store
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from atoll.base.report import Reporter
-    from atoll.machine.candidate import Target
-    from atoll.machine.cleanup import Tidied
+    from atoll.machine.candidate import Candidate
+    from atoll.machine.cleanup import CleanupResult
     from atoll.machine.deployment import Deployment
     from atoll.machine.deployments.sysroot import Sysroot
     from atoll.machine.etc.merge import Merge
     from atoll.machine.install import Space
-    from atoll.machine.staging import Deploy
+    from atoll.machine.staging import StagingPlan
     from atoll.oci.system_label import PackageChanges
 
 PENDING = "downloaded"
@@ -50,7 +50,7 @@ CONFLICTS_STAY = "what was still in conflict in /etc stays with the deployment t
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class UpgradeRequest:
     """What a person asks for; without ``image`` it is the one that the machine follows."""
 
     verb: str
@@ -60,23 +60,23 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Staged:
+class UpgradeResult:
     """What an upgrade came to; ``deployment`` is None when it was only fetched."""
 
-    target: Target
+    target: Candidate
     deployment: Deployment | None = None
     merge: Merge | None = None
-    pruned: Tidied | None = None
+    pruned: CleanupResult | None = None
     warning: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outlook:
+class UpgradePreview:
     """What an upgrade would do. ``etc`` is None while the image's ``/etc`` is not here;
     ``changed_here``, how many paths in ``/etc`` people changed, and ``made_here``, how many the
     machine did, for whoever may not read it."""
 
-    target: Target
+    target: Candidate
     packages: PackageChanges | None
     needed: Space
     free: Space
@@ -86,7 +86,7 @@ class Outlook:
     obstacle: AtollError | None
 
 
-def check_upgrade(sysroot: Sysroot, wish: Wish) -> Target:
+def check_upgrade(sysroot: Sysroot, wish: UpgradeRequest) -> Candidate:
     """The newer image, if there is one; raises NothingToDo, or Refused when it is held."""
     state = read_state(sysroot)
     with opened_target(sysroot, state, wish.image) as target:
@@ -94,15 +94,15 @@ def check_upgrade(sysroot: Sysroot, wish: Wish) -> Target:
         return target
 
 
-def foresee_upgrade(sysroot: Sysroot, wish: Wish) -> Outlook:
+def preview_upgrade(sysroot: Sysroot, wish: UpgradeRequest) -> UpgradePreview:
     """All that can be known before anything is fetched or changed; raises NothingToDo."""
     state = read_state(sysroot)
-    current = check_sound(state)
+    current = require_current(state)
     store = open_store(sysroot.atoll)
     with opened_target(sysroot, state, wish.image) as target:
         check_new(target, sysroot, state, even_held=True)
         found = read_prospect(target, sysroot, state, current)
-        return Outlook(
+        return UpgradePreview(
             target=target,
             packages=compare_to_current(target, store, current),
             needed=found.needed,
@@ -114,15 +114,15 @@ def foresee_upgrade(sysroot: Sysroot, wish: Wish) -> Outlook:
         )
 
 
-def upgrade(sysroot: Sysroot, wish: Wish, reporter: Reporter) -> Staged:
+def upgrade(sysroot: Sysroot, wish: UpgradeRequest, reporter: Reporter) -> UpgradeResult:
     """Make the wished image what boots next.
 
     Raises NothingToDo, Refused, NotFound, NetworkError, NoSpace, Damaged, Busy or RecipeError; the
     machine is then as it was.
     """
-    with changing(sysroot) as machine:
+    with locked_machine(sysroot) as machine:
         state = tidy(machine, reporter)
-        current = check_sound(state)
+        current = require_current(state)
         store = open_store(machine.atoll)
         with opened_target(machine, state, wish.image) as target:
             check_new(target, machine, state, even_held=wish.even_held)
@@ -131,20 +131,23 @@ def upgrade(sysroot: Sysroot, wish: Wish, reporter: Reporter) -> Staged:
             if obstacle is not None:
                 raise obstacle
             target = fetch_target(target, store, reporter)
-        write_ref(store, PENDING, Ref(tree=target.tree, name=target.name or "image",
-                                      version=target.version, created=0))  # fmt: skip
+        write_ref(
+            store,
+            PENDING,
+            Ref(tree=target.tree, name=target.name or "image", version=target.version, created=0),
+        )
         if wish.download_only:
-            return Staged(target=target)
+            return UpgradeResult(target=target)
         image = read_bootable(store, target.tree)
 
-        def deploy() -> Deploy:
+        def deploy() -> StagingPlan:
             made = plan_deploy(machine, state, current, image, target.origin, what=wish.verb)
             check_deploy(made, machine, state)
             carry_out(made.operations)
             return made
 
         with _cleared_up(machine), reporter.step(f"Staging {image.name} {image.version}"):
-            made = try_again(deploy)
+            made = retry_if_changed(deploy)
         if made.damaged:
             reporter.notice(f"{SETTINGS_AS_THEY_ARE}: {made.damaged}")
         if made.unread:
@@ -152,8 +155,9 @@ def upgrade(sysroot: Sysroot, wish: Wish, reporter: Reporter) -> Staged:
         warning = as_warning(finish(made.afterwards))
         pruned, untidy = _prune(machine, made.machine_file.deployments, reporter)
         warning = warning or untidy
-    return Staged(target=target, deployment=made.deployment, merge=made.merge,
-                  pruned=pruned, warning=warning)  # fmt: skip
+    return UpgradeResult(
+        target=target, deployment=made.deployment, merge=made.merge, pruned=pruned, warning=warning
+    )
 
 
 @contextmanager
@@ -182,7 +186,9 @@ def forget_pending(sysroot: Sysroot) -> bool:
     return True
 
 
-def _prune(machine: Sysroot, keep: int, reporter: Reporter) -> tuple[Tidied | None, str | None]:
+def _prune(
+    machine: Sysroot, keep: int, reporter: Reporter
+) -> tuple[CleanupResult | None, str | None]:
     """The new system boots next already: what cannot be removed now is told, and stays."""
     try:
         forget_pending(machine)

@@ -20,17 +20,17 @@ from atoll.machine.candidate import (
 )
 from atoll.machine.deployments.state import next_numbers
 from atoll.machine.etc.damaged_tree import read_source_etc
-from atoll.machine.etc.stage import Views, etc_place, plan_stage, try_again
+from atoll.machine.etc.stage import MergeInputs, etc_place, plan_stage, retry_if_changed
 from atoll.machine.install import measure_free
 from atoll.machine.machine_file import read_machine_file
 from atoll.machine.policy import find_policy
-from atoll.machine.space import INODES, check_room, cost_of
+from atoll.machine.space import INODES, check_space, cost_of
 from atoll.machine.staging import check_ids, preview_etc
 from atoll.store.layout import open_store
 from atoll.tree.etc_rules import is_machine_made
 
 if TYPE_CHECKING:
-    from atoll.machine.candidate import Target
+    from atoll.machine.candidate import Candidate
     from atoll.machine.deployments.state import DeploymentState, MachineState
     from atoll.machine.deployments.sysroot import Sysroot
     from atoll.machine.etc.etc_commands import MachineEtc
@@ -38,11 +38,11 @@ if TYPE_CHECKING:
     from atoll.machine.etc.merge import Merge
     from atoll.machine.install import Space
     from atoll.machine.machine_file import MachineFile
-    from atoll.machine.staging import Deploy
+    from atoll.machine.staging import StagingPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prospect:
+class UpgradeCheck:
     """``merge`` is None while the image's ``/etc`` cannot be seen. ``needed`` is what all of it
     takes, pull and ``/etc`` together; ``damaged`` says why settings are taken along as they are,
     without knowing what the tree that is left had. ``changed_here`` counts paths in ``/etc`` that
@@ -59,17 +59,17 @@ class Prospect:
 
 
 def read_prospect(
-    target: Target, sysroot: Sysroot, state: MachineState, current: DeploymentState
-) -> Prospect:
+    target: Candidate, sysroot: Sysroot, state: MachineState, current: DeploymentState
+) -> UpgradeCheck:
     """Raises NetworkError, Damaged, Busy, or RecipeError for the machine file."""
     store = open_store(sysroot.atoll)
     new = read_target_etc(target, store)
-    etc, damaged = try_again(lambda: read_source_etc(sysroot, current.number, new))
+    etc, damaged = retry_if_changed(lambda: read_source_etc(sysroot, current.number, new))
     shown = target.tree if target.is_here else current.deployment.tree
     settings = read_machine_file(etc.live, find_policy(store, shown))
     esp = esp_needed(target, state)
     made = sum(is_machine_made(path) for path, _ in etc.changes)
-    return Prospect(
+    return UpgradeCheck(
         settings=settings,
         merge=None if new is None else preview_etc(etc, new, settings),
         changed_here=len(etc.changes) - made,
@@ -85,7 +85,12 @@ def read_prospect(
 
 
 def find_obstacle(
-    target: Target, sysroot: Sysroot, state: MachineState, prospect: Prospect, *, even_held: bool
+    target: Candidate,
+    sysroot: Sysroot,
+    state: MachineState,
+    prospect: UpgradeCheck,
+    *,
+    even_held: bool,
 ) -> AtollError | None:
     """Why the upgrade is refused; None when nothing that can be known stands in its way."""
     try:
@@ -95,16 +100,16 @@ def find_obstacle(
         if prospect.merge is not None:
             check_ids(target.title, prospect.merge)
         hint = what_may_go(state, prospect.settings.deployments)
-        check_room(target.title, prospect.needed, sysroot, prospect.free, hint)
+        check_space(target.title, prospect.needed, sysroot, prospect.free, hint)
     except AtollError as error:
         return error
     return None
 
 
-def check_deploy(made: Deploy, sysroot: Sysroot, state: MachineState) -> None:
+def check_deploy(made: StagingPlan, sysroot: Sysroot, state: MachineState) -> None:
     """Raises NoSpace when there is no room for the ``/etc`` of a deployment, before it is made."""
     hint = what_may_go(state, made.machine_file.deployments)
-    check_room(
+    check_space(
         made.deployment.title, cost_of(made.operations), sysroot, measure_free(sysroot), hint
     )
 
@@ -113,7 +118,7 @@ def _cost_of_etc(
     sysroot: Sysroot, state: MachineState, etc: MachineEtc, new: Node, settings: MachineFile
 ) -> Space:
     """While the image's ``/etc`` is not known, what this one takes once more."""
-    views = Views(source=etc.deployment, old=etc.tree, live=etc.live, new=new)
+    views = MergeInputs(source=etc.deployment, old=etc.tree, live=etc.live, new=new)
     place = etc_place(sysroot, next_numbers(sysroot, state.menu).deployment)
     _, plan = plan_stage(views, place, rules=settings.rules, earlier=etc.conflicts)
     return cost_of(plan)

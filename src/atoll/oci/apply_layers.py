@@ -25,7 +25,7 @@ from atoll.tree.model import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from atoll.oci.tar_reader import Member, TarReader
+    from atoll.oci.tar_reader import TarMember, TarReader
     from atoll.store.objects import ObjectSink
     from atoll.tree.model import Leaf, Node
 
@@ -47,9 +47,9 @@ _IMPLIED = Metadata(mode=0o755)
 class Layer(Protocol):
     """Iterate for the members; ``regular`` makes the node of the file that came last."""
 
-    def __iter__(self) -> Iterator[Member]: ...
+    def __iter__(self) -> Iterator[TarMember]: ...
 
-    def regular(self, member: Member) -> Regular: ...
+    def regular(self, member: TarMember) -> Regular: ...
 
 
 class TarLayer:
@@ -59,10 +59,10 @@ class TarLayer:
         self._reader = reader
         self._sink = sink
 
-    def __iter__(self) -> Iterator[Member]:
+    def __iter__(self) -> Iterator[TarMember]:
         return iter(self._reader)
 
-    def regular(self, member: Member) -> Regular:
+    def regular(self, member: TarMember) -> Regular:
         content = self._reader.content()
         if member.size > WHOLE_LIMIT:
             return Regular(member.metadata, member.size, self._sink.put_chunks(content))
@@ -97,18 +97,22 @@ class LayeredTree:
                 self._put(member, layer)
                 _note(member.path, new)
 
-    def _count(self, member: Member) -> None:
+    def _count(self, member: TarMember) -> None:
         self._members += 1
         if self._members > MAX_MEMBERS:
-            raise Damaged(f"{self._where}: more than {MAX_MEMBERS} names are in the image",
-                          hint="report it to the image's maker")  # fmt: skip
+            raise Damaged(
+                f"{self._where}: more than {MAX_MEMBERS} names are in the image",
+                hint="report it to the image's maker",
+            )
         xattrs = member.metadata.xattrs
         self._xattrs += sum(_XATTR_COST + len(key) + len(value) for key, value in xattrs)
         if self._xattrs > MAX_XATTRS:
-            raise Damaged(f"{self._where}: the image has too many extended attributes",
-                          hint="report it to the image's maker")  # fmt: skip
+            raise Damaged(
+                f"{self._where}: the image has too many extended attributes",
+                hint="report it to the image's maker",
+            )
 
-    def _put(self, member: Member, layer: Layer) -> None:
+    def _put(self, member: TarMember, layer: Layer) -> None:
         if member.kind == b"5":
             self._put_directory(member)
             return
@@ -118,7 +122,7 @@ class LayeredTree:
         node = self._linked(member) if member.kind == b"1" else self._leaf(member, layer)
         _children(self._folder(folder))[name] = node
 
-    def _put_directory(self, member: Member) -> None:
+    def _put_directory(self, member: TarMember) -> None:
         if not member.path:
             self.root = Directory(member.metadata, self.root.entries)
             return
@@ -150,14 +154,14 @@ class LayeredTree:
             )
         return Directory(_IMPLIED, {})
 
-    def _linked(self, member: Member) -> Leaf:
+    def _linked(self, member: TarMember) -> Leaf:
         folder, _, name = member.target.rpartition(b"/")
         node = self._folder(folder).entries.get(name)
         if node is None or isinstance(node, Directory):
             raise self._damaged(member.path, "it is a hard link to what is not there")
         return node
 
-    def _leaf(self, member: Member, layer: Layer) -> Leaf:
+    def _leaf(self, member: TarMember, layer: Layer) -> Leaf:
         match member.kind:
             case b"0":
                 return layer.regular(member)
@@ -192,8 +196,9 @@ class LayeredTree:
                     todo.append((path, below))
 
     def _damaged(self, path: bytes, why: str) -> Damaged:
-        return Damaged(f"{self._where}: {os.fsdecode(path)}: {why}",
-                       hint="pull or copy the image again")  # fmt: skip
+        return Damaged(
+            f"{self._where}: {os.fsdecode(path)}: {why}", hint="pull or copy the image again"
+        )
 
 
 def _children(directory: Directory) -> dict[bytes, Node]:

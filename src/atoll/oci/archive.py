@@ -21,7 +21,7 @@ from atoll.oci.tar_reader import TarReader
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from atoll.host.http import Span
+    from atoll.host.http import ByteRange
     from atoll.oci.downloads import Downloads
     from atoll.oci.manifest import Descriptor
     from atoll.oci.reference import ArchiveReference
@@ -62,14 +62,15 @@ class ArchiveSource:
             raise Damaged(f"{self.name}: {blob.digest} has {blob.size} bytes: too many to be JSON")
         data = b"".join(self._read(blob, 0, blob.size))
         if f"sha256:{sha256(data).hexdigest()}" != blob.digest:
-            raise Damaged(f"{self.name}: blob {blob.digest} is something else",
-                          hint="copy the image again")  # fmt: skip
+            raise Damaged(
+                f"{self.name}: blob {blob.digest} is something else", hint="copy the image again"
+            )
         return data
 
     def layer(self, blob: Descriptor, downloads: Downloads) -> Path:
         return downloads.bring(blob, lambda offset: self._read(blob, offset, blob.size))
 
-    def part(self, blob: Descriptor, span: Span) -> Iterator[bytes]:
+    def part(self, blob: Descriptor, span: ByteRange) -> Iterator[bytes]:
         return self._read(blob, span.start, span.end)
 
     def _read_index(self) -> bytes:
@@ -80,8 +81,10 @@ class ArchiveSource:
         """Bytes of a blob, not checked. Raises Damaged when there are fewer."""
         place, size = self._places.get(blob.digest.removeprefix("sha256:"), (0, 0))
         if end > size:
-            raise Damaged(f"{self.name}: blob {blob.digest} is missing or too short",
-                          hint="copy the image again")  # fmt: skip
+            raise Damaged(
+                f"{self.name}: blob {blob.digest} is missing or too short",
+                hint="copy the image again",
+            )
         while start < end:
             chunk = os.pread(self._file.fileno(), min(CHUNK, end - start), place + start)
             if not chunk:
@@ -145,5 +148,7 @@ def _find_blobs(archive: _Archive) -> dict[str, tuple[int, int]]:
 
 
 def _no_archive(reference: ArchiveReference, why: str) -> Refused:
-    return Refused(f"{reference.file} is no OCI archive: {why}",
-                   hint="make one with: skopeo copy … oci-archive:FILE")  # fmt: skip
+    return Refused(
+        f"{reference.file} is no OCI archive: {why}",
+        hint="make one with: skopeo copy … oci-archive:FILE",
+    )

@@ -22,12 +22,12 @@ from atoll.host.tls import Trust
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from atoll.host.address import Origin
+    from atoll.host.address import ServerOrigin
 
 SYSTEM = (Path("/etc/containers/certs.d"), Path("/etc/docker/certs.d"))
 
 
-def trust_for(address: str, *, insecure: bool) -> Callable[[Origin], Trust]:
+def trust_for(address: str, *, insecure: bool) -> Callable[[ServerOrigin], Trust]:
     """What is believed, and shown, while the registry at ``HOST[:PORT]`` is spoken to.
 
     Its authorities count for the servers that it sends to as well, as docker has it. A client
@@ -36,7 +36,7 @@ def trust_for(address: str, *, insecure: bool) -> Callable[[Origin], Trust]:
     registry = origin_of(parse_address(f"https://{address}"))
     own = find_certificates(address)
 
-    def trust_of(origin: Origin) -> Trust:
+    def trust_of(origin: ServerOrigin) -> Trust:
         if origin == registry:
             return Trust(
                 authorities=own.authorities, identities=own.identities, unverified=insecure

@@ -26,7 +26,7 @@ from atoll.base.errors import AtollError, Damaged, MissingPrivilege, NetworkErro
 from atoll.base.ids import BlobDigest
 from atoll.base.json import parse_json_object
 from atoll.host.address import origin_of, parse_address, show_address
-from atoll.host.http import Span
+from atoll.host.http import ByteRange
 from atoll.oci.manifest import INDEX, MANIFEST
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from atoll.host.http import Answer, Web
+    from atoll.host.http import HttpClient, Response
     from atoll.oci.endpoints import Endpoint
     from atoll.oci.login import Credentials
     from atoll.oci.manifest import Descriptor
@@ -84,7 +84,7 @@ class RegistryClient:
     """
 
     def __init__(
-        self, endpoint: Endpoint, web: Web, find_login: Callable[[], Credentials | None]
+        self, endpoint: Endpoint, web: HttpClient, find_login: Callable[[], Credentials | None]
     ) -> None:
         self._endpoint = endpoint
         self._web = web
@@ -115,10 +115,10 @@ class RegistryClient:
 
     def document(self, descriptor: Descriptor) -> bytes:
         """A small blob; the caller compares it with its digest."""
-        pieces = self.blob(descriptor, Span(end=descriptor.size))
+        pieces = self.blob(descriptor, ByteRange(end=descriptor.size))
         return b"".join(pieces)
 
-    def blob(self, descriptor: Descriptor, span: Span) -> Iterator[bytes]:
+    def blob(self, descriptor: Descriptor, span: ByteRange) -> Iterator[bytes]:
         """Bytes of a blob; a token may run out."""
         url = f"{self._repository_url()}/blobs/{descriptor.digest}"
         fresh, logins = False, 0
@@ -141,7 +141,7 @@ class RegistryClient:
                     continue
                 raise self._explained(error.status, what) from error
 
-    def _ask(self, path: str, *, limit: int) -> Answer:
+    def _ask(self, path: str, *, limit: int) -> Response:
         url = f"{self._repository_url()}/{path}"
         for fresh in (False, True):
             shown = self._authorization
@@ -175,15 +175,19 @@ class RegistryClient:
                     hint="the image may have been replaced while it was fetched: try again",
                 )
             case 404:
-                return NotFound(f"{self.name}: the registry has no {what}",
-                                hint="check the name and the tag")  # fmt: skip
+                return NotFound(
+                    f"{self.name}: the registry has no {what}", hint="check the name and the tag"
+                )
             case 401 | 403:
                 known = "refuses your login" if self._login else "wants a login"
                 host = self._endpoint.host
-                return MissingPrivilege(f"{self.name}: the registry {known} for {what}",
-                                        hint=f"podman login {host}")  # fmt: skip
-        return NetworkError(f"{self.name}: {what}: the registry answers with status {status}",
-                            hint="report it to the owner of the registry")  # fmt: skip
+                return MissingPrivilege(
+                    f"{self.name}: the registry {known} for {what}", hint=f"podman login {host}"
+                )
+        return NetworkError(
+            f"{self.name}: {what}: the registry answers with status {status}",
+            hint="report it to the owner of the registry",
+        )
 
     def _repository_url(self) -> str:
         with self._lock:
@@ -261,8 +265,10 @@ def parse_challenge(text: str) -> Challenge | None:
     schemes = list(_SCHEME.finditer(text))
     for number, match in enumerate(schemes):
         end = schemes[number + 1].start() if number + 1 < len(schemes) else len(text)
-        words = {key.lower(): quoted or bare
-                 for key, quoted, bare in _PARAMETER.findall(text[match.end() : end])}  # fmt: skip
+        words = {
+            key.lower(): quoted or bare
+            for key, quoted, bare in _PARAMETER.findall(text[match.end() : end])
+        }
         kind = match[1].lower()
         found[kind] = Challenge(
             kind=kind, realm=words.get("realm", ""), service=words.get("service", "")

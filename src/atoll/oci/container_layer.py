@@ -39,10 +39,16 @@ def plan_container_layer(store: Store, tree: Directory) -> LayerPlan | None:
     if not isinstance(listed, Regular) or (isinstance(var, Directory) and var.entries):
         return None
     content = read_object(store, listed.object) if listed.object else listed.inline or b""
-    paths = [path for path in parse_tree_owned(content.decode(errors="surrogateescape"))
-             if path.startswith("/var/") and posixpath.normpath(path) == path]  # fmt: skip
-    below = {path: node for path in paths
-             if isinstance(node := find_node(tree, _moved(path)[1:]), Directory)}  # fmt: skip
+    paths = [
+        path
+        for path in parse_tree_owned(content.decode(errors="surrogateescape"))
+        if path.startswith("/var/") and posixpath.normpath(path) == path
+    ]
+    below = {
+        path: node
+        for path in paths
+        if isinstance(node := find_node(tree, _moved(path)[1:]), Directory)
+    }
     if not below:
         return None
     entries = dict(_entries(tree, below, tree.metadata.mtime))

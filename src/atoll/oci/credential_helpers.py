@@ -32,8 +32,10 @@ def ask_helper(name: str, host: str, *, seconds: float = SECONDS) -> Credentials
     Raises MissingProgram, or MissingPrivilege when it fails or answers something else.
     """
     if not _NAME.fullmatch(name):
-        raise Damaged(f"{name!r} cannot be the name of a credential helper",
-                      hint=f"{PREFIX}NAME is a program in PATH")  # fmt: skip
+        raise Damaged(
+            f"{name!r} cannot be the name of a credential helper",
+            hint=f"{PREFIX}NAME is a program in PATH",
+        )
     program = PREFIX + name
     try:
         status, answer = ask([program, "get"], host.encode(), seconds=seconds, limit=LIMIT)

@@ -121,8 +121,9 @@ def parse_credentials(data: bytes, *, where: str) -> CredentialFile:
         }
         store = _text(fields.get("credsStore") or "")
     except (Damaged, ValueError, TypeError, KeyError, binascii.Error):
-        raise Damaged(f"{where} is not a file of credentials",
-                      hint="make it again: podman login HOST") from None  # fmt: skip
+        raise Damaged(
+            f"{where} is not a file of credentials", hint="make it again: podman login HOST"
+        ) from None
     return CredentialFile(places=places, helpers=helpers, store=store)
 
 

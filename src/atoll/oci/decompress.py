@@ -48,8 +48,10 @@ class LayerInput:
             try:
                 piece = self._source.read(size)
             except (OSError, EOFError, ValueError, MemoryError, zlib.error, _zstd_error()) as error:
-                raise Damaged(f"{self._where} cannot be decompressed: {error}",
-                              hint="pull or copy the image again") from error  # fmt: skip
+                raise Damaged(
+                    f"{self._where} cannot be decompressed: {error}",
+                    hint="pull or copy the image again",
+                ) from error
             if not piece:
                 break
             pieces.append(piece)

@@ -87,8 +87,10 @@ def opened_downloads(
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Busy(f"another pull into the store in {store.root} is at work",
-                       hint="wait for it to end, then try again") from None  # fmt: skip
+            raise Busy(
+                f"another pull into the store in {store.root} is at work",
+                hint="wait for it to end, then try again",
+            ) from None
         _clear(folder, keep=frozenset(digest.removeprefix("sha256:") for digest in wanted))
         try:
             yield Downloads(folder, told)

@@ -153,8 +153,10 @@ def _load(data: bytes) -> dict[str, Any]:
 
 
 def _no_rules(where: str, error: Exception) -> Damaged:
-    return Damaged(f"{where} is not a proper registries.conf: {error}",
-                   hint="see: man 5 containers-registries.conf")  # fmt: skip
+    return Damaged(
+        f"{where} is not a proper registries.conf: {error}",
+        hint="see: man 5 containers-registries.conf",
+    )
 
 
 def _read_files(environment: Mapping[str, str] | None) -> Iterator[tuple[Path, bytes]]:
@@ -174,8 +176,10 @@ def _rule_files(environment: Mapping[str, str]) -> list[Path]:
     home = Path(environment.get("HOME") or "/root")
     own = Path(environment.get("XDG_CONFIG_HOME") or home / ".config") / "containers"
     main = own if (own / "registries.conf").exists() else SYSTEM
-    drop_ins = [*sorted((SYSTEM / "registries.conf.d").glob("*.conf")),
-                *sorted((own / "registries.conf.d").glob("*.conf"))]  # fmt: skip
+    drop_ins = [
+        *sorted((SYSTEM / "registries.conf.d").glob("*.conf")),
+        *sorted((own / "registries.conf.d").glob("*.conf")),
+    ]
     return [main / "registries.conf", *drop_ins]
 
 

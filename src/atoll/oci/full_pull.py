@@ -17,13 +17,13 @@ from atoll.base.errors import Damaged
 from atoll.base.ids import TreeId
 from atoll.oci.apply_layers import LayeredTree, TarLayer
 from atoll.oci.decompress import LayerInput
-from atoll.oci.layer_records import KnownLayer, RecordedLayer
+from atoll.oci.layer_records import RecordedLayer, StoredLayer
 from atoll.oci.tar_reader import TarReader
 from atoll.store.layers import read_layer, writing_layer
 from atoll.store.tree_images import IMAGE_FORMAT
 from atoll.tree.canonical import canonical
 from atoll.tree.erofs_writer import format_image
-from atoll.tree.gc_pause import without_collection
+from atoll.tree.gc_pause import gc_paused
 from atoll.tree.verity import verity_digest
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from atoll.store.objects import ObjectSink
 
 
-class Rebuild:
+class FullPull:
     """Layers on their way into one tree. This thread fetches; a second one unpacks, in order."""
 
     def __init__(self, *, plan: PullPlan, store: Store, sink: ObjectSink, records: Path) -> None:
@@ -54,7 +54,7 @@ class Rebuild:
     def run(self, source: ImageSource, downloads: Downloads) -> bytes:
         """The composefs image of what the layers make, which is what the published image says."""
         jobs: list[Future[None]] = []
-        with without_collection(), ThreadPoolExecutor(1, thread_name_prefix="unpack") as pool:
+        with gc_paused(), ThreadPoolExecutor(1, thread_name_prefix="unpack") as pool:
             try:
                 for layer in self._plan.layers:
                     path = None if layer.here is not None else source.layer(layer.blob, downloads)
@@ -73,7 +73,7 @@ class Rebuild:
     def _add(self, layer: PlannedLayer, path: Path | None) -> None:
         where = f"{self._plan.name}: layer {layer.blob.digest}"
         if path is None:
-            known = KnownLayer(read_layer(self._store, layer.diff_id))
+            known = StoredLayer(read_layer(self._store, layer.diff_id))
             self._tree.add_layer(known, where=where)
             self._left -= layer.here or 0
             return
@@ -84,8 +84,10 @@ class Rebuild:
             self._tree.add_layer(RecordedLayer(tar, kept, self._stop), where=where)
             kept.finish(size=data.size)
         if data.diff_id != layer.diff_id:
-            raise Damaged(f"{where}: unpacked it is {data.diff_id}, not {layer.diff_id}",
-                          hint="the image is damaged: report it to its maker")  # fmt: skip
+            raise Damaged(
+                f"{where}: unpacked it is {data.diff_id}, not {layer.diff_id}",
+                hint="the image is damaged: report it to its maker",
+            )
         self._left -= data.size
         self.written[layer.diff_id] = record
 

@@ -93,8 +93,10 @@ def _owners(tree: Directory, owner_of: Mapping[bytes, str]) -> dict[bytes, str]:
     first_owner: dict[int, str] = {}
     for path, node in walk(tree):
         if path.rpartition(b"/")[2].startswith(WHITEOUT):
-            raise Refused(f"{os.fsdecode(path)} cannot be published: in a layer, a name that "
-                          "begins with .wh. means that something is removed")  # fmt: skip
+            raise Refused(
+                f"{os.fsdecode(path)} cannot be published: in a layer, a name that "
+                "begins with .wh. means that something is removed"
+            )
         owner = owner_of.get(path, "")
         if not isinstance(node, Directory):
             owners[path] = first_owner.setdefault(id(node), owner)

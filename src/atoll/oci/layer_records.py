@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Interrupted
-from atoll.oci.tar_reader import Member
+from atoll.oci.tar_reader import TarMember
 from atoll.store.layers import LayerEntry
 from atoll.tree.model import Regular
 
@@ -26,7 +26,7 @@ class RecordedLayer:
         self._stop = stop
         self._node: Regular | None = None
 
-    def __iter__(self) -> Iterator[Member]:
+    def __iter__(self) -> Iterator[TarMember]:
         for member in self._layer:
             if self._stop.is_set():
                 raise Interrupted("stopped")
@@ -34,22 +34,22 @@ class RecordedLayer:
             yield member
             self._record.add(_entry(member, self._node))
 
-    def regular(self, member: Member) -> Regular:
+    def regular(self, member: TarMember) -> Regular:
         self._node = self._layer.regular(member)
         return self._node
 
 
-class KnownLayer:
+class StoredLayer:
     """A layer whose record and objects are in the store."""
 
     def __init__(self, entries: Iterable[LayerEntry]) -> None:
         self._entries = entries
         self._entry: LayerEntry | None = None
 
-    def __iter__(self) -> Iterator[Member]:
+    def __iter__(self) -> Iterator[TarMember]:
         for entry in self._entries:
             self._entry = entry
-            yield Member(
+            yield TarMember(
                 path=entry.path,
                 kind=entry.kind,
                 metadata=entry.metadata,
@@ -58,12 +58,12 @@ class KnownLayer:
                 device=entry.device,
             )
 
-    def regular(self, member: Member) -> Regular:
+    def regular(self, member: TarMember) -> Regular:
         assert self._entry is not None
         return Regular(member.metadata, member.size, self._entry.object, self._entry.inline)
 
 
-def _entry(member: Member, node: Regular | None) -> LayerEntry:
+def _entry(member: TarMember, node: Regular | None) -> LayerEntry:
     return LayerEntry(
         path=member.path,
         kind=member.kind,

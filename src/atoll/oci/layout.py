@@ -30,8 +30,8 @@ from atoll.oci.manifest import (
     REF_NAME,
     Descriptor,
     ImageConfig,
+    ImageIndex,
     ImageRecord,
-    Index,
     Manifest,
     format_index,
     format_manifest,
@@ -51,15 +51,15 @@ from atoll.oci.toc import (
     EMPTY_TAR,
     TITLE,
     VERSION,
-    Place,
+    ObjectLocation,
     format_contents,
 )
 from atoll.oci.zstd_frames import FrameWriter, packing_threads
-from atoll.store.objects import Measure, adding_objects, stream_content
+from atoll.store.objects import DigestSink, adding_objects, stream_content
 from atoll.store.tree_images import read_image, read_image_bytes, write_image
 from atoll.tree.canonical import canonical
 from atoll.tree.erofs_writer import tree_digest
-from atoll.tree.gc_pause import without_collection
+from atoll.tree.gc_pause import gc_paused
 from atoll.tree.model import Regular
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def write_layout(
             tag = target.tag or DEFAULT_TAG
             index = _with_image(index, tag, digest, size)
             with reporter.step("Reading the image back"):
-                _read_tree(blobs, _find_image(blobs, index, tag, target), Measure())
+                _read_tree(blobs, _find_image(blobs, index, tag, target), DigestSink())
             _sync(directory)
         except BaseException:
             blobs.take_back()
@@ -148,7 +148,7 @@ def inspect_layout(source: LayoutReference, *, architecture: str | None = None) 
 def measure_layout(source: LayoutReference) -> Directory:
     """The tree of an image, all of it read and checked, nothing kept."""
     published = inspect_layout(source)
-    return _read_tree(BlobStore(Path(source.directory)), published, Measure())
+    return _read_tree(BlobStore(Path(source.directory)), published, DigestSink())
 
 
 def is_layout(directory: Path) -> bool:
@@ -190,7 +190,7 @@ class _Layers:
         self._store = store
         self._pool = pool
         self._frames: list[list[tuple[int, int]]] = []
-        self._places: dict[ObjectId, Place] = {}
+        self._places: dict[ObjectId, ObjectLocation] = {}
         self.descriptors: list[Descriptor] = []
         self.contents: list[tuple[BlobDigest, str]] = []
         self.unpacked = 0
@@ -227,7 +227,7 @@ class _Layers:
     def _content(self, node: Regular, offset: int) -> Iterator[bytes]:
         """The content of a file, which begins at ``offset`` of the layer that is written."""
         if node.object is not None:
-            place = Place(layer=len(self._frames), offset=offset, size=node.size)
+            place = ObjectLocation(layer=len(self._frames), offset=offset, size=node.size)
             self._places.setdefault(node.object, place)
         return stream_content(self._store, node)
 
@@ -239,17 +239,19 @@ def _read_tree(blobs: BlobStore, image: PublishedImage, sink: ObjectSink) -> Dir
     left = record.unpacked_size
     for descriptor, (diff_id, _) in zip(image.manifest.layers, record.layers, strict=True):
         where = f"layer {descriptor.digest}"
-        with blobs.open(descriptor) as file, without_collection():
+        with blobs.open(descriptor) as file, gc_paused():
             layer = LayerInput(file, descriptor.media_type, limit=left, where=where)
             if diff_id == record.container:
                 LayeredTree().add_layer(
-                    TarLayer(TarReader(layer, where=where), Measure()), where=where
+                    TarLayer(TarReader(layer, where=where), DigestSink()), where=where
                 )
             else:
                 layered.add_layer(TarLayer(TarReader(layer, where=where), sink), where=where)
         if layer.diff_id != diff_id:
-            raise Damaged(f"{where}: unpacked it is {layer.diff_id}, not {diff_id}",
-                          hint="pull or copy the image again")  # fmt: skip
+            raise Damaged(
+                f"{where}: unpacked it is {layer.diff_id}, not {diff_id}",
+                hint="pull or copy the image again",
+            )
         left -= layer.size
     tree = canonical(layered.root, epoch=record.config.created, user_xattrs=True)
     found = tree_digest(tree)
@@ -261,16 +263,16 @@ def _read_tree(blobs: BlobStore, image: PublishedImage, sink: ObjectSink) -> Dir
     return tree
 
 
-def _with_image(index: Index, tag: str, digest: BlobDigest, size: int) -> Index:
+def _with_image(index: ImageIndex, tag: str, digest: BlobDigest, size: int) -> ImageIndex:
     new = Descriptor(media_type=MANIFEST, digest=digest, size=size, annotations={REF_NAME: tag})
     kept = tuple(each for each in index.manifests if each.annotations.get(REF_NAME) != tag)
     others = tuple(each for each in index.others if tag_of(each) != tag)
-    return Index(manifests=(*kept, new), others=others)
+    return ImageIndex(manifests=(*kept, new), others=others)
 
 
 def _find_image(
     blobs: BlobStore,
-    index: Index,
+    index: ImageIndex,
     tag: str | None,
     source: LayoutReference,
     architecture: str | None = None,
@@ -293,7 +295,7 @@ def _find_image(
     return image
 
 
-def _read_index(directory: Path, *, missing_is_empty: bool) -> Index:
+def _read_index(directory: Path, *, missing_is_empty: bool) -> ImageIndex:
     path = directory / "index.json"
     if not os.path.lexists(directory / "oci-layout") or not os.path.lexists(path):
         if not missing_is_empty:
@@ -301,9 +303,11 @@ def _read_index(directory: Path, *, missing_is_empty: bool) -> Index:
             hint = f"did you mean: oci:{near}" if near else "atoll build --output oci:DIR makes one"
             raise NotFound(f"there is no OCI layout in {directory}", hint=hint)
         if {each.name for each in directory.iterdir()} - {"blobs", "oci-layout"}:
-            raise Refused(f"{directory} has files that are no OCI layout",
-                          hint="choose an empty or a new directory")  # fmt: skip
-        return Index()
+            raise Refused(
+                f"{directory} has files that are no OCI layout",
+                hint="choose an empty or a new directory",
+            )
+        return ImageIndex()
     return parse_index(read_regular(path, limit=MAX_DOCUMENT), where=str(path))
 
 
@@ -327,8 +331,10 @@ def _locked(directory: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Busy(f"another operation writes to {directory}",
-                       hint="wait for it to end, then try again") from None  # fmt: skip
+            raise Busy(
+                f"another operation writes to {directory}",
+                hint="wait for it to end, then try again",
+            ) from None
         yield
     finally:
         os.close(handle)

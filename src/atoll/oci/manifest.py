@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from atoll.base.errors import Damaged, Refused
 from atoll.base.ids import BlobDigest, TreeId, parse_blob_digest, parse_tree_id
 from atoll.base.json import parse_json_object
-from atoll.oci.system_label import SystemFacts, facts_as_json, parse_facts
+from atoll.oci.system_label import SystemLabel, facts_as_json, parse_facts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,7 +89,7 @@ class Descriptor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Index:
+class ImageIndex:
     """``others`` are entries that Atoll cannot use, such as one named by another kind of digest."""
 
     manifests: tuple[Descriptor, ...] = ()
@@ -105,7 +105,7 @@ class ImageConfig:
     created: int
     architecture: str
     command: tuple[str, ...] = ("/bin/sh",)
-    system: SystemFacts | None = None
+    system: SystemLabel | None = None
     labels: tuple[tuple[str, str], ...] = ()
     """Others than those above, sorted by name."""
 
@@ -131,7 +131,7 @@ class Manifest:
     annotations: Mapping[str, str] = field(default_factory=dict)
 
 
-def format_index(index: Index) -> bytes:
+def format_index(index: ImageIndex) -> bytes:
     return _dump(
         {
             "schemaVersion": 2,
@@ -192,7 +192,7 @@ def record_annotations(record: ImageRecord) -> dict[str, str]:
     }
 
 
-def parse_index(data: bytes, *, where: str) -> Index:
+def parse_index(data: bytes, *, where: str) -> ImageIndex:
     """Raises Damaged; ``where`` says what was read. Entries that cannot be used are ``others``."""
     fields = _load(data, where)
     if fields.get("schemaVersion") != 2 or fields.get("mediaType", INDEX) not in INDEX_TYPES:
@@ -205,7 +205,7 @@ def parse_index(data: bytes, *, where: str) -> Index:
             if not isinstance(each, dict):
                 raise
             others.append(each)
-    return Index(manifests=tuple(manifests), others=tuple(others))
+    return ImageIndex(manifests=tuple(manifests), others=tuple(others))
 
 
 def parse_manifest(data: bytes, *, where: str) -> Manifest:
@@ -232,11 +232,15 @@ def parse_record(data: bytes, *, where: str) -> ImageRecord:
     inner = _dict(fields, "config", where)
     labels = _strings(inner, "Labels", where)
     if _TREE not in labels:
-        raise Refused(f"{where} carries no tree digest: Atoll did not make this image",
-                      hint="only images that atoll build wrote can be taken")  # fmt: skip
+        raise Refused(
+            f"{where} carries no tree digest: Atoll did not make this image",
+            hint="only images that atoll build wrote can be taken",
+        )
     if (labels.get(_ALGORITHM), labels.get(_FORMAT)) != (ALGORITHM, FORMAT):
-        raise Refused(f"{where}: the tree digest is of an algorithm or format not known here",
-                      hint="a newer Atoll may know it")  # fmt: skip
+        raise Refused(
+            f"{where}: the tree digest is of an algorithm or format not known here",
+            hint="a newer Atoll may know it",
+        )
     diff_ids = _list(_dict(fields, "rootfs", where), "diff_ids", where)
     titles = _titles(fields, len(diff_ids), where)
     return ImageRecord(
@@ -289,7 +293,7 @@ def _checked_name(value: object, what: str, where: str) -> str:
 
 def _parse_system(
     fields: dict[str, Any], labels: Mapping[str, str], where: str
-) -> SystemFacts | None:
+) -> SystemLabel | None:
     found = fields.get(_SYSTEM, labels.get(_SYSTEM))
     return None if found is None else parse_facts(found, where=where)
 

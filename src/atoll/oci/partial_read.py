@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from atoll.oci.ranges import PartsFetcher, plan_parts
+from atoll.oci.ranges import RangeFetcher, plan_parts
 from atoll.store.objects import has_object, read_chunks, read_object
 from atoll.tree.erofs_reader import parse_below
 from atoll.tree.model import Directory, Regular, walk
@@ -74,7 +74,7 @@ def preview_objects(
     if sum(contents.sizes[row] for row in rows) > MOST:
         return None
     memory = _Memory()
-    fetcher = PartsFetcher(
+    fetcher = RangeFetcher(
         contents=contents,
         blobs=plan.image.manifest.layers,
         source=source,

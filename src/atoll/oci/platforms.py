@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged, NotFound, Refused, UsageError
-from atoll.oci.manifest import INDEX_TYPES, MANIFEST, REF_NAME, Index, parse_index
+from atoll.oci.manifest import INDEX_TYPES, MANIFEST, REF_NAME, ImageIndex, parse_index
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -48,7 +48,7 @@ class _Search:
     where: str
     indexes: int = 0
 
-    def find(self, index: Index, depth: int) -> Iterator[tuple[int, Descriptor]]:
+    def find(self, index: ImageIndex, depth: int) -> Iterator[tuple[int, Descriptor]]:
         """Images that would do, with their rank (0 is best)."""
         for each in index.manifests:
             rank = self._rank(each)
@@ -58,7 +58,7 @@ class _Search:
             if each.media_type in INDEX_TYPES and self._may_lead_there(each):
                 yield from self.find(self._open(each, depth), depth + 1)
 
-    def _open(self, descriptor: Descriptor, depth: int) -> Index:
+    def _open(self, descriptor: Descriptor, depth: int) -> ImageIndex:
         self.indexes += 1
         if depth >= MAX_DEPTH or self.indexes > MAX_INDEXES:
             raise Damaged(
@@ -84,7 +84,7 @@ class _Search:
         return found is None or (found.os, found.architecture) == ("linux", self.architecture)
 
 
-def choose_tagged(index: Index, tag: str | None, *, place: str, kind: str) -> Index:
+def choose_tagged(index: ImageIndex, tag: str | None, *, place: str, kind: str) -> ImageIndex:
     """The entries of an index that are the image ``tag``; without one, the only image.
 
     More than one of the same tag are for several machines. ``place`` and ``kind`` are what a person
@@ -98,17 +98,21 @@ def choose_tagged(index: Index, tag: str | None, *, place: str, kind: str) -> In
     if not found:
         if tag is not None and any(tag_of(each) == tag for each in index.others):
             raise Refused(f"{place}: the image {tag} has no digest that Atoll can check (sha256)")
-        raise NotFound(f"{place} holds no image {tag or ''}".rstrip(),
-                       hint=f"it has: {', '.join(tags)}" if tags else None)  # fmt: skip
+        raise NotFound(
+            f"{place} holds no image {tag or ''}".rstrip(),
+            hint=f"it has: {', '.join(tags)}" if tags else None,
+        )
     names = ", ".join(tags)
     if (
         tag is None
         and len(found) > 1
         and len({each.annotations.get(REF_NAME) for each in found}) > 1
     ):
-        raise UsageError(f"{place} holds {len(found)} images",
-                         hint=f"say which: {kind}:{place}:TAG, one of {names}")  # fmt: skip
-    return Index(manifests=tuple(found))
+        raise UsageError(
+            f"{place} holds {len(found)} images",
+            hint=f"say which: {kind}:{place}:TAG, one of {names}",
+        )
+    return ImageIndex(manifests=tuple(found))
 
 
 def tag_of(entry: Mapping[str, object]) -> object:
@@ -117,7 +121,7 @@ def tag_of(entry: Mapping[str, object]) -> object:
 
 
 def choose_for_machine(
-    index: Index, read: Callable[[Descriptor], bytes], *, architecture: str, where: str
+    index: ImageIndex, read: Callable[[Descriptor], bytes], *, architecture: str, where: str
 ) -> Descriptor:
     """The manifest of the image for ``architecture``. Raises NotFound naming what there is."""
     search = _Search(architecture, read, where)
@@ -133,7 +137,7 @@ def choose_for_machine(
 
 
 def choose_in(
-    found: Index, read: Callable[[Descriptor], bytes], *, architecture: str, where: str
+    found: ImageIndex, read: Callable[[Descriptor], bytes], *, architecture: str, where: str
 ) -> Descriptor:
     """The image manifest that the entries of one tag lead to; one that is named alone need not be
     for this machine. Raises NotFound, Damaged or Refused."""
@@ -143,8 +147,10 @@ def choose_in(
     if only.media_type == MANIFEST:
         return only
     if only.media_type not in INDEX_TYPES:
-        raise Refused(f"{where}: {only.digest} is no image manifest",
-                      hint="only images that atoll build wrote can be taken")  # fmt: skip
+        raise Refused(
+            f"{where}: {only.digest} is no image manifest",
+            hint="only images that atoll build wrote can be taken",
+        )
     index = parse_index(read(only), where=f"{where}: {only.digest}")
     return choose_for_machine(index, read, architecture=architecture, where=where)
 

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import Damaged, Interrupted, NetworkError, NoSpace
 from atoll.host.fs import space_errors
 from atoll.oci.downloads import clear_downloads, opened_downloads
-from atoll.oci.full_pull import Rebuild
+from atoll.oci.full_pull import FullPull
 from atoll.oci.pull_plan import plan_layers, plan_pull
-from atoll.oci.ranges import PartsFetcher
+from atoll.oci.ranges import RangeFetcher
 from atoll.store.layers import keep_layers
 from atoll.store.lock import adding
 from atoll.store.objects import adding_objects, staging_directory
@@ -90,7 +90,7 @@ def _apply_parts(
             reporter.step(f"Fetching {plan.name}"),
             adding_objects(store, keep_after=_RESUMED) as writer,
         ):
-            fetcher = PartsFetcher(
+            fetcher = RangeFetcher(
                 contents=planned.contents,
                 blobs=plan.image.manifest.layers,
                 source=source,
@@ -123,7 +123,7 @@ def _apply_layers(plan: PullPlan, source: ImageSource, store: Store, reporter: R
         staging_directory(store) as records,
     ):
         with reporter.step(f"Fetching {plan.name}"), adding_objects(store) as writer:
-            rebuild = Rebuild(plan=plan, store=store, sink=writer, records=records)
+            rebuild = FullPull(plan=plan, store=store, sink=writer, records=records)
             image = rebuild.run(source, downloads)
         with reporter.step("Writing the tree"):
             keep_layers(store, rebuild.written)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged, NotFound
-from atoll.host.http import Span
+from atoll.host.http import ByteRange
 from atoll.oci.downloads import downloaded_size
 from atoll.oci.ranges import part_span, plan_parts
 from atoll.oci.source import inspect_source
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from atoll.base.ids import BlobDigest, TreeId
     from atoll.oci.image import PublishedImage
     from atoll.oci.manifest import Descriptor
-    from atoll.oci.ranges import Part
+    from atoll.oci.ranges import LayerRange
     from atoll.oci.source import ImageSource
-    from atoll.oci.toc import Contents
+    from atoll.oci.toc import TableOfContents
     from atoll.store.layout import Store
 
 _SPARE = 16 << 20
@@ -52,8 +52,8 @@ class PlannedParts:
     """What to fetch by the table of contents; ``size`` is that of the objects in the parts,
     ``stored`` what they take on a disk in whole blocks, ``count`` how many they are."""
 
-    contents: Contents
-    parts: tuple[Part, ...]
+    contents: TableOfContents
+    parts: tuple[LayerRange, ...]
     size: int
     stored: int
     count: int
@@ -127,7 +127,7 @@ def _plan_parts(image: PublishedImage, source: ImageSource, store: Store) -> Pla
     if last is None or not is_contents(last) or last.size > LIMIT:
         return None
     try:
-        data = b"".join(source.part(last, Span(end=last.size)))
+        data = b"".join(source.part(last, ByteRange(end=last.size)))
         contents = parse_contents(
             data, tree=image.record.tree, layers=[each.size for each in layers], where=source.name
         )
@@ -138,8 +138,13 @@ def _plan_parts(image: PublishedImage, source: ImageSource, store: Store) -> Pla
     if size > image.record.unpacked_size:
         return None
     stored = sum(stored_size(contents.sizes[row]) for row in missing)
-    return PlannedParts(contents=contents, parts=plan_parts(contents, missing), size=size,
-                        stored=stored, count=len(missing))  # fmt: skip
+    return PlannedParts(
+        contents=contents,
+        parts=plan_parts(contents, missing),
+        size=size,
+        stored=stored,
+        count=len(missing),
+    )
 
 
 def _layers_of_parts(image: PublishedImage, planned: PlannedParts) -> tuple[PlannedLayer, ...]:

@@ -19,7 +19,7 @@ from threading import Event
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged, Interrupted
-from atoll.host.http import Span
+from atoll.host.http import ByteRange
 from atoll.oci.toc import unpack_frame
 from atoll.store.objects import WHOLE_LIMIT
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from atoll.base.ids import ObjectId
     from atoll.oci.manifest import Descriptor
     from atoll.oci.source import ImageSource
-    from atoll.oci.toc import Contents, Frames
+    from atoll.oci.toc import FrameOffsets, TableOfContents
     from atoll.store.objects import ObjectSink
 
 THREADS = 3
@@ -38,7 +38,7 @@ LONG = 16 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class LayerRange:
     """Frames of a layer, from ``first`` up to ``last``; ``objects`` are rows of the contents."""
 
     layer: int
@@ -47,10 +47,10 @@ class Part:
     objects: tuple[int, ...]
 
 
-def plan_parts(contents: Contents, missing: Sequence[int]) -> tuple[Part, ...]:
+def plan_parts(contents: TableOfContents, missing: Sequence[int]) -> tuple[LayerRange, ...]:
     """What to fetch for the objects in the rows ``missing``, in the order of the layers."""
     rows = sorted(missing, key=lambda row: (contents.layers[row], contents.offsets[row]))
-    parts: list[Part] = []
+    parts: list[LayerRange] = []
     layer, first, last = -1, 0, 0
     objects: list[int] = []
     for row in rows:
@@ -60,29 +60,31 @@ def plan_parts(contents: Contents, missing: Sequence[int]) -> tuple[Part, ...]:
         long = begin >= last and frames.packed[begin] - frames.packed[first] >= LONG
         if contents.layers[row] != layer or apart or long:
             if objects:
-                parts.append(Part(layer=layer, first=first, last=last, objects=tuple(objects)))
+                parts.append(
+                    LayerRange(layer=layer, first=first, last=last, objects=tuple(objects))
+                )
             layer, first, last, objects = contents.layers[row], begin, end, []
         last = max(last, end)
         objects.append(row)
     if objects:
-        parts.append(Part(layer=layer, first=first, last=last, objects=tuple(objects)))
+        parts.append(LayerRange(layer=layer, first=first, last=last, objects=tuple(objects)))
     return tuple(parts)
 
 
-def part_span(contents: Contents, part: Part) -> Span:
+def part_span(contents: TableOfContents, part: LayerRange) -> ByteRange:
     """Where a part is in its layer's blob."""
     packed = contents.frames[part.layer].packed
     start, end = packed[part.first], packed[part.last]
-    return Span(start=start, end=end, is_part=start > 0 or end < packed[-1])
+    return ByteRange(start=start, end=end, is_part=start > 0 or end < packed[-1])
 
 
-class PartsFetcher:
+class RangeFetcher:
     """Fetches parts into ``sink``; ``told`` is called with the number of bytes that came."""
 
     def __init__(
         self,
         *,
-        contents: Contents,
+        contents: TableOfContents,
         blobs: Sequence[Descriptor],
         source: ImageSource,
         sink: ObjectSink,
@@ -95,7 +97,7 @@ class PartsFetcher:
         self._told = told
         self._stop = Event()
 
-    def fetch(self, parts: Sequence[Part]) -> None:
+    def fetch(self, parts: Sequence[LayerRange]) -> None:
         """Raises Damaged when what comes is not what the tree names, or NetworkError."""
         with ThreadPoolExecutor(THREADS, thread_name_prefix="fetch") as pool:
             jobs = [pool.submit(self._fetch, part) for part in parts]
@@ -113,7 +115,7 @@ class PartsFetcher:
         self._stop.set()
         pool.shutdown(wait=False, cancel_futures=True)
 
-    def _fetch(self, part: Part) -> None:
+    def _fetch(self, part: LayerRange) -> None:
         contents = self._contents
         blob = self._blobs[part.layer]
         where = f"{self._source.name}: layer {blob.digest}"
@@ -146,7 +148,9 @@ class PartsFetcher:
 class _PartReader:
     """The unpacked bytes of a part, of which one frame at a time is in memory."""
 
-    def __init__(self, chunks: Iterator[bytes], frames: Frames, part: Part, where: str) -> None:
+    def __init__(
+        self, chunks: Iterator[bytes], frames: FrameOffsets, part: LayerRange, where: str
+    ) -> None:
         import zstandard
 
         self._chunks = chunks
@@ -188,7 +192,7 @@ class _PartReader:
         self._next = number + 1
 
 
-def _frames_of(frames: Frames, offset: int, size: int) -> tuple[int, int]:
+def _frames_of(frames: FrameOffsets, offset: int, size: int) -> tuple[int, int]:
     """The first frame that has bytes of a content, and the one after the last."""
     first = bisect_right(frames.unpacked, offset) - 1
     last = bisect_right(frames.unpacked, offset + size - 1)

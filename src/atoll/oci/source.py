@@ -16,7 +16,7 @@ from atoll.base.errors import (
     UsageError,
 )
 from atoll.base.json import parse_json_object
-from atoll.host.http import Span, Web
+from atoll.host.http import ByteRange, HttpClient
 from atoll.oci.archive import open_archive
 from atoll.oci.blobs import BlobStore
 from atoll.oci.certificates import trust_for
@@ -46,7 +46,7 @@ from atoll.oci.reference import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from atoll.host.http import Patience
+    from atoll.host.http import RetryPolicy
     from atoll.oci.downloads import Downloads
     from atoll.oci.endpoints import Endpoint
     from atoll.oci.login import Credentials
@@ -71,7 +71,7 @@ class ImageSource(Protocol):
     def layer(self, blob: Descriptor, downloads: Downloads) -> Path:
         """The file that holds a blob, whole and checked; ``downloads`` is where it may be put."""
 
-    def part(self, blob: Descriptor, span: Span) -> Iterator[bytes]:
+    def part(self, blob: Descriptor, span: ByteRange) -> Iterator[bytes]:
         """Bytes of a blob as they come; the caller checks them. Safe for several threads.
 
         Raises NetworkError with the status 200 when there are no parts to have.
@@ -101,7 +101,7 @@ class LayoutSource:
         with self._blobs.open(blob):
             return self._blobs.path(blob.digest)
 
-    def part(self, blob: Descriptor, span: Span) -> Iterator[bytes]:
+    def part(self, blob: Descriptor, span: ByteRange) -> Iterator[bytes]:
         return self._blobs.read_part(blob, span.start, span.end)
 
 
@@ -156,14 +156,14 @@ class RegistrySource:
 
     def layer(self, blob: Descriptor, downloads: Downloads) -> Path:
         return downloads.bring(
-            blob, lambda offset: self._client.blob(blob, Span(start=offset, end=blob.size))
+            blob, lambda offset: self._client.blob(blob, ByteRange(start=offset, end=blob.size))
         )
 
-    def part(self, blob: Descriptor, span: Span) -> Iterator[bytes]:
+    def part(self, blob: Descriptor, span: ByteRange) -> Iterator[bytes]:
         return self._client.blob(blob, span)
 
 
-class FirstOf:
+class FallbackSource:
     """The sources that may have an image, as one: each is asked until one has what is wanted."""
 
     def __init__(self, sources: Sequence[ImageSource]) -> None:
@@ -186,7 +186,7 @@ class FirstOf:
     def layer(self, blob: Descriptor, downloads: Downloads) -> Path:
         return self._first(lambda source: source.layer(blob, downloads))
 
-    def part(self, blob: Descriptor, span: Span) -> Iterator[bytes]:
+    def part(self, blob: Descriptor, span: ByteRange) -> Iterator[bytes]:
         for source in self._sources[:-1]:
             try:
                 for chunk in source.part(blob, span):
@@ -215,8 +215,10 @@ def inspect_source(source: ImageSource) -> PublishedImage:
         raise Damaged(f"{where} has {manifest.config.size} bytes: too many for a config")
     data = source.document(manifest.config)
     if f"sha256:{sha256(data).hexdigest()}" != manifest.config.digest:
-        raise Damaged(f"{where}: what came is something else",
-                      hint="the registry is damaged or lies: report it to its owner")  # fmt: skip
+        raise Damaged(
+            f"{where}: what came is something else",
+            hint="the registry is damaged or lies: report it to its owner",
+        )
     record = parse_record(data, where=where)
     check_together(manifest, record, where=source.name)
     return PublishedImage(digest=received.digest, manifest=manifest, record=record)
@@ -227,7 +229,7 @@ def opened_source(
     reference: Reference,
     *,
     architecture: str | None = None,
-    patience: Patience | None = None,
+    patience: RetryPolicy | None = None,
 ) -> Iterator[ImageSource]:
     """The source that ``reference`` names, its connections open while the block lasts."""
     match reference:
@@ -243,7 +245,7 @@ def opened_source(
                     )
                     for endpoint in endpoints
                 ]
-                yield sources[0] if len(sources) == 1 else FirstOf(sources)
+                yield sources[0] if len(sources) == 1 else FallbackSource(sources)
         case ArchiveReference():
             wanted = architecture or this_architecture()
             with open_archive(reference, architecture=wanted) as source:
@@ -263,9 +265,9 @@ def _kind_of(data: bytes, *, where: str) -> str:
     return str(fields.get("mediaType", ""))
 
 
-def _client(stack: ExitStack, endpoint: Endpoint, patience: Patience | None) -> RegistryClient:
+def _client(stack: ExitStack, endpoint: Endpoint, patience: RetryPolicy | None) -> RegistryClient:
     trust_of = trust_for(endpoint.address, insecure=bool(endpoint.insecure))
-    web = stack.enter_context(Web(patience=patience, trust_of=trust_of))
+    web = stack.enter_context(HttpClient(patience=patience, trust_of=trust_of))
 
     def find_login() -> Credentials | None:
         return find_credentials(endpoint.host, endpoint.repository, helpers=read_helpers())

@@ -38,7 +38,7 @@ _KERNEL = re.compile(r"[A-Za-z0-9.+:~_-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SystemFacts:
+class SystemLabel:
     kernel: str
     esp: int
     packages: Mapping[str, str] = field(default_factory=dict)
@@ -53,11 +53,11 @@ class PackageChanges:
     changed: tuple[tuple[str, str, str], ...] = ()
 
 
-def facts_as_json(facts: SystemFacts) -> dict[str, object]:
+def facts_as_json(facts: SystemLabel) -> dict[str, object]:
     return {"esp": facts.esp, "kernel": facts.kernel, "packages": dict(facts.packages)}
 
 
-def parse_facts(found: object, *, where: str) -> SystemFacts:
+def parse_facts(found: object, *, where: str) -> SystemLabel:
     """From the JSON object itself, or from its text as older images have it. Raises Damaged."""
     document = parse_json(found, where=f"{where}: its label") if isinstance(found, str) else found
     if not isinstance(document, dict):
@@ -69,7 +69,7 @@ def parse_facts(found: object, *, where: str) -> SystemFacts:
         raise Damaged(f"{where}: what it says of its system is of another form")
     if not isinstance(packages, dict) or len(packages) > MAX_PACKAGES or not _are_names(packages):
         raise Damaged(f"{where}: the packages of its system are not names with versions")
-    return SystemFacts(kernel=kernel, esp=esp, packages=packages)
+    return SystemLabel(kernel=kernel, esp=esp, packages=packages)
 
 
 def parse_packages(said: bytes, listed: bytes, *, where: str) -> dict[str, str]:
@@ -89,7 +89,7 @@ def parse_packages(said: bytes, listed: bytes, *, where: str) -> dict[str, str]:
     return packages
 
 
-def read_facts(store: Store, tree: TreeId) -> SystemFacts | None:
+def read_facts(store: Store, tree: TreeId) -> SystemLabel | None:
     """What a tree of the store says itself; None for one that does not boot. Raises Damaged."""
     image = read_image_bytes(store, tree)
     said = _content(store, image, f"{PLACE}/image.json") or b"{}"
@@ -105,7 +105,7 @@ def read_facts(store: Store, tree: TreeId) -> SystemFacts | None:
     sizes = [part.size for part in parts if isinstance(part, Regular)]
     if not kernel or len(sizes) != len(parts):
         return None
-    return SystemFacts(kernel=kernel, esp=sum(sizes), packages=packages)
+    return SystemLabel(kernel=kernel, esp=sum(sizes), packages=packages)
 
 
 def compare_packages(before: Mapping[str, str], after: Mapping[str, str]) -> PackageChanges:

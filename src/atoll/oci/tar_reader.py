@@ -38,19 +38,19 @@ _MAX_ID = (1 << 32) - 2
 _MAX_TIME = 1 << 62
 
 
-class Input(Protocol):
+class TarInput(Protocol):
     def read(self, size: int, /) -> bytes:
         """Up to ``size`` bytes, fewer only at the end."""
 
 
 @runtime_checkable
-class SeekableInput(Input, Protocol):
+class SeekableInput(TarInput, Protocol):
     def skip(self, size: int, /) -> None:
         """Go on ``size`` bytes further, without reading them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Member:
+class TarMember:
     """One name in an archive. ``path`` has no ``/`` at its ends; the root is ``b""``.
 
     ``kind`` is ustar's: 0 regular, 1 hard link, 2 symlink, 3 and 4 devices, 5 directory, 6 fifo.
@@ -79,14 +79,14 @@ class _Extra:
 class TarReader:
     """Iterate for the members; between two of them ``content`` gives the pieces of the first."""
 
-    def __init__(self, source: Input, *, where: str) -> None:
+    def __init__(self, source: TarInput, *, where: str) -> None:
         self._source = source
         self._where = where
         self._left = 0
         self._padding = 0
         self._globals = 0
 
-    def __iter__(self) -> Iterator[Member]:
+    def __iter__(self) -> Iterator[TarMember]:
         extra = _Extra()
         while True:
             self._skip()
@@ -165,7 +165,7 @@ class TarReader:
             raise self._damaged("a member has a negative size")
         return kind, size
 
-    def _member(self, block: bytes, kind: bytes, extra: _Extra, size: int) -> Member:
+    def _member(self, block: bytes, kind: bytes, extra: _Extra, size: int) -> TarMember:
         name = extra.path
         if name is None:
             name = _text(block[0:100])
@@ -182,7 +182,7 @@ class TarReader:
             raise self._damaged(f"the symbolic link {os.fsdecode(name)} has no proper target")
         numbers = extra.numbers
         is_device = kind in (b"3", b"4")
-        return Member(
+        return TarMember(
             path=self._clean(name),
             kind=kind,
             metadata=Metadata(
@@ -266,8 +266,9 @@ class TarReader:
             raise self._damaged("it has a sparse member, which no image needs")
 
     def _damaged(self, why: str) -> Damaged:
-        return Damaged(f"{self._where} is not a proper tar archive: {why}",
-                       hint="pull or copy the image again")  # fmt: skip
+        return Damaged(
+            f"{self._where} is not a proper tar archive: {why}", hint="pull or copy the image again"
+        )
 
 
 def _text(field: bytes) -> bytes:

@@ -83,17 +83,17 @@ class TarWriter:
             )
         self._output.write(bytes(-node.size % BLOCK))
 
-    def _header(self, header: Header) -> None:
+    def _header(self, header: TarHeader) -> None:
         records = _pax_records(header)
         if records:
             data = b"".join(_format_record(key, records[key]) for key in sorted(records))
-            extra = Header(name=b"././@PaxHeader", kind=b"x", mode=0o644, size=len(data))
+            extra = TarHeader(name=b"././@PaxHeader", kind=b"x", mode=0o644, size=len(data))
             self._output.write(_format_ustar(extra, {}) + data + bytes(-len(data) % BLOCK))
         self._output.write(_format_ustar(header, records))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Header:
+class TarHeader:
     """One member of a tar, before it is known which header can say it."""
 
     name: bytes
@@ -108,8 +108,8 @@ class Header:
     device: int | None = None
 
 
-def _node_header(name: bytes, kind: bytes, metadata: Metadata) -> Header:
-    return Header(
+def _node_header(name: bytes, kind: bytes, metadata: Metadata) -> TarHeader:
+    return TarHeader(
         name=name,
         kind=kind,
         mode=metadata.mode,
@@ -120,12 +120,14 @@ def _node_header(name: bytes, kind: bytes, metadata: Metadata) -> Header:
     )
 
 
-def _pax_records(header: Header) -> dict[bytes, bytes]:
+def _pax_records(header: TarHeader) -> dict[bytes, bytes]:
     """What ustar has no room for."""
     records = {XATTR + key: value for key, value in header.xattrs}
     if any(b"=" in key for key in records):
-        raise Refused(f"an extended attribute of {os.fsdecode(header.name)} has = in its name, "
-                      "which no layer can hold")  # fmt: skip
+        raise Refused(
+            f"an extended attribute of {os.fsdecode(header.name)} has = in its name, "
+            "which no layer can hold"
+        )
     if len(header.name) > _NAME_SIZE:
         records[b"path"] = header.name
     if len(header.target) > _NAME_SIZE:
@@ -149,7 +151,7 @@ def _format_record(key: bytes, value: bytes) -> bytes:
     return b"%d%b" % (length, rest)
 
 
-def _format_ustar(header: Header, records: Mapping[bytes, bytes]) -> bytes:
+def _format_ustar(header: TarHeader, records: Mapping[bytes, bytes]) -> bytes:
     """The block of 512 bytes; what ``records`` say is left at zero here."""
     major = minor = 0
     if header.device is not None:

@@ -12,7 +12,7 @@ knows nothing of it unpacks an empty tar::
     "atoll contents 1" | layers:4 objects:4 frames of a layer:4 …
     size packed:4 …  size unpacked:4 …                           of each frame of all layers
     layer:2 …  offset in its tar:8 …  size:8 …                   of each object, in the tree's order
-    the tree's composefs image, ``blank_places``
+    the tree's composefs image, ``blank_object_ids``
 
 Numbers are little-endian. Nothing here has to be trusted: the image is compared with the tree's
 digest, and what comes from a layer with the object's name.
@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged
 from atoll.base.ids import BlobDigest, TreeId
-from atoll.tree.erofs_objects import blank_places, fill_places, find_objects
+from atoll.tree.erofs_objects import blank_object_ids, fill_object_ids, find_objects
 from atoll.tree.verity import verity_digest
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ _HEAD = struct.Struct("<16sII")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Frames:
+class FrameOffsets:
     """Where the frames of one layer begin, in the blob and in the tar; one more for the end."""
 
     packed: Sequence[int]
@@ -75,7 +75,7 @@ class Frames:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class ObjectLocation:
     """Where the content of an object is: in which layer, and where in its tar."""
 
     layer: int
@@ -84,11 +84,11 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contents:
+class TableOfContents:
     """``image`` is the tree's; the columns have a row for each of ``objects``."""
 
     image: bytearray
-    frames: tuple[Frames, ...]
+    frames: tuple[FrameOffsets, ...]
     objects: tuple[ObjectId, ...]
     layers: array[int]
     offsets: array[int]
@@ -100,7 +100,9 @@ def is_contents(layer: Descriptor) -> bool:
 
 
 def format_contents(
-    image: bytes, frames: Sequence[Sequence[tuple[int, int]]], places: Mapping[ObjectId, Place]
+    image: bytes,
+    frames: Sequence[Sequence[tuple[int, int]]],
+    places: Mapping[ObjectId, ObjectLocation],
 ) -> bytes | None:
     """The blob; ``frames`` has the sizes of each layer's frames, packed and unpacked.
 
@@ -109,7 +111,7 @@ def format_contents(
     import zstandard
 
     objects = find_objects(image)
-    blank = blank_places(image)
+    blank = blank_object_ids(image)
     if set(objects) != set(places) or not _comes_back(blank, image):
         return None
     every = [sizes for layer in frames for sizes in layer]
@@ -126,7 +128,9 @@ def format_contents(
     return _TAR_FRAME + _SKIPPABLE_HEAD.pack(_SKIPPABLE, len(packed)) + packed
 
 
-def parse_contents(data: bytes, *, tree: TreeId, layers: Sequence[int], where: str) -> Contents:
+def parse_contents(
+    data: bytes, *, tree: TreeId, layers: Sequence[int], where: str
+) -> TableOfContents:
     """``layers`` are the sizes of the blobs that it is about. Raises Damaged."""
     view = memoryview(_unpack(data, where))
     if len(view) < _HEAD.size:
@@ -145,7 +149,7 @@ def parse_contents(data: bytes, *, tree: TreeId, layers: Sequence[int], where: s
     columns = [reader.take(code, object_count) for code in "HQQ"]
     image = bytearray(view[reader.at :])
     view.release()
-    fill_places(image)
+    fill_object_ids(image)
     if TreeId(verity_digest(image)) != tree:
         raise Damaged(f"{where}: its tree is not {tree}")
     ends = [0, *accumulate(counts)]
@@ -153,7 +157,7 @@ def parse_contents(data: bytes, *, tree: TreeId, layers: Sequence[int], where: s
         _frames(packed[start:end], unpacked[start:end], size, where)
         for start, end, size in zip(ends, ends[1:], layers, strict=False)
     )
-    found = Contents(
+    found = TableOfContents(
         image=image,
         frames=frames,
         objects=find_objects(image),
@@ -167,7 +171,7 @@ def parse_contents(data: bytes, *, tree: TreeId, layers: Sequence[int], where: s
 
 def _comes_back(blank: bytearray, image: bytes) -> bool:
     again = bytearray(blank)
-    fill_places(again)
+    fill_object_ids(again)
     return again == image
 
 
@@ -229,8 +233,8 @@ def _bytes(column: array[int]) -> bytes:
     return column.tobytes()
 
 
-def _frames(packed: array[int], unpacked: array[int], size: int, where: str) -> Frames:
-    found = Frames(
+def _frames(packed: array[int], unpacked: array[int], size: int, where: str) -> FrameOffsets:
+    found = FrameOffsets(
         packed=array("Q", (0, *accumulate(packed))), unpacked=array("Q", (0, *accumulate(unpacked)))
     )
     too_long = any(each > FRAME_LIMIT for each in unpacked) or any(
@@ -241,7 +245,7 @@ def _frames(packed: array[int], unpacked: array[int], size: int, where: str) -> 
     return found
 
 
-def _check_places(found: Contents, where: str) -> None:
+def _check_places(found: TableOfContents, where: str) -> None:
     """Raises Damaged when an object would be outside of its layer."""
     ends = [frames.unpacked[-1] for frames in found.frames]
     if len(found.objects) != len(found.layers):

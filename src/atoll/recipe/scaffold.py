@@ -58,8 +58,10 @@ def plan_repository(
     ``derive``."""
     flaw = check_image_name(name)
     if flaw:
-        raise UsageError(f"{name!r} cannot be the name of an image: {flaw.message}",
-                         hint="choose another one with --name")  # fmt: skip
+        raise UsageError(
+            f"{name!r} cannot be the name of an image: {flaw.message}",
+            hint="choose another one with --name",
+        )
     if (template == DERIVE) != (base is not None):
         raise UsageError(
             "the template derive needs --from, and no other one takes it",
@@ -72,8 +74,10 @@ def plan_repository(
         "BASE": base or "",
         "DEB_ROW": "" if template == DERIVE else _DEB_ROW,
     }
-    sources = ((f"{template}/atoll.toml", "atoll.toml", 0o644),
-               *((f"common/{source}", path, mode) for source, path, mode in _COMMON))  # fmt: skip
+    sources = (
+        (f"{template}/atoll.toml", "atoll.toml", 0o644),
+        *((f"common/{source}", path, mode) for source, path, mode in _COMMON),
+    )
     return tuple(
         NewFile(path=fill(path, words), text=fill(_template(source), words), mode=mode)
         for source, path, mode in sources
@@ -83,8 +87,9 @@ def plan_repository(
 def check_empty(directory: Path) -> None:
     """Raises Refused unless ``directory`` is empty or not there."""
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise Refused(f"{directory} is there already, and is no empty directory",
-                      hint="choose another one")  # fmt: skip
+        raise Refused(
+            f"{directory} is there already, and is no empty directory", hint="choose another one"
+        )
 
 
 def write_repository(

@@ -37,7 +37,7 @@ class FindingKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class StoreFinding:
     """``subject`` is the digest, ref name or path that is concerned."""
 
     kind: FindingKind
@@ -45,7 +45,7 @@ class Finding:
     text: str
 
 
-def check_store(store: Store, reporter: Reporter) -> tuple[Finding, ...]:
+def check_store(store: Store, reporter: Reporter) -> tuple[StoreFinding, ...]:
     """Read everything in ``store``; what is wrong, in the order of the drawing in ``layout``."""
     with adding(store):
         names, strays = _list_objects(store)
@@ -56,7 +56,7 @@ def check_store(store: Store, reporter: Reporter) -> tuple[Finding, ...]:
         return (*strays, *damaged, *images, *_check_refs(store))
 
 
-def _list_objects(store: Store) -> tuple[list[ObjectId], list[Finding]]:
+def _list_objects(store: Store) -> tuple[list[ObjectId], list[StoreFinding]]:
     names, strays = [], []
     for folder in sorted(os.listdir(store.objects)):
         for rest in sorted(os.listdir(store.objects / folder)):
@@ -64,13 +64,15 @@ def _list_objects(store: Store) -> tuple[list[ObjectId], list[Finding]]:
                 names.append(ObjectId(folder + rest))
             else:
                 path = str(store.objects / folder / rest)
-                strays.append(Finding(kind=FindingKind.STRAY, subject=path, text="is no object"))
+                strays.append(
+                    StoreFinding(kind=FindingKind.STRAY, subject=path, text="is no object")
+                )
     return names, strays
 
 
-def _check_objects(store: Store, names: list[ObjectId], reporter: Reporter) -> list[Finding]:
+def _check_objects(store: Store, names: list[ObjectId], reporter: Reporter) -> list[StoreFinding]:
     batches = [names[at : at + _BATCH] for at in range(0, len(names), _BATCH)]
-    findings: list[Finding] = []
+    findings: list[StoreFinding] = []
     with ThreadPoolExecutor(THREADS, thread_name_prefix="check") as pool:
         for number, found in enumerate(pool.map(lambda batch: _check_batch(store, batch), batches)):
             findings += found
@@ -80,43 +82,45 @@ def _check_objects(store: Store, names: list[ObjectId], reporter: Reporter) -> l
     return findings
 
 
-def _check_batch(store: Store, names: list[ObjectId]) -> list[Finding]:
+def _check_batch(store: Store, names: list[ObjectId]) -> list[StoreFinding]:
     findings = []
     for name in names:
         try:
             measure_object(store, name)
         except Damaged as error:
             findings.append(
-                Finding(kind=FindingKind.DAMAGED_OBJECT, subject=name, text=error.message)
+                StoreFinding(kind=FindingKind.DAMAGED_OBJECT, subject=name, text=error.message)
             )
     return findings
 
 
-def _check_images(store: Store, objects: frozenset[ObjectId]) -> Iterator[Finding]:
+def _check_images(store: Store, objects: frozenset[ObjectId]) -> Iterator[StoreFinding]:
     for tree in list_images(store):
         yield from _check_image(store, tree, objects)
 
 
-def _check_image(store: Store, tree: TreeId, objects: frozenset[ObjectId]) -> Iterator[Finding]:
+def _check_image(
+    store: Store, tree: TreeId, objects: frozenset[ObjectId]
+) -> Iterator[StoreFinding]:
     try:
         root = read_image(store, tree)
     except AtollError as error:
-        yield Finding(kind=FindingKind.DAMAGED_IMAGE, subject=tree, text=error.message)
+        yield StoreFinding(kind=FindingKind.DAMAGED_IMAGE, subject=tree, text=error.message)
         return
     for path, node in walk(root):
         if isinstance(node, Regular) and node.object and node.object not in objects:
             text = f"object {node.object} is missing: {os.fsdecode(path)} of tree {tree}"
-            yield Finding(kind=FindingKind.MISSING_OBJECT, subject=node.object, text=text)
+            yield StoreFinding(kind=FindingKind.MISSING_OBJECT, subject=node.object, text=text)
 
 
-def _check_refs(store: Store) -> Iterator[Finding]:
+def _check_refs(store: Store) -> Iterator[StoreFinding]:
     trees = frozenset(list_images(store))
     for name in list_ref_names(store):
         try:
             ref = read_ref(store, name)
         except AtollError as error:
-            yield Finding(kind=FindingKind.DAMAGED_REF, subject=name, text=error.message)
+            yield StoreFinding(kind=FindingKind.DAMAGED_REF, subject=name, text=error.message)
             continue
         if ref.tree not in trees:
             text = f"{name} means tree {ref.tree}, which is not there"
-            yield Finding(kind=FindingKind.DAMAGED_REF, subject=name, text=text)
+            yield StoreFinding(kind=FindingKind.DAMAGED_REF, subject=name, text=text)

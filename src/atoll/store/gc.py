@@ -28,7 +28,7 @@ _HEX = frozenset("0123456789abcdef")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Collected:
+class GcResult:
     """What went, or would go; ``freed`` is in bytes of the disk."""
 
     images: int = 0
@@ -36,7 +36,7 @@ class Collected:
     freed: int = 0
 
 
-def collect(store: Store, keep: Iterable[TreeId], *, dry: bool = False) -> Collected:
+def collect(store: Store, keep: Iterable[TreeId], *, dry: bool = False) -> GcResult:
     """Remove what neither a ref nor ``keep`` needs. Images go before objects, so that an image that
     is there always has its objects.
 
@@ -58,7 +58,7 @@ def collect(store: Store, keep: Iterable[TreeId], *, dry: bool = False) -> Colle
         freed = sum(os.lstat(path).st_blocks * 512 for path in (*images, *objects))
         if not dry:
             _remove(store, images, objects)
-        return Collected(images=len(images), objects=len(objects), freed=freed)
+        return GcResult(images=len(images), objects=len(objects), freed=freed)
 
 
 def _remove(store: Store, images: list[str], objects: list[str]) -> None:

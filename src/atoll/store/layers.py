@@ -47,8 +47,15 @@ _BATCH = 1 << 20
 _OBJECT = 8
 _TYPES = [str, str, int, int, int, int, list, int, str, str, str, int]
 _BROKEN = (
-    OSError, EOFError, zlib.error, LookupError, ValueError, TypeError, RecursionError, Damaged,
-)  # fmt: skip
+    OSError,
+    EOFError,
+    zlib.error,
+    LookupError,
+    ValueError,
+    TypeError,
+    RecursionError,
+    Damaged,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -125,8 +125,10 @@ def _create_store(root: Path) -> Store:
     except PermissionError as error:
         raise forbidden(f"no store can be made in {root}", error) from error
     except (FileExistsError, NotADirectoryError) as error:
-        raise NotFound(f"no store can be made in {root}: {error.filename} is not a directory",
-                       hint="choose another --store DIR") from error  # fmt: skip
+        raise NotFound(
+            f"no store can be made in {root}: {error.filename} is not a directory",
+            hint="choose another --store DIR",
+        ) from error
     return store
 
 

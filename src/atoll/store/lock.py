@@ -71,8 +71,10 @@ def _take(handle: int, kind: int, store: Store, patience: float) -> None:
             fcntl.flock(handle, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() >= deadline:
-                raise Busy(f"another operation is at work on the store in {store.root}",
-                           hint="wait for it to end, then try again") from None  # fmt: skip
+                raise Busy(
+                    f"another operation is at work on the store in {store.root}",
+                    hint="wait for it to end, then try again",
+                ) from None
             time.sleep(0.05)
         else:
             return

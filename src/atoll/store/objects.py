@@ -46,7 +46,7 @@ class ObjectSink(Protocol):
     def put_chunks(self, chunks: Iterable[bytes]) -> ObjectId: ...
 
 
-class Measure:
+class DigestSink:
     """An ObjectSink that names contents and keeps nothing."""
 
     def put_bytes(self, data: bytes) -> ObjectId:
@@ -84,7 +84,7 @@ class ObjectWriter:
         return name
 
     def put_file(self, handle: int) -> ObjectId:
-        name = Measure().put_file(handle)
+        name = DigestSink().put_file(handle)
         path = self._claim(name)
         if path is not None:
             self._write(path, lambda target: copy_file(handle, target))
@@ -263,7 +263,7 @@ def measure_object(store: Store, name: ObjectId) -> None:
     """Read an object to its end; raises Damaged when it is not what its name says."""
     handle = open_object(store, name)
     try:
-        found = Measure().put_file(handle)
+        found = DigestSink().put_file(handle)
         sealed = measure_verity(handle)
     except OSError as error:
         raise _damaged(store, name, error.strerror or str(error)) from error

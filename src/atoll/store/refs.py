@@ -99,8 +99,9 @@ def remove_ref(store: Store, name: str) -> None:
         try:
             path.unlink()
         except FileNotFoundError as error:
-            raise NotFound(f"there is no image {name} in the store {store.root}",
-                           hint="see: atoll store list") from error  # fmt: skip
+            raise NotFound(
+                f"there is no image {name} in the store {store.root}", hint="see: atoll store list"
+            ) from error
         fsync_directory(path.parent)
 
 

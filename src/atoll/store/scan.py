@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from atoll.base.errors import AtollError, Damaged, MissingPrivilege, NotFound, Refused, UsageError
 from atoll.store.objects import WHOLE_LIMIT, adding_objects
 from atoll.store.stat_cache import metadata_of
-from atoll.tree.gc_pause import without_collection
+from atoll.tree.gc_pause import gc_paused
 from atoll.tree.model import (
     INLINE_LIMIT,
     Device,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from atoll.base.report import Reporter
     from atoll.store.layout import Store
     from atoll.store.objects import ObjectSink
-    from atoll.store.stat_cache import KnownFiles
+    from atoll.store.stat_cache import StatCache
     from atoll.tree.model import Leaf, Node, Xattrs
 
 THREADS = 2
@@ -50,7 +50,7 @@ _GONE = {errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.ENXIO}
 
 
 def import_directory(
-    store: Store, path: Path, reporter: Reporter, known: KnownFiles | None = None
+    store: Store, path: Path, reporter: Reporter, known: StatCache | None = None
 ) -> Directory:
     """Put all contents below ``path`` into ``store``, durably; gives the tree as it is on disk."""
     with adding_objects(store) as writer:
@@ -58,7 +58,7 @@ def import_directory(
 
 
 def scan_directory(
-    path: Path, sink: ObjectSink, reporter: Reporter, known: KnownFiles | None = None
+    path: Path, sink: ObjectSink, reporter: Reporter, known: StatCache | None = None
 ) -> Directory:
     """The tree below ``path``, with hard links, xattrs, devices and nanosecond times.
 
@@ -73,7 +73,7 @@ def scan_directory(
     scan = _Scan(sink=sink, reporter=reporter, known=known)
     start = os.fsencode(os.path.realpath(path))
     scan.todo.append(_Job(start, b"/", top, os.stat(start)))
-    with without_collection():
+    with gc_paused():
         _run_threads(scan)
     for entries, name, key in scan.other_names:
         entries[name] = scan.linked[key]
@@ -110,7 +110,7 @@ class _Scan:
 
     sink: ObjectSink
     reporter: Reporter
-    known: KnownFiles | None
+    known: StatCache | None
     todo: list[_Job] = field(default_factory=list)
     busy: int = 0
     files: int = 0
@@ -313,17 +313,22 @@ def _unreadable(path: bytes, error: OSError) -> AtollError:
     if error.errno in _GONE:
         return _changed(path)
     if isinstance(error, PermissionError):
-        return MissingPrivilege(f"{where} cannot be read: {error.strerror}",
-                                hint="try again with sudo")  # fmt: skip
-    return Damaged(f"{where} cannot be read: {error.strerror}",
-                   hint="look for disk errors in the system's log")  # fmt: skip
+        return MissingPrivilege(
+            f"{where} cannot be read: {error.strerror}", hint="try again with sudo"
+        )
+    return Damaged(
+        f"{where} cannot be read: {error.strerror}", hint="look for disk errors in the system's log"
+    )
 
 
 def _changed(path: bytes) -> Refused:
-    return Refused(f"{os.fsdecode(path)} changed while it was read",
-                   hint="stop what writes there, then try again")  # fmt: skip
+    return Refused(
+        f"{os.fsdecode(path)} changed while it was read",
+        hint="stop what writes there, then try again",
+    )
 
 
 def _mounted(path: bytes) -> Refused:
-    return Refused(f"another file system is mounted at {os.fsdecode(path)}",
-                   hint="unmount it first")  # fmt: skip
+    return Refused(
+        f"another file system is mounted at {os.fsdecode(path)}", hint="unmount it first"
+    )

@@ -44,7 +44,7 @@ _SETTLED_NS = 2_000_000_000
 """How long before an import a file must have been left alone: more than any clock's tick."""
 
 
-class KnownFiles:
+class StatCache:
     """The contents of files by inode, ctime and size. Safe for several threads.
 
     ``device`` is the file system's number, ``begun`` when the last program that could change what

@@ -71,8 +71,9 @@ def read_image_bytes(store: Store, name: TreeId) -> bytes:
     try:
         data = read_regular(store.image_path(name), limit=IMAGE_LIMIT)
     except FileNotFoundError as error:
-        raise NotFound(f"there is no tree {name} in the store {store.root}",
-                       hint="see: atoll store list") from error  # fmt: skip
+        raise NotFound(
+            f"there is no tree {name} in the store {store.root}", hint="see: atoll store list"
+        ) from error
     except OSError as error:
         raise _damaged(store, name, error.strerror or str(error)) from error
     except Damaged as error:
@@ -88,8 +89,7 @@ def list_images(store: Store) -> tuple[TreeId, ...]:
 
 
 def _damaged(store: Store, name: TreeId, why: str) -> Damaged:
-    return Damaged(f"image {name} in {store.root}: {why}",
-                   hint="build or pull the image again")  # fmt: skip
+    return Damaged(f"image {name} in {store.root}: {why}", hint="build or pull the image again")
 
 
 def _write_durably(path: Path, data: bytes | bytearray) -> None:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged, Refused
-from atoll.tree.gc_pause import without_collection
+from atoll.tree.gc_pause import gc_paused
 from atoll.tree.hardlinks import hard_links
 from atoll.tree.model import (
     INLINE_LIMIT,
@@ -48,7 +48,7 @@ def canonical(tree: Directory, *, epoch: int, user_xattrs: bool = False) -> Dire
     is not known by its digest, or two names are one directory.
     """
     hard_links(tree)  # names the directory that has two names, which would be copied twice
-    with without_collection():
+    with gc_paused():
         return _Canonical(epoch, user_xattrs).tree(tree)
 
 

@@ -20,13 +20,48 @@ CAPABILITY = b"security.capability"
 _FORMS = {1: (1, 12), 2: (2, 20), 3: (2, 24)}
 """Of each revision: how many words permitted and inheritable have, and the size of all in bytes."""
 _NAMES = (
-    "chown", "dac_override", "dac_read_search", "fowner", "fsetid", "kill", "setgid", "setuid",
-    "setpcap", "linux_immutable", "net_bind_service", "net_broadcast", "net_admin", "net_raw",
-    "ipc_lock", "ipc_owner", "sys_module", "sys_rawio", "sys_chroot", "sys_ptrace", "sys_pacct",
-    "sys_admin", "sys_boot", "sys_nice", "sys_resource", "sys_time", "sys_tty_config", "mknod",
-    "lease", "audit_write", "audit_control", "setfcap", "mac_override", "mac_admin", "syslog",
-    "wake_alarm", "block_suspend", "audit_read", "perfmon", "bpf", "checkpoint_restore",
-)  # fmt: skip
+    "chown",
+    "dac_override",
+    "dac_read_search",
+    "fowner",
+    "fsetid",
+    "kill",
+    "setgid",
+    "setuid",
+    "setpcap",
+    "linux_immutable",
+    "net_bind_service",
+    "net_broadcast",
+    "net_admin",
+    "net_raw",
+    "ipc_lock",
+    "ipc_owner",
+    "sys_module",
+    "sys_rawio",
+    "sys_chroot",
+    "sys_ptrace",
+    "sys_pacct",
+    "sys_admin",
+    "sys_boot",
+    "sys_nice",
+    "sys_resource",
+    "sys_time",
+    "sys_tty_config",
+    "mknod",
+    "lease",
+    "audit_write",
+    "audit_control",
+    "setfcap",
+    "mac_override",
+    "mac_admin",
+    "syslog",
+    "wake_alarm",
+    "block_suspend",
+    "audit_read",
+    "perfmon",
+    "bpf",
+    "checkpoint_restore",
+)
 
 
 def find_privileged(tree: Directory) -> dict[bytes, str]:
@@ -35,10 +70,14 @@ def find_privileged(tree: Directory) -> dict[bytes, str]:
     for path, node in walk(tree):
         if isinstance(node, Regular):
             data = node.metadata
-            words = [name for bit, name in ((stat.S_ISUID, "setuid"), (stat.S_ISGID, "setgid"))
-                     if data.mode & bit]  # fmt: skip
-            words += [format_capabilities(value) for name, value in data.xattrs
-                      if name == CAPABILITY]  # fmt: skip
+            words = [
+                name
+                for bit, name in ((stat.S_ISUID, "setuid"), (stat.S_ISGID, "setgid"))
+                if data.mode & bit
+            ]
+            words += [
+                format_capabilities(value) for name, value in data.xattrs if name == CAPABILITY
+            ]
             if words:
                 found[path] = " ".join([*words, f"{data.mode:04o}", f"{data.uid}:{data.gid}"])
     return found

@@ -33,7 +33,7 @@ class Aspect(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class PathChange:
     """One path; ``aspects`` is empty unless it is there before and after."""
 
     path: bytes
@@ -41,7 +41,7 @@ class Change:
     aspects: tuple[Aspect, ...] = ()
 
 
-def compare(before: Directory, after: Directory) -> tuple[Change, ...]:
+def compare(before: Directory, after: Directory) -> tuple[PathChange, ...]:
     """The changes that turn one tree into the other; all below a directory is said too."""
     comparison = _Comparison(hard_links(before), hard_links(after))
     comparison.node(b"/", before, after)
@@ -70,17 +70,17 @@ class _Comparison:
     def __init__(self, before: dict[int, HardLink], after: dict[int, HardLink]) -> None:
         self._before = before
         self._after = after
-        self.changes: list[Change] = []
+        self.changes: list[PathChange] = []
 
     def node(self, path: bytes, was: Node | None, now: Node | None) -> None:
         if was is None:
-            self.changes.append(Change(path=path, kind=ChangeKind.ADDED))
+            self.changes.append(PathChange(path=path, kind=ChangeKind.ADDED))
         elif now is None:
-            self.changes.append(Change(path=path, kind=ChangeKind.REMOVED))
+            self.changes.append(PathChange(path=path, kind=ChangeKind.REMOVED))
         else:
             aspects = tuple(aspect for aspect in Aspect if self._differs(aspect, was, now))
             if aspects:
-                self.changes.append(Change(path=path, kind=ChangeKind.CHANGED, aspects=aspects))
+                self.changes.append(PathChange(path=path, kind=ChangeKind.CHANGED, aspects=aspects))
 
     def _differs(self, aspect: Aspect, was: Node, now: Node) -> bool:
         old, new = was.metadata, now.metadata

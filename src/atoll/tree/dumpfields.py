@@ -33,20 +33,20 @@ class Malformed(Exception):
 
 def parse_integer(field: bytes, base: int, limit: int, what: str) -> int:
     if not field.isdigit() or len(field) > 22:
-        raise Malformed(f"{shown(field)} is not a {what}")
+        raise Malformed(f"{quote_field(field)} is not a {what}")
     try:
         value = int(field, base)
     except ValueError:
-        raise Malformed(f"{shown(field)} is not a {what}") from None
+        raise Malformed(f"{quote_field(field)} is not a {what}") from None
     if value > limit:
-        raise Malformed(f"the {what} {shown(field)} is too large")
+        raise Malformed(f"the {what} {quote_field(field)} is too large")
     return value
 
 
 def parse_time(field: bytes) -> tuple[int, int]:
     seconds, dot, nanoseconds = field.partition(b".")
     if not dot:
-        raise Malformed(f"{shown(field)} is not seconds.nanoseconds")
+        raise Malformed(f"{quote_field(field)} is not seconds.nanoseconds")
     whole = parse_integer(seconds.removeprefix(b"-"), 10, (1 << 63) - 1, "time")
     part = parse_integer(nanoseconds, 10, _BILLION - 1, "time")
     return -whole if seconds.startswith(b"-") else whole, part
@@ -62,7 +62,7 @@ def parse_xattrs(fields: list[bytes]) -> Xattrs:
         key, equals, value = field.partition(b"=")
         name = parse_escapes(key)
         if not equals or not 0 < len(name) <= XATTR_NAME_LIMIT or b"\0" in name:
-            raise Malformed(f"{shown(field)} is not an extended attribute")
+            raise Malformed(f"{quote_field(field)} is not an extended attribute")
         found[name] = parse_escapes(value)
     space = sum(XATTR_ENTRY + len(name) + len(value) for name, value in found.items())
     if space + XATTR_HEADER > XATTR_SPACE_LIMIT:
@@ -89,12 +89,12 @@ def _unescape(match: re.Match[bytes]) -> bytes:
     code = match[1]
     if not code:
         raise Malformed(
-            f"an escape that is none of \\\\ \\n \\r \\t \\xHH in {shown(match.string)}"
+            f"an escape that is none of \\\\ \\n \\r \\t \\xHH in {quote_field(match.string)}"
         )
     return _LETTERS[code] if code in _LETTERS else bytes((int(code[1:], 16),))
 
 
-def shown(text: bytes) -> str:
+def quote_field(text: bytes) -> str:
     shortened = text if len(text) <= 80 else text[:77] + b"..."
     return "".join(chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}" for byte in shortened)
 

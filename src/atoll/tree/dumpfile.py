@@ -40,10 +40,10 @@ from atoll.tree.dumpfields import (
     parse_text,
     parse_time,
     parse_xattrs,
-    shown,
+    quote_field,
 )
 from atoll.tree.erofs_format import CONTENT_LIMIT
-from atoll.tree.gc_pause import without_collection
+from atoll.tree.gc_pause import gc_paused
 from atoll.tree.hardlinks import hard_links, walk_order
 from atoll.tree.model import (
     PATH_LIMIT,
@@ -78,7 +78,7 @@ _LATER: Node = Directory(Metadata(mode=0), {})
 def parse_dump(dump: bytes | Iterable[bytes]) -> Directory:
     """The tree that a dump describes. Raises Damaged naming the line that is wrong."""
     lines: Iterable[bytes] = dump.split(b"\n") if isinstance(dump, bytes) else dump
-    with without_collection():
+    with gc_paused():
         return _parse_lines(lines)
 
 
@@ -148,9 +148,9 @@ class _Parser:
     ) -> tuple[Metadata, dict[bytes, Node]]:
         found = self._directories.get(base or b"/")
         if found is None:
-            raise Malformed(f"{shown(path)} comes before its directory, or that is none")
+            raise Malformed(f"{quote_field(path)} comes before its directory, or that is none")
         if name in found[1]:
-            raise Malformed(f"{shown(path)} is there twice")
+            raise Malformed(f"{quote_field(path)} is there twice")
         return found
 
     def _metadata_of(self, mode: int, fields: list[bytes]) -> Metadata:
@@ -213,9 +213,9 @@ class _Parser:
         base, _, name = target.rpartition(b"/")
         directory = self._directories.get(base or b"/")
         if directory is None or name not in directory[1] or not target.startswith(b"/"):
-            raise Malformed(f"a hard link to {shown(target)}, which is not there", line=line)
+            raise Malformed(f"a hard link to {quote_field(target)}, which is not there", line=line)
         if target in self._directories:
-            raise Malformed(f"a hard link to {shown(target)}, a directory", line=line)
+            raise Malformed(f"a hard link to {quote_field(target)}, a directory", line=line)
         return target
 
 
@@ -243,7 +243,7 @@ def _regular(
 ) -> Regular:
     name = None if digest == b"-" else digest.decode("latin-1")
     if name is not None and not is_hex_digest(name):
-        raise Malformed(f"{shown(digest)} is not a digest of 64 hex digits")
+        raise Malformed(f"{quote_field(digest)} is not a digest of 64 hex digits")
     if content is not None and size > CONTENT_LIMIT:
         raise Malformed(f"{size} bytes of content; at most {CONTENT_LIMIT} fit in an image")
     if not size or content is not None:
@@ -262,15 +262,13 @@ def _check_type(mode: int) -> None:
         raise Malformed(f"mode {mode:o} has no known file type")
 
 
-_TYPES = {
-    stat.S_IFREG, stat.S_IFLNK, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK
-}  # fmt: skip
+_TYPES = {stat.S_IFREG, stat.S_IFLNK, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK}
 
 
 def _split_path(path: bytes) -> tuple[bytes, bytes]:
     base, slash, name = path.rpartition(b"/")
     if not slash or not is_name(name) or len(path) > PATH_LIMIT:
-        raise Malformed(f"{shown(path)} is not an absolute path to a name")
+        raise Malformed(f"{quote_field(path)} is not an absolute path to a name")
     return base, name
 
 

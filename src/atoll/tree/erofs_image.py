@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def odd(what: str) -> Damaged:
+def malformed(what: str) -> Damaged:
     return Damaged(f"this composefs image is damaged: {what}")
 
 
@@ -47,32 +47,46 @@ class ImageParts:
         self._budget = len(image)
         self._shared: dict[int, tuple[bytes, bytes]] = {}
         if len(image) < BLOCK_SIZE or len(image) % BLOCK_SIZE:
-            raise odd("its size is no number of blocks")
+            raise malformed("its size is no number of blocks")
         magic, version, _, self.version = fmt.HEADER.unpack_from(image)
         if (magic, version) != (fmt.HEADER_MAGIC, fmt.HEADER_VERSION):
-            raise odd("it has no composefs header")
+            raise malformed("it has no composefs header")
         if self.version not in fmt.VERSIONS:
-            raise odd(f"format {self.version} is not known")
+            raise malformed(f"format {self.version} is not known")
         fields = fmt.SUPERBLOCK.unpack_from(image, fmt.SUPERBLOCK_OFFSET)
-        (magic, _, features, bits, _, self.root, self.inodes, seconds, nanoseconds,
-         blocks, meta, shared, incompatible) = fields  # fmt: skip
+        (
+            magic,
+            _,
+            features,
+            bits,
+            _,
+            self.root,
+            self.inodes,
+            seconds,
+            nanoseconds,
+            blocks,
+            meta,
+            shared,
+            incompatible,
+        ) = fields
         self._time = (seconds, nanoseconds)
         self._shared_start = shared * BLOCK_SIZE
         expected = (fmt.SUPERBLOCK_MAGIC, fmt.FEATURE_MTIME | fmt.FEATURE_XATTR_FILTER)
         if (magic, features) != expected or bits != fmt.BLOCK_BITS or meta or incompatible:
-            raise odd("its EROFS superblock is another one")
+            raise malformed("its EROFS superblock is another one")
         if blocks * BLOCK_SIZE != len(image):
-            raise odd(f"it says {blocks} blocks, but has {len(image)} bytes")
+            raise malformed(f"it says {blocks} blocks, but has {len(image)} bytes")
 
     def inode(self, nid: int) -> RawInode:
         position = nid * SLOT_SIZE
         if position < fmt.INODES_OFFSET or position + fmt.COMPACT.size > len(self._image):
-            raise odd(f"there is no inode {nid}")
+            raise malformed(f"there is no inode {nid}")
         if self._image[position] & 1:
             if position + fmt.EXTENDED.size > len(self._image):
-                raise odd(f"there is no inode {nid}")
-            (form, xattrs, mode, size, where, number, uid, gid, seconds, nanoseconds,
-             nlink) = fmt.EXTENDED.unpack_from(self._image, position)  # fmt: skip
+                raise malformed(f"there is no inode {nid}")
+            (form, xattrs, mode, size, where, number, uid, gid, seconds, nanoseconds, nlink) = (
+                fmt.EXTENDED.unpack_from(self._image, position)
+            )
             time, end = (seconds, nanoseconds), position + fmt.EXTENDED.size
         else:
             form, xattrs, mode, nlink, size, where, number, uid, gid = fmt.COMPACT.unpack_from(
@@ -80,13 +94,21 @@ class ImageParts:
             )
             time, end = self._time, position + fmt.COMPACT.size
         if stat.S_IFMT(mode) not in fmt.FILE_TYPES or time[1] >= fmt.BILLION:
-            raise odd(f"inode {nid} has an impossible mode or time")
+            raise malformed(f"inode {nid} has an impossible mode or time")
         length = fmt.XATTR_HEADER.size + 4 * (xattrs - 1) if xattrs else 0
         return RawInode(
-            nid=nid, layout=form >> 1, mode=mode, nlink=nlink, size=size, where=where,
-            number=number, owner=(uid, gid), time=time, end=end + length,
+            nid=nid,
+            layout=form >> 1,
+            mode=mode,
+            nlink=nlink,
+            size=size,
+            where=where,
+            number=number,
+            owner=(uid, gid),
+            time=time,
+            end=end + length,
             xattrs=self._xattrs(end, length) if length else {},
-        )  # fmt: skip
+        )
 
     def data(self, inode: RawInode) -> memoryview:
         """The content of an inode that keeps it in the image."""
@@ -95,9 +117,9 @@ class ImageParts:
         if inode.layout == fmt.LAYOUT_PLAIN:
             return self._take(start, inode.size)
         if inode.layout != fmt.LAYOUT_INLINE or not tail:
-            raise odd(f"inode {inode.nid} has an impossible layout")
+            raise malformed(f"inode {inode.nid} has an impossible layout")
         if inode.end // BLOCK_SIZE != (inode.end + tail - 1) // BLOCK_SIZE:
-            raise odd(f"the tail of inode {inode.nid} is in two blocks")
+            raise malformed(f"the tail of inode {inode.nid} is in two blocks")
         if not whole:
             return self._take(inode.end, tail)
         blocks = self._take(start, whole * BLOCK_SIZE)
@@ -110,16 +132,16 @@ class ImageParts:
         for start in range(0, len(data), BLOCK_SIZE):
             for entry in _block_names(data[start : start + BLOCK_SIZE], inode.nid):
                 if entry[0] <= last:
-                    raise odd(f"the names of directory {inode.nid} are not in order")
+                    raise malformed(f"the names of directory {inode.nid} are not in order")
                 last = entry[0]
                 yield entry
 
     def _take(self, start: int, length: int) -> memoryview:
         if length > len(self._image) - start:
-            raise odd("something lies beyond its end")
+            raise malformed("something lies beyond its end")
         self._budget -= length
         if self._budget < 0:
-            raise odd("its parts overlap")
+            raise malformed("its parts overlap")
         return self._image[start : start + length]
 
     def _xattrs(self, start: int, length: int) -> dict[bytes, bytes]:
@@ -127,7 +149,7 @@ class ImageParts:
         cleared, shared = fmt.XATTR_HEADER.unpack_from(area)
         at = fmt.XATTR_HEADER.size + 4 * shared
         if at > length:
-            raise odd("its attributes have no room")
+            raise malformed("its attributes have no room")
         pairs = [
             self._shared_xattr(fmt.XATTR_INDEX.unpack_from(area, place)[0])
             for place in range(fmt.XATTR_HEADER.size, at, 4)
@@ -140,7 +162,7 @@ class ImageParts:
         for name in found:
             cleared |= fmt.filter_bit(name)
         if len(found) != len(pairs) or cleared != fmt.U32_MAX:
-            raise odd("the attributes of an inode contradict themselves")
+            raise malformed("the attributes of an inode contradict themselves")
         return found
 
     def _shared_xattr(self, index: int) -> tuple[bytes, bytes]:
@@ -155,29 +177,29 @@ class ImageParts:
 def _xattr(area: memoryview) -> tuple[bytes, bytes, int]:
     """(name, value, bytes with padding) of the attribute at the start of ``area``."""
     if len(area) < fmt.XATTR.size:
-        raise odd("an attribute lies beyond its end")
+        raise malformed("an attribute lies beyond its end")
     length, index, value_length = fmt.XATTR.unpack_from(area)
     middle = fmt.XATTR.size + length
     end = middle + value_length
     rest = bytes(area[fmt.XATTR.size : middle])
     if end > len(area) or (index and index not in fmt.WRITTEN_PREFIXES) or b"\0" in rest:
-        raise odd("an attribute has an impossible name or length")
+        raise malformed("an attribute has an impossible name or length")
     name = fmt.XATTR_PREFIXES[index] + rest
     if not name or fmt.split_xattr_name(name) != (index, rest):
-        raise odd("an attribute has an impossible name")
+        raise malformed("an attribute has an impossible name")
     return name, bytes(area[middle:end]), fmt.round_up(end, 4)
 
 
 def _block_names(block: memoryview, nid: int) -> list[tuple[bytes, int, int]]:
     size = fmt.ENTRY.unpack_from(block)[1] if len(block) >= fmt.ENTRY.size else 0
     if size == 0 or size % fmt.ENTRY.size or size > len(block):
-        raise odd(f"a block of directory {nid} has an impossible number of names")
+        raise malformed(f"a block of directory {nid} has an impossible number of names")
     entries = list(fmt.ENTRY.iter_unpack(block[:size]))
     text = bytes(block)
     starts = [start for _, start, _ in entries]
     ends = [*starts[1:], len(text.rstrip(b"\0"))]
     if any(start >= end for start, end in zip(starts, ends, strict=True)):
-        raise odd(f"the names of directory {nid} overlap")
+        raise malformed(f"the names of directory {nid} overlap")
     return [
         (text[start:end], child, file_type)
         for (child, start, file_type), end in zip(entries, ends, strict=True)

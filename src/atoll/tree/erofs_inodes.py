@@ -81,7 +81,7 @@ def is_whiteout(node: Node) -> bool:
     return isinstance(node, Device) and node.number == 0 and node.kind is DeviceKind.CHARACTER
 
 
-def take_inventory(tree: Directory, version: int) -> list[Inode]:
+def list_inodes(tree: Directory, version: int) -> list[Inode]:
     """The inodes of a tree in image order: breadth first, names in byte order."""
     return _Inventory(tree, version).inodes
 
@@ -126,8 +126,8 @@ class _Inventory:
                     self._waiting.append((entries, len(entries), id(node)))
                     entries.append((name, inode))
                     continue
-                child = _leaf(base + name, node, (len(link.paths) if link else 1)
-                              if nlink is None else nlink, name in hidden)  # fmt: skip
+                names = len(link.paths) if link else 1
+                child = _leaf(base + name, node, names if nlink is None else nlink, name in hidden)
                 if link:
                     self._linked[id(node)] = child
                 if is_whiteout(node) and name not in hidden:

@@ -2,7 +2,7 @@
 
 A file that is kept elsewhere has its digest in the image as 32 bytes (``metacopy``) and, right
 behind unless several inodes share them, as 64 hex digits (``redirect``). Digests do not compress,
-so an image travels without the second ones: zeros stand there until ``fill_places``.
+so an image travels without the second ones: zeros stand there until ``fill_object_ids``.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def find_objects(image: bytes | bytearray) -> tuple[ObjectId, ...]:
     return tuple(map(ObjectId, names))
 
 
-def blank_places(image: bytes) -> bytearray:
-    """``image`` with zeros where ``fill_places`` knows what was there."""
+def blank_object_ids(image: bytes) -> bytearray:
+    """``image`` with zeros where ``fill_object_ids`` knows what was there."""
     out = bytearray(image)
     for each in _BOTH.finditer(image):
         if each[2] == _place(each[1]):
@@ -45,8 +45,8 @@ def blank_places(image: bytes) -> bytearray:
     return out
 
 
-def fill_places(image: bytearray) -> None:
-    """Undo ``blank_places``, in place."""
+def fill_object_ids(image: bytearray) -> None:
+    """Undo ``blank_object_ids``, in place."""
     for each in _BOTH.finditer(image):
         if each[2] == _BLANK:
             image[each.start(2) : each.end(2)] = _place(each[1])

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from atoll.base.ids import ObjectId
 from atoll.tree import erofs_format as fmt
-from atoll.tree.erofs_image import ImageParts, RawInode, odd
+from atoll.tree.erofs_image import ImageParts, RawInode, malformed
 from atoll.tree.erofs_inodes import is_whiteout
-from atoll.tree.gc_pause import without_collection
+from atoll.tree.gc_pause import gc_paused
 from atoll.tree.model import (
     PATH_LIMIT,
     Device,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 def parse_image(image: bytes | bytearray | memoryview) -> Directory:
     """The tree in a composefs image. Raises Damaged."""
-    with without_collection():
+    with gc_paused():
         return _Reader(ImageParts(memoryview(image).cast("B"))).read()
 
 
@@ -44,7 +44,7 @@ def parse_below(image: bytes | bytearray | memoryview, path: bytes) -> Node | No
     Only what is on the way and below is read, so hard links from elsewhere are not told from names
     of their own. Raises Damaged.
     """
-    with without_collection():
+    with gc_paused():
         reader = _Reader(ImageParts(memoryview(image).cast("B")))
         return reader.read_below(path.split(b"/"))
 
@@ -81,7 +81,7 @@ class _Reader:
         self._put_off: tuple[_Leaf, _Branch, bytes] | None = None
         root = parts.inode(parts.root)
         if not stat.S_ISDIR(root.mode) or root.xattrs.get(fmt.OPAQUE) != b"y":
-            raise odd("its root is no directory, or not opaque")
+            raise malformed("its root is no directory, or not opaque")
         del root.xattrs[fmt.OPAQUE]
         self._branches = [_Branch(root, None, 0)]
         self._directories = {root.nid}
@@ -91,7 +91,7 @@ class _Reader:
             self._read_directory(branch)
         self._settle_put_off()
         if self._counted != self._parts.inodes:
-            raise odd(f"it says {self._parts.inodes} inodes, but has {self._counted}")
+            raise malformed(f"it says {self._parts.inodes} inodes, but has {self._counted}")
         self._mark_links()
         for leaf in self._leaves.values():
             if leaf.inode.nlink != len(leaf.names):
@@ -103,8 +103,9 @@ class _Reader:
         self._whole = False
         branch = self._branches[0]
         for number, name in enumerate(names):
-            nid = next((nid for found, nid, _ in self._parts.names(branch.inode) if found == name),
-                       None)  # fmt: skip
+            nid = next(
+                (nid for found, nid, _ in self._parts.names(branch.inode) if found == name), None
+            )
             if nid is None:
                 return None
             inode = self._parts.inode(nid)
@@ -131,14 +132,14 @@ class _Reader:
         for name, nid, file_type in self._parts.names(branch.inode):
             if name in expected:
                 if nid != expected.pop(name) or file_type != fmt.FILE_TYPES[stat.S_IFDIR]:
-                    raise odd(f"{name!r} in a directory is another one")
+                    raise malformed(f"{name!r} in a directory is another one")
                 continue
             if not is_name(name) or branch.path_length + 1 + len(name) > PATH_LIMIT:
-                raise odd(f"{name!r} is no name, or makes too long a path")
+                raise malformed(f"{name!r} is no name, or makes too long a path")
             leaf = self._leaves.get(nid)
             inode = leaf.inode if leaf else self._parts.inode(nid)
             if fmt.FILE_TYPES[stat.S_IFMT(inode.mode)] != file_type:
-                raise odd(f"{name!r} is of another type than its inode")
+                raise malformed(f"{name!r} is of another type than its inode")
             if stat.S_ISDIR(inode.mode):
                 subdirectories += 1
                 self._enter(branch, name, inode)
@@ -149,17 +150,17 @@ class _Reader:
                 self._add(branch, name, leaf or self._leaf(inode))
         self._check_whiteouts(branch, hidden)
         if expected or branch.inode.nlink != 2 + subdirectories:
-            raise odd("a directory has a wrong link count, or does not name itself")
+            raise malformed("a directory has a wrong link count, or does not name itself")
 
     def _check_whiteouts(self, branch: _Branch, hidden: set[bytes]) -> None:
         """Only the root may have whiteouts as they are: those that hide the store."""
         wanted = set(fmt.STORE_NAMES) if branch.parent is None else set()
         if hidden != wanted - {name for name, _ in branch.items}:
-            raise odd("a directory has whiteouts that it should not have, or lacks some")
+            raise malformed("a directory has whiteouts that it should not have, or lacks some")
 
     def _enter(self, branch: _Branch, name: bytes, inode: RawInode) -> None:
         if inode.nid in self._directories:
-            raise odd("a directory has two names")
+            raise malformed("a directory has two names")
         self._directories.add(inode.nid)
         below = _Branch(inode, branch, branch.path_length + 1 + len(name))
         self._branches.append(below)
@@ -216,7 +217,7 @@ class _Reader:
         elif file_type == stat.S_IFLNK:
             target = bytes(self._parts.data(inode))
             if not target or len(target) > PATH_LIMIT or b"\0" in target:
-                raise odd("a symbolic link has an impossible target")
+                raise malformed("a symbolic link has an impossible target")
             node = Symlink(_metadata(inode, xattrs), target)
         elif file_type == stat.S_IFCHR:
             node = Device(_metadata(inode, xattrs), DeviceKind.CHARACTER, inode.where)
@@ -237,21 +238,21 @@ class _Reader:
                     del xattrs[mark]
                 return Device(_metadata(inode, xattrs), DeviceKind.CHARACTER, 0)
             if inode.size > fmt.CONTENT_LIMIT:
-                raise odd("a small file is too large")
+                raise malformed("a small file is too large")
             content = bytes(self._parts.data(inode)) if inode.size else None
             return Regular(_metadata(inode, xattrs), inode.size, inline=content)
         if not inode.size or fmt.chunks(inode.size)[0] != inode.where & fmt.U16_MAX:
-            raise odd("a file has chunks of a wrong size")
+            raise malformed("a file has chunks of a wrong size")
         digest = xattrs.pop(fmt.METACOPY, None)
         place = xattrs.pop(fmt.REDIRECT, None)
         if place is not None and (not place.startswith(b"/") or b"\0" in place):
-            raise odd("a file has its content at an impossible place")
+            raise malformed("a file has its content at an impossible place")
         metadata = _metadata(inode, xattrs)
         if digest == b"":
             return Regular(metadata, inode.size, redirect=place[1:] if place else b"")
         head = len(fmt.METACOPY_HEAD)
         if digest is None or len(digest) != head + 32 or digest[:head] != fmt.METACOPY_HEAD:
-            raise odd("a file has an impossible digest")
+            raise malformed("a file has an impossible digest")
         name = ObjectId(digest[head:].hex())
         if place == f"/{name[:2]}/{name[2:]}".encode():
             return Regular(metadata, inode.size, name)
@@ -268,7 +269,7 @@ class _Reader:
                 marks |= dict.fromkeys(fmt.OPAQUE_MARKS, b"x")
             found = {mark: xattrs.pop(mark, None) for mark in marks}
             if found != marks:
-                raise odd("a directory of whiteouts is not marked as one")
+                raise malformed("a directory of whiteouts is not marked as one")
         return _metadata(branch.inode, xattrs)
 
     def _mark_links(self) -> None:
@@ -300,7 +301,7 @@ def _metadata(inode: RawInode, xattrs: dict[bytes, bytes]) -> Metadata:
         elif name.startswith(fmt.ESCAPED):
             found[fmt.OVERLAY + name[len(fmt.ESCAPED) :]] = value
         else:
-            raise odd(f"a file has the attribute {name!r}")
+            raise malformed(f"a file has the attribute {name!r}")
     return Metadata(
         mode=stat.S_IMODE(inode.mode),
         uid=inode.owner[0],

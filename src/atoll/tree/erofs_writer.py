@@ -16,8 +16,8 @@ from atoll.base.errors import Damaged
 from atoll.base.ids import TreeId
 from atoll.tree import erofs_format as fmt
 from atoll.tree.erofs_format import BLOCK_SIZE, SLOT_SIZE, round_up
-from atoll.tree.erofs_inodes import Inode, is_whiteout, take_inventory
-from atoll.tree.gc_pause import without_collection
+from atoll.tree.erofs_inodes import Inode, is_whiteout, list_inodes
+from atoll.tree.gc_pause import gc_paused
 from atoll.tree.model import Directory
 from atoll.tree.verity import verity_digest
 
@@ -34,8 +34,8 @@ def format_image(tree: Directory, *, version: int = 1) -> bytes:
     if version not in fmt.VERSIONS:
         raise ValueError(f"composefs has no format {version}")
     try:
-        with without_collection():
-            return bytes(_Image(take_inventory(tree, version)).write(version))
+        with gc_paused():
+            return bytes(_Image(list_inodes(tree, version)).write(version))
     except struct.error as error:
         raise Damaged(f"a number in this tree does not fit in an image: {error}") from None
 
@@ -266,13 +266,29 @@ def _inode(inode: Inode, number: int, next_block: int) -> bytes:
     xattrs = (_xattrs_size(inode) - fmt.XATTR_HEADER.size) // 4 + 1 if inode.xattrs else 0
     if inode.compact:
         return fmt.COMPACT.pack(
-            layout << 1, xattrs, inode.mode, inode.nlink, inode.size, where, number,
-            metadata.uid, metadata.gid,
-        )  # fmt: skip
+            layout << 1,
+            xattrs,
+            inode.mode,
+            inode.nlink,
+            inode.size,
+            where,
+            number,
+            metadata.uid,
+            metadata.gid,
+        )
     return fmt.EXTENDED.pack(
-        layout << 1 | 1, xattrs, inode.mode, inode.size, where, number,
-        metadata.uid, metadata.gid, metadata.mtime, metadata.mtime_nsec, inode.nlink,
-    )  # fmt: skip
+        layout << 1 | 1,
+        xattrs,
+        inode.mode,
+        inode.size,
+        where,
+        number,
+        metadata.uid,
+        metadata.gid,
+        metadata.mtime,
+        metadata.mtime_nsec,
+        inode.nlink,
+    )
 
 
 def _tail(inode: Inode) -> bytes:

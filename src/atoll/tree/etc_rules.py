@@ -24,16 +24,16 @@ class Winner(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class EtcRule:
     pattern: str
     winner: Winner
     expression: re.Pattern[str] = field(compare=False, repr=False)
 
 
-Rules = tuple[Rule, ...]
+Rules = tuple[EtcRule, ...]
 
 
-def parse_rule(pattern: str, winner: str) -> Rule:
+def parse_rule(pattern: str, winner: str) -> EtcRule:
     """Raises UsageError when the pattern leaves ``/etc`` or ``winner`` is no Winner."""
     path = pattern.removeprefix("/etc/")
     if path.startswith("/") or not path or ".." in path.split("/"):
@@ -45,7 +45,7 @@ def parse_rule(pattern: str, winner: str) -> Rule:
     except ValueError:
         known = ", ".join(Winner)
         raise UsageError(f"{pattern}: {winner!r} is not one of: {known}") from None
-    return Rule(pattern, wins, re.compile(_expression(path.rstrip("/")), re.DOTALL))
+    return EtcRule(pattern, wins, re.compile(_expression(path.rstrip("/")), re.DOTALL))
 
 
 def winner(rules: Rules, path: str) -> Winner:
@@ -71,17 +71,19 @@ _ALWAYS = tuple(parse_rule(pattern, "local") for pattern in ("machine-id", *LOCA
 
 _DEFAULTS = (
     # Backups and locks of the programs that edit users: the last edit is the machine's own.
-    *(parse_rule(f"{name}-", "local")
-      for name in ("passwd", "group", "shadow", "gshadow", "subuid", "subgid")),
+    *(
+        parse_rule(f"{name}-", "local")
+        for name in ("passwd", "group", "shadow", "gshadow", "subuid", "subgid")
+    ),
     parse_rule(".pwd.lock", "local"),
     # Describes the libraries in /usr, which is the image's.
     parse_rule("ld.so.cache", "image"),
-)  # fmt: skip
+)
 
 _MADE = tuple(
     parse_rule(path, "local")
     for path in ("ssh/ssh_host_*", ".updated", "adjtime", "resolv.conf", "mtab")
-)  # fmt: skip
+)
 """What programs write by themselves on every machine."""
 
 

@@ -20,9 +20,9 @@ from atoll.tree.fat_format import (
     FREE,
     LAST,
     SECTOR,
-    Geometry,
+    FatGeometry,
     is_directory_start,
-    odd,
+    malformed,
     parse_boot_sector,
     parse_fat,
     parse_slots,
@@ -41,7 +41,7 @@ _SHOWN_DEPTH = 16
 ROOT = 0
 
 
-class Fault(StrEnum):
+class FatFault(StrEnum):
     """What can be wrong, in a person's words: ``{}`` is the file, ``{other}`` another one."""
 
     SHARED = "{} and {other} have the same clusters"
@@ -60,21 +60,27 @@ class Fault(StrEnum):
     @property
     def forbids_unlink(self) -> bool:
         """Would removing the name free what another has, or make Linux give the volume up?"""
-        return self not in (Fault.SHORT, Fault.LONG, Fault.AFTER_END, Fault.LOST, Fault.COPIES)
+        return self not in (
+            FatFault.SHORT,
+            FatFault.LONG,
+            FatFault.AFTER_END,
+            FatFault.LOST,
+            FatFault.COPIES,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class FatFinding:
     """Something that is wrong, and the numbers of the items that it is wrong with."""
 
-    fault: Fault
+    fault: FatFault
     item: int = ROOT
     other: int = ROOT
     count: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Item:
+class FatItem:
     """A file or directory. ``chain`` has its clusters up to the first that is not its alone."""
 
     parent: int
@@ -89,11 +95,11 @@ class Item:
 class Volume:
     """All that a volume names; an item's number is its place in ``items``, the root's is ROOT."""
 
-    geometry: Geometry
-    items: tuple[Item, ...]
-    findings: tuple[Finding, ...]
+    geometry: FatGeometry
+    items: tuple[FatItem, ...]
+    findings: tuple[FatFinding, ...]
     _children: dict[tuple[int, str], list[int]] = field(repr=False)
-    _obstacles: dict[int, list[Finding]] = field(repr=False)
+    _obstacles: dict[int, list[FatFinding]] = field(repr=False)
 
     def path_of(self, number: int) -> str:
         """From the root of the volume, as ``loader/loader.conf``; shortened when very deep."""
@@ -113,7 +119,7 @@ class Volume:
                 ]
         return tuple(found)
 
-    def obstacles(self, number: int) -> tuple[Finding, ...]:
+    def obstacles(self, number: int) -> tuple[FatFinding, ...]:
         """Why the item may not be unlinked: findings on it, and on the directories above it."""
         found = list(self._obstacles.get(number, ()))
         while number != ROOT:
@@ -121,7 +127,7 @@ class Volume:
             found += self._obstacles.get(number, ())
         return tuple(found)
 
-    def describe(self, finding: Finding) -> str:
+    def describe(self, finding: FatFinding) -> str:
         """The finding as one line for a person, whatever characters the names are of."""
         here, there = (_shown(self.path_of(number)) for number in (finding.item, finding.other))
         return finding.fault.value.format(here, other=there, count=finding.count)
@@ -143,7 +149,7 @@ def parse_volume(read: Callable[[int, int], bytes]) -> Volume:
     walk = _Walk(read, geometry, parse_fat(copies[0], geometry))
     own = 2 * geometry.bits // 8
     if any(copy[own:] != copies[0][own:] for copy in copies):
-        walk.findings.append(Finding(fault=Fault.COPIES))
+        walk.findings.append(FatFinding(fault=FatFault.COPIES))
     return walk.walked()
 
 
@@ -151,16 +157,16 @@ class _Walk:
     """From the root down: all items of one directory get their clusters, then it enters them."""
 
     def __init__(
-        self, read: Callable[[int, int], bytes], geometry: Geometry, fat: array[int]
+        self, read: Callable[[int, int], bytes], geometry: FatGeometry, fat: array[int]
     ) -> None:
         self._read = read
         self._geometry = geometry
         self._fat = fat
         self._owners = array("I", bytes(4 * geometry.beyond))
-        self._items: list[Item] = []
+        self._items: list[FatItem] = []
         self._children: dict[tuple[int, str], list[int]] = defaultdict(list)
         self._bytes = 0
-        self.findings: list[Finding] = []
+        self.findings: list[FatFinding] = []
 
     def walked(self) -> Volume:
         root = self._geometry.root_cluster
@@ -169,11 +175,11 @@ class _Walk:
             if item.is_directory:
                 self._enter(number, item)
         self._count_lost()
-        obstacles: dict[int, list[Finding]] = defaultdict(list)
+        obstacles: dict[int, list[FatFinding]] = defaultdict(list)
         for finding in self.findings:
             if finding.fault.forbids_unlink:
                 obstacles[finding.item].append(finding)
-                if finding.fault is Fault.SHARED:
+                if finding.fault is FatFault.SHARED:
                     obstacles[finding.other].append(finding)
         return Volume(
             geometry=self._geometry,
@@ -183,34 +189,35 @@ class _Walk:
             _obstacles=dict(obstacles),
         )
 
-    def _enter(self, number: int, item: Item) -> None:
+    def _enter(self, number: int, item: FatItem) -> None:
         data = self._directory_data(number, item)
         bits = self._geometry.bits
         if number != ROOT and data and not is_directory_start(data, item.first, bits=bits):
-            self._found(Fault.NO_DIRECTORY, number)
+            self._found(FatFault.NO_DIRECTORY, number)
             return
         slots, past_end = parse_slots(data, bits=bits)
         if past_end:
-            self._found(Fault.AFTER_END, number)
+            self._found(FatFault.AFTER_END, number)
         if len(self._items) + len(slots) > ITEMS_LIMIT:
-            raise odd("it names more files than any ESP has")
+            raise malformed("it names more files than any ESP has")
         for slot in slots:
             for key in {_key(slot.name), _key(slot.alias)}:
                 self._children[number, key].append(len(self._items))
-            self._add(number, slot.name, first=slot.first, size=slot.size,
-                      is_directory=slot.is_directory)  # fmt: skip
+            self._add(
+                number, slot.name, first=slot.first, size=slot.size, is_directory=slot.is_directory
+            )
 
-    def _directory_data(self, number: int, item: Item) -> bytes:
+    def _directory_data(self, number: int, item: FatItem) -> bytes:
         geometry = self._geometry
         if number == ROOT and geometry.root_size:
             return _read(self._read, geometry.root_start, geometry.root_size)
         size = len(item.chain) * geometry.cluster_size
         if size > DIRECTORY_LIMIT:
-            self._found(Fault.TOO_LONG, number)
+            self._found(FatFault.TOO_LONG, number)
             size = DIRECTORY_LIMIT
         self._bytes += size
         if self._bytes > DIRECTORIES_LIMIT:
-            raise odd("its directories are larger than those of any ESP")
+            raise malformed("its directories are larger than those of any ESP")
         places = map(geometry.place_of, item.chain[: -(-size // geometry.cluster_size)])
         pieces = [_read(self._read, place, min(size, geometry.cluster_size)) for place in places]
         return b"".join(pieces)
@@ -222,11 +229,17 @@ class _Walk:
         if is_whole and not is_directory:
             needed = -(-size // self._geometry.cluster_size)
             if len(chain) != needed:
-                self._found(Fault.SHORT if len(chain) < needed else Fault.LONG, number)
+                self._found(FatFault.SHORT if len(chain) < needed else FatFault.LONG, number)
         self._items.append(
-            Item(parent=parent, name=name, is_directory=is_directory, first=first, size=size,
-                 chain=chain)
-        )  # fmt: skip
+            FatItem(
+                parent=parent,
+                name=name,
+                is_directory=is_directory,
+                first=first,
+                size=size,
+                chain=chain,
+            )
+        )
 
     def _fixed_root(self) -> bool:
         return bool(self._geometry.root_size)
@@ -239,8 +252,8 @@ class _Walk:
         while FIRST_CLUSTER <= cluster < beyond:
             if owners[cluster]:
                 owner = owners[cluster] - 1
-                fault = Fault.LOOP if owner == number else Fault.SHARED
-                self.findings.append(Finding(fault=fault, item=number, other=owner))
+                fault = FatFault.LOOP if owner == number else FatFault.SHARED
+                self.findings.append(FatFinding(fault=fault, item=number, other=owner))
                 return chain, False
             owners[cluster] = number + 1
             chain.append(cluster)
@@ -248,22 +261,22 @@ class _Walk:
             if cluster >= LAST:
                 return chain, True
             if cluster in (FREE, BAD):
-                self._found(Fault.INTO_FREE if cluster == FREE else Fault.INTO_BAD, number)
+                self._found(FatFault.INTO_FREE if cluster == FREE else FatFault.INTO_BAD, number)
                 return chain, False
-        self._found(Fault.OUTSIDE, number)
+        self._found(FatFault.OUTSIDE, number)
         return chain, False
 
     def _count_lost(self) -> None:
         pairs = zip(self._fat[FIRST_CLUSTER:], self._owners[FIRST_CLUSTER:], strict=True)
         count = sum(1 for following, owner in pairs if not owner and following not in (FREE, BAD))
         if count:
-            self.findings.append(Finding(fault=Fault.LOST, count=count))
+            self.findings.append(FatFinding(fault=FatFault.LOST, count=count))
 
-    def _found(self, fault: Fault, number: int) -> None:
-        self.findings.append(Finding(fault=fault, item=number))
+    def _found(self, fault: FatFault, number: int) -> None:
+        self.findings.append(FatFinding(fault=fault, item=number))
 
 
-def files(volume: Volume) -> Iterator[tuple[str, Item]]:
+def files(volume: Volume) -> Iterator[tuple[str, FatItem]]:
     """All items but the root, with their paths."""
     for number, item in enumerate(volume.items):
         if number != ROOT:
@@ -273,7 +286,7 @@ def files(volume: Volume) -> Iterator[tuple[str, Item]]:
 def _read(read: Callable[[int, int], bytes], offset: int, size: int) -> bytes:
     data = read(offset, size)
     if len(data) != size:
-        raise odd("it ends too early")
+        raise malformed("it ends too early")
     return data
 
 

@@ -55,7 +55,7 @@ _ONE_FAT = 0x80
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Geometry:
+class FatGeometry:
     """Where the parts of a volume are, in bytes. ``root_cluster`` is 0 where the root has none."""
 
     bits: int
@@ -80,7 +80,7 @@ class Geometry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Slot:
+class FatEntry:
     """A file or directory as its directory has it. ``alias`` is its short name."""
 
     name: str
@@ -90,33 +90,34 @@ class Slot:
     size: int
 
 
-def odd(what: str) -> Damaged:
+def malformed(what: str) -> Damaged:
     """What is raised for a volume that cannot be read at all."""
     return Damaged(f"the FAT volume is damaged: {what}")
 
 
-def parse_boot_sector(sector: bytes) -> Geometry:
+def parse_boot_sector(sector: bytes) -> FatGeometry:
     """Where the parts of the volume are that begins with ``sector``. Raises Damaged."""
     if len(sector) < SECTOR or sector[0x1FE:SECTOR] != b"\x55\xaa":
-        raise odd("it has no boot sector")
-    (unit, per_cluster, reserved, copies, slots, small, short_fat, large, long_fat, flags,
-     root) = _BOOT.unpack_from(sector)  # fmt: skip
+        raise malformed("it has no boot sector")
+    (unit, per_cluster, reserved, copies, slots, small, short_fat, large, long_fat, flags, root) = (
+        _BOOT.unpack_from(sector)
+    )
     if unit not in (512, 1024, 2048, 4096) or per_cluster not in (1, 2, 4, 8, 16, 32, 64, 128):
-        raise odd("its boot sector is not one of FAT")
+        raise malformed("its boot sector is not one of FAT")
     is_fat32 = short_fat == 0
     per_fat = long_fat if is_fat32 else short_fat
     root_sectors = -(-slots * SLOT // unit)
     total, before = small or large, reserved + copies * per_fat + root_sectors
     if not reserved or not 1 <= copies <= _COPIES_LIMIT or not per_fat or is_fat32 == bool(slots):
-        raise odd("its boot sector contradicts itself")
+        raise malformed("its boot sector contradicts itself")
     if is_fat32 and flags & _ONE_FAT and flags & 0x0F:
-        raise odd("it says that its first FAT is not in use")
+        raise malformed("it says that its first FAT is not in use")
     clusters = (total - before) // per_cluster
     bits = 32 if is_fat32 else 12 if clusters <= _FAT12_CLUSTERS else 16
     clusters = min(clusters, per_fat * unit * 8 // bits - FIRST_CLUSTER)
     if not 1 <= clusters <= CLUSTER_LIMIT:
-        raise odd("it has no clusters, or too many for an ESP")
-    return Geometry(
+        raise malformed("it has no clusters, or too many for an ESP")
+    return FatGeometry(
         bits=bits,
         cluster_size=unit * per_cluster,
         clusters=clusters,
@@ -131,12 +132,12 @@ def parse_boot_sector(sector: bytes) -> Geometry:
     )
 
 
-def used_fat_size(geometry: Geometry) -> int:
+def used_fat_size(geometry: FatGeometry) -> int:
     """How many bytes of the FAT stand for clusters."""
     return -(-geometry.beyond * geometry.bits // 8)
 
 
-def parse_fat(data: bytes, geometry: Geometry) -> array[int]:
+def parse_fat(data: bytes, geometry: FatGeometry) -> array[int]:
     """The next cluster of each, as FAT32 says it: FREE, BAD, at least LAST, or a number."""
     count = geometry.beyond
     if geometry.bits == 32:
@@ -160,7 +161,7 @@ def _numbers(kind: str, data: bytes) -> array[int]:
     return numbers
 
 
-def parse_slots(data: bytes, *, bits: int) -> tuple[list[Slot], bool]:
+def parse_slots(data: bytes, *, bits: int) -> tuple[list[FatEntry], bool]:
     """What a directory names, and whether names follow after its end, where Linux sees them still.
 
     Names that are ``.`` or ``..`` and volume labels are left out.
@@ -182,7 +183,7 @@ def parse_slots(data: bytes, *, bits: int) -> tuple[list[Slot], bool]:
         raw, attributes, case, high, low, size = _FILE.unpack_from(data, at)
         if not attributes & _LABEL and raw not in DOTS:
             alias = _short_name(raw, case)
-            slot = Slot(
+            slot = FatEntry(
                 name=_long_name(parts, raw) or alias,
                 alias=alias,
                 is_directory=bool(attributes & _DIRECTORY),

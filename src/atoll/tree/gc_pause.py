@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def without_collection() -> Iterator[None]:
+def gc_paused() -> Iterator[None]:
     """Keep the cycle collector from looking at all objects again and again while they only grow.
 
     For trees of 80,000 nodes that is a third of the time, and nothing is ever found.

@@ -42,7 +42,7 @@ class Partition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Header:
+class GptHeader:
     """A header of 92 bytes as it stands in its block."""
 
     here: int
@@ -56,10 +56,10 @@ class Header:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
+class GptTable:
     """The first header and all entries; ``block`` is the size of a block in bytes."""
 
-    header: Header
+    header: GptHeader
     entries: bytes
     block: int
 
@@ -71,54 +71,90 @@ class Table:
             kind = UUID(bytes_le=entry[:16])
             if kind.int:
                 first, last, flags = struct.unpack_from("<QQQ", entry, 32)
-                found.append(Partition(number=number, kind=kind, first=first, last=last,
-                                       grows=bool(flags & _GROWS)))  # fmt: skip
+                found.append(
+                    Partition(
+                        number=number, kind=kind, first=first, last=last, grows=bool(flags & _GROWS)
+                    )
+                )
         return tuple(found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Write:
+class BlockWrite:
     """Bytes that go to block ``at``."""
 
     at: int
     data: bytes
 
 
-def parse_header(data: bytes, *, here: int) -> Header:
+def parse_header(data: bytes, *, here: int) -> GptHeader:
     """The header in block ``here``. Raises Damaged."""
     if len(data) < _HEADER.size:
         raise Damaged("the partition table is cut short")
-    (mark, _revision, size, checksum, _zero, own, other, first, last, disk, entries_at, count,
-     width, entries_sum) = _HEADER.unpack_from(data)  # fmt: skip
+    (
+        mark,
+        _revision,
+        size,
+        checksum,
+        _zero,
+        own,
+        other,
+        first,
+        last,
+        disk,
+        entries_at,
+        count,
+        width,
+        entries_sum,
+    ) = _HEADER.unpack_from(data)
     if mark != SIGNATURE or size != _HEADER.size or own != here or width != ENTRY:
         raise Damaged("the disk has no partition table that Atoll knows")
     if zlib.crc32(data[:16] + bytes(4) + data[20:size]) != checksum or count > _MOST_ENTRIES:
         raise Damaged("the header of the partition table is damaged")
-    return Header(here=own, other=other, first_usable=first, last_usable=last, disk=disk,
-                  entries_at=entries_at, count=count, entries_sum=entries_sum)  # fmt: skip
+    return GptHeader(
+        here=own,
+        other=other,
+        first_usable=first,
+        last_usable=last,
+        disk=disk,
+        entries_at=entries_at,
+        count=count,
+        entries_sum=entries_sum,
+    )
 
 
-def parse_table(header: Header, entries: bytes, *, block: int) -> Table:
+def parse_table(header: GptHeader, entries: bytes, *, block: int) -> GptTable:
     """Raises Damaged when ``entries`` are not those of ``header``."""
     if len(entries) != header.count * ENTRY or zlib.crc32(entries) != header.entries_sum:
         raise Damaged("the entries of the partition table are damaged")
-    return Table(header=header, entries=entries, block=block)
+    return GptTable(header=header, entries=entries, block=block)
 
 
-def format_header(header: Header) -> bytes:
+def format_header(header: GptHeader) -> bytes:
     def pack(checksum: int) -> bytes:
         return _HEADER.pack(
-            SIGNATURE, 0x10000, _HEADER.size, checksum, 0, header.here, header.other,
-            header.first_usable, header.last_usable, header.disk, header.entries_at, header.count,
-            ENTRY, header.entries_sum,
-        )  # fmt: skip
+            SIGNATURE,
+            0x10000,
+            _HEADER.size,
+            checksum,
+            0,
+            header.here,
+            header.other,
+            header.first_usable,
+            header.last_usable,
+            header.disk,
+            header.entries_at,
+            header.count,
+            ENTRY,
+            header.entries_sum,
+        )
 
     return pack(zlib.crc32(pack(0)))
 
 
 def plan_growth(
-    table: Table, number: int, *, blocks: int, mbr: bytes
-) -> tuple[tuple[Write, ...], int] | None:
+    table: GptTable, number: int, *, blocks: int, mbr: bytes
+) -> tuple[tuple[BlockWrite, ...], int] | None:
     """What lets partition ``number`` end where a disk of so many blocks ends, and its new last
     block; None when it is not the last one, ends there already, or has no flag to grow: a person
     who partitioned the disk by hand may have left room for something else. ``mbr`` is block 0.
@@ -144,22 +180,23 @@ def plan_growth(
     if max(2, spare) + room > header.first_usable:
         return None
     summed = zlib.crc32(entries)
-    first = replace(header, other=blocks - 1, last_usable=usable, entries_at=spare,
-                    entries_sum=summed)  # fmt: skip
+    first = replace(
+        header, other=blocks - 1, last_usable=usable, entries_at=spare, entries_sum=summed
+    )
     second = replace(first, here=blocks - 1, other=1, entries_at=blocks - 1 - room)
     padded = bytes(entries).ljust(room * block, b"\0")
     return (
-        Write(at=second.entries_at, data=padded),
-        Write(at=second.here, data=format_header(second).ljust(block, b"\0")),
+        BlockWrite(at=second.entries_at, data=padded),
+        BlockWrite(at=second.here, data=format_header(second).ljust(block, b"\0")),
         *_protective(mbr, blocks),
-        Write(at=first.entries_at, data=padded),
-        Write(at=first.here, data=format_header(first).ljust(block, b"\0")),
+        BlockWrite(at=first.entries_at, data=padded),
+        BlockWrite(at=first.here, data=format_header(first).ljust(block, b"\0")),
     ), last
 
 
-def _protective(mbr: bytes, blocks: int) -> tuple[Write, ...]:
+def _protective(mbr: bytes, blocks: int) -> tuple[BlockWrite, ...]:
     """The MBR tells old tools that the whole disk is taken; one that says more stays as it is."""
     if mbr[450] != 0xEE or any(mbr[462:510]):
         return ()
     size = struct.pack("<I", min(blocks - 1, 0xFFFFFFFF))
-    return (Write(at=0, data=mbr[:458] + size + mbr[462:]),)
+    return (BlockWrite(at=0, data=mbr[:458] + size + mbr[462:]),)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from atoll.tree.gc_pause import without_collection
+from atoll.tree.gc_pause import gc_paused
 from atoll.tree.model import Directory, Metadata, Regular, Symlink
 
 if TYPE_CHECKING:
@@ -15,13 +15,13 @@ _SOURCE = b".py"
 """Its compiled form has the time of the source inside, so both change or none."""
 
 
-def with_times_of(before: Directory, after: Directory, *, epoch: int) -> Directory:
+def keep_times(before: Directory, after: Directory, *, epoch: int) -> Directory:
     """``after``, but files of this very build (their time is ``epoch``) that ``before`` has with
     the same content, owner, mode and attributes have the time that they have there.
 
     Hard links stay: the first name decides. Directories always have the epoch.
     """
-    with without_collection():
+    with gc_paused():
         return _Times(epoch).directory(before, after)
 
 

@@ -128,5 +128,6 @@ def walk(root: Directory) -> Iterator[tuple[bytes, Node]]:
         yield path, node
         if isinstance(node, Directory):
             below = path + b"/"
-            stack.extend((below, child, node.entries[child])
-                         for child in sorted(node.entries, reverse=True))  # fmt: skip
+            stack.extend(
+                (below, child, node.entries[child]) for child in sorted(node.entries, reverse=True)
+            )

@@ -18,7 +18,7 @@ from atoll.tree.dumpfields import (
     XATTR_SPACE_LIMIT,
     XATTR_TEXT_LIMIT,
     format_xattr,
-    shown,
+    quote_field,
 )
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def require_space(path: bytes, given: Xattrs, renamed: Xattrs, added: Xattrs = (
     text = sum(len(format_xattr(name, value)) + 1 for name, value in given) - 1
     if text > XATTR_TEXT_LIMIT or not fits_space(given) or not _can_add(renamed, added):
         raise Damaged(
-            f"{shown(path)} has more extended attributes than composefs can hold",
+            f"{quote_field(path)} has more extended attributes than composefs can hold",
             hint="remove some with setfattr -x; getfattr -d -m - lists them",
         )
 

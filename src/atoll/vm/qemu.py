@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import MissingProgram
 from atoll.host.fs import temporary_directory
-from atoll.host.run import need_program, running
+from atoll.host.run import require_program, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,7 +41,7 @@ class Firmware:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Virtual:
+class VmSpec:
     """A machine before it runs. ``memory`` is in MiB; ``variables`` is a file of its own.
 
     ``strings`` are SMBIOS type 11: how systemd and its loader are told things from outside.
@@ -64,12 +64,13 @@ def find_firmware() -> Firmware:
         code, variables = folder / "OVMF_CODE_4M.fd", folder / "OVMF_VARS_4M.fd"
         if code.is_file() and variables.is_file():
             return Firmware(code=code, variables=variables)
-    raise MissingProgram("there is no UEFI firmware for virtual machines",
-                         hint="install the package ovmf")  # fmt: skip
+    raise MissingProgram(
+        "there is no UEFI firmware for virtual machines", hint="install the package ovmf"
+    )
 
 
-def need_qemu() -> str:
-    return need_program(PROGRAM, package="qemu-system-x86")
+def require_qemu() -> str:
+    return require_program(PROGRAM, package="qemu-system-x86")
 
 
 def copy_variables(firmware: Firmware, directory: Path) -> Path:
@@ -77,21 +78,30 @@ def copy_variables(firmware: Firmware, directory: Path) -> Path:
     return Path(shutil.copyfile(firmware.variables, directory / "variables.fd"))
 
 
-def plan_command(machine: Virtual, *more: str) -> list[str]:
+def plan_command(machine: VmSpec, *more: str) -> list[str]:
     """QEMU's command line without console and display, which ``more`` has."""
     return [
-        need_program("setpriv", package="util-linux"), "--pdeathsig", "KILL", need_qemu(),
-        "-nodefaults", "-no-user-config",
-        "-machine", "q35,vmport=off",
+        require_program("setpriv", package="util-linux"),
+        "--pdeathsig",
+        "KILL",
+        require_qemu(),
+        "-nodefaults",
+        "-no-user-config",
+        "-machine",
+        "q35,vmport=off",
         *(KVM if machine.kvm else EMULATED),
-        "-smp", str(machine.cpus), "-m", str(machine.memory),
-        "-device", "virtio-rng-pci",
+        "-smp",
+        str(machine.cpus),
+        "-m",
+        str(machine.memory),
+        "-device",
+        "virtio-rng-pci",
         *_firmware_words(machine.firmware, machine.variables),
         *disk_words("system", machine.disk, "bootindex=1"),
         *_network(machine),
         *(word for text in machine.strings for word in _string(text)),
         *more,
-    ]  # fmt: skip
+    ]
 
 
 def disk_words(name: str, path: Path, *properties: str, read_only: bool = False) -> list[str]:
@@ -100,10 +110,12 @@ def disk_words(name: str, path: Path, *properties: str, read_only: bool = False)
     mode = "on" if read_only else "off"
     device = ",".join(("virtio-blk-pci", f"drive={name}", f"serial={name}", *properties))
     return [
-        "-blockdev", f"driver=raw,node-name={name},read-only={mode},cache.no-flush=on,"
+        "-blockdev",
+        f"driver=raw,node-name={name},read-only={mode},cache.no-flush=on,"
         f"file.driver=file,file.filename={quoted(path)}",
-        "-device", device,
-    ]  # fmt: skip
+        "-device",
+        device,
+    ]
 
 
 def credential(name: str, value: bytes) -> str:
@@ -123,7 +135,7 @@ def quoted(value: str | Path) -> str:
 
 def has_kvm() -> bool:
     """Whether a machine truly runs under KVM; the device alone proves nothing."""
-    return os.access("/dev/kvm", os.R_OK | os.W_OK) and runs_firmware(need_qemu(), KVM)
+    return os.access("/dev/kvm", os.R_OK | os.W_OK) and runs_firmware(require_qemu(), KVM)
 
 
 @functools.cache
@@ -137,9 +149,22 @@ def runs_firmware(program: str, accelerator: tuple[str, ...]) -> bool:
     before = firmware.variables.read_bytes()
     with temporary_directory(temporary_place(), prefix="atoll-kvm-") as directory:
         own, log = copy_variables(firmware, directory), directory / "log"
-        argv = [program, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-                "-machine", "q35,vmport=off", *accelerator, "-smp", "2", "-m", "128",
-                *_firmware_words(firmware, own)]  # fmt: skip
+        argv = [
+            program,
+            "-nodefaults",
+            "-no-user-config",
+            "-display",
+            "none",
+            "-no-reboot",
+            "-machine",
+            "q35,vmport=off",
+            *accelerator,
+            "-smp",
+            "2",
+            "-m",
+            "128",
+            *_firmware_words(firmware, own),
+        ]
         deadline = time.monotonic() + _PROBE_SECONDS
         with log.open("wb") as words, running(argv, log=words) as qemu:
             while own.read_bytes() == before:
@@ -158,16 +183,18 @@ def temporary_place() -> Path:
 
 def _firmware_words(firmware: Firmware, variables: Path) -> list[str]:
     return [
-        "-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={quoted(firmware.code)}",
-        "-drive", f"if=pflash,format=raw,unit=1,file={quoted(variables)}",
-    ]  # fmt: skip
+        "-drive",
+        f"if=pflash,format=raw,unit=0,readonly=on,file={quoted(firmware.code)}",
+        "-drive",
+        f"if=pflash,format=raw,unit=1,file={quoted(variables)}",
+    ]
 
 
 def _string(text: str) -> tuple[str, str]:
     return "-smbios", f"type=11,value={quoted(text)}"
 
 
-def _network(machine: Virtual) -> list[str]:
+def _network(machine: VmSpec) -> list[str]:
     options = "user,id=net0"
     if machine.isolated:
         options += ",restrict=on"

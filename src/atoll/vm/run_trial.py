@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from atoll.host.fs import temporary_directory
 from atoll.host.run import running
 from atoll.vm.qemu import (
-    Virtual,
+    VmSpec,
     copy_variables,
     credential,
     disk_words,
@@ -22,8 +22,8 @@ from atoll.vm.qemu import (
 from atoll.vm.trial import (
     DISK,
     PORT,
-    Ending,
     Trial,
+    TrialEnd,
     find_end,
     guest_credentials,
     is_finished,
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from atoll.base.report import Reporter
-    from atoll.host.run import Running
+    from atoll.host.run import Process
 
 CONSOLE_LINES = 40
 _PAUSE = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Setup:
+class TrialSettings:
     """``memory`` is in MiB, ``timeout`` in seconds. ``network``: the machine reaches the world."""
 
     kvm: bool
@@ -76,7 +76,7 @@ class _Files:
 
 
 def run_trial(
-    disk: Path, scripts: tuple[Path, ...], setup: Setup, reporter: Reporter
+    disk: Path, scripts: tuple[Path, ...], setup: TrialSettings, reporter: Reporter
 ) -> tuple[Trial, str]:
     """Boot ``disk``, which is written to, and run ``scripts`` in it; what came of it, and the last
     lines of the console. Raises MissingProgram, Damaged."""
@@ -93,7 +93,7 @@ def run_trial(
         ):
             ending = _wait(process, files, setup.timeout)
         trial = parse_trial(_read(files.answer), names, ending)
-        last = _read(files.words) if ending is Ending.NO_START else _read(files.console)
+        last = _read(files.words) if ending is TrialEnd.NO_START else _read(files.console)
         return trial, tail_of_console(last.decode(errors="replace"))
 
 
@@ -102,10 +102,10 @@ def tail_of_console(text: str) -> str:
     return "\n".join(lines[-CONSOLE_LINES:])
 
 
-def _plan(disk: Path, setup: Setup, files: _Files) -> list[str]:
+def _plan(disk: Path, setup: TrialSettings, files: _Files) -> list[str]:
     firmware = find_firmware()
     strings = [credential(name, value) for name, value in guest_credentials(setup.timeout)]
-    machine = Virtual(
+    machine = VmSpec(
         disk=disk,
         firmware=firmware,
         variables=copy_variables(firmware, files.directory),
@@ -118,31 +118,40 @@ def _plan(disk: Path, setup: Setup, files: _Files) -> list[str]:
     return plan_command(
         machine,
         # Nobody looks, but a greeter fails without a screen.
-        "-no-reboot", "-display", "none", "-vga", "std",
-        "-chardev", f"file,id=console,path={quoted(files.console)}",
-        "-serial", "chardev:console",
-        "-device", "virtio-serial-pci",
-        "-chardev", f"file,id=trial,path={quoted(files.answer)}",
-        "-device", f"virtserialport,chardev=trial,name={PORT}",
+        "-no-reboot",
+        "-display",
+        "none",
+        "-vga",
+        "std",
+        "-chardev",
+        f"file,id=console,path={quoted(files.console)}",
+        "-serial",
+        "chardev:console",
+        "-device",
+        "virtio-serial-pci",
+        "-chardev",
+        f"file,id=trial,path={quoted(files.answer)}",
+        "-device",
+        f"virtserialport,chardev=trial,name={PORT}",
         *disk_words(DISK, files.payload, read_only=True),
-    )  # fmt: skip
+    )
 
 
-def _wait(process: Running, files: _Files, timeout: int) -> Ending:
+def _wait(process: Process, files: _Files, timeout: int) -> TrialEnd:
     """Until the guest has said all, or can say no more."""
     deadline = time.monotonic() + timeout
     while True:
         status = process.poll()
         if is_finished(_read(files.answer)):
-            return Ending.FINISHED
+            return TrialEnd.FINISHED
         console = _read(files.console)
         told = find_end(console.decode(errors="replace"))
         if told is not None:
             return told
         if status is not None:
-            return Ending.NO_START if status and not console else Ending.DIED
+            return TrialEnd.NO_START if status and not console else TrialEnd.DIED
         if time.monotonic() > deadline:
-            return Ending.TIMEOUT
+            return TrialEnd.TIMEOUT
         time.sleep(_PAUSE)
 
 

@@ -113,7 +113,7 @@ StandardOutput=journal
 WANTED = "[Unit]\nWants=atoll-trial.service\n"
 
 
-class Ending(StrEnum):
+class TrialEnd(StrEnum):
     """How the machine came to its end."""
 
     FINISHED = "finished"
@@ -149,7 +149,7 @@ class Trial:
     """What came of it. ``state`` is systemd's (None: it never got so far), ``seconds`` since the
     kernel started; ``healthy``: boot-complete.target was reached."""
 
-    ending: Ending
+    ending: TrialEnd
     state: str | None = None
     seconds: int = 0
     healthy: bool = False
@@ -159,7 +159,7 @@ class Trial:
     @property
     def passed(self) -> bool:
         return (
-            self.ending is Ending.FINISHED
+            self.ending is TrialEnd.FINISHED
             and self.state == "running"
             and self.healthy
             and all(script.passed for script in self.scripts)
@@ -226,7 +226,7 @@ def is_finished(answer: bytes) -> bool:
     return False
 
 
-def parse_trial(answer: bytes, names: tuple[str, ...], ending: Ending) -> Trial:
+def parse_trial(answer: bytes, names: tuple[str, ...], ending: TrialEnd) -> Trial:
     """What the guest said so far; raises Damaged for what no guest of ours says.
 
     ``names`` are the scripts, in the order in which they run.
@@ -240,8 +240,9 @@ def parse_trial(answer: bytes, names: tuple[str, ...], ending: Ending) -> Trial:
             case ["hello"] | ["end"]:
                 pass
             case ["state", state, seconds, healthy]:
-                trial = replace(trial, state=state, seconds=_number(seconds),
-                                healthy=healthy == "active")  # fmt: skip
+                trial = replace(
+                    trial, state=state, seconds=_number(seconds), healthy=healthy == "active"
+                )
             case ["unit", name, size]:
                 units.append(FailedUnit(name=name, log=_text(stream, size)))
             case ["start", number]:
@@ -263,12 +264,12 @@ def parse_trial(answer: bytes, names: tuple[str, ...], ending: Ending) -> Trial:
     return replace(trial, failed_units=tuple(units), scripts=(*done, *rest))
 
 
-def find_end(console: str) -> Ending | None:
+def find_end(console: str) -> TrialEnd | None:
     """The end that a machine's console tells of, when nothing can come after it."""
     if "Kernel panic - not syncing" in console:
-        return Ending.PANIC
+        return TrialEnd.PANIC
     if re.search(r"systemd\[1\]: Freezing execution", console):
-        return Ending.FROZEN
+        return TrialEnd.FROZEN
     return None
 
 

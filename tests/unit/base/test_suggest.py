@@ -13,10 +13,18 @@ NAMES = ("build", "rollback", "status", "pin", "unpin", "tree", "test", "--store
 
 @pytest.mark.parametrize(
     ("word", "name"),
-    [("biuld", "build"), ("buid", "build"), ("uild", "build"), ("rolback", "rollback"),
-     ("roll", "rollback"), ("stats", "status"), ("tets", "test"), ("pni", "pin"),
-     ("builds", "build")],
-)  # fmt: skip
+    [
+        ("biuld", "build"),
+        ("buid", "build"),
+        ("uild", "build"),
+        ("rolback", "rollback"),
+        ("roll", "rollback"),
+        ("stats", "status"),
+        ("tets", "test"),
+        ("pni", "pin"),
+        ("builds", "build"),
+    ],
+)
 def test_a_mistyped_word_finds_its_name(word: str, name: str) -> None:
     assert find_nearest(word, NAMES) == (name,)
 

@@ -12,9 +12,22 @@ from hypothesis import strategies as st
 from atoll.base.text import cut, escape, is_one_line, one_line, width
 
 STEERING = [
-    "\x1b[2J", "\x07", "\r", "\x08", "\x7f", "\x9b1m", "\u202e", "\u2066", "\u200f", "\u061c",
-    "\u2028", "\ud800", "\udcff", "\ufeff", "\U000e0041",
-]  # fmt: skip
+    "\x1b[2J",
+    "\x07",
+    "\r",
+    "\x08",
+    "\x7f",
+    "\x9b1m",
+    "\u202e",
+    "\u2066",
+    "\u200f",
+    "\u061c",
+    "\u2028",
+    "\ud800",
+    "\udcff",
+    "\ufeff",
+    "\U000e0041",
+]
 TEXTS = st.text(st.characters(codec=None), max_size=40) | st.sampled_from(STEERING)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from atoll.build.cache import Limits, Use, opened_cache, plan_trim
+from atoll.build.cache import CacheEntry, Limits, opened_cache, plan_trim
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,11 +14,11 @@ DAY = 86400
 NOW = 1_000 * DAY
 
 
-def use(name: str, *, size: int = 1, days: float = 0.5) -> Use:
-    return Use(kind="steps", name=name, size=size, used=NOW - days * DAY)
+def use(name: str, *, size: int = 1, days: float = 0.5) -> CacheEntry:
+    return CacheEntry(kind="steps", name=name, size=size, used=NOW - days * DAY)
 
 
-def gone(*uses: Use, days: int = 60, size: int = 100, started: float = NOW) -> list[str]:
+def gone(*uses: CacheEntry, days: int = 60, size: int = 100, started: float = NOW) -> list[str]:
     limits = Limits(days=days, size=size)
     return [each.name for each in plan_trim(uses, limits, now=NOW, started=started)]
 
@@ -48,8 +48,9 @@ def test_entries_are_kept_found_and_trimmed(tmp_path: Path) -> None:
             (made / "file").write_bytes(b"x" * 10_000)
             cache.keep(made, "steps", name)
         assert {each.name: each.size >= 10_000 for each in cache.uses()} == {
-            "one": True, "two": True,
-        }  # fmt: skip
+            "one": True,
+            "two": True,
+        }
     os.utime(tmp_path / "uses/steps/one", (0, 0))
     with opened_cache(tmp_path) as cache:
         assert cache.find("steps", "two")

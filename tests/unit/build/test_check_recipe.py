@@ -70,13 +70,17 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture
 def recipe(tmp_path: Path) -> Recipe:
     return Recipe(
-        file=str(tmp_path / "atoll.toml"), text=TEXT, base=DebianBase(suite="trixie"),
-        image=Image(name="small", version="1"), debian=Debian(suite="trixie"), packages=Packages(),
+        file=str(tmp_path / "atoll.toml"),
+        text=TEXT,
+        base=DebianBase(suite="trixie"),
+        image=Image(name="small", version="1"),
+        debian=Debian(suite="trixie"),
+        packages=Packages(),
         files=(File(path="/etc/one", text="1", owner="me", group="me"),),
         users=(User(name="me", home="/home/me", password_hash="$6$x", groups=("audio", "me")),),
         groups=(Group(name="audio", gid=29),),
         units=Units(enable=("first.service",), disable=("second.service",)),
-    )  # fmt: skip
+    )
 
 
 def enable(root: Path, name: str, *, place: str = "etc", as_name: str | None = None) -> None:
@@ -110,11 +114,18 @@ def test_a_disabled_unit_that_starts_is_named_with_its_line(
 
 
 def test_units_that_are_not_enabled_or_masked_are_named(root: Path, recipe: Recipe) -> None:
-    units = Units(enable=("second.service", "apt-daily.timer"), mask=("first.service",),
-                  disable=("serial-getty@ttyS0.service",))  # fmt: skip
+    units = Units(
+        enable=("second.service", "apt-daily.timer"),
+        mask=("first.service",),
+        disable=("serial-getty@ttyS0.service",),
+    )
     said = "\n".join(differences(root, replace(recipe, units=units)))
-    for words in ("second.service is not enabled", "Atoll masks it", "first.service is not masked",
-                  "serial-getty@ttyS0.service starts all the same, by"):  # fmt: skip
+    for words in (
+        "second.service is not enabled",
+        "Atoll masks it",
+        "first.service is not masked",
+        "serial-getty@ttyS0.service starts all the same, by",
+    ):
         assert words in said
 
 

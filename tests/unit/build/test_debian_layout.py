@@ -24,14 +24,41 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PLACES = (
-    "var/lib/dpkg/status", "var/lib/dpkg/info/a.list", "var/lib/apt/extended_states",
-    "var/lib/systemd/catalog/database", "var/lib/systemd/x", "var/lib/misc/state",
-    "var/opt/y/z", "opt/y/bin/run", "opt/x", "home/ann/.profile", "root/.bashrc", "srv/www",
-    "usr/bin/sh", "var/cache/debconf/config.dat", "var/lib/ucf/hashfile", "var/spool/a",
-)  # fmt: skip
-TOP = ("boot", "dev", "efi", "home", "media", "mnt", "opt", "root", "srv", "usr/local", "var",
-    "usr/lib/atoll", "usr/lib/tmpfiles.d", "var/lib/apt", "var/log", "usr/local/bin",
-)  # fmt: skip
+    "var/lib/dpkg/status",
+    "var/lib/dpkg/info/a.list",
+    "var/lib/apt/extended_states",
+    "var/lib/systemd/catalog/database",
+    "var/lib/systemd/x",
+    "var/lib/misc/state",
+    "var/opt/y/z",
+    "opt/y/bin/run",
+    "opt/x",
+    "home/ann/.profile",
+    "root/.bashrc",
+    "srv/www",
+    "usr/bin/sh",
+    "var/cache/debconf/config.dat",
+    "var/lib/ucf/hashfile",
+    "var/spool/a",
+)
+TOP = (
+    "boot",
+    "dev",
+    "efi",
+    "home",
+    "media",
+    "mnt",
+    "opt",
+    "root",
+    "srv",
+    "usr/local",
+    "var",
+    "usr/lib/atoll",
+    "usr/lib/tmpfiles.d",
+    "var/lib/apt",
+    "var/log",
+    "usr/local/bin",
+)
 
 
 WRITTEN = ("tree-owned", "60atoll-marks")
@@ -95,10 +122,13 @@ def test_packages_find_everything_where_it_was(tmp_path: Path) -> None:
     assert set(after) - set(before) <= {"etc", "etc/apt", "etc/apt/apt.conf.d"}
 
 
-@pytest.mark.parametrize("break_", [
-    lambda root: (root / "usr/lib/atoll/factory").rename(root / "elsewhere"),
-    lambda root: (root / "usr/lib/atoll/tree-owned").unlink(),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "break_",
+    [
+        lambda root: (root / "usr/lib/atoll/factory").rename(root / "elsewhere"),
+        lambda root: (root / "usr/lib/atoll/tree-owned").unlink(),
+    ],
+)
 def test_what_is_of_another_shape_is_told(tmp_path: Path, break_: Callable[[Path], object]) -> None:
     make(tmp_path, list(PLACES))
     shape(tmp_path)

@@ -31,9 +31,9 @@ from atoll.build.finish.presets import drop_dangling, read_renamed
 from atoll.build.steps.kernel import check_modules
 from atoll.build.steps.modules import find_sources, forget_builds, read_make_logs, settle_builds
 from atoll.build.steps.policy import read_policy
-from atoll.build.steps.remap_ids import read_accounts, settle_ids, write_accounts
+from atoll.build.steps.remap_ids import choose_ids, read_accounts, write_accounts
 from atoll.build.steps.system import set_hostname
-from atoll.debian.install import quiet_root, resolver_binds
+from atoll.debian.install import resolver_binds, services_disabled
 from atoll.recipe.model import Kernel
 
 if TYPE_CHECKING:
@@ -46,12 +46,12 @@ EPOCH = 1_788_000_000
 
 
 def with_quiet(root: Path) -> None:
-    with quiet_root(root):
+    with services_disabled(root):
         assert (root / "etc").exists()
 
 
 def quiet_that_fails(root: Path) -> None:
-    with pytest.raises(RuntimeError), quiet_root(root):
+    with pytest.raises(RuntimeError), services_disabled(root):
         raise RuntimeError
 
 
@@ -73,25 +73,73 @@ CASES: list[tuple[str, Work]] = [
     ("usr", with_quiet),
     ("etc/resolv.conf", with_quiet),
     ("etc", lambda root: resolver_binds(root)),
-    *((name, lambda root: normalize(root, EPOCH)) for name in (
-        "etc", "etc/machine-id", "etc/fstab", "etc/shadow", "etc/.updated", "etc/ssh",
-        "etc/ssl/private", "etc/resolv.conf", "etc/udev", "usr", "usr/sbin", "usr/share/info",
-        "usr/lib/atoll", "usr/lib/atoll/var", "usr/lib/atoll/var/lib", "usr/lib/atoll/var/lib/dpkg",
-        "usr/lib/atoll/var/lib/ucf", "usr/lib/atoll/var/cache/debconf",
-        "usr/lib/atoll/var/lib/texmf", "usr/share/icons", "usr/share/icons/theme",
-        "usr/share/icons/theme/index.theme", "usr/lib/python3/__pycache__",
-        "usr/lib/python3/__pycache__/a.pyc",
-    )),
-    *((name, unshape_root) for name in (
-        "usr/lib/atoll", "usr/lib/atoll/factory", "usr/lib/atoll/factory/var", "usr/lib/atoll/var",
-        "usr/lib/atoll/recipe.d", "usr/lib/tmpfiles.d", "usr/lib/opt", "var", "opt", "home",
-        "usr/lib/systemd/system-preset", "usr/lib/atoll/factory/var/home",
-    )),
-    *((name, lambda root: shape_root(root)) for name in (
-        "var", "boot", "opt", "home", "usr", "usr/lib", "usr/local", "usr/lib/atoll", "usr/lib/opt",
-        "usr/lib/tmpfiles.d", "etc/apt", "etc/apt/apt.conf.d", "var/lib", "var/lib/apt",
-        "var/lib/dpkg", "usr/lib/modules",
-    )),
+    *(
+        (name, lambda root: normalize(root, EPOCH))
+        for name in (
+            "etc",
+            "etc/machine-id",
+            "etc/fstab",
+            "etc/shadow",
+            "etc/.updated",
+            "etc/ssh",
+            "etc/ssl/private",
+            "etc/resolv.conf",
+            "etc/udev",
+            "usr",
+            "usr/sbin",
+            "usr/share/info",
+            "usr/lib/atoll",
+            "usr/lib/atoll/var",
+            "usr/lib/atoll/var/lib",
+            "usr/lib/atoll/var/lib/dpkg",
+            "usr/lib/atoll/var/lib/ucf",
+            "usr/lib/atoll/var/cache/debconf",
+            "usr/lib/atoll/var/lib/texmf",
+            "usr/share/icons",
+            "usr/share/icons/theme",
+            "usr/share/icons/theme/index.theme",
+            "usr/lib/python3/__pycache__",
+            "usr/lib/python3/__pycache__/a.pyc",
+        )
+    ),
+    *(
+        (name, unshape_root)
+        for name in (
+            "usr/lib/atoll",
+            "usr/lib/atoll/factory",
+            "usr/lib/atoll/factory/var",
+            "usr/lib/atoll/var",
+            "usr/lib/atoll/recipe.d",
+            "usr/lib/tmpfiles.d",
+            "usr/lib/opt",
+            "var",
+            "opt",
+            "home",
+            "usr/lib/systemd/system-preset",
+            "usr/lib/atoll/factory/var/home",
+        )
+    ),
+    *(
+        (name, lambda root: shape_root(root))
+        for name in (
+            "var",
+            "boot",
+            "opt",
+            "home",
+            "usr",
+            "usr/lib",
+            "usr/local",
+            "usr/lib/atoll",
+            "usr/lib/opt",
+            "usr/lib/tmpfiles.d",
+            "etc/apt",
+            "etc/apt/apt.conf.d",
+            "var/lib",
+            "var/lib/apt",
+            "var/lib/dpkg",
+            "usr/lib/modules",
+        )
+    ),
     ("boot", lambda root: move_kernel(root, "1")),
     ("opt", lambda root: move_opt(root)),
     ("usr/lib/opt", lambda root: move_opt(root)),
@@ -111,33 +159,79 @@ CASES: list[tuple[str, Work]] = [
     ("usr/lib/modules", lambda root: drop_old_kernels(root, "1")),
     ("usr/lib/modules/0", lambda root: drop_old_kernels(root, "1")),
     ("usr/lib/modules/1", lambda root: check_modules(root, Kernel(modules=("loop",)))),
-    ("usr/lib/modules/1/modules.builtin",
-     lambda root: check_modules(root, Kernel(modules=("loop",)))),
-    ("var/lib/dkms", modules), ("var/lib/dkms/a", modules), ("usr/src", modules),
-    ("usr/src/a-1", modules), ("usr/lib/modules/1/updates", modules),
+    (
+        "usr/lib/modules/1/modules.builtin",
+        lambda root: check_modules(root, Kernel(modules=("loop",))),
+    ),
+    ("var/lib/dkms", modules),
+    ("var/lib/dkms/a", modules),
+    ("usr/src", modules),
+    ("usr/src/a-1", modules),
+    ("usr/lib/modules/1/updates", modules),
     ("usr/lib/modules/1", modules),
     ("usr/lib/atoll/policy.json", read_policy),
-    ("etc/passwd", settle_accounts), ("etc", settle_accounts),
+    ("etc/passwd", settle_accounts),
+    ("etc", settle_accounts),
     ("etc/hostname", lambda root: set_hostname(root, None, root)),
     ("etc", lambda root: set_hostname(root, None, root)),
-]  # fmt: skip
+]
 
 
 def make_machine(place: Path) -> dict[str, bytes | None]:
     """A place that looks like everything that a build writes or removes."""
     pyc = struct.pack("<4sII", b"abcd", 0, EPOCH + 1)
     texts = {
-        "": ("secret", "fstab", "machine-id", "shadow", "passwd", "group", "hostname", ".updated",
-             "passwd-", "policy-rc.d", "ssh_host_key", "ssl-cert-snakeoil.key", "hwdb.bin",
-             "status-old", "lock", "a-old", "a.1", "a.log", "a.dpkg-old", "image.json",
-             "recipe.toml", "atoll-factory.conf", "vmlinuz-1", "dir.old", "lost.service",
-             "extended_states", "60atoll-marks", "00-atoll.preset", "mok.pub", "a.conf",
-             "modules.builtin", "dkms.conf", "index.theme", "icon-theme.cache", "sources.list",
-             "tree-owned", "resolv.conf"),
-        "var/lib": ("kept",), "dpkg": ("status-old", "lock"), "opt": ("kept",), "lib": ("kept",),
-        "home": ("kept",), "sbin": ("policy-rc.d",), "dkms": ("log",), "a": ("log",),
-        "share/info": ("dir.old",), "lib/atoll": ("image.json",), "theme": ("icon-theme.cache",),
-    }  # fmt: skip
+        "": (
+            "secret",
+            "fstab",
+            "machine-id",
+            "shadow",
+            "passwd",
+            "group",
+            "hostname",
+            ".updated",
+            "passwd-",
+            "policy-rc.d",
+            "ssh_host_key",
+            "ssl-cert-snakeoil.key",
+            "hwdb.bin",
+            "status-old",
+            "lock",
+            "a-old",
+            "a.1",
+            "a.log",
+            "a.dpkg-old",
+            "image.json",
+            "recipe.toml",
+            "atoll-factory.conf",
+            "vmlinuz-1",
+            "dir.old",
+            "lost.service",
+            "extended_states",
+            "60atoll-marks",
+            "00-atoll.preset",
+            "mok.pub",
+            "a.conf",
+            "modules.builtin",
+            "dkms.conf",
+            "index.theme",
+            "icon-theme.cache",
+            "sources.list",
+            "tree-owned",
+            "resolv.conf",
+        ),
+        "var/lib": ("kept",),
+        "dpkg": ("status-old", "lock"),
+        "opt": ("kept",),
+        "lib": ("kept",),
+        "home": ("kept",),
+        "sbin": ("policy-rc.d",),
+        "dkms": ("log",),
+        "a": ("log",),
+        "share/info": ("dir.old",),
+        "lib/atoll": ("image.json",),
+        "theme": ("icon-theme.cache",),
+    }
     for folder, names in texts.items():
         (place / folder).mkdir(parents=True, exist_ok=True)
         for name in names:
@@ -149,17 +243,30 @@ def make_machine(place: Path) -> dict[str, bytes | None]:
 
 def snapshot(place: Path) -> dict[str, bytes | None]:
     return {
-        f"{path.relative_to(place)} {path.lstat().st_mode:o}":
-        path.read_bytes() if path.is_file() else None
+        f"{path.relative_to(place)} {path.lstat().st_mode:o}": path.read_bytes()
+        if path.is_file()
+        else None
         for path in sorted(place.rglob("*"))
-    }  # fmt: skip
+    }
 
 
 def make_root(root: Path) -> None:
-    for name in ("etc/apt/apt.conf.d", "usr/sbin", "usr/lib/atoll/var", "usr/lib/atoll/factory/var",
-                 "usr/share/icons", "usr/lib/modules/1", "usr/local", "var/lib/dpkg/info", "boot",
-                 "opt/x", "home", "usr/lib/tmpfiles.d", "var/lib/apt",
-                 "etc/systemd/system"):  # fmt: skip
+    for name in (
+        "etc/apt/apt.conf.d",
+        "usr/sbin",
+        "usr/lib/atoll/var",
+        "usr/lib/atoll/factory/var",
+        "usr/share/icons",
+        "usr/lib/modules/1",
+        "usr/local",
+        "var/lib/dpkg/info",
+        "boot",
+        "opt/x",
+        "home",
+        "usr/lib/tmpfiles.d",
+        "var/lib/apt",
+        "etc/systemd/system",
+    ):
         (root / name).mkdir(parents=True)
     (root / "usr/lib/modules/1/vmlinuz").write_text("kernel")
     (root / "usr/lib/modules/1/loop.ko").write_text("module")
@@ -208,7 +315,7 @@ def test_a_base_cannot_name_paths_outside_of_it(tmp_path: Path, path: str) -> No
 
 
 def test_settings_of_accounts_are_read_inside(tmp_path: Path) -> None:
-    from atoll.build.steps.ids import Ids
+    from atoll.build.steps.ids import AccountIds
     from atoll.recipe.model import Debian, DebianBase, Image, Packages, Recipe
 
     machine, root = tmp_path / "machine", tmp_path / "root"
@@ -217,10 +324,14 @@ def test_settings_of_accounts_are_read_inside(tmp_path: Path) -> None:
     (machine / "a.conf").write_text("u secret 777\n")
     (root / "usr/lib/sysusers.d").symlink_to(machine)
     recipe = Recipe(
-        file=str(tmp_path / "atoll.toml"), text="", base=DebianBase(suite="trixie"),
-        image=Image(name="small", version="1"), debian=Debian(suite="trixie"), packages=Packages(),
-    )  # fmt: skip
-    assert "secret" not in repr(settle_ids(root, recipe, Ids()))
+        file=str(tmp_path / "atoll.toml"),
+        text="",
+        base=DebianBase(suite="trixie"),
+        image=Image(name="small", version="1"),
+        debian=Debian(suite="trixie"),
+        packages=Packages(),
+    )
+    assert "secret" not in repr(choose_ids(root, recipe, AccountIds()))
 
 
 def test_what_a_failed_installation_leaves_forbids_no_service(tmp_path: Path) -> None:

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atoll.build.finish.icon_cache import (
+    Icon,
     IconCache,
-    Image,
     format_icon_cache,
     hash_name,
+    limit_icons,
     parse_icon_cache,
     parse_theme_directories,
-    restrict,
 )
 from atoll.build.finish.normalize import settle_icon_caches
 
@@ -33,7 +33,7 @@ def names() -> st.SearchStrategy[bytes]:
 def caches(draw: st.DrawFn) -> IconCache:
     directories = tuple(draw(st.lists(names(), unique=True, min_size=1, max_size=5)))
     images = st.builds(
-        lambda directory, flags, pixels: Image(directory=directory, flags=flags, pixels=pixels),
+        lambda directory, flags, pixels: Icon(directory=directory, flags=flags, pixels=pixels),
         st.sampled_from(directories),
         st.integers(0, 15),
         st.binary(max_size=9),
@@ -93,15 +93,15 @@ def test_only_the_directories_that_the_theme_names_stay(tmp_path: Path) -> None:
     """Links that lead in circles make more of them, and how many depends on an order."""
     directories = parse_theme_directories(THEME)
     assert directories == {b"b/16", b"a/16", b"a@2x/16"}
-    image = Image(directory=b"a/16", flags=2)
-    lost = Image(directory=b"a/a/16", flags=2)
+    image = Icon(directory=b"a/16", flags=2)
+    lost = Icon(directory=b"a/a/16", flags=2)
     cache = IconCache(
         directories=(b"a/a/16", b"b/16", b"a/16"),
         icons={b"both": (lost, image), b"lost": (lost,)},
         buckets=3,
     )
     kept = IconCache(directories=(b"b/16", b"a/16"), icons={b"both": (image,)}, buckets=3)
-    assert restrict(cache, directories) == kept
+    assert limit_icons(cache, directories) == kept
 
     icons = tmp_path / "usr/share/icons"
     theme = icons / "theme"

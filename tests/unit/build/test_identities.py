@@ -10,7 +10,7 @@ import pytest
 from atoll.base.errors import PackageError
 from atoll.build.finish.factory import FACTORY
 from atoll.build.finish.identities import drop_clusters, drop_identities, find_unknown
-from atoll.build.finish.var_rules import RULES, Fate
+from atoll.build.finish.var_rules import RULES, VarAction
 from atoll.tree.etc_rules import Winner, parse_rule, winner, with_defaults
 from atoll.tree.identities import IDENTITIES, LOCAL_IN_ETC, format_table
 
@@ -27,10 +27,15 @@ def write(root: Path, path: str, text: str = "x") -> Path:
 
 
 def test_each_identity_leaves_the_tree(tmp_path: Path) -> None:
-    files = [write(tmp_path, f"etc/{path.replace('*', 'rsa')}")
-             for one in IDENTITIES for path in one.etc]  # fmt: skip
-    files += [write(tmp_path, f"{FACTORY[1:]}/var/{path}")
-              for one in IDENTITIES for path in one.var if path != "postgresql"]  # fmt: skip
+    files = [
+        write(tmp_path, f"etc/{path.replace('*', 'rsa')}") for one in IDENTITIES for path in one.etc
+    ]
+    files += [
+        write(tmp_path, f"{FACTORY[1:]}/var/{path}")
+        for one in IDENTITIES
+        for path in one.var
+        if path != "postgresql"
+    ]
     kept = write(tmp_path, "etc/ssh/sshd_config")
     link = tmp_path / "etc/ssl/certs/12ab34cd.0"
     link.symlink_to("ssl-cert-snakeoil.pem")
@@ -81,7 +86,7 @@ def test_a_cluster_with_own_content_stops_the_build_unless_it_is_named(
     with pytest.raises(PackageError, match="one system identifier") as caught:
         drop_clusters(tmp_path, RULES)
     assert 'state = ["/var/lib/postgresql/17/main"]' in str(caught.value.hint)
-    drop_clusters(tmp_path, {**RULES, "/var/lib/postgresql/17/main": Fate.STATE})
+    drop_clusters(tmp_path, {**RULES, "/var/lib/postgresql/17/main": VarAction.STATE})
     assert own.exists()
 
 
@@ -97,7 +102,7 @@ def test_a_cluster_with_own_content_stops_the_build_unless_it_is_named(
         (f"{FACTORY[1:]}/var/lib/mysql/ibdata1", "x", "MariaDB"),
         (f"{FACTORY[1:]}/var/lib/ldap/data.mdb", "x", "LDAP"),
     ],
-)  # fmt: skip
+)
 def test_what_may_be_an_identity_is_told(tmp_path: Path, path: str, text: str, what: str) -> None:
     write(tmp_path, path, text)
     write(tmp_path, "etc/tool/cert.pem", "-----BEGIN CERTIFICATE-----\nAA")

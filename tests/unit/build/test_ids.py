@@ -14,8 +14,8 @@ from atoll.base.errors import RecipeError
 from atoll.build.steps.ids import (
     ALLOCATED,
     SYSTEM,
-    Accounts,
-    Ids,
+    AccountFiles,
+    AccountIds,
     complete_ids,
     format_lines,
     list_ids,
@@ -37,9 +37,13 @@ from atoll.recipe.model import (
 )
 
 RECIPE = Recipe(
-    file="atoll.toml", text="", base=DebianBase(suite="trixie"), debian=Debian(suite="trixie"),
-    image=Image(name="x", version="1"), packages=Packages(),
-)  # fmt: skip
+    file="atoll.toml",
+    text="",
+    base=DebianBase(suite="trixie"),
+    debian=Debian(suite="trixie"),
+    image=Image(name="x", version="1"),
+    packages=Packages(),
+)
 RELEASED = 418
 """How many names of the table a release has had."""
 
@@ -48,13 +52,14 @@ def recipe(*, users: tuple[User, ...] = (), groups: tuple[Group, ...] = ()) -> R
     return replace(RECIPE, users=users, groups=groups)
 
 
-def accounts(users: dict[str, int], groups: dict[str, int] | None = None) -> Accounts:
+def accounts(users: dict[str, int], groups: dict[str, int] | None = None) -> AccountFiles:
     groups = users if groups is None else groups
-    return Accounts(
-        passwd=parse_lines("".join(f"{n}:x:{i}:{groups.get(n, 0)}::/:/bin/sh\n"
-                                   for n, i in users.items())),
+    return AccountFiles(
+        passwd=parse_lines(
+            "".join(f"{n}:x:{i}:{groups.get(n, 0)}::/:/bin/sh\n" for n, i in users.items())
+        ),
         group=parse_lines("".join(f"{n}:x:{i}:\n" for n, i in groups.items())),
-    )  # fmt: skip
+    )
 
 
 def test_the_table_is_only_ever_appended_to() -> None:
@@ -78,7 +83,9 @@ def test_a_wrong_table_is_noticed(text: str) -> None:
 
 def test_lock_then_table_then_name() -> None:
     made = accounts({"root": 0, "messagebus": 101, "polkitd": 102, "unheard": 103, "old": 104})
-    ids = complete_ids(Ids(users=(("polkitd", 990),), groups=(("polkitd", 991),)), made, RECIPE)
+    ids = complete_ids(
+        AccountIds(users=(("polkitd", 990),), groups=(("polkitd", 991),)), made, RECIPE
+    )
     users, groups = dict(ids.users), dict(ids.groups)
     assert "root" not in users
     assert users["messagebus"] == groups["messagebus"] == KNOWN["messagebus"]
@@ -88,24 +95,27 @@ def test_lock_then_table_then_name() -> None:
 
 def test_what_the_lock_gives_to_others_is_not_given_again() -> None:
     number = KNOWN["messagebus"]
-    locked = Ids(users=(("gone", number),))
+    locked = AccountIds(users=(("gone", number),))
     ids = complete_ids(locked, accounts({"messagebus": 101}), RECIPE)
     assert dict(ids.users)["messagebus"] != number
     assert "gone" not in dict(ids.users)
 
 
 def test_a_group_follows_the_locked_number_of_its_user() -> None:
-    ids = complete_ids(Ids(users=(("svc", 700),)), accounts({"svc": 101}), RECIPE)
+    ids = complete_ids(AccountIds(users=(("svc", 700),)), accounts({"svc": 101}), RECIPE)
     assert dict(ids.groups)["svc"] == 700
 
 
 def test_accounts_of_the_recipe() -> None:
     wanted = recipe(
-        users=(User(name="ann", home="/home/ann"), User(name="bob", home="/home/bob", uid=1000),
-               User(name="svc", home="/nonexistent", system=True)),
+        users=(
+            User(name="ann", home="/home/ann"),
+            User(name="bob", home="/home/bob", uid=1000),
+            User(name="svc", home="/nonexistent", system=True),
+        ),
         groups=(Group(name="crew"), Group(name="lab", gid=1001)),
-    )  # fmt: skip
-    ids = complete_ids(Ids(), accounts({"root": 0}), wanted)
+    )
+    ids = complete_ids(AccountIds(), accounts({"root": 0}), wanted)
     users, groups = dict(ids.users), dict(ids.groups)
     assert users["bob"] == groups["bob"] == 1000
     assert users["ann"] == groups["ann"] == 1002
@@ -123,13 +133,13 @@ def test_accounts_of_the_recipe() -> None:
 )
 def test_one_id_for_two_is_an_error(wanted: Recipe) -> None:
     with pytest.raises(RecipeError, match="is the id of"):
-        complete_ids(Ids(), accounts({}), wanted)
+        complete_ids(AccountIds(), accounts({}), wanted)
 
 
 def test_the_recipes_number_against_the_lock_is_an_error() -> None:
     wanted = recipe(users=(User(name="ann", home="/", uid=1000),))
     with pytest.raises(RecipeError, match="1000 is the id of"):
-        complete_ids(Ids(users=(("bob", 1000),)), accounts({}), wanted)
+        complete_ids(AccountIds(users=(("bob", 1000),)), accounts({}), wanted)
 
 
 NAMES = st.sampled_from(["messagebus", "polkitd", "odd", "even", "other", "sshd", "aa", "bb"])
@@ -142,8 +152,8 @@ def test_the_order_of_installation_decides_nothing(names: list[str], random: obj
     random.shuffle(shuffled)
     one = accounts({name: 100 + n for n, name in enumerate(names)})
     two = accounts({name: 100 + n for n, name in enumerate(shuffled)})
-    ids = complete_ids(Ids(), one, RECIPE)
-    assert complete_ids(Ids(), two, RECIPE) == ids
+    ids = complete_ids(AccountIds(), one, RECIPE)
+    assert complete_ids(AccountIds(), two, RECIPE) == ids
     assert plan_accounts(one, ids)[0] == plan_accounts(two, ids)[0]
     numbers = [number for _, number in ids.users]
     assert len(set(numbers)) == len(numbers)
@@ -154,20 +164,22 @@ def test_the_order_of_installation_decides_nothing(names: list[str], random: obj
 @given(st.lists(NAMES, unique=True, min_size=1), st.data())
 def test_what_is_locked_stays(names: list[str], data: st.DataObject) -> None:
     few = names[: data.draw(st.integers(min_value=0, max_value=len(names)))]
-    locked = complete_ids(Ids(), accounts({name: 100 + n for n, name in enumerate(few)}), RECIPE)
+    locked = complete_ids(
+        AccountIds(), accounts({name: 100 + n for n, name in enumerate(few)}), RECIPE
+    )
     more = complete_ids(locked, accounts({name: 100 + n for n, name in enumerate(names)}), RECIPE)
     assert set(locked.users) <= set(more.users)
     assert set(locked.groups) <= set(more.groups)
 
 
 def test_files_are_sorted_and_swapped_ids_do_not_meet() -> None:
-    before = Accounts(
+    before = AccountFiles(
         passwd=parse_lines("b:x:201:201::/:/b\nroot:x:0:0::/root:/b\na:x:200:200::/:/b\n"),
         group=parse_lines("b:x:201:z,a\nroot:x:0:\na:x:200:\nusers:x:100:\n"),
         shadow=parse_lines("b:!:1::::::\na:!:1::::::\nroot:*:1::::::\n"),
         gshadow=parse_lines("users:!::\nb:!:b,a:z,a\na:!::\nroot:*::\n"),
     )
-    ids = Ids(users=(("a", 201), ("b", 200)), groups=(("a", 201), ("b", 200), ("users", 5)))
+    ids = AccountIds(users=(("a", 201), ("b", 200)), groups=(("a", 201), ("b", 200), ("users", 5)))
     after, users, groups = plan_accounts(before, ids)
     assert users == groups == {200: 201, 201: 200}
     assert format_lines(after.passwd) == (
@@ -181,7 +193,7 @@ def test_files_are_sorted_and_swapped_ids_do_not_meet() -> None:
 def test_fixed_ids_stay() -> None:
     made = accounts({"root": 0, "man": 6, "libvirt-qemu": 64055, "nobody": 65534, "ann": 1000})
     assert list_ids(made).users == (("ann", 1000),)
-    assert complete_ids(Ids(), made, RECIPE) == Ids()
+    assert complete_ids(AccountIds(), made, RECIPE) == AccountIds()
 
 
 def test_acls_are_mapped_by_kind() -> None:
@@ -190,8 +202,11 @@ def test_acls_are_mapped_by_kind() -> None:
     data = head + b"".join(struct.pack("<HHI", *entry) for entry in entries)
     mapped = map_acl(data, {200: 300}, {200: 400})
     assert [number for _, _, number in struct.iter_unpack("<HHI", mapped[4:])] == [
-        2**32 - 1, 300, 400, 2**32 - 1,
-    ]  # fmt: skip
+        2**32 - 1,
+        300,
+        400,
+        2**32 - 1,
+    ]
 
 
 def test_accounts_of_sysusers_are_there_before_they_are_made() -> None:
@@ -199,7 +214,7 @@ def test_accounts_of_sysusers_are_there_before_they_are_made() -> None:
     declared = parse_declared_accounts(f"# one\n\n{text}")
     assert declared[0] == {"svc", "odd", "ann"}
     assert declared[1] == {"wheel", "svc", "ann", "crew"}
-    ids = complete_ids(Ids(), with_declared(accounts({"svc": 105}), declared), RECIPE)
+    ids = complete_ids(AccountIds(), with_declared(accounts({"svc": 105}), declared), RECIPE)
     assert [name for name, _ in ids.users] == ["ann", "odd", "svc"]
     assert dict(ids.groups)["wheel"] == KNOWN["wheel"]
 

@@ -18,7 +18,7 @@ from atoll.build.finish.image_layout import (
     move_tree_var,
 )
 from atoll.build.finish.tmpfiles import parse_declared
-from atoll.build.finish.var_rules import RULES, Fate, find_fate, is_tree_owned_root
+from atoll.build.finish.var_rules import RULES, VarAction, is_tree_owned_root, match_var_rule
 from atoll.build.steps.kernel import find_kernel
 
 if TYPE_CHECKING:
@@ -42,24 +42,24 @@ def write(root: Path, path: str, text: str = "x") -> Path:
 @pytest.mark.parametrize(
     ("path", "fate"),
     [
-        ("/var/lib/dpkg/status", Fate.TREE),
+        ("/var/lib/dpkg/status", VarAction.TREE),
         ("/var/lib/dpkgother", None),
-        ("/var/lib/systemd/catalog/database", Fate.TREE),
-        ("/var/lib/systemd/random-seed", Fate.DROP),
-        ("/var/lib/systemd/network/x", Fate.STATE),
-        ("/var/lib/apt/lists/x", Fate.DROP),
-        ("/var/lib/apt/marks/extended_states", Fate.TREE),
-        ("/var/cache/debconf/config.dat", Fate.TREE),
-        ("/var/cache/apt/pkgcache.bin", Fate.DROP),
+        ("/var/lib/systemd/catalog/database", VarAction.TREE),
+        ("/var/lib/systemd/random-seed", VarAction.DROP),
+        ("/var/lib/systemd/network/x", VarAction.STATE),
+        ("/var/lib/apt/lists/x", VarAction.DROP),
+        ("/var/lib/apt/marks/extended_states", VarAction.TREE),
+        ("/var/cache/debconf/config.dat", VarAction.TREE),
+        ("/var/cache/apt/pkgcache.bin", VarAction.DROP),
         ("/var/lib/unheard-of/file", None),
-        ("/var/spool/cups/x", Fate.STATE),
-        ("/var/lib/smartmontools/drivedb/drivedb.h", Fate.TREE),
-        ("/var/lib/smartmontools/smartd.disk.ata.state", Fate.STATE),
-        ("/var/lib/greetd/x", Fate.STATE),
+        ("/var/spool/cups/x", VarAction.STATE),
+        ("/var/lib/smartmontools/drivedb/drivedb.h", VarAction.TREE),
+        ("/var/lib/smartmontools/smartd.disk.ata.state", VarAction.STATE),
+        ("/var/lib/greetd/x", VarAction.STATE),
     ],
 )
-def test_the_longest_rule_decides(path: str, fate: Fate | None) -> None:
-    assert find_fate(path) is fate
+def test_the_longest_rule_decides(path: str, fate: VarAction | None) -> None:
+    assert match_var_rule(path) is fate
 
 
 def test_no_tree_owned_directory_is_inside_another() -> None:
@@ -70,7 +70,7 @@ def test_no_tree_owned_directory_is_inside_another() -> None:
 
 @given(st.sampled_from(sorted(RULES)), st.text(min_size=1).filter(lambda t: "/" not in t))
 def test_what_is_below_a_rule_has_a_fate(rule: str, name: str) -> None:
-    assert find_fate(f"{rule}/{name}") is not None
+    assert match_var_rule(f"{rule}/{name}") is not None
 
 
 def test_a_path_without_a_rule_fails_and_names_its_package(root: Path) -> None:
@@ -127,20 +127,29 @@ def test_a_directory_that_a_package_declares_has_that_line_alone(tmp_path: Path)
     (tmp_path / "tmp").mkdir()
     (tmp_path / "log").mkdir()
     write(tmp_path, "lib/own/data")
-    declared = dict(parse_declared("# q /var/log\nq /var/tmp 1777 root root 30d\nx /var/log\n"
-                                   "d %S/own 0750 own own 10d\n"))  # fmt: skip
+    declared = dict(
+        parse_declared(
+            "# q /var/log\nq /var/tmp 1777 root root 30d\nx /var/log\nd %S/own 0750 own own 10d\n"
+        )
+    )
     seeds = list(plan_seeds(tmp_path, (), declared))
     assert [(seed.kind, seed.path) for seed in seeds] == [
-        ("d", "/var/lib"), ("C", "/var/lib/own/data"), ("d", "/var/log"),
-    ]  # fmt: skip
+        ("d", "/var/lib"),
+        ("C", "/var/lib/own/data"),
+        ("d", "/var/log"),
+    ]
 
 
 def test_what_a_package_declares_otherwise_than_it_is_comes_first(tmp_path: Path) -> None:
     for name, target in (("run", "/run"), ("same", "x"), ("other", "y")):
         (tmp_path / name).symlink_to(target)
     write(tmp_path, "file", "content")
-    declared = dict(parse_declared("L /var/run - - - - ../run\nL /var/same - - - - x\n"
-                                   "L /var/other - - - - x\nf /var/file 0644 0 0\n"))  # fmt: skip
+    declared = dict(
+        parse_declared(
+            "L /var/run - - - - ../run\nL /var/same - - - - x\n"
+            "L /var/other - - - - x\nf /var/file 0644 0 0\n"
+        )
+    )
     seeds = list(plan_seeds(tmp_path, (), declared))
     assert [(seed.path, seed.first) for seed in seeds] == [
         ("/var/file", True),

@@ -12,10 +12,13 @@ from atoll.recipe.model import Debian, DebianBase, Image, Packages, Recipe
 OCI = "org.opencontainers.image"
 SOURCE = (f"{OCI}.source", "https://git.example/hello")
 RECIPE = Recipe(
-    file="atoll.toml", text="", base=DebianBase(suite="trixie"),
+    file="atoll.toml",
+    text="",
+    base=DebianBase(suite="trixie"),
     image=Image(name="small", version="1", description="Small.", labels=(SOURCE,)),
-    debian=Debian(suite="trixie"), packages=Packages(),
-)  # fmt: skip
+    debian=Debian(suite="trixie"),
+    packages=Packages(),
+)
 MANIFEST = "sha256:" + "a" * 64
 
 
@@ -27,9 +30,10 @@ def test_labels_and_description_of_the_recipe_are_published() -> None:
 
 def test_a_derived_image_names_its_base() -> None:
     base = LockedBase(
-        reference="docker://registry.example/team/desktop:stable", manifest=MANIFEST,
+        reference="docker://registry.example/team/desktop:stable",
+        manifest=MANIFEST,
         tree=TreeId("b" * 64),
-    )  # fmt: skip
+    )
     labels = dict(plan_labels(RECIPE, base))
     assert labels[f"{OCI}.base.name"] == "registry.example/team/desktop:stable"
     assert labels[f"{OCI}.base.digest"] == MANIFEST

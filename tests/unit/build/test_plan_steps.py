@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atoll.base.errors import NetworkError, PackageError, RecipeError
-from atoll.build.finish.var_rules import Fate, find_fate, merge_rules
-from atoll.build.steps.ids import Ids
+from atoll.build.finish.var_rules import VarAction, match_var_rule, merge_rules
+from atoll.build.steps.ids import AccountIds
 from atoll.build.steps.kernel import kernel_arguments, module_names, plan_files
 from atoll.build.steps.local_files import copy_input, digest_input, ensure_download
 from atoll.build.steps.modules import find_missing, find_sources, is_wanted, settle_builds
@@ -63,17 +63,23 @@ LAYOUTS = """! model
 @pytest.fixture
 def recipe(tmp_path: Path) -> Recipe:
     return Recipe(
-        file=str(tmp_path / "atoll.toml"), text="", base=DebianBase(suite="trixie"),
-        image=Image(name="x", version="1"), debian=Debian(suite="trixie"), packages=Packages(),
+        file=str(tmp_path / "atoll.toml"),
+        text="",
+        base=DebianBase(suite="trixie"),
+        image=Image(name="x", version="1"),
+        debian=Debian(suite="trixie"),
+        packages=Packages(),
         files=(File(path="/etc/motd", source="motd"), File(path="/etc/one", text="1")),
         users=(User(name="ann", home="/home/ann"),),
         groups=(Group(name="crew"),),
-        scripts=(Script(name="one", text="true", inputs=("theme",)),
-                 Script(name="two", source="two.sh")),
+        scripts=(
+            Script(name="one", text="true", inputs=("theme",)),
+            Script(name="two", source="two.sh"),
+        ),
         kernel=Kernel(modules=("loop",)),
         system=System(hostname="reef"),
         health=Health(checks=(HealthCheck(name="web", source="web.sh"),)),
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture
@@ -85,8 +91,10 @@ def folder(recipe: Recipe) -> Path:
     return folder
 
 
-def means(folder: Path, *, locked: Ids | None = None) -> Means:
-    return Means(locked=locked or Ids(), epoch=1, logs=folder / "logs", downloads=folder / "files")
+def means(folder: Path, *, locked: AccountIds | None = None) -> Means:
+    return Means(
+        locked=locked or AccountIds(), epoch=1, logs=folder / "logs", downloads=folder / "files"
+    )
 
 
 def parts(recipe: Recipe, folder: Path) -> list[tuple[str, ...]]:
@@ -96,10 +104,17 @@ def parts(recipe: Recipe, folder: Path) -> list[tuple[str, ...]]:
 def test_steps_have_an_order_and_titles(recipe: Recipe, folder: Path) -> None:
     titles = [step.title for step in plan_settings(recipe, means(folder))]
     assert titles == [
-        "Building kernel modules", "Settling the ids of accounts", "Setting up the system",
-        "Making accounts", "Choosing kernel modules", "Writing files", "Running the script one",
-        "Running the script two", "Enabling units", "Writing the policy",
-    ]  # fmt: skip
+        "Building kernel modules",
+        "Settling the ids of accounts",
+        "Setting up the system",
+        "Making accounts",
+        "Choosing kernel modules",
+        "Writing files",
+        "Running the script one",
+        "Running the script two",
+        "Enabling units",
+        "Writing the policy",
+    ]
 
 
 def test_what_there_is_nothing_to_do_for_is_no_step(recipe: Recipe, folder: Path) -> None:
@@ -124,8 +139,9 @@ def test_a_change_decides_its_own_step_only(
     recipe: Recipe, folder: Path, step: int, change: Callable[[Recipe], Recipe]
 ) -> None:
     before, after = parts(recipe, folder), parts(change(recipe), folder)
-    assert [n for n, pair in enumerate(zip(before, after, strict=True))
-            if pair[0] != pair[1]] == [step]  # fmt: skip
+    assert [n for n, pair in enumerate(zip(before, after, strict=True)) if pair[0] != pair[1]] == [
+        step
+    ]
 
 
 @pytest.mark.parametrize(
@@ -150,7 +166,7 @@ def test_a_missing_local_file_is_told(recipe: Recipe, folder: Path) -> None:
 
 def test_locked_ids_decide_accounts_only(recipe: Recipe, folder: Path) -> None:
     one = plan_settings(recipe, means(folder))
-    two = plan_settings(recipe, means(folder, locked=Ids(users=(("ann", 1000),))))
+    two = plan_settings(recipe, means(folder, locked=AccountIds(users=(("ann", 1000),))))
     differ = [a.title for a, b in zip(one, two, strict=True) if a.parts() != b.parts()]
     assert differ == ["Settling the ids of accounts", "Making accounts"]
 
@@ -232,17 +248,26 @@ def test_the_line_a_script_failed_in(text: str, said: str, line: int | None) -> 
 
 def test_the_policy_says_all_in_one_order(recipe: Recipe) -> None:
     wanted = replace(
-        recipe, keep=4, etc=(("ssh/**", "local"), ("motd", "image")),
+        recipe,
+        keep=4,
+        etc=(("ssh/**", "local"), ("motd", "image")),
         update=Update(follow="docker://example.org/x:stable", auto="stage"),
         publish=Publish(to="docker://example.org/x", tags=("stable",)),
         flatpak=Flatpak(remotes=(("hub", "https://example.org"),), install=("org.x.Y",)),
         boxes=(Box(name="dev", image="debian:trixie", packages=("git",)),),
-    )  # fmt: skip
+    )
     text = format_policy(wanted)
     document = json.loads(text)
     assert list(document) == [
-        "format", "keep", "etc", "update", "health", "publish", "flatpak", "boxes",
-    ]  # fmt: skip
+        "format",
+        "keep",
+        "etc",
+        "update",
+        "health",
+        "publish",
+        "flatpak",
+        "boxes",
+    ]
     assert document["etc"] == [["ssh/**", "local"], ["motd", "image"]]
     assert document["update"]["window"] == "daily"
     assert text == format_policy(wanted)
@@ -276,8 +301,10 @@ odd/2, 6.12-amd64, x86_64: installed (Differences between built and installed mo
 def test_modules_that_dkms_has_not_installed() -> None:
     names = ["acpi-call-1.2.2", "nvidia-current-550.1", "v4l2loopback-0.15.0", "other-1", "odd-2"]
     assert find_missing(STATUS, "6.12-amd64", names) == (
-        "nvidia-current-550.1", "v4l2loopback-0.15.0", "other-1",
-    )  # fmt: skip
+        "nvidia-current-550.1",
+        "v4l2loopback-0.15.0",
+        "other-1",
+    )
 
 
 def test_sources_of_modules(tmp_path: Path) -> None:
@@ -298,14 +325,19 @@ def test_no_key_and_no_log_of_a_module_stays(tmp_path: Path) -> None:
 
 
 def test_rules_of_a_recipe_are_merged_by_the_longest_prefix() -> None:
-    rules = merge_rules(VarRules(tree=("/var/lib/mine",), state=("/var/lib/dkms",),
-                            drop=("/var/lib/mine/cache", "/var/lib/cups/x")))  # fmt: skip
-    assert find_fate("/var/lib/mine/a", rules) is Fate.TREE
-    assert find_fate("/var/lib/mine/cache/a", rules) is Fate.DROP
-    assert find_fate("/var/lib/dkms/x", rules) is Fate.STATE
-    assert find_fate("/var/lib/cups/x", rules) is Fate.DROP
-    assert find_fate("/var/lib/cups/y", rules) is Fate.STATE
-    assert find_fate("/var/lib/mine/a") is None
+    rules = merge_rules(
+        VarRules(
+            tree=("/var/lib/mine",),
+            state=("/var/lib/dkms",),
+            drop=("/var/lib/mine/cache", "/var/lib/cups/x"),
+        )
+    )
+    assert match_var_rule("/var/lib/mine/a", rules) is VarAction.TREE
+    assert match_var_rule("/var/lib/mine/cache/a", rules) is VarAction.DROP
+    assert match_var_rule("/var/lib/dkms/x", rules) is VarAction.STATE
+    assert match_var_rule("/var/lib/cups/x", rules) is VarAction.DROP
+    assert match_var_rule("/var/lib/cups/y", rules) is VarAction.STATE
+    assert match_var_rule("/var/lib/mine/a") is None
 
 
 @pytest.mark.parametrize(

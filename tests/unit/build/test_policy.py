@@ -27,9 +27,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PLAIN = Recipe(
-    file="x", text="", base=EmptyBase(), image=Image(name="x", version="1"), debian=Debian(),
+    file="x",
+    text="",
+    base=EmptyBase(),
+    image=Image(name="x", version="1"),
+    debian=Debian(),
     packages=Packages(),
-)  # fmt: skip
+)
 BASE = replace(
     PLAIN,
     keep=4,

@@ -179,8 +179,10 @@ def test_colour_is_for_terminals_and_names_of_others_have_none(
     done = subprocess.run(
         [sys.executable, "-m", "atoll", "check", str(recipe), "--offline"],
         env=os.environ | {"PYTHONPATH": "src", "TERM": "xterm", "NO_COLOR": ""} | environment,
-        stderr=other_end, stdout=subprocess.PIPE, check=False,
-    )  # fmt: skip
+        stderr=other_end,
+        stdout=subprocess.PIPE,
+        check=False,
+    )
     os.close(other_end)
     text = os.read(main_end, 1 << 16)
     os.close(main_end)

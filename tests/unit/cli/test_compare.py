@@ -13,7 +13,7 @@ from atoll.build.make_tree import write_records
 from atoll.cli.main import main
 from atoll.cli.output.diff import top_directory
 from atoll.lock.serialize import format_lock
-from atoll.oci.system_label import SystemFacts
+from atoll.oci.system_label import SystemLabel
 from atoll.recipe.language.parse import read_recipe
 from atoll.store.layout import open_store
 from tests.fake_registry import Asked, Reply, fake_registry
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from atoll.store.layout import Store
 
 ESCAPES = "\x1b[2J\x1b]0;owned\x07\u202e\x9b31m"
-FACTS = SystemFacts(kernel="6.12-test", esp=1, packages={"bash": "5.2-1"})
+FACTS = SystemLabel(kernel="6.12-test", esp=1, packages={"bash": "5.2-1"})
 
 
 class Shell:
@@ -109,11 +109,23 @@ def test_what_changed_as_json(atoll: Shell) -> None:
     found = atoll.json("diff", old, new)
     assert (found["equal"], found["from"]["tree"], found["to"]["tree"]) == (False, old, new)
     assert found["packages"]["changed"] == [
-        {"name": "bash", "from": "5.2-1", "to": "5.2-1+b1", "kind": "upgraded",
-         "size_from": 102400, "size_to": 122880},
-        {"name": "nano", "from": "8.0~rc1-1", "to": "7-1", "kind": "downgraded",
-         "size_from": 10240, "size_to": 9216},
-    ]  # fmt: skip
+        {
+            "name": "bash",
+            "from": "5.2-1",
+            "to": "5.2-1+b1",
+            "kind": "upgraded",
+            "size_from": 102400,
+            "size_to": 122880,
+        },
+        {
+            "name": "nano",
+            "from": "8.0~rc1-1",
+            "to": "7-1",
+            "kind": "downgraded",
+            "size_from": 10240,
+            "size_to": 9216,
+        },
+    ]
     assert found["packages"]["added"] == [{"name": "htop", "version": "3", "size": 7168}]
     assert found["privileged"]["added"] == [{"name": "/usr/bin/tool", "value": "setgid 2755 0:0"}]
     assert found["units"]["changed"][0]["to"] == "masked"
@@ -139,8 +151,10 @@ def test_equal_systems_end_with_77(atoll: Shell) -> None:
 def test_an_image_is_compared_before_it_is_here(atoll: Shell, tmp_path: Path) -> None:
     maker = open_store(tmp_path / "maker", create=True)
     old, new = two_systems(maker)
-    words = [publish(maker, old, tmp_path / "oci", version="1"),
-             publish(maker, new, tmp_path / "oci", version="2")]  # fmt: skip
+    words = [
+        publish(maker, old, tmp_path / "oci", version="1"),
+        publish(maker, new, tmp_path / "oci", version="2"),
+    ]
     found = atoll.json("diff", *words)
     assert [each["name"] for each in found["packages"]["added"]] == ["htop"]
     assert found["units"]["changed"][0]["name"] == "ssh.service"
@@ -154,8 +168,9 @@ def test_an_image_is_compared_before_it_is_here(atoll: Shell, tmp_path: Path) ->
 
 
 def test_no_layer_is_fetched_from_a_registry(atoll: Shell, tmp_path: Path) -> None:
-    large = {f"usr/lib/large/{number}": random.Random(number).randbytes(1 << 20)
-             for number in range(3)}  # fmt: skip
+    large = {
+        f"usr/lib/large/{number}": random.Random(number).randbytes(1 << 20) for number in range(3)
+    }
     maker = open_store(tmp_path / "maker", create=True)
     publish(maker, keep(maker, files_of() | large), tmp_path / "oci", version="one")
     keep(atoll.store, files_of(), "small")
@@ -226,8 +241,10 @@ def test_variants_of_a_recipe_are_compared(atoll: Shell, tmp_path: Path) -> None
     assert found["wishes"]["added"] == [{"name": "plasma", "value": "install"}]
     assert found["to"]["title"].endswith("atoll.toml, kde")
     lock = format_lock(replace(LOCK, variant="kde")).encode()
-    files = files_of() | {"usr/lib/atoll/recipe.toml": text.encode(),
-                          "usr/lib/atoll/lock.toml": lock}  # fmt: skip
+    files = files_of() | {
+        "usr/lib/atoll/recipe.toml": text.encode(),
+        "usr/lib/atoll/lock.toml": lock,
+    }
     keep(atoll.store, files, "carrying")
     assert atoll.json("diff", str(tmp_path), "carrying", "--variant", "kde", code=77)["wishes"]
     assert atoll.json(*words, "--variant", "kde", code=77)["equal"]
@@ -317,8 +334,11 @@ def test_what_an_image_says_steers_no_terminal(atoll: Shell, tmp_path: Path) -> 
         _, said = atoll(*words)
         assert all(letter.isprintable() or letter == "\n" for letter in said), words
         if words[0] == "diff" and word in words and "small" in words:
-            assert all(len(line) <= 80 for line in said.split("Comparing")[0].splitlines()
-                       if not line.startswith("Looking"))  # fmt: skip
+            assert all(
+                len(line) <= 80
+                for line in said.split("Comparing")[0].splitlines()
+                if not line.startswith("Looking")
+            )
     assert "\x1b" not in json.dumps(atoll.json("diff", "small", word, "--files"))
 
 

@@ -82,10 +82,12 @@ def test_fish_completes(made: Path) -> None:
 def test_zsh_takes_it(made: Path) -> None:
     told("zsh", "-n", made / "_atoll")
     defined = told(
-        "zsh", "-fc", f"fpath=({made} $fpath); autoload -Uz compinit; compinit -D -u; "
+        "zsh",
+        "-fc",
+        f"fpath=({made} $fpath); autoload -Uz compinit; compinit -D -u; "
         "autoload +X _atoll; print $_comps[atoll]; _arguments() { print -l -- $@ }; "
         f"words=(atoll build); source <(sed '/^_atoll \"/d' {made / '_atoll'}); _atoll_build",
-    )  # fmt: skip
+    )
     assert defined.startswith("_atoll\n")
     assert "--locked[" in defined
 
@@ -93,8 +95,9 @@ def test_zsh_takes_it(made: Path) -> None:
 @pytest.mark.skipif(not shutil.which("man"), reason="needs man")
 def test_the_manual_page_has_all_verbs_and_no_mistake(made: Path) -> None:
     assert TEMPLATE in PAGE.read_text()
-    shown = told("env", "MANWIDTH=300", "LC_ALL=C.UTF-8", "man", "--warnings=w", "-l",
-                 made / "atoll.1")  # fmt: skip
+    shown = told(
+        "env", "MANWIDTH=300", "LC_ALL=C.UTF-8", "man", "--warnings=w", "-l", made / "atoll.1"
+    )
     assert __version__ in shown
     for command in read_commands():
         assert f"atoll {' '.join(command.path)}" in shown

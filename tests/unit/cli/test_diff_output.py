@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atoll.base.report import NullReporter
-from atoll.build.explain_diff import Difference, explain_content, explain_differences, find_kind
+from atoll.build.explain_diff import PathDifference, explain_content, explain_differences, find_kind
 from atoll.store.layout import open_store
 from atoll.store.scan import import_directory
 from atoll.store.tree_images import write_image
@@ -68,8 +68,9 @@ def build(store: Store, folder: Path, **files: str) -> TreeId:
         (folder / name).write_text(text)
         (folder / name).chmod(0o644)
         os.utime(folder / name, (EPOCH - 10, EPOCH - 10))
-    return write_image(store, canonical(import_directory(store, folder, NullReporter()),
-                                        epoch=EPOCH))  # fmt: skip
+    return write_image(
+        store, canonical(import_directory(store, folder, NullReporter()), epoch=EPOCH)
+    )
 
 
 def test_each_path_says_in_what_way_it_differs(tmp_path: Path) -> None:
@@ -86,13 +87,23 @@ def test_each_path_says_in_what_way_it_differs(tmp_path: Path) -> None:
     tree = canonical(import_directory(other, folder, NullReporter()), epoch=EPOCH)
     second = write_image(other, tree)
     assert explain_differences((store, first), (other, second)) == (
-        Difference(path="/gone", kind="removed", aspects=(),
-                   details=("only the first build has it",)),
-        Difference(path="/link", kind="added", aspects=(),
-                   details=("only the second build has it",)),
-        Difference(path="/mode", kind="changed", aspects=("mode", "mtime"),
-                   details=("mode: 0644, then 0600", "mtime: 1699999990, then 1699999980")),
-        Difference(path="/text", kind="changed", aspects=("content",),
-                   details=("@@ -100,2 +100,2 @@", " the same", "-1", "+2")),
-    )  # fmt: skip
+        PathDifference(
+            path="/gone", kind="removed", aspects=(), details=("only the first build has it",)
+        ),
+        PathDifference(
+            path="/link", kind="added", aspects=(), details=("only the second build has it",)
+        ),
+        PathDifference(
+            path="/mode",
+            kind="changed",
+            aspects=("mode", "mtime"),
+            details=("mode: 0644, then 0600", "mtime: 1699999990, then 1699999980"),
+        ),
+        PathDifference(
+            path="/text",
+            kind="changed",
+            aspects=("content",),
+            details=("@@ -100,2 +100,2 @@", " the same", "-1", "+2"),
+        ),
+    )
     assert explain_differences((store, first), (other, first)) == ()

@@ -47,16 +47,35 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 VERBS = [
-    "status --root {m}", "plan --root {m}", "history --root {m}", "etc --root {m}",
-    "health --root {m}", "upgrade --check --root {m}", "plan rollback 1 --root {m}",
-    "gc --dry-run --root {m}", "inspect oci:{l}:hello-1 --store {s}",
-    "diff --files oci:{l}:hello-1 oci:{l}:hello-2 --store {s}", "tree ls {m}/../maker/root-hello-1",
-    "tree dump {m}/../maker/root-hello-2", "store list --store {s}", "store check --store {s}",
-    "pull oci:{l}:hello-2 --store {m}/../pulled", "upgrade --root {m}", "etc --root {m}",
-    "rollback 1 --root {m}", "inspect {e}", "pull {e}", "explain {e}", "rollback {e} --root {m}",
-    "build {e}", "check {e}", "new {e}/x --template derive --from oci:x:1", "disk {e} {e}",
-    "rebase {e} --root {m}", "{e}",
-]  # fmt: skip
+    "status --root {m}",
+    "plan --root {m}",
+    "history --root {m}",
+    "etc --root {m}",
+    "health --root {m}",
+    "upgrade --check --root {m}",
+    "plan rollback 1 --root {m}",
+    "gc --dry-run --root {m}",
+    "inspect oci:{l}:hello-1 --store {s}",
+    "diff --files oci:{l}:hello-1 oci:{l}:hello-2 --store {s}",
+    "tree ls {m}/../maker/root-hello-1",
+    "tree dump {m}/../maker/root-hello-2",
+    "store list --store {s}",
+    "store check --store {s}",
+    "pull oci:{l}:hello-2 --store {m}/../pulled",
+    "upgrade --root {m}",
+    "etc --root {m}",
+    "rollback 1 --root {m}",
+    "inspect {e}",
+    "pull {e}",
+    "explain {e}",
+    "rollback {e} --root {m}",
+    "build {e}",
+    "check {e}",
+    "new {e}/x --template derive --from oci:x:1",
+    "disk {e} {e}",
+    "rebase {e} --root {m}",
+    "{e}",
+]
 
 
 @pytest.mark.parametrize("as_json", [False, True], ids=["text", "json"])

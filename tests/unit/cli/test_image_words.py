@@ -132,9 +132,14 @@ def test_a_disk_image_is_never_replaced_unasked(
     assert mine.read_text() == "mine"
 
 
-@pytest.mark.parametrize("words", [["disk", "store:hello", "/dev/sdb"],
-                                   ["install", "store:hello", "/dev/sdb"],
-                                   ["install", "store:hello"]])  # fmt: skip
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["disk", "store:hello", "/dev/sdb"],
+        ["install", "store:hello", "/dev/sdb"],
+        ["install", "store:hello"],
+    ],
+)
 def test_a_device_is_answered_with_the_two_commands_that_work(
     words: list[str], built: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

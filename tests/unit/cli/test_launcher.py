@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from atoll import __version__
-from atoll.cli.output.errors import tell_failure
+from atoll.cli.output.errors import print_failure
 
 TOP = Path(__file__).parents[3]
 LAUNCHER = TOP / "atoll"
@@ -23,9 +23,13 @@ pytestmark = pytest.mark.skipif(
 
 def started(launcher: Path, folder: Path, **environment: str) -> str:
     done = subprocess.run(
-        [launcher, "--version"], cwd=folder, env=os.environ | environment,
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [launcher, "--version"],
+        cwd=folder,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return done.stdout
@@ -45,14 +49,23 @@ def test_another_python_and_its_modules_do_not_matter(tmp_path: Path) -> None:
     (tmp_path / "atoll").mkdir()
     (tmp_path / "atoll/__init__.py").write_text("raise ValueError('another atoll')\n")
     (tmp_path / "json.py").write_text("raise ValueError('another json')\n")
-    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": str(tmp_path),
-                   "PYTHONHOME": "/nonexistent", "PYTHONSTARTUP": "/nonexistent"}  # fmt: skip
+    environment = {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "PYTHONPATH": str(tmp_path),
+        "PYTHONHOME": "/nonexistent",
+        "PYTHONSTARTUP": "/nonexistent",
+    }
     assert started(LAUNCHER, tmp_path, **environment) == f"atoll {__version__}\n"
 
 
 def test_sudo_knows_nothing_of_the_callers_environment(tmp_path: Path) -> None:
-    done = subprocess.run(["env", "-i", LAUNCHER, "--version"], cwd=tmp_path, capture_output=True,
-                          text=True, check=True)  # fmt: skip
+    done = subprocess.run(
+        ["env", "-i", LAUNCHER, "--version"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stdout == f"atoll {__version__}\n"
 
 
@@ -60,21 +73,23 @@ def test_sudo_knows_nothing_of_the_callers_environment(tmp_path: Path) -> None:
 def test_a_missing_library_is_no_mistake_of_atolls(
     module: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert tell_failure(ModuleNotFoundError(f"No module named {module!r}", name=module), []) == 4
+    assert print_failure(ModuleNotFoundError(f"No module named {module!r}", name=module), []) == 4
     said = capsys.readouterr().err
     assert f"apt install python3-{module.partition('.')[0]}" in said
     assert "mistake" not in said
 
 
 def test_a_module_of_its_own_that_is_missing_is_one(capsys: pytest.CaptureFixture[str]) -> None:
-    assert tell_failure(ModuleNotFoundError("No module", name="atoll.nosuch"), []) == 70
+    assert print_failure(ModuleNotFoundError("No module", name="atoll.nosuch"), []) == 70
     assert "a mistake in Atoll itself" in capsys.readouterr().err
 
 
 def test_a_python_without_the_libraries_says_what_to_do(tmp_path: Path) -> None:
     """As with a Python from elsewhere, which has none of Debian's modules."""
-    code = f"import sys; sys.path.insert(0, {str(TOP / 'src')!r}); " \
-           "from atoll.cli.main import main; sys.exit(main(sys.argv[1:]))"  # fmt: skip
+    code = (
+        f"import sys; sys.path.insert(0, {str(TOP / 'src')!r}); "
+        "from atoll.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    )
     words: list[str | Path] = [
         "-I",
         "-S",

@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from atoll.build.lock_command import Relocked
+from atoll.build.lock_command import LockResult
 from atoll.cli.lock import _lines
 from atoll.lock.resolve import compare_locks
 from tests.unit.lock.test_serialize import LOCK
 
 
-def relocked(before: int, after: int) -> Relocked:
+def relocked(before: int, after: int) -> LockResult:
     pins = [replace(LOCK.packages[0], name=f"package-{n}") for n in range(max(before, after))]
     old = replace(LOCK, packages=tuple(pins[:before])) if before else None
     new = replace(LOCK, packages=tuple(pins[:after]))
     difference = compare_locks(old, new)
-    return Relocked(path=Path("atoll.lock"), lock=new, difference=difference, written=True)
+    return LockResult(path=Path("atoll.lock"), lock=new, difference=difference, written=True)
 
 
 def test_a_new_lock_is_one_line() -> None:

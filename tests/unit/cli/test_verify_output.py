@@ -5,19 +5,24 @@ from __future__ import annotations
 import json
 
 from atoll.base.ids import BlobDigest, TreeId
-from atoll.build.explain_diff import Difference
-from atoll.build.verify import Result, Verification
+from atoll.build.explain_diff import PathDifference
+from atoll.build.verify import BuildResult, Verification
 from atoll.cli.output.verify import SHOWN, format_verification, verification_as_json
 
 
-def result(digit: str) -> Result:
+def result(digit: str) -> BuildResult:
     blob = BlobDigest(f"sha256:{digit * 64}")
-    return Result(tree=TreeId(digit * 64), manifest=blob, layers=(blob,))
+    return BuildResult(tree=TreeId(digit * 64), manifest=blob, layers=(blob,))
 
 
-def found(second: str, *differences: Difference) -> Verification:
-    return Verification(first=result("1"), second=result(second), changed=("umask 077",),
-                        same=("the clock",), differences=differences)  # fmt: skip
+def found(second: str, *differences: PathDifference) -> Verification:
+    return Verification(
+        first=result("1"),
+        second=result(second),
+        changed=("umask 077",),
+        same=("the clock",),
+        differences=differences,
+    )
 
 
 def test_equal_builds_are_identical() -> None:
@@ -32,7 +37,9 @@ def test_equal_builds_are_identical() -> None:
 
 
 def test_a_difference_is_told_with_its_path() -> None:
-    one = Difference(path="/etc/\x1b", kind="changed", aspects=("mode",), details=("0644, 0600",))
+    one = PathDifference(
+        path="/etc/\x1b", kind="changed", aspects=("mode",), details=("0644, 0600",)
+    )
     text = format_verification(found("2", one))
     assert text.startswith("NOT identical\n")
     assert "\x1b" not in text
@@ -41,7 +48,7 @@ def test_a_difference_is_told_with_its_path() -> None:
 
 def test_many_differences_are_counted() -> None:
     many = [
-        Difference(path=f"/{n}", kind="added", aspects=(), details=()) for n in range(SHOWN + 5)
+        PathDifference(path=f"/{n}", kind="added", aspects=(), details=()) for n in range(SHOWN + 5)
     ]
     assert "… and 5 more" in format_verification(found("2", *many))
 
@@ -49,7 +56,7 @@ def test_many_differences_are_counted() -> None:
 def test_equal_trees_with_other_layers_are_not_identical() -> None:
     other = Verification(
         first=result("1"),
-        second=Result(tree=result("1").tree, manifest=result("2").manifest, layers=()),
+        second=BuildResult(tree=result("1").tree, manifest=result("2").manifest, layers=()),
         changed=(),
         same=(),
         differences=(),
@@ -59,7 +66,7 @@ def test_equal_trees_with_other_layers_are_not_identical() -> None:
 
 
 def test_json_has_it_all() -> None:
-    one = Difference(path="/a", kind="changed", aspects=("mode",), details=("x",))
+    one = PathDifference(path="/a", kind="changed", aspects=("mode",), details=("x",))
     told = json.loads(json.dumps(verification_as_json(found("2", one))))
     assert told["identical"] is False
     assert told["first"]["tree"] == "1" * 64

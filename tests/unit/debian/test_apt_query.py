@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atoll.debian.apt_query import (
-    Offered,
+    AvailablePackage,
     parse_offered,
     parse_simulation,
     parse_unmet,
@@ -43,12 +43,14 @@ E: Unable to correct problems, you have held broken packages.
 
 def test_offers() -> None:
     assert parse_offered(MADISON) == (
-        Offered(name="htop", version="3.4.1-5", suite="trixie", component="main",
-              architecture="amd64"),
-        Offered(name="htop", version="3.4.1-5", suite="trixie", component="main",
-              architecture="i386"),
-        Offered(name="mine", version="1.0", suite="./", component="", architecture=""),
-    )  # fmt: skip
+        AvailablePackage(
+            name="htop", version="3.4.1-5", suite="trixie", component="main", architecture="amd64"
+        ),
+        AvailablePackage(
+            name="htop", version="3.4.1-5", suite="trixie", component="main", architecture="i386"
+        ),
+        AvailablePackage(name="mine", version="1.0", suite="./", component="", architecture=""),
+    )
 
 
 def test_simulations() -> None:

@@ -36,8 +36,10 @@ def test_an_installed_atoll_that_apt_does_not_have_says_where_to_put_its_files(
     done = subprocess.run(
         [sys.executable, "-c", LOOK, tmp_path / "place"],
         env={"PATH": f"{tmp_path}/bin:/usr/bin:/bin", "PYTHONPATH": f"{tmp_path}/lib"},
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     told = done.stdout
     assert "sudo cp atoll.deb /var/cache/apt/archives/atoll_1%3a2.3~rc1_all.deb" in told
     assert "sudo cp atoll-system.deb /var/cache/apt/archives/atoll-system_1%3a2.3~rc1" in told

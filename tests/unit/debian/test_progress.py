@@ -30,8 +30,10 @@ def test_packages_are_counted_as_they_are_unpacked_and_set_up(tmp_path: Path) ->
         )
     progress.look()
     assert reporter.progressed == [
-        (0, 2, "packages, libc6:amd64"), (1, 2, "packages, libc6:amd64"), (2, 2, "packages, x"),
-    ]  # fmt: skip
+        (0, 2, "packages, libc6:amd64"),
+        (1, 2, "packages, libc6:amd64"),
+        (2, 2, "packages, x"),
+    ]
 
 
 def test_a_look_is_taken_until_the_end_and_not_afterwards() -> None:

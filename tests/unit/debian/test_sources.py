@@ -12,10 +12,14 @@ from hypothesis import strategies as st
 from atoll.base.errors import Damaged
 from atoll.debian.isolated_apt import format_configuration, parse_host_options, sources_id
 from atoll.debian.preferences import format_preferences
-from atoll.debian.sources import Source, format_sources, parse_release_date, parse_sources_list
+from atoll.debian.sources import AptSource, format_sources, parse_release_date, parse_sources_list
 
-TRIXIE = Source(name="trixie", uri="http://mirror.example/debian", suite="trixie",
-                components=("main", "contrib"))  # fmt: skip
+TRIXIE = AptSource(
+    name="trixie",
+    uri="http://mirror.example/debian",
+    suite="trixie",
+    components=("main", "contrib"),
+)
 
 
 def test_only_how_to_reach_a_mirror_is_taken_from_the_machine() -> None:
@@ -70,10 +74,15 @@ def test_the_lines_of_a_sources_list() -> None:
 
 
 def test_sources_as_apt_reads_them() -> None:
-    vendor = Source(
-        name="vendor", uri="https://v.example", suite="./", components=(), key=Path("/k.asc"),
-        architectures=("amd64", "i386"), dated=True,
-    )  # fmt: skip
+    vendor = AptSource(
+        name="vendor",
+        uri="https://v.example",
+        suite="./",
+        components=(),
+        key=Path("/k.asc"),
+        architectures=("amd64", "i386"),
+        dated=True,
+    )
     assert format_sources([TRIXIE, vendor]) == (
         "Types: deb\nURIs: http://mirror.example/debian\nSuites: trixie\n"
         "Components: main contrib\n"
@@ -84,7 +93,7 @@ def test_sources_as_apt_reads_them() -> None:
 
 
 def test_another_source_has_another_directory() -> None:
-    other = Source(name="trixie", uri="http://x", suite="trixie", components=("main",))
+    other = AptSource(name="trixie", uri="http://x", suite="trixie", components=("main",))
     names = {
         sources_id([TRIXIE], ["amd64"]),
         sources_id([TRIXIE], ["amd64", "i386"]),
@@ -102,8 +111,14 @@ def test_apt_reads_no_configuration_of_the_machine() -> None:
 
 
 def test_preferences_name_a_repository_by_its_release() -> None:
-    vendor = Source(name="vendor", uri="https://v.example/apt", suite="x", components=("main",),
-                    priority=90, repository="vendor")  # fmt: skip
+    vendor = AptSource(
+        name="vendor",
+        uri="https://v.example/apt",
+        suite="x",
+        components=("main",),
+        priority=90,
+        repository="vendor",
+    )
     release = {"vendor": "Origin: Vendor, Inc.\nLabel: V\nSuite: x\nSHA256:\n a: b\n"}
     text = format_preferences(
         [TRIXIE, vendor], release, versions=[("a", "1.*")], taken=[("b", "vendor")], local=[]

@@ -42,17 +42,24 @@ def test_the_closure_follows_dependencies_and_who_provides_them() -> None:
     those = [
         stanza("a", depends="b, virtual", recommends="r"),
         stanza("b", pre_depends="c"),
-        stanza("c"), stanza("r"), stanza("p", provides="virtual (= 1)"), stanza("x", depends="a"),
-    ]  # fmt: skip
+        stanza("c"),
+        stanza("r"),
+        stanza("p", provides="virtual (= 1)"),
+        stanza("x", depends="a"),
+    ]
     roots = [("a", "amd64"), ("gone", "amd64")]
     assert names(closure(those, roots)) == ["a", "b", "c", "p"]
     assert "r" in names(closure(those, roots, recommends=True))
 
 
 def test_a_dependency_stays_within_its_architecture() -> None:
-    those = [stanza("game", "i386", depends="libc, fonts, tool"), stanza("libc"),
-             stanza("libc", "i386"), stanza("fonts", "all"),
-             stanza("tool", **{"multi_arch": "foreign"})]  # fmt: skip
+    those = [
+        stanza("game", "i386", depends="libc, fonts, tool"),
+        stanza("libc"),
+        stanza("libc", "i386"),
+        stanza("fonts", "all"),
+        stanza("tool", **{"multi_arch": "foreign"}),
+    ]
     found = closure(those, [("game", "i386")])
     assert ("libc", "i386") in found and ("libc", "amd64") not in found
     assert names(found) == ["fonts", "game", "libc", "tool"]
@@ -115,8 +122,9 @@ def test_a_package_without_control_file(tmp_path: Path) -> None:
 
 
 def pin(name: str, sha256: str, version: str = "1:2") -> Pin:
-    return Pin(name=name, architecture="all", version=version, size=3, sha256=sha256,
-               archive="", path="x")  # fmt: skip
+    return Pin(
+        name=name, architecture="all", version=version, size=3, sha256=sha256, archive="", path="x"
+    )
 
 
 def test_the_control_data_is_kept_and_must_be_the_pinned_packages(tmp_path: Path) -> None:

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from atoll.base.errors import NetworkError
 from atoll.host.address import join_address, origin_of, parse_address, show_address
-from atoll.host.http import Patience, Span, Web
+from atoll.host.http import ByteRange, HttpClient, RetryPolicy
 from tests.fake_registry import Reply, fake_registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-HASTY = Patience(
+HASTY = RetryPolicy(
     attempts=2, first_pause=0.0, timeout=0.5, answer=0.2, whole=0.3, window=0.1, least=1 << 20
 )
 GREETING = b"HTTP/1.1 200 OK\r\n"
@@ -95,11 +95,11 @@ SLOW = {
 
 @pytest.mark.parametrize("name", SLOW)
 def test_a_server_that_never_finishes_is_given_up(name: str) -> None:
-    with talking(SLOW[name]) as url, Web(patience=HASTY) as web:
+    with talking(SLOW[name]) as url, HttpClient(patience=HASTY) as web:
         with pytest.raises(NetworkError, match=r"127\.0\.0\.1"):
             web.get(url, limit=1 << 20)
         with pytest.raises(NetworkError, match=r"127\.0\.0\.1"):
-            for _ in web.download(url, span=Span(end=99999)):
+            for _ in web.download(url, span=ByteRange(end=99999)):
                 pass
 
 
@@ -126,7 +126,7 @@ NOWHERE = (
 
 @pytest.mark.parametrize("target", NOWHERE)
 def test_a_redirect_to_what_is_no_address_is_refused(target: str, tmp_path: Path) -> None:
-    with fake_registry(tmp_path) as server, Web(patience=HASTY) as web:
+    with fake_registry(tmp_path) as server, HttpClient(patience=HASTY) as web:
         server.bend = lambda *_: Reply(
             status=302, headers={"Location": target.encode().decode("latin-1")}
         )
@@ -159,14 +159,14 @@ def test_any_text_is_an_address_or_refused(text: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def hasty() -> Iterator[Web]:
+def hasty() -> Iterator[HttpClient]:
     """One for all examples: what it reads of certificates takes longer than an example."""
-    with Web(patience=Patience(attempts=1, answer=2.0)) as web:
+    with HttpClient(patience=RetryPolicy(attempts=1, answer=2.0)) as web:
         yield web
 
 
 @given(data=st.binary(max_size=300))
-def test_any_bytes_are_an_answer_or_an_error(hasty: Web, data: bytes) -> None:
+def test_any_bytes_are_an_answer_or_an_error(hasty: HttpClient, data: bytes) -> None:
     def talk(connection: socket.socket) -> None:
         connection.sendall(data)
 
@@ -180,16 +180,33 @@ def test_any_bytes_are_an_answer_or_an_error(hasty: Web, data: bytes) -> None:
 @given(
     lines=st.lists(
         st.sampled_from(
-            [b"HTTP/1.1 200 OK", b"HTTP/1.1 103 X", b"HTTP/1.0 401 \x9b", b"Content-Length: 3",
-             b"Content-Length: -1", b"Content-Length: 3, 3", b"Transfer-Encoding: chunked", b"",
-             b"Transfer-Encoding: gzip, chunked", b"Location: /y", b"Location: \xff\xfe", b"abc",
-             b"Content-Range: bytes 0-", b"Content-Encoding: br", b"Retry-After: 1e9", b" fold",
-             b"WWW-Authenticate: Bearer realm=\"\xff\"", b"X\0: y", b"3", b"ffffffffffffffffffff"]
+            [
+                b"HTTP/1.1 200 OK",
+                b"HTTP/1.1 103 X",
+                b"HTTP/1.0 401 \x9b",
+                b"Content-Length: 3",
+                b"Content-Length: -1",
+                b"Content-Length: 3, 3",
+                b"Transfer-Encoding: chunked",
+                b"",
+                b"Transfer-Encoding: gzip, chunked",
+                b"Location: /y",
+                b"Location: \xff\xfe",
+                b"abc",
+                b"Content-Range: bytes 0-",
+                b"Content-Encoding: br",
+                b"Retry-After: 1e9",
+                b" fold",
+                b'WWW-Authenticate: Bearer realm="\xff"',
+                b"X\0: y",
+                b"3",
+                b"ffffffffffffffffffff",
+            ]
         ),
         max_size=12,
     )
-)  # fmt: skip
-def test_any_headers_are_an_answer_or_an_error(hasty: Web, lines: list[bytes]) -> None:
+)
+def test_any_headers_are_an_answer_or_an_error(hasty: HttpClient, lines: list[bytes]) -> None:
     def talk(connection: socket.socket) -> None:
         connection.sendall(b"\r\n".join([GREETING[:-2], *lines]))
 

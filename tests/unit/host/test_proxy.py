@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atoll.base.errors import NetworkError
-from atoll.host.http import Patience, Web
+from atoll.host.http import HttpClient, RetryPolicy
 from atoll.host.proxy import find_proxy
 from tests.fake_registry import Reply, fake_registry
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-QUICK = Patience(attempts=1, timeout=2.0)
+QUICK = RetryPolicy(attempts=1, timeout=2.0)
 NAMES = [f"{word}_proxy" for word in ("http", "https", "all", "no")]
 
 
@@ -78,8 +78,19 @@ def test_what_no_proxy_excepts(host: str, port: int, no_proxy: str, direct: bool
     assert (find_proxy("https", host, port, environment) is None) is direct
 
 
-@pytest.mark.parametrize("value", ["socks://h:1", "socks5h://h:1", "ftp://h", "http://", "http://h:x",
-                                   "http://h:99999", "http://a\x1bb/", "://"])  # fmt: skip
+@pytest.mark.parametrize(
+    "value",
+    [
+        "socks://h:1",
+        "socks5h://h:1",
+        "ftp://h",
+        "http://",
+        "http://h:x",
+        "http://h:99999",
+        "http://a\x1bb/",
+        "://",
+    ],
+)
 def test_a_proxy_that_cannot_be_spoken_to_is_named(value: str) -> None:
     with pytest.raises(NetworkError, match="all_proxy") as caught:
         find_proxy("https", "a.example", None, {"all_proxy": value})
@@ -101,7 +112,7 @@ def test_a_proxy_is_used_and_loopback_is_not_sent_through_it(
         proxy.bend = lambda *_: Reply(body=b"proxy")
         server.bend = lambda *_: Reply(body=b"server")
         monkeypatch.setenv("http_proxy", f"http://me:word@{proxy.address}")
-        with Web(patience=QUICK) as web:
+        with HttpClient(patience=QUICK) as web:
             assert web.get("http://images.invalid/x", limit=9).body == b"proxy"
             assert web.get(f"http://{server.address}/x", limit=9).body == b"server"
     assert "proxy-authorization" in proxy.asked[0].headers
@@ -110,7 +121,7 @@ def test_a_proxy_is_used_and_loopback_is_not_sent_through_it(
 
 def test_an_error_names_the_proxy_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://me:word@127.0.0.1:1")
-    with Web(patience=QUICK) as web, pytest.raises(NetworkError) as caught:
+    with HttpClient(patience=QUICK) as web, pytest.raises(NetworkError) as caught:
         web.get("http://images.invalid/x", limit=9)
     assert "through the proxy http://127.0.0.1:1" in caught.value.message
     assert "word" not in caught.value.message
@@ -118,6 +129,6 @@ def test_an_error_names_the_proxy_without_its_password(monkeypatch: pytest.Monke
 
 def test_a_socks_proxy_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("all_proxy", "socks://127.0.0.1:1080")
-    with Web(patience=QUICK) as web, pytest.raises(NetworkError, match="socks://") as caught:
+    with HttpClient(patience=QUICK) as web, pytest.raises(NetworkError, match="socks://") as caught:
         web.get("https://images.invalid/x", limit=9)
     assert "https_proxy" in (caught.value.hint or "")

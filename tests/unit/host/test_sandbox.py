@@ -20,11 +20,13 @@ ALLOWED, ERROR, KILLED = 0x7FFF0000, 0x00050000, 0x80000000
 def test_a_sandbox_is_told_all_and_nothing_more() -> None:
     sandbox = Sandbox(
         root=Path("/some/root"),
-        binds=(Bind(source=Path("/no such/place"), target="/run/there"),
-               Bind(source=Path("/other"), target="/made", writable=True)),
+        binds=(
+            Bind(source=Path("/no such/place"), target="/run/there"),
+            Bind(source=Path("/other"), target="/made", writable=True),
+        ),
         environment={"NAME": "a=b c"},
         network=True,
-    )  # fmt: skip
+    )
     plan = parse_words(format_words(sandbox, ["run", "root", "-x"]))
     assert plan.root == "/some/root"
     assert plan.binds == [("/no such/place", "/run/there", False), ("/other", "/made", True)]
@@ -38,8 +40,21 @@ def test_there_is_no_network_unless_it_is_asked_for() -> None:
 
 
 def test_no_capability_reaches_beyond_the_root() -> None:
-    beyond = {"sys_admin", "sys_ptrace", "sys_module", "sys_rawio", "mknod", "net_admin", "net_raw",
-              "dac_read_search", "sys_boot", "sys_time", "syslog", "bpf", "perfmon"}  # fmt: skip
+    beyond = {
+        "sys_admin",
+        "sys_ptrace",
+        "sys_module",
+        "sys_rawio",
+        "mknod",
+        "net_admin",
+        "net_raw",
+        "dac_read_search",
+        "sys_boot",
+        "sys_time",
+        "syslog",
+        "bpf",
+        "perfmon",
+    }
     assert not beyond & CAPABILITIES.keys()
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from atoll.host.fs import replace_file, temporary_directory
 from atoll.host.run import run, running
-from atoll.host.signals import interrupt_on_signals, postponed
+from atoll.host.signals import interrupt_on_signals, signals_deferred
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,13 +86,13 @@ def test_a_program_just_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 
 def test_heard_once_and_at_the_end_of_the_outermost() -> None:
     steps = []
-    with pytest.raises(KeyboardInterrupt), postponed():
-        with postponed():
+    with pytest.raises(KeyboardInterrupt), signals_deferred():
+        with signals_deferred():
             os.kill(os.getpid(), signal.SIGINT)
             steps.append("inner")
         steps.append("outer")
     assert steps == ["inner", "outer"]
-    with postponed():
+    with signals_deferred():
         steps.append("nothing is left of it")
 
 
@@ -100,7 +100,7 @@ def test_a_thread_does_not_hold_it_up() -> None:
     inside, may_leave = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with postponed():
+        with signals_deferred():
             inside.set()
             may_leave.wait()
 

@@ -15,7 +15,7 @@ from atoll.host.userns import (
     NEEDED,
     SUBGID,
     SUBUID,
-    Range,
+    IdRange,
     explain_refusal,
     format_map,
     is_initial_namespace,
@@ -32,21 +32,21 @@ TEXT = "ann:100000:65536\nbob:165536:65536\n1000:300000:1000\n# ann:1:1\nann:x:1
 
 def test_ranges_are_found_by_name_and_by_number() -> None:
     assert parse_ranges(TEXT, "ann", 1000) == (
-        Range(first=100000, count=65536),
-        Range(first=300000, count=1000),
+        IdRange(first=100000, count=65536),
+        IdRange(first=300000, count=1000),
     )
     assert parse_ranges(TEXT, "eve", 1001) == ()
 
 
 def test_the_person_is_root_and_the_ranges_follow() -> None:
-    assert format_map(1000, [Range(first=100000, count=65536)]) == "0 1000 1 1 100000 65535"
-    several = [Range(first=100000, count=1000), Range(first=500000, count=80000)]
+    assert format_map(1000, [IdRange(first=100000, count=65536)]) == "0 1000 1 1 100000 65535"
+    several = [IdRange(first=100000, count=1000), IdRange(first=500000, count=80000)]
     assert format_map(1000, several) == "0 1000 1 1 100000 1000 1001 500000 64535"
 
 
 @given(st.lists(st.integers(0, 70000), max_size=6).filter(lambda counts: sum(counts) >= NEEDED))
 def test_every_id_of_a_system_is_mapped_once(counts: list[int]) -> None:
-    ranges = [Range(first=n * 100000, count=count) for n, count in enumerate(counts, start=1)]
+    ranges = [IdRange(first=n * 100000, count=count) for n, count in enumerate(counts, start=1)]
     words = [int(word) for word in format_map(1000, ranges).split()]
     rows = [tuple(words[n : n + 3]) for n in range(0, len(words), 3)]
     inside = [number for first, _, count in rows for number in range(first, first + count)]

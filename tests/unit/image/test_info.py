@@ -9,9 +9,9 @@ import pytest
 
 from atoll.base.errors import Damaged, Refused
 from atoll.base.ids import TreeId
-from atoll.image.info import BaseName, Said, VarRules, format_said, parse_said
+from atoll.image.info import BaseInfo, ImageInfo, VarRules, format_image_info, parse_image_info
 
-SAID = Said(
+SAID = ImageInfo(
     name="hello",
     version="1",
     kernel="6.12",
@@ -24,29 +24,29 @@ SAID = Said(
     homes=("/var/lib/x",),
     var=VarRules(tree=("/var/lib/y",), drop=("/var/lib/z",)),
     initrd="0" * 32,
-    base=BaseName(name="b", version="2", tree=TreeId("a" * 64)),
+    base=BaseInfo(name="b", version="2", tree=TreeId("a" * 64)),
 )
 
 
 @pytest.mark.parametrize("said", [SAID, replace(SAID, base=None, args=(), homes=())])
-def test_it_is_read_as_it_was_written(said: Said) -> None:
-    assert parse_said(format_said(said).encode(), where="tree") == said
+def test_it_is_read_as_it_was_written(said: ImageInfo) -> None:
+    assert parse_image_info(format_image_info(said).encode(), where="tree") == said
 
 
 def test_older_images_say_less() -> None:
-    fields = json.loads(format_said(replace(SAID, base=None)))
+    fields = json.loads(format_image_info(replace(SAID, base=None)))
     for name in ("components", "architectures", "homes", "initrd"):
         del fields[name]
-    said = parse_said(json.dumps(fields).encode(), where="tree")
+    said = parse_image_info(json.dumps(fields).encode(), where="tree")
     assert (said.components, said.architectures, said.initrd) == (("main",), (), "")
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"{}", b'{"name": 1}', b"\xff", b"[" * 100_000])
 def test_anything_else_is_damage(text: bytes) -> None:
     with pytest.raises(Damaged, match="tree x"):
-        parse_said(text, where="tree x")
+        parse_image_info(text, where="tree x")
 
 
 def test_other_images_are_refused() -> None:
     with pytest.raises(Refused, match="no Atoll has made it"):
-        parse_said(None, where="it")
+        parse_image_info(None, where="it")

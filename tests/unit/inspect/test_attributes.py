@@ -9,8 +9,9 @@ META = Metadata(mode=0o755)
 
 
 def folder(**entries: Node) -> Directory:
-    return Directory(META, {name.replace("__", ".").encode(): node
-                            for name, node in entries.items()})  # fmt: skip
+    return Directory(
+        META, {name.replace("__", ".").encode(): node for name, node in entries.items()}
+    )
 
 
 def unit() -> Regular:
@@ -59,9 +60,14 @@ def test_units() -> None:
         **{"getty@tty1__service": link("x")},
     )
     vendor = folder(
-        cron__service=unit(), gone__service=unit(), ssh__service=unit(), idle__socket=unit(),
-        graphical__target=unit(), readme__txt=unit(), **{"getty@__service": unit()},
-    )  # fmt: skip
+        cron__service=unit(),
+        gone__service=unit(),
+        ssh__service=unit(),
+        idle__socket=unit(),
+        graphical__target=unit(),
+        readme__txt=unit(),
+        **{"getty@__service": unit()},
+    )
     users = folder(pulse__service=unit())
     tree = folder(
         etc=folder(systemd=folder(system=etc)),

@@ -16,7 +16,7 @@ from atoll.inspect.diff import compare_systems
 from atoll.inspect.tree_source import open_tree, opened_image
 from atoll.lock.model import Lock
 from atoll.oci.reference import parse_reference
-from atoll.oci.system_label import SystemFacts
+from atoll.oci.system_label import SystemLabel
 from atoll.recipe.language.parse import parse_recipe
 from atoll.recipe.model import Group, HealthCheck, Repository, Script
 from atoll.store.layout import open_store
@@ -34,20 +34,39 @@ LOCK = Lock(
     epoch=1,
     wishes="ab" * 32,
     archives=(
-        PinnedArchive(name="main", uri="https://deb.example.org", suite="trixie",
-                      components=("main",), release="cd" * 32),
+        PinnedArchive(
+            name="main",
+            uri="https://deb.example.org",
+            suite="trixie",
+            components=("main",),
+            release="cd" * 32,
+        ),
     ),
     packages=(
-        Pin(name="bash", architecture="amd64", version="5.2-1", size=10, sha256="11" * 32,
-            archive="main", path="pool/b.deb"),
-        Pin(name="libc6", architecture="i386", version="2.41-1", size=20, sha256="22" * 32,
-            archive="main", path="pool/c.deb"),
+        Pin(
+            name="bash",
+            architecture="amd64",
+            version="5.2-1",
+            size=10,
+            sha256="11" * 32,
+            archive="main",
+            path="pool/b.deb",
+        ),
+        Pin(
+            name="libc6",
+            architecture="i386",
+            version="2.41-1",
+            size=20,
+            sha256="22" * 32,
+            archive="main",
+            path="pool/c.deb",
+        ),
     ),
     inputs=(("./a", "ff" * 32),),
     users=(("ann", 1000),),
     groups=(("ann", 1000),),
     tools=(("zstd", "1.5.7"),),
-)  # fmt: skip
+)
 
 
 @pytest.fixture
@@ -136,7 +155,7 @@ def test_an_image_without_contents_is_what_it_says_of_itself(tmp_path: Path) -> 
     made = images.publish(tmp_path, {"/usr/bin/x": b"x" * 100}, contents=False)
     empty = open_store(tmp_path / "empty", create=True)
     with opened_image(made.layout, empty) as opened:
-        facts = SystemFacts(kernel="6.1", esp=1, packages={"bash": "5"})
+        facts = SystemLabel(kernel="6.1", esp=1, packages={"bash": "5"})
         record = opened.published.record if opened.published else None
         assert record is not None and opened.published is not None
         config = replace(record.config, system=facts)
@@ -147,8 +166,14 @@ def test_an_image_without_contents_is_what_it_says_of_itself(tmp_path: Path) -> 
     assert found.facets == {"packages": {"bash": "5"}, "kernel": {"version": "6.1"}}
     assert "pull it" in found.unknown["files"]
     assert set(found.unknown) == {
-        "privileged", "arguments", "units", "users", "groups", "settings", "files",
-    }  # fmt: skip
+        "privileged",
+        "arguments",
+        "units",
+        "users",
+        "groups",
+        "settings",
+        "files",
+    }
 
 
 def test_a_recipe(tmp_path: Path) -> None:
@@ -207,9 +232,15 @@ def test_every_word_of_a_recipe_is_compared(tmp_path: Path) -> None:
     )
     found = compare_systems(describe_recipe(recipe, None), describe_recipe(changed, None))
     assert {each.name for each in found.facets["settings"]} == {
-        "keep", "etc[0][0]", "etc[0][1]", "var.drop[0]", "boot.timeout", "update.auto",
-        "image.labels[0][0]", "image.labels[0][1]",
-    }  # fmt: skip
+        "keep",
+        "etc[0][0]",
+        "etc[0][1]",
+        "var.drop[0]",
+        "boot.timeout",
+        "update.auto",
+        "image.labels[0][0]",
+        "image.labels[0][1]",
+    }
 
 
 def test_a_lock() -> None:

@@ -27,14 +27,26 @@ if TYPE_CHECKING:
     from atoll.store.layout import Store
 
 PACKAGES = (
-    DescribedPackage(name="a+b", version="1:2.0~rc1+dfsg-1", architecture="amd64", source="ab",
-                     source_version="2.0", maintainer="Odd \x1b[31m (Name) <odd@example.org>",
-                     homepage="javascript:alert(1)"),
-    DescribedPackage(name="a-2b-b", version="1", architecture="amd64", source="a",
-                     source_version="1", maintainer="Debian A Team <team@lists.example.org>",
-                     homepage="https://a.example.org/x?y"),
+    DescribedPackage(
+        name="a+b",
+        version="1:2.0~rc1+dfsg-1",
+        architecture="amd64",
+        source="ab",
+        source_version="2.0",
+        maintainer="Odd \x1b[31m (Name) <odd@example.org>",
+        homepage="javascript:alert(1)",
+    ),
+    DescribedPackage(
+        name="a-2b-b",
+        version="1",
+        architecture="amd64",
+        source="a",
+        source_version="1",
+        maintainer="Debian A Team <team@lists.example.org>",
+        homepage="https://a.example.org/x?y",
+    ),
     DescribedPackage(name="c", version="1", architecture="all", source="c", source_version="1"),
-)  # fmt: skip
+)
 LICENCES = parse_copyright(COPYRIGHT.replace("odd.", "odd.\x1b]0;title\x07")) or Licences(
     expression="", texts={}
 )
@@ -48,17 +60,31 @@ INVENTORY = Inventory(
     licences={"a+b": LICENCES, "c": LICENCES},
     pins={
         ("a-2b-b", "1", "amd64"): (
-            Pin(name="a-2b-b", architecture="amd64", version="1", size=1, sha256="cd" * 32,
-                archive="main", path="pool/a/a_1_amd64.deb"),
+            Pin(
+                name="a-2b-b",
+                architecture="amd64",
+                version="1",
+                size=1,
+                sha256="cd" * 32,
+                archive="main",
+                path="pool/a/a_1_amd64.deb",
+            ),
             "https://deb.example.org/debian",
         ),
         ("c", "1", "all"): (
-            Pin(name="c", architecture="all", version="1", size=1, sha256="ef" * 32,
-                archive="", path="./c.deb"),
+            Pin(
+                name="c",
+                architecture="all",
+                version="1",
+                size=1,
+                sha256="ef" * 32,
+                archive="",
+                path="./c.deb",
+            ),
             "",
         ),
     },
-)  # fmt: skip
+)
 
 
 def validate(path: Path) -> subprocess.CompletedProcess[str]:
@@ -88,8 +114,11 @@ def test_what_is_said_of_packages() -> None:
     assert system["name"] == "synthetic"
     assert (debian["name"], debian["versionInfo"]) == ("debian", "13")
     purposes = [each.get("primaryPackagePurpose") for each in document["packages"]]
-    assert [debian] == [each for each, purpose in zip(document["packages"], purposes, strict=True)
-                        if purpose == "OPERATING-SYSTEM"]  # fmt: skip
+    assert [debian] == [
+        each
+        for each, purpose in zip(document["packages"], purposes, strict=True)
+        if purpose == "OPERATING-SYSTEM"
+    ]
     assert odd["supplier"] == "Person: Odd ?[31m (odd@example.org)"
     assert odd["licenseDeclared"].startswith("GPL-3.0-or-later AND LicenseRef-Odd-")
     assert odd["sourceInfo"] == "built package from: ab 2.0"

@@ -41,8 +41,11 @@ def test_recipe_lock_and_packages_are_in_the_tree(tmp_path: Path) -> None:
     recipe = read_recipe(folder)
     package = Package(name="dash", version="1", architecture="amd64")
     write_records(tmp_path / "root", recipe, LOCK, (package,))
-    found = {str(path.relative_to(records)): path.read_text()
-             for path in records.rglob("*") if path.is_file()}  # fmt: skip
+    found = {
+        str(path.relative_to(records)): path.read_text()
+        for path in records.rglob("*")
+        if path.is_file()
+    }
     assert found.pop("recipe.toml") == RECIPE
     assert found.pop("recipe.d/1-common.toml") == COMMON
     assert parse_lock(found.pop("lock.toml"), file="lock.toml") == replace(LOCK, tree=None)

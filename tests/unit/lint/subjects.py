@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from atoll.debian.apt_query import Offered
+from atoll.debian.apt_query import AvailablePackage
 from atoll.debian.dpkg_database import Package
 from atoll.debian.pin import Pin
-from atoll.lint.model import Accounts, Contents, Facts, Lists, LocalFile, Subject
+from atoll.lint.model import (
+    ArchiveFacts,
+    KnownAccounts,
+    LintFacts,
+    LintSubject,
+    LocalFile,
+    ShippedPaths,
+)
 from atoll.lock.model import Lock
 from atoll.recipe.model import (
     Debian,
@@ -35,8 +42,14 @@ version = "1"
 install = ["linux-image-cloud-amd64", "systemd-sysv", "atoll-system", "zsh"]
 """
 INSTALL = ("linux-image-cloud-amd64", "systemd-sysv", "atoll-system", "zsh")
-ADA = User(name="ada", home="/home/ada", uid=1000, shell="/usr/bin/zsh",
-           groups=("sudo", "netdev"), password_hash="$6$x$y")  # fmt: skip
+ADA = User(
+    name="ada",
+    home="/home/ada",
+    uid=1000,
+    shell="/usr/bin/zsh",
+    groups=("sudo", "netdev"),
+    password_hash="$6$x$y",
+)
 MOTD = File(path="/etc/motd", text="hello\n")
 RECIPE = Recipe(
     file="reef/atoll.toml",
@@ -62,14 +75,16 @@ PLAN = tuple(
         "network-manager",
     )
 )
-LISTS = Lists(
+LISTS = ArchiveFacts(
     offers=tuple(
-        Offered(name=name, version="1", suite="trixie", component="main", architecture="amd64")
+        AvailablePackage(
+            name=name, version="1", suite="trixie", component="main", architecture="amd64"
+        )
         for name in INSTALL
     ),
     suites=frozenset({"trixie", "stable"}),
 )
-CONTENTS = Contents(
+CONTENTS = ShippedPaths(
     owners={
         "/usr/bin/zsh": "zsh",
         "/usr/lib/systemd/system/ssh.service": "openssh-server",
@@ -81,8 +96,8 @@ CONTENTS = Contents(
     },
     whole=True,
 )
-ACCOUNTS = Accounts(users={"_ssh": 101}, groups={"netdev": 102})
-FACTS = Facts(
+ACCOUNTS = KnownAccounts(users={"_ssh": 101}, groups={"netdev": 102})
+FACTS = LintFacts(
     lists=LISTS,
     plan=PLAN,
     contents=CONTENTS,
@@ -95,50 +110,57 @@ LOCK = Lock(
     wishes="w",
     asked=LOCK_ASKED,
     packages=tuple(
-        Pin(name=package.name, architecture="amd64", version="1", size=1, sha256="0" * 64,
-            archive="trixie", path="x")
+        Pin(
+            name=package.name,
+            architecture="amd64",
+            version="1",
+            size=1,
+            sha256="0" * 64,
+            archive="trixie",
+            path="x",
+        )
         for package in PLAN
     ),
     inputs=(("a.txt", "1" * 64),),
     users=(("_ssh", 101),),
     groups=(("netdev", 102),),
-)  # fmt: skip
-GOOD = Subject(recipe=RECIPE, lock=LOCK, facts=FACTS)
+)
+GOOD = LintSubject(recipe=RECIPE, lock=LOCK, facts=FACTS)
 
 
-def with_recipe(**changes: object) -> Subject:
+def with_recipe(**changes: object) -> LintSubject:
     return replace(GOOD, recipe=replace(RECIPE, **changes))  # type: ignore[arg-type]
 
 
-def with_facts(**changes: object) -> Subject:
+def with_facts(**changes: object) -> LintSubject:
     return replace(GOOD, facts=replace(FACTS, **changes))  # type: ignore[arg-type]
 
 
-def with_user(**changes: object) -> Subject:
+def with_user(**changes: object) -> LintSubject:
     return with_recipe(users=(replace(ADA, **changes),))  # type: ignore[arg-type]
 
 
-def with_file(**changes: object) -> Subject:
+def with_file(**changes: object) -> LintSubject:
     return with_recipe(files=(replace(MOTD, **changes),))  # type: ignore[arg-type]
 
 
-def with_install(*words: str) -> Subject:
+def with_install(*words: str) -> LintSubject:
     return with_recipe(packages=Packages(install=(*INSTALL, *words)))
 
 
-def with_plan(*names: str, without: str = "-") -> Subject:
+def with_plan(*names: str, without: str = "-") -> LintSubject:
     kept = tuple(package for package in PLAN if package.name != without)
     more = tuple(Package(name=name, version="1", architecture="amd64") for name in names)
     return with_facts(plan=(*kept, *more))
 
 
-def with_local(kind: str | None, package: str | None = None) -> Subject:
+def with_local(kind: str | None, package: str | None = None) -> LintSubject:
     file = None if kind is None else LocalFile(kind=kind, sha256="1" * 64, package=package)
     subject = with_recipe(packages=Packages(install=INSTALL, local=("./a.deb",)))
     return replace(subject, facts=replace(FACTS, local={"./a.deb": file}))
 
 
-def with_owners(**owners: str) -> Subject:
+def with_owners(**owners: str) -> LintSubject:
     """``owners``: package to path."""
     more = {path: package for package, path in owners.items()}
     return with_facts(contents=replace(CONTENTS, owners={**CONTENTS.owners, **more}))

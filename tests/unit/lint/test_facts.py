@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from atoll.base.report import NullReporter
 from atoll.debian.dpkg_database import Package
 from atoll.lint.cached_facts import parse_ids, parse_listing, read_accounts, read_contents
-from atoll.lint.context import Place, read_facts, read_local
-from atoll.lint.model import Contents, Need
+from atoll.lint.context import FactSources, read_facts, read_local
+from atoll.lint.model import FactKind, ShippedPaths
 from atoll.lint.names import near_names, parse_word
 from atoll.recipe.model import ImageBase
 from tests.unit.lint.subjects import LOCK, RECIPE
@@ -39,9 +39,16 @@ def plan(**versions: str) -> tuple[Package, ...]:
 
 def test_contents_are_what_builds_left(tmp_path: Path) -> None:
     make_layer(tmp_path, "roots", {"bash": "1"}, {"bash": "/bin/bash\n"})
-    step = make_layer(tmp_path, "steps", {"bash": "1", "zsh": "1", "old": "1", "other": "1"},
-                      {"zsh:amd64": "/usr/bin/zsh\n/var/lib/zsh\n/var/lib/zsh/x\n",
-                       "old": "/old\n", "other": "/other\n"})  # fmt: skip
+    step = make_layer(
+        tmp_path,
+        "steps",
+        {"bash": "1", "zsh": "1", "old": "1", "other": "1"},
+        {
+            "zsh:amd64": "/usr/bin/zsh\n/var/lib/zsh\n/var/lib/zsh/x\n",
+            "old": "/old\n",
+            "other": "/other\n",
+        },
+    )
     (step / "var/lib/zsh").mkdir()
     contents = read_contents(tmp_path, plan(zsh="1", old="2"), {})
     assert contents.owners == {
@@ -54,7 +61,7 @@ def test_contents_are_what_builds_left(tmp_path: Path) -> None:
 
 
 def test_accounts_are_the_locks_or_a_builds(tmp_path: Path) -> None:
-    whole = Contents(owners={}, whole=True)
+    whole = ShippedPaths(owners={}, whole=True)
     assert read_accounts(tmp_path, None, whole) is None
     layer = make_layer(tmp_path, "steps", {"a": "1"}, {})
     (layer / "etc").mkdir()
@@ -70,22 +77,23 @@ def test_accounts_are_the_locks_or_a_builds(tmp_path: Path) -> None:
 
 
 def test_nothing_is_known(tmp_path: Path) -> None:
-    place = Place(store=tmp_path, offline=True, reporter=NullReporter())
+    place = FactSources(store=tmp_path, offline=True, reporter=NullReporter())
     facts = read_facts(RECIPE, None, place)
-    assert facts.missing.keys() == set(Need)
-    assert "offline" in facts.missing[Need.LISTS]
-    assert not any(facts.has(need) for need in Need)
+    assert facts.missing.keys() == set(FactKind)
+    assert "offline" in facts.missing[FactKind.LISTS]
+    assert not any(facts.has(need) for need in FactKind)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_lock_says_what_is_installed(tmp_path: Path) -> None:
-    place = Place(store=tmp_path, offline=True, reporter=NullReporter())
-    based = replace(RECIPE, base=ImageBase(reference="store:x"),
-                    debian=replace(RECIPE.debian, suite=None))  # fmt: skip
+    place = FactSources(store=tmp_path, offline=True, reporter=NullReporter())
+    based = replace(
+        RECIPE, base=ImageBase(reference="store:x"), debian=replace(RECIPE.debian, suite=None)
+    )
     facts = read_facts(based, LOCK, place)
     assert facts.plans("linux-image-*")
-    assert facts.has(Need.ACCOUNTS)
-    assert facts.missing[Need.LISTS] == "the base decides which packages there are"
+    assert facts.has(FactKind.ACCOUNTS)
+    assert facts.missing[FactKind.LISTS] == "the base decides which packages there are"
 
 
 def test_local_files(tmp_path: Path) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from atoll.base.errors import UsageError
-from atoll.debian.apt_query import Offered
+from atoll.debian.apt_query import AvailablePackage
 from atoll.image.info import VarRules
 from atoll.lint.explain import explain_lint, format_page
-from atoll.lint.model import LocalFile, Need, Severity, Subject
-from atoll.lint.run import LINTS, find_lint, need_lints, run_lints
+from atoll.lint.model import FactKind, LintSubject, LocalFile, Severity
+from atoll.lint.run import LINTS, find_lint, require_lints, run_lints
 from atoll.recipe.language.schema import each_key, each_table
 from atoll.recipe.model import (
     Box,
@@ -48,7 +48,9 @@ from tests.unit.lint.subjects import (
 )
 
 PAGE = Path(__file__).parents[3] / "docs/reference/lints.md"
-CONTRIB = Offered(name="steam", version="1", suite="trixie", component="contrib", architecture="")
+CONTRIB = AvailablePackage(
+    name="steam", version="1", suite="trixie", component="contrib", architecture=""
+)
 DKMS = ("zfs-dkms",)
 MINE = Repository(name="mine", uris=("https://x",), suites=("y",))
 FETCHING = Script(name="s", text="", network=True)
@@ -57,8 +59,10 @@ VIRTUAL = replace(LISTS, virtual={"mta": ("exim4",)})
 
 _END = "PRIVATE KEY-----\n"
 KEYS = (
-    *(f"# mine\n-----BEGIN {kind}{_END}MII\n" for kind in (
-        "", "RSA ", "EC ", "OPENSSH ", "ENCRYPTED ", "ENCRYPTED SIGSTORE ", "DSA ")),
+    *(
+        f"# mine\n-----BEGIN {kind}{_END}MII\n"
+        for kind in ("", "RSA ", "EC ", "OPENSSH ", "ENCRYPTED ", "ENCRYPTED SIGSTORE ", "DSA ")
+    ),
     "-----BEGIN PGP PRIVATE KEY BLOCK-----\n",
     "# created: 2026\nAGE-SECRET-KEY-1QQQQ\n",
     f"[Interface]\nPrivateKey = {'a' * 43}=\n",
@@ -66,13 +70,15 @@ KEYS = (
     "PuTTY-User-Key-File-3: ssh-ed25519\n",
     "untrusted comment: minisign encrypted secret key\nRWR\n",
     "Private-key-format: v1.3\n",
-)  # fmt: skip
+)
 WANTED = "/etc/systemd/system/multi-user.target.wants"
 UNBUILT = replace(FACTS, accounts=None)
-BAD: dict[str, list[tuple[Subject, str]]] = {
+BAD: dict[str, list[tuple[LintSubject, str]]] = {
     "not-obeyed": [
-        (with_recipe(update=Update(auto="stage", follow="docker://x/y:z")),
-         "does not update machines by itself"),
+        (
+            with_recipe(update=Update(auto="stage", follow="docker://x/y:z")),
+            "does not update machines by itself",
+        ),
         (with_recipe(flatpak=Flatpak(install=("org.foo.Bar",))), "installs no Flatpak"),
         (with_recipe(boxes=(Box(name="dev", image="docker://x/y:1"),)), "makes no box"),
     ],
@@ -81,13 +87,23 @@ BAD: dict[str, list[tuple[Subject, str]]] = {
     ],
     "network-missing": [
         (with_plan(without="network-manager"), "nothing sets up a network"),
-        (replace(with_plan(without="network-manager"), recipe=replace(
-            GOOD.recipe, units=Units(enable=("systemd-networkd",)))), "a .network file for it"),
+        (
+            replace(
+                with_plan(without="network-manager"),
+                recipe=replace(GOOD.recipe, units=Units(enable=("systemd-networkd",))),
+            ),
+            "a .network file for it",
+        ),
     ],
     "login-missing": [
-        (with_facts(plan=tuple(one for one in FACTS.plan or ()
-                               if one.name not in ("login", "openssh-server"))),
-         "nobody can log in"),
+        (
+            with_facts(
+                plan=tuple(
+                    one for one in FACTS.plan or () if one.name not in ("login", "openssh-server")
+                )
+            ),
+            "nobody can log in",
+        ),
     ],
     "group-of-no-package": [
         (replace(with_user(groups=("docker",)), facts=UNBUILT), "which no package here makes"),
@@ -167,8 +183,12 @@ BAD: dict[str, list[tuple[Subject, str]]] = {
     ],
     "unit-not-linked": [
         (with_recipe(files=(File(path=f"{WANTED}/mine.service", text=""),)), "wants a link there"),
-        (with_recipe(files=(File(path="/usr/lib/systemd/user/a.target.requires/b.socket",
-                                 source="b"),)), "b.socket is a file"),
+        (
+            with_recipe(
+                files=(File(path="/usr/lib/systemd/user/a.target.requires/b.socket", source="b"),)
+            ),
+            "b.socket is a file",
+        ),
     ],
     "id-conflict": [
         (with_user(uid=101), "uid 101 of ada is _ssh's"),
@@ -201,10 +221,17 @@ BAD: dict[str, list[tuple[Subject, str]]] = {
     "setuid-file": [(with_file(mode=0o4755), "/etc/motd runs as root")],
     "private-key": [
         *((with_file(text=text), "the text of /etc/motd has a private key") for text in KEYS),
-        (replace(with_recipe(files=(File(path="/etc/key", source="a"),)), facts=replace(
-            FACTS, local={"a": LocalFile(kind="file", secret=True)})), "a has a private key"),
-        (with_recipe(scripts=(Script(name="s", text=f"echo '{KEYS[0]}' >/etc/key"),)),
-         "the text of s has a private key"),
+        (
+            replace(
+                with_recipe(files=(File(path="/etc/key", source="a"),)),
+                facts=replace(FACTS, local={"a": LocalFile(kind="file", secret=True)}),
+            ),
+            "a has a private key",
+        ),
+        (
+            with_recipe(scripts=(Script(name="s", text=f"echo '{KEYS[0]}' >/etc/key"),)),
+            "the text of s has a private key",
+        ),
     ],
     "file-shadows-package": [(with_file(path="/bin/zsh"), "a file of the package zsh")],
     "var-uncovered": [(with_owners(odd="/var/lib/odd/file"), "/var/lib/odd/file")],
@@ -218,19 +245,26 @@ BAD: dict[str, list[tuple[Subject, str]]] = {
             "a.txt is not what the lock has",
         ),
     ],
-}  # fmt: skip
+}
 
-FINE: dict[str, list[Subject]] = {
+FINE: dict[str, list[LintSubject]] = {
     "not-obeyed": [with_recipe(update=Update(follow="docker://x/y:z"))],
     "network-missing": [
-        replace(with_plan(without="network-manager"), recipe=replace(
-            GOOD.recipe, units=Units(enable=("systemd-networkd.service",)),
-            files=(File(path="/etc/systemd/network/80-wired.network", text="x"),))),
+        replace(
+            with_plan(without="network-manager"),
+            recipe=replace(
+                GOOD.recipe,
+                units=Units(enable=("systemd-networkd.service",)),
+                files=(File(path="/etc/systemd/network/80-wired.network", text="x"),),
+            ),
+        ),
     ],
     "group-of-no-package": [
         with_user(groups=("docker",)),
-        replace(with_user(groups=("docker",)),
-                facts=replace(UNBUILT, plan=with_plan("docker.io").facts.plan)),
+        replace(
+            with_user(groups=("docker",)),
+            facts=replace(UNBUILT, plan=with_plan("docker.io").facts.plan),
+        ),
     ],
     "time-zone-unknown": [with_recipe(system=System(timezone="Europe/Berlin"))],
     "package-unknown": [
@@ -245,25 +279,29 @@ FINE: dict[str, list[Subject]] = {
     "architecture-missing": [with_install("zsh:amd64")],
     "dkms-without-headers": [with_plan(*DKMS, "linux-headers-amd64")],
     "firmware-missing": [with_plan("linux-image-amd64", "firmware-linux-free")],
-    "locales-missing": [
-        replace(with_plan("locales"), recipe=with_recipe(system=GERMAN).recipe)
-    ],
+    "locales-missing": [replace(with_plan("locales"), recipe=with_recipe(system=GERMAN).recipe)],
     "base-unpinned": [
         with_recipe(base=ImageBase(reference="docker://h/n@sha256:" + "0" * 64)),
     ],
     "kernel-missing": [
-        replace(with_plan(without="linux-image-6.12.1-cloud-amd64"),
-                recipe=with_recipe(base=ImageBase(reference="store:x")).recipe),
+        replace(
+            with_plan(without="linux-image-6.12.1-cloud-amd64"),
+            recipe=with_recipe(base=ImageBase(reference="store:x")).recipe,
+        ),
     ],
     "box-unpinned": [with_recipe(boxes=(Box(name="b", image="docker://h/n:12"),))],
     "update-from-nowhere": [with_recipe(update=Update(auto="stage", follow="docker://h/n:1"))],
     "unit-unknown": [
         with_recipe(units=Units(enable=("getty@tty2.service", "old.service", "x.mount"))),
         with_recipe(units=Units(user_enable=("podman.socket",))),
-        with_recipe(units=Units(enable=("mine.service",)),
-                    files=(File(path="/etc/systemd/system/mine.service", text=""),)),
-        replace(with_recipe(units=Units(enable=("no.service",))),
-                facts=replace(FACTS, contents=replace(CONTENTS, whole=False))),
+        with_recipe(
+            units=Units(enable=("mine.service",)),
+            files=(File(path="/etc/systemd/system/mine.service", text=""),),
+        ),
+        replace(
+            with_recipe(units=Units(enable=("no.service",))),
+            facts=replace(FACTS, contents=replace(CONTENTS, whole=False)),
+        ),
     ],
     "unit-pointless": [with_recipe(units=Units(dropins=(("ssh.service", ""),)))],
     "unit-not-linked": [
@@ -290,8 +328,10 @@ FINE: dict[str, list[Subject]] = {
     ],
     "file-shadows-package": [with_file(path="/etc/init.d/old")],
     "var-uncovered": [
-        replace(with_owners(odd="/var/lib/odd/file"),
-                recipe=with_recipe(var=VarRules(state=("/var/lib/odd",))).recipe),
+        replace(
+            with_owners(odd="/var/lib/odd/file"),
+            recipe=with_recipe(var=VarRules(state=("/var/lib/odd",))).recipe,
+        ),
     ],
     "lock-missing": [GOOD],
     "lock-stale": [
@@ -299,10 +339,10 @@ FINE: dict[str, list[Subject]] = {
         with_facts(asked=None),
         replace(GOOD, lock=None),
     ],
-}  # fmt: skip
+}
 
 
-def found(subject: Subject, name: str) -> list[str]:
+def found(subject: LintSubject, name: str) -> list[str]:
     return [each.problem.message for each in run_lints(subject).found if each.lint.name == name]
 
 
@@ -321,7 +361,7 @@ def test_every_lint_has_a_bad_case() -> None:
     ("name", "subject", "words"),
     [(name, subject, words) for name, cases in BAD.items() for subject, words in cases],
 )
-def test_bad(name: str, subject: Subject, words: str) -> None:
+def test_bad(name: str, subject: LintSubject, words: str) -> None:
     messages = found(subject, name)
     assert len(messages) == 1
     assert words in messages[0]
@@ -330,7 +370,7 @@ def test_bad(name: str, subject: Subject, words: str) -> None:
 @pytest.mark.parametrize(
     ("name", "subject"), [(name, subject) for name, cases in FINE.items() for subject in cases]
 )
-def test_fine(name: str, subject: Subject) -> None:
+def test_fine(name: str, subject: LintSubject) -> None:
     assert found(subject, name) == []
 
 
@@ -346,16 +386,23 @@ def test_keys_are_those_of_the_language() -> None:
 
 
 def test_what_cannot_be_seen_is_said() -> None:
-    facts = replace(FACTS, lists=None, plan=None, contents=None, accounts=None,
-                    missing=dict.fromkeys(Need, "because"))  # fmt: skip
+    facts = replace(
+        FACTS,
+        lists=None,
+        plan=None,
+        contents=None,
+        accounts=None,
+        missing=dict.fromkeys(FactKind, "because"),
+    )
     outcome = run_lints(replace(GOOD, facts=facts))
     assert outcome.found == ()
     assert outcome.skipped.keys() == {lint.name for lint in LINTS if lint.needs}
 
 
 def test_a_part_of_the_contents_is_looked_at_and_said() -> None:
-    facts = replace(FACTS, contents=replace(CONTENTS, whole=False),
-                    missing={Need.CONTENTS: "because"})  # fmt: skip
+    facts = replace(
+        FACTS, contents=replace(CONTENTS, whole=False), missing={FactKind.CONTENTS: "because"}
+    )
     outcome = run_lints(replace(with_file(path="/usr/bin/zsh"), facts=facts))
     assert [each.lint.name for each in outcome.found] == ["file-shadows-package"]
     assert "file-shadows-package" in outcome.skipped
@@ -366,15 +413,18 @@ def test_where_a_package_is_or_what_it_may_be_called() -> None:
     subject = replace(with_install("htopp", "steam", "xx"), facts=replace(FACTS, lists=lists))
     found = run_lints(subject).found
     hints = [each.problem.hint for each in found if each.lint.name == "package-unknown"]
-    assert hints == ["did you mean htop?", "it is in contrib: add it to [debian] components",
-                     "check the name"]  # fmt: skip
+    assert hints == [
+        "did you mean htop?",
+        "it is in contrib: add it to [debian] components",
+        "check the name",
+    ]
 
 
 def test_lints_are_left_out_by_name() -> None:
     assert run_lints(with_recipe(users=()), skip={"no-way-in"}).found == ()
-    assert need_lints(["no-way-in"]) == {"no-way-in"}
+    assert require_lints(["no-way-in"]) == {"no-way-in"}
     with pytest.raises(UsageError) as error:
-        need_lints(["no-way-inn"])
+        require_lints(["no-way-inn"])
     assert error.value.hint == "did you mean: no-way-in"
 
 

@@ -14,7 +14,7 @@ from atoll.base.errors import NotFound, RecipeError
 from atoll.debian.atoll_package import PACKAGES, find_system_beside, is_own, own_path
 from atoll.debian.pin import Pin
 from atoll.lock.own_packages import find_own, own_names, own_place, read_own
-from atoll.lock.requirements import debian_wishes, wishes_lines
+from atoll.lock.requirements import format_requirements, package_requirements
 from atoll.recipe.model import EmptyBase, ImageBase, Packages, RecipeBase
 from tests.unit.lock.test_requirements import recipe_with
 
@@ -88,25 +88,25 @@ def test_a_recipe_that_names_the_old_single_file_gets_the_other_from_beside_it(
     (tmp_path / "build").mkdir()
     write_deb(tmp_path / "build" / tool, "atoll")
     recipe = recipe_with(tmp_path, packages=Packages(local=(f"build/{tool}",)))
-    assert [deb.name for deb in debian_wishes(recipe).local] == [f"build/{tool}"]
+    assert [deb.name for deb in package_requirements(recipe).local] == [f"build/{tool}"]
     beside = write_deb(tmp_path / "build" / system, "atoll-system")
     assert find_system_beside(tmp_path / "build" / tool) == beside
-    wishes = debian_wishes(recipe)
+    wishes = package_requirements(recipe)
     assert [deb.name for deb in wishes.local] == [f"build/{tool}", f"build/{system}"]
     assert wishes.own == ()
     both = replace(recipe, packages=Packages(local=(f"build/{tool}", f"build/{system}")))
-    assert debian_wishes(both).local == wishes.local, "no file counts twice"
+    assert package_requirements(both).local == wishes.local, "no file counts twice"
 
 
 def test_a_lock_fits_for_every_atoll(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else a commit of Atoll's would unfit each lock."""
     recipe = recipe_of(tmp_path)
-    wishes = debian_wishes(recipe)
-    lines = wishes_lines(recipe, wishes)
+    wishes = package_requirements(recipe)
+    lines = format_requirements(recipe, wishes)
     assert {"own atoll", "own atoll-system"} < set(lines)
     monkeypatch.setattr(own_module, "find_own_packages", packages_of("7"))
     local = read_own(PACKAGES, tmp_path)
-    assert wishes_lines(recipe, replace(wishes, local=local)) == lines
+    assert format_requirements(recipe, replace(wishes, local=local)) == lines
 
 
 def packages_of(version: str) -> Callable[[Path], Mapping[str, Path]]:
@@ -127,8 +127,15 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def pin_of(sha256: str, version: str) -> Pin:
-    return Pin(name="atoll", architecture="all", version=version, size=1, sha256=sha256,
-               archive="", path=own_path("atoll"))  # fmt: skip
+    return Pin(
+        name="atoll",
+        architecture="all",
+        version=version,
+        size=1,
+        sha256=sha256,
+        archive="",
+        path=own_path("atoll"),
+    )
 
 
 def test_a_build_takes_exactly_what_the_lock_pins(tmp_path: Path, here: Path) -> None:

@@ -10,14 +10,14 @@ import pytest
 from atoll.base.errors import RecipeError
 from atoll.build.steps.tree_sources import format_list, write_tree_sources
 from atoll.debian.pin import PinnedArchive
-from atoll.debian.resolve import Word, parse_word
+from atoll.debian.resolve import PackageRequirement, parse_word
 from atoll.lock.requirements import (
-    debian_wishes,
     find_sources,
+    format_requirements,
     format_time,
     other_uris,
+    package_requirements,
     wishes_digest,
-    wishes_lines,
 )
 from atoll.recipe.model import Debian, DebianBase, Image, Packages, Recipe, Repository
 
@@ -27,10 +27,13 @@ HEX = "0" * 64
 
 def recipe_with(folder: Path = Path("/r"), **more: object) -> Recipe:
     recipe = Recipe(
-        file=str(folder / "atoll.toml"), text="", base=DebianBase(suite="trixie"),
-        image=Image(name="a", version="1"), packages=Packages(),
+        file=str(folder / "atoll.toml"),
+        text="",
+        base=DebianBase(suite="trixie"),
+        image=Image(name="a", version="1"),
+        packages=Packages(),
         debian=Debian(suite="trixie", mirror=MIRROR, security=False),
-    )  # fmt: skip
+    )
     return replace(recipe, **more)  # type: ignore[arg-type]
 
 
@@ -45,14 +48,14 @@ def sources_of(recipe: Recipe) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("text", "word"),
     [
-        ("curl", Word(name="curl")),
-        ("curl:i386", Word(name="curl", architecture="i386")),
-        ("g++=4:14.2-1", Word(name="g++", version="4:14.2-1")),
-        ("curl/sid", Word(name="curl", suite="sid")),
-        ("curl:i386/sid", Word(name="curl", architecture="i386", suite="sid")),
+        ("curl", PackageRequirement(name="curl")),
+        ("curl:i386", PackageRequirement(name="curl", architecture="i386")),
+        ("g++=4:14.2-1", PackageRequirement(name="g++", version="4:14.2-1")),
+        ("curl/sid", PackageRequirement(name="curl", suite="sid")),
+        ("curl:i386/sid", PackageRequirement(name="curl", architecture="i386", suite="sid")),
     ],
 )
-def test_words_for_apt(text: str, word: Word) -> None:
+def test_words_for_apt(text: str, word: PackageRequirement) -> None:
     assert parse_word(text) == word
 
 
@@ -60,8 +63,10 @@ def test_a_suite_has_updates_and_security() -> None:
     security = "http://security.example"
     recipe = recipe_with(debian=debian(security=True, security_mirror=security))
     assert sources_of(recipe) == [
-        (MIRROR, "trixie"), (MIRROR, "trixie-updates"), (security, "trixie-security"),
-    ]  # fmt: skip
+        (MIRROR, "trixie"),
+        (MIRROR, "trixie-updates"),
+        (security, "trixie-security"),
+    ]
     assert sources_of(recipe_with(debian=debian(updates=False))) == [(MIRROR, "trixie")]
 
 
@@ -74,8 +79,11 @@ def test_a_suite_that_a_word_names_is_asked_last() -> None:
     packages = Packages(install=("a/sid", "b/trixie-updates"), sources=(("c", "trixie-backports"),))
     found = find_sources(recipe_with(packages=packages), Path("/nowhere"))
     assert [(one.suite, one.priority) for one in found] == [
-        ("trixie", None), ("trixie-updates", None), ("sid", 100), ("trixie-backports", 100),
-    ]  # fmt: skip
+        ("trixie", None),
+        ("trixie-updates", None),
+        ("sid", 100),
+        ("trixie-backports", 100),
+    ]
 
 
 def test_only_a_picture_of_the_past_may_have_expired() -> None:
@@ -93,8 +101,9 @@ def test_every_address_and_suite_of_a_repository_is_a_source(tmp_path: Path) -> 
     recipe = recipe_with(tmp_path, repositories=(repo,))
     found = find_sources(recipe, tmp_path)[2:]
     assert [(one.name, one.uri, one.components) for one in found] == [
-        ("v-1", "http://a", ()), ("v-2", "http://b", ()),
-    ]  # fmt: skip
+        ("v-1", "http://a", ()),
+        ("v-2", "http://b", ()),
+    ]
     assert found[0].key == tmp_path / "k.asc"
     (tmp_path / "k.asc").unlink()
     with pytest.raises(RecipeError, match=r"k\.asc: no such file"):
@@ -102,7 +111,7 @@ def test_every_address_and_suite_of_a_repository_is_a_source(tmp_path: Path) -> 
 
 
 def digest(recipe: Recipe) -> str:
-    return wishes_digest(recipe, debian_wishes(recipe))
+    return wishes_digest(recipe, package_requirements(recipe))
 
 
 def test_what_decides_packages_decides_whether_a_lock_fits() -> None:
@@ -127,14 +136,17 @@ def test_what_decides_packages_decides_whether_a_lock_fits() -> None:
     ]
     assert {digest(one) for one in same} == {digest(plain)}
     assert len({digest(one) for one in [plain, *others]}) == len(others) + 1
-    assert "install a" in wishes_lines(plain, debian_wishes(plain))
+    assert "install a" in format_requirements(plain, package_requirements(plain))
 
 
 def test_a_snapshot_is_asked_at_the_locks_time_and_later() -> None:
     recipe = recipe_with(debian=debian(mirror="http://s/{snapshot}"))
     assert format_time(0) == "19700101T000000Z"
-    expected = ("http://s/19700101T000000Z", "http://s/19700101T120000Z",
-                "http://s/19700102T120000Z")  # fmt: skip
+    expected = (
+        "http://s/19700101T000000Z",
+        "http://s/19700101T120000Z",
+        "http://s/19700102T120000Z",
+    )
     assert other_uris(recipe, 0) == dict.fromkeys(["trixie", "trixie-updates"], expected)
     fixed = recipe_with(debian=debian(mirror="http://s/{snapshot}", snapshot="20260820T000000Z"))
     assert other_uris(fixed, 0)["trixie"] == ("http://s/20260820T000000Z",)
@@ -150,8 +162,12 @@ def test_the_trees_apt_knows_the_archives_and_kept_repositories(tmp_path: Path) 
     repo = Repository(name="v", uris=("http://v",), suites=("stable",), key="k")
     left_out = replace(repo, name="w", keep=False)
     recipe = recipe_with(tmp_path, repositories=(repo, left_out))
-    archives = [archive("trixie", "trixie"), archive("sid", "sid"), archive("v", "stable", "http://v"),
-                archive("w", "stable", "http://w")]  # fmt: skip
+    archives = [
+        archive("trixie", "trixie"),
+        archive("sid", "sid"),
+        archive("v", "stable", "http://v"),
+        archive("w", "stable", "http://w"),
+    ]
     root = tmp_path / "root"
     write_tree_sources(root, recipe, archives)
     assert format_list(recipe, archives) == f"deb {MIRROR} trixie main\n"

@@ -17,8 +17,13 @@ from atoll.lock.serialize import format_lock, parse_lock, read_lock
 
 GOLDEN = Path(__file__).parents[2] / "golden/lock/atoll.lock"
 HEX = "0123456789abcdef" * 4
-TRIXIE = PinnedArchive(name="trixie", uri="http://mirror.example/debian", suite="trixie",
-                       components=("main", "contrib"), release=HEX)  # fmt: skip
+TRIXIE = PinnedArchive(
+    name="trixie",
+    uri="http://mirror.example/debian",
+    suite="trixie",
+    components=("main", "contrib"),
+    release=HEX,
+)
 LOCK = Lock(
     variant="kde",
     architecture="amd64",
@@ -28,17 +33,33 @@ LOCK = Lock(
     base=LockedBase(reference="store:base", manifest="", tree=TreeId(HEX)),
     archives=(TRIXIE,),
     packages=(
-        Pin(name="curl", architecture="amd64", version="1:8.1-1", size=10, sha256=HEX,
-            archive="trixie", path="pool/c/curl_8.1-1_amd64.deb", automatic=True),
-        Pin(name="mine", architecture="all", version="1", size=20, sha256=HEX, archive="",
-            path="./my own.deb", stage=2),
+        Pin(
+            name="curl",
+            architecture="amd64",
+            version="1:8.1-1",
+            size=10,
+            sha256=HEX,
+            archive="trixie",
+            path="pool/c/curl_8.1-1_amd64.deb",
+            automatic=True,
+        ),
+        Pin(
+            name="mine",
+            architecture="all",
+            version="1",
+            size=20,
+            sha256=HEX,
+            archive="",
+            path="./my own.deb",
+            stage=2,
+        ),
     ),
     inputs=(("files/motd", HEX), ("https://x.example/a b", HEX)),
     users=(("_apt", 42), ("ann", 1000)),
     groups=(("adm", 4),),
     tools=(("atoll", "0.1"), ("zstd", "1.5.7")),
     tree=TreeId(HEX),
-)  # fmt: skip
+)
 
 
 def test_the_text_of_a_lock() -> None:
@@ -54,28 +75,57 @@ numbers = st.integers(min_value=0, max_value=(1 << 63) - 1)
 
 @st.composite
 def locks(draw: st.DrawFn) -> Lock:
-    archives = draw(st.lists(st.builds(
-        PinnedArchive, name=words, uri=texts, suite=texts,
-        components=st.lists(texts, max_size=2).map(tuple), release=digests,
-    ), max_size=3, unique_by=lambda one: one.name))  # fmt: skip
+    archives = draw(
+        st.lists(
+            st.builds(
+                PinnedArchive,
+                name=words,
+                uri=texts,
+                suite=texts,
+                components=st.lists(texts, max_size=2).map(tuple),
+                release=digests,
+            ),
+            max_size=3,
+            unique_by=lambda one: one.name,
+        )
+    )
     pins = st.builds(
-        Pin, name=words, architecture=words, version=words, size=numbers, sha256=digests,
-        archive=st.sampled_from(["", *(one.name for one in archives)]), path=texts,
-        stage=st.integers(1, 9), automatic=st.booleans(),
-    )  # fmt: skip
+        Pin,
+        name=words,
+        architecture=words,
+        version=words,
+        size=numbers,
+        sha256=digests,
+        archive=st.sampled_from(["", *(one.name for one in archives)]),
+        path=texts,
+        stage=st.integers(1, 9),
+        automatic=st.booleans(),
+    )
     some = st.lists(pins, max_size=4, unique_by=lambda pin: (pin.name, pin.architecture)).map(tuple)
 
     def pairs(values: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
         return st.dictionaries(texts, values, max_size=3).map(lambda found: tuple(found.items()))
 
     bases = st.builds(LockedBase, reference=texts, manifest=texts, tree=digests.map(TreeId))
-    return draw(st.builds(
-        Lock, variant=st.none() | texts, architecture=texts, epoch=numbers, wishes=digests,
-        asked=st.lists(texts, max_size=3).map(tuple), base=st.none() | bases,
-        archives=st.just(tuple(archives)), packages=some, tool_pins=some,
-        inputs=pairs(digests), users=pairs(numbers), groups=pairs(numbers), tools=pairs(texts),
-        tree=st.none() | digests.map(TreeId),
-    ))  # fmt: skip
+    return draw(
+        st.builds(
+            Lock,
+            variant=st.none() | texts,
+            architecture=texts,
+            epoch=numbers,
+            wishes=digests,
+            asked=st.lists(texts, max_size=3).map(tuple),
+            base=st.none() | bases,
+            archives=st.just(tuple(archives)),
+            packages=some,
+            tool_pins=some,
+            inputs=pairs(digests),
+            users=pairs(numbers),
+            groups=pairs(numbers),
+            tools=pairs(texts),
+            tree=st.none() | digests.map(TreeId),
+        )
+    )
 
 
 @given(locks())

@@ -75,15 +75,9 @@ def shown(root: Node | None) -> dict[str, What]:
         else:
             text = entry.read().decode()
             plain = entry == entry_of(text)
-            found[path] = (
-                text if plain else File(text, entry.mode, entry.uid, entry.xattrs)
-            )  # fmt: skip
+            found[path] = text if plain else File(text, entry.mode, entry.uid, entry.xattrs)
     parents = {path.rpartition("/")[0] for path in found} | {""}
-    return {
-        path: what
-        for path, what in found.items()
-        if not (what == Dir() and path in parents)
-    }  # fmt: skip
+    return {path: what for path, what in found.items() if not (what == Dir() and path in parents)}
 
 
 def mode_changed(node: Node, mode: int) -> Node:

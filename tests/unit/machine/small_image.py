@@ -53,11 +53,12 @@ def make_store(root: Path, files: dict[str, bytes] | None = None) -> tuple[Store
 def _directory(files: dict[str, bytes], sink: ObjectSink) -> Directory:
     entries: dict[bytes, Node] = {}
     for name in sorted({path.partition("/")[0] for path in files}):
-        below = {path[len(name) + 1 :]: content
-                 for path, content in files.items() if path.startswith(f"{name}/")}  # fmt: skip
-        entries[name.encode()] = (
-            _directory(below, sink) if below else _regular(files[name], sink)
-        )  # fmt: skip
+        below = {
+            path[len(name) + 1 :]: content
+            for path, content in files.items()
+            if path.startswith(f"{name}/")
+        }
+        entries[name.encode()] = _directory(below, sink) if below else _regular(files[name], sink)
     return Directory(Metadata(mode=0o755), entries)
 
 

@@ -11,7 +11,7 @@ from atoll.base.report import NullReporter
 from atoll.cli.main import main
 from atoll.machine.boot.boot_entries import read_menu
 from atoll.machine.boot.boot_entry import EntryName, format_entry_name
-from atoll.machine.deployments.flags import Numbers
+from atoll.machine.deployments.flags import LastNumbers
 from atoll.machine.deployments.plan_check import after
 from atoll.machine.deployments.state import read_state
 from atoll.machine.deployments.sysroot import Sysroot
@@ -21,7 +21,7 @@ from tests.unit.machine.test_state import place
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from atoll.machine.boot.boot_entries import Menu
+    from atoll.machine.boot.boot_entries import BootMenu
 
 OLD = EntryName(sequence=1)
 TRIED = EntryName(sequence=2, tries_left=2, tries_used=1)
@@ -37,7 +37,7 @@ def machine(root: Path, *names: EntryName) -> Sysroot:
     return Sysroot(root=root, esp=root / "esp")
 
 
-def menu_of(sysroot: Sysroot) -> Menu:
+def menu_of(sysroot: Sysroot) -> BootMenu:
     return read_menu(sysroot.entries, sysroot.noted)
 
 
@@ -68,7 +68,7 @@ def test_blessing_twice_changes_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("count", range(8))
 def test_a_cut_leaves_what_boots_and_the_next_run_ends_it(tmp_path: Path, count: int) -> None:
     sysroot = machine(tmp_path, OLD, TRIED)
-    plan = plan_bless(sysroot, 2, menu_of(sysroot), Numbers(deployment=2, sequence=2))
+    plan = plan_bless(sysroot, 2, menu_of(sysroot), LastNumbers(deployment=2, sequence=2))
     assert len(plan) == 7
     for operation in plan[:count]:
         operation.execute()
@@ -105,6 +105,6 @@ def test_what_never_boots_is_not_blessed(tmp_path: Path) -> None:
 def test_a_blessed_deployment_is_a_way_back_in_what_is_planned(tmp_path: Path) -> None:
     sysroot = machine(tmp_path, OLD, TRIED)
     state = read_state(sysroot)
-    for operation in plan_bless(sysroot, 2, state.menu, Numbers(deployment=2, sequence=2)):
+    for operation in plan_bless(sysroot, 2, state.menu, LastNumbers(deployment=2, sequence=2)):
         state = after(state, operation)
     assert [each.blessed for each in state.deployments] == [True, True]

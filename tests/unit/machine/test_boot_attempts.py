@@ -13,11 +13,11 @@ from atoll.machine.boot.boot_entry import EntryName
 from atoll.machine.deployments.sysroot import Sysroot
 from atoll.machine.health.boot_attempts import (
     REASON_LENGTH,
-    Note,
-    Try,
-    Verdict,
+    AttemptNote,
+    BootAttempt,
+    BootVerdict,
+    decide_verdict,
     format_verdict,
-    judge,
     parse_tries,
     parse_verdict,
     read_tries,
@@ -33,9 +33,9 @@ USED_UP = EntryName(sequence=7, tries_left=0, tries_used=3)
 PANIC = "<0>[   12.3] Kernel panic - not syncing: Attempted to kill init! exitcode=0x0\n"
 
 
-def attempt(number: int, failure: str | None = None, *, sequence: int = 7) -> Try:
+def attempt(number: int, failure: str | None = None, *, sequence: int = 7) -> BootAttempt:
     entry = EntryName(sequence=sequence, tries_left=3 - number, tries_used=number)
-    return Try(number=number, entry=entry, started=1000 + number, failure=failure)
+    return BootAttempt(number=number, entry=entry, started=1000 + number, failure=failure)
 
 
 def test_tries_are_read_from_the_files_of_their_deployment(tmp_path: Path) -> None:
@@ -56,19 +56,19 @@ def test_tries_are_read_from_the_files_of_their_deployment(tmp_path: Path) -> No
 
 
 def test_a_failure_that_was_noted_is_evidence() -> None:
-    verdict = judge(USED_UP, [attempt(1, "a"), attempt(2, "b"), attempt(3)], (), staged=0)
-    assert verdict == Verdict(entry=7, evidence=True, why="b")
+    verdict = decide_verdict(USED_UP, [attempt(1, "a"), attempt(2, "b"), attempt(3)], (), staged=0)
+    assert verdict == BootVerdict(entry=7, evidence=True, why="b")
 
 
 def test_starts_that_never_reached_early_boot_are_evidence() -> None:
-    verdict = judge(USED_UP, [], (), staged=0)
+    verdict = decide_verdict(USED_UP, [], (), staged=0)
     assert verdict.evidence
     assert verdict.why == "its kernel or its initrd did not start in 3 tries"
 
 
 def test_pulled_plugs_are_none() -> None:
     for tries in ([attempt(1), attempt(2), attempt(3)], [attempt(2)]):
-        verdict = judge(USED_UP, tries, (), staged=0)
+        verdict = decide_verdict(USED_UP, tries, (), staged=0)
         assert not verdict.evidence
         assert verdict.why == f"{len(tries)} of 3 starts stopped without a reason"
 
@@ -76,41 +76,39 @@ def test_pulled_plugs_are_none() -> None:
 def test_a_panic_counts_from_the_first_start_on() -> None:
     tries = [attempt(1), attempt(2), attempt(3)]
     earlier, during = Panic(when=1000, message="old"), Panic(when=1002, message="oops")
-    assert not judge(USED_UP, tries, [earlier], staged=0).evidence
-    verdict = judge(USED_UP, tries, [earlier, during], staged=0)
+    assert not decide_verdict(USED_UP, tries, [earlier], staged=0).evidence
+    verdict = decide_verdict(USED_UP, tries, [earlier, during], staged=0)
     assert verdict.evidence and verdict.why == "its kernel panicked: oops"
 
 
 def test_a_panic_before_early_boot_counts_from_staging_on() -> None:
     panic = Panic(when=500, message="no init")
-    assert judge(USED_UP, [], [panic], staged=500).why == "its kernel panicked: no init"
-    assert "panicked" not in judge(USED_UP, [], [panic], staged=501).why
+    assert decide_verdict(USED_UP, [], [panic], staged=500).why == "its kernel panicked: no init"
+    assert "panicked" not in decide_verdict(USED_UP, [], [panic], staged=501).why
 
 
 def test_tries_of_an_earlier_entry_prove_nothing_of_this_one() -> None:
     earlier = attempt(1, "broken then", sequence=5)
-    assert judge(USED_UP, [earlier, attempt(2)], (), staged=0).why == (
+    assert decide_verdict(USED_UP, [earlier, attempt(2)], (), staged=0).why == (
         "1 of 3 starts stopped without a reason"
     )
 
 
 @given(st.dictionaries(st.text(max_size=12), st.text(max_size=40)))
 def test_any_files_are_read(texts: dict[str, str]) -> None:
-    notes = {name: Note(text=text, when=1) for name, text in texts.items()}
+    notes = {name: AttemptNote(text=text, when=1) for name, text in texts.items()}
     numbers = [each.number for each in parse_tries(notes)]
     assert numbers == sorted(set(numbers))
 
 
 @given(
     st.dictionaries(
-        st.builds(
-            "{}-{}".format, st.integers(1, 20), st.sampled_from(["started", "failed"])
-        ),
+        st.builds("{}-{}".format, st.integers(1, 20), st.sampled_from(["started", "failed"])),
         st.text(),
     )
-)  # fmt: skip
+)
 def test_every_noted_failure_is_evidence(texts: dict[str, str]) -> None:
-    tries = parse_tries({name: Note(text=text, when=1) for name, text in texts.items()})
+    tries = parse_tries({name: AttemptNote(text=text, when=1) for name, text in texts.items()})
     assert {each.number for each in tries} == {int(name.partition("-")[0]) for name in texts}
     for each in tries:
         assert (each.failure is not None) == (f"{each.number}-failed" in texts)
@@ -126,7 +124,7 @@ def test_a_reason_is_one_printable_line(text: str) -> None:
 
 @given(st.integers(0, 10**9), st.booleans(), st.text())
 def test_a_verdict_is_read_as_it_was_written(entry: int, evidence: bool, why: str) -> None:
-    verdict = Verdict(entry=entry, evidence=evidence, why=why)
+    verdict = BootVerdict(entry=entry, evidence=evidence, why=why)
     data = format_verdict(verdict)
     assert data.count(b"\n") == 1
     if why.isprintable():

@@ -57,17 +57,33 @@ def test_counters_are_those_of_the_loader(text: str, left: int | None, used: int
 
 @pytest.mark.parametrize(
     "text",
-    ["atoll-0.conf", "atoll-07.conf", "atoll-.conf", "atoll-7", "debian.conf", "atoll-7+.conf",
-     "atoll-7-1.conf", "xatoll-7.conf", "atoll-7.conf.tmp", "atoll-7.conf\n", "atoll-７.conf"],
-)  # fmt: skip
+    [
+        "atoll-0.conf",
+        "atoll-07.conf",
+        "atoll-.conf",
+        "atoll-7",
+        "debian.conf",
+        "atoll-7+.conf",
+        "atoll-7-1.conf",
+        "xatoll-7.conf",
+        "atoll-7.conf.tmp",
+        "atoll-7.conf\n",
+        "atoll-７.conf",
+    ],
+)
 def test_other_names_are_not_ours(text: str) -> None:
     assert parse_entry_name(text) is None
 
 
 @given(st.lists(words, min_size=1, max_size=8))
 def test_entries_are_read_as_they_were_written(options: list[str]) -> None:
-    entry = BootEntry(name=ENTRY.name, title=ENTRY.title, linux=ENTRY.linux,
-                      initrd=ENTRY.initrd, options=tuple(options))  # fmt: skip
+    entry = BootEntry(
+        name=ENTRY.name,
+        title=ENTRY.title,
+        linux=ENTRY.linux,
+        initrd=ENTRY.initrd,
+        options=tuple(options),
+    )
     assert parse_entry(entry.name, format_entry(entry).decode()) == entry
 
 
@@ -92,8 +108,9 @@ def test_a_draft_differs_in_its_first_sector_only_and_is_no_entry() -> None:
 
 @pytest.mark.parametrize("title", ["", "two\nlines", "nul\0", "esc\x1b[2J"])
 def test_what_is_no_line_of_text_is_refused(title: str) -> None:
-    entry = BootEntry(name=ENTRY.name, title=title, linux=ENTRY.linux,
-                      initrd=ENTRY.initrd, options=ENTRY.options)  # fmt: skip
+    entry = BootEntry(
+        name=ENTRY.name, title=title, linux=ENTRY.linux, initrd=ENTRY.initrd, options=ENTRY.options
+    )
     with pytest.raises(Refused, match="cannot stand in a boot entry"):
         format_entry(entry)
 

@@ -16,9 +16,9 @@ from atoll.machine.deployments.state import read_state
 from atoll.machine.deployments.sysroot import Sysroot
 from atoll.machine.health.boot_failure_report import (
     apply_report,
+    decide_failed,
     find_given_up,
     format_news,
-    judge_given_up,
     plan_report,
     read_notes,
     write_news,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from atoll.machine.health.boot_failure_report import GivenUp
+    from atoll.machine.health.boot_failure_report import FailedDeployment
 
 OLD = EntryName(sequence=1)
 GIVEN_UP = EntryName(sequence=2, tries_left=0, tries_used=3)
@@ -51,8 +51,8 @@ def machine(
     return Sysroot(root=root, esp=root / "esp")
 
 
-def judged(sysroot: Sysroot, *panics: Panic) -> tuple[GivenUp, ...]:
-    return judge_given_up(sysroot, read_state(sysroot), panics)
+def judged(sysroot: Sysroot, *panics: Panic) -> tuple[FailedDeployment, ...]:
+    return decide_failed(sysroot, read_state(sysroot), panics)
 
 
 def report(sysroot: Sysroot, *panics: Panic) -> str:
@@ -178,5 +178,5 @@ def test_starts_that_cannot_be_read_are_no_evidence(tmp_path: Path, name: str) -
     note.symlink_to(tmp_path / "large")
     with (tmp_path / "large").open("wb") as file:
         file.truncate(1 << 30)
-    (given_up,) = judge_given_up(sysroot, read_state(sysroot), ())
+    (given_up,) = decide_failed(sysroot, read_state(sysroot), ())
     assert not given_up.verdict.evidence and "cannot be read" in given_up.verdict.why

@@ -35,9 +35,18 @@ def test_an_origin_is_read_as_it_was_written(image: str) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"format": 2}, {"number": 0}, {"number": True}, {"number": "1"}, {"tree": "A" * 64},
-     {"tree": None}, {"pair": "../etc"}, {"algorithm": "sha512"}, {"version": 1}],
-)  # fmt: skip
+    [
+        {"format": 2},
+        {"number": 0},
+        {"number": True},
+        {"number": "1"},
+        {"tree": "A" * 64},
+        {"tree": None},
+        {"pair": "../etc"},
+        {"algorithm": "sha512"},
+        {"version": 1},
+    ],
+)
 def test_a_wrong_deployment_is_damaged(change: dict[str, object]) -> None:
     document = json.loads(format_deployment(DEPLOYMENT)) | change
     with pytest.raises(Damaged, match="here"):

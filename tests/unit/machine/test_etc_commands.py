@@ -20,7 +20,7 @@ from atoll.machine.deployments.sysroot import Sysroot
 from atoll.machine.etc.conflicts import read_conflicts
 from atoll.machine.etc.etc_commands import (
     MachineEtc,
-    complete,
+    complete_staged,
     parse_path,
     plan_resolve,
     read_machine_etc,
@@ -29,7 +29,7 @@ from atoll.machine.etc.etc_commands import (
 from atoll.machine.etc.etc_tree import Node, walk
 from atoll.machine.etc.overlay_upper import plan_live
 from atoll.machine.etc.read import read_directory, read_layered
-from atoll.machine.etc.stage import EtcPlace, Views, etc_place, execute, stage_etc
+from atoll.machine.etc.stage import EtcPlace, MergeInputs, etc_place, execute, stage_etc
 from atoll.store.layout import open_store
 from atoll.store.scan import import_directory
 from atoll.store.tree_images import write_image
@@ -78,7 +78,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(upper, {**mine, "long": LONG.replace("line 7\n", "seven\n")})
     os.mknod(upper / "gone", 0o020000, os.makedev(0, 0))
     old, new = read_tree_etc(sysroot, 1), read_tree_etc(sysroot, 2)
-    views = Views(source=1, old=old, live=read_layered(old, upper).root, new=new)
+    views = MergeInputs(source=1, old=old, live=read_layered(old, upper).root, new=new)
     stage_etc(lambda: views, place_of(sysroot, 2))
     return place
 
@@ -141,8 +141,10 @@ def test_diff_lists_changes_and_conflicts(
     assert document["deployment"] == 2
     assert {"path": "/etc/own.d", "change": "added"} in document["changes"]
     assert [each["path"] for each in document["conflicts"]] == [
-        "/etc/gone", "/etc/motd", "/etc/passwd",
-    ]  # fmt: skip
+        "/etc/gone",
+        "/etc/motd",
+        "/etc/passwd",
+    ]
     assert Path(document["conflicts"][1]["image"]).read_text() == "2\n"
     assert document["skipped"] == []
 
@@ -239,13 +241,21 @@ def test_the_attributes_of_etc_itself_can_be_in_conflict(made: Path, tmp_path: P
     old, new = read_tree_etc(sysroot, 1), read_tree_etc(sysroot, 2)
     mode = new.entry.mode
     changed = Node(replace(old.entry, mode=0o700), {**old.children, "motd": new.children["motd"]})
-    views = Views(source=1, old=old, live=changed, new=mode_changed(new, 0o711))
+    views = MergeInputs(source=1, old=old, live=changed, new=mode_changed(new, 0o711))
     place = EtcPlace(upper=tmp_path / "up", record=tmp_path / "r", conflicts=tmp_path / "c")
     stage_etc(lambda: views, place)
     (conflict,) = read_conflicts(place.conflicts)
     assert (conflict.path, conflict.attributes) == ("", True)
-    etc = MachineEtc(deployment=2, tree=new, live=changed, skipped=(), conflicts=(conflict,),
-                     place=place, mounted=None, unread="")  # fmt: skip
+    etc = MachineEtc(
+        deployment=2,
+        tree=new,
+        live=changed,
+        skipped=(),
+        conflicts=(conflict,),
+        place=place,
+        mounted=None,
+        unread="",
+    )
     execute(plan_resolve(etc, parse_path("/etc/", etc_too=True), image=True))
     assert (tmp_path / "up").stat().st_mode & 0o777 == 0o711 != mode
     assert read_conflicts(place.conflicts) == ()
@@ -299,7 +309,7 @@ def test_a_list_of_conflicts_that_cannot_be_read_is_put_aside_at_the_first_boot(
     elif spoil == "a directory":
         path.mkdir()
     write(place_of(machine, 1).upper, {"new": "changed since it was staged\n"})
-    assert complete(machine, 2) == ("new",)
+    assert complete_staged(machine, 2) == ("new",)
     assert read_layered(read_tree_etc(machine, 2), place.upper).root.children["new"]
     assert (machine.state / "conflicts/2.damaged/list.json").exists()
     assert run(machine, "diff") == 8

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from atoll.machine.etc.conflicts import carry_over, plan_conflicts, read_conflicts
+from atoll.machine.etc.conflicts import keep_open_conflicts, plan_conflicts, read_conflicts
 from atoll.machine.etc.etc_tree import Node
 from atoll.machine.etc.merge import Conflict, Merge, plan_merge
 from atoll.machine.etc.stage import execute
@@ -63,7 +63,7 @@ def upgrade(
     old: Mapping[str, What], live: Node, new: Mapping[str, What], earlier: tuple[Conflict, ...]
 ) -> tuple[Merge, list[tuple[str, object]]]:
     merge = plan_merge(etc(old), live, etc(new))
-    conflicts = carry_over(earlier, merge, etc(new))
+    conflicts = keep_open_conflicts(earlier, merge, etc(new))
     images: list[tuple[str, object]] = [
         (each.path, shown(each.image).get("") if each.image else None) for each in conflicts
     ]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atoll.machine.etc.keyed_files import adopt_keyed, find_id_conflicts, merge_keyed
+from atoll.machine.etc.keyed_files import find_id_conflicts, merge_keyed, take_image_records
 
 ROOT = "root:x:0:0:root:/root:/bin/bash\n"
 JOE = "joe:x:1000:1000::/home/joe:/bin/bash\n"
@@ -16,55 +16,98 @@ SSH = "sshd:x:102:65534::/run/sshd:/usr/sbin/nologin\n"
 CASES = {
     # name: file, old, live, new, merged
     "a user here, a system user in the image": (
-        "passwd", ROOT + SSH, ROOT + SSH + JOE, ROOT + SSH + NTP, ROOT + SSH + NTP + JOE,
+        "passwd",
+        ROOT + SSH,
+        ROOT + SSH + JOE,
+        ROOT + SSH + NTP,
+        ROOT + SSH + NTP + JOE,
     ),
     "a system user gone from the image": (
-        "passwd", ROOT + NTP, ROOT + NTP + JOE, ROOT, ROOT + JOE,
+        "passwd",
+        ROOT + NTP,
+        ROOT + NTP + JOE,
+        ROOT,
+        ROOT + JOE,
     ),
     "a system user removed here": (
-        "passwd", ROOT + NTP, ROOT, ROOT + NTP + SSH, ROOT + SSH,
+        "passwd",
+        ROOT + NTP,
+        ROOT,
+        ROOT + NTP + SSH,
+        ROOT + SSH,
     ),
     "a shell here, a comment in the image": (
-        "passwd", ROOT, ROOT.replace("bash", "zsh"), ROOT.replace(":root:/", ":Root:/"),
+        "passwd",
+        ROOT,
+        ROOT.replace("bash", "zsh"),
+        ROOT.replace(":root:/", ":Root:/"),
         ROOT.replace("bash", "zsh").replace(":root:/", ":Root:/"),
     ),
     "members": (
-        "group", "sudo:x:27:\naudio:x:29:pulse\n", "sudo:x:27:joe\naudio:x:29:pulse,joe\n",
-        "sudo:x:27:ann\naudio:x:29:pipe\n", "sudo:x:27:joe,ann\naudio:x:29:joe,pipe\n",
+        "group",
+        "sudo:x:27:\naudio:x:29:pulse\n",
+        "sudo:x:27:joe\naudio:x:29:pulse,joe\n",
+        "sudo:x:27:ann\naudio:x:29:pipe\n",
+        "sudo:x:27:joe,ann\naudio:x:29:joe,pipe\n",
     ),
     "members in another order": (
-        "group", "sudo:x:27:ann,bob\na:x:1:\n", "sudo:x:27:ann,bob\n",
+        "group",
+        "sudo:x:27:ann,bob\na:x:1:\n",
+        "sudo:x:27:ann,bob\n",
         "sudo:x:27:bob,ann\na:x:1:\n",
         "sudo:x:27:bob,ann\n",
     ),
     "a member removed here": (
-        "group", "sudo:x:27:ann\n", "sudo:x:27:\n", "sudo:x:27:ann,bob\n", "sudo:x:27:bob\n",
+        "group",
+        "sudo:x:27:ann\n",
+        "sudo:x:27:\n",
+        "sudo:x:27:ann,bob\n",
+        "sudo:x:27:bob\n",
     ),
     "administrators too": (
-        "gshadow", "sudo:*::\n", "sudo:*:joe:joe\n", "sudo:*:ann:\n", "sudo:*:joe,ann:joe\n",
+        "gshadow",
+        "sudo:*::\n",
+        "sudo:*:joe:joe\n",
+        "sudo:*:ann:\n",
+        "sudo:*:joe,ann:joe\n",
     ),
     "the day of a password goes with it": (
-        "shadow", "root:*:1:0:99999:7:::\n", "root:$y$:3:0:99999:7:::\n",
+        "shadow",
+        "root:*:1:0:99999:7:::\n",
+        "root:$y$:3:0:99999:7:::\n",
         "root:*:2:0:99999:7:::\nntp:!:2::::::\n",
         "root:$y$:3:0:99999:7:::\nntp:!:2::::::\n",
     ),
     "a system user removed here, built again in the image": (
-        "shadow", "root:*:1::::::\nntp:!:1::::::\n", "root:$:5::::::\n",
-        "root:*:2::::::\nntp:!:2::::::\n", "root:$:5::::::\n",
+        "shadow",
+        "root:*:1::::::\nntp:!:1::::::\n",
+        "root:$:5::::::\n",
+        "root:*:2::::::\nntp:!:2::::::\n",
+        "root:$:5::::::\n",
     ),
     "ranges": (
-        "subuid", "", "joe:100000:65536\njoe:300000:65536\n", "box:200000:65536\n",
+        "subuid",
+        "",
+        "joe:100000:65536\njoe:300000:65536\n",
+        "box:200000:65536\n",
         "box:200000:65536\njoe:100000:65536\njoe:300000:65536\n",
     ),
     "network users stay last": (
-        "passwd", ROOT, ROOT + "+::::::\n", ROOT + NTP, ROOT + NTP + "+::::::\n",
+        "passwd",
+        ROOT,
+        ROOT + "+::::::\n",
+        ROOT + NTP,
+        ROOT + NTP + "+::::::\n",
     ),
     "without a base": ("passwd", "", ROOT + JOE, ROOT + NTP, ROOT + NTP + JOE),
     "names that share an id in the image": (
-        "passwd", ROOT, ROOT + JOE, ROOT + "toor:x:0:0::/root:/bin/sh\n",
+        "passwd",
+        ROOT,
+        ROOT + JOE,
+        ROOT + "toor:x:0:0::/root:/bin/sh\n",
         ROOT + "toor:x:0:0::/root:/bin/sh\n" + JOE,
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -78,37 +121,70 @@ def test_merges_cleanly(name: str) -> None:
 CONFLICTS = {
     # name: file, old, live, new, merged, conflict
     "an id in use here": (
-        "passwd", ROOT, ROOT + "mine:x:101:1::/:/bin/sh\n", ROOT + NTP + SSH,
-        ROOT + SSH + "mine:x:101:1::/:/bin/sh\n", "ntp: its id is mine here",
+        "passwd",
+        ROOT,
+        ROOT + "mine:x:101:1::/:/bin/sh\n",
+        ROOT + NTP + SSH,
+        ROOT + SSH + "mine:x:101:1::/:/bin/sh\n",
+        "ntp: its id is mine here",
     ),
     "a group's id in use here": (
-        "group", "", "mine:x:101:\n", "ntp:x:101:\n", "mine:x:101:\n", "ntp: its id is mine here",
+        "group",
+        "",
+        "mine:x:101:\n",
+        "ntp:x:101:\n",
+        "mine:x:101:\n",
+        "ntp: its id is mine here",
     ),
     "a range in use here": (
-        "subuid", "", "joe:100000:65536\n", "box:165535:65536\n", "joe:100000:65536\n",
+        "subuid",
+        "",
+        "joe:100000:65536\n",
+        "box:165535:65536\n",
+        "joe:100000:65536\n",
         "box: its id is joe:100000:65536 here",
     ),
     "the id of a name": (
-        "passwd", ROOT + NTP, ROOT + NTP + JOE, ROOT + NTP.replace("x:101", "x:105"),
-        ROOT + NTP + JOE, "ntp: id 101 here, 105 in the image",
+        "passwd",
+        ROOT + NTP,
+        ROOT + NTP + JOE,
+        ROOT + NTP.replace("x:101", "x:105"),
+        ROOT + NTP + JOE,
+        "ntp: id 101 here, 105 in the image",
     ),
     "a field": (
-        "passwd", ROOT, ROOT.replace("bash", "zsh"), ROOT.replace("bash", "sh") + NTP,
-        ROOT.replace("bash", "zsh") + NTP, "root: changed here and in the image",
+        "passwd",
+        ROOT,
+        ROOT.replace("bash", "zsh"),
+        ROOT.replace("bash", "sh") + NTP,
+        ROOT.replace("bash", "zsh") + NTP,
+        "root: changed here and in the image",
     ),
     "changed here, gone from the image": (
-        "passwd", ROOT + NTP, ROOT + NTP.replace("nologin", "sh"), ROOT,
-        ROOT + NTP.replace("nologin", "sh"), "ntp: changed here, removed in the image",
+        "passwd",
+        ROOT + NTP,
+        ROOT + NTP.replace("nologin", "sh"),
+        ROOT,
+        ROOT + NTP.replace("nologin", "sh"),
+        "ntp: changed here, removed in the image",
     ),
     "gone here, changed in the image": (
-        "passwd", ROOT + NTP, ROOT, ROOT + NTP.replace("nologin", "sh"),
-        ROOT, "ntp: removed here, changed in the image",
+        "passwd",
+        ROOT + NTP,
+        ROOT,
+        ROOT + NTP.replace("nologin", "sh"),
+        ROOT,
+        "ntp: removed here, changed in the image",
     ),
     "records that are none": (
-        "passwd", "odd:1\n", "odd:2\n", "odd:3\n" + NTP, NTP + "odd:2\n",
+        "passwd",
+        "odd:1\n",
+        "odd:2\n",
+        "odd:3\n" + NTP,
+        NTP + "odd:2\n",
         "odd: changed here and in the image",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", CONFLICTS)
@@ -133,11 +209,11 @@ def test_ids_that_an_image_cannot_have_here() -> None:
 
 def test_adopting_takes_the_images_records_and_keeps_the_machines_own() -> None:
     live = ROOT.replace("bash", "zsh") + JOE
-    merge = adopt_keyed("passwd", live.encode(), (ROOT + NTP).encode())
+    merge = take_image_records("passwd", live.encode(), (ROOT + NTP).encode())
     assert merge.content.decode() == ROOT + NTP + JOE
-    merge = adopt_keyed("group", b"sudo:x:27:joe\njoe:x:1000:\n", b"sudo:x:27:ann\n")
+    merge = take_image_records("group", b"sudo:x:27:joe\njoe:x:1000:\n", b"sudo:x:27:ann\n")
     assert merge.content == b"sudo:x:27:joe,ann\njoe:x:1000:\n"
-    merge = adopt_keyed("passwd", NTP.encode(), NTP.replace("x:101", "x:105").encode())
+    merge = take_image_records("passwd", NTP.encode(), NTP.replace("x:101", "x:105").encode())
     assert merge.content.decode() == NTP
     assert merge.conflicts
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atoll.machine.etc.etc_tree import Node, node_at
-from atoll.machine.etc.merge import Merge, Outcome, plan_merge
+from atoll.machine.etc.merge import Merge, MergeOutcome, plan_merge
 from atoll.tree.etc_rules import parse_rule
 from tests.unit.machine.etc_trees import Dir, File, Link, What, etc, shown
 
@@ -17,8 +17,9 @@ CONF = "[main]\nport=1\n\n[log]\nlevel=info\n"
 
 
 def certificates(*names: str) -> str:
-    return "".join(f"-----BEGIN CERTIFICATE-----\n{name}\n-----END CERTIFICATE-----\n"
-                   for name in names)  # fmt: skip
+    return "".join(
+        f"-----BEGIN CERTIFICATE-----\n{name}\n-----END CERTIFICATE-----\n" for name in names
+    )
 
 
 def conflicts(merge: Merge) -> list[tuple[str, str]]:
@@ -450,6 +451,8 @@ def test_whatever_the_three_are_nothing_of_the_machine_is_lost_unsaid() -> None:
         for path, what in new.items():
             if old.get(path) != what and result.get(path) != what and not isinstance(what, Dir):
                 assert any(path == each or path.startswith(f"{each}/") for each in told), (
-                    old, live, new,
-                )  # fmt: skip
-        assert all(each.outcome in Outcome for each in merge.decisions)
+                    old,
+                    live,
+                    new,
+                )
+        assert all(each.outcome in MergeOutcome for each in merge.decisions)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 
 from atoll.base.errors import Damaged
-from atoll.machine.etc.merge_base import Record, format_record, parse_record
+from atoll.machine.etc.merge_base import MergeBase, format_record, parse_record
 from atoll.tree.etc_rules import parse_rule
 from tests.unit.machine.etc_trees import File, Link, etc
 from tests.unit.machine.test_etc_merge import views
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 @given(views())
 def test_what_is_written_is_read_again(live: Node) -> None:
-    record = Record(source=3, live=live, rules=(parse_rule("ssh/**", "local"),))
+    record = MergeBase(source=3, live=live, rules=(parse_rule("ssh/**", "local"),))
     assert parse_record(format_record(record), where="x") == record
 
 
 def test_odd_names_and_attributes() -> None:
     label = (("security.capability", b"\x01\xff"), ("user.x", b""))
     live = etc({"\udcff/ä\n": File("1", 0o4755, 7, label), "l": Link("\udcfe")})
-    assert parse_record(format_record(Record(source=1, live=live)), where="x").live == live
+    assert parse_record(format_record(MergeBase(source=1, live=live)), where="x").live == live
 
 
-GOOD = json.loads(format_record(Record(source=1, live=etc(a="1"))))
+GOOD = json.loads(format_record(MergeBase(source=1, live=etc(a="1"))))
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from atoll.base.errors import Damaged, RecipeError
 from atoll.base.ids import TreeId
 from atoll.base.text import is_one_line
-from atoll.machine.boot.boot_entries import Menu, read_menu
+from atoll.machine.boot.boot_entries import BootMenu, read_menu
 from atoll.machine.boot.nvram import DEFAULT, LOADER, ONE_SHOT, clear_override, read_overrides
 from atoll.machine.deployments.flags import (
-    ClearMark,
+    ClearFlag,
     Hold,
-    Numbers,
-    SetMark,
+    LastNumbers,
+    SetFlag,
     format_hold,
     hold_mark,
     numbers_mark,
@@ -25,11 +25,17 @@ from atoll.machine.deployments.flags import (
     read_marks,
     read_numbers,
 )
-from atoll.machine.deployments.history import Event, Record, format_event, parse_event, read_history
+from atoll.machine.deployments.history import (
+    HistoryEvent,
+    RecordEvent,
+    format_event,
+    parse_event,
+    read_history,
+)
 from atoll.machine.machine_file import MachineFile, parse_machine_file
 from atoll.oci.system_label import (
     MAX_ESP,
-    SystemFacts,
+    SystemLabel,
     compare_packages,
     facts_as_json,
     parse_facts,
@@ -46,19 +52,19 @@ NUMBERS = st.none() | st.integers(1, 99)
 
 def test_marks_are_read_as_set(tmp_path: Path) -> None:
     for operation in (
-        SetMark(path=tmp_path / "pinned/3"),
-        SetMark(path=tmp_path / "blessed/2"),
+        SetFlag(path=tmp_path / "pinned/3"),
+        SetFlag(path=tmp_path / "blessed/2"),
         hold_mark(tmp_path, TREE, HOLD),
-        numbers_mark(tmp_path, Numbers(deployment=4, sequence=9)),
+        numbers_mark(tmp_path, LastNumbers(deployment=4, sequence=9)),
     ):
         operation.execute()
         operation.execute()
     (tmp_path / "pinned/.4.x").touch()
     marks = read_marks(tmp_path)
     assert marks.pinned == {3} and marks.blessed == {2} and marks.held == {TREE: HOLD}
-    assert read_numbers(tmp_path) == Numbers(deployment=4, sequence=9)
-    ClearMark(path=tmp_path / "pinned/3").execute()
-    ClearMark(path=tmp_path / "pinned/3").execute()
+    assert read_numbers(tmp_path) == LastNumbers(deployment=4, sequence=9)
+    ClearFlag(path=tmp_path / "pinned/3").execute()
+    ClearFlag(path=tmp_path / "pinned/3").execute()
     assert read_marks(tmp_path).pinned == frozenset()
 
 
@@ -69,19 +75,28 @@ def test_a_hold_that_cannot_be_read_holds(tmp_path: Path) -> None:
 
 
 def test_the_history_survives_a_torn_line(tmp_path: Path) -> None:
-    first = Event(when=1, what="upgrade", deployment=2, was=1, name="hello", version="2")
-    Record(state=tmp_path, event=first).execute()
+    first = HistoryEvent(when=1, what="upgrade", deployment=2, was=1, name="hello", version="2")
+    RecordEvent(state=tmp_path, event=first).execute()
     with (tmp_path / "history").open("ab") as file:
         file.write(b'{"when": 2, "wh')
-    Record(state=tmp_path, event=Event(when=3, what="cancel")).execute()
+    RecordEvent(state=tmp_path, event=HistoryEvent(when=3, what="cancel")).execute()
     assert [event.when for event in read_history(tmp_path)] == [1, 3]
 
 
 @given(
-    event=st.builds(Event, when=st.integers(0, 1 << 40), what=TEXTS, deployment=NUMBERS,
-                    was=NUMBERS, name=TEXTS, version=TEXTS, tree=TEXTS, image=TEXTS)
-)  # fmt: skip
-def test_events_are_read_as_written(event: Event) -> None:
+    event=st.builds(
+        HistoryEvent,
+        when=st.integers(0, 1 << 40),
+        what=TEXTS,
+        deployment=NUMBERS,
+        was=NUMBERS,
+        name=TEXTS,
+        version=TEXTS,
+        tree=TEXTS,
+        image=TEXTS,
+    )
+)
+def test_events_are_read_as_written(event: HistoryEvent) -> None:
     line = format_event(event)
     assert line.count(b"\n") == 1 and parse_event(line) == event
 
@@ -110,15 +125,19 @@ JSON = st.recursive(
 )
 
 
-@given(document=st.fixed_dictionaries(
-    {}, optional={"kernel": JSON, "esp": JSON, "packages": JSON, "format": JSON, "why": JSON}
-))  # fmt: skip
+@given(
+    document=st.fixed_dictionaries(
+        {}, optional={"kernel": JSON, "esp": JSON, "packages": JSON, "format": JSON, "why": JSON}
+    )
+)
 def test_documents_of_another_form_are_told(document: dict[str, object]) -> None:
     import json
 
     text = json.dumps(document)
-    for parse in (lambda: parse_facts(text, where="x"),
-                  lambda: parse_hold(text.encode(), where="x")):  # fmt: skip
+    for parse in (
+        lambda: parse_facts(text, where="x"),
+        lambda: parse_hold(text.encode(), where="x"),
+    ):
         try:
             parse()
         except Damaged as error:
@@ -127,7 +146,7 @@ def test_documents_of_another_form_are_told(document: dict[str, object]) -> None
 
 @given(packages=st.dictionaries(LINES, LINES, max_size=5), esp=st.integers(0, MAX_ESP - 1))
 def test_facts_are_read_as_written(packages: dict[str, str], esp: int) -> None:
-    facts = SystemFacts(kernel="6.12", esp=esp, packages=packages)
+    facts = SystemLabel(kernel="6.12", esp=esp, packages=packages)
     assert parse_facts(facts_as_json(facts), where="x") == facts
 
 
@@ -146,7 +165,7 @@ def test_package_changes_lead_from_one_to_the_other(
 def test_hold_text(tmp_path: Path) -> None:
     assert parse_hold(format_hold(HOLD), where="x") == HOLD
     assert parse_machine_file(b"schema = 1\n", file="x") == MachineFile()
-    assert read_menu(tmp_path / "none", tmp_path / "none") == Menu()
+    assert read_menu(tmp_path / "none", tmp_path / "none") == BootMenu()
 
 
 def test_overrides_of_the_firmware_are_read(tmp_path: Path) -> None:

@@ -13,16 +13,16 @@ from atoll.machine.health.checks import (
     ESSENTIAL,
     REACHED,
     Check,
-    Health,
+    HealthResult,
     check_units,
     find_checks,
     find_watchdog,
     format_health,
-    note_health,
     parse_health,
     parse_units,
     read_health,
     run_check,
+    write_health,
 )
 
 if TYPE_CHECKING:
@@ -82,25 +82,25 @@ def test_what_systemctl_says_is_read_in_order() -> None:
 
 def test_a_boot_is_marked_healthy_or_not(tmp_path: Path) -> None:
     assert read_health(tmp_path) is None
-    bad = Health(when=1, checks=(GOOD, BAD))
-    note_health(bad, tmp_path)
+    bad = HealthResult(when=1, checks=(GOOD, BAD))
+    write_health(bad, tmp_path)
     assert read_health(tmp_path) == bad
     assert not (tmp_path / "healthy").exists()
     assert (tmp_path / "unhealthy").read_text() == "health check web failed: exit status 1\n"
-    note_health(Health(when=2, checks=(GOOD,)), tmp_path)
+    write_health(HealthResult(when=2, checks=(GOOD,)), tmp_path)
     assert (tmp_path / "healthy").exists() and not (tmp_path / "unhealthy").exists()
 
 
 @given(
     st.builds(
-        Health,
+        HealthResult,
         when=st.integers(0, 10**10),
         checks=st.lists(
             st.builds(Check, name=st.text(), passed=st.booleans(), detail=st.text())
         ).map(tuple),
     )
 )
-def test_results_are_read_as_they_were_written(health: Health) -> None:
+def test_results_are_read_as_they_were_written(health: HealthResult) -> None:
     assert parse_health(format_health(health)) == health
 
 

@@ -15,7 +15,7 @@ from atoll.machine.deployments.state import read_state
 from atoll.machine.etc.etc_tree import Entry, Kind, Node, with_content
 from atoll.machine.machine_file import read_machine_file
 from atoll.machine.policy import Policy, parse_policy
-from atoll.machine.upgrade import Wish, upgrade
+from atoll.machine.upgrade import UpgradeRequest, upgrade
 from atoll.tree.etc_rules import Winner, winner
 from tests.machines import Maker, system_files, write
 
@@ -59,10 +59,16 @@ def test_no_image_keeps_less_than_a_fallback() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        b"", b"[]", policy(format=2), policy(keep="3"), policy(etc={}), policy(etc=[["a"]]),
-        policy(etc=[["a", "nobody"]]), policy(etc=[["/usr/x", "image"]]),
+        b"",
+        b"[]",
+        policy(format=2),
+        policy(keep="3"),
+        policy(etc={}),
+        policy(etc=[["a"]]),
+        policy(etc=[["a", "nobody"]]),
+        policy(etc=[["/usr/x", "image"]]),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_policy_is_damage(data: bytes) -> None:
     with pytest.raises(Damaged):
         parse_policy(data)
@@ -87,7 +93,7 @@ def test_machines_do_as_their_image_says(tmp_path: Path) -> None:
     for number in range(2, 5):
         said = image_files(str(number), f"Reef {number}", keep=2, etc=[["motd", "image"]])
         maker.publish(str(number), said)
-        upgrade(machine, Wish(verb="upgrade"), NullReporter())
+        upgrade(machine, UpgradeRequest(verb="upgrade"), NullReporter())
         for placed in read_state(machine).menu.of(number):
             plain = format_entry_name(EntryName(sequence=placed.name.sequence))
             (machine.entries / format_entry_name(placed.name)).rename(machine.entries / plain)

@@ -23,8 +23,8 @@ from atoll.machine.deployments.public_status import format_public, parse_public,
 from atoll.machine.deployments.state import read_state
 from atoll.machine.deployments.write_status import publish, publish_or_forget
 from atoll.machine.install import Space
-from atoll.machine.public_plan import foresee_for_everyone
-from atoll.machine.upgrade import Wish, foresee_upgrade
+from atoll.machine.public_plan import preview_public_upgrade
+from atoll.machine.upgrade import UpgradeRequest, preview_upgrade
 from tests.machines import Maker, Published
 
 if TYPE_CHECKING:
@@ -73,8 +73,20 @@ def test_the_file_is_for_everyone_and_has_no_secrets(sysroot: Sysroot, place: Pa
     assert stat.S_IMODE(place.stat().st_mode) == 0o644
     text = place.read_text()
     assert "secret" not in text
-    known = {"format", "when", "booted", "follows", "layers", "deployments", "entries",
-             "foreign", "damaged", "damaged_numbers", "held", "no_way_back"}  # fmt: skip
+    known = {
+        "format",
+        "when",
+        "booted",
+        "follows",
+        "layers",
+        "deployments",
+        "entries",
+        "foreign",
+        "damaged",
+        "damaged_numbers",
+        "held",
+        "no_way_back",
+    }
     assert set(json.loads(text)) == known
 
 
@@ -122,11 +134,11 @@ def test_everyone_may_plan_an_upgrade(
     (records / "packages.json").write_text(json.dumps(rows))
     publish(sysroot, when=5, place=place)
     public = read_public(place)
-    wish = Wish(verb="upgrade")
+    wish = UpgradeRequest(verb="upgrade")
     with pytest.raises(NothingToDo, match="is the newest"):
-        foresee_for_everyone(sysroot, public, wish, records)
+        preview_public_upgrade(sysroot, public, wish, records)
     new = maker.publish("2", packages={"bash": "5.3", "htop": "3"})
-    outlook = foresee_for_everyone(sysroot, public, wish, records)
+    outlook = preview_public_upgrade(sysroot, public, wish, records)
     assert outlook.target.tree == new.tree and outlook.target.title == "hello 2"
     assert outlook.packages is not None and outlook.obstacle is None
     assert outlook.packages.changed == (("bash", "5.2", "5.3"),)
@@ -136,17 +148,17 @@ def test_everyone_may_plan_an_upgrade(
     hold = Hold(deployment=1, version="2", why="it failed", when=3)
     held = {new.tree: hold}
     object.__setattr__(public.state, "held", held)
-    assert isinstance(foresee_for_everyone(sysroot, public, wish, records).obstacle, Refused)
+    assert isinstance(preview_public_upgrade(sysroot, public, wish, records).obstacle, Refused)
 
 
 def test_no_plan_promises_what_the_verb_refuses(
     maker: Maker, sysroot: Sysroot, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wish = Wish(verb="upgrade")
+    wish = UpgradeRequest(verb="upgrade")
 
     def obstacle() -> AtollError | None:
         publish(sysroot, when=5, place=place)
-        return foresee_for_everyone(sysroot, read_public(place), wish).obstacle
+        return preview_public_upgrade(sysroot, read_public(place), wish).obstacle
 
     new = maker.publish("2")
     assert obstacle() is None
@@ -155,12 +167,12 @@ def test_no_plan_promises_what_the_verb_refuses(
     mark = hold_mark(sysroot.state, new.tree, hold)
     mark.execute()
     assert isinstance(obstacle(), Refused)
-    assert isinstance(foresee_upgrade(sysroot, wish).obstacle, Refused)
+    assert isinstance(preview_upgrade(sysroot, wish).obstacle, Refused)
     mark.path.unlink()
     monkeypatch.setattr("atoll.machine.public_plan.measure_free", lambda _: Space(state=9, esp=9))
     assert isinstance(obstacle(), NoSpace)
     (sysroot.deployments / "1/deployment.json").write_text("noise")
-    for plan in (obstacle, lambda: foresee_upgrade(sysroot, wish)):
+    for plan in (obstacle, lambda: preview_upgrade(sysroot, wish)):
         with pytest.raises(Refused):
             plan()
 
@@ -169,7 +181,9 @@ def test_the_store_of_the_machine_is_roots_to_see(sysroot: Sysroot, place: Path)
     publish(sysroot, when=5, place=place)
     for image in ("store:downloaded", "a" * 64):
         with pytest.raises(MissingPrivilege):
-            foresee_for_everyone(sysroot, read_public(place), Wish(verb="rebase", image=image))
+            preview_public_upgrade(
+                sysroot, read_public(place), UpgradeRequest(verb="rebase", image=image)
+            )
 
 
 def test_a_machine_that_follows_no_image_says_so_to_everyone(
@@ -179,7 +193,7 @@ def test_a_machine_that_follows_no_image_says_so_to_everyone(
     sysroot = maker.install(tmp_path / "other", Published(tree=tree, reference=""), follow=tree)
     publish(sysroot, when=5, place=place)
     with pytest.raises(Refused, match="follows no image"):
-        foresee_for_everyone(sysroot, read_public(place), Wish(verb="upgrade"))
+        preview_public_upgrade(sysroot, read_public(place), UpgradeRequest(verb="upgrade"))
 
 
 def test_nothing_is_lost_on_the_way(sysroot: Sysroot, place: Path) -> None:

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from atoll.base.errors import NotFound, NothingToDo, UsageError
 from atoll.base.ids import TreeId
-from atoll.machine.boot.boot_entries import Menu, Placed
+from atoll.machine.boot.boot_entries import BootMenu, MenuEntry
 from atoll.machine.boot.boot_entry import BootEntry, EntryName, format_entry_name, loader_order
 from atoll.machine.deployment import Deployment
-from atoll.machine.deployments.flags import Hold, Marks
-from atoll.machine.deployments.history import Event
+from atoll.machine.deployments.flags import Flags, Hold
+from atoll.machine.deployments.history import HistoryEvent
 from atoll.machine.deployments.retention import (
     choose_gone,
     choose_kept,
@@ -25,7 +25,7 @@ from atoll.machine.deployments.retention import (
     superfluous_entries,
 )
 from atoll.machine.deployments.state import DeploymentState, MachineState, make_state
-from atoll.machine.rollback_choice import choose_fled, choose_rollback, parse_moment
+from atoll.machine.rollback_choice import choose_rollback, left_deployments, parse_moment
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)  # noqa: UP017
 NUMBERS = st.integers(1, 6)
@@ -36,14 +36,25 @@ def sound(_: DeploymentState) -> str:
 
 
 def deployment(number: int) -> Deployment:
-    return Deployment(number=number, tree=TreeId(f"{number:064x}"), name="hello",
-                      version=f"v{number}", kernel="6", pair=f"{number % 3:064x}")  # fmt: skip
+    return Deployment(
+        number=number,
+        tree=TreeId(f"{number:064x}"),
+        name="hello",
+        version=f"v{number}",
+        kernel="6",
+        pair=f"{number % 3:064x}",
+    )
 
 
-def placed(name: EntryName, number: int) -> Placed:
-    entry = BootEntry(name=name, title="t", linux=f"/atoll/{deployment(number).pair}/linux",
-                      initrd="/i", options=(f"atoll.deployment={number}",))  # fmt: skip
-    return Placed(name=name, deployment=number, entry=entry)
+def placed(name: EntryName, number: int) -> MenuEntry:
+    entry = BootEntry(
+        name=name,
+        title="t",
+        linux=f"/atoll/{deployment(number).pair}/linux",
+        initrd="/i",
+        options=(f"atoll.deployment={number}",),
+    )
+    return MenuEntry(name=name, deployment=number, entry=entry)
 
 
 @st.composite
@@ -59,14 +70,14 @@ def states(draw: st.DrawFn) -> MachineState:
     entries.sort(key=lambda each: order.index(each.name))
     held = draw(st.sets(st.sampled_from(numbers)))
     hold = Hold(deployment=1, version="", why="x", when=0)
-    marks = Marks(
+    marks = Flags(
         pinned=frozenset(draw(st.sets(st.sampled_from(numbers)))),
         blessed=frozenset(draw(st.sets(st.sampled_from(numbers)))),
         held={deployment(number).tree: hold for number in held},
     )
     ordered = tuple(deployment(number) for number in sorted(numbers, reverse=True))
     booted = draw(st.none() | st.sampled_from(numbers))
-    return make_state(ordered, Menu(entries=tuple(entries)), marks, booted=booted)
+    return make_state(ordered, BootMenu(entries=tuple(entries)), marks, booted=booted)
 
 
 @given(state=states(), keep=st.integers(1, 6))
@@ -75,8 +86,9 @@ def test_policy_never_takes_what_is_needed(state: MachineState, keep: int) -> No
     assert needed(state) <= kept
     assert len(kept) <= max(keep, len(needed(state)))
     gone = {*choose_leftovers(state), *choose_superseded(state)}
-    always = {each.number for each in state.deployments
-              if each.booted or each.default or each.pinned}  # fmt: skip
+    always = {
+        each.number for each in state.deployments if each.booted or each.default or each.pinned
+    }
     assert not gone & always
     fallback = {each.number for each in state.deployments if each.fallback}
     assert not set(choose_leftovers(state)) & fallback
@@ -85,8 +97,8 @@ def test_policy_never_takes_what_is_needed(state: MachineState, keep: int) -> No
 @pytest.mark.parametrize("shown", [(), (3,)])
 def test_policy_takes_nothing_while_the_menu_is_not_this_machines(shown: tuple[int, ...]) -> None:
     """That of an ESP which was formatted or changed: without entries others seem unwanted."""
-    menu = Menu(entries=tuple(placed(EntryName(sequence=number), number) for number in shown))
-    marks = Marks(pinned=frozenset(), blessed=frozenset({1, 2}), held={})
+    menu = BootMenu(entries=tuple(placed(EntryName(sequence=number), number) for number in shown))
+    marks = Flags(pinned=frozenset(), blessed=frozenset({1, 2}), held={})
     found = make_state(tuple(map(deployment, (3, 2, 1))), menu, marks, booted=2)
     assert choose_gone(found, 3) == frozenset()
 
@@ -96,8 +108,9 @@ def test_what_remains_has_its_entries_and_kernels(state: MachineState, pairs: se
     gone = choose_leftovers(state)
     there = [f"{number:064x}" for number in pairs]
     removal = choose_removal(state, gone, entries=superfluous_entries(state), pairs=there)
-    left = [each for each in state.menu.entries
-            if format_entry_name(each.name) not in removal.entries]  # fmt: skip
+    left = [
+        each for each in state.menu.entries if format_entry_name(each.name) not in removal.entries
+    ]
     assert {each.deployment for each in left} == {
         each.deployment for each in state.menu.entries if each.deployment not in gone
     }
@@ -113,27 +126,34 @@ def test_going_back_never_chooses_what_boots_next(state: MachineState) -> None:
     try:
         found = choose_rollback(state, None, (), NOW, sound)
     except NotFound:
-        assert not any(each.blessed and not each.default and state.menu.of(each.number)
-                       for each in state.deployments)  # fmt: skip
+        assert not any(
+            each.blessed and not each.default and state.menu.of(each.number)
+            for each in state.deployments
+        )
         return
     assert found.blessed and not found.default
     if found.held:
-        others = [each for each in state.deployments
-                  if each.blessed and not each.default and state.menu.of(each.number)]  # fmt: skip
+        others = [
+            each
+            for each in state.deployments
+            if each.blessed and not each.default and state.menu.of(each.number)
+        ]
         assert all(each.held for each in others)
-    assert found not in choose_fled(state, found.number)
+    assert found not in left_deployments(state, found.number)
 
 
 def two(booted: int | None = None) -> MachineState:
     entries = (placed(EntryName(sequence=2), 2), placed(EntryName(sequence=1), 1))
-    return make_state((deployment(2), deployment(1)), Menu(entries=entries), Marks(), booted=booted)
+    return make_state(
+        (deployment(2), deployment(1)), BootMenu(entries=entries), Flags(), booted=booted
+    )
 
 
 def test_a_day_means_what_ran_at_its_end() -> None:
     then = int(NOW.timestamp())
     events = (
-        Event(when=then - 3 * 86400, what="upgrade", deployment=1, was=None),
-        Event(when=then - 60, what="upgrade", deployment=2, was=1),
+        HistoryEvent(when=then - 3 * 86400, what="upgrade", deployment=1, was=None),
+        HistoryEvent(when=then - 60, what="upgrade", deployment=2, was=1),
     )
     assert choose_rollback(two(), "yesterday", events, NOW, sound).number == 1
     assert choose_rollback(two(), "2026-11-22", events, NOW, sound).number == 1

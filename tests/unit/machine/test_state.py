@@ -10,7 +10,7 @@ import pytest
 from atoll.base.errors import Damaged, NotFound
 from atoll.base.ids import TreeId
 from atoll.cli.status import WIDTH, as_json, format_state
-from atoll.machine.boot.boot_entries import Placed, format_noted, parse_noted
+from atoll.machine.boot.boot_entries import MenuEntry, format_noted, parse_noted
 from atoll.machine.boot.boot_entry import BootEntry, EntryName, format_entry, format_entry_name
 from atoll.machine.deployment import Deployment, format_deployment
 from atoll.machine.deployments.state import read_state
@@ -21,8 +21,14 @@ if TYPE_CHECKING:
 
 
 def place(root: Path, number: int, entry: EntryName | None, *, version: str = "1") -> None:
-    deployment = Deployment(number=number, tree=TreeId(f"{number:064x}"), name="hello",
-                            version=version, kernel="6.12", pair="b" * 64)  # fmt: skip
+    deployment = Deployment(
+        number=number,
+        tree=TreeId(f"{number:064x}"),
+        name="hello",
+        version=version,
+        kernel="6.12",
+        pair="b" * 64,
+    )
     folder = root / "atoll/deployments" / str(number)
     folder.mkdir(parents=True)
     (folder / "deployment.json").write_bytes(format_deployment(deployment))
@@ -31,9 +37,14 @@ def place(root: Path, number: int, entry: EntryName | None, *, version: str = "1
     entries.mkdir(parents=True, exist_ok=True)
     if entry is not None:
         text = format_entry(
-            BootEntry(name=entry, title=deployment.title, linux="/l", initrd="/i",
-                      options=(f"atoll.deployment={number}",))
-        )  # fmt: skip
+            BootEntry(
+                name=entry,
+                title=deployment.title,
+                linux="/l",
+                initrd="/i",
+                options=(f"atoll.deployment={number}",),
+            )
+        )
         (entries / format_entry_name(entry)).write_bytes(text)
 
 
@@ -109,7 +120,7 @@ def test_where_no_machine_is_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_what_is_noted_of_entries_is_read_as_written() -> None:
-    entries = (Placed(name=EntryName(sequence=2, tries_left=1, tries_used=2), deployment=1),)
+    entries = (MenuEntry(name=EntryName(sequence=2, tries_left=1, tries_used=2), deployment=1),)
     assert parse_noted(format_noted(entries)) == entries
     for data in (b"", b"{}1", b"[1]", b'[{"entry": "atoll-1.conf"}]'):
         with pytest.raises(Damaged):

@@ -23,7 +23,7 @@ from atoll.cli.main import main
 from atoll.host.fs import locked
 from atoll.machine.boot.boot_entry import EntryName, format_entry_name
 from atoll.machine.deployments.history import read_history
-from atoll.machine.deployments.retention import check_sound
+from atoll.machine.deployments.retention import require_current
 from atoll.machine.deployments.state import read_origin, read_state
 from atoll.machine.etc.etc_commands import read_machine_etc
 from atoll.machine.etc.etc_tree import node_at
@@ -31,8 +31,8 @@ from atoll.machine.gc import collect_machine
 from atoll.machine.install import Space
 from atoll.machine.pin import set_pin
 from atoll.machine.rollback import cancel, rollback
-from atoll.machine.upgrade import Wish, check_upgrade, foresee_upgrade, upgrade
-from atoll.oci.toc import Contents
+from atoll.machine.upgrade import UpgradeRequest, check_upgrade, preview_upgrade, upgrade
+from atoll.oci.toc import TableOfContents
 from tests.machines import Maker, check_machine, objects_needed, objects_there, write
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.root
 
-UPGRADE = Wish(verb="upgrade")
+UPGRADE = UpgradeRequest(verb="upgrade")
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def use_up(sysroot: Sysroot, number: int) -> None:
         old.rename(sysroot.entries / format_entry_name(name))
 
 
-def go(sysroot: Sysroot, wish: Wish = UPGRADE) -> int:
+def go(sysroot: Sysroot, wish: UpgradeRequest = UPGRADE) -> int:
     staged = upgrade(sysroot, wish, NullReporter())
     assert staged.deployment is not None and staged.warning is None
     check_machine(sysroot)
@@ -106,8 +106,9 @@ def test_an_upgrade_boots_next_and_is_counted(maker: Maker, machine: Sysroot) ->
     state = read_state(machine)
     assert state.default is not None and state.default.deployment.tree == new.tree
     assert [format_entry_name(each.name) for each in state.menu.entries] == [
-        "atoll-2+3.conf", "atoll-1.conf",
-    ]  # fmt: skip
+        "atoll-2+3.conf",
+        "atoll-1.conf",
+    ]
     assert state.deployments[1].fallback
     (event,) = read_history(machine.state)
     assert (event.what, event.deployment, event.was, event.version) == ("upgrade", 2, 1, "2")
@@ -131,7 +132,7 @@ def test_the_same_tree_from_elsewhere_is_followed_from_now_on(maker: Maker, tmp_
     with pytest.raises(Refused, match="follows no image"):
         upgrade(machine, UPGRADE, NullReporter())
     followed = maker.follow("hello")
-    assert go(machine, Wish(verb="rebase", image=followed)) == 2
+    assert go(machine, UpgradeRequest(verb="rebase", image=followed)) == 2
     assert read_origin(machine, 2).image == followed
     with pytest.raises(NothingToDo):
         upgrade(machine, UPGRADE, NullReporter())
@@ -146,7 +147,9 @@ def test_the_table_of_contents_is_let_go_before_staging(maker: Maker, machine: S
     class Watching(NullReporter):
         @contextmanager
         def step(self, title: str) -> Iterator[None]:  # type: ignore[explicit-override]
-            held[title.split()[0]] = sum(isinstance(each, Contents) for each in gc.get_objects())
+            held[title.split()[0]] = sum(
+                isinstance(each, TableOfContents) for each in gc.get_objects()
+            )
             yield
 
     maker.publish("2")
@@ -169,7 +172,7 @@ def test_what_a_person_changed_comes_along(maker: Maker, machine: Sysroot) -> No
 def test_a_rebase_leaves_nothing_of_the_old_image(maker: Maker, machine: Sysroot) -> None:
     set_setting(machine, 1, "mine.conf", "mine\n")
     other = maker.publish("9", {"etc/kde.conf": "kde\n"}, name="kde", kernel="6.13-two")
-    number = go(machine, Wish(verb="rebase", image=other.reference))
+    number = go(machine, UpgradeRequest(verb="rebase", image=other.reference))
     etc = read_machine_etc(machine, number)
     assert settings(machine, number, "kde.conf") == "kde\n"
     assert settings(machine, number, "mine.conf") == "mine\n"
@@ -178,7 +181,7 @@ def test_a_rebase_leaves_nothing_of_the_old_image(maker: Maker, machine: Sysroot
     maker.publish("10", name="kde", kernel="6.13-two")
     with pytest.raises(NothingToDo):
         upgrade(machine, UPGRADE, NullReporter())  # it follows the tag that it was rebased to
-    go(machine, Wish(verb="rebase", image=maker.follow("kde")))
+    go(machine, UpgradeRequest(verb="rebase", image=maker.follow("kde")))
     maker.publish("11", name="kde", kernel="6.13-two")
     assert default(machine)[1] == "10"
     bless(machine, 3)
@@ -257,20 +260,20 @@ def test_cancel_makes_it_as_it_was(maker: Maker, machine: Sysroot) -> None:
 
 def test_download_only_changes_nothing_that_boots(maker: Maker, machine: Sysroot) -> None:
     new = maker.publish("2")
-    wish = Wish(verb="upgrade", download_only=True)
+    wish = UpgradeRequest(verb="upgrade", download_only=True)
     assert upgrade(machine, wish, NullReporter()).deployment is None
     assert default(machine) == (1, "1")
-    outlook = foresee_upgrade(machine, UPGRADE)
+    outlook = preview_upgrade(machine, UPGRADE)
     assert outlook.target.is_here and outlook.etc is not None and outlook.target.fetch == 0
     collect_machine(machine, None, NullReporter())
-    assert foresee_upgrade(machine, UPGRADE).target.is_here, "what was fetched is kept"
+    assert preview_upgrade(machine, UPGRADE).target.is_here, "what was fetched is kept"
     go(machine)
     assert read_state(machine).deployments[0].deployment.tree == new.tree
 
 
 def test_what_is_foreseen_is_what_is_done(maker: Maker, machine: Sysroot) -> None:
     maker.publish("2", packages={"bash": "5.3", "vim": "9"})
-    outlook = foresee_upgrade(machine, UPGRADE)
+    outlook = preview_upgrade(machine, UPGRADE)
     assert outlook.packages is not None
     assert outlook.packages.changed == (("bash", "5.2", "5.3"),)
     assert outlook.packages.added == (("vim", "9"),)
@@ -285,11 +288,11 @@ def test_what_the_machine_made_is_not_called_a_change_of_a_persons(
     maker.publish("2")
     for path in ("machine-id", "ssh/ssh_host_ed25519_key", ".pwd.lock", "passwd-", "ld.so.cache"):
         set_setting(machine, 1, path, "made\n")
-    assert foresee_upgrade(machine, UPGRADE).changed_here == 0
+    assert preview_upgrade(machine, UPGRADE).changed_here == 0
     assert main(["plan", "--root", str(machine.root)]) == 0
     assert "kept: the machine's own keys and ids\n" in capsys.readouterr().out
     set_setting(machine, 1, "motd", "mine\n")
-    assert foresee_upgrade(machine, UPGRADE).changed_here == 1
+    assert preview_upgrade(machine, UPGRADE).changed_here == 1
     assert main(["plan", "--root", str(machine.root)]) == 0
     assert "kept: 1 change of yours and the machine's own keys" in capsys.readouterr().out
 
@@ -299,7 +302,7 @@ def test_conflicts_are_foreseen_before_anything_is_fetched(maker: Maker, machine
     set_setting(machine, 1, "motd", "mine\n")
     maker.publish("2", {"etc/motd": long})
     objects = objects_there(machine)
-    outlook = foresee_upgrade(machine, UPGRADE)
+    outlook = preview_upgrade(machine, UPGRADE)
     assert outlook.etc is not None
     assert [each.path for each in outlook.etc.conflicts] == ["motd"]
     assert objects_there(machine) == objects
@@ -345,8 +348,8 @@ def test_a_long_life_keeps_every_promise_and_loses_no_space(maker: Maker, machin
             gone_back = back(machine)
             assert gone_back != last and settings(machine, gone_back, "mine.conf") == "mine\n"
         if version == 6:
-            bless(machine, go(machine, Wish(verb="rebase", image=kde.reference)))
-            last = go(machine, Wish(verb="rebase", image=maker.follow(), even_held=True))
+            bless(machine, go(machine, UpgradeRequest(verb="rebase", image=kde.reference)))
+            last = go(machine, UpgradeRequest(verb="rebase", image=maker.follow(), even_held=True))
             bless(machine, last)
             assert settings(machine, last, "kde.conf") is None
         collect_machine(machine, None, NullReporter())
@@ -396,8 +399,10 @@ def test_no_space_is_told_before_anything_is_fetched(
     maker: Maker, machine: Sysroot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     maker.publish("2")
-    for free, where in ((Space(state=10, esp=1 << 30), "state partition"),
-                        (Space(state=1 << 40, esp=10), "ESP")):  # fmt: skip
+    for free, where in (
+        (Space(state=10, esp=1 << 30), "state partition"),
+        (Space(state=1 << 40, esp=10), "ESP"),
+    ):
         monkeypatch.setattr("atoll.machine.upgrade_check.measure_free", lambda _, free=free: free)
         before = objects_there(machine)
         with pytest.raises(NoSpace, match=where) as caught:
@@ -439,7 +444,7 @@ def test_a_damaged_deployment_is_told_and_stays_until_a_person_says_so(
     assert not (machine.deployments / "1").exists()
     (machine.deployments / "3/deployment.json").write_text("{")
     with pytest.raises(Refused, match="deployments/3"):
-        check_sound(read_state(replace(machine, booted=3)))
+        require_current(read_state(replace(machine, booted=3)))
 
 
 def test_what_is_put_among_deployments_is_told_or_ignored(maker: Maker, machine: Sysroot) -> None:
@@ -478,11 +483,17 @@ def test_an_empty_menu_is_no_reason_to_remove_anything(maker: Maker, machine: Sy
 
 
 def test_ids_that_others_have_here_are_refused(maker: Maker, machine: Sysroot) -> None:
-    set_setting(machine, 1, "passwd",
-                "root:x:0:0:root:/root:/bin/bash\nsshd:x:101:65534::/run/sshd:/usr/sbin/nologin\n"
-                "me:x:102:102::/home/me:/bin/sh\n")  # fmt: skip
-    theirs = ("root:x:0:0:root:/root:/bin/bash\nsshd:x:101:65534::/run/sshd:/usr/sbin/nologin\n"
-              "ntp:x:102:102::/:/usr/sbin/nologin\n")  # fmt: skip
+    set_setting(
+        machine,
+        1,
+        "passwd",
+        "root:x:0:0:root:/root:/bin/bash\nsshd:x:101:65534::/run/sshd:/usr/sbin/nologin\n"
+        "me:x:102:102::/home/me:/bin/sh\n",
+    )
+    theirs = (
+        "root:x:0:0:root:/root:/bin/bash\nsshd:x:101:65534::/run/sshd:/usr/sbin/nologin\n"
+        "ntp:x:102:102::/:/usr/sbin/nologin\n"
+    )
     maker.publish("2", {"etc/passwd": theirs})
     with pytest.raises(Refused, match="needs ids"):
         upgrade(machine, UPGRADE, NullReporter())

@@ -17,7 +17,7 @@ from atoll.base.report import NullReporter
 from atoll.machine.deployments.state import read_state
 from atoll.machine.deployments.sysroot import Sysroot
 from atoll.machine.gc import collect_machine
-from atoll.machine.upgrade import Wish, upgrade
+from atoll.machine.upgrade import UpgradeRequest, upgrade
 from tests.images import snapshot
 from tests.machines import Maker, check_machine, objects_there
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.root
 
-UPGRADE = Wish(verb="upgrade")
+UPGRADE = UpgradeRequest(verb="upgrade")
 
 
 class Shelf:
@@ -38,9 +38,12 @@ class Shelf:
         self.index = layout / "index.json"
         entries = json.loads(self.index.read_text())["manifests"]
         self.manifest = self.blob(
-            next(each["digest"] for each in entries
-                 if each["annotations"]["org.opencontainers.image.ref.name"] == tag)
-        )  # fmt: skip
+            next(
+                each["digest"]
+                for each in entries
+                if each["annotations"]["org.opencontainers.image.ref.name"] == tag
+            )
+        )
         document = json.loads(self.manifest.read_text())
         self.config = self.blob(document["config"]["digest"])
         self.layers = [self.blob(each["digest"]) for each in document["layers"]]
@@ -108,7 +111,8 @@ OFFERS: dict[str, tuple[Callable[[Shelf], object], type[AtollError]]] = {
     "a layer cut short": (lambda shelf: cut_short(newest_layer(shelf)), Damaged),
     "a layer missing": (lambda shelf: newest_layer(shelf).unlink(), AtollError),
     "a layer swapped": (
-        lambda shelf: shutil.copy(shelf.config, newest_layer(shelf)), Damaged,
+        lambda shelf: shutil.copy(shelf.config, newest_layer(shelf)),
+        Damaged,
     ),
     "the config flipped": (lambda shelf: flip(shelf.config), Damaged),
     "the manifest flipped": (lambda shelf: flip(shelf.manifest), Damaged),
@@ -118,7 +122,7 @@ OFFERS: dict[str, tuple[Callable[[Shelf], object], type[AtollError]]] = {
     "larger than it says": (lambda shelf: shelf.rewrite(too_small), AtollError),
     "a bomb": (lambda shelf: shelf.rewrite(a_bomb), Refused),
     "facts that are none": (lambda shelf: shelf.rewrite(no_facts), Damaged),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("offer", OFFERS)
@@ -154,7 +158,7 @@ def test_names_of_nothing_are_told(tmp_path: Path, image: str, error: type[Atoll
     maker = Maker(tmp_path / "maker")
     machine = maker.install(tmp_path / "machine", maker.publish("1"))
     with pytest.raises(error):
-        upgrade(machine, Wish(verb="rebase", image=image), NullReporter())
+        upgrade(machine, UpgradeRequest(verb="rebase", image=image), NullReporter())
     check_machine(machine)
 
 
@@ -163,7 +167,7 @@ def test_a_tree_that_cannot_boot_is_refused(tmp_path: Path) -> None:
     machine = maker.install(tmp_path / "machine", maker.publish("1"))
     new = maker.publish("2", {"usr/lib/atoll/image.json": "{}"})
     with pytest.raises(Refused, match="cannot boot"):
-        upgrade(machine, Wish(verb="rebase", image=new.reference), NullReporter())
+        upgrade(machine, UpgradeRequest(verb="rebase", image=new.reference), NullReporter())
     collect_machine(machine, None, NullReporter())
     check_machine(machine)
 

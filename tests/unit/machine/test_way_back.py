@@ -20,8 +20,8 @@ from atoll.host.fs import space_errors
 from atoll.machine.boot.boot_entry import EntryName, format_entry_name
 from atoll.machine.cleanup import plan_removal
 from atoll.machine.deployments.boot_check import verifier
-from atoll.machine.deployments.boot_history import note_boot
-from atoll.machine.deployments.history import BOOT, Event, Record, read_history
+from atoll.machine.deployments.boot_history import record_boot
+from atoll.machine.deployments.history import BOOT, HistoryEvent, RecordEvent, read_history
 from atoll.machine.deployments.leftovers import list_leftovers
 from atoll.machine.deployments.operations import DropDeployment, RemoveFromEsp
 from atoll.machine.deployments.plan_check import check_plan
@@ -33,7 +33,7 @@ from atoll.machine.etc.etc_tree import is_file
 from atoll.machine.gc import collect_machine
 from atoll.machine.pin import set_pin
 from atoll.machine.rollback import cancel, rollback
-from atoll.machine.upgrade import Wish, upgrade
+from atoll.machine.upgrade import UpgradeRequest, upgrade
 from tests.machines import Maker, check_machine, objects_there, write
 from tests.wayback_checker import ways_back
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.root
 
-UPGRADE = Wish(verb="upgrade")
+UPGRADE = UpgradeRequest(verb="upgrade")
 QUIET = NullReporter()
 
 
@@ -104,7 +104,7 @@ def test_going_back_twice_with_todays_settings_leaves_what_came_up(
         assert ways_back(machine.root)
         check_machine(machine)
     maker.publish("v3")
-    upgrade(machine, Wish(verb="upgrade", even_held=True), QUIET)
+    upgrade(machine, UpgradeRequest(verb="upgrade", even_held=True), QUIET)
     collect_machine(machine, 1, QUIET)
     assert ways_back(machine.root) == ["1"]
 
@@ -133,8 +133,9 @@ def test_going_to_what_never_came_up_uses_nothing_up(maker: Maker, machine: Sysr
     assert found is not None and found.fallback and not found.held
 
 
-@pytest.mark.parametrize("damage", ["kernel gone", "kernel flipped", "tree gone", "tree flipped",
-                                    "object gone"])  # fmt: skip
+@pytest.mark.parametrize(
+    "damage", ["kernel gone", "kernel flipped", "tree gone", "tree flipped", "object gone"]
+)
 def test_no_rollback_goes_to_what_cannot_boot(machine: Sysroot, damage: str) -> None:
     kernel, tree = kernel_of(machine, 1), tree_of(machine, 1)
     if damage == "object gone":
@@ -358,8 +359,8 @@ def test_a_choice_in_the_menu_is_made_to_last(maker: Maker, machine: Sysroot) ->
 def test_yesterday_is_what_ran_then(machine: Sysroot) -> None:
     now = int(time.time())
     for days, number in ((3, 1), (2, 2), (1, 1), (0, 2)):
-        event = Event(when=now - days * 86400 - 1, what=BOOT, deployment=number)
-        Record(state=machine.state, event=event).execute()
+        event = HistoryEvent(when=now - days * 86400 - 1, what=BOOT, deployment=number)
+        RecordEvent(state=machine.state, event=event).execute()
     assert back(machine, "yesterday") == 1
 
 
@@ -395,7 +396,7 @@ def test_a_fault_after_the_commit_is_a_warning(
         monkeypatch.setattr("atoll.machine.deployments.operations.DropDeployment.execute", broken)
         assert "the disk" in (collect_machine(machine, 1, QUIET).warning or "")
         return
-    monkeypatch.setattr("atoll.machine.deployments.history.Record.execute", broken)
+    monkeypatch.setattr("atoll.machine.deployments.history.RecordEvent.execute", broken)
     works = {
         "cancel": lambda: cancel(machine, QUIET).warning,
         "rollback": lambda: rollback(machine, None, QUIET, keep_etc=False).warning,
@@ -415,8 +416,12 @@ def test_leftovers_of_every_name_are_found(machine: Sysroot) -> None:
         *("deployments/gone-3/x", "deployments/2/etc/upper.new/x"),
         *("deployments/2/etc/.merged-from.abcd1234", "state/tries/2/.verdict.abcd1234"),
     ]
-    mine = ["state/.mine", "refs/mine.json.txt", "deployments/new-house/x",
-            "deployments/2/etc/upper/.a.b.abcd1234"]  # fmt: skip
+    mine = [
+        "state/.mine",
+        "refs/mine.json.txt",
+        "deployments/new-house/x",
+        "deployments/2/etc/upper/.a.b.abcd1234",
+    ]
     for name in (*names, *mine):
         path = machine.atoll / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -469,7 +474,7 @@ def test_a_boot_is_noted_once_with_the_time_it_began(machine: Sysroot, tmp_path:
     uptime = tmp_path / "uptime"
     for passed in ("90000.5 1.0", "90000.6 1.0", "5.0 1.0"):
         uptime.write_text(passed)
-        note_boot(replace(machine, booted=1), uptime)
+        record_boot(replace(machine, booted=1), uptime)
     boots = [each for each in read_history(machine.state) if each.what == BOOT]
     assert [each.deployment for each in boots] == [1, 1]
     assert boots[1].when - boots[0].when > 80000

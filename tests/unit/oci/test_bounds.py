@@ -401,18 +401,39 @@ JSON = st.recursive(
     | st.integers()
     | st.text(max_size=9)
     | st.sampled_from(["sha256:" + "0" * 64, LAYER_ZSTD, CONFIG, "linux", "amd64"]),
-    lambda below: st.lists(below, max_size=4)
-    | st.dictionaries(
-        st.sampled_from(
-            ["schemaVersion", "mediaType", "manifests", "layers", "config", "digest", "size",
-             "platform", "os", "architecture", "annotations", "Labels", "rootfs", "diff_ids",
-             "history", "created", "created_by", "Cmd", "variant", "artifactType"]
-        ),
-        below,
-        max_size=6,
+    lambda below: (
+        st.lists(below, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "schemaVersion",
+                    "mediaType",
+                    "manifests",
+                    "layers",
+                    "config",
+                    "digest",
+                    "size",
+                    "platform",
+                    "os",
+                    "architecture",
+                    "annotations",
+                    "Labels",
+                    "rootfs",
+                    "diff_ids",
+                    "history",
+                    "created",
+                    "created_by",
+                    "Cmd",
+                    "variant",
+                    "artifactType",
+                ]
+            ),
+            below,
+            max_size=6,
+        )
     ),
     max_leaves=25,
-)  # fmt: skip
+)
 
 
 @given(JSON, st.sampled_from([parse_index, parse_manifest, parse_record]))
@@ -444,7 +465,7 @@ class _Bytes:
         ),
         max_size=6,
     )
-)  # fmt: skip
+)
 def test_any_headers_are_a_tar_or_damaged(parts: list[tuple[bytes, int, bytes, bool]]) -> None:
     data = b"".join(
         header(b"name", kind, len(body) if fix else size) + padded(body)

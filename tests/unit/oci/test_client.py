@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atoll.base.errors import Damaged, MissingPrivilege, NotFound
-from atoll.host.http import Patience, Span, Web
+from atoll.host.http import ByteRange, HttpClient, RetryPolicy
 from atoll.oci.client import Challenge, RegistryClient, parse_challenge, parse_token
 from atoll.oci.endpoints import Endpoint
 from atoll.oci.login import Credentials
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-QUICK = Patience(attempts=2, first_pause=0.001, longest_pause=0.002, timeout=2.0)
+QUICK = RetryPolicy(attempts=2, first_pause=0.001, longest_pause=0.002, timeout=2.0)
 ME = Credentials(user="me", password="pass:word")
 BEARER = 'Bearer realm="http://{}/token?x=1",service="reg",scope="repository:all:push"'
 
@@ -43,12 +43,14 @@ def registry(image: MadeImage, tmp_path: Path) -> Iterator[FakeRegistry]:
 
 
 @pytest.fixture
-def web() -> Iterator[Web]:
-    with Web(patience=QUICK) as opened:
+def web() -> Iterator[HttpClient]:
+    with HttpClient(patience=QUICK) as opened:
         yield opened
 
 
-def client(registry: FakeRegistry, web: Web, credentials: Credentials | None) -> RegistryClient:
+def client(
+    registry: FakeRegistry, web: HttpClient, credentials: Credentials | None
+) -> RegistryClient:
     endpoint = Endpoint(host=registry.address, repository="team/hello")
     return RegistryClient(endpoint, web, lambda: credentials)
 
@@ -71,7 +73,7 @@ def wants_token(registry: FakeRegistry, *, uses: int) -> None:
     registry.bend = bend
 
 
-def test_a_token_is_fetched_for_this_image_only(registry: FakeRegistry, web: Web) -> None:
+def test_a_token_is_fetched_for_this_image_only(registry: FakeRegistry, web: HttpClient) -> None:
     wants_token(registry, uses=9)
     client(registry, web, ME).manifest("one")
     asked = next(each for each in registry.asked if each.path == "/token")
@@ -83,7 +85,7 @@ def test_a_token_is_fetched_for_this_image_only(registry: FakeRegistry, web: Web
     assert asked.headers["authorization"] == ME.basic
 
 
-def test_a_token_without_a_login(registry: FakeRegistry, web: Web) -> None:
+def test_a_token_without_a_login(registry: FakeRegistry, web: HttpClient) -> None:
     wants_token(registry, uses=9)
     client(registry, web, None).manifest("one")
     asked = next(each for each in registry.asked if each.path == "/token")
@@ -91,7 +93,7 @@ def test_a_token_without_a_login(registry: FakeRegistry, web: Web) -> None:
 
 
 def test_a_token_that_runs_out_is_fetched_again(
-    registry: FakeRegistry, web: Web, image: MadeImage
+    registry: FakeRegistry, web: HttpClient, image: MadeImage
 ) -> None:
     wants_token(registry, uses=1)
     reader = client(registry, web, None)
@@ -100,10 +102,10 @@ def test_a_token_that_runs_out_is_fetched_again(
     manifest = json.loads(reader.manifest("one").data)
     layer = manifest["layers"][0]
     blob = Descriptor(media_type="", digest=layer["digest"], size=layer["size"])
-    assert digest_of(b"".join(reader.blob(blob, Span(end=blob.size)))) == blob.digest
+    assert digest_of(b"".join(reader.blob(blob, ByteRange(end=blob.size)))) == blob.digest
 
 
-def test_a_password(registry: FakeRegistry, web: Web, image: MadeImage) -> None:
+def test_a_password(registry: FakeRegistry, web: HttpClient, image: MadeImage) -> None:
     def bend(asked: Asked, reply: Reply) -> Reply:
         if asked.headers.get("authorization") == ME.basic:
             return reply
@@ -137,7 +139,7 @@ def test_an_index_leads_to_this_machine(registry: FakeRegistry, image: MadeImage
         body = {"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}
         return Reply(body=json.dumps(body).encode())
 
-    with Web(patience=QUICK) as web:
+    with HttpClient(patience=QUICK) as web:
         honest = client(registry, web, None).manifest("one").data
     registry.bend = bend
     reference = parse_reference(registry.reference())
@@ -199,8 +201,17 @@ def test_challenges(text: str, challenge: Challenge | None) -> None:
     assert parse_challenge(text) == challenge
 
 
-@pytest.mark.parametrize("words", ["A" * 90_000, "a=" * 45_000, 'a="' * 30_000, "a " * 45_000,
-                                   "," + " " * 90_000, "Bearer," * 12_000])  # fmt: skip
+@pytest.mark.parametrize(
+    "words",
+    [
+        "A" * 90_000,
+        "a=" * 45_000,
+        'a="' * 30_000,
+        "a " * 45_000,
+        "," + " " * 90_000,
+        "Bearer," * 12_000,
+    ],
+)
 def test_a_challenge_as_long_as_a_header_can_be_is_read_in_a_moment(words: str) -> None:
     """Time that grows with the square of the length would be minutes."""
     assert parse_challenge(f'Bearer {words}, realm="https://a"') is not None

@@ -18,7 +18,7 @@ from atoll.base.errors import (
     Refused,
 )
 from atoll.base.report import NullReporter
-from atoll.host.http import Patience
+from atoll.host.http import RetryPolicy
 from atoll.oci.manifest import CONFIG, LAYER_GZIP
 from atoll.oci.pull import apply_pull
 from atoll.oci.pull_plan import plan_pull
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from atoll.store.layout import Store
     from tests.fake_registry import FakeRegistry
 
-QUICK = Patience(attempts=3, first_pause=0.001, longest_pause=0.002, timeout=2.0)
+QUICK = RetryPolicy(attempts=3, first_pause=0.001, longest_pause=0.002, timeout=2.0)
 FILES = {"/usr/bash/bash": b"bash" * 5000, "/usr/python/python": bytes(range(256)) * 999}
 
 

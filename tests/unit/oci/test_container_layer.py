@@ -94,9 +94,16 @@ def test_a_layout_is_read_without_it(tmp_path: Path) -> None:
     taken_without_it(tmp_path / "store", image)
 
 
-@pytest.mark.parametrize("listed", [
-    b"", b"/etc\n", b"/var/../etc\n", b"/var/nothing\n", b"/var/lib/dpkg/status\n",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "listed",
+    [
+        b"",
+        b"/etc\n",
+        b"/var/../etc\n",
+        b"/var/nothing\n",
+        b"/var/lib/dpkg/status\n",
+    ],
+)
 def test_only_directories_below_var_are_shown_there(tmp_path: Path, listed: bytes) -> None:
     image = publish(tmp_path, FILES | {"/usr/lib/atoll/tree-owned": listed})
     assert inspect_layout(image.layout).record.container is None

@@ -51,10 +51,18 @@ def test_a_helper_that_knows_nothing(home: Path) -> None:
 
 @pytest.mark.parametrize(
     "script",
-    ["echo top-secret; echo top-secret >&2; exit 1", "echo top-secret", "echo '[\"top-secret\"]'",
-     "yes top-secret", "echo top-secret; sleep 60", "trap '' TERM; echo top-secret; cat; sleep 60",
-     "kill -9 $$", ":", answering("<token>", "top-secret")],
-)  # fmt: skip
+    [
+        "echo top-secret; echo top-secret >&2; exit 1",
+        "echo top-secret",
+        "echo '[\"top-secret\"]'",
+        "yes top-secret",
+        "echo top-secret; sleep 60",
+        "trap '' TERM; echo top-secret; cat; sleep 60",
+        "kill -9 $$",
+        ":",
+        answering("<token>", "top-secret"),
+    ],
+)
 def test_a_helper_that_fails_is_named_and_its_words_are_not_shown(home: Path, script: str) -> None:
     helper(home, script)
     with pytest.raises(MissingPrivilege, match="docker-credential-ours") as caught:
@@ -160,7 +168,7 @@ def test_the_first_folder_of_certificates_counts_and_pairs_are_whole(tmp_path: P
 def test_a_client_certificate_is_for_its_registry_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from atoll.host.address import Origin
+    from atoll.host.address import ServerOrigin
 
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     for place in ("a.example", "b.example"):
@@ -169,10 +177,10 @@ def test_a_client_certificate_is_for_its_registry_only(
         for name in ("ca.crt", "me.cert", "me.key"):
             (folder / name).touch()
     trust_of = trust_for("a.example", insecure=True)
-    own = trust_of(Origin("https", "a.example", 443))
+    own = trust_of(ServerOrigin("https", "a.example", 443))
     assert own.identities
     assert own.unverified
     for host, port in (("a.example", 444), ("b.example", 443), ("a.example.", 443)):
-        other = trust_of(Origin("https", host, port))
+        other = trust_of(ServerOrigin("https", host, port))
         assert not other.identities
         assert other.unverified is (host == "a.example")

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 
 def auths(**places: str) -> bytes:
-    encoded = {name: {"auth": base64.b64encode(text.encode()).decode()}
-               for name, text in places.items()}  # fmt: skip
+    encoded = {
+        name: {"auth": base64.b64encode(text.encode()).decode()} for name, text in places.items()
+    }
     return json.dumps({"auths": encoded}).encode()
 
 
@@ -61,9 +62,16 @@ def test_the_first_file_that_knows_decides(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"[]", b"no", b'{"auths": 7}', b'{"auths": {"h": 7}}', b'{"auths": {"h": {"auth": "?"}}}',
-     b'{"auths": {"h": {"auth": "c2VjcmV0"}}}', b"\xff"],
-)  # fmt: skip
+    [
+        b"[]",
+        b"no",
+        b'{"auths": 7}',
+        b'{"auths": {"h": 7}}',
+        b'{"auths": {"h": {"auth": "?"}}}',
+        b'{"auths": {"h": {"auth": "c2VjcmV0"}}}',
+        b"\xff",
+    ],
+)
 def test_a_broken_file_is_named_and_not_shown(data: bytes) -> None:
     with pytest.raises(Damaged, match="/etc/x is not") as caught:
         parse_credentials(data, where="/etc/x")

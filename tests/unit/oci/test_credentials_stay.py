@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from atoll.base.errors import AtollError
 from atoll.base.ids import BlobDigest
-from atoll.host.http import Patience, Span, Web
+from atoll.host.http import ByteRange, HttpClient, RetryPolicy
 from atoll.oci.certificates import trust_for
 from atoll.oci.client import RegistryClient
 from atoll.oci.endpoints import Endpoint
@@ -31,7 +31,7 @@ from tests.fake_registry import QuietServer, digest_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-QUICK = Patience(attempts=1, first_pause=0.0, longest_pause=0.0, timeout=5.0)
+QUICK = RetryPolicy(attempts=1, first_pause=0.0, longest_pause=0.0, timeout=5.0)
 ME = Credentials(user="me", password="pass:word")
 BASIC = base64.b64encode(b"me:pass:word").decode()
 BODY = b"{}" * 400
@@ -151,14 +151,14 @@ def room() -> Iterator[Room]:
 def use(room: Room) -> None:
     """Ask the first server for a manifest, a blob, and a part of it, whatever comes of it."""
     place = room.place(0)
-    with Web(patience=QUICK, trust_of=trust_for(place, insecure=True)) as web:
+    with HttpClient(patience=QUICK, trust_of=trust_for(place, insecure=True)) as web:
         endpoint = Endpoint(host=place, repository="team/hello", insecure=True)
         client = RegistryClient(endpoint, web, lambda: ME)
         blob = Descriptor(media_type="", digest=BlobDigest(digest_of(BODY)), size=len(BODY))
         for work in (
             lambda: client.manifest("one"),
             lambda: client.document(blob),
-            lambda: b"".join(client.blob(blob, Span(start=2, end=9, is_part=True))),
+            lambda: b"".join(client.blob(blob, ByteRange(start=2, end=9, is_part=True))),
         ):
             try:
                 work()
@@ -242,7 +242,7 @@ def test_the_registry_and_its_token_service_do_see_them(room: Room) -> None:
 def test_a_login_elsewhere_is_refused_by_name(room: Room) -> None:
     room.start({(0, "blobs"): Action("go", 2), (2, "blobs"): Action("basic")})
     place = room.place(0)
-    with Web(patience=QUICK, trust_of=trust_for(place, insecure=True)) as web:
+    with HttpClient(patience=QUICK, trust_of=trust_for(place, insecure=True)) as web:
         client = RegistryClient(
             Endpoint(host=place, repository="x", insecure=True), web, lambda: ME
         )

@@ -77,19 +77,34 @@ def test_blocked() -> None:
 
 @pytest.mark.parametrize(
     ("host", "local"),
-    [("localhost", True), ("localhost:5000", True), ("127.0.0.1:5000", True), ("127.1.2.3", True),
-     ("[::1]:5000", True), ("[::1]", True), ("localhost.example", False), ("10.0.0.1", False),
-     ("127.0.0.1.example", False), ("[::2]:1", False)],
-)  # fmt: skip
+    [
+        ("localhost", True),
+        ("localhost:5000", True),
+        ("127.0.0.1:5000", True),
+        ("127.1.2.3", True),
+        ("[::1]:5000", True),
+        ("[::1]", True),
+        ("localhost.example", False),
+        ("10.0.0.1", False),
+        ("127.0.0.1.example", False),
+        ("[::2]:1", False),
+    ],
+)
 def test_this_machine(host: str, *, local: bool) -> None:
     assert Endpoint(host=host, repository="x").is_local is local
 
 
 @pytest.mark.parametrize(
     "text",
-    ["[", "registry = 7", "[[registry]]\n", '[[registry]]\nlocation = 7',
-     '[[registry]]\nlocation = "a"\ninsecure = "yes"', '[[registry]]\nlocation="a"\nmirror=[7]'],
-)  # fmt: skip
+    [
+        "[",
+        "registry = 7",
+        "[[registry]]\n",
+        "[[registry]]\nlocation = 7",
+        '[[registry]]\nlocation = "a"\ninsecure = "yes"',
+        '[[registry]]\nlocation="a"\nmirror=[7]',
+    ],
+)
 def test_a_broken_file_is_named(text: str) -> None:
     with pytest.raises(Damaged, match="/etc/x"):
         parse_rules(text.encode(), where="/etc/x")

@@ -9,7 +9,7 @@ from atoll.oci.apply_layers import LayeredTree, TarLayer
 from atoll.oci.layer_plan import BIG, MAX_BIG, SHARED, UNOWNED, plan_layers
 from atoll.oci.tar_reader import TarReader
 from atoll.oci.tar_writer import TarWriter
-from atoll.store.objects import Measure
+from atoll.store.objects import DigestSink
 from atoll.tree.model import Directory, Fifo, Metadata, Node, Regular, Symlink, walk
 
 PLAIN = Metadata(mode=0o644)
@@ -41,7 +41,7 @@ def layer(*entries: tuple[bytes, Node]) -> TarReader:
 def stack(*layers: TarReader) -> Directory:
     tree = LayeredTree()
     for each in layers:
-        tree.add_layer(TarLayer(each, Measure()), where="it")
+        tree.add_layer(TarLayer(each, DigestSink()), where="it")
     return tree.root
 
 

@@ -17,8 +17,8 @@ from atoll.oci.manifest import (
     REF_NAME,
     Descriptor,
     ImageConfig,
+    ImageIndex,
     ImageRecord,
-    Index,
     Manifest,
     format_index,
     format_manifest,
@@ -28,7 +28,7 @@ from atoll.oci.manifest import (
     parse_record,
     record_annotations,
 )
-from atoll.oci.system_label import SystemFacts
+from atoll.oci.system_label import SystemLabel
 
 A, B = BlobDigest("sha256:" + "a" * 64), BlobDigest("sha256:" + "b" * 64)
 RECORD = ImageRecord(
@@ -42,7 +42,7 @@ MANIFEST_VALUE = Manifest(
     layers=(Descriptor(media_type=LAYER_ZSTD, digest=B, size=20),),
     annotations=record_annotations(RECORD),
 )
-INDEX_VALUE = Index(
+INDEX_VALUE = ImageIndex(
     manifests=(Descriptor(media_type=MANIFEST, digest=A, size=5, annotations={REF_NAME: "latest"}),)
 )
 
@@ -83,7 +83,7 @@ def test_the_bytes_are_fixed() -> None:
 
 def test_the_list_of_packages_is_no_label_and_older_images_are_still_read() -> None:
     """Labels are shown whole by ``skopeo inspect`` and ``podman inspect``."""
-    facts = SystemFacts(kernel="6.12", esp=7, packages={f"package-{n}": "1" for n in range(300)})
+    facts = SystemLabel(kernel="6.12", esp=7, packages={f"package-{n}": "1" for n in range(300)})
     record = replace(RECORD, config=replace(RECORD.config, system=facts))
     fields = json.loads(format_record(record))
     assert all(len(text) < 100 for text in fields["config"]["Labels"].values())
@@ -103,17 +103,28 @@ def changed(data: bytes, *path: Any, value: Any) -> bytes:
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"[]", b"\xff", b"{", b"[" * 100_000,
-     changed(format_manifest(MANIFEST_VALUE), "config", value=None),
-     changed(format_manifest(MANIFEST_VALUE), "config", "size", value=-1),
-     changed(format_manifest(MANIFEST_VALUE), "config", "size", value=True),
-     changed(format_manifest(MANIFEST_VALUE), "config", "digest", value="sha256:../../etc/passwd"),
-     changed(format_manifest(MANIFEST_VALUE), "config", "digest", value=7),
-     changed(format_manifest(MANIFEST_VALUE), "layers", value={}),
-     changed(format_manifest(MANIFEST_VALUE), "annotations", value={"a": 1}),
-     changed(format_manifest(MANIFEST_VALUE), "layers",
-             value=[{"mediaType": LAYER_ZSTD, "digest": A, "size": 1}] * 129)],
-)  # fmt: skip
+    [
+        b"",
+        b"[]",
+        b"\xff",
+        b"{",
+        b"[" * 100_000,
+        changed(format_manifest(MANIFEST_VALUE), "config", value=None),
+        changed(format_manifest(MANIFEST_VALUE), "config", "size", value=-1),
+        changed(format_manifest(MANIFEST_VALUE), "config", "size", value=True),
+        changed(
+            format_manifest(MANIFEST_VALUE), "config", "digest", value="sha256:../../etc/passwd"
+        ),
+        changed(format_manifest(MANIFEST_VALUE), "config", "digest", value=7),
+        changed(format_manifest(MANIFEST_VALUE), "layers", value={}),
+        changed(format_manifest(MANIFEST_VALUE), "annotations", value={"a": 1}),
+        changed(
+            format_manifest(MANIFEST_VALUE),
+            "layers",
+            value=[{"mediaType": LAYER_ZSTD, "digest": A, "size": 1}] * 129,
+        ),
+    ],
+)
 def test_damaged_manifests(data: bytes) -> None:
     with pytest.raises(Damaged, match="it"):
         parse_manifest(data, where="it")
@@ -121,10 +132,13 @@ def test_damaged_manifests(data: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("schemaVersion", 1), ("mediaType", "text/plain"),
-     ("config", {"mediaType": "application/vnd.oci.empty.v1+json", "digest": A, "size": 2}),
-     ("layers", [{"mediaType": "text/plain", "digest": A, "size": 2}])],
-)  # fmt: skip
+    [
+        ("schemaVersion", 1),
+        ("mediaType", "text/plain"),
+        ("config", {"mediaType": "application/vnd.oci.empty.v1+json", "digest": A, "size": 2}),
+        ("layers", [{"mediaType": "text/plain", "digest": A, "size": 2}]),
+    ],
+)
 def test_manifests_of_another_kind(key: str, value: object) -> None:
     with pytest.raises(Refused):
         parse_manifest(changed(format_manifest(MANIFEST_VALUE), key, value=value), where="it")
@@ -140,9 +154,14 @@ def test_a_foreign_image_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("path", "value"),
-    [(("config", "Labels", "dev.atoll.tree"), "x"), (("config", "Labels", "dev.atoll.size"), "-1"),
-     (("created",), "yesterday"), (("rootfs", "diff_ids"), [1, 2]), (("rootfs",), [])],
-)  # fmt: skip
+    [
+        (("config", "Labels", "dev.atoll.tree"), "x"),
+        (("config", "Labels", "dev.atoll.size"), "-1"),
+        (("created",), "yesterday"),
+        (("rootfs", "diff_ids"), [1, 2]),
+        (("rootfs",), []),
+    ],
+)
 def test_damaged_records(path: tuple[str, ...], value: object) -> None:
     with pytest.raises(Damaged):
         parse_record(changed(format_record(RECORD), *path, value=value), where="it")

@@ -20,7 +20,7 @@ from atoll.oci.manifest import (
     REF_NAME,
     Descriptor,
     ImageConfig,
-    Index,
+    ImageIndex,
     format_index,
     format_manifest,
 )
@@ -128,8 +128,11 @@ def test_a_directory_with_other_things_is_not_touched(
 
 
 def test_a_damaged_object_is_not_published(store: Store, image: NewImage, tmp_path: Path) -> None:
-    (large,) = [path for path in store.objects.rglob("*") if path.is_file()
-                and path.stat().st_size == 3_000_000]  # fmt: skip
+    (large,) = [
+        path
+        for path in store.objects.rglob("*")
+        if path.is_file() and path.stat().st_size == 3_000_000
+    ]
     large.chmod(0o644)
     with large.open("r+b") as file:
         file.write(b"damage")
@@ -178,7 +181,7 @@ def reword(layout: LayoutReference, config: dict[str, object] | None, **manifest
     changed = replace(published.manifest, config=described, **manifest)  # type: ignore[arg-type]
     written = blobs.put(format_manifest(changed), media_type=MANIFEST)
     tagged = replace(written, annotations={REF_NAME: layout.tag or ""})
-    (directory / "index.json").write_bytes(format_index(Index(manifests=(tagged,))))
+    (directory / "index.json").write_bytes(format_index(ImageIndex(manifests=(tagged,))))
 
 
 def test_consistent_lies_are_noticed(layout: LayoutReference, tmp_path: Path) -> None:

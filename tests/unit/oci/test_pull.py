@@ -9,7 +9,7 @@ import pytest
 
 from atoll.base.errors import NoSpace
 from atoll.base.report import NullReporter
-from atoll.host.http import Patience
+from atoll.host.http import RetryPolicy
 from atoll.oci.pull import apply_pull, pull_image
 from atoll.oci.pull_plan import plan_pull
 from atoll.oci.reference import parse_reference
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from atoll.oci.pull_plan import PullPlan
     from atoll.store.layout import Store
 
-QUICK = Patience(attempts=3, first_pause=0.001, longest_pause=0.002, timeout=5.0)
+QUICK = RetryPolicy(attempts=3, first_pause=0.001, longest_pause=0.002, timeout=5.0)
 FILES = {
     "/usr/bash/bash": b"bash" * 5000,
     "/usr/python/python": bytes(range(256)) * 300,

@@ -12,7 +12,7 @@ import zstandard
 
 from atoll.base.errors import Damaged, NetworkError
 from atoll.base.report import NullReporter
-from atoll.host.http import Patience
+from atoll.host.http import RetryPolicy
 from atoll.oci.pull import apply_pull
 from atoll.oci.pull_plan import plan_pull
 from atoll.oci.reference import parse_reference
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from atoll.oci.pull_plan import PullPlan
 
-QUICK = Patience(attempts=2, first_pause=0.001, longest_pause=0.002, timeout=5.0)
+QUICK = RetryPolicy(attempts=2, first_pause=0.001, longest_pause=0.002, timeout=5.0)
 FILES = {f"/usr/bash/{number}": os.urandom(200_000 + number) for number in range(6)}
 CHANGED = FILES | {"/usr/bash/2": os.urandom(200_000), "/usr/bash/4": os.urandom(200_000)}
 

@@ -50,11 +50,28 @@ def test_forms(text: str, expected: Reference) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "oci:", "oci::t", "oci:dir:-t", "store:", "-oci:x", "oci:a\nb", "http://r.example/a",
-     "debian", "debian:trixie", "library/debian", "docker://", "docker://r.example",
-     "docker://r.example/", "docker://r.example/UPPER", "docker://r.example/a:", "r.example/a@x",
-     "docker://r.example/../a", f"docker://r.example/a@md5:{'a' * 64}"],
-)  # fmt: skip
+    [
+        "",
+        "oci:",
+        "oci::t",
+        "oci:dir:-t",
+        "store:",
+        "-oci:x",
+        "oci:a\nb",
+        "http://r.example/a",
+        "debian",
+        "debian:trixie",
+        "library/debian",
+        "docker://",
+        "docker://r.example",
+        "docker://r.example/",
+        "docker://r.example/UPPER",
+        "docker://r.example/a:",
+        "r.example/a@x",
+        "docker://r.example/../a",
+        f"docker://r.example/a@md5:{'a' * 64}",
+    ],
+)
 def test_what_names_no_image(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_reference(text)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atoll.base.errors import Damaged, Refused
-from atoll.oci.tar_reader import Member, TarReader
+from atoll.oci.tar_reader import TarMember, TarReader
 from atoll.oci.tar_writer import TarWriter
 from atoll.tree.model import (
     Device,
@@ -40,7 +40,7 @@ def write(*entries: tuple[bytes, Node]) -> bytes:
     return output.getvalue()
 
 
-def read(data: bytes) -> list[tuple[Member, bytes]]:
+def read(data: bytes) -> list[tuple[TarMember, bytes]]:
     reader = TarReader(io.BytesIO(data), where="it")
     return [(member, b"".join(reader.content())) for member in reader]
 
@@ -102,12 +102,16 @@ def test_what_was_written_is_read_back(path: bytes, node: Node) -> None:
 
 @given(paths.filter(lambda path: not path.endswith(b" ")), nodes)
 def test_pythons_tar_reads_the_same(path: bytes, node: Node) -> None:
-    with tarfile.open(fileobj=io.BytesIO(write((path, node))), encoding="utf-8",
-                      errors="surrogateescape") as archive:  # fmt: skip
+    with tarfile.open(
+        fileobj=io.BytesIO(write((path, node))), encoding="utf-8", errors="surrogateescape"
+    ) as archive:
         (found,) = archive.getmembers()
         assert os.fsencode(found.name).rstrip(b"/") == path[1:]
         assert (found.mode, found.uid, found.gid) == (
-            node.metadata.mode, node.metadata.uid, node.metadata.gid)  # fmt: skip
+            node.metadata.mode,
+            node.metadata.uid,
+            node.metadata.gid,
+        )
         assert found.mtime == node.metadata.mtime
         if isinstance(node, Regular):
             file = archive.extractfile(found)

@@ -18,8 +18,8 @@ from atoll.oci.toc import (
     EMPTY_DIFF_ID,
     EMPTY_TAR,
     FRAME_LIMIT,
-    Contents,
-    Place,
+    ObjectLocation,
+    TableOfContents,
     format_contents,
     parse_contents,
 )
@@ -44,7 +44,7 @@ IMAGE, DIGEST = format_image(TREE), tree_digest(TREE)
 FRAMES = [[(40, 2000), (50, 3000)], [(60, FRAME_LIMIT), (70, FRAME_LIMIT), (80, 9)]]
 SIZES = [90, 210]
 PLACES = {
-    name: Place(layer=number % 2, offset=512 + 150 * number, size=100 + number)
+    name: ObjectLocation(layer=number % 2, offset=512 + 150 * number, size=100 + number)
     for number, name in enumerate(NAMES)
 }
 
@@ -55,7 +55,7 @@ def blob() -> bytes:
     return data
 
 
-def parse(data: bytes, tree: TreeId = DIGEST, layers: list[int] = SIZES) -> Contents:
+def parse(data: bytes, tree: TreeId = DIGEST, layers: list[int] = SIZES) -> TableOfContents:
     return parse_contents(data, tree=tree, layers=layers, where="it")
 
 
@@ -75,7 +75,9 @@ def test_what_is_written_is_read_again() -> None:
     assert found.image == IMAGE
     assert found.objects == tuple(NAMES)
     for row, name in enumerate(found.objects):
-        place = Place(layer=found.layers[row], offset=found.offsets[row], size=found.sizes[row])
+        place = ObjectLocation(
+            layer=found.layers[row], offset=found.offsets[row], size=found.sizes[row]
+        )
         assert place == PLACES[name]
     assert [list(frames.packed) for frames in found.frames] == [[0, 40, 90], [0, 60, 130, 210]]
     assert list(found.frames[0].unpacked) == [0, 2000, 5000]
@@ -163,7 +165,7 @@ def test_any_damage_is_noticed_or_makes_no_difference_to_the_tree(data: st.DataO
 # ---------------------------------------------------------------- which parts are fetched
 
 
-def contents_of(sizes: list[int], gaps: list[int]) -> Contents:
+def contents_of(sizes: list[int], gaps: list[int]) -> TableOfContents:
     """One layer; each object fills a frame of its own, packed as large as it is, after a gap."""
     frames: list[tuple[int, int]] = []
     places = {}
@@ -172,7 +174,7 @@ def contents_of(sizes: list[int], gaps: list[int]) -> Contents:
     for number, (size, gap) in enumerate(zip(sizes, gaps, strict=True)):
         name = ObjectId(f"{number:064x}")
         frames += [(gap, 1), (size, size)]
-        places[name] = Place(layer=0, offset=offset + 1, size=size)
+        places[name] = ObjectLocation(layer=0, offset=offset + 1, size=size)
         offset += 1 + size
         entries[f"{number:04}".encode()] = Regular(Metadata(mode=0o644), size, name)
     tree = Directory(Metadata(mode=0o755), entries)

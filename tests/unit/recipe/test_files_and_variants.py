@@ -71,8 +71,15 @@ args = ["never"]
     b += 'variant.kde.kernel.args = ["b-variant"]\n'
     recipe = parse(text, "kde", a=a, b=b)
     assert recipe.kernel.args == (
-        "a", "b", "main", "a-when", "when", "all", "b-variant", "variant",
-    )  # fmt: skip
+        "a",
+        "b",
+        "main",
+        "a-when",
+        "when",
+        "all",
+        "b-variant",
+        "variant",
+    )
     assert parse(text, a=a, b=b).kernel.args == ("a", "b", "main", "a-when")
 
 
@@ -178,8 +185,10 @@ install = ["./k.deb"]
     assert recipe.scripts[0].inputs == ("shared/in",)
     assert recipe.health.checks[0].source == "./parts/web"
     assert [name for name, _ in recipe.sources] == [
-        "atoll.toml", "shared/inner.toml", "parts/more.toml",
-    ]  # fmt: skip
+        "atoll.toml",
+        "shared/inner.toml",
+        "parts/more.toml",
+    ]
 
 
 @pytest.mark.parametrize(

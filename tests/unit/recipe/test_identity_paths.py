@@ -18,9 +18,15 @@ def test_no_file_is_at_the_path_of_an_identity(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/etc/munge/other.key", "/etc/ssh/ssh_config.d/host", "/etc/ssh/ssh_host_keys/x",
-             "/etc/munge/munge.key.d/a", "/usr/share/munge/munge.key"],
-)  # fmt: skip
+    "path",
+    [
+        "/etc/munge/other.key",
+        "/etc/ssh/ssh_config.d/host",
+        "/etc/ssh/ssh_host_keys/x",
+        "/etc/munge/munge.key.d/a",
+        "/usr/share/munge/munge.key",
+    ],
+)
 def test_what_lies_beside_an_identity_is_as_other_files(path: str) -> None:
     assert check_file_path(path) is None
     assert find_identity(path) is None

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atoll.recipe.language.diagnostics import Place, Problems, Source
-from atoll.recipe.language.merge import Fragment, Table, merge
+from atoll.recipe.language.diagnostics import Diagnostics, Location, RecipeText
+from atoll.recipe.language.merge import Fragment, MergedTable, merge
 from atoll.recipe.language.schema import TOP
-from atoll.recipe.language.schema_model import KeyRule, Kind, TableRule
+from atoll.recipe.language.schema_model import KeyRule, TableRule, ValueKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,15 +22,15 @@ WORDS = st.sampled_from(["a", "b", "c", "a=1", "b/sid"])
 
 def value_of(rule: KeyRule) -> st.SearchStrategy[object]:
     match rule.kind:
-        case Kind.TEXT:
+        case ValueKind.TEXT:
             return WORDS
-        case Kind.NUMBER:
+        case ValueKind.NUMBER:
             return st.integers(0, 3)
-        case Kind.SWITCH:
+        case ValueKind.SWITCH:
             return st.booleans()
-        case Kind.TEXTS:
+        case ValueKind.TEXTS:
             return st.lists(WORDS, max_size=3, unique_by=rule.same)
-        case Kind.MAP:
+        case ValueKind.MAP:
             return st.dictionaries(WORDS, WORDS, max_size=2)
 
 
@@ -44,7 +44,7 @@ def tables(draw: st.DrawFn, rule: TableRule) -> dict[str, Any]:
     for key in rule.keys:
         for rival in key.rivals:
             if key.name in table and rival in table:
-                if key.kind is Kind.TEXTS:
+                if key.kind is ValueKind.TEXTS:
                     mine = {key.same(item) for item in table[key.name]}
                     table[rival] = [item for item in table[rival] if key.same(item) not in mine]
                 else:
@@ -63,21 +63,23 @@ def tables(draw: st.DrawFn, rule: TableRule) -> dict[str, Any]:
     return table
 
 
-def merged(*written: dict[str, Any]) -> Table:
-    places = [Place(Source(str(number), str(number), ""), ()) for number in range(len(written))]
+def merged(*written: dict[str, Any]) -> MergedTable:
+    places = [
+        Location(RecipeText(str(number), str(number), ""), ()) for number in range(len(written))
+    ]
     fragments = [Fragment(*pair) for pair in zip(places, written, strict=True)]
-    return merge(fragments, places[0], Problems())
+    return merge(fragments, places[0], Diagnostics())
 
 
-def shown(table: Table) -> dict[str, Any]:
+def shown(table: MergedTable) -> dict[str, Any]:
     """What a merged table says, without places."""
     said: dict[str, Any] = {}
     for key in table.rule.keys:
         placed = table.values.get(key.name, [])
         match key.kind:
-            case Kind.TEXTS:
+            case ValueKind.TEXTS:
                 said[key.name] = [entry.value for entry in placed]
-            case Kind.MAP:
+            case ValueKind.MAP:
                 said[key.name] = {entry.name: entry.value for entry in placed}
             case _:
                 said[key.name] = placed[-1].value if placed else None
@@ -86,7 +88,7 @@ def shown(table: Table) -> dict[str, Any]:
     return said
 
 
-def all_tables(table: Table) -> Iterator[Table]:
+def all_tables(table: MergedTable) -> Iterator[MergedTable]:
     yield table
     for inner in (*table.tables.values(), *(row for rows in table.rows.values() for row in rows)):
         yield from all_tables(inner)
@@ -117,12 +119,13 @@ def test_tables_may_be_spread_over_files(table: dict[str, Any], first: set[str])
 def test_nothing_contradicts_and_nothing_is_there_twice(written: list[dict[str, Any]]) -> None:
     for table in all_tables(merged(*written)):
         for key in table.rule.keys:
-            if key.kind not in (Kind.TEXTS, Kind.MAP):
+            if key.kind not in (ValueKind.TEXTS, ValueKind.MAP):
                 for rival in key.rivals:
                     assert not (table.has(key.name) and table.has(rival))
                 continue
-            same = [entry.name or key.same(str(entry.value)) for entry in
-                    table.values.get(key.name, [])]  # fmt: skip
+            same = [
+                entry.name or key.same(str(entry.value)) for entry in table.values.get(key.name, [])
+            ]
             assert max(Counter(same).values(), default=1) == 1
             for name in key.rivals:
                 other = table.rule.find_key(name)
@@ -149,9 +152,9 @@ def test_the_last_word_holds(written: list[dict[str, Any]]) -> None:
                 continue
             said = last[rule.name][key.name]
             match key.kind:
-                case Kind.TEXTS:
+                case ValueKind.TEXTS:
                     assert set(said) <= set(inner.texts(key.name))
-                case Kind.MAP:
+                case ValueKind.MAP:
                     assert said.items() <= dict(inner.pairs(key.name)).items()
                 case _:
                     assert inner.values[key.name][-1].value == said

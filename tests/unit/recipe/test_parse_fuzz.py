@@ -15,7 +15,7 @@ from atoll.base.errors import RecipeError
 from atoll.recipe.language.line_numbers import find_lines
 from atoll.recipe.language.parse import parse_problems, read_problems
 from atoll.recipe.language.schema import FRAGMENT, TOP
-from atoll.recipe.language.schema_model import KeyRule, Kind, TableRule
+from atoll.recipe.language.schema_model import KeyRule, TableRule, ValueKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,12 +54,12 @@ def value_of(rule: KeyRule) -> st.SearchStrategy[object]:
     right: st.SearchStrategy[object] = st.just(example)
     alike: st.SearchStrategy[object]
     match rule.kind:
-        case Kind.TEXT:
+        case ValueKind.TEXT:
             alike = TEXT | st.sampled_from(rule.choices or ("a",))
-        case Kind.TEXTS:
+        case ValueKind.TEXTS:
             items = st.sampled_from(example)
             alike = st.lists(items | TEXT, max_size=3)
-        case Kind.MAP:
+        case ValueKind.MAP:
             names = st.sampled_from(list(example))
             alike = st.dictionaries(names | TEXT, st.sampled_from(["local", "1"]) | TEXT)
         case _:
@@ -105,9 +105,11 @@ def toml(value: object) -> str:
         case dict():
             return f"{{{', '.join(f'{toml(k)} = {toml(v)}' for k, v in value.items())}}}"
         case str():
-            return json.dumps(value).replace("\x7f", "\\u007f") if value.isascii() else (
-                '"' + "".join(f"\\U{ord(letter):08x}" for letter in value) + '"'
-            )  # fmt: skip
+            return (
+                json.dumps(value).replace("\x7f", "\\u007f")
+                if value.isascii()
+                else ('"' + "".join(f"\\U{ord(letter):08x}" for letter in value) + '"')
+            )
     return str(value)
 
 

@@ -47,8 +47,13 @@ class Shop:
         (self.mood / "calls").write_text("")
         for name, text in moods.items():
             (self.mood / name).write_text(text)
-        done = subprocess.run([self.folder / "ci.sh", *words], env=self.environment, check=False,
-                              capture_output=True, text=True)  # fmt: skip
+        done = subprocess.run(
+            [self.folder / "ci.sh", *words],
+            env=self.environment,
+            check=False,
+            capture_output=True,
+            text=True,
+        )
         for name in moods:
             if name != "news":
                 (self.mood / name).unlink()
@@ -151,8 +156,12 @@ def test_templates(template: str, tmp_path: Path) -> None:
     planned = plan_repository(template, tmp_path, name="a.reef-1", base=base)
     texts = {file.path: file.text for file in planned}
     assert "systemd/a.reef-1-update.timer" in texts
-    left = [path for path, text in texts.items() for mark in ("@NAME@", "@BASE@", "@HASH@",
-            "@DEB_ROW@", "@DIRECTORY@") if mark in text + path]  # fmt: skip
+    left = [
+        path
+        for path, text in texts.items()
+        for mark in ("@NAME@", "@BASE@", "@HASH@", "@DEB_ROW@", "@DIRECTORY@")
+        if mark in text + path
+    ]
     assert left == []
     assert parse_problems(texts["atoll.toml"], file="atoll.toml")[1] == ()
     for name in ("atoll", "atoll-system"):

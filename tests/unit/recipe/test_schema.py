@@ -12,7 +12,7 @@ import pytest
 from atoll.recipe.language.parse_tables import check_file
 from atoll.recipe.language.reference import format_json_schema, format_markdown
 from atoll.recipe.language.schema import TOP, each_key, each_table
-from atoll.recipe.language.schema_model import KeyRule, Kind, TableRule
+from atoll.recipe.language.schema_model import KeyRule, TableRule, ValueKind
 
 if TYPE_CHECKING:
     from atoll.base.fields import Flaw, Key
@@ -50,7 +50,7 @@ def test_what_ends_something_is_of_its_kind() -> None:
             for name in key.rivals:
                 rival = table.find_key(name)
                 assert rival is not None
-                assert (rival.kind is Kind.TEXTS) == (key.kind is Kind.TEXTS)
+                assert (rival.kind is ValueKind.TEXTS) == (key.kind is ValueKind.TEXTS)
 
 
 def test_the_schema_for_editors_has_every_key() -> None:

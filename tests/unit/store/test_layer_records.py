@@ -91,14 +91,24 @@ def test_a_lost_object_makes_the_record_worthless(store: Store) -> None:
 
 @pytest.mark.parametrize(
     "spoil",
-    [lambda data: data[:-5], lambda data: data[:9], lambda _: b"", lambda _: b"no gzip",
-     lambda _: gzip.compress(b""), lambda _: gzip.compress(b'{"format":2}\n{"size":1}\n'),
-     lambda _: gzip.compress(b'{"format":1}\n'), lambda _: gzip.compress(b'{"format":1}\n[]\n7\n'),
-     lambda data: data[:40] + bytes((data[40] ^ 8,)) + data[41:],
-     lambda _: packed(b"[" * 100_000), lambda _: packed(b"[" + b"9" * 5000 + b"]"),
-     lambda _: packed(b'["x","0",NaN,0,0,0,[],0,"","","",0]'), lambda _: packed(b"[],[]"),
-     lambda _: packed(b'["x","0","x",0,0,0,[],0,"","","",0]'), lambda _: packed(b'{"a": 1}')],
-)  # fmt: skip
+    [
+        lambda data: data[:-5],
+        lambda data: data[:9],
+        lambda _: b"",
+        lambda _: b"no gzip",
+        lambda _: gzip.compress(b""),
+        lambda _: gzip.compress(b'{"format":2}\n{"size":1}\n'),
+        lambda _: gzip.compress(b'{"format":1}\n'),
+        lambda _: gzip.compress(b'{"format":1}\n[]\n7\n'),
+        lambda data: data[:40] + bytes((data[40] ^ 8,)) + data[41:],
+        lambda _: packed(b"[" * 100_000),
+        lambda _: packed(b"[" + b"9" * 5000 + b"]"),
+        lambda _: packed(b'["x","0",NaN,0,0,0,[],0,"","","",0]'),
+        lambda _: packed(b"[],[]"),
+        lambda _: packed(b'["x","0","x",0,0,0,[],0,"","","",0]'),
+        lambda _: packed(b'{"a": 1}'),
+    ],
+)
 def test_a_spoiled_record_is_not_there(store: Store, spoil: object) -> None:
     entry = LayerEntry(path=b"x", kind=b"5", metadata=Metadata(mode=0o755))
     path = keep(store, [entry])
@@ -115,9 +125,13 @@ def packed(line: bytes) -> bytes:
 
 @pytest.mark.parametrize(
     "place",
-    [lambda path: path.mkdir(), os.mkfifo, lambda path: path.symlink_to("/dev/zero"),
-     lambda path: path.symlink_to(path.name)],
-)  # fmt: skip
+    [
+        lambda path: path.mkdir(),
+        os.mkfifo,
+        lambda path: path.symlink_to("/dev/zero"),
+        lambda path: path.symlink_to(path.name),
+    ],
+)
 def test_what_is_no_file_is_no_record(store: Store, place: Callable[[Path], object]) -> None:
     path = keep(store, [])
     path.unlink()

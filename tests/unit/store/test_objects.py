@@ -10,7 +10,7 @@ from atoll.base.ids import ObjectId
 from atoll.store.layout import Store, open_store
 from atoll.store.objects import (
     WHOLE_LIMIT,
-    Measure,
+    DigestSink,
     adding_objects,
     has_object,
     measure_object,
@@ -51,8 +51,8 @@ def test_all_ways_in_give_the_same_name(store: Store, tmp_path: Path, size: int)
                     name = writer.put_chunks(data[at : at + 1000] for at in range(0, size, 1000))
         assert name == expected
         assert read_object(store, name) == data
-    assert Measure().put_bytes(data) == expected
-    assert Measure().put_chunks([data]) == expected
+    assert DigestSink().put_bytes(data) == expected
+    assert DigestSink().put_chunks([data]) == expected
 
 
 def test_an_object_is_read_only_and_kept_once(store: Store) -> None:

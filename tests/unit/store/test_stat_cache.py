@@ -11,7 +11,7 @@ import pytest
 from atoll.base.report import NullReporter
 from atoll.store.layout import open_store
 from atoll.store.scan import import_directory
-from atoll.store.stat_cache import KnownFiles
+from atoll.store.stat_cache import StatCache
 from atoll.tree.dumpfile import format_dump
 from atoll.tree.model import Directory, Regular, walk
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 LATER = 10_000_000_000
 
 
-class Counting(KnownFiles):
+class Counting(StatCache):
     """Counts what had to be read."""
 
     read: int

@@ -86,9 +86,22 @@ def test_a_ref_needs_its_tree(store: Store) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["", "-x", "../x", "a/../b", "a//b", "/a", "a/", ".hidden", "a\n", "a b", "x.json", "ä",
-     "x" * 129],
-)  # fmt: skip
+    [
+        "",
+        "-x",
+        "../x",
+        "a/../b",
+        "a//b",
+        "/a",
+        "a/",
+        ".hidden",
+        "a\n",
+        "a b",
+        "x.json",
+        "ä",
+        "x" * 129,
+    ],
+)
 def test_names_that_cannot_be(name: str, store: Store) -> None:
     with pytest.raises(UsageError, match="cannot name"):
         check_ref_name(name)

@@ -7,7 +7,7 @@ import gzip
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from atoll.tree.fat import ROOT, Fault, Item, Volume, parse_volume
+from atoll.tree.fat import ROOT, FatFault, FatItem, Volume, parse_volume
 from atoll.tree.fat_format import BAD, LAST, SLOT, checksum, parse_boot_sector
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Editable:
     def parsed(self) -> Volume:
         return parse_volume(self.read)
 
-    def item(self, path: str) -> Item:
+    def item(self, path: str) -> FatItem:
         volume = self.parsed()
         (number,) = volume.find(path)
         return volume.items[number]
@@ -183,30 +183,30 @@ def no_directory(volume: Editable) -> None:
     volume.data[start : start + 512] = b"\xa5" * 512
 
 
-DAMAGES: Mapping[Callable[[Editable], None], tuple[set[Fault], set[str]]] = {
+DAMAGES: Mapping[Callable[[Editable], None], tuple[set[FatFault], set[str]]] = {
     # what is done: the faults that are found, the files that may not be unlinked for it
-    renamed_by_half: ({Fault.SHARED}, {COUNTED, "loader/entries/RENAMED.CON"}),
+    renamed_by_half: ({FatFault.SHARED}, {COUNTED, "loader/entries/RENAMED.CON"}),
     renamed_past_the_end: (
-        {Fault.SHARED, Fault.AFTER_END},
+        {FatFault.SHARED, FatFault.AFTER_END},
         {COUNTED, "loader/entries/RENAMED.CON"},
     ),
-    on_the_chain_of_another: ({Fault.SHARED, Fault.LOST}, {ENTRY, KERNEL}),
-    into_the_chain_of_another: ({Fault.SHARED, Fault.LOST}, {ENTRY, KERNEL}),
+    on_the_chain_of_another: ({FatFault.SHARED, FatFault.LOST}, {ENTRY, KERNEL}),
+    into_the_chain_of_another: ({FatFault.SHARED, FatFault.LOST}, {ENTRY, KERNEL}),
     directory_into_a_file: (
-        {Fault.SHARED, Fault.AFTER_END, Fault.OUTSIDE},
+        {FatFault.SHARED, FatFault.AFTER_END, FatFault.OUTSIDE},
         {ENTRY, COUNTED, KERNEL},
     ),
-    freed: ({Fault.INTO_FREE}, {INITRD}),
-    half_freed: ({Fault.INTO_FREE, Fault.LOST}, {INITRD}),
-    into_bad: ({Fault.INTO_BAD, Fault.LOST}, {INITRD}),
-    circle: ({Fault.LOOP}, {INITRD}),
-    beyond: ({Fault.OUTSIDE, Fault.LOST}, {INITRD}),
-    into_reserved: ({Fault.OUTSIDE, Fault.LOST}, {INITRD}),
-    begins_beyond: ({Fault.OUTSIDE, Fault.LOST}, {INITRD}),
-    begins_nowhere: ({Fault.SHORT, Fault.LOST}, set()),
-    half_written: ({Fault.SHORT, Fault.LOST}, set()),
-    smaller_than_its_chain: ({Fault.LONG}, set()),
-    forgotten: ({Fault.LOST}, set()),
-    copies_differ: ({Fault.COPIES}, set()),
-    no_directory: ({Fault.NO_DIRECTORY, Fault.LOST}, set()),
+    freed: ({FatFault.INTO_FREE}, {INITRD}),
+    half_freed: ({FatFault.INTO_FREE, FatFault.LOST}, {INITRD}),
+    into_bad: ({FatFault.INTO_BAD, FatFault.LOST}, {INITRD}),
+    circle: ({FatFault.LOOP}, {INITRD}),
+    beyond: ({FatFault.OUTSIDE, FatFault.LOST}, {INITRD}),
+    into_reserved: ({FatFault.OUTSIDE, FatFault.LOST}, {INITRD}),
+    begins_beyond: ({FatFault.OUTSIDE, FatFault.LOST}, {INITRD}),
+    begins_nowhere: ({FatFault.SHORT, FatFault.LOST}, set()),
+    half_written: ({FatFault.SHORT, FatFault.LOST}, set()),
+    smaller_than_its_chain: ({FatFault.LONG}, set()),
+    forgotten: ({FatFault.LOST}, set()),
+    copies_differ: ({FatFault.COPIES}, set()),
+    no_directory: ({FatFault.NO_DIRECTORY, FatFault.LOST}, set()),
 }

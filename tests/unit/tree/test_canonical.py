@@ -63,8 +63,9 @@ def test_sockets_and_whiteouts_are_left_out() -> None:
 
 def test_attributes_are_those_of_the_list() -> None:
     kept = (b"security.capability", b"security.selinux", b"system.posix_acl_access")
-    node = with_xattrs(*kept, b"security.ima", b"trusted.overlay.opaque", b"user.a",
-                       b"user.overlay.x")  # fmt: skip
+    node = with_xattrs(
+        *kept, b"security.ima", b"trusted.overlay.opaque", b"user.a", b"user.overlay.x"
+    )
     assert [name for name, _ in made(node).metadata.xattrs] == list(kept)
     asked = canonical(root_of(x=node), epoch=EPOCH, user_xattrs=True).entries[b"x"]
     assert [name for name, _ in asked.metadata.xattrs] == [*kept, b"user.a"]

@@ -17,8 +17,10 @@ NET_RAW = struct.pack("<5I", 0x02000001, 1 << 13, 0, 0, 0)
     [
         (NET_RAW, "cap_net_raw=ep"),
         (struct.pack("<5I", 0x02000000, 1 << 13, 1 << 13, 0, 0), "cap_net_raw=ip"),
-        (struct.pack("<5I", 0x02000001, 0x21, 0, 1 << 8, 0),
-         "cap_chown,cap_kill,cap_checkpoint_restore=ep"),
+        (
+            struct.pack("<5I", 0x02000001, 0x21, 0, 1 << 8, 0),
+            "cap_chown,cap_kill,cap_checkpoint_restore=ep",
+        ),
         (struct.pack("<5I", 0x02000001, 1, 2, 0, 0), "cap_chown=ep cap_dac_override=ei"),
         (struct.pack("<6I", 0x03000001, 1 << 13, 0, 0, 0, 1000), "cap_net_raw=ep [root 1000]"),
         (struct.pack("<3I", 0x01000001, 1 << 13, 0), "cap_net_raw=ep"),
@@ -27,7 +29,7 @@ NET_RAW = struct.pack("<5I", 0x02000001, 1 << 13, 0, 0, 0)
         (b"\1\0\0\7", "capabilities:01000007"),
         (NET_RAW[:-1], "capabilities:" + NET_RAW[:-1].hex()),
     ],
-)  # fmt: skip
+)
 def test_capabilities(value: bytes, text: str) -> None:
     assert format_capabilities(value) == text
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 
 from atoll.base.ids import ObjectId
-from atoll.tree.compare import Aspect, Change, ChangeKind, compare
+from atoll.tree.compare import Aspect, ChangeKind, PathChange, compare
 from atoll.tree.dumpfile import format_dump, parse_dump
 from atoll.tree.model import Device, DeviceKind, Directory, Fifo, Metadata, Node, Regular, Symlink
 from tests.unit.tree.trees import trees
@@ -34,7 +34,7 @@ def root_of(**entries: Node) -> Directory:
     ],
 )
 def test_each_aspect_is_told_alone(node: Node, aspect: Aspect) -> None:
-    expected = Change(path=b"/x", kind=ChangeKind.CHANGED, aspects=(aspect,))
+    expected = PathChange(path=b"/x", kind=ChangeKind.CHANGED, aspects=(aspect,))
     assert compare(root_of(x=FILE), root_of(x=node)) == (expected,)
 
 
@@ -60,7 +60,7 @@ def test_directories_come_with_all_that_is_below() -> None:
     assert {c.kind for c in added} == {ChangeKind.ADDED}
     assert {c.kind for c in compare(root_of(x=full), root_of())} == {ChangeKind.REMOVED}
     replaced = compare(root_of(x=full), root_of(x=Symlink(META, b"y")))
-    assert replaced[0] == Change(path=b"/x", kind=ChangeKind.CHANGED, aspects=(Aspect.TYPE,))
+    assert replaced[0] == PathChange(path=b"/x", kind=ChangeKind.CHANGED, aspects=(Aspect.TYPE,))
     assert {c.kind for c in replaced[1:]} == {ChangeKind.REMOVED}
 
 

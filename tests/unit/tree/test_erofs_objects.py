@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atoll.base.ids import ObjectId
-from atoll.tree.erofs_objects import blank_places, fill_places, find_objects
+from atoll.tree.erofs_objects import blank_object_ids, fill_object_ids, find_objects
 from atoll.tree.erofs_writer import format_image
 from atoll.tree.model import Directory, Metadata, Regular, Symlink
 
@@ -28,10 +28,10 @@ def test_every_object_is_found_once_in_the_order_of_the_image() -> None:
 
 def test_places_are_blank_on_the_way_and_there_again_afterwards() -> None:
     image = image_of(*NAMES, *NAMES[5:9])
-    blank = blank_places(image)
+    blank = blank_object_ids(image)
     assert len(blank) == len(image)
     assert len(find_objects(blank)) == 4, "those that inodes share stay"
-    fill_places(blank)
+    fill_object_ids(blank)
     assert blank == image
 
 
@@ -47,6 +47,6 @@ def test_what_looks_like_a_place_is_found_too() -> None:
 def test_any_bytes_can_be_filled(data: bytes) -> None:
     find_objects(data)
     filled = bytearray(data)
-    fill_places(filled)
+    fill_object_ids(filled)
     assert filled == data
-    assert blank_places(data) == data
+    assert blank_object_ids(data) == data

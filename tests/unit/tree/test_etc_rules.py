@@ -49,8 +49,14 @@ def test_the_first_rule_that_matches_counts() -> None:
 
 @pytest.mark.parametrize(
     ("path", "made"),
-    [("machine-id", True), ("ssh/ssh_host_rsa_key.pub", True), ("passwd-", True), ("passwd", False),
-     ("ssh/sshd_config", False), ("hosts", False)],
-)  # fmt: skip
+    [
+        ("machine-id", True),
+        ("ssh/ssh_host_rsa_key.pub", True),
+        ("passwd-", True),
+        ("passwd", False),
+        ("ssh/sshd_config", False),
+        ("hosts", False),
+    ],
+)
 def test_what_machines_make_by_themselves_is_known(path: str, made: bool) -> None:
     assert is_machine_made(path) == made

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from atoll.base.errors import Damaged
-from atoll.tree.fat import Fault, Finding, Volume, files, parse_volume
+from atoll.tree.fat import FatFault, FatFinding, Volume, files, parse_volume
 from atoll.tree.fat_format import CLUSTER_LIMIT, parse_boot_sector
 from tests.unit.tree.fat_damage import (
     COUNTED,
@@ -253,7 +253,7 @@ def test_one_chain_of_all_clusters_is_walked_once() -> None:
     began = time.process_time()
     volume = parse_volume(lambda offset, size: one_chain(offset, size) if offset else boot)
     assert time.process_time() - began < 20
-    assert Finding(fault=Fault.TOO_LONG) in volume.findings[:2]
+    assert FatFinding(fault=FatFault.TOO_LONG) in volume.findings[:2]
     assert len(volume.items) == 65536 + 1
     assert not allowed(volume, "name")
 
@@ -268,4 +268,4 @@ def test_a_volume_of_too_many_names_is_damage_soon() -> None:
 
 def test_every_fault_is_reached() -> None:
     reached = set().union(*(faults for faults, _ in DAMAGES.values()))
-    assert set(Fault) - reached == {Fault.TOO_LONG}
+    assert set(FatFault) - reached == {FatFault.TOO_LONG}

@@ -16,14 +16,14 @@ from atoll.base.errors import Damaged, NotFound, UsageError
 from atoll.base.report import NullReporter
 from atoll.cli.test import _document, format_trial
 from atoll.vm import qemu
-from atoll.vm.qemu import Firmware, Virtual, plan_command, quoted
-from atoll.vm.run_trial import Setup, run_trial, tail_of_console
+from atoll.vm.qemu import Firmware, VmSpec, plan_command, quoted
+from atoll.vm.run_trial import TrialSettings, run_trial, tail_of_console
 from atoll.vm.trial import (
     OUTPUT_LIMIT,
-    Ending,
     FailedUnit,
     ScriptResult,
     Trial,
+    TrialEnd,
     check_scripts,
     find_scripts,
     guest_credentials,
@@ -88,7 +88,7 @@ def run_fake(
     monkeypatch.setenv("FAKE_QEMU", mood)
     script = tmp_path / "a.sh"
     script.write_text("echo\n")
-    setup = Setup(kvm=False, timeout=timeout)
+    setup = TrialSettings(kvm=False, timeout=timeout)
     trial = run_trial(tmp_path / "disk", (script,), setup, NullReporter())
     assert list(tmp_path.glob("atoll-trial-*")) == []
     return trial
@@ -98,19 +98,23 @@ def run_fake(
 @pytest.mark.parametrize(
     ("mood", "ending", "passed", "told"),
     [
-        ("good", Ending.FINISHED, True, "a.sh          ok, 1 s"),
-        ("failed", Ending.FINISHED, False, "a.sh          failed with status 3, 1 s"),
-        ("degraded", Ending.FINISHED, False, "failed units  x.service"),
-        ("panic", Ending.PANIC, False, "    [1.0] Kernel panic - not syncing: VFS"),
-        ("frozen", Ending.FROZEN, False, "the machine: its systemd gave up"),
-        ("dies", Ending.DIED, False, "a.sh          did not end"),
-        ("nostart", Ending.NO_START, False, "    qemu: no such machine"),
+        ("good", TrialEnd.FINISHED, True, "a.sh          ok, 1 s"),
+        ("failed", TrialEnd.FINISHED, False, "a.sh          failed with status 3, 1 s"),
+        ("degraded", TrialEnd.FINISHED, False, "failed units  x.service"),
+        ("panic", TrialEnd.PANIC, False, "    [1.0] Kernel panic - not syncing: VFS"),
+        ("frozen", TrialEnd.FROZEN, False, "the machine: its systemd gave up"),
+        ("dies", TrialEnd.DIED, False, "a.sh          did not end"),
+        ("nostart", TrialEnd.NO_START, False, "    qemu: no such machine"),
     ],
 )
 def test_each_ending_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mood: str,
-    ending: Ending, passed: bool, told: str,
-) -> None:  # fmt: skip
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    mood: str,
+    ending: TrialEnd,
+    passed: bool,
+    told: str,
+) -> None:
     trial, console = run_fake(tmp_path, monkeypatch, mood)
     assert (trial.ending, trial.passed) == (ending, passed)
     assert told in format_trial(trial, console)
@@ -119,7 +123,7 @@ def test_each_ending_is_told(
 @pytest.mark.usefixtures("fake_qemu")
 def test_time_is_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trial, console = run_fake(tmp_path, monkeypatch, "hangs", timeout=1)
-    assert trial.ending is Ending.TIMEOUT
+    assert trial.ending is TrialEnd.TIMEOUT
     assert console == "booting"
 
 
@@ -132,13 +136,13 @@ def test_a_guest_that_is_not_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_the_last_word_is_the_guests_own() -> None:
     without_newline = b"hello\nstart 0\ndone 0 0 1 2\nokend\n"
     assert is_finished(without_newline)
-    assert parse_trial(without_newline, NAMES[:1], Ending.FINISHED).scripts[0].output == "ok"
+    assert parse_trial(without_newline, NAMES[:1], TrialEnd.FINISHED).scripts[0].output == "ok"
     assert not is_finished(b"hello\nunit x.service 8\nthe\nend\n")
     assert not is_finished(b"hello\nstart 0\ndone 0 0 1 9\nthe\nend\n")
 
 
 def test_answers() -> None:
-    trial = parse_trial(GOOD, NAMES, Ending.FINISHED)
+    trial = parse_trial(GOOD, NAMES, TrialEnd.FINISHED)
     assert is_finished(GOOD)
     assert trial.passed
     assert trial.scripts == (
@@ -149,7 +153,7 @@ def test_answers() -> None:
 
 @given(st.integers(0, len(GOOD) - 1))
 def test_an_answer_that_breaks_off_is_no_success(size: int) -> None:
-    trial = parse_trial(GOOD[:size], NAMES, Ending.DIED)
+    trial = parse_trial(GOOD[:size], NAMES, TrialEnd.DIED)
     assert [script.name for script in trial.scripts] == list(NAMES)
     assert not trial.passed
 
@@ -157,7 +161,7 @@ def test_an_answer_that_breaks_off_is_no_success(size: int) -> None:
 @given(st.binary())
 def test_any_answer_is_taken_or_refused(answer: bytes) -> None:
     try:
-        parse_trial(b"hello\n" + answer, NAMES, Ending.DIED)
+        parse_trial(b"hello\n" + answer, NAMES, TrialEnd.DIED)
     except Damaged as error:
         assert "machine under test" in error.message
 
@@ -165,18 +169,20 @@ def test_any_answer_is_taken_or_refused(answer: bytes) -> None:
 @pytest.mark.parametrize("line", [b"start 2\n", b"done 0 x 1 1\n", b"state a -1 b\n"])
 def test_answers_that_cannot_be(line: bytes) -> None:
     with pytest.raises(Damaged):
-        parse_trial(line, NAMES, Ending.DIED)
+        parse_trial(line, NAMES, TrialEnd.DIED)
 
 
 def test_what_a_failure_looks_like() -> None:
     trial = Trial(
-        ending=Ending.TIMEOUT,
+        ending=TrialEnd.TIMEOUT,
         state="degraded",
         seconds=41,
         failed_units=(FailedUnit(name="x.service", log="it broke\n"),),
-        scripts=(ScriptResult(name="a.sh", status=1, output="bad\x1b[2J\n"),
-                 ScriptResult(name="b.sh")),
-    )  # fmt: skip
+        scripts=(
+            ScriptResult(name="a.sh", status=1, output="bad\x1b[2J\n"),
+            ScriptResult(name="b.sh"),
+        ),
+    )
     assert format_trial(trial, "last words") == (
         "booted        in 41 s\n"
         "system        degraded\n"
@@ -211,8 +217,14 @@ def test_the_payload_holds_the_scripts_and_what_is_beside_them(tmp_path: Path) -
     assert (tmp_path / "out").stat().st_size % 512 == 0
     with tarfile.open(tmp_path / "out") as archive:
         names = archive.getnames()
-        assert names == ["scripts/0", "scripts/1", "tests/a.sh", "tests/b.sh", "tests/data",
-                         "tests/data/x"]  # fmt: skip
+        assert names == [
+            "scripts/0",
+            "scripts/1",
+            "tests/a.sh",
+            "tests/b.sh",
+            "tests/data",
+            "tests/data/x",
+        ]
         first = archive.extractfile("scripts/0")
         assert first
         assert first.read() == b"a.sh\n"
@@ -242,8 +254,14 @@ def test_the_last_words_of_a_console() -> None:
 
 def test_the_command_of_a_machine(fake_qemu: Path) -> None:
     firmware = Firmware(code=Path("/code"), variables=Path("/v"))
-    machine = Virtual(disk=Path("/a,b"), firmware=firmware, variables=Path("/own"), kvm=False,
-                      ssh_port=2222, strings=("x=1,2",))  # fmt: skip
+    machine = VmSpec(
+        disk=Path("/a,b"),
+        firmware=firmware,
+        variables=Path("/own"),
+        kvm=False,
+        ssh_port=2222,
+        strings=("x=1,2",),
+    )
     words = plan_command(machine, "-last")
     assert str(fake_qemu / qemu.PROGRAM) in words
     assert words[-1] == "-last"

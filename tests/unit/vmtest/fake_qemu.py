@@ -57,8 +57,10 @@ class Guest:
         number = inside.fileno()
         self.process = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", "bash", "-c", f"exec 3<&{number}\n{SERVE}\nserve"],
-            env=environment, pass_fds=(number,), process_group=0,
-        )  # fmt: skip
+            env=environment,
+            pass_fds=(number,),
+            process_group=0,
+        )
         inside.close()
 
     def end(self) -> None:

@@ -37,12 +37,14 @@ DISCARD = Entry(flags=Flag.DISCARD, offset=0, size=2 * SECTOR)
 ENTRIES = st.lists(
     st.one_of(
         st.builds(
-            write, st.integers(0, 1000), st.binary(min_size=1, max_size=1),
+            write,
+            st.integers(0, 1000),
+            st.binary(min_size=1, max_size=1),
             flags=st.sampled_from([PLAIN, Flag.FUA]),
         ),
         st.sampled_from([FLUSH, DISCARD]),
     )
-)  # fmt: skip
+)
 
 
 @given(ENTRIES)

@@ -58,9 +58,13 @@ def test_it(machine, subtest):
     result = outcome(pytester, body, monkeypatch)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["*RequestFailed: machine: exit status 5 of: echo why*", "*in the part: it does what*",
-         "*- console tail: machine *", "fake login:*"],
-    )  # fmt: skip
+        [
+            "*RequestFailed: machine: exit status 5 of: echo why*",
+            "*in the part: it does what*",
+            "*- console tail: machine *",
+            "fake login:*",
+        ],
+    )
     result.stdout.no_fnmatch_line("*vmtest/machine.py:*")
     assert list(pytester.path.glob("t/*/machine/disk0.qcow2"))
 

@@ -71,8 +71,14 @@ def test_measures() -> None:
 
 def test_text_becomes_keys() -> None:
     assert [keys_of(c) for c in "aA1!-_\n"] == [
-        ("a",), ("shift", "a"), ("1",), ("shift", "1"), ("minus",), ("shift", "minus"), ("ret",),
-    ]  # fmt: skip
+        ("a",),
+        ("shift", "a"),
+        ("1",),
+        ("shift", "1"),
+        ("minus",),
+        ("shift", "minus"),
+        ("ret",),
+    ]
     assert parse_keys("ctrl-alt-f2") == ("ctrl", "alt", "f2")
 
 

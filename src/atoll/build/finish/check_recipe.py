@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from atoll.base.errors import RecipeError
-from atoll.build.finish.check_seeds import Seeded
+from atoll.build.finish.check_seeds import SeededPaths
 from atoll.build.finish.paths import place_in_tree
 from atoll.build.steps.remap_ids import read_accounts
 from atoll.build.steps.unit_links import UnitLinks, full_name
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from atoll.build.steps.ids import Accounts
+    from atoll.build.steps.ids import AccountFiles
     from atoll.recipe.model import File, Recipe, User
 
 _GENERATED = {"serial-getty@": "systemd-getty-generator"}
@@ -32,7 +32,7 @@ _GENERATED = {"serial-getty@": "systemd-getty-generator"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+class Mismatch:
     """What is not as the recipe's ``key`` says, where ``value`` stands."""
 
     key: str
@@ -76,7 +76,7 @@ def check_recipe(root: Path, recipe: Recipe, before: Contents) -> None:
     )
 
 
-def find_differences(root: Path, recipe: Recipe, before: Contents) -> Iterator[Difference]:
+def find_differences(root: Path, recipe: Recipe, before: Contents) -> Iterator[Mismatch]:
     units = recipe.units
     system, user = UnitLinks(root, "system"), UnitLinks(root, "user")
     yield from check_enabled(system, "units.enable", units.enable)
@@ -90,12 +90,16 @@ def find_differences(root: Path, recipe: Recipe, before: Contents) -> Iterator[D
     groups = {line[0]: line[2] for line in accounts.group}
     for group in recipe.groups:
         if groups.get(group.name) != str(group.gid or groups.get(group.name)):
-            yield Difference(key="group.name", value=group.name, message=f"the group {group.name}"
-                             f" has the id {groups.get(group.name)}, not {group.gid}")  # fmt: skip
+            yield Mismatch(
+                key="group.name",
+                value=group.name,
+                message=f"the group {group.name}"
+                f" has the id {groups.get(group.name)}, not {group.gid}",
+            )
     yield from check_files(root, recipe, accounts, before)
 
 
-def check_enabled(links: UnitLinks, key: str, names: Iterable[str]) -> Iterator[Difference]:
+def check_enabled(links: UnitLinks, key: str, names: Iterable[str]) -> Iterator[Mismatch]:
     for name in names:
         unit = full_name(name)
         if links.is_enabled(unit) or any(map(links.is_enabled, links.also(unit))):
@@ -109,14 +113,16 @@ def check_enabled(links: UnitLinks, key: str, names: Iterable[str]) -> Iterator[
             why, hint = "it is masked", "look for who masks it: a [[script]], or a package"
         else:
             why = "it has no [Install] section that would start it"
-            hint = ("leave it out when another unit, D-Bus or udev starts it; else say in a"
-                    " [units.dropin] what wants it")  # fmt: skip
-        yield Difference(key=key, value=name, message=f"{name} is not enabled: {why}", hint=hint)
+            hint = (
+                "leave it out when another unit, D-Bus or udev starts it; else say in a"
+                " [units.dropin] what wants it"
+            )
+        yield Mismatch(key=key, value=name, message=f"{name} is not enabled: {why}", hint=hint)
 
 
 def check_disabled(
     links: UnitLinks, key: str, names: Iterable[str], enabled: Iterable[str]
-) -> Iterator[Difference]:
+) -> Iterator[Mismatch]:
     kept = {full_name(name) for name in enabled}
     for name in names:
         unit = full_name(name)
@@ -127,47 +133,65 @@ def check_disabled(
         by = [f"/{link.relative_to(links.root)}" for link in starts]
         by += [name for start, name in _GENERATED.items() if unit.startswith(start)]
         if by:
-            yield Difference(key=key, value=name, message=f"{name} starts all the same, by {by[0]}",
-                             hint="mask it, and nothing starts it")  # fmt: skip
+            yield Mismatch(
+                key=key,
+                value=name,
+                message=f"{name} starts all the same, by {by[0]}",
+                hint="mask it, and nothing starts it",
+            )
 
 
-def check_masked(links: UnitLinks, key: str, names: Iterable[str]) -> Iterator[Difference]:
+def check_masked(links: UnitLinks, key: str, names: Iterable[str]) -> Iterator[Mismatch]:
     for name in names:
         if not links.is_masked(full_name(name)):
-            yield Difference(key=key, value=name, message=f"{name} is not masked",
-                             hint="look for who undoes it: a [[script]], or a package")  # fmt: skip
+            yield Mismatch(
+                key=key,
+                value=name,
+                message=f"{name} is not masked",
+                hint="look for who undoes it: a [[script]], or a package",
+            )
 
 
-def check_users(root: Path, recipe: Recipe, accounts: Accounts) -> Iterator[Difference]:
+def check_users(root: Path, recipe: Recipe, accounts: AccountFiles) -> Iterator[Mismatch]:
     """Also that each home is seeded, with the keys."""
     lines = {line[0]: line for line in accounts.passwd}
     hashes = {line[0]: line[1] for line in accounts.shadow}
-    seeded = Seeded.read(root)
+    seeded = SeededPaths.read(root)
     for user in recipe.users:
         line = lines.get(user.name)
         if line is None:
-            yield Difference(key="user.name", value=user.name,
-                             message=f"there is no account {user.name}")  # fmt: skip
+            yield Mismatch(
+                key="user.name", value=user.name, message=f"there is no account {user.name}"
+            )
             continue
         for key, wanted, there in _account_values(user, line, accounts, hashes):
             if wanted != there:
                 said = "another one" if key == "password" else f"{there}, not {wanted}"
-                yield Difference(key="user.name", value=user.name,
-                                 message=f"the {key} of {user.name} is {said}",
-                                 hint="look for who changes it: a [[script]]")  # fmt: skip
+                yield Mismatch(
+                    key="user.name",
+                    value=user.name,
+                    message=f"the {key} of {user.name} is {said}",
+                    hint="look for who changes it: a [[script]]",
+                )
         keys = f"{line[5]}/.ssh/authorized_keys"
         if user.ssh_keys and not _has_keys(root, keys, user.ssh_keys):
-            yield Difference(key="user.ssh_keys", value=user.ssh_keys[0],
-                             message=f"{keys} is without a key of {user.name}",
-                             hint="look for who changes it: a [[script]]")  # fmt: skip
+            yield Mismatch(
+                key="user.ssh_keys",
+                value=user.ssh_keys[0],
+                message=f"{keys} is without a key of {user.name}",
+                hint="look for who changes it: a [[script]]",
+            )
         elif user.ssh_keys and not seeded.covers(place_in_tree(root, keys)):
-            yield Difference(key="user.home", value=user.home,
-                             message=f"{keys} is in no machine's home: nothing seeds it",
-                             hint="choose a home below /home, /srv or /var/lib")  # fmt: skip
+            yield Mismatch(
+                key="user.home",
+                value=user.home,
+                message=f"{keys} is in no machine's home: nothing seeds it",
+                hint="choose a home below /home, /srv or /var/lib",
+            )
 
 
 def _account_values(
-    user: User, line: tuple[str, ...], accounts: Accounts, hashes: dict[str, str]
+    user: User, line: tuple[str, ...], accounts: AccountFiles, hashes: dict[str, str]
 ) -> Iterator[tuple[str, str, str]]:
     yield "shell", user.shell, line[6]
     if user.name != "root":
@@ -179,8 +203,11 @@ def _account_values(
     members = {each[0]: each[3].split(",") for each in accounts.group}
     primary = {each[0] for each in accounts.group if each[2] == line[3]}
     for group in user.groups:
-        yield f"group {group}", "there", ("there" if user.name in members.get(group, ())
-                                          or group in primary else "not there")  # fmt: skip
+        yield (
+            f"group {group}",
+            "there",
+            ("there" if user.name in members.get(group, ()) or group in primary else "not there"),
+        )
 
 
 def _has_keys(root: Path, path: str, keys: Iterable[str]) -> bool:
@@ -190,12 +217,12 @@ def _has_keys(root: Path, path: str, keys: Iterable[str]) -> bool:
 
 
 def check_files(
-    root: Path, recipe: Recipe, accounts: Accounts, before: Contents
-) -> Iterator[Difference]:
+    root: Path, recipe: Recipe, accounts: AccountFiles, before: Contents
+) -> Iterator[Mismatch]:
     """Scripts may change contents and remove files; nothing that comes after them may."""
     users = {line[0]: int(line[2]) for line in accounts.passwd}
     groups = {line[0]: int(line[2]) for line in accounts.group}
-    seeded, after = Seeded.read(root), read_contents(root, recipe)
+    seeded, after = SeededPaths.read(root), read_contents(root, recipe)
     for file in {file.path: file for file in recipe.files}.values():
         place = place_in_tree(root, file.path)
         owner = users.get(file.owner, file.owner), groups.get(file.group, file.group)
@@ -209,10 +236,14 @@ def check_files(
         elif not recipe.scripts:
             why = "is not in the tree"
         if why is not None:
-            yield Difference(key="file.path", value=file.path, message=f"{file.path} {why}",
-                             hint="a later part of the build changes it: a [[script]], [units], or"
-                             " what every tree has there; say it there, or leave the file"
-                             " out")  # fmt: skip
+            yield Mismatch(
+                key="file.path",
+                value=file.path,
+                message=f"{file.path} {why}",
+                hint="a later part of the build changes it: a [[script]], [units], or"
+                " what every tree has there; say it there, or leave the file"
+                " out",
+            )
 
 
 def _difference(path: Path, file: File, owner: tuple[object, object]) -> str | None:

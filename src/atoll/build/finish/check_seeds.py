@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Seeded:
+class SeededPaths:
     """``copied``: paths below /var with all that is in them; ``made``: single ones."""
 
     copied: frozenset[str]
     made: frozenset[str]
 
     @staticmethod
-    def read(root: Path) -> Seeded:
+    def read(root: Path) -> SeededPaths:
         declared = read_declared(root)
         copied = (path for path, line in declared.items() if line.argument == FACTORY + path)
-        return Seeded(frozenset(copied), frozenset(declared))
+        return SeededPaths(frozenset(copied), frozenset(declared))
 
     def covers(self, place: str) -> bool:
         """Whether ``place`` of a tree comes into a machine's /var, when it is a factory copy."""

@@ -103,5 +103,7 @@ def restore_opt(root: Path) -> None:
 
 
 def _other_shape(path: str) -> Damaged:
-    return Damaged(f"the base has no {path}, so no Atoll has made it",
-                   hint="a recipe is derived from images that Atoll built")  # fmt: skip
+    return Damaged(
+        f"the base has no {path}, so no Atoll has made it",
+        hint="a recipe is derived from images that Atoll built",
+    )

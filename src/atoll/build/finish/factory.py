@@ -97,31 +97,46 @@ class _Planner:
         theirs = self.declared.get(place)
         if theirs is None or not theirs.makes_link(place, target):
             owned = bool(status.st_uid or status.st_gid)
-            yield Seed(kind="L", path=place, argument=target, first=theirs is not None,
-                       uid=status.st_uid if owned else None,
-                       gid=status.st_gid if owned else None)  # fmt: skip
+            yield Seed(
+                kind="L",
+                path=place,
+                argument=target,
+                first=theirs is not None,
+                uid=status.st_uid if owned else None,
+                gid=status.st_gid if owned else None,
+            )
 
     def _copy(self, place: str, source: Path) -> Iterator[Seed]:
         theirs = self.declared.get(place)
         if theirs is None or not theirs.forced:
             mode = stat.S_IMODE(source.stat().st_mode) if place == _ROOTS_HOME else None
-            yield Seed(kind="C", path=place, argument=FACTORY + place, mode=mode,
-                       first=theirs is not None)  # fmt: skip
+            yield Seed(
+                kind="C", path=place, argument=FACTORY + place, mode=mode, first=theirs is not None
+            )
         yield from self._acls(place, source)
 
     def _directory(self, place: str, directory: Path) -> Iterator[Seed]:
         status = directory.stat()
         mode = stat.S_IMODE(status.st_mode)
         theirs = self.declared.get(place)
-        seed = Seed(kind="d", path=place, mode=mode, uid=status.st_uid, gid=status.st_gid,
-                    first=theirs is not None)  # fmt: skip
+        seed = Seed(
+            kind="d",
+            path=place,
+            mode=mode,
+            uid=status.st_uid,
+            gid=status.st_gid,
+            first=theirs is not None,
+        )
         if theirs is None or not theirs.is_directory:
             yield seed
         elif (mode, status.st_uid, status.st_gid) != (0o755, 0, 0) and theirs.leaves_open:
-            yield Seed(kind="z", path=place.translate(_GLOB),
-                       mode=None if theirs.mode else mode,
-                       uid=None if theirs.user else status.st_uid,
-                       gid=None if theirs.group else status.st_gid)  # fmt: skip
+            yield Seed(
+                kind="z",
+                path=place.translate(_GLOB),
+                mode=None if theirs.mode else mode,
+                uid=None if theirs.user else status.st_uid,
+                gid=None if theirs.group else status.st_gid,
+            )
         yield from self._acls(place, directory, deep=False)
 
     def _is_copied(self, place: str, depth: int, path: str) -> bool:
@@ -138,8 +153,10 @@ class _Planner:
         for path in found:
             names = set(os.listxattr(path)) & ACL_NAMES.keys()
             if names:
-                text = ",".join(format_acl(os.getxattr(path, name), prefix=ACL_NAMES[name])
-                                for name in sorted(names))  # fmt: skip
+                text = ",".join(
+                    format_acl(os.getxattr(path, name), prefix=ACL_NAMES[name])
+                    for name in sorted(names)
+                )
                 where = place + str(path)[len(str(source)) :]
                 yield Seed(kind="a", path=where.translate(_GLOB), argument=text)
 
@@ -147,8 +164,9 @@ class _Planner:
 def _has_content(directory: str) -> bool:
     """Whether there is anything in it that is no directory; a link is none, wherever it leads."""
     with os.scandir(directory) as entries:
-        return any(not entry.is_dir(follow_symlinks=False) or _has_content(entry.path)
-                   for entry in entries)  # fmt: skip
+        return any(
+            not entry.is_dir(follow_symlinks=False) or _has_content(entry.path) for entry in entries
+        )
 
 
 def _parents(paths: Iterable[str]) -> Iterator[str]:

@@ -30,7 +30,7 @@ _NAME_LIMIT = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class Image:
+class Icon:
     """An icon in one directory of the theme; ``pixels`` is empty where the file has to be read."""
 
     directory: bytes
@@ -43,7 +43,7 @@ class IconCache:
     """``icons`` by name; ``buckets`` is the size of the hash table."""
 
     directories: tuple[bytes, ...]
-    icons: dict[bytes, tuple[Image, ...]]
+    icons: dict[bytes, tuple[Icon, ...]]
     buckets: int
 
 
@@ -65,7 +65,7 @@ def parse_theme_directories(theme: bytes) -> frozenset[bytes]:
     return frozenset(found - {b""})
 
 
-def restrict(cache: IconCache, directories: Collection[bytes]) -> IconCache:
+def limit_icons(cache: IconCache, directories: Collection[bytes]) -> IconCache:
     """What an index says of ``directories``; icons that are in none of them are left out."""
     icons = {
         name: kept
@@ -85,8 +85,10 @@ def format_icon_cache(cache: IconCache) -> bytes:
     # each icon leads to the one before it, so the last one written is the first of its bucket
     for name, images in sorted(cache.icons.items(), reverse=True):
         bucket = hash_name(name) % cache.buckets
-        rows = [struct.pack(">HHI", numbers[image.directory], image.flags, writer.data(image))
-                for image in sorted(images)]  # fmt: skip
+        rows = [
+            struct.pack(">HHI", numbers[image.directory], image.flags, writer.data(image))
+            for image in sorted(images)
+        ]
         place = writer.put(struct.pack(">I", len(rows)) + b"".join(rows))
         chains[bucket] = writer.put(struct.pack(">III", chains[bucket], writer.name(name), place))
     names = [writer.name(name) for name in directories]
@@ -123,7 +125,7 @@ class _Writer:
     def name(self, name: bytes) -> int:
         return self._once(name + b"\0")
 
-    def data(self, image: Image) -> int:
+    def data(self, image: Icon) -> int:
         if not image.pixels:
             return 0
         pixels = self._once(struct.pack(">II", 0, len(image.pixels)) + image.pixels)
@@ -143,7 +145,7 @@ def _parse(data: bytes) -> IconCache:
     places = struct.unpack_from(f">{count}I", data, listing + 4)
     directories = tuple(_name(data, place) for place in places)
     (buckets,) = struct.unpack_from(">I", data, table)
-    icons: dict[bytes, tuple[Image, ...]] = {}
+    icons: dict[bytes, tuple[Icon, ...]] = {}
     limit = len(data) // 12
     for bucket in struct.unpack_from(f">{buckets}I", data, table + 4):
         place = bucket
@@ -156,13 +158,13 @@ def _parse(data: bytes) -> IconCache:
     return IconCache(directories=directories, icons=icons, buckets=buckets)
 
 
-def _images(data: bytes, place: int, directories: tuple[bytes, ...]) -> list[Image]:
+def _images(data: bytes, place: int, directories: tuple[bytes, ...]) -> list[Icon]:
     (count,) = struct.unpack_from(">I", data, place)
     rows = data[place + 4 : place + 4 + 8 * count]
     found = []
     for directory, flags, more in struct.iter_unpack(">HHI", rows):
         pixels = _pixels(data, more) if more else b""
-        found.append(Image(directory=directories[directory], flags=flags, pixels=pixels))
+        found.append(Icon(directory=directories[directory], flags=flags, pixels=pixels))
     if len(found) != count:
         raise ValueError("cut off")
     return found

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import PackageError
 from atoll.build.finish.factory import FACTORY
-from atoll.build.finish.var_rules import Fate
+from atoll.build.finish.var_rules import VarAction
 from atoll.host.fs import remove_tree
 from atoll.host.in_root import glob_in_root, in_root
 from atoll.tree.identities import IDENTITIES, KEY_SIZE, has_private_key
@@ -21,10 +21,17 @@ if TYPE_CHECKING:
 _CLUSTERS = "var/lib/postgresql"
 _FIRST_OWN = 16384
 """PostgreSQL numbers what its users create from here."""
-_NUMBER = re.compile(rb"\s*(?:[\w-]*(?:uuid|id)\s*[=:]\s*)?\"?(?:[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}"
-                     rb"[0-9a-f]{12}|[0-9a-f]{32})\"?\s*", re.IGNORECASE)  # fmt: skip
-_DATABASES = {"pg_control": "a PostgreSQL cluster", "ibdata1": "a MySQL or MariaDB server's data",
-              "data.mdb": "an LDAP directory", "WiredTiger": "a MongoDB server's data"}  # fmt: skip
+_NUMBER = re.compile(
+    rb"\s*(?:[\w-]*(?:uuid|id)\s*[=:]\s*)?\"?(?:[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}"
+    rb"[0-9a-f]{12}|[0-9a-f]{32})\"?\s*",
+    re.IGNORECASE,
+)
+_DATABASES = {
+    "pg_control": "a PostgreSQL cluster",
+    "ibdata1": "a MySQL or MariaDB server's data",
+    "data.mdb": "an LDAP directory",
+    "WiredTiger": "a MongoDB server's data",
+}
 _EXPECTED = ("/etc/machine-id",)
 
 
@@ -45,7 +52,7 @@ def drop_identities(root: Path) -> None:
             link.unlink()
 
 
-def drop_clusters(root: Path, rules: Mapping[str, Fate]) -> None:
+def drop_clusters(root: Path, rules: Mapping[str, VarAction]) -> None:
     """PostgreSQL's clusters go out of /var, in Debian's shape; a machine makes its own.
 
     Raises PackageError for one that holds more than its package put there, unless ``rules`` name
@@ -54,7 +61,7 @@ def drop_clusters(root: Path, rules: Mapping[str, Fate]) -> None:
     for control in sorted((root / _CLUSTERS).glob("*/*/global/pg_control")):
         cluster = control.parent.parent
         path = f"/{cluster.relative_to(root)}"
-        if Fate.STATE in (rules.get(path), rules.get(path.rpartition("/")[0])):
+        if VarAction.STATE in (rules.get(path), rules.get(path.rpartition("/")[0])):
             continue
         own = [path for path in cluster.glob("base/**/*") if _number(path.name) >= _FIRST_OWN]
         if own:

@@ -15,7 +15,7 @@ from atoll.base.errors import PackageError, RecipeError
 from atoll.build.finish.factory import FACTORY, format_seeds, plan_seeds
 from atoll.build.finish.identities import drop_clusters
 from atoll.build.finish.tmpfiles import Declared, parse_declared
-from atoll.build.finish.var_rules import MARKS, RULES, Fate, find_fate, is_tree_owned_root
+from atoll.build.finish.var_rules import MARKS, RULES, VarAction, is_tree_owned_root, match_var_rule
 from atoll.build.steps.kernel import find_kernel
 from atoll.debian.dpkg_database import read_owners
 from atoll.host.fs import remove_tree
@@ -46,17 +46,40 @@ MARKS_CONF = "etc/apt/apt.conf.d/60atoll-marks"
 STATES = PurePosixPath("var/lib/apt/extended_states")
 """Where apt keeps its marks as long as nobody tells it otherwise."""
 MOUNT_POINTS = (
-    "boot", "efi", "dev", "proc", "run", "sys", "sysroot", "tmp", "var",
-    "home", "root", "srv", "mnt", "media", "opt", "usr/local",
-)  # fmt: skip
-BOUND = {"home": "home", "root": "root", "srv": "srv", "mnt": "mnt", "media": "media",
-         "opt": "opt", "usr/local": "usrlocal"}  # fmt: skip
+    "boot",
+    "efi",
+    "dev",
+    "proc",
+    "run",
+    "sys",
+    "sysroot",
+    "tmp",
+    "var",
+    "home",
+    "root",
+    "srv",
+    "mnt",
+    "media",
+    "opt",
+    "usr/local",
+)
+BOUND = {
+    "home": "home",
+    "root": "root",
+    "srv": "srv",
+    "mnt": "mnt",
+    "media": "media",
+    "opt": "opt",
+    "usr/local": "usrlocal",
+}
 """Directories of the root, and the one below ``/var`` that early boot binds there."""
 
 _KERNEL_FILES = ("vmlinuz", "config", "System.map")
 
 
-def shape_root(root: Path, *, homes: Iterable[str] = (), rules: Mapping[str, Fate] = RULES) -> str:
+def shape_root(
+    root: Path, *, homes: Iterable[str] = (), rules: Mapping[str, VarAction] = RULES
+) -> str:
     """Give ``root`` Atoll's shape; the version of its kernel. Raises RecipeError, PackageError.
 
     ``homes`` are state wherever they are; ``rules`` say what becomes of the rest of /var.
@@ -131,14 +154,17 @@ def move_marks(root: Path) -> None:
 
 
 def check_var(
-    root: Path, owners: dict[str, str], homes: tuple[str, ...], rules: Mapping[str, Fate] = RULES
+    root: Path,
+    owners: dict[str, str],
+    homes: tuple[str, ...],
+    rules: Mapping[str, VarAction] = RULES,
 ) -> None:
     """Raises PackageError naming files below /var that no rule covers."""
     ours = tuple(f"{home}/" for home in homes)
     lost = [
         path
         for path in _leaves(root, "/var")
-        if find_fate(path, rules) is None and not path.startswith(ours)
+        if match_var_rule(path, rules) is None and not path.startswith(ours)
     ]
     if lost:
         names = sorted({_owner(path, owners) for path in lost})
@@ -150,7 +176,7 @@ def check_var(
         )
 
 
-def move_tree_var(root: Path, rules: Mapping[str, Fate] = RULES) -> list[str]:
+def move_tree_var(root: Path, rules: Mapping[str, VarAction] = RULES) -> list[str]:
     """Tree-owned directories go to ``TREE_VAR``; writes and returns their list."""
     moved = []
     for path in sorted(rules):
@@ -158,8 +184,11 @@ def move_tree_var(root: Path, rules: Mapping[str, Fate] = RULES) -> list[str]:
         if not is_tree_owned_root(path, rules):
             continue
         if source.is_symlink() or source.is_file():
-            raise RecipeError(f"{path} is no directory, so it cannot be the tree's",
-                              key="var.tree", hint="name the directory it is in")  # fmt: skip
+            raise RecipeError(
+                f"{path} is no directory, so it cannot be the tree's",
+                key="var.tree",
+                hint="name the directory it is in",
+            )
         if source.is_dir():
             target = in_root(root, f"{TREE_VAR}/{path.removeprefix('/var/')}", follow=False)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -169,9 +198,9 @@ def move_tree_var(root: Path, rules: Mapping[str, Fate] = RULES) -> list[str]:
     return moved
 
 
-def drop_var(root: Path, rules: Mapping[str, Fate] = RULES) -> None:
+def drop_var(root: Path, rules: Mapping[str, VarAction] = RULES) -> None:
     for path in list(_leaves(root, "/var")):
-        if find_fate(path, rules) is Fate.DROP:
+        if match_var_rule(path, rules) is VarAction.DROP:
             (root / path[1:]).unlink()
 
 
@@ -199,9 +228,11 @@ def write_seeds(root: Path, tree_owned: list[str]) -> None:
 
 def read_declared(root: Path) -> dict[str, Declared]:
     """The paths that tmpfiles.d files of the root create; the first line for a path counts."""
-    files = {path.name: f"{directory}/{path.name}"
-             for directory in ("usr/lib/tmpfiles.d", "etc/tmpfiles.d")
-             for path in glob_in_root(root, directory, "*.conf")}  # fmt: skip
+    files = {
+        path.name: f"{directory}/{path.name}"
+        for directory in ("usr/lib/tmpfiles.d", "etc/tmpfiles.d")
+        for path in glob_in_root(root, directory, "*.conf")
+    }
     found: dict[str, Declared] = {}
     for _, path in sorted(files.items()):
         if exists_in_root(root, path):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import ProgramFailed
 from atoll.build.cache import make_id
-from atoll.debian.install import room
+from atoll.debian.install import package_sandbox
 from atoll.host.in_root import read_bytes
 from atoll.store.objects import read_object
 from atoll.tree.model import Directory, Regular, Symlink, walk
@@ -39,25 +39,53 @@ _TEXTS = (
 """Where it stands what else comes in."""
 
 _WHOLE = (
-    *_TEXTS, b"/usr/lib/firmware/", b"/usr/lib/udev/", b"/etc/udev/", b"/usr/lib/modprobe.d/",
-    b"/etc/modprobe.d/", b"/usr/lib/modules-load.d/", b"/etc/modules-load.d/",
-    b"/usr/lib/sysctl.d/", b"/etc/sysctl.d/", b"/usr/lib/sysusers.d/", b"/etc/ld.so.conf",
+    *_TEXTS,
+    b"/usr/lib/firmware/",
+    b"/usr/lib/udev/",
+    b"/etc/udev/",
+    b"/usr/lib/modprobe.d/",
+    b"/etc/modprobe.d/",
+    b"/usr/lib/modules-load.d/",
+    b"/etc/modules-load.d/",
+    b"/usr/lib/sysctl.d/",
+    b"/etc/sysctl.d/",
+    b"/usr/lib/sysusers.d/",
+    b"/etc/ld.so.conf",
     b"/usr/share/keymaps/",
-    b"/usr/share/consolefonts/", b"/usr/share/consoletrans/", b"/usr/share/plymouth/",
-    b"/etc/plymouth/", b"/etc/cmdline.d/",
-)  # fmt: skip
+    b"/usr/share/consolefonts/",
+    b"/usr/share/consoletrans/",
+    b"/usr/share/plymouth/",
+    b"/etc/plymouth/",
+    b"/etc/cmdline.d/",
+)
 _NEVER = (
-    b"/usr/share/doc/", b"/usr/share/man/", b"/usr/share/info/", b"/usr/share/locale/",
-    b"/usr/share/icons/", b"/usr/share/bash-completion/", b"/usr/share/lintian/",
-    b"/usr/share/bug/", b"/usr/include/", b"/usr/src/", b"/usr/lib/atoll/var/",
+    b"/usr/share/doc/",
+    b"/usr/share/man/",
+    b"/usr/share/info/",
+    b"/usr/share/locale/",
+    b"/usr/share/icons/",
+    b"/usr/share/bash-completion/",
+    b"/usr/share/lintian/",
+    b"/usr/share/bug/",
+    b"/usr/include/",
+    b"/usr/src/",
+    b"/usr/lib/atoll/var/",
     b"/usr/lib/atoll/factory/",
-)  # fmt: skip
+)
 _SYSTEMD = b"/usr/lib/systemd/"
 _BY_NAME_IN_SYSTEMD = (
-    b"system/", b"user/", b"system-preset/", b"user-preset/", b"system-generators/",
-    b"user-generators/", b"system-environment-generators/", b"user-environment-generators/",
-    b"catalog/", b"system-sleep/", b"system-shutdown/",
-)  # fmt: skip
+    b"system/",
+    b"user/",
+    b"system-preset/",
+    b"user-preset/",
+    b"system-generators/",
+    b"user-generators/",
+    b"system-environment-generators/",
+    b"user-environment-generators/",
+    b"catalog/",
+    b"system-sleep/",
+    b"system-shutdown/",
+)
 _LIBRARY = re.compile(rb"\.so(\.[0-9.]+)?$")
 _LIBRARIES = re.compile(rb"/usr/lib(32|64)?(/[a-z0-9_]+-linux-[a-z0-9]+)?")
 _WORD = re.compile(rb"[A-Za-z0-9_.@+:-]+")
@@ -99,10 +127,11 @@ def _make(cache: Cache, root: Path, words: list[str]) -> None:
     log_path = cache.logs / "initrd.log"
     with log_path.open("w+b") as log:
         try:
-            room(root).run(["env", *words], log=log)
+            package_sandbox(root).run(["env", *words], log=log)
         except ProgramFailed as error:
-            raise ProgramFailed(error.argv, error.status, error.stderr_tail,
-                                hint=f"all it said is in {log_path}") from error  # fmt: skip
+            raise ProgramFailed(
+                error.argv, error.status, error.stderr_tail, hint=f"all it said is in {log_path}"
+            ) from error
 
 
 def _words(nodes: list[tuple[bytes, Node]], store: Store) -> frozenset[bytes]:
@@ -153,6 +182,12 @@ def _line(path: bytes, node: Node, latest: int) -> bytes:
         what = node.object or (node.inline or b"").hex()
     elif isinstance(node, Symlink):
         what = node.target.hex()
-    words = (path.hex(), what, metadata.mode, metadata.uid, metadata.gid,
-             min(metadata.mtime, latest))  # fmt: skip
+    words = (
+        path.hex(),
+        what,
+        metadata.mode,
+        metadata.uid,
+        metadata.gid,
+        min(metadata.mtime, latest),
+    )
     return " ".join(map(str, words)).encode() + b"\n"

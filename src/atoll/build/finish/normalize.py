@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import Refused
 from atoll.build.finish.icon_cache import (
     format_icon_cache,
+    limit_icons,
     parse_icon_cache,
     parse_theme_directories,
-    restrict,
 )
 from atoll.build.finish.identities import drop_identities
 from atoll.host.in_root import exists_in_root, glob_in_root, in_root, write_text
@@ -28,16 +28,35 @@ if TYPE_CHECKING:
 
 DAY = 86400
 _LEFTOVERS = (
-    "etc/.pwd.lock", "etc/.resolv.conf.systemd-resolved.bak", "etc/.updated", "var/.updated",
-    "etc/passwd-", "etc/group-", "etc/shadow-", "etc/gshadow-", "etc/subuid-", "etc/subgid-",
-    "etc/apt/apt.conf.d/99mmdebstrap", "etc/mailname", "etc/udev/hwdb.bin", ".dockerenv",
-    "usr/sbin/policy-rc.d", "etc/random-seed", "usr/share/info/dir.old",
-)  # fmt: skip
+    "etc/.pwd.lock",
+    "etc/.resolv.conf.systemd-resolved.bak",
+    "etc/.updated",
+    "var/.updated",
+    "etc/passwd-",
+    "etc/group-",
+    "etc/shadow-",
+    "etc/gshadow-",
+    "etc/subuid-",
+    "etc/subgid-",
+    "etc/apt/apt.conf.d/99mmdebstrap",
+    "etc/mailname",
+    "etc/udev/hwdb.bin",
+    ".dockerenv",
+    "usr/sbin/policy-rc.d",
+    "etc/random-seed",
+    "usr/share/info/dir.old",
+)
 _SUFFIXES = (".dpkg-old", ".dpkg-dist", ".dpkg-new", ".dpkg-tmp", ".ucf-old", ".ucf-dist")
 _IN_DATABASE = (
-    "dpkg/status-old", "dpkg/available-old", "dpkg/diversions-old", "dpkg/statoverride-old",
-    "dpkg/lock", "dpkg/lock-frontend", "dpkg/triggers/Lock", "dpkg/available",
-)  # fmt: skip
+    "dpkg/status-old",
+    "dpkg/available-old",
+    "dpkg/diversions-old",
+    "dpkg/statoverride-old",
+    "dpkg/lock",
+    "dpkg/lock-frontend",
+    "dpkg/triggers/Lock",
+    "dpkg/available",
+)
 _STUB_RESOLVER = "../run/systemd/resolve/stub-resolv.conf"
 _NETWORK_MANAGER = "../run/NetworkManager/resolv.conf"
 _ICONS = "usr/share/icons"
@@ -51,8 +70,10 @@ def check_clock(epoch: int, *, now: float | None = None) -> None:
     """
     if (time.time() if now is None else now) < epoch:
         said = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(epoch))
-        raise Refused(f"the clock of this machine is behind: the build's epoch is {said} UTC",
-                      hint="set the clock; an earlier SOURCE_DATE_EPOCH does, too")  # fmt: skip
+        raise Refused(
+            f"the clock of this machine is behind: the build's epoch is {said} UTC",
+            hint="set the clock; an earlier SOURCE_DATE_EPOCH does, too",
+        )
 
 
 def normalize(root: Path, epoch: int) -> None:
@@ -103,8 +124,11 @@ def clean_tree_var(var: Path) -> None:
     """Old copies and locks in the databases that travel with the tree."""
     for name in _IN_DATABASE:
         in_root(var, f"lib/{name}", follow=False).unlink(missing_ok=True)
-    for folder, pattern in (("cache/debconf", "*-old"), ("lib/ucf", "*.[0-9]"),
-                            ("lib/sgml-base", "*.old")):  # fmt: skip
+    for folder, pattern in (
+        ("cache/debconf", "*-old"),
+        ("lib/ucf", "*.[0-9]"),
+        ("lib/sgml-base", "*.old"),
+    ):
         for path in glob_in_root(var, folder, pattern):
             path.unlink()
     for path in sorted(in_root(var, "lib/texmf").rglob("*.log")):
@@ -146,7 +170,7 @@ def settle_icon_caches(root: Path) -> None:
         cache = parse_icon_cache(path.read_bytes())
         directories = parse_theme_directories(theme.read_bytes())
         if cache is not None and directories:
-            path.write_bytes(format_icon_cache(restrict(cache, directories)))
+            path.write_bytes(format_icon_cache(limit_icons(cache, directories)))
 
 
 def mark_updated(path: Path, epoch: int) -> None:

@@ -14,7 +14,7 @@ import re
 from typing import TYPE_CHECKING
 
 from atoll.build.steps.unit_links import UnitLinks
-from atoll.debian.install import room
+from atoll.debian.install import package_sandbox
 from atoll.host.in_root import exists_in_root, glob_in_root, in_root, write_text
 
 if TYPE_CHECKING:
@@ -38,16 +38,23 @@ def write_presets(root: Path) -> tuple[str, ...]:
     drop_dangling(root)
     changed: set[str] = set()
     for kind, option in PRESETS:
-        listing = room(root).run(
-            ["systemctl", "list-unit-files", option, "--root=/", "--full", "--no-legend",
-             "--no-pager"]
-        )  # fmt: skip
+        listing = package_sandbox(root).run(
+            [
+                "systemctl",
+                "list-unit-files",
+                option,
+                "--root=/",
+                "--full",
+                "--no-legend",
+                "--no-pager",
+            ]
+        )
         enabled = parse_enabled(listing.decode())
         left = read_renamed(root, kind), read_partial(root, kind, enabled)
         text = format_presets(enabled, read_instances(root, kind), *left)
         write_text(root, PRESET.format(kind), text)
         before = read_links(root, kind)
-        room(root).run(["systemctl", "--no-reload", option, "--root=/", "preset-all"])
+        package_sandbox(root).run(["systemctl", "--no-reload", option, "--root=/", "preset-all"])
         changed |= before ^ read_links(root, kind)
     return tuple(sorted(changed))
 
@@ -59,9 +66,11 @@ def parse_enabled(listing: str) -> tuple[str, ...]:
 
 
 def format_presets(
-    enabled: Iterable[str], instances: Mapping[str, Iterable[str]], renamed: Iterable[str] = (),
+    enabled: Iterable[str],
+    instances: Mapping[str, Iterable[str]],
+    renamed: Iterable[str] = (),
     partial: Collection[str] = (),
-) -> str:  # fmt: skip
+) -> str:
     """A template that is enabled for some instances only is not among the ``enabled`` units."""
     lines = ["# What the links in /etc say, so that presets change nothing."]
     enabled = {*enabled, *instances} - {*partial}
@@ -85,8 +94,9 @@ def read_instances(root: Path, kind: str = "system") -> dict[str, set[str]]:
 def read_renamed(root: Path, kind: str = "system") -> set[str]:
     """Units to which links directly in /etc/systemd give another name."""
     folder = f"etc/systemd/{kind}"
-    links = [f"{folder}/{path.name}" for path in glob_in_root(root, folder, "*.*")
-             if path.is_symlink()]  # fmt: skip
+    links = [
+        f"{folder}/{path.name}" for path in glob_in_root(root, folder, "*.*") if path.is_symlink()
+    ]
     units = (in_root(root, link) for link in links if exists_in_root(root, link))
     return {unit.name for unit in units if unit.is_file()}
 
@@ -94,9 +104,14 @@ def read_renamed(root: Path, kind: str = "system") -> set[str]:
 def read_partial(root: Path, kind: str, enabled: Iterable[str]) -> set[str]:
     """Enabled units that name one in ``Also=`` which is not enabled: presets would enable it."""
     links = UnitLinks(root, kind)
-    return {name for name in enabled
-            if any(links.file(each) and not links.is_masked(each) and not links.is_enabled(each)
-                   for each in links.also(name))}  # fmt: skip
+    return {
+        name
+        for name in enabled
+        if any(
+            links.file(each) and not links.is_masked(each) and not links.is_enabled(each)
+            for each in links.also(name)
+        )
+    }
 
 
 def read_links(root: Path, kind: str = "system") -> set[str]:

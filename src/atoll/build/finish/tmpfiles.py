@@ -13,8 +13,16 @@ if TYPE_CHECKING:
 _CREATES = frozenset("fFdDvqQpLcbC")
 """Of two such lines for one path systemd-tmpfiles ignores the second."""
 _DIRECTORIES = frozenset("dDvqQ")
-_SPECIFIERS = {"%": "%", "S": "/var/lib", "C": "/var/cache", "L": "/var/log", "V": "/var/tmp",
-               "T": "/tmp", "t": "/run", "h": "/root"}  # fmt: skip
+_SPECIFIERS = {
+    "%": "%",
+    "S": "/var/lib",
+    "C": "/var/cache",
+    "L": "/var/log",
+    "V": "/var/tmp",
+    "T": "/tmp",
+    "t": "/run",
+    "h": "/root",
+}
 _CODE = re.compile(r"x([0-9a-fA-F]{2})")
 _ESCAPED = re.compile(r"\\(?:x([0-9a-fA-F]{2})|(.))")
 _CONTROLS = re.compile(r"[\x01-\x1f\x7f]")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from atoll.image.info import VarRules
 
 
-class Fate(StrEnum):
+class VarAction(StrEnum):
     TREE = "tree"
     STATE = "state"
     DROP = "drop"
@@ -195,40 +195,54 @@ _DROP = (
     "/var/tmp",
 )
 
-RULES: dict[str, Fate] = (
-    dict.fromkeys(_TREE, Fate.TREE)
-    | dict.fromkeys(_STATE, Fate.STATE)
-    | dict.fromkeys(_DROP, Fate.DROP)
+RULES: dict[str, VarAction] = (
+    dict.fromkeys(_TREE, VarAction.TREE)
+    | dict.fromkeys(_STATE, VarAction.STATE)
+    | dict.fromkeys(_DROP, VarAction.DROP)
 )
 
 
-def merge_rules(var: VarRules) -> dict[str, Fate]:
+def merge_rules(var: VarRules) -> dict[str, VarAction]:
     """Atoll's rules with those of a recipe, which win where both name the same path.
 
     Raises RecipeError for a rule that could not be kept: what is inside a directory of the tree is
     the tree's, or is dropped.
     """
-    added = [(path, fate) for fate, paths in
-             ((Fate.TREE, var.tree), (Fate.STATE, var.state), (Fate.DROP, var.drop))
-             for path in paths]  # fmt: skip
+    added = [
+        (path, fate)
+        for fate, paths in (
+            (VarAction.TREE, var.tree),
+            (VarAction.STATE, var.state),
+            (VarAction.DROP, var.drop),
+        )
+        for path in paths
+    ]
     rules = RULES | dict(added)
     for path, fate in added:
         parents = (path[:at] for at in range(len(path)) if path[at] == "/")
-        owner = next((each for each in parents if rules.get(each) is Fate.TREE), None)
-        if owner and fate is not Fate.DROP:
-            raise RecipeError(f"{path} is inside {owner}, which is the tree's",
-                              key=f"var.{fate}", hint="leave it out, or name the outer one"
-                              " as state")  # fmt: skip
+        owner = next((each for each in parents if rules.get(each) is VarAction.TREE), None)
+        if owner and fate is not VarAction.DROP:
+            raise RecipeError(
+                f"{path} is inside {owner}, which is the tree's",
+                key=f"var.{fate}",
+                hint="leave it out, or name the outer one as state",
+            )
     for path in sorted(var.tree):
-        inner = [each for each in rules if each.startswith(f"{path}/") and rules[each] is not
-                 Fate.DROP]  # fmt: skip
+        inner = [
+            each
+            for each in rules
+            if each.startswith(f"{path}/") and rules[each] is not VarAction.DROP
+        ]
         if inner:
-            raise RecipeError(f"{path} cannot be the tree's: {inner[0]} in it is {rules[inner[0]]}",
-                              key="var.tree", hint="name the directories beside it")  # fmt: skip
+            raise RecipeError(
+                f"{path} cannot be the tree's: {inner[0]} in it is {rules[inner[0]]}",
+                key="var.tree",
+                hint="name the directories beside it",
+            )
     return rules
 
 
-def find_fate(path: str, rules: Mapping[str, Fate] = RULES) -> Fate | None:
+def match_var_rule(path: str, rules: Mapping[str, VarAction] = RULES) -> VarAction | None:
     """What the longest matching rule says of an absolute path below ``/var``, None without one."""
     place = path
     while place.startswith("/var/"):
@@ -238,6 +252,6 @@ def find_fate(path: str, rules: Mapping[str, Fate] = RULES) -> Fate | None:
     return None
 
 
-def is_tree_owned_root(path: str, rules: Mapping[str, Fate] = RULES) -> bool:
+def is_tree_owned_root(path: str, rules: Mapping[str, VarAction] = RULES) -> bool:
     """Whether ``path`` itself is a directory whose content is the tree's."""
-    return rules.get(path) is Fate.TREE
+    return rules.get(path) is VarAction.TREE

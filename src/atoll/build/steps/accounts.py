@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import RecipeError
-from atoll.build.steps.ids import Ids, plan_accounts
+from atoll.build.steps.ids import AccountIds, plan_accounts
 from atoll.build.steps.in_root import run_inside
-from atoll.build.steps.remap_ids import format_wishes, read_accounts, settle_ids, write_accounts
+from atoll.build.steps.remap_ids import choose_ids, format_wishes, read_accounts, write_accounts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,25 +33,29 @@ class MakeAccounts:
     """Groups first, so that users can be in them."""
 
     recipe: Recipe
-    locked: Ids
+    locked: AccountIds
     title: str = "Making accounts"
 
     def parts(self) -> tuple[str, ...]:
         recipe = self.recipe
-        return ("accounts 3", repr(recipe.groups), repr(recipe.users),
-                *format_wishes(recipe, self.locked))  # fmt: skip
+        return (
+            "accounts 3",
+            repr(recipe.groups),
+            repr(recipe.users),
+            *format_wishes(recipe, self.locked),
+        )
 
     def execute(self, root: Path, workspace: Path) -> None:  # noqa: ARG002
-        ids = settle_ids(root, self.recipe, self.locked)
+        ids = choose_ids(root, self.recipe, self.locked)
         for group in self.recipe.groups:
             set_group(root, group, ids)
         for user in self.recipe.users:
             set_user(root, user, ids)
         # the order that the ids step leaves, which what is derived from this keeps
-        write_accounts(root, plan_accounts(read_accounts(root), Ids())[0])
+        write_accounts(root, plan_accounts(read_accounts(root), AccountIds())[0])
 
 
-def set_group(root: Path, group: Group, ids: Ids) -> None:
+def set_group(root: Path, group: Group, ids: AccountIds) -> None:
     """Make the group, or find it there with the same id."""
     number = group.gid if group.gid is not None else dict(ids.groups).get(group.name)
     there = {line[0]: int(line[2]) for line in read_accounts(root).group}
@@ -66,11 +70,12 @@ def set_group(root: Path, group: Group, ids: Ids) -> None:
     words = ["groupadd", *(["--system"] if group.system else [])]
     if number is not None:
         words += ["--gid", str(number)]
-    run_inside(root, [*words, "--", group.name], key="group",
-               what=f"the group {group.name} cannot be made")  # fmt: skip
+    run_inside(
+        root, [*words, "--", group.name], key="group", what=f"the group {group.name} cannot be made"
+    )
 
 
-def set_user(root: Path, user: User, ids: Ids) -> None:
+def set_user(root: Path, user: User, ids: AccountIds) -> None:
     """Make the account, or change it when it is there; then its password and its keys."""
     exists = any(line[0] == user.name for line in read_accounts(root).passwd)
     words = ["usermod", "--shell", user.shell] if exists else _new_user(root, user, ids)
@@ -90,11 +95,16 @@ def set_user(root: Path, user: User, ids: Ids) -> None:
         run_inside(root, ["chpasswd", "--encrypted"], stdin=line, key="user", what=what)
     if user.ssh_keys:
         text = "".join(f"{key}\n" for key in user.ssh_keys)
-        run_inside(root, ["sh", "-euc", _WRITE_KEYS, "keys", home, user.name],
-                   stdin=text.encode(), key="user", what=what)  # fmt: skip
+        run_inside(
+            root,
+            ["sh", "-euc", _WRITE_KEYS, "keys", home, user.name],
+            stdin=text.encode(),
+            key="user",
+            what=what,
+        )
 
 
-def _new_user(root: Path, user: User, ids: Ids) -> list[str]:
+def _new_user(root: Path, user: User, ids: AccountIds) -> list[str]:
     """How useradd is asked; a user's own group has the id that is meant for it."""
     number = user.uid if user.uid is not None else dict(ids.users).get(user.name)
     groups = {line[0] for line in read_accounts(root).group}
@@ -105,7 +115,11 @@ def _new_user(root: Path, user: User, ids: Ids) -> list[str]:
     gid = dict(ids.groups).get(user.name)
     if user.name not in groups and gid is not None and gid != number:
         system = ["--system"] if user.system else []
-        run_inside(root, ["groupadd", *system, "--gid", str(gid), "--", user.name], key="user",
-                   what=f"the group of {user.name} cannot be made")  # fmt: skip
+        run_inside(
+            root,
+            ["groupadd", *system, "--gid", str(gid), "--", user.name],
+            key="user",
+            what=f"the group of {user.name} cannot be made",
+        )
         groups.add(user.name)
     return [*words, *(["--gid", user.name] if user.name in groups else ["--user-group"])]

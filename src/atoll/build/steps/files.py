@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from atoll.build.steps.in_root import Linked, Placed, put_files
-from atoll.build.steps.local_files import digest_named, ensure_download, need_input
+from atoll.build.steps.in_root import FileToWrite, LinkToWrite, write_files
+from atoll.build.steps.local_files import digest_named, ensure_download, require_input
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +28,7 @@ class WriteFiles:
 
     def execute(self, root: Path, workspace: Path) -> None:
         placed = [self._place(file) for file in self.recipe.files]
-        put_files(root, placed, workspace=workspace, key="file")
+        write_files(root, placed, workspace=workspace, key="file")
 
     def _part(self, file: File) -> str:
         """Where the content came from does not decide anything, what it is does."""
@@ -37,16 +37,18 @@ class WriteFiles:
             digest = digest_named(self.recipe, file.source, "file.source")
         return repr((file.path, file.text, digest, file.link, file.mode, file.owner, file.group))
 
-    def _place(self, file: File) -> Placed | Linked:
+    def _place(self, file: File) -> FileToWrite | LinkToWrite:
         if file.link is not None:
-            return Linked(path=file.path, target=file.link)
+            return LinkToWrite(path=file.path, target=file.link)
         content: bytes | Path
         if file.text is not None:
             content = file.text.encode()
         elif file.url is not None:
-            content = ensure_download(file.url, file.sha256 or "", self.downloads,
-                                      offline=self.offline)  # fmt: skip
+            content = ensure_download(
+                file.url, file.sha256 or "", self.downloads, offline=self.offline
+            )
         else:
-            content = need_input(self.recipe, file.source or "", "file.source")
-        return Placed(path=file.path, content=content, mode=file.mode,
-                      owner=file.owner, group=file.group)  # fmt: skip
+            content = require_input(self.recipe, file.source or "", "file.source")
+        return FileToWrite(
+            path=file.path, content=content, mode=file.mode, owner=file.owner, group=file.group
+        )

@@ -34,7 +34,7 @@ Line: TypeAlias = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ids:
+class AccountIds:
     """Names and their ids, sorted by name: the form of a lock."""
 
     users: tuple[tuple[str, int], ...] = ()
@@ -42,7 +42,7 @@ class Ids:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Accounts:
+class AccountFiles:
     """The four files of a root, line by line."""
 
     passwd: tuple[Line, ...] = ()
@@ -87,7 +87,9 @@ def parse_declared_accounts(text: str) -> tuple[frozenset[str], frozenset[str]]:
     return frozenset(users), frozenset(groups)
 
 
-def with_declared(accounts: Accounts, declared: tuple[frozenset[str], frozenset[str]]) -> Accounts:
+def with_declared(
+    accounts: AccountFiles, declared: tuple[frozenset[str], frozenset[str]]
+) -> AccountFiles:
     """``accounts`` and those that are only declared, with the first of the packages' ids."""
     users, groups = (
         sorted(names - {line[0] for line in lines})
@@ -101,13 +103,14 @@ def with_declared(accounts: Accounts, declared: tuple[frozenset[str], frozenset[
     )
 
 
-def list_ids(accounts: Accounts) -> Ids:
+def list_ids(accounts: AccountFiles) -> AccountIds:
     """Every account whose id packages or the recipe decided."""
-    return Ids(users=_listed(accounts.passwd, frozenset()),
-               groups=_listed(accounts.group, _STATIC_GROUPS))  # fmt: skip
+    return AccountIds(
+        users=_listed(accounts.passwd, frozenset()), groups=_listed(accounts.group, _STATIC_GROUPS)
+    )
 
 
-def complete_ids(locked: Ids, accounts: Accounts, recipe: Recipe) -> Ids:
+def complete_ids(locked: AccountIds, accounts: AccountFiles, recipe: Recipe) -> AccountIds:
     """An id for every account that packages have made and that the recipe makes.
 
     The recipe's own numbers come first, then the locked ones, then the table's. Raises RecipeError
@@ -121,22 +124,27 @@ def complete_ids(locked: Ids, accounts: Accounts, recipe: Recipe) -> Ids:
     people = [user.name for user in recipe.users if not user.system and user.name != "root"]
     users, groups = _begin(recipe, locked)
     for name in sorted(packages_users | packages_groups | system | own_groups):
-        _give_system(name, users if name in packages_users | system else None,
-                     groups if name in packages_groups | own_groups | system else None)  # fmt: skip
+        _give_system(
+            name,
+            users if name in packages_users | system else None,
+            groups if name in packages_groups | own_groups | system else None,
+        )
     for name in people:
         _give_person(name, users, groups)
     for group in recipe.groups:
         if group.name not in groups.given:
             groups.give(group.name, _first_free(PEOPLE, groups.taken))
-    return Ids(
+    return AccountIds(
         users=_chosen(users, packages_users | system | {*people}),
-        groups=_chosen(groups, packages_groups | system | {*people}
-                       | {group.name for group in recipe.groups}),
-    )  # fmt: skip
+        groups=_chosen(
+            groups, packages_groups | system | {*people} | {group.name for group in recipe.groups}
+        ),
+    )
 
 
-def plan_numbers(lines: Iterable[Line], wanted: Mapping[str, int], *,
-                 static: Collection[str] = ()) -> dict[int, int]:  # fmt: skip
+def plan_numbers(
+    lines: Iterable[Line], wanted: Mapping[str, int], *, static: Collection[str] = ()
+) -> dict[int, int]:
     """Which ids of a passwd or group file become which; those that stay are not in it."""
     changes: dict[int, int] = {}
     for line in sorted(lines):
@@ -147,8 +155,8 @@ def plan_numbers(lines: Iterable[Line], wanted: Mapping[str, int], *,
 
 
 def plan_accounts(
-    accounts: Accounts, ids: Ids
-) -> tuple[Accounts, Mapping[int, int], Mapping[int, int]]:
+    accounts: AccountFiles, ids: AccountIds
+) -> tuple[AccountFiles, Mapping[int, int], Mapping[int, int]]:
     """The files with these ids, in an order that tells nothing of the installation; and which
     user and group ids became which."""
     users = plan_numbers(accounts.passwd, dict(ids.users))
@@ -161,7 +169,7 @@ def plan_accounts(
         (*line[:2], _mapped(line[2], groups), *map(_members, line[3:])) for line in accounts.group
     )
     return (
-        Accounts(
+        AccountFiles(
             passwd=passwd,
             group=group,
             shadow=_like(accounts.shadow, passwd),
@@ -185,22 +193,30 @@ def _listed(lines: Iterable[Line], static: Collection[str]) -> tuple[tuple[str, 
     )
 
 
-def _begin(recipe: Recipe, locked: Ids) -> tuple[_Numbers, _Numbers]:
+def _begin(recipe: Recipe, locked: AccountIds) -> tuple[_Numbers, _Numbers]:
     """What the recipe and the lock have decided."""
     asked_users = {user.name: user.uid for user in recipe.users if user.uid is not None}
     asked_groups = {group.name: group.gid for group in recipe.groups if group.gid is not None}
-    asked_groups = {**{name: number for name, number in asked_users.items()
-                       if number not in asked_groups.values()}, **asked_groups}  # fmt: skip
+    asked_groups = {
+        **{
+            name: number
+            for name, number in asked_users.items()
+            if number not in asked_groups.values()
+        },
+        **asked_groups,
+    }
     users = _Numbers({**dict(locked.users), **asked_users})
     groups = _Numbers({**dict(locked.groups), **asked_groups})
     for numbers, key in ((users, "user.uid"), (groups, "group.gid")):
         names: dict[int, str] = {}
         for name, number in numbers.given.items():
             if names.setdefault(number, name) != name:
-                raise RecipeError(f"{number} is the id of {names[number]} and of {name}",
-                                  file=recipe.file, key=key,
-                                  hint="choose another one, or none: it then stays the same"
-                                  " by the lock")  # fmt: skip
+                raise RecipeError(
+                    f"{number} is the id of {names[number]} and of {name}",
+                    file=recipe.file,
+                    key=key,
+                    hint="choose another one, or none: it then stays the same by the lock",
+                )
         numbers.taken = set(names)
     return users, groups
 
@@ -208,8 +224,9 @@ def _begin(recipe: Recipe, locked: Ids) -> tuple[_Numbers, _Numbers]:
 def _give_system(name: str, users: _Numbers | None, groups: _Numbers | None) -> None:
     """``None``: the name is no user, or no group. One number for both where that can be."""
     missing = [each for each in (users, groups) if each is not None and name not in each.given]
-    known = [each.given[name] for each in (users, groups) if each is not None
-             and name in each.given]  # fmt: skip
+    known = [
+        each.given[name] for each in (users, groups) if each is not None and name in each.given
+    ]
     if name in KNOWN:
         known.append(KNOWN[name])
     for number in known:
@@ -226,8 +243,12 @@ def _give_person(name: str, users: _Numbers, groups: _Numbers) -> None:
         users.give(name, _first_free(PEOPLE, users.taken | groups.taken))
     if name not in groups.given:
         number = users.given[name]
-        groups.give(name, number if number not in groups.taken
-                    else _first_free(PEOPLE, users.taken | groups.taken))  # fmt: skip
+        groups.give(
+            name,
+            number
+            if number not in groups.taken
+            else _first_free(PEOPLE, users.taken | groups.taken),
+        )
 
 
 def _by_name(name: str) -> Iterable[int]:
@@ -241,8 +262,11 @@ def _first_free(numbers: Iterable[int], taken: Collection[int]) -> int:
     for number in numbers:
         if number not in taken:
             return number
-    raise RecipeError("there are more accounts than ids", key="packages",
-                      hint="give some of them ids with [[user]] uid")  # fmt: skip
+    raise RecipeError(
+        "there are more accounts than ids",
+        key="packages",
+        hint="give some of them ids with [[user]] uid",
+    )
 
 
 def _chosen(numbers: _Numbers, names: Iterable[str]) -> tuple[tuple[str, int], ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import ProgramFailed, RecipeError
-from atoll.debian.install import room
+from atoll.debian.install import package_sandbox
 from atoll.host.fs import temporary_directory
 from atoll.host.sandbox import Bind
 
@@ -19,7 +19,7 @@ _STAGED = "/run/atoll/files"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Placed:
+class FileToWrite:
     """A file to put into a root: its content, or a file of the maker's that has it."""
 
     path: str
@@ -30,7 +30,7 @@ class Placed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Linked:
+class LinkToWrite:
     """A symbolic link to put into a root."""
 
     path: str
@@ -43,7 +43,7 @@ def run_inside(
     """Run a program of ``root`` in it. Raises RecipeError at ``key`` that says ``what`` went wrong,
     with the program's last words."""
     try:
-        return room(root).run(argv, stdin=stdin)
+        return package_sandbox(root).run(argv, stdin=stdin)
     except ProgramFailed as error:
         raise RecipeError(f"{what}: {last_words(error)}", key=key) from error
 
@@ -53,7 +53,9 @@ def last_words(error: ProgramFailed) -> str:
     return lines[-1] if lines else f"it ended with status {error.status}"
 
 
-def put_files(root: Path, files: Iterable[Placed | Linked], *, workspace: Path, key: str) -> None:
+def write_files(
+    root: Path, files: Iterable[FileToWrite | LinkToWrite], *, workspace: Path, key: str
+) -> None:
     """Put files and links in place, in this order; what is there of that name goes.
 
     Raises RecipeError at ``key``, for example where an owner is unknown.
@@ -62,7 +64,7 @@ def put_files(root: Path, files: Iterable[Placed | Linked], *, workspace: Path, 
         lines = ["set -eu"]
         binds = [Bind(source=staged, target=_STAGED)]
         for number, file in enumerate(files):
-            if isinstance(file, Linked):
+            if isinstance(file, LinkToWrite):
                 lines += _link_lines(file)
                 continue
             source = f"{_STAGED}/{number}"
@@ -74,19 +76,32 @@ def put_files(root: Path, files: Iterable[Placed | Linked], *, workspace: Path, 
             lines.append(_install_line(source, file))
         staged.joinpath("put").write_text("\n".join(lines) + "\n")
         try:
-            room(root, *binds).run(["sh", f"{_STAGED}/put"])
+            package_sandbox(root, *binds).run(["sh", f"{_STAGED}/put"])
         except ProgramFailed as error:
-            raise RecipeError(f"a file cannot be put in place: {last_words(error)}",
-                              key=key) from error  # fmt: skip
+            raise RecipeError(
+                f"a file cannot be put in place: {last_words(error)}", key=key
+            ) from error
 
 
-def _install_line(source: str, file: Placed) -> str:
-    words = ["install", "-D", "-m", f"{file.mode:04o}", "-o", file.owner, "-g", file.group,
-             "--no-target-directory", "--", source, file.path]  # fmt: skip
+def _install_line(source: str, file: FileToWrite) -> str:
+    words = [
+        "install",
+        "-D",
+        "-m",
+        f"{file.mode:04o}",
+        "-o",
+        file.owner,
+        "-g",
+        file.group,
+        "--no-target-directory",
+        "--",
+        source,
+        file.path,
+    ]
     return shlex.join(words)
 
 
-def _link_lines(link: Linked) -> list[str]:
+def _link_lines(link: LinkToWrite) -> list[str]:
     parent = link.path.rpartition("/")[0] or "/"
     return [
         shlex.join(["mkdir", "-p", "--", parent]),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import RecipeError
 from atoll.base.fields import find_near
-from atoll.build.steps.in_root import Placed, put_files
+from atoll.build.steps.in_root import FileToWrite, write_files
 from atoll.host.in_root import glob_in_root, in_root, read_text
 
 if TYPE_CHECKING:
@@ -39,10 +39,12 @@ class SetKernel:
         kernel = self.kernel
         check_modules(root, kernel)
         texts = plan_files(kernel)
-        files = [Placed(path=path, content=f"{_base_text(root, path)}{text}".encode())
-                 for path, text in texts.items()]  # fmt: skip
+        files = [
+            FileToWrite(path=path, content=f"{_base_text(root, path)}{text}".encode())
+            for path, text in texts.items()
+        ]
         if files:
-            put_files(root, files, workspace=workspace, key="kernel")
+            write_files(root, files, workspace=workspace, key="kernel")
 
 
 def find_kernel(root: Path) -> str:
@@ -95,8 +97,11 @@ def kernel_arguments(kernel: Kernel, before: tuple[str, ...]) -> tuple[str, ...]
                 key="kernel.remove_args",
                 hint=f"it has: {' '.join(before)}" if before else "it has none",
             )
-    stay = [argument for argument in before
-            if not any(_is_meant(argument, word) for word in kernel.remove_args)]  # fmt: skip
+    stay = [
+        argument
+        for argument in before
+        if not any(_is_meant(argument, word) for word in kernel.remove_args)
+    ]
     return (*stay, *(argument for argument in kernel.args if argument not in stay))
 
 

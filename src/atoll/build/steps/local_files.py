@@ -63,22 +63,27 @@ def copy_input(source: Path, target: Path) -> None:
             os.utime(directory, (_TIME, _TIME))
 
 
-def need_input(recipe: Recipe, name: str, key: str) -> Path:
+def require_input(recipe: Recipe, name: str, key: str) -> Path:
     """The local file or directory that the recipe calls ``name``; RecipeError without one."""
     path = recipe.resolve(name)
     if not path.exists():
-        raise RecipeError(f"{name} is not there", file=recipe.file, key=key,
-                          hint="names are relative to the recipe's folder")  # fmt: skip
+        raise RecipeError(
+            f"{name} is not there",
+            file=recipe.file,
+            key=key,
+            hint="names are relative to the recipe's folder",
+        )
     return path
 
 
 def digest_named(recipe: Recipe, name: str, key: str) -> str:
     """``digest_input`` of what the recipe calls ``name``."""
     try:
-        return digest_input(need_input(recipe, name, key))
+        return digest_input(require_input(recipe, name, key))
     except OSError as error:
-        raise RecipeError(f"{name} cannot be read: {error.strerror or error}",
-                          file=recipe.file, key=key) from error  # fmt: skip
+        raise RecipeError(
+            f"{name} cannot be read: {error.strerror or error}", file=recipe.file, key=key
+        ) from error
 
 
 def ensure_download(url: str, sha256: str, downloads: Path, *, offline: bool) -> Path:
@@ -90,8 +95,10 @@ def ensure_download(url: str, sha256: str, downloads: Path, *, offline: bool) ->
     if path.exists():
         return path
     if offline:
-        raise NetworkError(f"{url} was never fetched here, and the network is not to be used",
-                           hint="build once without --offline")  # fmt: skip
+        raise NetworkError(
+            f"{url} was never fetched here, and the network is not to be used",
+            hint="build once without --offline",
+        )
     downloads.mkdir(parents=True, exist_ok=True)
     with temporary_directory(downloads, prefix=".new-") as temporary, space_errors(downloads):
         made = temporary / "content"
@@ -108,11 +115,11 @@ def ensure_download(url: str, sha256: str, downloads: Path, *, offline: bool) ->
 
 def _fetch(url: str, target: Path) -> str:
     """SHA-256 of what was written to ``target``."""
-    from atoll.host.http import Span, Web
+    from atoll.host.http import ByteRange, HttpClient
 
     total = hashlib.sha256()
-    with Web() as web, target.open("wb") as file:
-        for chunk in web.download(url, span=Span(end=web.size(url))):
+    with HttpClient() as web, target.open("wb") as file:
+        for chunk in web.download(url, span=ByteRange(end=web.size(url))):
             total.update(chunk)
             file.write(chunk)
         file.flush()

@@ -69,7 +69,7 @@ class BuildModules:
     def _build(self, root: Path, kernel: str, sources: tuple[str, ...], workspace: Path) -> None:
         """Raises PackageError unless each module is installed for ``kernel`` afterwards."""
         sandbox = self._room(root, workspace)
-        need_headers(sandbox, kernel)
+        require_headers(sandbox, kernel)
         configuration = write_text(root, _CONFIGURATION, _SETTINGS)
         self.logs.mkdir(parents=True, exist_ok=True)
         path = self.logs / "modules.log"
@@ -104,8 +104,9 @@ class BuildModules:
 def find_sources(root: Path) -> tuple[str, ...]:
     """Directories below /usr/src that are modules for dkms: ``NAME-VERSION``."""
     folders = glob_in_root(root, "usr/src", "*")
-    return tuple(path.name for path in folders
-                 if not path.is_symlink() and (path / "dkms.conf").is_file())  # fmt: skip
+    return tuple(
+        path.name for path in folders if not path.is_symlink() and (path / "dkms.conf").is_file()
+    )
 
 
 def is_wanted(root: Path, source: str) -> bool:
@@ -117,8 +118,11 @@ def is_wanted(root: Path, source: str) -> bool:
 def find_missing(status: str, kernel: str, sources: Iterable[str]) -> tuple[str, ...]:
     """Those of ``sources`` that ``dkms status`` does not call installed for ``kernel``."""
     matches = (_STATUS.match(line) for line in status.splitlines())
-    there = {found["module"].replace("/", "-", 1) for found in matches
-             if found and found["kernel"] == kernel}  # fmt: skip
+    there = {
+        found["module"].replace("/", "-", 1)
+        for found in matches
+        if found and found["kernel"] == kernel
+    }
     return tuple(source for source in sources if source not in there)
 
 
@@ -126,7 +130,7 @@ def format_done(kernel: str, sources: Iterable[str]) -> str:
     return "".join(f"{line}\n" for line in (kernel, *sources))
 
 
-def need_headers(sandbox: Sandbox, kernel: str) -> None:
+def require_headers(sandbox: Sandbox, kernel: str) -> None:
     try:
         sandbox.run(["test", "-e", f"/lib/modules/{kernel}/build/include"])
     except ProgramFailed as error:
@@ -163,12 +167,18 @@ def _below(root: Path, depth: int) -> list[Path]:
     """What is so many levels below dkms's state; nothing behind a link."""
     found = glob_in_root(root, _STATE, "*")
     for _ in range(depth - 1):
-        found = [each for path in found if path.is_dir() and not path.is_symlink()
-                 for each in sorted(path.iterdir())]  # fmt: skip
+        found = [
+            each
+            for path in found
+            if path.is_dir() and not path.is_symlink()
+            for each in sorted(path.iterdir())
+        ]
     return [path for path in found if not path.is_symlink()]
 
 
 def _not_built(what: str, kernel: str, words: str, log: Path) -> PackageError:
     last = "".join(f"\n    {line}" for line in words.splitlines()[-_SAID:])
-    return PackageError(f"{what} cannot be built for the kernel {kernel}{last}",
-                        hint=f"all that dkms said is in {log}")  # fmt: skip
+    return PackageError(
+        f"{what} cannot be built for the kernel {kernel}{last}",
+        hint=f"all that dkms said is in {log}",
+    )

@@ -20,7 +20,7 @@ from atoll.build.steps.tree_sources import format_list, kept_repositories, write
 from atoll.debian.atoll_package import is_own
 from atoll.debian.bootstrap import ensure_root, first_packages, root_id
 from atoll.debian.fetch import Origins, fetch_pins, verify_pin
-from atoll.debian.install import Batch, install_batch
+from atoll.debian.install import InstallBatch, install_batch
 from atoll.debian.local_archive import deb_path, read_stanza
 from atoll.debian.resolve import format_automatic, parse_automatic
 from atoll.host.in_root import exists_in_root, in_root, read_text, write_text
@@ -72,11 +72,11 @@ class Supply:
     def stage(self, number: int) -> tuple[Pin, ...]:
         return tuple(pin for pin in self.lock.packages if pin.stage == number)
 
-    def batch(self, entries: tuple[tuple[Pin, Stanza], ...]) -> Batch:
+    def batch(self, entries: tuple[tuple[Pin, Stanza], ...]) -> InstallBatch:
         """Raises Damaged for a package in the cache that is no longer what it was."""
         for pin, _ in entries:
             _verify(pin, deb_path(self.cache.debs, pin))
-        return Batch(
+        return InstallBatch(
             entries=entries,
             debs=self.cache.debs,
             log_path=self.cache.logs / "packages.log",
@@ -102,8 +102,16 @@ class InstallStage:
         recipe = self.supply.recipe
         pins = (pin.sha256 for pin in self.supply.stage(self.number))
         removed = recipe.packages.remove if self.supply.lock.base else ()
-        return (_FORM, *pins, "answers", *recipe.packages.debconf,
-                "foreign", *sorted(recipe.debian.architectures), "remove", *removed)  # fmt: skip
+        return (
+            _FORM,
+            *pins,
+            "answers",
+            *recipe.packages.debconf,
+            "foreign",
+            *sorted(recipe.debian.architectures),
+            "remove",
+            *removed,
+        )
 
     def execute(self, root: Path, workspace: Path) -> None:  # noqa: ARG002
         entries = self.supply.fetch(self.supply.stage(self.number))

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from atoll.base.report import Reporter
-    from atoll.build.steps.ids import Ids
+    from atoll.build.steps.ids import AccountIds
     from atoll.build.steps.step import Step
     from atoll.recipe.model import Recipe
 
@@ -49,7 +49,7 @@ class Means:
     fetched. ``derived``: what the recipe does not say stays as its base has it.
     """
 
-    locked: Ids
+    locked: AccountIds
     epoch: int
     logs: Path
     downloads: Path

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from atoll.base.json import parse_json_object
-from atoll.build.steps.in_root import Placed, put_files
-from atoll.build.steps.local_files import digest_named, need_input
+from atoll.build.steps.in_root import FileToWrite, write_files
+from atoll.build.steps.local_files import digest_named, require_input
 from atoll.host.in_root import read_text
 from atoll.recipe.model import Update
 
@@ -41,10 +41,15 @@ class WritePolicy:
 
     def parts(self) -> tuple[str, ...]:
         checks = [
-            repr((check.name, check.text, check.source
-                  and digest_named(self.recipe, check.source, "health.check.source")))
+            repr(
+                (
+                    check.name,
+                    check.text,
+                    check.source and digest_named(self.recipe, check.source, "health.check.source"),
+                )
+            )
             for check in self.recipe.health.checks
-        ]  # fmt: skip
+        ]
         return ("policy 1", format_policy(self.recipe), *checks)
 
     def execute(self, root: Path, workspace: Path) -> None:
@@ -53,15 +58,20 @@ class WritePolicy:
         policy = merge_policy(before, list_policy(recipe))
         files = []
         if policy != before:
-            files.append(Placed(path=POLICY, content=_format(policy).encode()))
+            files.append(FileToWrite(path=POLICY, content=_format(policy).encode()))
         if recipe.health.units:
             text = format_units_check(tuple(policy["health"]["units"]))
-            files.append(Placed(path=f"{CHECKS}/{UNITS_CHECK}", content=text.encode(), mode=0o755))
+            files.append(
+                FileToWrite(path=f"{CHECKS}/{UNITS_CHECK}", content=text.encode(), mode=0o755)
+            )
         for check in recipe.health.checks:
-            files.append(Placed(path=f"{CHECKS}/{check.name}", content=_program(recipe, check),
-                                mode=0o755))  # fmt: skip
+            files.append(
+                FileToWrite(
+                    path=f"{CHECKS}/{check.name}", content=_program(recipe, check), mode=0o755
+                )
+            )
         if files:
-            put_files(root, files, workspace=workspace, key="health")
+            write_files(root, files, workspace=workspace, key="health")
 
 
 def format_policy(recipe: Recipe) -> str:
@@ -90,12 +100,15 @@ def merge_policy(base: Policy | None, own: Policy) -> Policy:
         "keep": base["keep"] if own["keep"] is None else own["keep"],
         "etc": _join(own["etc"], base["etc"], key=0),
         "update": own["update"] if said else base["update"] | {"follow": None},
-        "health": {name: _join(own["health"][name], base["health"][name])
-                   for name in ("units", "checks")},
-        "flatpak": {"remotes": _join(own["flatpak"]["remotes"], base["flatpak"]["remotes"], key=0),
-                    "install": _join(own["flatpak"]["install"], base["flatpak"]["install"])},
+        "health": {
+            name: _join(own["health"][name], base["health"][name]) for name in ("units", "checks")
+        },
+        "flatpak": {
+            "remotes": _join(own["flatpak"]["remotes"], base["flatpak"]["remotes"], key=0),
+            "install": _join(own["flatpak"]["install"], base["flatpak"]["install"]),
+        },
         "boxes": _join(own["boxes"], base["boxes"], key="name"),
-    }  # fmt: skip
+    }
 
 
 def _join(own: list[Any], base: list[Any], *, key: int | str | None = None) -> list[Any]:
@@ -104,8 +117,12 @@ def _join(own: list[Any], base: list[Any], *, key: int | str | None = None) -> l
 
 
 def list_update(update: Update) -> Policy:
-    return {"follow": update.follow, "auto": update.auto, "window": update.window,
-            "delay": update.delay}  # fmt: skip
+    return {
+        "follow": update.follow,
+        "auto": update.auto,
+        "window": update.window,
+        "delay": update.delay,
+    }
 
 
 def list_policy(recipe: Recipe) -> Policy:
@@ -115,14 +132,20 @@ def list_policy(recipe: Recipe) -> Policy:
         "keep": recipe.keep,
         "etc": [[pattern, winner] for pattern, winner in recipe.etc],
         "update": list_update(recipe.update),
-        "health": {"units": list(recipe.health.units),
-                   "checks": [check.name for check in recipe.health.checks]},
+        "health": {
+            "units": list(recipe.health.units),
+            "checks": [check.name for check in recipe.health.checks],
+        },
         "publish": {"to": recipe.publish.to, "tags": list(recipe.publish.tags)},
-        "flatpak": {"remotes": [list(pair) for pair in recipe.flatpak.remotes],
-                    "install": list(recipe.flatpak.install)},
-        "boxes": [{"name": box.name, "image": box.image, "packages": list(box.packages),
-                   "home": box.home} for box in boxes],
-    }  # fmt: skip
+        "flatpak": {
+            "remotes": [list(pair) for pair in recipe.flatpak.remotes],
+            "install": list(recipe.flatpak.install),
+        },
+        "boxes": [
+            {"name": box.name, "image": box.image, "packages": list(box.packages), "home": box.home}
+            for box in boxes
+        ],
+    }
 
 
 def _format(policy: Policy) -> str:
@@ -148,6 +171,6 @@ exit $status
 
 def _program(recipe: Recipe, check: HealthCheck) -> bytes | Path:
     if check.text is None:
-        return need_input(recipe, check.source or "", "health.check.source")
+        return require_input(recipe, check.source or "", "health.check.source")
     text = check.text if check.text.startswith("#!") else f"#!/bin/sh\n{check.text}"
     return text.encode()

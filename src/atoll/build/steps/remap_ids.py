@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import PackageError
 from atoll.build.steps.ids import (
-    Accounts,
-    Ids,
+    AccountFiles,
+    AccountIds,
     complete_ids,
     format_lines,
     list_ids,
@@ -47,30 +47,36 @@ class Renumber:
     """The first step after the packages. ``locked`` ids stay; the others follow from names."""
 
     recipe: Recipe
-    locked: Ids
+    locked: AccountIds
     title: str = "Settling the ids of accounts"
 
     def parts(self) -> tuple[str, ...]:
         return ("renumber 2", *format_wishes(self.recipe, self.locked))
 
     def execute(self, root: Path, workspace: Path) -> None:  # noqa: ARG002
-        ids = settle_ids(root, self.recipe, self.locked)
+        ids = choose_ids(root, self.recipe, self.locked)
         make_declared(root)
         accounts, users, groups = plan_accounts(read_accounts(root), ids)
         write_accounts(root, accounts)
         change_owners(root, users, groups)
 
 
-def format_wishes(recipe: Recipe, locked: Ids) -> tuple[str, ...]:
+def format_wishes(recipe: Recipe, locked: AccountIds) -> tuple[str, ...]:
     """Everything beside a root that decides the ids of its packages' accounts."""
-    users = [(user.name, user.uid, user.system) for user in recipe.users
-             if user.system or user.uid is not None]  # fmt: skip
-    groups = [(group.name, group.gid, group.system) for group in recipe.groups
-              if group.system or group.gid is not None]  # fmt: skip
+    users = [
+        (user.name, user.uid, user.system)
+        for user in recipe.users
+        if user.system or user.uid is not None
+    ]
+    groups = [
+        (group.name, group.gid, group.system)
+        for group in recipe.groups
+        if group.system or group.gid is not None
+    ]
     return (repr(sorted(KNOWN.items())), *map(repr, (locked, users, groups)))
 
 
-def read_accounts(root: Path) -> Accounts:
+def read_accounts(root: Path) -> AccountFiles:
     """Raises PackageError when one of the files is none."""
     texts = {}
     for name in _FILES:
@@ -79,12 +85,12 @@ def read_accounts(root: Path) -> Accounts:
             raise PackageError(f"/etc/{name} is no ordinary file")
         texts[name] = path.read_text(errors="surrogateescape") if path.exists() else ""
     try:
-        return Accounts(**{name: parse_lines(text) for name, text in texts.items()})
+        return AccountFiles(**{name: parse_lines(text) for name, text in texts.items()})
     except ValueError as error:
         raise PackageError(f"the accounts of the root cannot be read: {error}") from error
 
 
-def write_accounts(root: Path, accounts: Accounts) -> None:
+def write_accounts(root: Path, accounts: AccountFiles) -> None:
     """In place, so that owners and modes stay."""
     for name in _FILES:
         path = in_root(root, f"etc/{name}")
@@ -93,7 +99,7 @@ def write_accounts(root: Path, accounts: Accounts) -> None:
             path.write_text(format_lines(lines), errors="surrogateescape")
 
 
-def settle_ids(root: Path, recipe: Recipe, locked: Ids) -> Ids:
+def choose_ids(root: Path, recipe: Recipe, locked: AccountIds) -> AccountIds:
     """The ids for a root in which the packages are installed: ``complete_ids`` of its accounts,
     those included that are only declared yet."""
     texts = [path.read_text(errors="surrogateescape") for path in _declarations(root)]
@@ -108,7 +114,7 @@ def make_declared(root: Path) -> None:
         run_inside(root, ["systemd-sysusers"], key="packages", what="accounts cannot be made")
 
 
-def read_ids(root: Path) -> Ids:
+def read_ids(root: Path) -> AccountIds:
     """What a finished root gives a lock."""
     return list_ids(read_accounts(root))
 

@@ -14,7 +14,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import ProgramFailed, RecipeError
-from atoll.build.steps.local_files import copy_input, digest_named, need_input
+from atoll.build.steps.local_files import copy_input, digest_named, require_input
 from atoll.debian.install import resolver_binds
 from atoll.host.fs import temporary_directory
 from atoll.host.in_root import in_root
@@ -58,10 +58,18 @@ class RunScript:
         source = ""
         if script.source is not None:
             source = digest_named(self.recipe, script.source, "script.source")
-        inputs = [(name, digest_named(self.recipe, name, "script.inputs"))
-                  for name in script.inputs]  # fmt: skip
-        return ("script 1", script.name, repr(script.text), source, repr(inputs),
-                str(script.network), str(self.epoch))  # fmt: skip
+        inputs = [
+            (name, digest_named(self.recipe, name, "script.inputs")) for name in script.inputs
+        ]
+        return (
+            "script 1",
+            script.name,
+            repr(script.text),
+            source,
+            repr(inputs),
+            str(script.network),
+            str(self.epoch),
+        )
 
     def execute(self, root: Path, workspace: Path) -> None:
         before = {name: _read(in_root(root, name)) for name in _ELSEWHERE}
@@ -82,15 +90,16 @@ class RunScript:
         if script.text is not None:
             staged.joinpath("script").write_text(script.text)
         else:
-            copy_input(need_input(self.recipe, script.source or "", "script.source"),
-                       staged / "script")  # fmt: skip
+            copy_input(
+                require_input(self.recipe, script.source or "", "script.source"), staged / "script"
+            )
             staged.joinpath("script").chmod(0o755)
         (staged / "inputs").mkdir()
         for name in script.inputs:
             target = staged / "inputs" / input_name(name)
             if target.exists():
                 raise self._error(f"two inputs are called {target.name}", hint="rename one of them")
-            copy_input(need_input(self.recipe, name, "script.inputs"), target)
+            copy_input(require_input(self.recipe, name, "script.inputs"), target)
 
     def _room(self, root: Path, binds: tuple[Bind, ...]) -> Sandbox:
         if self.script.network:
@@ -99,8 +108,7 @@ class RunScript:
             "DEBIAN_FRONTEND": "noninteractive",
             "SOURCE_DATE_EPOCH": str(self.epoch),
         }
-        return Sandbox(root=root, binds=binds, environment=environment,
-                       network=self.script.network)  # fmt: skip
+        return Sandbox(root=root, binds=binds, environment=environment, network=self.script.network)
 
     def _run(self, sandbox: Sandbox) -> None:
         argv = ["/bin/sh", "-eux", _SCRIPT] if self.script.text is not None else [_SCRIPT]
@@ -112,8 +120,9 @@ class RunScript:
             except ProgramFailed as error:
                 said = path.read_text(errors="replace")
                 what = f"the script {self.script.name} ended with status {error.status}"
-                raise self._error(what + explain(self.script.text or "", said),
-                                  hint=f"all it said is in {path}") from error  # fmt: skip
+                raise self._error(
+                    what + explain(self.script.text or "", said), hint=f"all it said is in {path}"
+                ) from error
 
     def _error(self, message: str, *, hint: str) -> RecipeError:
         return RecipeError(message, file=self.recipe.file, key="script", hint=hint)
@@ -139,8 +148,11 @@ def find_line(text: str, said: str) -> int | None:
     traced = _TRACED.findall(said)
     if not traced:
         return None
-    lines = [number for number, line in enumerate(text.splitlines(), 1)
-             if line.split() == traced[-1].split()]  # fmt: skip
+    lines = [
+        number
+        for number, line in enumerate(text.splitlines(), 1)
+        if line.split() == traced[-1].split()
+    ]
     return lines[0] if len(lines) == 1 else None
 
 

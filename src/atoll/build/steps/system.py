@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import RecipeError
 from atoll.base.fields import find_near
-from atoll.build.steps.in_root import Linked, Placed, put_files, run_inside
+from atoll.build.steps.in_root import FileToWrite, LinkToWrite, run_inside, write_files
 from atoll.host.in_root import exists_in_root, in_root, read_text
 
 if TYPE_CHECKING:
@@ -52,8 +52,12 @@ def set_hostname(root: Path, name: str | None, workspace: Path) -> None:
     old = read_text(root, "etc/hosts", missing="127.0.0.1\tlocalhost\n")
     kept = [line for line in old.splitlines() if not line.startswith("127.0.1.1")]
     lines = "\n".join([*kept, f"127.0.1.1\t{name}"])
-    _write(root, workspace, "system.hostname",
-           {"/etc/hostname": f"{name}\n", "/etc/hosts": f"{lines}\n"})  # fmt: skip
+    _write(
+        root,
+        workspace,
+        "system.hostname",
+        {"/etc/hostname": f"{name}\n", "/etc/hosts": f"{lines}\n"},
+    )
 
 
 def set_timezone(root: Path, name: str, workspace: Path) -> None:
@@ -63,8 +67,8 @@ def set_timezone(root: Path, name: str, workspace: Path) -> None:
             key="system.timezone",
             hint="names are as in Europe/Berlin; the package tzdata has them",
         )
-    link = Linked(path="/etc/localtime", target=f"/usr/share/zoneinfo/{name}")
-    put_files(root, [link], workspace=workspace, key="system.timezone")
+    link = LinkToWrite(path="/etc/localtime", target=f"/usr/share/zoneinfo/{name}")
+    write_files(root, [link], workspace=workspace, key="system.timezone")
     if exists_in_root(root, "etc/timezone"):
         _write(root, workspace, "system.timezone", {"/etc/timezone": f"{name}\n"})
 
@@ -78,8 +82,8 @@ def set_locales(root: Path, system: System, workspace: Path) -> None:
         run_inside(root, ["locale-gen"], key="system.locales", what="locale-gen failed")
     if system.locale is not None:
         _write(root, workspace, "system.locale", {"/etc/locale.conf": f"LANG={system.locale}\n"})
-        link = Linked(path="/etc/default/locale", target="../locale.conf")
-        put_files(root, [link], workspace=workspace, key="system.locale")
+        link = LinkToWrite(path="/etc/default/locale", target="../locale.conf")
+        write_files(root, [link], workspace=workspace, key="system.locale")
 
 
 def plan_locales(wanted: list[str], supported: str) -> str:
@@ -101,9 +105,11 @@ def set_keymap(root: Path, keymap: str, workspace: Path) -> None:
     ``/etc/default/keyboard``, and ``/etc/vconsole.conf`` leads there."""
     known = in_root(root, _LAYOUTS)
     if not known.is_file():
-        raise RecipeError("the root knows no keyboard layouts", key="system.keymap",
-                          hint="install the package keyboard-configuration,"
-                          " and console-setup for the console")  # fmt: skip
+        raise RecipeError(
+            "the root knows no keyboard layouts",
+            key="system.keymap",
+            hint="install the package keyboard-configuration, and console-setup for the console",
+        )
     layout, variant = find_layout(keymap, parse_layouts(known.read_text()))
     _write(
         root,
@@ -111,11 +117,15 @@ def set_keymap(root: Path, keymap: str, workspace: Path) -> None:
         "system.keymap",
         {"/etc/default/keyboard": format_keyboard(layout, variant)},
     )
-    link = Linked(path="/etc/vconsole.conf", target="default/keyboard")
-    put_files(root, [link], workspace=workspace, key="system.keymap")
+    link = LinkToWrite(path="/etc/vconsole.conf", target="default/keyboard")
+    write_files(root, [link], workspace=workspace, key="system.keymap")
     if exists_in_root(root, "usr/bin/setupcon"):
-        run_inside(root, ["setupcon", "--force", "--save-only"],
-                   key="system.keymap", what="setupcon failed")  # fmt: skip
+        run_inside(
+            root,
+            ["setupcon", "--force", "--save-only"],
+            key="system.keymap",
+            what="setupcon failed",
+        )
 
 
 def parse_layouts(text: str) -> dict[str, frozenset[str]]:
@@ -137,8 +147,11 @@ def find_layout(keymap: str, layouts: Mapping[str, frozenset[str]]) -> tuple[str
     """Layout and variant (empty without) of ``LAYOUT`` or ``LAYOUT-VARIANT``; RecipeError."""
     layout, _, variant = keymap.partition("-")
     if layout not in layouts:
-        raise RecipeError(f"the root knows no keyboard layout {layout}", key="system.keymap",
-                          hint=find_near(layout, layouts) or "such as: us, de, fr")  # fmt: skip
+        raise RecipeError(
+            f"the root knows no keyboard layout {layout}",
+            key="system.keymap",
+            hint=find_near(layout, layouts) or "such as: us, de, fr",
+        )
     if variant and variant not in layouts[layout]:
         known = sorted(layouts[layout])
         raise RecipeError(
@@ -158,5 +171,5 @@ def format_keyboard(layout: str, variant: str) -> str:
 
 
 def _write(root: Path, workspace: Path, key: str, texts: Mapping[str, str]) -> None:
-    files = [Placed(path=path, content=text.encode()) for path, text in texts.items()]
-    put_files(root, files, workspace=workspace, key=key)
+    files = [FileToWrite(path=path, content=text.encode()) for path, text in texts.items()]
+    write_files(root, files, workspace=workspace, key=key)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from atoll.debian.isolated_apt import is_armoured
-from atoll.debian.sources import Source, format_sources
+from atoll.debian.sources import AptSource, format_sources
 from atoll.host.in_root import write_text
 
 if TYPE_CHECKING:
@@ -44,10 +44,17 @@ def _write_repository(
     names = (repo.name, *(f"{repo.name}-{number}" for number in range(1, 100)))
     key = _write_key(root, recipe, repo)
     text = format_sources(
-        Source(name=one.name, uri=one.uri, suite=one.suite, components=one.components,
-               architectures=repo.architectures, key=key)
-        for one in archives if one.name in names
-    )  # fmt: skip
+        AptSource(
+            name=one.name,
+            uri=one.uri,
+            suite=one.suite,
+            components=one.components,
+            architectures=repo.architectures,
+            key=key,
+        )
+        for one in archives
+        if one.name in names
+    )
     if text:
         write_text(root, f"etc/apt/sources.list.d/{repo.name}.sources", text, mode=0o644)
 

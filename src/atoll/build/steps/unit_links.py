@@ -17,8 +17,19 @@ from atoll.host.in_root import glob_in_root, in_root, read_text
 if TYPE_CHECKING:
     from pathlib import Path
 
-_SUFFIXES = ("service", "socket", "device", "mount", "automount", "swap", "target", "path",
-             "timer", "slice", "scope")  # fmt: skip
+_SUFFIXES = (
+    "service",
+    "socket",
+    "device",
+    "mount",
+    "automount",
+    "swap",
+    "target",
+    "path",
+    "timer",
+    "slice",
+    "scope",
+)
 _STARTS = re.compile(r".+\.(wants|requires|upholds)")
 _INSTANCE = re.compile(r"([^@]+@)([^@]+)(\.[a-z]+)")
 _ALSO = re.compile(r"^[ \t]*Also[ \t]*=(.*)$", re.MULTILINE)
@@ -74,8 +85,9 @@ class UnitLinks:
         for link in self._links:
             if _STARTS.fullmatch(link.parent.name):
                 same = link.name == name or template_of(link.name) == name
-                if same or (self._end(link) == file and not template_of(link.name)
-                            and not template_of(name)):  # fmt: skip
+                if same or (
+                    self._end(link) == file and not template_of(link.name) and not template_of(name)
+                ):
                     found.append(link)
             elif link.name != name and not template_of(name) and self._end(link) == file:
                 found.append(link)
@@ -83,8 +95,12 @@ class UnitLinks:
 
     def vendor_links(self, name: str) -> list[Path]:
         """Links of packages, outside of /etc, that start it with another unit."""
-        folders = (folder for place in self.vendor for folder in sorted(place.glob("*.*"))
-                   if _STARTS.fullmatch(folder.name))  # fmt: skip
+        folders = (
+            folder
+            for place in self.vendor
+            for folder in sorted(place.glob("*.*"))
+            if _STARTS.fullmatch(folder.name)
+        )
         return [path for folder in folders if (path := folder / name).is_symlink()]
 
     def is_enabled(self, name: str) -> bool:
@@ -113,8 +129,9 @@ class UnitLinks:
             path,
             *(file for name in names for file in glob_in_root(self.root, name, "*.conf")),
         ]
-        lines = "\n".join(read_text(self.root, str(file.relative_to(self.root)), missing="")
-                          for file in texts)  # fmt: skip
+        lines = "\n".join(
+            read_text(self.root, str(file.relative_to(self.root)), missing="") for file in texts
+        )
         words = (
             word for line in _ALSO.findall(lines.replace("\\\n", " ")) for word in line.split()
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import RecipeError
-from atoll.build.steps.in_root import Linked, Placed, put_files, run_inside
+from atoll.build.steps.in_root import FileToWrite, LinkToWrite, run_inside, write_files
 from atoll.build.steps.unit_links import UnitLinks, full_name
 from atoll.host.in_root import exists_in_root, read_text
 
@@ -45,19 +45,31 @@ class SetUnits:
 
     def execute(self, root: Path, workspace: Path) -> None:
         if not exists_in_root(root, "usr/bin/systemctl"):
-            raise RecipeError("the root has no systemd", key="packages.install",
-                              hint="add the package systemd-sysv")  # fmt: skip
+            raise RecipeError(
+                "the root has no systemd",
+                key="packages.install",
+                hint="add the package systemd-sysv",
+            )
         units = self.units
         if units.dropins:
-            put_files(root, plan_dropins(root, units), workspace=workspace, key="units.dropins")
-        present = tuple(name for name in ALWAYS_MASKED
-                        if exists_in_root(root, f"usr/lib/systemd/system/{name}"))  # fmt: skip
+            write_files(root, plan_dropins(root, units), workspace=workspace, key="units.dropins")
+        present = tuple(
+            name for name in ALWAYS_MASKED if exists_in_root(root, f"usr/lib/systemd/system/{name}")
+        )
         wanted = (
-            _Wanted(kind="system", enable=units.enable, disable=units.disable,
-                    mask=(*units.mask, *present)),
-            _Wanted(kind="user", enable=units.user_enable, disable=units.user_disable,
-                    mask=units.user_mask),
-        )  # fmt: skip
+            _Wanted(
+                kind="system",
+                enable=units.enable,
+                disable=units.disable,
+                mask=(*units.mask, *present),
+            ),
+            _Wanted(
+                kind="user",
+                enable=units.user_enable,
+                disable=units.user_disable,
+                mask=units.user_mask,
+            ),
+        )
         for each in wanted:
             set_units(root, each, workspace)
 
@@ -93,19 +105,21 @@ def set_units(root: Path, wanted: _Wanted, workspace: Path) -> None:
             if link.name not in enable:
                 link.unlink(missing_ok=True)
     # not by systemctl: it refuses where the unit's file is in /etc
-    masks = [Linked(path=f"/etc/systemd/{wanted.kind}/{full_name(name)}", target="/dev/null")
-             for name in wanted.mask]  # fmt: skip
+    masks = [
+        LinkToWrite(path=f"/etc/systemd/{wanted.kind}/{full_name(name)}", target="/dev/null")
+        for name in wanted.mask
+    ]
     if masks:
-        put_files(root, masks, workspace=workspace, key=wanted.key("mask"))
+        write_files(root, masks, workspace=workspace, key=wanted.key("mask"))
 
 
-def plan_dropins(root: Path, units: Units) -> list[Placed]:
+def plan_dropins(root: Path, units: Units) -> list[FileToWrite]:
     """What the recipe of a base says of a unit stays, and comes before what this one says."""
     placed = []
     for unit, text in units.dropins:
         path = f"/usr/lib/systemd/system/{unit}.d/{_DROPIN}"
         before = read_text(root, path, missing="")
-        placed.append(Placed(path=path, content=f"{before}{text}".encode()))
+        placed.append(FileToWrite(path=path, content=f"{before}{text}".encode()))
     return placed
 
 
@@ -114,5 +128,9 @@ def _systemctl(
 ) -> None:
     scope = ["--global"] if wanted.kind == "user" else []
     for name in names:
-        run_inside(root, ["systemctl", *scope, "--no-reload", verb, "--", name],
-                   key=wanted.key(key or verb), what=f"systemctl cannot {verb} {name}")  # fmt: skip
+        run_inside(
+            root,
+            ["systemctl", *scope, "--no-reload", verb, "--", name],
+            key=wanted.key(key or verb),
+            what=f"systemctl cannot {verb} {name}",
+        )

@@ -14,7 +14,7 @@ from atoll.tree.compare import ChangeKind
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from atoll.inspect.diff import Change, Description, Difference, FileChange
+    from atoll.inspect.diff import Description, FileChange, ItemChange, SystemDiff
 
 TITLES = {
     "privileged": "setuid, setgid and capabilities",
@@ -58,7 +58,7 @@ class _Total:
         return f"{self.count} ({format_amount(self.before + self.after, 'B')})"
 
 
-def format_difference(found: Difference, *, files: bool) -> str:
+def format_difference(found: SystemDiff, *, files: bool) -> str:
     lines = [*_title_lines("-", found.before), *_title_lines("+", found.after)]
     if found.is_equal:
         return "\n".join([*lines, "the same", *_unknown_lines(found)])
@@ -74,7 +74,7 @@ def format_difference(found: Difference, *, files: bool) -> str:
     return "\n".join([*lines, *_unknown_lines(found)])
 
 
-def difference_as_json(found: Difference, *, files: bool) -> dict[str, Any]:
+def difference_as_json(found: SystemDiff, *, files: bool) -> dict[str, Any]:
     document: dict[str, Any] = {
         "equal": found.is_equal,
         "from": _side_as_json(found.before),
@@ -111,7 +111,7 @@ def _title_lines(mark: str, side: Description) -> list[str]:
     return _wrapped(f"{mark} {' '.join(words)}", "    ")
 
 
-def _facet_lines(name: str, changes: Sequence[Change], sizes_of: str) -> list[str]:
+def _facet_lines(name: str, changes: Sequence[ItemChange], sizes_of: str) -> list[str]:
     if name == "packages":
         return _package_lines(changes, sizes_of)
     counts = [
@@ -132,8 +132,8 @@ def _facet_lines(name: str, changes: Sequence[Change], sizes_of: str) -> list[st
     return lines
 
 
-def _package_lines(changes: Sequence[Change], sizes_of: str) -> list[str]:
-    kinds: dict[str, list[Change]] = {}
+def _package_lines(changes: Sequence[ItemChange], sizes_of: str) -> list[str]:
+    kinds: dict[str, list[ItemChange]] = {}
     for change in sorted(changes, key=lambda each: (_ORDER.index(_package_kind(each)), each.name)):
         kinds.setdefault(_package_kind(change), []).append(change)
     growths = [change.growth for change in changes]
@@ -154,7 +154,7 @@ def _package_lines(changes: Sequence[Change], sizes_of: str) -> list[str]:
 _ORDER = ("added", "removed", "upgraded", "downgraded", "changed")
 
 
-def _package_kind(change: Change) -> str:
+def _package_kind(change: ItemChange) -> str:
     if change.kind is not ChangeKind.CHANGED:
         return str(change.kind.value)
     order = compare_versions(change.before or "", change.after or "")
@@ -211,7 +211,7 @@ def top_directory(path: str) -> str:
     return "/" + "/".join(parts[: 2 if parts[:1] == ["usr"] else 1])
 
 
-def _unknown_lines(found: Difference) -> list[str]:
+def _unknown_lines(found: SystemDiff) -> list[str]:
     """What is not known of either, by the reason, so that each is told once."""
     reasons: dict[tuple[str, str], list[str]] = {}
     for name, whys in found.unknown.items():
@@ -258,7 +258,7 @@ def _side_as_json(side: Description) -> dict[str, Any]:
     }
 
 
-def _facet_as_json(changes: Sequence[Change]) -> dict[str, Any]:
+def _facet_as_json(changes: Sequence[ItemChange]) -> dict[str, Any]:
     found: dict[str, list[dict[str, Any]]] = {kind.value: [] for kind in ChangeKind}
     for change in changes:
         one: dict[str, Any] = {"name": change.name}
@@ -270,7 +270,7 @@ def _facet_as_json(changes: Sequence[Change]) -> dict[str, Any]:
     return found
 
 
-def _packages_as_json(changes: Sequence[Change]) -> dict[str, Any]:
+def _packages_as_json(changes: Sequence[ItemChange]) -> dict[str, Any]:
     found: dict[str, list[dict[str, Any]]] = {kind.value: [] for kind in ChangeKind}
     for change in changes:
         if change.kind is ChangeKind.CHANGED:

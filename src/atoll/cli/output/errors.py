@@ -28,7 +28,7 @@ BROKEN_PIPE = 141
 """Exit code when nobody reads stdout any more: what a shell says of SIGPIPE."""
 
 
-def tell_failure(error: BaseException, words: Sequence[str]) -> int:
+def print_failure(error: BaseException, words: Sequence[str]) -> int:
     """Say on stderr what stopped the command line ``words``, and return the exit code."""
     known = _as_atoll_error(error)
     if isinstance(error, OSError):
@@ -38,7 +38,7 @@ def tell_failure(error: BaseException, words: Sequence[str]) -> int:
         if os.environ.get("ATOLL_DEBUG") == "1":
             _tell_traceback(error)
         if known is not None:
-            tell_error(known)
+            print_error(known)
         elif not isinstance(error, BrokenPipeError):
             _tell_mistake(error, words)
         sys.stderr.flush()
@@ -47,7 +47,7 @@ def tell_failure(error: BaseException, words: Sequence[str]) -> int:
     return BROKEN_PIPE if isinstance(error, BrokenPipeError) else UNEXPECTED
 
 
-def tell_error(error: AtollError) -> None:
+def print_error(error: AtollError) -> None:
     """One error and its hint, as a person reads it."""
     print(f"atoll: {_indented(error.message, '    ')}", file=sys.stderr)
     if error.hint:

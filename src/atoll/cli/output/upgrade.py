@@ -8,19 +8,19 @@ from atoll.base.text import one_line
 from atoll.cli.output.progress import format_amount
 
 if TYPE_CHECKING:
-    from atoll.machine.candidate import Target
-    from atoll.machine.cleanup import Tidied
+    from atoll.machine.candidate import Candidate
+    from atoll.machine.cleanup import CleanupResult
     from atoll.machine.deployments.sysroot import Sysroot
     from atoll.machine.etc.merge import Merge
-    from atoll.machine.rollback import Return
-    from atoll.machine.upgrade import Outlook, Staged
+    from atoll.machine.rollback import RollbackPlan
+    from atoll.machine.upgrade import UpgradePreview, UpgradeResult
     from atoll.oci.system_label import PackageChanges
 
 MOST = 20
 """How many names of a kind a person is shown; the rest is counted."""
 
 
-def target_as_json(target: Target) -> dict[str, Any]:
+def target_as_json(target: Candidate) -> dict[str, Any]:
     return {
         "image": target.origin.image,
         "name": target.name,
@@ -31,7 +31,7 @@ def target_as_json(target: Target) -> dict[str, Any]:
     }
 
 
-def staged_as_json(staged: Staged) -> dict[str, Any]:
+def staged_as_json(staged: UpgradeResult) -> dict[str, Any]:
     made = staged.deployment
     return {
         **target_as_json(staged.target),
@@ -43,7 +43,7 @@ def staged_as_json(staged: Staged) -> dict[str, Any]:
     }
 
 
-def outlook_as_json(outlook: Outlook, sysroot: Sysroot) -> dict[str, Any]:
+def outlook_as_json(outlook: UpgradePreview, sysroot: Sysroot) -> dict[str, Any]:
     target = outlook.target
     return {
         **target_as_json(target),
@@ -75,7 +75,7 @@ def packages_as_json(changes: PackageChanges | None) -> dict[str, Any] | None:
     }
 
 
-def format_outlook(outlook: Outlook, now: str, sysroot: Sysroot) -> str:
+def format_outlook(outlook: UpgradePreview, now: str, sysroot: Sysroot) -> str:
     target = outlook.target
     lines = [f"{now} → {target.title}", f"  image      {target.origin.image}"]
     lines += _package_lines(outlook.packages)
@@ -91,7 +91,7 @@ def format_outlook(outlook: Outlook, now: str, sysroot: Sysroot) -> str:
     return "\n".join(map(one_line, lines))
 
 
-def format_return(found: Return) -> str:
+def format_return(found: RollbackPlan) -> str:
     lines = [f"back to {found.target.deployment.title}"]
     if found.settings:
         lines.append(
@@ -109,7 +109,7 @@ def format_return(found: Return) -> str:
     return "\n".join(map(one_line, lines))
 
 
-def return_as_json(found: Return) -> dict[str, Any]:
+def return_as_json(found: RollbackPlan) -> dict[str, Any]:
     return {
         "deployment": found.number,
         "version": found.target.deployment.version,
@@ -125,7 +125,7 @@ def return_as_json(found: Return) -> dict[str, Any]:
     }
 
 
-def format_tidied(tidied: Tidied, *, dry: bool) -> str:
+def format_tidied(tidied: CleanupResult, *, dry: bool) -> str:
     would = "would remove" if dry else "removed"
     lines = [f"{would} {title}" for title in tidied.titles]
     what = (
@@ -136,7 +136,7 @@ def format_tidied(tidied: Tidied, *, dry: bool) -> str:
     return "\n".join(map(one_line, lines))
 
 
-def tidied_as_json(tidied: Tidied) -> dict[str, Any]:
+def tidied_as_json(tidied: CleanupResult) -> dict[str, Any]:
     return {
         "deployments": list(tidied.removal.deployments),
         "entries": list(tidied.removal.entries),
@@ -175,7 +175,7 @@ def _package_lines(changes: PackageChanges | None) -> list[str]:
     return lines
 
 
-def _etc_lines(outlook: Outlook) -> list[str]:
+def _etc_lines(outlook: UpgradePreview) -> list[str]:
     if outlook.changed_here is None:
         return ["  /etc       what comes along, and conflicts: sudo atoll plan"]
     mine = f"{_count(outlook.changed_here, 'change')} of yours" if outlook.changed_here else ""
@@ -183,8 +183,11 @@ def _etc_lines(outlook: Outlook) -> list[str]:
     kept = " and ".join(filter(None, (mine, own)))
     lines = [f"  /etc       kept: {kept}" if kept else "  /etc       nothing was changed here"]
     if outlook.etc is None:
-        return [*lines, "             conflicts are known once the image is here:",
-                "             atoll upgrade --download-only, then atoll plan"]  # fmt: skip
+        return [
+            *lines,
+            "             conflicts are known once the image is here:",
+            "             atoll upgrade --download-only, then atoll plan",
+        ]
     lines.append(f"             {_count(len(outlook.etc.conflicts), 'conflict')}")
     return lines + [f"    {line}" for line in conflict_lines(outlook.etc)]
 

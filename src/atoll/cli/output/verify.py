@@ -10,7 +10,7 @@ from atoll.base.text import one_line
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from atoll.build.explain_diff import Difference
+    from atoll.build.explain_diff import PathDifference
     from atoll.build.verify import Verification
 
 SHOWN = 20
@@ -56,7 +56,7 @@ def _differences(found: Verification) -> Iterator[str]:
         yield f"  … and {len(found.differences) - SHOWN} more; --json has them all"
 
 
-def _difference(each: Difference) -> Iterator[str]:
+def _difference(each: PathDifference) -> Iterator[str]:
     what = ", ".join(each.aspects) or each.kind
     yield f"  {one_line(each.path)}  ({what})"
     yield from (f"      {one_line(line)}" for line in each.details)

@@ -33,7 +33,7 @@ MOST = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Placed:
+class MenuEntry:
     """An entry on the ESP: its name, and the deployment that it boots.
 
     ``entry`` is what it says, None when only its name was noted.
@@ -56,14 +56,14 @@ class Placed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Menu:
+class BootMenu:
     """``entries`` are in the order in which the loader takes them.
 
     ``drafts`` are names of entries that were never committed; ``damaged`` says what is wrong with
     entries that carry Atoll's names; ``foreign`` are the names of all others.
     """
 
-    entries: tuple[Placed, ...] = ()
+    entries: tuple[MenuEntry, ...] = ()
     drafts: tuple[str, ...] = ()
     damaged: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
@@ -74,11 +74,11 @@ class Menu:
         """The deployment of the entry that the loader takes by itself."""
         return self.entries[0].deployment if self.entries else None
 
-    def of(self, deployment: int) -> tuple[Placed, ...]:
+    def of(self, deployment: int) -> tuple[MenuEntry, ...]:
         return tuple(each for each in self.entries if each.deployment == deployment)
 
 
-def read_menu(entries: Path, noted: Path) -> Menu:
+def read_menu(entries: Path, noted: Path) -> BootMenu:
     """What is in the directory ``entries`` of the ESP; ``noted`` is the file for who may not look.
 
     Raises Damaged when only the note can be read, and cannot.
@@ -88,7 +88,7 @@ def read_menu(entries: Path, noted: Path) -> Menu:
     except PermissionError:
         return _read_noted(noted)
     except OSError as error:
-        return Menu(damaged=(f"the boot entries cannot be read: {entries}: {error.strerror}",))
+        return BootMenu(damaged=(f"the boot entries cannot be read: {entries}: {error.strerror}",))
     placed, drafts, damaged, foreign, last = [], [], [], [], 0
     for text in names:
         name = parse_entry_name(text)
@@ -107,12 +107,17 @@ def read_menu(entries: Path, noted: Path) -> Menu:
         elif entry.deployment is None:
             damaged.append(f"boot entry {text} names no deployment")
         else:
-            placed.append(Placed(name=name, deployment=entry.deployment, entry=entry))
-    return Menu(entries=ordered(placed), drafts=tuple(drafts), damaged=tuple(damaged),
-                foreign=tuple(foreign), last_sequence=last)  # fmt: skip
+            placed.append(MenuEntry(name=name, deployment=entry.deployment, entry=entry))
+    return BootMenu(
+        entries=ordered(placed),
+        drafts=tuple(drafts),
+        damaged=tuple(damaged),
+        foreign=tuple(foreign),
+        last_sequence=last,
+    )
 
 
-def format_noted(entries: tuple[Placed, ...]) -> bytes:
+def format_noted(entries: tuple[MenuEntry, ...]) -> bytes:
     """``entries.json``: what is read without the ESP, by people's ``status`` and by early boot.
 
     Early boot has no JSON parser. Its shell (``read_fallback`` in ``formats.sh``) reads exactly
@@ -127,33 +132,35 @@ def format_noted(entries: tuple[Placed, ...]) -> bytes:
     return json.dumps(document, indent=1).encode() + b"\n"
 
 
-def parse_noted(data: bytes) -> tuple[Placed, ...]:
+def parse_noted(data: bytes) -> tuple[MenuEntry, ...]:
     """Raises Damaged, also when only one entry cannot be read: a list without it would be wrong."""
     try:
         noted: Any = parse_json(data, where="entries.json")
         return tuple(_parse_noted_entry(entry["entry"], entry["deployment"]) for entry in noted)
     except (KeyError, TypeError, Damaged) as error:
-        raise Damaged("what is noted of the boot entries cannot be read",
-                      hint="see them as root: sudo atoll status") from error  # fmt: skip
+        raise Damaged(
+            "what is noted of the boot entries cannot be read",
+            hint="see them as root: sudo atoll status",
+        ) from error
 
 
-def _parse_noted_entry(text: str, deployment: int) -> Placed:
+def _parse_noted_entry(text: str, deployment: int) -> MenuEntry:
     name = parse_entry_name(text)
     if name is None or type(deployment) is not int or not is_number(str(deployment)):
         raise Damaged(f"entries.json has an entry {text!r} of deployment {deployment!r}")
-    return Placed(name=name, deployment=deployment)
+    return MenuEntry(name=name, deployment=deployment)
 
 
-def _read_noted(noted: Path) -> Menu:
+def _read_noted(noted: Path) -> BootMenu:
     data = read_if_there(noted)
     if data is None:
-        return Menu()
+        return BootMenu()
     entries = parse_noted(data)
     last = max((each.name.sequence for each in entries), default=0)
-    return Menu(entries=ordered(list(entries)), last_sequence=last)
+    return BootMenu(entries=ordered(list(entries)), last_sequence=last)
 
 
-def ordered(placed: list[Placed]) -> tuple[Placed, ...]:
+def ordered(placed: list[MenuEntry]) -> tuple[MenuEntry, ...]:
     """As the loader takes them."""
     order = {name: place for place, name in enumerate(loader_order([p.name for p in placed]))}
     return tuple(sorted(placed, key=lambda each: order[each.name]))

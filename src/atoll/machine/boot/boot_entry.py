@@ -133,8 +133,10 @@ def parse_entry(name: EntryName, text: str) -> BootEntry | None:
         return None
     garbled = [key for key in _FIELDS if not fields.get(key, "").isprintable()]
     if garbled:
-        raise Damaged(f"boot entry {format_entry_name(name)} has a {garbled[0]} that is no text",
-                      hint="see: bootctl list")  # fmt: skip
+        raise Damaged(
+            f"boot entry {format_entry_name(name)} has a {garbled[0]} that is no text",
+            hint="see: bootctl list",
+        )
     missing = [key for key in _FIELDS if not fields.get(key)]
     if missing or fields["version"] != str(name.sequence):
         what = f"has no {' and no '.join(missing)}" if missing else "has another version"

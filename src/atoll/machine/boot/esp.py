@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import Damaged
 from atoll.host.fs import fsync_directory, open_regular, space_errors
 from atoll.machine.boot.boot_entry import SECTOR, BootEntry, format_draft, format_entry
-from atoll.store.objects import Measure, measure_object, open_object, read_chunks
+from atoll.store.objects import DigestSink, measure_object, open_object, read_chunks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,7 +79,7 @@ def is_copy(path: Path, store: Store, name: ObjectId) -> bool:
 def _measure_on_disk(path: Path) -> ObjectId:
     with open_regular(path) as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        return Measure().put_file(file.fileno())
+        return DigestSink().put_file(file.fileno())
 
 
 def ensure_directory(path: Path) -> None:
@@ -107,8 +107,10 @@ def commit_draft(path: Path, entry: BootEntry) -> None:
 
 
 def _failing(path: Path) -> Damaged:
-    return Damaged(f"{path} was not read back as it was written",
-                   hint="the disk is failing: look into the system's log")  # fmt: skip
+    return Damaged(
+        f"{path} was not read back as it was written",
+        hint="the disk is failing: look into the system's log",
+    )
 
 
 def _read_from_disk(path: Path) -> bytes:

@@ -102,8 +102,10 @@ def find_device(mount: Mount) -> Path:
             continue  # the next one may be there; that none is, is told below
         if stat.S_ISBLK(found.st_mode) and found.st_rdev == mount.device:
             return path
-    raise NotFound(f"the device of {mount.point} is not in /dev: {mount.source}",
-                   hint=f"see: findmnt {mount.point}")  # fmt: skip
+    raise NotFound(
+        f"the device of {mount.point} is not in /dev: {mount.source}",
+        hint=f"see: findmnt {mount.point}",
+    )
 
 
 def _plain(word: str) -> str:

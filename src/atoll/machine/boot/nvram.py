@@ -19,7 +19,7 @@ DEFAULT, ONE_SHOT = "LoaderEntryDefault", "LoaderEntryOneShot"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Override:
+class BootOverride:
     """``variable`` says that ``entry`` boots, whatever the order is."""
 
     variable: str
@@ -27,7 +27,7 @@ class Override:
     path: Path
 
 
-def read_overrides(variables: Path = VARIABLES) -> tuple[Override, ...]:
+def read_overrides(variables: Path = VARIABLES) -> tuple[BootOverride, ...]:
     found = []
     for name in (DEFAULT, ONE_SHOT):
         path = variables / f"{name}-{LOADER}"
@@ -37,11 +37,11 @@ def read_overrides(variables: Path = VARIABLES) -> tuple[Override, ...]:
             continue
         entry = data[4:].decode("utf-16-le", errors="replace").rstrip("\0")
         if entry:
-            found.append(Override(variable=name, entry=entry, path=path))
+            found.append(BootOverride(variable=name, entry=entry, path=path))
     return tuple(found)
 
 
-def clear_override(override: Override) -> bool:
+def clear_override(override: BootOverride) -> bool:
     """Whether it is gone; only root can do it, and only for what holds for every boot."""
     if override.variable != DEFAULT or os.geteuid() != 0:
         return False

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import AtollError, Damaged
 from atoll.host.fs import open_regular
-from atoll.machine.deployments.quick_check import PAIR, glance_at_entry, glance_at_state
+from atoll.machine.deployments.quick_check import PAIR, check_entry, check_state
 from atoll.store.layout import open_store
 from atoll.store.objects import find_missing, read_chunks
 from atoll.store.tree_images import read_image_bytes
@@ -22,7 +22,7 @@ from atoll.tree.erofs_objects import find_objects
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from atoll.machine.boot.boot_entries import Placed
+    from atoll.machine.boot.boot_entries import MenuEntry
     from atoll.machine.deployment import Deployment
     from atoll.machine.deployments.state import DeploymentState
     from atoll.machine.deployments.sysroot import Sysroot
@@ -33,7 +33,7 @@ def verifier(sysroot: Sysroot) -> Verify:
     """Reads each entry's kernel and tree once."""
     known: dict[tuple[int, str], str] = {}
 
-    def verify(each: DeploymentState, placed: Placed) -> str:
+    def verify(each: DeploymentState, placed: MenuEntry) -> str:
         key = each.number, placed.file
         if key not in known:
             known[key] = find_flaw(sysroot, each.deployment, placed)
@@ -42,14 +42,14 @@ def verifier(sysroot: Sysroot) -> Verify:
     return verify
 
 
-def find_flaw(sysroot: Sysroot, deployment: Deployment, placed: Placed) -> str:
+def find_flaw(sysroot: Sysroot, deployment: Deployment, placed: MenuEntry) -> str:
     """Why ``placed`` could not boot its deployment."""
     return find_tree_flaw(sysroot, deployment) or find_entry_flaw(sysroot, deployment, placed)
 
 
 def find_tree_flaw(sysroot: Sysroot, deployment: Deployment) -> str:
     """What is wrong with it on the state partition."""
-    flaw = glance_at_state(sysroot, deployment)
+    flaw = check_state(sysroot, deployment)
     if flaw:
         return flaw
     try:
@@ -63,9 +63,9 @@ def find_tree_flaw(sysroot: Sysroot, deployment: Deployment) -> str:
     return ""
 
 
-def find_entry_flaw(sysroot: Sysroot, deployment: Deployment, placed: Placed) -> str:
+def find_entry_flaw(sysroot: Sysroot, deployment: Deployment, placed: MenuEntry) -> str:
     """What is wrong with an entry, or with its kernel and initrd, which are read from the disk."""
-    flaw = glance_at_entry(sysroot, deployment, placed)
+    flaw = check_entry(sysroot, deployment, placed)
     if flaw:
         return flaw
     folder = sysroot.esp / "atoll" / str(placed.pair)

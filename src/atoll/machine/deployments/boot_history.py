@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from atoll.machine.deployments.history import BOOT, Event, Record, read_history
-from atoll.machine.deployments.machine_lock import changing
+from atoll.machine.deployments.history import BOOT, HistoryEvent, RecordEvent, read_history
+from atoll.machine.deployments.machine_lock import locked_machine
 from atoll.machine.deployments.state import read_deployment
 
 if TYPE_CHECKING:
@@ -16,19 +16,25 @@ if TYPE_CHECKING:
 UPTIME = Path("/proc/uptime")
 
 
-def note_boot(sysroot: Sysroot, uptime: Path = UPTIME) -> None:
+def record_boot(sysroot: Sysroot, uptime: Path = UPTIME) -> None:
     """Once in each boot, with the time at which it began. Raises Busy or Damaged."""
     if sysroot.booted is None:
         return
     began = int(time.time() - float(uptime.read_text().split()[0]))
     deployment = read_deployment(sysroot, sysroot.booted)
     # A boot waits for this: on a slow disk reading a kernel takes half a minute.
-    with changing(sysroot, esp=False, published=False) as machine:
+    with locked_machine(sysroot, esp=False, published=False) as machine:
         if is_noted(machine, began):
             return
-        event = Event(when=began, what=BOOT, deployment=deployment.number, name=deployment.name,
-                      version=deployment.version, tree=deployment.tree)  # fmt: skip
-        Record(state=machine.state, event=event).execute()
+        event = HistoryEvent(
+            when=began,
+            what=BOOT,
+            deployment=deployment.number,
+            name=deployment.name,
+            version=deployment.version,
+            tree=deployment.tree,
+        )
+        RecordEvent(state=machine.state, event=event).execute()
 
 
 def is_noted(sysroot: Sysroot, began: int) -> bool:

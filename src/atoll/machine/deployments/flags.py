@@ -52,7 +52,7 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Marks:
+class Flags:
     """``unreadable`` says which could not be read: nobody knows then what is pinned or blessed."""
 
     pinned: frozenset[int] = frozenset()
@@ -68,14 +68,14 @@ class Marks:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Numbers:
+class LastNumbers:
     """The last number of a deployment, and the last sequence number of an entry."""
 
     deployment: int = 0
     sequence: int = 0
 
 
-def read_marks(state: Path) -> Marks:
+def read_marks(state: Path) -> Flags:
     """The marks below ``state``; a hold that cannot be read holds its tree all the same."""
     found: dict[str, list[str]] = {}
     unreadable = []
@@ -85,7 +85,7 @@ def read_marks(state: Path) -> Marks:
         except OSError as error:
             unreadable.append(f"the marks in {state / kind} cannot be read: {error.strerror}")
     held = [TreeId(name) for name in found.get(HELD, ()) if is_hex_digest(name)]
-    return Marks(
+    return Flags(
         pinned=_numbers(found.get(PINNED, ())),
         blessed=_numbers(found.get(BLESSED, ())),
         held={tree: _read_hold(state / HELD / tree) for tree in held},
@@ -94,15 +94,18 @@ def read_marks(state: Path) -> Marks:
 
 
 def format_hold(hold: Hold) -> bytes:
-    return json.dumps(
-        {
-            "format": FORMAT,
-            "deployment": hold.deployment,
-            "version": hold.version,
-            "why": hold.why,
-            "when": hold.when,
-        }
-    ).encode() + b"\n"  # fmt: skip
+    return (
+        json.dumps(
+            {
+                "format": FORMAT,
+                "deployment": hold.deployment,
+                "version": hold.version,
+                "why": hold.why,
+                "when": hold.when,
+            }
+        ).encode()
+        + b"\n"
+    )
 
 
 def parse_hold(data: bytes, *, where: str) -> Hold:
@@ -118,21 +121,21 @@ def parse_hold(data: bytes, *, where: str) -> Hold:
     )
 
 
-def read_numbers(state: Path) -> Numbers:
+def read_numbers(state: Path) -> LastNumbers:
     """Raises Damaged."""
     path = state / NUMBERS
     data = read_if_there(path)
     if data is None:
-        return Numbers()
+        return LastNumbers()
     fields = parse_json_fields(data, file=str(path))
     for key in ("deployment", "sequence"):
         if not 0 <= fields.integer(key) < MOST:
             fields.flaw(key, "is no number that was given to anything")
-    return Numbers(deployment=fields.integer("deployment"), sequence=fields.integer("sequence"))
+    return LastNumbers(deployment=fields.integer("deployment"), sequence=fields.integer("sequence"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SetMark:
+class SetFlag:
     """``path`` is there with ``content``, durably."""
 
     path: Path
@@ -149,7 +152,7 @@ class SetMark:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClearMark:
+class ClearFlag:
     path: Path
 
     def describe(self) -> str:
@@ -161,13 +164,13 @@ class ClearMark:
             fsync_directory(self.path.parent)
 
 
-def hold_mark(state: Path, tree: TreeId, hold: Hold) -> SetMark:
-    return SetMark(path=state / HELD / tree, content=format_hold(hold))
+def hold_mark(state: Path, tree: TreeId, hold: Hold) -> SetFlag:
+    return SetFlag(path=state / HELD / tree, content=format_hold(hold))
 
 
-def numbers_mark(state: Path, numbers: Numbers) -> SetMark:
+def numbers_mark(state: Path, numbers: LastNumbers) -> SetFlag:
     document = {"deployment": numbers.deployment, "sequence": numbers.sequence}
-    return SetMark(path=state / NUMBERS, content=json.dumps(document).encode() + b"\n")
+    return SetFlag(path=state / NUMBERS, content=json.dumps(document).encode() + b"\n")
 
 
 def _read_hold(path: Path) -> Hold:

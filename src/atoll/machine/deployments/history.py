@@ -27,7 +27,7 @@ BOOT = "boot"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class HistoryEvent:
     """``when`` is in seconds since 1970."""
 
     when: int
@@ -40,7 +40,7 @@ class Event:
     image: str = ""
 
 
-def read_history(state: Path) -> tuple[Event, ...]:
+def read_history(state: Path) -> tuple[HistoryEvent, ...]:
     """Oldest first; none for whoever may not read it."""
     try:
         data = read_if_there(state / NAME) or b""
@@ -49,7 +49,7 @@ def read_history(state: Path) -> tuple[Event, ...]:
     return tuple(event for line in data.splitlines() if (event := parse_event(line)) is not None)
 
 
-def parse_event(line: bytes) -> Event | None:
+def parse_event(line: bytes) -> HistoryEvent | None:
     """None for a line that is none."""
     try:
         found: Any = parse_json(line, where="a line")
@@ -66,20 +66,28 @@ def parse_event(line: bytes) -> Event | None:
     ):
         return None
     name, version, tree, image = texts
-    return Event(when=when, what=what, deployment=numbers[0], was=numbers[1],
-                 name=name, version=version, tree=tree, image=image)  # fmt: skip
+    return HistoryEvent(
+        when=when,
+        what=what,
+        deployment=numbers[0],
+        was=numbers[1],
+        name=name,
+        version=version,
+        tree=tree,
+        image=image,
+    )
 
 
-def format_event(event: Event) -> bytes:
+def format_event(event: HistoryEvent) -> bytes:
     return json.dumps(asdict(event)).encode() + b"\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class RecordEvent:
     """Durably; a half line of before is ended first."""
 
     state: Path
-    event: Event
+    event: HistoryEvent
 
     def describe(self) -> str:
         return f"history: {self.event.what}"

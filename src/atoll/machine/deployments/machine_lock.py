@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import NotFound
-from atoll.host.fs import close_to_others, locked, make_directory, need_root
+from atoll.host.fs import close_to_others, locked, make_directory, require_root
 from atoll.host.mount import enter_private_mounts
 from atoll.host.run import run
 from atoll.machine.boot.mounts import find_mount
@@ -34,7 +34,9 @@ ESP_OPTIONS = "rw,dirsync,umask=0077,nosuid,nodev,noexec"
 
 
 @contextmanager
-def changing(sysroot: Sysroot, *, esp: bool = True, published: bool = True) -> Iterator[Sysroot]:
+def locked_machine(
+    sysroot: Sysroot, *, esp: bool = True, published: bool = True
+) -> Iterator[Sysroot]:
     """Only one operation at a time changes a machine; what it changes is writable meanwhile.
 
     Gives the machine as the operation sees it: with ``esp``, its ESP is another place. Without
@@ -43,7 +45,7 @@ def changing(sysroot: Sysroot, *, esp: bool = True, published: bool = True) -> I
     """
     with ExitStack() as stack:
         if sysroot.is_running:
-            need_root("changing the machine")
+            require_root("changing the machine")
             if esp:
                 _wake(sysroot.esp)
             enter_private_mounts()

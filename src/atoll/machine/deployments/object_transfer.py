@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from atoll.base.ids import ObjectId, TreeId
-    from atoll.machine.deployments.operations import Contents
+    from atoll.machine.deployments.operations import ObjectTransfer
     from atoll.store.layout import Store
 
 VERITY_ALIGNMENT = 65536
 """ext4 keeps the Merkle tree of a file from the next multiple of this on, past the file's end."""
 
 
-def place_into(target: Store, source: Store) -> Contents:
+def place_into(target: Store, source: Store) -> ObjectTransfer:
     """Hard links where both stores are on one file system, else copies."""
     if target.objects.stat().st_dev == source.objects.stat().st_dev:
-        return Linked(source=source, target=target)
-    return Copied(source=source, target=target)
+        return LinkObjects(source=source, target=target)
+    return CopyObjects(source=source, target=target)
 
 
-class Linked:
+class LinkObjects:
     """Each object is measured, then gets one more name."""
 
     def __init__(self, *, source: Store, target: Store) -> None:
@@ -49,7 +49,7 @@ class Linked:
         _copy_image(self._source, self._target, tree)
 
 
-class Copied:
+class CopyObjects:
     """Each object is measured while it is copied."""
 
     def __init__(self, *, source: Store, target: Store) -> None:
@@ -127,5 +127,7 @@ def _copy_image(source: Store, target: Store, tree: TreeId) -> None:
 
 def _compare(found: str, name: str, source: Store) -> None:
     if found != name:
-        raise Damaged(f"what is called {name} in {source.root} has digest {found}",
-                      hint="build or pull the image again")  # fmt: skip
+        raise Damaged(
+            f"what is called {name} in {source.root} has digest {found}",
+            hint="build or pull the image again",
+        )

@@ -49,7 +49,7 @@ class Operation(Protocol):
     def execute(self) -> None: ...
 
 
-class Contents(Protocol):
+class ObjectTransfer(Protocol):
     """A way for objects and images to get into the store of a machine."""
 
     def place_objects(self, names: Iterable[ObjectId]) -> None:
@@ -64,7 +64,7 @@ class PlaceTree:
 
     tree: TreeId
     objects: tuple[ObjectId, ...]
-    contents: Contents
+    contents: ObjectTransfer
 
     def describe(self) -> str:
         return f"{len(self.objects)} objects of tree {self.tree[:12]}…"
@@ -224,8 +224,10 @@ class RemoveFromEsp:
         files = sorted(self.path.iterdir()) if self.path.is_dir() else []
         strange = [path.name for path in files if path.name not in PAIR or path.is_dir()]
         if strange:
-            raise Refused(f"{self.path} stays: {strange[0]} in it is not Atoll's",
-                          hint="move it elsewhere, then: atoll gc")  # fmt: skip
+            raise Refused(
+                f"{self.path} stays: {strange[0]} in it is not Atoll's",
+                hint="move it elsewhere, then: atoll gc",
+            )
         if not _may_be_unlinked(self.esp, (self.path, *files)):
             return
         for path in files:

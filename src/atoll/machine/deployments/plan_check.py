@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Refused
-from atoll.machine.boot.boot_entries import Placed, ordered
+from atoll.machine.boot.boot_entries import MenuEntry, ordered
 from atoll.machine.deployment import is_number
-from atoll.machine.deployments.flags import BLESSED, SetMark
+from atoll.machine.deployments.flags import BLESSED, SetFlag
 from atoll.machine.deployments.operations import CommitEntry, DropDeployment, RemoveFromEsp
 from atoll.machine.deployments.way_back import find_way_back, ways_back
 
@@ -43,12 +43,12 @@ def after(state: MachineState, operation: Operation) -> MachineState:
     menu, deployments = state.menu, state.deployments
     match operation:
         case CommitEntry(entry=entry) if entry.deployment is not None:
-            added = Placed(name=entry.name, deployment=entry.deployment, entry=entry)
+            added = MenuEntry(name=entry.name, deployment=entry.deployment, entry=entry)
             menu = replace(menu, entries=ordered([*menu.entries, added]))
         case RemoveFromEsp(path=path):
             left = tuple(each for each in menu.entries if path.name not in (each.file, each.pair))
             menu = replace(menu, entries=left)
-        case SetMark(path=path) if path.parent.name == BLESSED and is_number(path.name):
+        case SetFlag(path=path) if path.parent.name == BLESSED and is_number(path.name):
             came_up = int(path.name)
             deployments = tuple(
                 replace(each, blessed=True) if each.number == came_up else each

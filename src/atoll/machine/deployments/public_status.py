@@ -24,7 +24,7 @@ from atoll.base.errors import NotFound
 from atoll.base.fields import Flaw, parse_json_fields
 from atoll.base.ids import TreeId, is_hex_digest
 from atoll.host.fs import read_if_there
-from atoll.machine.boot.boot_entries import Menu, Placed
+from atoll.machine.boot.boot_entries import BootMenu, MenuEntry
 from atoll.machine.boot.boot_entry import format_entry_name, parse_entry_name
 from atoll.machine.deployment import Deployment, is_number
 from atoll.machine.deployments.flags import Hold
@@ -100,13 +100,13 @@ def parse_public(data: bytes, *, where: str) -> PublicState:
         fields.flaw("format", f"must be {FORMAT}")
     deployments = tuple(map(_parse_deployment, fields.each("deployments")))
     entries = tuple(
-        Placed(name=name, deployment=each.integer("deployment"))
+        MenuEntry(name=name, deployment=each.integer("deployment"))
         for each in fields.each("entries")
         if (name := parse_entry_name(each.string("entry"))) is not None
     )
     state = MachineState(
         deployments=deployments,
-        menu=Menu(entries=entries, foreign=fields.strings("foreign")),
+        menu=BootMenu(entries=entries, foreign=fields.strings("foreign")),
         damaged=fields.strings("damaged"),
         damaged_numbers=frozenset(map(int, fields.strings("damaged_numbers", check=_check_number))),
         booted=None if fields.table.get("booted") is None else fields.integer("booted"),
@@ -143,10 +143,8 @@ def _deployment_as_json(found: DeploymentState) -> dict[str, object]:
         "pair": made.pair,
         **{flag: getattr(found, flag) for flag in FLAGS},
         "flaw": found.flaw,
-        "hold": None
-        if hold is None
-        else _hold_as_json(hold),
-    }  # fmt: skip
+        "hold": None if hold is None else _hold_as_json(hold),
+    }
 
 
 def _hold_as_json(hold: Hold) -> dict[str, object]:

@@ -16,32 +16,34 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from atoll.machine.boot.boot_entries import Menu, Placed
+    from atoll.machine.boot.boot_entries import BootMenu, MenuEntry
     from atoll.machine.deployment import Deployment
     from atoll.machine.deployments.sysroot import Sysroot
 
 PAIR = ("linux", "initrd")
 
 
-def find_flaws(sysroot: Sysroot, deployments: Iterable[Deployment], menu: Menu) -> dict[int, str]:
+def find_flaws(
+    sysroot: Sysroot, deployments: Iterable[Deployment], menu: BootMenu
+) -> dict[int, str]:
     """Why deployments, by their numbers, cannot boot; those without a flaw are left out."""
     found = {}
     for each in deployments:
         entries = [placed for placed in menu.of(each.number) if placed.entry is not None]
-        flaws = [glance_at_entry(sysroot, each, placed) for placed in entries]
-        flaw = glance_at_state(sysroot, each) or (flaws[0] if flaws and all(flaws) else "")
+        flaws = [check_entry(sysroot, each, placed) for placed in entries]
+        flaw = check_state(sysroot, each) or (flaws[0] if flaws and all(flaws) else "")
         if flaw:
             found[each.number] = flaw
     return found
 
 
-def glance_at_state(sysroot: Sysroot, deployment: Deployment) -> str:
+def check_state(sysroot: Sysroot, deployment: Deployment) -> str:
     upper = sysroot.deployments / str(deployment.number) / "etc/upper"
     image = sysroot.atoll / "images" / deployment.tree
     return _glance(image, "its tree") or _glance(upper, "its /etc", directory=True)
 
 
-def glance_at_entry(sysroot: Sysroot, deployment: Deployment, placed: Placed) -> str:
+def check_entry(sysroot: Sysroot, deployment: Deployment, placed: MenuEntry) -> str:
     entry = placed.entry
     if entry is None:
         return "its boot entry cannot be read"

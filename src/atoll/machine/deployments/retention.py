@@ -15,7 +15,7 @@ from atoll.machine.deployments.flags import ROLLED_BACK
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from atoll.machine.boot.boot_entries import Placed
+    from atoll.machine.boot.boot_entries import MenuEntry
     from atoll.machine.deployments.state import DeploymentState, MachineState
 
 KEEP = 3
@@ -141,15 +141,13 @@ def choose_removal(
     }
     left = [each for each in state.menu.entries if format_entry_name(each.name) not in names]
     used = {each.pair for each in left}
-    used |= {
-        each.deployment.pair for each in state.deployments if each.number not in numbers
-    }  # fmt: skip
+    used |= {each.deployment.pair for each in state.deployments if each.number not in numbers}
     # An entry that cannot be read may use any of them.
     unused = () if state.menu.damaged else tuple(sorted(set(pairs) - used))
     return Removal(deployments=numbers, entries=tuple(sorted(names)), pairs=unused)
 
 
-def choose_used_up(state: MachineState) -> tuple[Placed, ...]:
+def choose_used_up(state: MachineState) -> tuple[MenuEntry, ...]:
     """Entries of what a person went back from, when that was cut before they were used up. The
     last way back is not among them."""
     fled = [
@@ -157,10 +155,10 @@ def choose_used_up(state: MachineState) -> tuple[Placed, ...]:
         for each in state.deployments
         if each.hold and each.hold.why == ROLLED_BACK and not each.default
     ]
-    return entries_to_use_up(state, [number for number in fled if number != state.way_back])
+    return entries_to_disable(state, [number for number in fled if number != state.way_back])
 
 
-def entries_to_use_up(state: MachineState, numbers: Iterable[int]) -> tuple[Placed, ...]:
+def entries_to_disable(state: MachineState, numbers: Iterable[int]) -> tuple[MenuEntry, ...]:
     """The entries of deployments which the loader could still take by itself."""
     chosen = frozenset(numbers)
     return tuple(
@@ -177,11 +175,11 @@ def superfluous_entries(state: MachineState, *, of: int | None = None) -> tuple[
     """
     from atoll.machine.boot.boot_entry import format_entry_name
 
-    first: dict[int, Placed] = {}
+    first: dict[int, MenuEntry] = {}
     for each in state.menu.entries:
         first.setdefault(each.deployment, each)
 
-    def is_outdone(each: Placed) -> bool:
+    def is_outdone(each: MenuEntry) -> bool:
         # An entry without a counter is not outdone by one that is used up after some tries.
         better = first[each.deployment]
         counted = each.name.tries_left is None and better.name.tries_left is not None
@@ -194,13 +192,15 @@ def superfluous_entries(state: MachineState, *, of: int | None = None) -> tuple[
     )
 
 
-def check_sound(state: MachineState) -> DeploymentState:
+def require_current(state: MachineState) -> DeploymentState:
     """The deployment that changes start from; raises Refused when none can be told or read."""
     current = state.current
     if state.booted is not None and state.booted in state.damaged_numbers:
         current = None
     if current is None:
         why = "; ".join(state.damaged) or "no entry on the ESP boots a deployment"
-        raise Refused(f"nothing is changed, for the machine is damaged: {why}",
-                      hint="put that right first; see: atoll status")  # fmt: skip
+        raise Refused(
+            f"nothing is changed, for the machine is damaged: {why}",
+            hint="put that right first; see: atoll status",
+        )
     return current

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import AtollError, Damaged
 from atoll.host.fs import is_absent, names_in, read_if_there
-from atoll.machine.boot.boot_entries import Menu, read_menu
+from atoll.machine.boot.boot_entries import BootMenu, read_menu
 from atoll.machine.deployment import (
     Deployment,
     Origin,
@@ -20,9 +20,9 @@ from atoll.machine.deployment import (
 from atoll.machine.deployments.flags import (
     MOST,
     UNKNOWN,
+    Flags,
     Hold,
-    Marks,
-    Numbers,
+    LastNumbers,
     read_marks,
     read_numbers,
 )
@@ -78,7 +78,7 @@ class MachineState:
     """
 
     deployments: tuple[DeploymentState, ...]
-    menu: Menu
+    menu: BootMenu
     damaged: tuple[str, ...] = ()
     damaged_numbers: frozenset[int] = frozenset()
     booted: int | None = None
@@ -122,9 +122,14 @@ def read_state(sysroot: Sysroot) -> MachineState:
     except (Damaged, OSError) as error:
         damaged.append(f"{error}; numbers go on from what is there")
     damaged += _unreadable(sysroot, deployments)
-    return make_state(tuple(deployments), menu, read_marks(sysroot.state), booted=sysroot.booted,
-                      damaged=(tuple(damaged), frozenset(numbers)),
-                      flaws=find_flaws(sysroot, deployments, menu))  # fmt: skip
+    return make_state(
+        tuple(deployments),
+        menu,
+        read_marks(sysroot.state),
+        booted=sysroot.booted,
+        damaged=(tuple(damaged), frozenset(numbers)),
+        flaws=find_flaws(sysroot, deployments, menu),
+    )
 
 
 def _unreadable(sysroot: Sysroot, deployments: Iterable[Deployment]) -> list[str]:
@@ -146,8 +151,8 @@ def _unreadable(sysroot: Sysroot, deployments: Iterable[Deployment]) -> list[str
 
 def make_state(
     deployments: tuple[Deployment, ...],
-    menu: Menu,
-    marks: Marks,
+    menu: BootMenu,
+    marks: Flags,
     *,
     booted: int | None = None,
     damaged: tuple[tuple[str, ...], frozenset[int]] = ((), frozenset()),
@@ -187,9 +192,12 @@ def make_state(
 
 
 def _find_fallback(
-    menu: Menu, default: int | None, blessed: frozenset[int],
-    holds: Mapping[int, Hold | None], flaws: Mapping[int, str],
-) -> int | None:  # fmt: skip
+    menu: BootMenu,
+    default: int | None,
+    blessed: frozenset[int],
+    holds: Mapping[int, Hold | None],
+    flaws: Mapping[int, str],
+) -> int | None:
     """``holds`` has each deployment that can be read."""
     return next(
         (
@@ -247,7 +255,7 @@ def may_need_something(sysroot: Sysroot, number: int) -> bool:
     return True
 
 
-def next_numbers(sysroot: Sysroot, menu: Menu) -> Numbers:
+def next_numbers(sysroot: Sysroot, menu: BootMenu) -> LastNumbers:
     """The numbers that the next deployment and the next entry get.
 
     When the note of the last ones is damaged, they are found in what is left of every deployment.
@@ -255,9 +263,10 @@ def next_numbers(sysroot: Sysroot, menu: Menu) -> Numbers:
     try:
         last = read_numbers(sysroot.state)
     except Damaged:
-        last = Numbers(deployment=max(_numbers_left(sysroot), default=0),
-                       sequence=menu.last_sequence + LEAP)  # fmt: skip
-    return Numbers(
+        last = LastNumbers(
+            deployment=max(_numbers_left(sysroot), default=0), sequence=menu.last_sequence + LEAP
+        )
+    return LastNumbers(
         deployment=max(last.deployment, *filter(is_given, deployment_numbers(sysroot)), 0) + 1,
         sequence=max(last.sequence, menu.last_sequence) + 1,
     )
@@ -266,8 +275,11 @@ def next_numbers(sysroot: Sysroot, menu: Menu) -> Numbers:
 def _numbers_left(sysroot: Sysroot) -> list[int]:
     """Numbers of deployments that are gone, as far as anything still names them."""
     state = sysroot.state
-    names = [name for kind in ("pinned", "blessed", "tries", "conflicts")
-             for name in names_in(state / kind)]  # fmt: skip
+    names = [
+        name
+        for kind in ("pinned", "blessed", "tries", "conflicts")
+        for name in names_in(state / kind)
+    ]
     names += [name.rpartition("-")[2] for name in names_in(sysroot.deployments)]
     told = [each.deployment or 0 for each in read_history(state)]
     return list(filter(is_given, [*told, *(int(name) for name in names if is_number(name))]))

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeAlias
 
-    from atoll.machine.boot.boot_entries import Placed
+    from atoll.machine.boot.boot_entries import MenuEntry
     from atoll.machine.deployments.state import DeploymentState, MachineState
 
-    Verify: TypeAlias = Callable[[DeploymentState, Placed], str]
+    Verify: TypeAlias = Callable[[DeploymentState, MenuEntry], str]
     """Why an entry could not boot its deployment; empty when it could."""
 
 
-def ways_back(state: MachineState) -> tuple[tuple[DeploymentState, Placed], ...]:
+def ways_back(state: MachineState) -> tuple[tuple[DeploymentState, MenuEntry], ...]:
     """All that a glance does not speak against, with the entry of each; in order of preference.
 
     What is needed anyway comes first, then what the loader would take first.
@@ -38,8 +38,9 @@ def ways_back(state: MachineState) -> tuple[tuple[DeploymentState, Placed], ...]
 
 def find_way_back(state: MachineState, verify: Verify) -> int | None:
     """The deployment of the first way back that can really boot, read from the disk."""
-    return next((each.number for each, placed in ways_back(state) if not verify(each, placed)),
-                None)  # fmt: skip
+    return next(
+        (each.number for each, placed in ways_back(state) if not verify(each, placed)), None
+    )
 
 
 def flaw_of(state: MachineState, each: DeploymentState, verify: Verify) -> str:
@@ -55,11 +56,13 @@ def why_none(state: MachineState, verify: Verify) -> tuple[str, ...]:
     if find_way_back(state, verify) is not None:
         return ()
     free = {placed.deployment: placed for _, placed in ways_back(state)}
-    return tuple(f"{each.deployment.title}: {_why_not(each, free.get(each.number), verify)}"
-                 for each in state.deployments)  # fmt: skip
+    return tuple(
+        f"{each.deployment.title}: {_why_not(each, free.get(each.number), verify)}"
+        for each in state.deployments
+    )
 
 
-def _why_not(each: DeploymentState, placed: Placed | None, verify: Verify) -> str:
+def _why_not(each: DeploymentState, placed: MenuEntry | None, verify: Verify) -> str:
     if each.flaw:
         return each.flaw
     if placed is not None:

@@ -31,8 +31,13 @@ def publish(sysroot: Sysroot, *, when: int, place: Path = PLACE) -> None:
     with suppress(FileNotFoundError):
         names = (path.name for path in (sysroot.atoll / "layers").iterdir())
         layers = [name for name in names if is_hex_digest(name)]
-    public = PublicState(when=when, state=state, follows=follows, layers=frozenset(layers),
-                         no_way_back=why_none(state, verifier(sysroot)))  # fmt: skip
+    public = PublicState(
+        when=when,
+        state=state,
+        follows=follows,
+        layers=frozenset(layers),
+        no_way_back=why_none(state, verifier(sysroot)),
+    )
     replace_file(place, format_public(public))
 
 

@@ -24,9 +24,9 @@ from atoll.base.fields import parse_json_fields
 from atoll.host.fs import fsync_directory, read_if_there
 from atoll.machine.etc.etc_operations import (
     MakeDirectory,
+    MoveAside,
     PutInPlace,
     RemoveLeftover,
-    TakeAway,
     WriteRecord,
 )
 from atoll.machine.etc.etc_tree import Entry, Kind, Node, node_at, replaced
@@ -62,7 +62,7 @@ def plan_conflicts(conflicts: tuple[Conflict, ...], place: Path) -> tuple[Operat
     fresh = place.with_name(f"{place.name}.new")
     gone = RemoveLeftover(path=fresh)
     if not conflicts:
-        return (gone, TakeAway(place=place, aside=fresh), gone)
+        return (gone, MoveAside(place=place, aside=fresh), gone)
     kept = Node(_PRIVATE)
     for conflict in sorted(conflicts, key=lambda each: each.path):
         if conflict.image is not None:
@@ -149,7 +149,9 @@ def parse_conflicts(data: bytes, kept: Node, *, where: str) -> tuple[Conflict, .
     return tuple(conflicts)
 
 
-def carry_over(earlier: tuple[Conflict, ...], merge: Merge, new: Node) -> tuple[Conflict, ...]:
+def keep_open_conflicts(
+    earlier: tuple[Conflict, ...], merge: Merge, new: Node
+) -> tuple[Conflict, ...]:
     """The conflicts of a deployment: those of its merge, and earlier ones that still stand.
 
     An earlier one has ended when the path is as the image's, in the earlier or the new version.

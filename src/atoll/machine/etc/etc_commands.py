@@ -16,12 +16,12 @@ from atoll.base.errors import Damaged, NotFound, NothingToDo, Refused, UsageErro
 from atoll.machine.boot.boot_entries import read_menu
 from atoll.machine.deployments.state import deployment_numbers, read_deployment
 from atoll.machine.etc.conflicts import find_conflicts, plan_conflicts
-from atoll.machine.etc.etc_operations import RemoveLeftover, TakeAway
+from atoll.machine.etc.etc_operations import MoveAside, RemoveLeftover
 from atoll.machine.etc.etc_tree import Node, compare, is_file, node_at, replaced, with_content
-from atoll.machine.etc.keyed_files import KEYED, adopt_keyed
+from atoll.machine.etc.keyed_files import KEYED, take_image_records
 from atoll.machine.etc.overlay_upper import plan_live, plan_upper
-from atoll.machine.etc.read import Reading, read_directory, read_layered, view_of_tree
-from atoll.machine.etc.stage import EtcPlace, Views, etc_place, merge_at_first_boot
+from atoll.machine.etc.read import EtcReader, read_directory, read_layered, view_of_tree
+from atoll.machine.etc.stage import EtcPlace, MergeInputs, etc_place, merge_at_first_boot
 from atoll.store.layout import open_store
 from atoll.store.objects import read_object
 from atoll.store.tree_images import read_below
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from atoll.base.ids import TreeId
     from atoll.machine.deployments.operations import Operation
     from atoll.machine.deployments.sysroot import Sysroot
-    from atoll.machine.etc.etc_tree import Change
+    from atoll.machine.etc.etc_tree import EtcChange
     from atoll.machine.etc.merge import Conflict
     from atoll.store.layout import Store
 
@@ -55,7 +55,7 @@ class MachineEtc:
     """Why there may be conflicts that nobody can read; empty when there are none."""
 
     @property
-    def changes(self) -> tuple[tuple[str, Change], ...]:
+    def changes(self) -> tuple[tuple[str, EtcChange], ...]:
         return compare(self.tree, self.live)
 
 
@@ -76,14 +76,14 @@ def read_machine_etc(sysroot: Sysroot, deployment: int) -> MachineEtc:
     mounted = LIVE if sysroot.is_running and deployment == sysroot.booted else None
     if mounted is None:
         tree = read_tree_etc(sysroot, deployment)
-        reading = read_layered(tree, place.upper) if place.upper.exists() else Reading(root=tree)
+        reading = read_layered(tree, place.upper) if place.upper.exists() else EtcReader(root=tree)
     else:
         tree, reading = read_directory(TREE).root, read_directory(mounted)
     return make_machine_etc(deployment, place, tree, reading, mounted=mounted)
 
 
 def make_machine_etc(
-    deployment: int, place: EtcPlace, tree: Node, reading: Reading, *, mounted: Path | None = None
+    deployment: int, place: EtcPlace, tree: Node, reading: EtcReader, *, mounted: Path | None = None
 ) -> MachineEtc:
     """Put together what was read of an ``/etc``, with the conflicts that are kept beside it."""
     conflicts, unread = find_conflicts(place.conflicts)
@@ -112,14 +112,16 @@ def read_tree_etc_of(store: Store, tree: TreeId) -> Node:
     return view_of_tree(etc, partial(read_object, store))
 
 
-def complete(sysroot: Sysroot, deployment: int) -> tuple[str, ...]:
+def complete_staged(sysroot: Sysroot, deployment: int) -> tuple[str, ...]:
     """Early boot's part: before the deployment's ``/etc`` is mounted for the first time, take
     along what changed since it was staged. Says which paths did."""
 
-    def read_views(source: int) -> Views:
+    def read_views(source: int) -> MergeInputs:
         old = read_tree_etc(sysroot, source)
         live = read_layered(old, etc_place(sysroot, source).upper).root
-        return Views(source=source, old=old, live=live, new=read_tree_etc(sysroot, deployment))
+        return MergeInputs(
+            source=source, old=old, live=live, new=read_tree_etc(sysroot, deployment)
+        )
 
     return merge_at_first_boot(read_views, etc_place(sysroot, deployment))
 
@@ -168,7 +170,7 @@ def _with_image(etc: MachineEtc, conflict: Conflict) -> Node:
             image = Node(image.entry, here.children)
         elif path in KEYED and is_file(here) and is_file(image):
             # The machine's own users stay, and so do all ids.
-            merge = adopt_keyed(path, here.entry.read(), image.entry.read())
+            merge = take_image_records(path, here.entry.read(), image.entry.read())
             if merge.conflicts:
                 raise Refused(
                     f"/etc/{path} cannot be as in the image: {'; '.join(merge.conflicts)}",
@@ -187,7 +189,7 @@ def _forget_good(place: EtcPlace) -> tuple[Operation, ...]:
     return tuple(
         operation
         for name in ("good.new", "good")
-        for operation in (gone, TakeAway(place=place.upper.with_name(name), aside=aside), gone)
+        for operation in (gone, MoveAside(place=place.upper.with_name(name), aside=aside), gone)
     )
 
 

@@ -104,7 +104,7 @@ class PutInPlace:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TakeAway:
+class MoveAside:
     """``place`` is no longer there, at one instant; what it was is at ``aside``."""
 
     place: Path

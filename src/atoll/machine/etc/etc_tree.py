@@ -62,7 +62,7 @@ class Node:
     children: Mapping[str, Node] = field(default_factory=lambda: _NO_CHILDREN)
 
 
-class Change(StrEnum):
+class EtcChange(StrEnum):
     """How a path differs from what it was."""
 
     ADDED = "added"
@@ -152,12 +152,12 @@ def differences(
             yield from differences(*pair, join(path, name))
 
 
-def compare(before: Node | None, after: Node | None) -> tuple[tuple[str, Change], ...]:
+def compare(before: Node | None, after: Node | None) -> tuple[tuple[str, EtcChange], ...]:
     """Every path that differs, in order; all of an added or removed directory is named."""
     return tuple(_compare(before, after, ""))
 
 
-def _compare(before: Node | None, after: Node | None, path: str) -> Iterator[tuple[str, Change]]:
+def _compare(before: Node | None, after: Node | None, path: str) -> Iterator[tuple[str, EtcChange]]:
     change = _change(before, after)
     if change is not None:
         yield path, change
@@ -167,12 +167,12 @@ def _compare(before: Node | None, after: Node | None, path: str) -> Iterator[tup
         yield from _compare(old, new, join(path, name))
 
 
-def _change(before: Node | None, after: Node | None) -> Change | None:
+def _change(before: Node | None, after: Node | None) -> EtcChange | None:
     if before is None or after is None:
-        return None if before is after else Change.REMOVED if after is None else Change.ADDED
+        return None if before is after else EtcChange.REMOVED if after is None else EtcChange.ADDED
     if before.entry == after.entry:
         return None
     if before.entry.kind is not after.entry.kind:
-        return Change.KIND
+        return EtcChange.KIND
     same = before.entry.content == after.entry.content
-    return Change.ATTRIBUTES if same else Change.CHANGED
+    return EtcChange.ATTRIBUTES if same else EtcChange.CHANGED

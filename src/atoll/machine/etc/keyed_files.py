@@ -89,7 +89,7 @@ def merge_keyed(file: str, old: bytes, live: bytes, new: bytes) -> KeyedMerge:
     return KeyedMerge(content=_format(merger.merged), conflicts=tuple(merger.conflicts))
 
 
-def adopt_keyed(file: str, live: bytes, image: bytes) -> KeyedMerge:
+def take_image_records(file: str, live: bytes, image: bytes) -> KeyedMerge:
     """The image's records where it has them, the machine's own besides; ids stay the machine's.
 
     Members of a group are those of both.
@@ -222,8 +222,9 @@ def _inserted(records: Records, key: Key, line: bytes, *, after: Key | None) -> 
 
 
 def _merge_set(old: bytes, here: bytes, there: bytes) -> bytes:
-    before, mine, theirs = ([name for name in text.split(b",") if name]
-                            for text in (old, here, there))  # fmt: skip
+    before, mine, theirs = (
+        [name for name in text.split(b",") if name] for text in (old, here, there)
+    )
     kept = [name for name in mine if name in theirs or name not in before]
     added = [name for name in theirs if name not in before and name not in mine]
     return here if mine == kept and not added else b",".join([*kept, *added])
@@ -263,8 +264,9 @@ def _field(line: bytes, index: int) -> bytes | None:
 
 
 def _without_members(file: str, line: bytes) -> list[bytes]:
-    return [b"" if index in _SETS.get(file, ()) else word
-            for index, word in enumerate(line.split(b":"))]  # fmt: skip
+    return [
+        b"" if index in _SETS.get(file, ()) else word for index, word in enumerate(line.split(b":"))
+    ]
 
 
 def _without_last_change(file: str, line: bytes) -> list[bytes]:

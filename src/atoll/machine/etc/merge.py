@@ -43,7 +43,7 @@ Value = TypeVar("Value")
 _MERGED_USR = re.compile(r"^/(?=(?:bin|sbin|lib|lib32|lib64|libx32)/)")
 
 
-class Outcome(StrEnum):
+class MergeOutcome(StrEnum):
     """What a merge does with a path that is not the same everywhere."""
 
     IMAGE = "image"
@@ -69,7 +69,7 @@ class Conflict:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     path: str
-    outcome: Outcome
+    outcome: MergeOutcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,9 +146,11 @@ class _Merger:
         present = live or new
         assert present is not None
         if stays or children:
-            self._decide(path, Outcome.IMAGE if live is None else Outcome.LOCAL)
+            self._decide(path, MergeOutcome.IMAGE if live is None else MergeOutcome.LOCAL)
             return Node(present.entry, children)
-        self._decide(path, Outcome.REMOVED_HERE if live is None else Outcome.REMOVED_IN_IMAGE)
+        self._decide(
+            path, MergeOutcome.REMOVED_HERE if live is None else MergeOutcome.REMOVED_IN_IMAGE
+        )
         return None
 
     def _merge_children(
@@ -189,7 +191,7 @@ class _Merger:
         base = old if is_directory(old) else None
         left = base is None or live.entry != base.entry
         if not left and not trial._merge_children(path, base, live, None):
-            self._decide(path, Outcome.IMAGE)
+            self._decide(path, MergeOutcome.IMAGE)
             return new
         return self._merge_leaf(path, old, live, new)
 
@@ -204,14 +206,18 @@ class _Merger:
         alike = new != old and (_alike(live, old) or _alike(live, new))
         unchanged = (live == old or alike) and not keyed
         if wins is Winner.IMAGE or (wins is Winner.MERGE and unchanged):
-            self._decide(path, Outcome.IMAGE if new is not None else Outcome.REMOVED_IN_IMAGE)
+            self._decide(
+                path, MergeOutcome.IMAGE if new is not None else MergeOutcome.REMOVED_IN_IMAGE
+            )
             return new
         never_here = live is None and (old is None or path == "machine-id")
         if wins is Winner.LOCAL and never_here:
-            self._decide(path, Outcome.IMAGE)
+            self._decide(path, MergeOutcome.IMAGE)
             return new
         if wins is Winner.LOCAL or _alike(new, old):
-            self._decide(path, Outcome.LOCAL if live is not None else Outcome.REMOVED_HERE)
+            self._decide(
+                path, MergeOutcome.LOCAL if live is not None else MergeOutcome.REMOVED_HERE
+            )
             return live
         if live is not None and new is not None and is_file(live) and is_file(new):
             return self._merge_file(path, old if is_file(old) else None, live, new)
@@ -231,18 +237,16 @@ class _Merger:
         if notes:
             self._conflict(path, "; ".join(notes), new)
         source = content.source
-        entry = replace(
-            entry, content=source.content, mtime_ns=source.mtime_ns, read=source.read
-        )  # fmt: skip
+        entry = replace(entry, content=source.content, mtime_ns=source.mtime_ns, read=source.read)
         if not notes:
             self._decide_entry(path, entry, live.entry, new.entry)
         return Node(entry)
 
     def _decide_entry(self, path: str, entry: Entry, live: Entry, new: Entry) -> None:
-        alike = Outcome.IMAGE if entry == new else Outcome.LOCAL
-        self._decide(path, alike if entry in (live, new) else Outcome.MERGED)
+        alike = MergeOutcome.IMAGE if entry == new else MergeOutcome.LOCAL
+        self._decide(path, alike if entry in (live, new) else MergeOutcome.MERGED)
 
-    def _decide(self, path: str, outcome: Outcome) -> None:
+    def _decide(self, path: str, outcome: MergeOutcome) -> None:
         self.decisions.append(Decision(path=path, outcome=outcome))
 
     def _conflict(
@@ -250,7 +254,7 @@ class _Merger:
     ) -> None:
         conflict = Conflict(path=path, why=why, image=image, attributes=attributes)
         self.conflicts.append(conflict)
-        self._decide(path, Outcome.CONFLICT)
+        self._decide(path, MergeOutcome.CONFLICT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

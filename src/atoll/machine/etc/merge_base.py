@@ -33,14 +33,14 @@ RECORD_LIMIT = 64 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class MergeBase:
     source: int
     live: Node
     """After ``parse_record`` without the contents of its files."""
     rules: Rules = ()
 
 
-def format_record(record: Record) -> bytes:
+def format_record(record: MergeBase) -> bytes:
     document = {
         "format": FORMAT,
         "source": record.source,
@@ -50,7 +50,7 @@ def format_record(record: Record) -> bytes:
     return json.dumps(document, separators=(",", ":")).encode() + b"\n"
 
 
-def parse_record(data: bytes, *, where: str) -> Record:
+def parse_record(data: bytes, *, where: str) -> MergeBase:
     """Raises Damaged."""
     try:
         document: Any = parse_json(data, where=where, limit=RECORD_LIMIT, file_names=True)
@@ -61,10 +61,14 @@ def parse_record(data: bytes, *, where: str) -> Record:
         source = document["source"]
         if type(source) is not int:
             raise TypeError("a deployment has a number")
-        return Record(source=source, live=_parse_nodes(entries), rules=rules)
+        return MergeBase(source=source, live=_parse_nodes(entries), rules=rules)
     except (
-        ValueError, KeyError, TypeError, AttributeError, UsageError,
-    ) as error:  # fmt: skip
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        UsageError,
+    ) as error:
         raise Damaged(f"{where} is no record of an /etc") from error
 
 

@@ -35,18 +35,18 @@ _PIECE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class EtcReader:
     root: Node
     skipped: tuple[str, ...] = ()
     """Sockets, pipes and devices: they are not carried to another deployment."""
 
 
-def read_directory(directory: Path) -> Reading:
+def read_directory(directory: Path) -> EtcReader:
     """The ``/etc`` in ``directory``, as a program sees it. Symbolic links are not followed."""
     return _read(directory, None, layered=False)
 
 
-def read_layered(lower: Node, upper: Path) -> Reading:
+def read_layered(lower: Node, upper: Path) -> EtcReader:
     """What an overlay of ``upper`` on ``lower`` shows, without mounting it. Raises Damaged."""
     return _read(upper, lower, layered=True)
 
@@ -65,8 +65,11 @@ def is_kept_xattr(name: str) -> bool:
 
 def read_xattrs(path: str) -> tuple[tuple[str, bytes], ...]:
     names = _xattr_names(path)
-    return tuple((name, os.getxattr(path, name, follow_symlinks=False))
-                 for name in sorted(names) if is_kept_xattr(name))  # fmt: skip
+    return tuple(
+        (name, os.getxattr(path, name, follow_symlinks=False))
+        for name in sorted(names)
+        if is_kept_xattr(name)
+    )
 
 
 def _xattr_names(path: str) -> list[str]:
@@ -78,14 +81,14 @@ def _xattr_names(path: str) -> list[str]:
         raise
 
 
-def _read(directory: Path, lower: Node | None, *, layered: bool) -> Reading:
+def _read(directory: Path, lower: Node | None, *, layered: bool) -> EtcReader:
     if not stat.S_ISDIR(os.lstat(directory).st_mode):
         raise Damaged(f"{directory} is no directory")
     scanner = _Scanner(layered=layered)
     root = scanner.scan(os.fspath(directory), "", lower)
     if root is None or not is_directory(root):
         raise Damaged(f"{directory} is no directory")
-    return Reading(root=root, skipped=tuple(scanner.skipped))
+    return EtcReader(root=root, skipped=tuple(scanner.skipped))
 
 
 @dataclass(slots=True)
@@ -132,14 +135,20 @@ class _Scanner:
         return Node(entry, children)
 
     def _entry(
-        self, place: str, found: os.stat_result, kind: Kind, content: str = "",
+        self,
+        place: str,
+        found: os.stat_result,
+        kind: Kind,
+        content: str = "",
         read: Callable[[], bytes] = bytes,
-    ) -> Entry:  # fmt: skip
+    ) -> Entry:
         if self.layered:
             marks = [name for name in _xattr_names(place) if name in _FOREIGN]
             if marks:
-                raise Damaged(f"{place} has {marks[0]}: another kind of overlay wrote it",
-                              hint="mount /etc with redirect_dir=off,metacopy=off")  # fmt: skip
+                raise Damaged(
+                    f"{place} has {marks[0]}: another kind of overlay wrote it",
+                    hint="mount /etc with redirect_dir=off,metacopy=off",
+                )
         return Entry(
             kind=kind,
             mode=0o777 if kind is Kind.SYMLINK else stat.S_IMODE(found.st_mode),

@@ -18,11 +18,16 @@ from typing import TYPE_CHECKING, TypeVar
 
 from atoll.base.errors import Busy
 from atoll.host.fs import read_regular
-from atoll.machine.etc.conflicts import PutAside, carry_over, find_conflicts, plan_conflicts
+from atoll.machine.etc.conflicts import (
+    PutAside,
+    find_conflicts,
+    keep_open_conflicts,
+    plan_conflicts,
+)
 from atoll.machine.etc.etc_operations import RemoveRecord, WriteRecord
 from atoll.machine.etc.first_boot_merge import merge_again, plan_again
 from atoll.machine.etc.merge import Conflict, Merge, plan_merge
-from atoll.machine.etc.merge_base import RECORD_LIMIT, Record, format_record, parse_record
+from atoll.machine.etc.merge_base import RECORD_LIMIT, MergeBase, format_record, parse_record
 from atoll.machine.etc.overlay_upper import plan_upper
 from atoll.machine.etc.read import read_layered
 
@@ -49,7 +54,7 @@ class EtcPlace:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Views:
+class MergeInputs:
     """``old`` is the ``/etc`` of the booted tree, ``new`` that of the tree to come.
 
     ``source`` is the deployment that ``old`` and ``live`` are of.
@@ -71,12 +76,12 @@ def etc_place(sysroot: Sysroot, deployment: int) -> EtcPlace:
 
 
 def plan_stage(
-    views: Views, place: EtcPlace, *, rules: Rules = (), earlier: tuple[Conflict, ...] = ()
+    views: MergeInputs, place: EtcPlace, *, rules: Rules = (), earlier: tuple[Conflict, ...] = ()
 ) -> tuple[Merge, tuple[Operation, ...]]:
     """The merge, and what stages it; ``earlier`` are the booted deployment's open conflicts."""
     merge = plan_merge(views.old, views.live, views.new, rules)
-    conflicts = carry_over(earlier, merge, views.new)
-    record = Record(source=views.source, live=views.live, rules=rules)
+    conflicts = keep_open_conflicts(earlier, merge, views.new)
+    record = MergeBase(source=views.source, live=views.live, rules=rules)
     return merge, (
         WriteRecord(path=place.record, content=format_record(record)),
         *plan_conflicts(conflicts, place.conflicts),
@@ -85,7 +90,7 @@ def plan_stage(
 
 
 def stage_etc(
-    read_views: Callable[[], Views],
+    read_views: Callable[[], MergeInputs],
     place: EtcPlace,
     *,
     rules: Rules = (),
@@ -98,10 +103,12 @@ def stage_etc(
         execute(operations)
         return merge
 
-    return try_again(stage)
+    return retry_if_changed(stage)
 
 
-def merge_at_first_boot(read_views: Callable[[int], Views], place: EtcPlace) -> tuple[str, ...]:
+def merge_at_first_boot(
+    read_views: Callable[[int], MergeInputs], place: EtcPlace
+) -> tuple[str, ...]:
     """Take along what changed since staging, and say which paths did.
 
     ``read_views`` is given the deployment that was merged from. Nothing to do without a record.
@@ -123,7 +130,7 @@ def merge_at_first_boot(read_views: Callable[[int], Views], place: EtcPlace) -> 
 
 
 def plan_first_boot(
-    record: Record, views: Views, place: EtcPlace
+    record: MergeBase, views: MergeInputs, place: EtcPlace
 ) -> tuple[tuple[str, ...], tuple[Operation, ...]]:
     """The paths that changed since staging, and what takes them along."""
     done = RemoveRecord(path=place.record)
@@ -147,7 +154,7 @@ def execute(operations: tuple[Operation, ...]) -> None:
         operation.execute()
 
 
-def try_again(work: Callable[[], Result]) -> Result:
+def retry_if_changed(work: Callable[[], Result]) -> Result:
     """``work`` until it does not find that a file changed under it, ``TRIES`` times at most."""
     for _ in range(TRIES - 1):
         try:

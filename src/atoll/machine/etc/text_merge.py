@@ -41,9 +41,7 @@ def merge_text(old: bytes, live: bytes, new: bytes) -> bytes | None:
     shared = [line for line in range(len(base)) if line in to_mine and line in to_theirs]
     for line in [*shared, len(base)]:
         end_mine, end_theirs = to_mine.get(line, len(mine)), to_theirs.get(line, len(theirs))
-        chunk = _merge_chunk(
-            base[at:line], mine[at_mine:end_mine], theirs[at_theirs:end_theirs]
-        )  # fmt: skip
+        chunk = _merge_chunk(base[at:line], mine[at_mine:end_mine], theirs[at_theirs:end_theirs])
         if chunk is None:
             return None
         merged += chunk

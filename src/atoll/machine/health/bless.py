@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import NotFound
 from atoll.machine.boot.boot_entry import EntryName, format_entry_name
 from atoll.machine.deployments.boot_check import verifier
-from atoll.machine.deployments.flags import BLESSED, Numbers, SetMark, numbers_mark
-from atoll.machine.deployments.machine_lock import changing
+from atoll.machine.deployments.flags import BLESSED, LastNumbers, SetFlag, numbers_mark
+from atoll.machine.deployments.machine_lock import locked_machine
 from atoll.machine.deployments.operations import NoteEntries, RemoveFromEsp, RemovePath, plan_entry
 from atoll.machine.deployments.plan_check import check_plan
 from atoll.machine.deployments.state import next_numbers, read_state
@@ -21,7 +21,7 @@ from atoll.machine.health.boot_attempts import tries_directory
 
 if TYPE_CHECKING:
     from atoll.base.report import Reporter
-    from atoll.machine.boot.boot_entries import Menu, Placed
+    from atoll.machine.boot.boot_entries import BootMenu, MenuEntry
     from atoll.machine.boot.boot_entry import BootEntry
     from atoll.machine.deployments.operations import Operation
     from atoll.machine.deployments.sysroot import Sysroot
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 def bless(sysroot: Sysroot, number: int, reporter: Reporter) -> None:
     """Raises NotFound, Busy, MissingPrivilege or what writing to the ESP raises."""
-    with changing(sysroot) as machine:
+    with locked_machine(sysroot) as machine:
         state = read_state(machine)
         numbers = next_numbers(machine, state.menu)
-        given = Numbers(deployment=numbers.deployment - 1, sequence=numbers.sequence - 1)
+        given = LastNumbers(deployment=numbers.deployment - 1, sequence=numbers.sequence - 1)
         plan = plan_bless(machine, number, state.menu, given)
         check_plan(state, plan, verifier(machine))
         for operation in plan:
@@ -40,25 +40,27 @@ def bless(sysroot: Sysroot, number: int, reporter: Reporter) -> None:
                 operation.execute()
 
 
-def plan_bless(sysroot: Sysroot, number: int, menu: Menu, given: Numbers) -> tuple[Operation, ...]:
+def plan_bless(
+    sysroot: Sysroot, number: int, menu: BootMenu, given: LastNumbers
+) -> tuple[Operation, ...]:
     """``given`` are the last numbers that were given to anything."""
     own = [each for each in menu.of(number) if each.entry is not None]
     if not own:
         raise NotFound(f"deployment {number} has no boot entry", hint="see: atoll status")
     counted = [each for each in own if each.name.tries_left is not None]
     added: list[BootEntry] = []
-    outdone: list[Placed] = []
+    outdone: list[MenuEntry] = []
     if len(counted) == len(own):
         newest = max(own, key=lambda each: each.name.sequence)
         outdone = _preferred_to(newest, menu)
         added = _with_new_numbers(newest, outdone, first=given.sequence + 1)
     operations: list[Operation] = []
     if added:
-        last = Numbers(deployment=given.deployment, sequence=given.sequence + len(added))
+        last = LastNumbers(deployment=given.deployment, sequence=given.sequence + len(added))
         operations.append(numbers_mark(sysroot.state, last))
     for entry in added:
         operations += plan_entry(sysroot, entry)
-    operations.append(SetMark(path=sysroot.state / BLESSED / str(number)))
+    operations.append(SetFlag(path=sysroot.state / BLESSED / str(number)))
     operations += [
         RemoveFromEsp(esp=sysroot.esp, path=sysroot.entries / format_entry_name(each.name))
         for each in (*counted, *outdone)
@@ -68,7 +70,7 @@ def plan_bless(sysroot: Sysroot, number: int, menu: Menu, given: Numbers) -> tup
     return tuple(operations)
 
 
-def _preferred_to(blessed: Placed, menu: Menu) -> list[Placed]:
+def _preferred_to(blessed: MenuEntry, menu: BootMenu) -> list[MenuEntry]:
     """What the loader would take before the entry that is being blessed, had it the choice."""
     later = [
         each
@@ -81,7 +83,7 @@ def _preferred_to(blessed: Placed, menu: Menu) -> list[Placed]:
     return sorted(later, key=lambda each: each.name.sequence)
 
 
-def _with_new_numbers(blessed: Placed, later: list[Placed], *, first: int) -> list[BootEntry]:
+def _with_new_numbers(blessed: MenuEntry, later: list[MenuEntry], *, first: int) -> list[BootEntry]:
     """Blessing does not decide what boots next: what came before it, comes before it still."""
     assert blessed.entry is not None
     entries = [replace(blessed.entry, name=EntryName(sequence=first))]

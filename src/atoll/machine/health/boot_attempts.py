@@ -7,9 +7,9 @@
     atoll/state/tries/<deployment>/verdict      what came of all of them, when another one took over
 
 A boot that could not even note that it started left nothing. All of it goes when the deployment is
-blessed. ``judge`` weighs it: a failure that was noted, a panic that the firmware kept, or an entry
-whose every try ended before early boot is evidence. Boots that just stopped are none: somebody may
-have pulled the plug.
+blessed. ``decide_verdict`` weighs it: a failure that was noted, a panic that the firmware kept, or
+an entry of which every attempt ended before early boot is evidence. Boots that just stopped are
+none: somebody may have pulled the plug.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _NAME = re.compile(r"([1-9][0-9]{0,8})-(started|failed)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Note:
+class AttemptNote:
     """A file in the directory of a deployment's tries."""
 
     text: str
@@ -50,7 +50,7 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Try:
+class BootAttempt:
     """One counted boot that got as far as early boot."""
 
     number: int
@@ -60,7 +60,7 @@ class Try:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class BootVerdict:
     """What came of the tries of entry number ``entry``."""
 
     entry: int
@@ -68,9 +68,9 @@ class Verdict:
     why: str
 
 
-def parse_tries(notes: Mapping[str, Note]) -> tuple[Try, ...]:
+def parse_tries(notes: Mapping[str, AttemptNote]) -> tuple[BootAttempt, ...]:
     """The tries that files (by their names) tell of, in their order; other files are none."""
-    found: dict[int, dict[str, Note]] = {}
+    found: dict[int, dict[str, AttemptNote]] = {}
     for name, note in notes.items():
         words = _NAME.fullmatch(name)
         if words is not None:
@@ -78,9 +78,9 @@ def parse_tries(notes: Mapping[str, Note]) -> tuple[Try, ...]:
     return tuple(_parse_try(number, found[number]) for number in sorted(found))
 
 
-def _parse_try(number: int, notes: Mapping[str, Note]) -> Try:
+def _parse_try(number: int, notes: Mapping[str, AttemptNote]) -> BootAttempt:
     started, failed = notes.get("started"), notes.get("failed")
-    return Try(
+    return BootAttempt(
         number=number,
         entry=None if started is None else parse_entry_name(started.text.strip()),
         started=0 if started is None else started.when,
@@ -95,9 +95,9 @@ def readable(text: str) -> str:
     return line if len(line) <= REASON_LENGTH else f"{line[: REASON_LENGTH - 1]}…"
 
 
-def judge(
-    entry: EntryName, tries: Iterable[Try], panics: Iterable[Panic], *, staged: int
-) -> Verdict:
+def decide_verdict(
+    entry: EntryName, tries: Iterable[BootAttempt], panics: Iterable[Panic], *, staged: int
+) -> BootVerdict:
     """Why the used up ``entry`` did not come up. ``staged`` is when its deployment was made."""
     own = [each for each in tries if each.entry and each.entry.sequence == entry.sequence]
     failures = [each.failure for each in own if each.failure]
@@ -112,10 +112,10 @@ def judge(
         why = f"its kernel or its initrd did not start in {entry.tries_used} tries"
     else:
         evidence, why = False, f"{len(own)} of {entry.tries_used} starts stopped without a reason"
-    return Verdict(entry=entry.sequence, evidence=evidence, why=why)
+    return BootVerdict(entry=entry.sequence, evidence=evidence, why=why)
 
 
-def format_verdict(verdict: Verdict) -> bytes:
+def format_verdict(verdict: BootVerdict) -> bytes:
     document = {
         "format": FORMAT,
         "entry": verdict.entry,
@@ -125,12 +125,12 @@ def format_verdict(verdict: Verdict) -> bytes:
     return json.dumps(document, ensure_ascii=False).encode(errors="replace") + b"\n"
 
 
-def parse_verdict(data: bytes) -> Verdict:
+def parse_verdict(data: bytes) -> BootVerdict:
     """Raises Damaged."""
     fields = parse_json_fields(data, file="verdict")
     if fields.integer("format") != FORMAT:
         raise Damaged(f"verdict is not of format {FORMAT}")
-    return Verdict(
+    return BootVerdict(
         entry=fields.integer("entry"),
         evidence=fields.boolean("evidence"),
         why=fields.string("why"),
@@ -141,20 +141,20 @@ def tries_directory(sysroot: Sysroot, deployment: int) -> Path:
     return sysroot.state / "tries" / str(deployment)
 
 
-def read_tries(sysroot: Sysroot, deployment: int) -> tuple[Try, ...]:
+def read_tries(sysroot: Sysroot, deployment: int) -> tuple[BootAttempt, ...]:
     """Raises OSError or Damaged: what cannot be read may be a start, or why one failed."""
     folder = tries_directory(sysroot, deployment)
     notes = {}
     for path in (folder / name for name in names_in(folder)):
         if _NAME.fullmatch(path.name) and path.is_file():
-            notes[path.name] = Note(
+            notes[path.name] = AttemptNote(
                 text=read_regular(path, limit=NOTE_LIMIT).decode(errors="replace"),
                 when=int(path.stat().st_mtime),
             )
     return parse_tries(notes)
 
 
-def read_verdict(sysroot: Sysroot, deployment: int) -> Verdict | None:
+def read_verdict(sysroot: Sysroot, deployment: int) -> BootVerdict | None:
     """None when there is none, or none that can be read: then it is found anew."""
     try:
         data = read_if_there(tries_directory(sysroot, deployment) / "verdict")

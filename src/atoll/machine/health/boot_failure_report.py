@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import Damaged
 from atoll.base.text import one_line
 from atoll.host.fs import read_if_there
-from atoll.machine.deployments.flags import Hold, SetMark, hold_mark
-from atoll.machine.deployments.history import Event, Record
-from atoll.machine.deployments.machine_lock import changing
+from atoll.machine.deployments.flags import Hold, SetFlag, hold_mark
+from atoll.machine.deployments.history import HistoryEvent, RecordEvent
+from atoll.machine.deployments.machine_lock import locked_machine
 from atoll.machine.health.boot_attempts import (
     MARKED,
-    Verdict,
+    BootVerdict,
+    decide_verdict,
     format_verdict,
-    judge,
     read_tries,
     read_verdict,
     readable,
@@ -31,7 +31,7 @@ from atoll.machine.health.boot_attempts import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from atoll.machine.boot.boot_entries import Placed
+    from atoll.machine.boot.boot_entries import MenuEntry
     from atoll.machine.deployments.operations import Operation
     from atoll.machine.deployments.state import DeploymentState, MachineState
     from atoll.machine.deployments.sysroot import Sysroot
@@ -43,15 +43,15 @@ NOTES = Path("/run/atoll/notes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GivenUp:
+class FailedDeployment:
     """A deployment whose every entry is used up; ``known``: its verdict was found before."""
 
     state: DeploymentState
-    verdict: Verdict
+    verdict: BootVerdict
     known: bool
 
 
-def find_given_up(machine: MachineState) -> tuple[tuple[DeploymentState, Placed], ...]:
+def find_given_up(machine: MachineState) -> tuple[tuple[DeploymentState, MenuEntry], ...]:
     """Deployments that the loader gave up, newest first, each with its newest entry.
 
     Not those that a person left behind: their entries were marked by Atoll.
@@ -67,9 +67,9 @@ def find_given_up(machine: MachineState) -> tuple[tuple[DeploymentState, Placed]
     return tuple(found)
 
 
-def judge_given_up(
+def decide_failed(
     sysroot: Sysroot, machine: MachineState, panics: Iterable[Panic]
-) -> tuple[GivenUp, ...]:
+) -> tuple[FailedDeployment, ...]:
     records = tuple(panics)
     judged = []
     for state, placed in find_given_up(machine):
@@ -79,16 +79,18 @@ def judge_given_up(
             made = sysroot.deployments / str(state.number) / "deployment.json"
             try:
                 tries = read_tries(sysroot, state.number)
-                verdict = judge(placed.name, tries, records, staged=int(made.stat().st_mtime))
+                verdict = decide_verdict(
+                    placed.name, tries, records, staged=int(made.stat().st_mtime)
+                )
             except (OSError, Damaged) as error:
                 why = f"what its starts left cannot be read: {error}"
-                verdict = Verdict(entry=placed.name.sequence, evidence=False, why=why)
-        judged.append(GivenUp(state=state, verdict=verdict, known=known))
+                verdict = BootVerdict(entry=placed.name.sequence, evidence=False, why=why)
+        judged.append(FailedDeployment(state=state, verdict=verdict, known=known))
     return tuple(judged)
 
 
 def plan_report(
-    sysroot: Sysroot, machine: MachineState, given_up: Iterable[GivenUp], *, now: int
+    sysroot: Sysroot, machine: MachineState, given_up: Iterable[FailedDeployment], *, now: int
 ) -> tuple[Operation, ...]:
     """Hold first: a verdict that is known has been acted on."""
     runs = machine.current
@@ -98,16 +100,23 @@ def plan_report(
             continue
         deployment, verdict = each.state.deployment, each.verdict
         if verdict.evidence and not each.state.held:
-            hold = Hold(deployment=deployment.number, version=deployment.version,
-                        why=verdict.why, when=now)  # fmt: skip
+            hold = Hold(
+                deployment=deployment.number, version=deployment.version, why=verdict.why, when=now
+            )
             operations.append(hold_mark(sysroot.state, deployment.tree, hold))
         if runs is not None:
-            event = Event(when=now, what="fallback", deployment=runs.number,
-                          was=deployment.number, name=runs.deployment.name,
-                          version=runs.deployment.version, tree=runs.deployment.tree)  # fmt: skip
-            operations.append(Record(state=sysroot.state, event=event))
+            event = HistoryEvent(
+                when=now,
+                what="fallback",
+                deployment=runs.number,
+                was=deployment.number,
+                name=runs.deployment.name,
+                version=runs.deployment.version,
+                tree=runs.deployment.tree,
+            )
+            operations.append(RecordEvent(state=sysroot.state, event=event))
         place = tries_directory(sysroot, deployment.number) / "verdict"
-        operations.append(SetMark(path=place, content=format_verdict(verdict)))
+        operations.append(SetFlag(path=place, content=format_verdict(verdict)))
     return tuple(operations)
 
 
@@ -115,14 +124,14 @@ def apply_report(sysroot: Sysroot, plan: tuple[Operation, ...]) -> None:
     """Raises Busy or MissingPrivilege."""
     if not plan:
         return
-    with changing(sysroot, esp=False) as machine:
+    with locked_machine(sysroot, esp=False) as machine:
         (machine.state / "tries").mkdir(exist_ok=True)
         for operation in plan:
             operation.execute()
 
 
 def format_news(
-    machine: MachineState, given_up: Iterable[GivenUp], notes: Iterable[str] = ()
+    machine: MachineState, given_up: Iterable[FailedDeployment], notes: Iterable[str] = ()
 ) -> str:
     """What a person reads at login; empty when there is nothing to tell."""
     runs = machine.current

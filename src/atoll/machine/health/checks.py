@@ -57,7 +57,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Health:
+class HealthResult:
     when: int
     checks: tuple[Check, ...]
 
@@ -75,12 +75,12 @@ class Health:
         )
 
 
-def run_checks(reporter: Reporter, *, when: int) -> Health:
+def run_checks(reporter: Reporter, *, when: int) -> HealthResult:
     checks = [*check_units(read_units((REACHED, *ESSENTIAL)))]
     for path in find_checks(SHIPPED, LOCAL):
         with reporter.step(f"Health check {path.name}"):
             checks.append(run_check(path))
-    return Health(when=when, checks=tuple(checks))
+    return HealthResult(when=when, checks=tuple(checks))
 
 
 def find_checks(shipped: Path, local: Path) -> tuple[Path, ...]:
@@ -137,7 +137,7 @@ def parse_units(units: tuple[str, ...], text: str) -> dict[str, str]:
     return dict(zip(units, text.split(), strict=False))
 
 
-def format_health(health: Health) -> bytes:
+def format_health(health: HealthResult) -> bytes:
     document = {
         "format": FORMAT,
         "when": health.when,
@@ -149,12 +149,12 @@ def format_health(health: Health) -> bytes:
     return json.dumps(document, indent=1).encode() + b"\n"
 
 
-def parse_health(data: bytes) -> Health:
+def parse_health(data: bytes) -> HealthResult:
     """Raises Damaged."""
     fields = parse_json_fields(data, file="health.json")
     if fields.integer("format") != FORMAT:
         raise Damaged(f"health.json is not of format {FORMAT}")
-    return Health(
+    return HealthResult(
         when=fields.integer("when"),
         checks=tuple(
             Check(
@@ -167,7 +167,7 @@ def parse_health(data: bytes) -> Health:
     )
 
 
-def note_health(health: Health, directory: Path = NOTED) -> None:
+def write_health(health: HealthResult, directory: Path = NOTED) -> None:
     """For this boot: the checks, and a mark for what waits for them."""
     replace_file(directory / "health.json", format_health(health))
     mark, other = ("healthy", "unhealthy") if health.healthy else ("unhealthy", "healthy")
@@ -175,7 +175,7 @@ def note_health(health: Health, directory: Path = NOTED) -> None:
     replace_file(directory / mark, f"{health.why}\n".encode(errors="replace"))
 
 
-def read_health(directory: Path = NOTED) -> Health | None:
+def read_health(directory: Path = NOTED) -> HealthResult | None:
     """None before the checks of this boot have run."""
     data = read_if_there(directory / "health.json")
     return None if data is None else parse_health(data)

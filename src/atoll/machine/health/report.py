@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from atoll.base.ids import TreeId
     from atoll.machine.deployments.flags import Hold
     from atoll.machine.deployments.sysroot import Sysroot
-    from atoll.machine.health.boot_attempts import Try, Verdict
-    from atoll.machine.health.checks import Health
+    from atoll.machine.health.boot_attempts import BootAttempt, BootVerdict
+    from atoll.machine.health.checks import HealthResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,10 +22,10 @@ class HealthReport:
     """``health`` and ``watchdog`` are of the running machine; ``held`` has the newest first."""
 
     booted: int | None
-    health: Health | None
+    health: HealthResult | None
     watchdog: str | None
-    tries: tuple[tuple[int, tuple[Try, ...]], ...]
-    verdicts: tuple[tuple[int, Verdict], ...]
+    tries: tuple[tuple[int, tuple[BootAttempt, ...]], ...]
+    verdicts: tuple[tuple[int, BootVerdict], ...]
     held: tuple[tuple[TreeId, Hold], ...]
 
 
@@ -41,7 +41,5 @@ def read_report(sysroot: Sysroot) -> HealthReport:
         watchdog=find_watchdog() if runs else None,
         tries=tuple((number, read_tries(sysroot, number)) for number in tried),
         verdicts=tuple((number, verdict) for number, verdict in verdicts if verdict),
-        held=tuple(
-            sorted(read_marks(sysroot.state).held.items(), key=lambda held: -held[1].when)
-        ),
-    )  # fmt: skip
+        held=tuple(sorted(read_marks(sysroot.state).held.items(), key=lambda held: -held[1].when)),
+    )

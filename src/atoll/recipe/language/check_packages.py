@@ -12,15 +12,32 @@ _OLD_SUITES = ("bookworm", "bullseye", "buster", "stretch", "jessie", "oldstable
 _SUITES_BESIDE = ("experimental", "rc-buggy")
 _POCKETS = ("-backports", "-backports-sloppy", "-proposed-updates", "-security", "-updates")
 ARCHITECTURES = (
-    "amd64", "arm64", "armel", "armhf", "i386", "loong64", "mips64el", "ppc64el", "riscv64",
+    "amd64",
+    "arm64",
+    "armel",
+    "armhf",
+    "i386",
+    "loong64",
+    "mips64el",
+    "ppc64el",
+    "riscv64",
     "s390x",
-)  # fmt: skip
+)
 _OTHERS_WORDS = {"x86_64": "amd64", "x86": "i386", "aarch64": "arm64", "ppc64le": "ppc64el"}
 SNAPSHOT = "{snapshot}"
 """What a mirror's address has where the time of the snapshot belongs."""
 
-_DEBCONF_KINDS = ("boolean", "error", "multiselect", "note", "seen", "select", "string", "text",
-                  "title")  # fmt: skip
+_DEBCONF_KINDS = (
+    "boolean",
+    "error",
+    "multiselect",
+    "note",
+    "seen",
+    "select",
+    "string",
+    "text",
+    "title",
+)
 _PACKAGE = (
     r"(?P<name>[a-z0-9][a-z0-9+.-]*)(?P<arch>:[a-z0-9][a-z0-9-]*)?"
     r"(?:=(?P<version>[^/]*)|/(?P<suite>[^=]*))?"

@@ -82,8 +82,9 @@ def check_file_path(path: str) -> Flaw | None:
         return Flaw(f"{path} cannot be written by a recipe", _OWNED[path])
     identity = find_identity(path)
     if identity is not None:
-        return Flaw(f"{path} is each machine's own: where two share it, {identity.why}",
-                    _own_hint(identity))  # fmt: skip
+        return Flaw(
+            f"{path} is each machine's own: where two share it, {identity.why}", _own_hint(identity)
+        )
     for place, hint in _PLACES.items():
         if path == place or path.startswith(place + "/"):
             return Flaw(f"{path} cannot be in a tree", hint)

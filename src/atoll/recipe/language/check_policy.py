@@ -14,11 +14,23 @@ CONDITIONS = ("architecture", "suite", "variant")
 
 _IMAGE_FORMS = ("docker://", "oci:", "oci-archive:", "store:")
 _BASE_HINT = 'write: from = "debian:trixie"'
-_ATOLLS_LABELS = ("dev.atoll.", "org.opencontainers.image.title",
-                  "org.opencontainers.image.version",
-                  "org.opencontainers.image.created")  # fmt: skip
-_CALENDAR_WORDS = ("minutely", "hourly", "daily", "weekly", "monthly", "quarterly", "semiannually",
-                   "yearly", "annually")  # fmt: skip
+_ATOLLS_LABELS = (
+    "dev.atoll.",
+    "org.opencontainers.image.title",
+    "org.opencontainers.image.version",
+    "org.opencontainers.image.created",
+)
+_CALENDAR_WORDS = (
+    "minutely",
+    "hourly",
+    "daily",
+    "weekly",
+    "monthly",
+    "quarterly",
+    "semiannually",
+    "yearly",
+    "annually",
+)
 _CALENDAR = r"(?:[A-Z][a-z]+[A-Za-z,.]* ?)?(?:[0-9*/,.~-]+ ?)?(?:[0-9*/,.:]+)?(?: [A-Za-z/_+-]+)?"
 
 

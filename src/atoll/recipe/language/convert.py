@@ -15,13 +15,13 @@ from atoll.tree.cmdline import LONGEST
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from atoll.recipe.language.includes import Gathered
-    from atoll.recipe.language.merge import Table
+    from atoll.recipe.language.includes import LoadedRecipe
+    from atoll.recipe.language.merge import MergedTable
 
 """The kernel takes 2047 characters on amd64; Atoll's own need some."""
 
 
-def fill_recipe(top: Table, gathered: Gathered, variant: str | None) -> model.Recipe:
+def fill_recipe(top: MergedTable, gathered: LoadedRecipe, variant: str | None) -> model.Recipe:
     """A whole Recipe; where ``top.problems`` grows, one to throw away."""
     source = gathered.sources[0]
     base = _base(top, source.file)
@@ -56,7 +56,7 @@ def fill_recipe(top: Table, gathered: Gathered, variant: str | None) -> model.Re
     )
 
 
-def _base(top: Table, file: str) -> model.Base:
+def _base(top: MergedTable, file: str) -> model.Base:
     text = top.text("from")
     if text == "empty":
         return model.EmptyBase()
@@ -68,7 +68,7 @@ def _base(top: Table, file: str) -> model.Base:
     return model.ImageBase(reference=text)
 
 
-def _image(table: Table, variant: str | None) -> model.Image:
+def _image(table: MergedTable, variant: str | None) -> model.Image:
     name = table.text("name")
     if variant and table.place_of("name").key[:1] != ("variant",):
         name = f"{name}-{variant}"
@@ -82,7 +82,7 @@ def _image(table: Table, variant: str | None) -> model.Image:
     )
 
 
-def _debian(table: Table, base: model.Base) -> model.Debian:
+def _debian(table: MergedTable, base: model.Base) -> model.Debian:
     suite = table.maybe_text("suite")
     if isinstance(base, model.DebianBase):
         if suite and base.suite and suite != base.suite:
@@ -105,7 +105,7 @@ def _debian(table: Table, base: model.Base) -> model.Debian:
     return filled
 
 
-def _check_snapshot(table: Table, debian: model.Debian) -> None:
+def _check_snapshot(table: MergedTable, debian: model.Debian) -> None:
     mirrors = {"mirror": debian.mirror or "", "security_mirror": debian.security_mirror or ""}
     if not table.has("snapshot"):
         for name, mirror in mirrors.items():
@@ -117,7 +117,7 @@ def _check_snapshot(table: Table, debian: model.Debian) -> None:
         table.flaw("snapshot", f"needs a mirror with {SNAPSHOT} in it", hint)
 
 
-def _repository(table: Table) -> model.Repository:
+def _repository(table: MergedTable) -> model.Repository:
     filled = model.Repository(
         name=table.text("name"),
         uris=table.texts("uris"),
@@ -141,7 +141,7 @@ def _repository(table: Table) -> model.Repository:
 
 
 def _packages(
-    table: Table, base: model.Base, repositories: tuple[model.Repository, ...]
+    table: MergedTable, base: model.Base, repositories: tuple[model.Repository, ...]
 ) -> model.Packages:
     wanted = table.texts("install")
     remove = table.texts("remove")
@@ -156,8 +156,9 @@ def _packages(
     for name, source in table.pairs("sources"):
         if source not in known and not is_suite_of_debian(source):
             hint = f'write [[repo]] with: name = "{source}"'
-            table.flaw("sources", f"{source} is no repository here, nor a suite of Debian", hint,
-                       item=name)  # fmt: skip
+            table.flaw(
+                "sources", f"{source} is no repository here, nor a suite of Debian", hint, item=name
+            )
     return model.Packages(
         install=tuple(word for word in wanted if not is_local_package(word)),
         local=tuple(filter(is_local_package, wanted)),
@@ -169,22 +170,26 @@ def _packages(
     )
 
 
-def _kernel(table: Table) -> model.Kernel:
+def _kernel(table: MergedTable) -> model.Kernel:
     args = table.texts("args")
     if sum(len(arg) + 1 for arg in args) > LONGEST:
         table.flaw("args", f"are longer than {LONGEST} characters together")
     lists = {name: table.texts(name) for name in ("modules", "initrd_modules", "blacklist")}
     for name in ("modules", "initrd_modules"):
         _refuse_both(table, name, "blacklist")
-    return model.Kernel(package=table.maybe_text("package"), args=args,
-                        remove_args=table.texts("remove_args"), **lists)  # fmt: skip
+    return model.Kernel(
+        package=table.maybe_text("package"),
+        args=args,
+        remove_args=table.texts("remove_args"),
+        **lists,
+    )
 
 
-def _boot(table: Table) -> model.Boot:
+def _boot(table: MergedTable) -> model.Boot:
     return model.Boot(timeout=table.maybe_number("timeout"), title=table.maybe_text("title"))
 
 
-def _system(table: Table) -> model.System:
+def _system(table: MergedTable) -> model.System:
     return model.System(
         hostname=table.maybe_text("hostname"),
         locale=table.maybe_text("locale"),
@@ -194,7 +199,7 @@ def _system(table: Table) -> model.System:
     )
 
 
-def _files(top: Table) -> tuple[model.File, ...]:
+def _files(top: MergedTable) -> tuple[model.File, ...]:
     files = [(table, _file(table)) for table in top.each("file")]
     plain = {file.path for _, file in files if file.path}
     for table, file in files:
@@ -204,7 +209,7 @@ def _files(top: Table) -> tuple[model.File, ...]:
     return tuple(file for _, file in files)
 
 
-def _file(table: Table) -> model.File:
+def _file(table: MergedTable) -> model.File:
     given = _exactly_one(table, ("text", "source", "url", "link"), "path", "a file")
     if given == "link" and table.has("mode"):
         table.flaw("mode", "is of no use: a link has none", "take it out")
@@ -226,7 +231,7 @@ def _file(table: Table) -> model.File:
     )
 
 
-def _script(table: Table) -> model.Script:
+def _script(table: MergedTable) -> model.Script:
     _exactly_one(table, ("text", "source"), "name", "a script")
     inputs = table.texts("inputs")
     seen: dict[str, str] = {}
@@ -244,7 +249,7 @@ def _script(table: Table) -> model.Script:
     )
 
 
-def _units(table: Table) -> model.Units:
+def _units(table: MergedTable) -> model.Units:
     user = table.within("user")
     for lists in (table, user):
         _refuse_both(lists, "disable", "enable")
@@ -261,14 +266,14 @@ def _units(table: Table) -> model.Units:
     )
 
 
-def _var(table: Table) -> VarRules:
+def _var(table: MergedTable) -> VarRules:
     _refuse_both(table, "state", "tree")
     _refuse_both(table, "drop", "tree")
     _refuse_both(table, "drop", "state")
     return VarRules(tree=table.texts("tree"), state=table.texts("state"), drop=table.texts("drop"))
 
 
-def _update(table: Table) -> model.Update:
+def _update(table: MergedTable) -> model.Update:
     return model.Update(
         follow=table.maybe_text("follow"),
         auto=table.text("auto"),
@@ -277,7 +282,7 @@ def _update(table: Table) -> model.Update:
     )
 
 
-def _health(table: Table) -> model.Health:
+def _health(table: MergedTable) -> model.Health:
     checks = []
     for check in table.each("check"):
         _exactly_one(check, ("text", "source"), "name", "a check")
@@ -291,17 +296,17 @@ def _health(table: Table) -> model.Health:
     return model.Health(units=table.texts("units"), checks=tuple(checks))
 
 
-def _publish(table: Table) -> model.Publish:
+def _publish(table: MergedTable) -> model.Publish:
     return model.Publish(to=table.maybe_text("to"), tags=table.texts("tags"))
 
 
-def _flatpak(table: Table) -> model.Flatpak:
+def _flatpak(table: MergedTable) -> model.Flatpak:
     return model.Flatpak(
         remotes=tuple(sorted(table.pairs("remotes"))), install=table.texts("install")
     )
 
 
-def _box(table: Table) -> model.Box:
+def _box(table: MergedTable) -> model.Box:
     return model.Box(
         name=table.text("name"),
         image=table.text("image"),
@@ -310,7 +315,7 @@ def _box(table: Table) -> model.Box:
     )
 
 
-def _exactly_one(table: Table, names: tuple[str, ...], row: str, what: str) -> str | None:
+def _exactly_one(table: MergedTable, names: tuple[str, ...], row: str, what: str) -> str | None:
     """Which of ``names`` is there; complains where that is none, or more than one."""
     given = [name for name in names if table.has(name)]
     for name in given[1:]:
@@ -321,12 +326,12 @@ def _exactly_one(table: Table, names: tuple[str, ...], row: str, what: str) -> s
     return given[0] if given else None
 
 
-def _refuse_empty(table: Table, name: str, message: str, hint: str | None = None) -> None:
+def _refuse_empty(table: MergedTable, name: str, message: str, hint: str | None = None) -> None:
     if table.has(name) and not table.values[name]:
         table.flaw(name, message, hint)
 
 
-def _refuse_both(table: Table, name: str, other: str) -> None:
+def _refuse_both(table: MergedTable, name: str, other: str) -> None:
     both: Iterable[str] = set(table.texts(name)) & set(table.texts(other))
     for item in sorted(both):
         table.flaw(name, f"{item} is in {other} too", item=item)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from atoll.recipe.model import Group, User
 
 if TYPE_CHECKING:
-    from atoll.recipe.language.merge import Table
+    from atoll.recipe.language.merge import MergedTable
 
 _PERSONS = range(1000, 60000)
 _SYSTEM = range(100, 1000)
 
 
-def fill_users(top: Table) -> tuple[User, ...]:
+def fill_users(top: MergedTable) -> tuple[User, ...]:
     users = []
     uids: set[int] = set()
     for table in top.each("user"):
@@ -25,7 +25,7 @@ def fill_users(top: Table) -> tuple[User, ...]:
     return tuple(users)
 
 
-def fill_groups(top: Table) -> tuple[Group, ...]:
+def fill_groups(top: MergedTable) -> tuple[Group, ...]:
     """Each account brings a group with its name and number along; those count too."""
     groups = []
     names = {table.text("name") for table in top.each("user")} - {""}
@@ -47,7 +47,7 @@ def fill_groups(top: Table) -> tuple[Group, ...]:
     return tuple(groups)
 
 
-def _user(table: Table) -> User:
+def _user(table: MergedTable) -> User:
     name = table.text("name")
     uid = table.maybe_number("uid")
     system = table.switch("system")
@@ -72,7 +72,7 @@ def _user(table: Table) -> User:
     )
 
 
-def _check_number(table: Table, key: str, number: int, *, system: bool) -> None:
+def _check_number(table: MergedTable, key: str, number: int, *, system: bool) -> None:
     right = _SYSTEM if system else _PERSONS
     if number not in right:
         who = ("system " if system else "") + ("users" if key == "uid" else "groups")

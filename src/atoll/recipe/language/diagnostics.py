@@ -15,7 +15,7 @@ _BARE_KEY = r"[A-Za-z0-9_-]+"
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class Source:
+class RecipeText:
     """A text that a recipe is read from.
 
     ``name`` leads to it from the recipe's folder, ``file`` is what a person is told; ``number`` is
@@ -39,22 +39,22 @@ class Source:
         return self._lines.get(key)
 
 
-class Place(NamedTuple):
+class Location(NamedTuple):
     """A key in a text; the key begins at the top of the text, in a variant with that."""
 
-    source: Source
+    source: RecipeText
     key: Key
 
     @property
     def line(self) -> int | None:
         return self.source.line_of(self.key)
 
-    def below(self, *names: str | int) -> Place:
-        return Place(self.source, (*self.key, *names))
+    def below(self, *names: str | int) -> Location:
+        return Location(self.source, (*self.key, *names))
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class Problems:
+class Diagnostics:
     """Collects. ``variant`` is the one that is looked at: a problem that only it has names it,
     unless it stands in there; the same problem at the same place counts once.
     """
@@ -62,7 +62,7 @@ class Problems:
     variant: str | None = None
     found: dict[tuple[str, str | None], tuple[int, int, RecipeError]] = field(default_factory=dict)
 
-    def add(self, place: Place, flaw: Flaw) -> None:
+    def add(self, place: Location, flaw: Flaw) -> None:
         source, line, key = place.source, place.line, format_key(place.key)
         error = RecipeError(flaw.message, file=source.file, line=line, key=key, hint=flaw.hint)
         if (error.message, error.hint) in self.found:

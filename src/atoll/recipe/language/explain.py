@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import UsageError
 from atoll.base.suggest import find_nearest
-from atoll.recipe.language.diagnostics import Problems
+from atoll.recipe.language.diagnostics import Diagnostics
 from atoll.recipe.language.foreign_keys import ELSEWHERE, OURS
 from atoll.recipe.language.merge import merge
 from atoll.recipe.language.schema import FRAGMENTS, TOP, each_key, each_table
-from atoll.recipe.language.schema_model import KeyRule, Kind, TableRule
+from atoll.recipe.language.schema_model import KeyRule, TableRule, ValueKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from atoll.recipe.language.includes import Gathered
-    from atoll.recipe.language.merge import Placed, Table
+    from atoll.recipe.language.includes import LoadedRecipe
+    from atoll.recipe.language.merge import LocatedValue, MergedTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
+class ExplainTopic:
     """What is asked about: a key or a table. ``path`` is dotted, as in ``units.user.enable``."""
 
     path: str
@@ -30,7 +30,7 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
+class KeySetting:
     """Who set a value, or an item of it: ``variant`` or ``condition`` is where it stands.
 
     ``row`` names the tables of lists that it is in, such as the user's name; ``name`` is its own
@@ -47,7 +47,7 @@ class Setting:
     holds: bool = True
 
 
-def find_subject(words: str) -> Subject:
+def find_subject(words: str) -> ExplainTopic:
     """``packages.install``, ``[packages] install``, or ``install`` where one key is called that.
 
     Raises UsageError that names the nearest.
@@ -57,37 +57,37 @@ def find_subject(words: str) -> Subject:
     if path.startswith(("variant.", "when.")):
         path = _below_fragment(path, known) or path
     if path in known:
-        return Subject(path=path, rule=known[path])
+        return ExplainTopic(path=path, rule=known[path])
     if path in FRAGMENTS:
         rule = TableRule(name=path, doc=FRAGMENTS[path], tables=TOP.tables)
-        return Subject(path=path, rule=rule)
+        return ExplainTopic(path=path, rule=rule)
     ends = [name for name in known if name.endswith(f".{path}")]
     if len(ends) == 1:
-        return Subject(path=ends[0], rule=known[ends[0]])
+        return ExplainTopic(path=ends[0], rule=known[ends[0]])
     if ends:
         raise UsageError(f"{words} is in several tables", hint=f"choose: {', '.join(ends)}")
     raise UsageError(f"there is no key {words}", hint=_nearest(path, tuple(known)))
 
 
-def find_settings(top: Table, path: str) -> tuple[Setting, ...]:
+def find_settings(top: MergedTable, path: str) -> tuple[KeySetting, ...]:
     """Everything that set the key in a merged recipe, in the order in which it came."""
     return tuple(_settings(top, path.split("."), ()))
 
 
 def find_elsewhere(
-    gathered: Gathered, path: str, found: tuple[Setting, ...]
-) -> tuple[Setting, ...]:
+    gathered: LoadedRecipe, path: str, found: tuple[KeySetting, ...]
+) -> tuple[KeySetting, ...]:
     """What sets the key in variants that are not chosen, and under conditions that do not hold."""
     settings = [
         setting
         for fragment in gathered.fragments
         if fragment.place.key
-        for setting in find_settings(merge([fragment], gathered.top, Problems()), path)
+        for setting in find_settings(merge([fragment], gathered.top, Diagnostics()), path)
     ]
     return tuple(setting for setting in settings if setting not in found)
 
 
-def _settings(table: Table, names: list[str], row: tuple[str, ...]) -> Iterator[Setting]:
+def _settings(table: MergedTable, names: list[str], row: tuple[str, ...]) -> Iterator[KeySetting]:
     name, *rest = names
     if rest:
         if name in table.tables:
@@ -100,17 +100,17 @@ def _settings(table: Table, names: list[str], row: tuple[str, ...]) -> Iterator[
     rule = table.rule.find_key(name)
     placed = table.values.get(name, [])
     for number, entry in enumerate(placed):
-        several = rule is not None and rule.kind in (Kind.TEXTS, Kind.MAP)
+        several = rule is not None and rule.kind in (ValueKind.TEXTS, ValueKind.MAP)
         setting = _setting(entry, row, holds=several or number == len(placed) - 1)
         if setting:
             yield setting
 
 
-def _setting(entry: Placed, row: tuple[str, ...], *, holds: bool) -> Setting | None:
+def _setting(entry: LocatedValue, row: tuple[str, ...], *, holds: bool) -> KeySetting | None:
     if not isinstance(entry.value, str | int):
         return None
     key = entry.place.key
-    return Setting(
+    return KeySetting(
         value=entry.value,
         file=entry.place.source.file,
         line=entry.place.line,

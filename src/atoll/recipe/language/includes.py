@@ -17,8 +17,8 @@ from atoll.base.errors import AtollError, RecipeError
 from atoll.base.fields import Flaw, suggest, wrong_type
 from atoll.base.toml import parse_toml
 from atoll.recipe.language.check_policy import is_local, parse_condition
-from atoll.recipe.language.diagnostics import Place, Problems, Source
-from atoll.recipe.language.merge import Fragment, Table, merge
+from atoll.recipe.language.diagnostics import Diagnostics, Location, RecipeText
+from atoll.recipe.language.merge import Fragment, MergedTable, merge
 from atoll.recipe.language.parse_tables import check_file
 from atoll.recipe.language.schema import TOP
 from atoll.recipe.model import SCHEMA
@@ -37,16 +37,16 @@ _AT_LINE = r" \(at (?:line (\d+), column \d+|end of document)\)$"
 
 
 @dataclass(slots=True, kw_only=True, eq=False, repr=False)
-class Gathered:
+class LoadedRecipe:
     """Everything that was read; ``sources`` has the recipe itself first."""
 
-    sources: list[Source] = field(default_factory=list)
+    sources: list[RecipeText] = field(default_factory=list)
     fragments: list[Fragment] = field(default_factory=list)
-    problems: Problems = field(default_factory=Problems)
+    problems: Diagnostics = field(default_factory=Diagnostics)
 
     @property
-    def top(self) -> Place:
-        return Place(self.sources[0], ())
+    def top(self) -> Location:
+        return Location(self.sources[0], ())
 
     @property
     def readable(self) -> bool:
@@ -59,19 +59,22 @@ class Gathered:
         keys = (fragment.place.key for fragment in self.fragments)
         return tuple(dict.fromkeys(str(key[1]) for key in keys if key[:1] == ("variant",)))
 
-    def merged(self, variant: str | None, architecture: str) -> Table:
+    def merged(self, variant: str | None, architecture: str) -> MergedTable:
         always = [each for each in self.fragments if not each.place.key]
         chosen = [each for each in self.fragments if each.place.key == ("variant", variant)]
         conditions = [each for each in self.fragments if each.place.key[:1] == ("when",)]
         if conditions:
-            asked = {"architecture": architecture, "variant": variant,
-                     "suite": self._suite([*always, *chosen])}  # fmt: skip
+            asked = {
+                "architecture": architecture,
+                "variant": variant,
+                "suite": self._suite([*always, *chosen]),
+            }
             conditions = [each for each in conditions if _holds(each, asked)]
         return merge([*always, *conditions, *chosen], self.top, self.problems)
 
     def _suite(self, fragments: list[Fragment]) -> str | None:
         """The suite that conditions ask for: as it is without any of them."""
-        merged = merge(fragments, self.top, Problems())
+        merged = merge(fragments, self.top, Diagnostics())
         base = merged.text("from")
         if base.startswith("debian:"):
             return base.removeprefix("debian:")
@@ -85,19 +88,21 @@ class Gathered:
                     self.problems.add(fragment.place, Flaw(f"there is no variant {value}", hint))
 
 
-def gather(text: str, *, file: str, load: Load | None = None) -> Gathered:
+def gather(text: str, *, file: str, load: Load | None = None) -> LoadedRecipe:
     """``load`` is None where nothing but ``text`` is known: including is then a problem."""
-    gathered = Gathered()
+    gathered = LoadedRecipe()
     name = posixpath.basename(file)
-    _read(gathered, Source(name, file, text), load, (name,))
+    _read(gathered, RecipeText(name, file, text), load, (name,))
     gathered.check_conditions()
     return gathered
 
 
-def _read(gathered: Gathered, source: Source, load: Load | None, chain: tuple[str, ...]) -> None:
+def _read(
+    gathered: LoadedRecipe, source: RecipeText, load: Load | None, chain: tuple[str, ...]
+) -> None:
     source.number = len(gathered.sources)
     gathered.sources.append(source)
-    top = Place(source, ())
+    top = Location(source, ())
     try:
         table = parse_toml(source.text)
     except ValueError as error:
@@ -105,7 +110,9 @@ def _read(gathered: Gathered, source: Source, load: Load | None, chain: tuple[st
         return
     if not _check_schema(table, top, gathered.problems):
         return
-    fragments = check_file(table, lambda key, flaw: gathered.problems.add(Place(source, key), flaw))
+    fragments = check_file(
+        table, lambda key, flaw: gathered.problems.add(Location(source, key), flaw)
+    )
     includes = fragments[0][1].get("include")
     for number, include in enumerate(includes if isinstance(includes, list) else ()):
         if include is not None:
@@ -116,11 +123,11 @@ def _read(gathered: Gathered, source: Source, load: Load | None, chain: tuple[st
     for key, checked in fragments:
         if folder:
             _move(TOP, checked, folder)
-        gathered.fragments.append(Fragment(Place(source, key), checked))
+        gathered.fragments.append(Fragment(Location(source, key), checked))
 
 
 def _include(
-    gathered: Gathered, include: str, load: Load | None, chain: tuple[str, ...]
+    gathered: LoadedRecipe, include: str, load: Load | None, chain: tuple[str, ...]
 ) -> Flaw | None:
     if load is None:
         return Flaw("cannot be followed: only this text is known")
@@ -133,7 +140,7 @@ def _include(
     if len(chain) > _DEEPEST or len(gathered.sources) > _MOST:
         return Flaw(f"includes more than {_MOST} files, or more than {_DEEPEST} deep")
     file = posixpath.join(posixpath.dirname(gathered.sources[0].file), name)
-    source = Source(name, file, "")
+    source = RecipeText(name, file, "")
     try:
         source.text = load(name)
     except RecipeError as error:
@@ -147,7 +154,7 @@ def _include(
     return None
 
 
-def _check_schema(table: Mapping[str, object], top: Place, problems: Problems) -> bool:
+def _check_schema(table: Mapping[str, object], top: Location, problems: Diagnostics) -> bool:
     """Whether the rest of the text is in the language that this module knows."""
     number = table.get("schema")
     if "schema" not in table:
@@ -196,7 +203,7 @@ def _moved(rule: KeyRule, value: object, folder: str) -> object:
     return f"{kind}{dots}{moved}{mark}{variant}"
 
 
-def _syntax_problem(error: Exception, source: Source) -> RecipeError:
+def _syntax_problem(error: Exception, source: RecipeText) -> RecipeError:
     message = str(error)
     place = re.search(_AT_LINE, message)
     line = None

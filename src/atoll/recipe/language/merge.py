@@ -14,43 +14,43 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from atoll.base.fields import Flaw
 from atoll.recipe.language.schema import TOP
-from atoll.recipe.language.schema_model import KeyRule, Kind, TableRule
+from atoll.recipe.language.schema_model import KeyRule, TableRule, ValueKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from atoll.recipe.language.diagnostics import Place, Problems
+    from atoll.recipe.language.diagnostics import Diagnostics, Location
     from atoll.recipe.language.parse_tables import Checked
 
 
 class Fragment(NamedTuple):
     """What one file says always (the key of its place is empty), or in a variant or condition."""
 
-    place: Place
+    place: Location
     table: Checked
 
 
-class Placed(NamedTuple):
+class LocatedValue(NamedTuple):
     """A value and where it stands; None is a wrong one. ``name`` is its name in a map."""
 
     value: object
-    place: Place
+    place: Location
     name: str = ""
 
 
 @dataclass(slots=True, kw_only=True, eq=False, repr=False)
-class Table:
+class MergedTable:
     """A merged table. Of a text, number or switch, the last of ``values`` holds.
 
     ``broken``: somewhere it is no table at all; that is said already, so nothing more is.
     """
 
     rule: TableRule
-    place: Place
-    problems: Problems
-    values: dict[str, list[Placed]] = field(default_factory=dict)
-    tables: dict[str, Table] = field(default_factory=dict)
-    rows: dict[str, list[Table]] = field(default_factory=dict)
+    place: Location
+    problems: Diagnostics
+    values: dict[str, list[LocatedValue]] = field(default_factory=dict)
+    tables: dict[str, MergedTable] = field(default_factory=dict)
+    rows: dict[str, list[MergedTable]] = field(default_factory=dict)
     broken: bool = False
 
     def has(self, name: str) -> bool:
@@ -90,10 +90,10 @@ class Table:
             if isinstance(placed.value, str)
         )
 
-    def within(self, name: str) -> Table:
+    def within(self, name: str) -> MergedTable:
         return self.tables[name]
 
-    def each(self, name: str) -> tuple[Table, ...]:
+    def each(self, name: str) -> tuple[MergedTable, ...]:
         return tuple(self.rows.get(name, ()))
 
     def flaw(self, name: str, message: str, hint: str | None = None, *, item: str = "") -> None:
@@ -101,7 +101,7 @@ class Table:
         if not self.broken:
             self.problems.add(self.place_of(name, item), Flaw(message, hint))
 
-    def place_of(self, name: str, item: str = "") -> Place:
+    def place_of(self, name: str, item: str = "") -> Location:
         placed = self.values.get(name)
         if not placed:
             return self.place.below(name)
@@ -126,7 +126,7 @@ class Table:
             self.flaw(name, "is missing")
 
 
-def merge(fragments: Iterable[Fragment], top: Place, problems: Problems) -> Table:
+def merge(fragments: Iterable[Fragment], top: Location, problems: Diagnostics) -> MergedTable:
     """All fragments in their order, as one; ``top`` is where things belong that nobody wrote."""
     merged = _table(TOP, top, problems)
     for fragment in fragments:
@@ -134,15 +134,15 @@ def merge(fragments: Iterable[Fragment], top: Place, problems: Problems) -> Tabl
     return merged
 
 
-def _table(rule: TableRule, place: Place, problems: Problems) -> Table:
-    table = Table(rule=rule, place=place, problems=problems)
+def _table(rule: TableRule, place: Location, problems: Diagnostics) -> MergedTable:
+    table = MergedTable(rule=rule, place=place, problems=problems)
     for inner in rule.tables:
         if inner.row is None:
             table.tables[inner.name] = _table(inner, place.below(inner.name), problems)
     return table
 
 
-def _add(table: Table, new: Mapping[str, object], place: Place) -> None:
+def _add(table: MergedTable, new: Mapping[str, object], place: Location) -> None:
     if place.key[:1] not in (("variant",), ("when",)):
         table.place = place
     for rule in table.rule.keys:
@@ -163,13 +163,13 @@ def _add(table: Table, new: Mapping[str, object], place: Place) -> None:
             table.tables[inner.name].broken = True
 
 
-def _end_rivals(table: Table, rule: KeyRule, value: object) -> None:
+def _end_rivals(table: MergedTable, rule: KeyRule, value: object) -> None:
     for name in rule.rivals:
         rival = table.rule.find_key(name)
         old = table.values.get(name)
         if rival is None or old is None:
             continue
-        if rule.kind is Kind.TEXTS:
+        if rule.kind is ValueKind.TEXTS:
             same = {rule.same(item) for item in _texts(value)}
             kept = [entry for entry in old if _same(rival, entry) not in same]
         else:
@@ -180,7 +180,7 @@ def _end_rivals(table: Table, rule: KeyRule, value: object) -> None:
             del table.values[name]
 
 
-def _add_value(table: Table, rule: KeyRule, value: object, place: Place) -> None:
+def _add_value(table: MergedTable, rule: KeyRule, value: object, place: Location) -> None:
     placed = table.values.setdefault(rule.name, [])
     match value:
         case list():
@@ -188,23 +188,25 @@ def _add_value(table: Table, rule: KeyRule, value: object, place: Place) -> None
         case dict():
             _add_pairs(placed, rule, value, place)
         case _:
-            placed.append(Placed(value, place))
+            placed.append(LocatedValue(value, place))
 
 
 def _add_pairs(
-    placed: list[Placed], rule: KeyRule, pairs: dict[str, str | None], place: Place
+    placed: list[LocatedValue], rule: KeyRule, pairs: dict[str, str | None], place: Location
 ) -> None:
-    new = {name: Placed(item, place.below(name), name) for name, item in pairs.items()}
+    new = {name: LocatedValue(item, place.below(name), name) for name, item in pairs.items()}
     if rule.foremost:
         placed[:] = [*new.values(), *(entry for entry in placed if entry.name not in new)]
     else:
         placed[:] = [new.pop(entry.name, entry) for entry in placed] + list(new.values())
 
 
-def _add_items(placed: list[Placed], rule: KeyRule, items: list[str | None], place: Place) -> None:
+def _add_items(
+    placed: list[LocatedValue], rule: KeyRule, items: list[str | None], place: Location
+) -> None:
     known = {_same(rule, entry): at for at, entry in enumerate(placed) if entry.value is not None}
     for number, item in enumerate(items):
-        entry = Placed(item, place.below(number))
+        entry = LocatedValue(item, place.below(number))
         at = None if item is None else known.get(rule.same(item))
         if at is None:
             placed.append(entry)
@@ -212,7 +214,9 @@ def _add_items(placed: list[Placed], rule: KeyRule, items: list[str | None], pla
             placed[at] = entry
 
 
-def _add_rows(table: Table, rule: TableRule, rows: list[Checked | None], place: Place) -> None:
+def _add_rows(
+    table: MergedTable, rule: TableRule, rows: list[Checked | None], place: Location
+) -> None:
     assert rule.row is not None
     known = table.rows.setdefault(rule.name, [])
     for number, row in enumerate(rows):
@@ -226,13 +230,13 @@ def _add_rows(table: Table, rule: TableRule, rows: list[Checked | None], place: 
         _add(old, row, here)
 
 
-def _row_name(table: Table) -> object:
+def _row_name(table: MergedTable) -> object:
     assert table.rule.row is not None
     placed = table.values.get(table.rule.row)
     return placed[-1].value if placed else None
 
 
-def _same(rule: KeyRule, entry: Placed) -> str | None:
+def _same(rule: KeyRule, entry: LocatedValue) -> str | None:
     return rule.same(entry.value) if isinstance(entry.value, str) else None
 
 

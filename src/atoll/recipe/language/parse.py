@@ -16,8 +16,8 @@ from atoll.base.fields import Flaw, suggest
 from atoll.host.fs import find_near_path
 from atoll.recipe.language.check_policy import is_local
 from atoll.recipe.language.convert import fill_recipe
-from atoll.recipe.language.includes import Gathered, gather
-from atoll.recipe.language.schema_model import Kind
+from atoll.recipe.language.includes import LoadedRecipe, gather
+from atoll.recipe.language.schema_model import ValueKind
 from atoll.recipe.model import RecipeBase
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from atoll.recipe.language.includes import Load
-    from atoll.recipe.language.merge import Placed, Table
+    from atoll.recipe.language.merge import LocatedValue, MergedTable
     from atoll.recipe.model import Recipe
 
 FILE_NAME = "atoll.toml"
@@ -77,7 +77,7 @@ def read_problems(
     return (None if problems else recipe), problems
 
 
-def read_gathered(path: Path) -> Gathered:
+def read_gathered(path: Path) -> LoadedRecipe:
     """A recipe's file and all that it includes, right or wrong.
 
     Raises NotFound and RecipeError when the file itself cannot be read.
@@ -126,7 +126,7 @@ def loader(file: Path) -> Load:
     return load
 
 
-def check_variant_exists(gathered: Gathered, variant: str | None) -> None:
+def check_variant_exists(gathered: LoadedRecipe, variant: str | None) -> None:
     """Raises UsageError that names those that exist."""
     if variant is None or variant in gathered.variants:
         return
@@ -136,7 +136,7 @@ def check_variant_exists(gathered: Gathered, variant: str | None) -> None:
 
 
 def _judge(
-    gathered: Gathered, variant: str | None, architecture: str
+    gathered: LoadedRecipe, variant: str | None, architecture: str
 ) -> tuple[Recipe | None, tuple[RecipeError, ...]]:
     """Fills in all variants, since every one of them must be right; gives the chosen one."""
     found = None
@@ -151,7 +151,7 @@ def _judge(
     return (None if problems else found), problems
 
 
-def _missing_files(gathered: Gathered, recipe: Recipe) -> tuple[RecipeError, ...]:
+def _missing_files(gathered: LoadedRecipe, recipe: Recipe) -> tuple[RecipeError, ...]:
     for variant in (None, *gathered.variants):
         gathered.problems.variant = variant
         for name, placed in _local_names(gathered.merged(variant, find_architecture())):
@@ -170,13 +170,13 @@ def _missing_files(gathered: Gathered, recipe: Recipe) -> tuple[RecipeError, ...
     return gathered.problems.in_order()
 
 
-def _local_names(table: Table) -> Iterator[tuple[str, Placed]]:
+def _local_names(table: MergedTable) -> Iterator[tuple[str, LocatedValue]]:
     """Every local file that holds something of the recipe, with the key that names it."""
     for key in table.rule.keys:
         if key.local is None or key.name == "include":
             continue
         placed = table.values.get(key.name, [])
-        for entry in placed if key.kind is Kind.TEXTS else placed[-1:]:
+        for entry in placed if key.kind is ValueKind.TEXTS else placed[-1:]:
             if not isinstance(entry.value, str) or not key.local(entry.value):
                 continue
             if key.name != "from" or is_local(entry.value):

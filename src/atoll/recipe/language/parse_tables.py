@@ -19,7 +19,7 @@ from atoll.recipe.language.schema import (
     each_key,
     format_heading,
 )
-from atoll.recipe.language.schema_model import KeyRule, Kind, TableRule
+from atoll.recipe.language.schema_model import KeyRule, TableRule, ValueKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,16 +27,22 @@ if TYPE_CHECKING:
 Complain: TypeAlias = Callable[[Key, Flaw], None]
 Checked: TypeAlias = dict[str, object]
 
-_TYPES: dict[Kind, type] = {
-    Kind.TEXT: str,
-    Kind.NUMBER: int,
-    Kind.SWITCH: bool,
-    Kind.TEXTS: list,
-    Kind.MAP: dict,
+_TYPES: dict[ValueKind, type] = {
+    ValueKind.TEXT: str,
+    ValueKind.NUMBER: int,
+    ValueKind.SWITCH: bool,
+    ValueKind.TEXTS: list,
+    ValueKind.MAP: dict,
 }
 
-_WORDS = {"box": "box", "check": "check", "group": "group", "repo": "repository",
-          "script": "script", "user": "user"}  # fmt: skip
+_WORDS = {
+    "box": "box",
+    "check": "check",
+    "group": "group",
+    "repo": "repository",
+    "script": "script",
+    "user": "user",
+}
 
 
 def check_file(table: Mapping[str, object], complain: Complain) -> tuple[tuple[Key, Checked], ...]:

@@ -10,17 +10,17 @@ import re
 from typing import TYPE_CHECKING
 
 from atoll.recipe.language.schema import FRAGMENT, FRAGMENTS, TOP, each_table, format_heading
-from atoll.recipe.language.schema_model import KeyRule, Kind, TableRule
+from atoll.recipe.language.schema_model import KeyRule, TableRule, ValueKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _JSON_TYPES = {
-    Kind.TEXT: "string",
-    Kind.NUMBER: "integer",
-    Kind.SWITCH: "boolean",
-    Kind.TEXTS: "array",
-    Kind.MAP: "object",
+    ValueKind.TEXT: "string",
+    ValueKind.NUMBER: "integer",
+    ValueKind.SWITCH: "boolean",
+    ValueKind.TEXTS: "array",
+    ValueKind.MAP: "object",
 }
 
 
@@ -31,7 +31,7 @@ def format_default(key: KeyRule) -> str:
     if key.required:
         return "an error"
     if key.default is None:
-        return "none" if key.kind in (Kind.TEXTS, Kind.MAP) else "not set"
+        return "none" if key.kind in (ValueKind.TEXTS, ValueKind.MAP) else "not set"
     return json.dumps(key.default)
 
 
@@ -54,7 +54,7 @@ def _markdown_keys(table: TableRule) -> Iterator[str]:
         value = f"{key.kind}, such as `{key.example}`"
         if key.choices:
             value = " ".join(f"`{choice}`" for choice in key.choices)
-            value = f"{key.kind} of {value}" if key.kind is Kind.MAP else value
+            value = f"{key.kind} of {value}" if key.kind is ValueKind.MAP else value
         cells = (f"`{key.name}`", _code(key.doc), value, _code(format_default(key)))
         yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
@@ -116,13 +116,13 @@ def _json_key(key: KeyRule) -> dict[str, object]:
         texts["enum"] = list(key.choices)
     schema: dict[str, object] = {"description": key.doc, "type": _JSON_TYPES[key.kind]}
     match key.kind:
-        case Kind.TEXTS:
+        case ValueKind.TEXTS:
             schema["items"] = texts
-        case Kind.MAP:
+        case ValueKind.MAP:
             schema["additionalProperties"] = texts
-        case Kind.TEXT:
+        case ValueKind.TEXT:
             schema |= texts
-        case Kind.NUMBER:
+        case ValueKind.NUMBER:
             limits = {"minimum": key.least, "maximum": key.most}
             schema.update((name, limit) for name, limit in limits.items() if limit is not None)
     if key.default is not None:

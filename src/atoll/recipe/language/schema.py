@@ -13,7 +13,7 @@ from atoll.recipe.language import schema_boot as boot
 from atoll.recipe.language import schema_packages as packages
 from atoll.recipe.language import schema_policy as later
 from atoll.recipe.language import schema_system as system
-from atoll.recipe.language.schema_model import KeyRule, Kind, TableRule
+from atoll.recipe.language.schema_model import KeyRule, TableRule, ValueKind
 from atoll.recipe.model import SCHEMA
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ TOP = TableRule(
     keys=(
         KeyRule(
             name="schema",
-            kind=Kind.NUMBER,
+            kind=ValueKind.NUMBER,
             doc=f"The version of this language; {SCHEMA} is the only one. Each file says it.",
             example=str(SCHEMA),
             required=True,
@@ -67,7 +67,7 @@ TOP = TableRule(
         ),
         KeyRule(
             name="include",
-            kind=Kind.TEXTS,
+            kind=ValueKind.TEXTS,
             doc="Files in this language that come before this one; paths are relative to it.",
             example='["./common.toml"]',
             check=policy.check_include,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from atoll.recipe.language import check_packages as packages
 from atoll.recipe.language import check_values as values
-from atoll.recipe.language.schema_model import KeyRule, Kind, TableRule
+from atoll.recipe.language.schema_model import KeyRule, TableRule, ValueKind
 
 KERNEL = TableRule(
     name="kernel",
@@ -19,7 +19,7 @@ KERNEL = TableRule(
         ),
         KeyRule(
             name="args",
-            kind=Kind.TEXTS,
+            kind=ValueKind.TEXTS,
             doc="Kernel arguments, one an item; spaces only between quotes.",
             example='["quiet", "console=ttyS0"]',
             unique=False,
@@ -27,14 +27,14 @@ KERNEL = TableRule(
         ),
         KeyRule(
             name="remove_args",
-            kind=Kind.TEXTS,
+            kind=ValueKind.TEXTS,
             doc="Arguments of the base to go without; a name alone takes all that it has of it.",
             example='["quiet", "console"]',
             check=values.check_kernel_argument,
         ),
         KeyRule(
             name="modules",
-            kind=Kind.TEXTS,
+            kind=ValueKind.TEXTS,
             doc="Modules that are loaded at each boot.",
             example='["br_netfilter"]',
             rivals=("blacklist",),
@@ -42,7 +42,7 @@ KERNEL = TableRule(
         ),
         KeyRule(
             name="blacklist",
-            kind=Kind.TEXTS,
+            kind=ValueKind.TEXTS,
             doc="Modules that are never loaded by themselves.",
             example='["nouveau"]',
             rivals=("modules", "initrd_modules"),
@@ -50,7 +50,7 @@ KERNEL = TableRule(
         ),
         KeyRule(
             name="initrd_modules",
-            kind=Kind.TEXTS,
+            kind=ValueKind.TEXTS,
             doc="Modules that are in the initrd, whatever the build finds by itself.",
             example='["virtio_blk"]',
             rivals=("blacklist",),
@@ -65,7 +65,7 @@ BOOT = TableRule(
     keys=(
         KeyRule(
             name="timeout",
-            kind=Kind.NUMBER,
+            kind=ValueKind.NUMBER,
             doc="How many seconds the menu shows; with 0 it is hidden.",
             example="5",
             otherwise="3",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Default: TypeAlias = str | int | bool | None
 
 
-class Kind(StrEnum):
+class ValueKind(StrEnum):
     TEXT = "text"
     NUMBER = "whole number"
     SWITCH = "true or false"
@@ -41,7 +41,7 @@ class KeyRule:
     """
 
     name: str
-    kind: Kind = Kind.TEXT
+    kind: ValueKind = ValueKind.TEXT
     doc: str
     example: str
     default: Default = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from atoll.recipe.language import check_packages as packages
 from atoll.recipe.language import check_policy as policy
 from atoll.recipe.language import check_values as values
-from atoll.recipe.language.schema_model import KeyRule, Kind, TableRule
+from atoll.recipe.language.schema_model import KeyRule, TableRule, ValueKind
 
 IMAGE = TableRule(
     name="image",
@@ -36,7 +36,7 @@ IMAGE = TableRule(
         ),
         KeyRule(
             name="labels",
-            kind=Kind.MAP,
+            kind=ValueKind.MAP,
             doc="More labels of the image, as OCI has them.",
             example='{ "org.opencontainers.image.source" = "https://git.example/hello" }',
             check=values.check_one_line,
@@ -58,7 +58,7 @@ DEBIAN = TableRule(
         ),
         KeyRule(
             name="components",
-            kind=Kind.TEXTS,
+            kind=ValueKind.TEXTS,
             doc="The parts of the archive that packages are taken from.",
             example='["main", "non-free-firmware"]',
             otherwise='["main"], or what the base has',
@@ -66,7 +66,7 @@ DEBIAN = TableRule(
         ),
         KeyRule(
             name="architectures",
-            kind=Kind.TEXTS,
+            kind=ValueKind.TEXTS,
             doc="Foreign architectures beside the machine's, whose packages can be installed too.",
             example='["i386"]',
             check=packages.check_architecture,
@@ -95,14 +95,14 @@ DEBIAN = TableRule(
         ),
         KeyRule(
             name="security",
-            kind=Kind.SWITCH,
+            kind=ValueKind.SWITCH,
             doc="Whether packages are taken from SUITE-security too, where the suite has one.",
             example="false",
             default=True,
         ),
         KeyRule(
             name="updates",
-            kind=Kind.SWITCH,
+            kind=ValueKind.SWITCH,
             doc="Whether packages are taken from SUITE-updates too, where the suite has one.",
             example="false",
             default=True,
@@ -124,7 +124,7 @@ REPOSITORY = TableRule(
         ),
         KeyRule(
             name="uris",
-            kind=Kind.TEXTS,
+            kind=ValueKind.TEXTS,
             doc="Where the repository is: http://, https:// or file:///, without a password.",
             example='["https://packages.example/debian"]',
             required=True,
@@ -132,7 +132,7 @@ REPOSITORY = TableRule(
         ),
         KeyRule(
             name="suites",
-            kind=Kind.TEXTS,
+            kind=ValueKind.TEXTS,
             doc="Its suites, or folders in it that end in / where it has none.",
             example='["stable"]',
             required=True,
@@ -140,14 +140,14 @@ REPOSITORY = TableRule(
         ),
         KeyRule(
             name="components",
-            kind=Kind.TEXTS,
+            kind=ValueKind.TEXTS,
             doc="The components that are used; a folder has none, a suite has one at least.",
             example='["main"]',
             check=packages.check_component,
         ),
         KeyRule(
             name="architectures",
-            kind=Kind.TEXTS,
+            kind=ValueKind.TEXTS,
             doc="The architectures that it has.",
             example='["amd64"]',
             otherwise="all that the tree has",
@@ -164,7 +164,7 @@ REPOSITORY = TableRule(
         ),
         KeyRule(
             name="priority",
-            kind=Kind.NUMBER,
+            kind=ValueKind.NUMBER,
             doc="apt's pin priority of its packages: below 0 never, above 1000 even downgrades.",
             example="100",
             otherwise="apt's own, 500",
@@ -173,7 +173,7 @@ REPOSITORY = TableRule(
         ),
         KeyRule(
             name="keep",
-            kind=Kind.SWITCH,
+            kind=ValueKind.SWITCH,
             doc="Whether the tree's own apt knows the repository, too.",
             example="false",
             default=True,
@@ -187,7 +187,7 @@ PACKAGES = TableRule(
     keys=(
         KeyRule(
             name="install",
-            kind=Kind.TEXTS,
+            kind=ValueKind.TEXTS,
             doc="Packages as apt writes them (NAME, NAME:ARCH, NAME=VERSION, NAME/SUITE),"
             " or .deb files beside the recipe (./FILE.deb).",
             example='["systemd-sysv", "linux-image-amd64", "htop/trixie-backports"]',
@@ -199,7 +199,7 @@ PACKAGES = TableRule(
         ),
         KeyRule(
             name="remove",
-            kind=Kind.TEXTS,
+            kind=ValueKind.TEXTS,
             doc="Packages (NAME or NAME:ARCH) that must not be there.",
             example='["nano"]',
             check=packages.check_removed_package,
@@ -208,7 +208,7 @@ PACKAGES = TableRule(
         ),
         KeyRule(
             name="versions",
-            kind=Kind.MAP,
+            kind=ValueKind.MAP,
             doc="The version that a package has, whoever wants it; * at the end is any rest.",
             example='{ "linux-image-amd64" = "6.12.*" }',
             check=packages.check_kept_version,
@@ -216,7 +216,7 @@ PACKAGES = TableRule(
         ),
         KeyRule(
             name="sources",
-            kind=Kind.MAP,
+            kind=ValueKind.MAP,
             doc="The [[repo]] or the suite that a package is taken from.",
             example='{ "podman" = "trixie-backports" }',
             check=packages.check_package_source,
@@ -224,14 +224,14 @@ PACKAGES = TableRule(
         ),
         KeyRule(
             name="recommends",
-            kind=Kind.SWITCH,
+            kind=ValueKind.SWITCH,
             doc="Whether recommended packages are installed, too.",
             example="true",
             default=False,
         ),
         KeyRule(
             name="debconf",
-            kind=Kind.TEXTS,
+            kind=ValueKind.TEXTS,
             doc="Answers to what packages ask, lines for debconf-set-selections; licences, too.",
             example='["steam steam/question select I AGREE"]',
             check=packages.check_debconf,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from atoll.recipe.language import check_policy as policy
 from atoll.recipe.language import check_values as values
-from atoll.recipe.language.schema_model import KeyRule, Kind, TableRule
+from atoll.recipe.language.schema_model import KeyRule, TableRule, ValueKind
 from atoll.recipe.language.schema_program import program_keys
 
 ETC = KeyRule(
     name="etc",
-    kind=Kind.MAP,
+    kind=ValueKind.MAP,
     doc="Whose version of a path in /etc wins when the image changes: image, local or merge.",
     example='{ "ssh/**" = "local" }',
     otherwise="changes are merged",
@@ -23,7 +23,7 @@ def _var_key(name: str, doc: str, example: str) -> KeyRule:
     others = tuple(other for other in ("tree", "state", "drop") if other != name)
     return KeyRule(
         name=name,
-        kind=Kind.TEXTS,
+        kind=ValueKind.TEXTS,
         doc=doc,
         example=example,
         rivals=others,
@@ -69,7 +69,7 @@ UPDATE = TableRule(
         ),
         KeyRule(
             name="delay",
-            kind=Kind.NUMBER,
+            kind=ValueKind.NUMBER,
             doc="How many seconds at most each machine waits at random.",
             example="600",
             default=3600,
@@ -85,7 +85,7 @@ HEALTH = TableRule(
     keys=(
         KeyRule(
             name="units",
-            kind=Kind.TEXTS,
+            kind=ValueKind.TEXTS,
             doc="Units that must be active.",
             example='["ssh.service"]',
             check=values.check_unit,
@@ -112,7 +112,7 @@ KEEP = TableRule(
     keys=(
         KeyRule(
             name="deployments",
-            kind=Kind.NUMBER,
+            kind=ValueKind.NUMBER,
             doc="How many deployments stay: one to run, one to fall back to, and more.",
             example="3",
             otherwise="the machine decides",
@@ -135,7 +135,7 @@ PUBLISH = TableRule(
         ),
         KeyRule(
             name="tags",
-            kind=Kind.TEXTS,
+            kind=ValueKind.TEXTS,
             doc="Tags beside the version.",
             example='["stable"]',
             check=policy.check_tag,
@@ -149,7 +149,7 @@ FLATPAK = TableRule(
     keys=(
         KeyRule(
             name="remotes",
-            kind=Kind.MAP,
+            kind=ValueKind.MAP,
             doc="Where apps come from: names and the addresses of .flatpakrepo files.",
             example='{ "flathub" = "https://apps.example/flathub.flatpakrepo" }',
             check=values.check_url,
@@ -157,7 +157,7 @@ FLATPAK = TableRule(
         ),
         KeyRule(
             name="install",
-            kind=Kind.TEXTS,
+            kind=ValueKind.TEXTS,
             doc="The ids of apps.",
             example='["org.gnome.Calculator"]',
             check=policy.check_app,
@@ -186,14 +186,14 @@ BOX = TableRule(
         ),
         KeyRule(
             name="packages",
-            kind=Kind.TEXTS,
+            kind=ValueKind.TEXTS,
             doc="What is installed in it, by its own package manager.",
             example='["gcc"]',
             check=policy.check_box_package,
         ),
         KeyRule(
             name="home",
-            kind=Kind.SWITCH,
+            kind=ValueKind.SWITCH,
             doc="Whether the person's home is in it.",
             example="false",
             default=True,

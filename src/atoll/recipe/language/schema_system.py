@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from atoll.recipe.language import check_paths as paths
 from atoll.recipe.language import check_values as values
-from atoll.recipe.language.schema_model import KeyRule, Kind, TableRule
+from atoll.recipe.language.schema_model import KeyRule, TableRule, ValueKind
 from atoll.recipe.language.schema_program import program_keys
 
 SYSTEM = TableRule(
@@ -27,7 +27,7 @@ SYSTEM = TableRule(
         ),
         KeyRule(
             name="locales",
-            kind=Kind.TEXTS,
+            kind=ValueKind.TEXTS,
             doc="More locales that people can choose.",
             example='["en_US.UTF-8"]',
             check=values.check_locale,
@@ -63,7 +63,7 @@ USER = TableRule(
         ),
         KeyRule(
             name="uid",
-            kind=Kind.NUMBER,
+            kind=ValueKind.NUMBER,
             doc="The account's number: 1000 to 59999, of a system account 100 to 999.",
             example="1000",
             otherwise="one is chosen, and stays",
@@ -85,14 +85,14 @@ USER = TableRule(
         ),
         KeyRule(
             name="groups",
-            kind=Kind.TEXTS,
+            kind=ValueKind.TEXTS,
             doc="More groups that the account is in.",
             example='["sudo"]',
             check=values.check_account,
         ),
         KeyRule(
             name="ssh_keys",
-            kind=Kind.TEXTS,
+            kind=ValueKind.TEXTS,
             doc="Public keys that may log in, each the line of a .pub file.",
             example='["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0XvYH3oN1FQmXYd7jQ3sJ0XvYH"]',
             unique=False,
@@ -114,7 +114,7 @@ USER = TableRule(
         ),
         KeyRule(
             name="system",
-            kind=Kind.SWITCH,
+            kind=ValueKind.SWITCH,
             doc="Whether it is a program's account and no person's.",
             example="true",
             default=False,
@@ -136,14 +136,14 @@ GROUP = TableRule(
         ),
         KeyRule(
             name="gid",
-            kind=Kind.NUMBER,
+            kind=ValueKind.NUMBER,
             doc="The group's number: 1000 to 59999, of a system group 100 to 999.",
             example="2000",
             otherwise="one is chosen, and stays",
         ),
         KeyRule(
             name="system",
-            kind=Kind.SWITCH,
+            kind=ValueKind.SWITCH,
             doc="Whether it is for programs and not for people.",
             example="true",
             default=False,
@@ -241,7 +241,7 @@ SCRIPT = TableRule(
         ),
         KeyRule(
             name="inputs",
-            kind=Kind.TEXTS,
+            kind=ValueKind.TEXTS,
             doc="Local files and folders that it finds in /run/atoll/inputs.",
             example='["fonts"]',
             check=values.check_source,
@@ -249,7 +249,7 @@ SCRIPT = TableRule(
         ),
         KeyRule(
             name="network",
-            kind=Kind.SWITCH,
+            kind=ValueKind.SWITCH,
             doc="Whether it has this machine's network; what it fetches is then in no lock.",
             example="true",
             default=False,
@@ -263,7 +263,7 @@ def _unit_keys(enable: str, disable: str, mask: str, example: str) -> tuple[KeyR
     return tuple(
         KeyRule(
             name=name,
-            kind=Kind.TEXTS,
+            kind=ValueKind.TEXTS,
             doc=doc,
             example=example,
             otherwise="as the packages say",
@@ -286,7 +286,7 @@ UNITS = TableRule(
         ),
         KeyRule(
             name="dropin",
-            kind=Kind.MAP,
+            kind=ValueKind.MAP,
             doc="More settings for a unit, the text of a drop-in file.",
             example='{ "ssh.service" = "[Service]\\nMemoryMax=100M\\n" }',
             check=values.check_text,
