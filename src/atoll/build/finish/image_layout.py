@@ -1,4 +1,4 @@
-"""From a root in Debian's shape to Atoll's (docs/ARCHITECTURE.md, "The shape of a tree").
+"""From Debian's layout of a root to Atoll's (docs/ARCHITECTURE.md, "The layout of a tree").
 
 Everything here changes the directory ``root`` in place, a step's overlay or a plain directory.
 The moves keep owners, modes, xattrs and hard links. What dpkg must know of, it is told by a
