@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from atoll.base.errors import RecipeError
+from atoll.build.steps.system import find_layout
 from atoll.build.steps.unit_links import full_name
 from atoll.lint.model import FactKind, Finding, Lint, Severity
 from atoll.lint.packages import INSTALL
@@ -173,6 +175,45 @@ def check_zone_name(subject: LintSubject) -> Iterator[Finding]:
     )
 
 
+def check_locale_names(subject: LintSubject) -> Iterator[Finding]:
+    from atoll.base.fields import find_near
+    from atoll.lint.known_names import read_locales
+
+    system = subject.recipe.system
+    wanted = [("system.locale", system.locale)] if system.locale else []
+    wanted += [("system.locales", name) for name in system.locales]
+    if not wanted or not _has_known_names(subject):
+        return
+    known = {*read_locales(), "C", "POSIX"}
+    for key, name in wanted:
+        if name not in known:
+            yield Finding(
+                message=f"Debian has no locale {name}",
+                hint=find_near(name, known) or "names are as in de_DE.UTF-8",
+                key=key,
+                value=name,
+            )
+
+
+def check_keyboard(subject: LintSubject) -> Iterator[Finding]:
+    from atoll.lint.known_names import read_layouts
+
+    keymap = subject.recipe.system.keymap
+    if keymap is None or not _has_known_names(subject):
+        return
+    try:
+        find_layout(keymap, read_layouts(), where="Debian")
+    except RecipeError as error:
+        yield Finding(message=error.message.partition(": ")[2], hint=error.hint,
+                      key="system.keymap", value=keymap)  # fmt: skip
+
+
+def _has_known_names(subject: LintSubject) -> bool:
+    from atoll.lint.known_names import SUITES
+
+    return subject.recipe.debian.suite in SUITES
+
+
 LINTS = (
     Lint(
         name="not-obeyed",
@@ -222,5 +263,21 @@ LINTS = (
         summary="there is no such time zone",
         why="The build would fail at it. Names are those of the time zone database.",
         check=check_zone_name,
+    ),
+    Lint(
+        name="locale-unknown",
+        severity=Severity.FATAL,
+        summary="there is no such locale",
+        why="The build would fail at it. Names are those of the package locales in Debian 12 and "
+        "13; recipes for other suites are not looked at.",
+        check=check_locale_names,
+    ),
+    Lint(
+        name="keyboard-unknown",
+        severity=Severity.FATAL,
+        summary="there is no such keyboard layout, or it has no such variant",
+        why="The build would fail at it. Names are those of the package xkb-data in Debian 12 and "
+        "13; recipes for other suites are not looked at.",
+        check=check_keyboard,
     ),
 )

@@ -16,6 +16,7 @@ from atoll.lint.run import LINTS, find_lint, require_lints, run_lints
 from atoll.recipe.language.schema import each_key, each_table
 from atoll.recipe.model import (
     Box,
+    Debian,
     DebianBase,
     File,
     Flatpak,
@@ -108,6 +109,14 @@ BAD: dict[str, list[tuple[LintSubject, str]]] = {
     "group-of-no-package": [
         (replace(with_user(groups=("docker",)), facts=UNBUILT), "which no package here makes"),
         (replace(with_user(groups=("wheel",)), facts=UNBUILT), "ada shall be in the group wheel"),
+    ],
+    "locale-unknown": [
+        (with_recipe(system=System(locale="de_DD.UTF-8")), "no locale de_DD.UTF-8"),
+        (with_recipe(system=System(locales=("xx_YY.UTF-8",))), "no locale xx_YY.UTF-8"),
+    ],
+    "keyboard-unknown": [
+        (with_recipe(system=System(keymap="qwertz")), "no keyboard layout qwertz"),
+        (with_recipe(system=System(keymap="de-nodeadkey")), "has no variant nodeadkey"),
     ],
     "time-zone-unknown": [
         (with_recipe(system=System(timezone="Berlin")), "there is no time zone Berlin"),
@@ -265,6 +274,15 @@ FINE: dict[str, list[LintSubject]] = {
             with_user(groups=("docker",)),
             facts=replace(UNBUILT, plan=with_plan("docker.io").facts.plan),
         ),
+    ],
+    "locale-unknown": [
+        with_recipe(system=System(locale="de_DE.UTF-8", locales=("ca_ES@valencia", "sr_RS@latin"))),
+        with_recipe(system=System(locale="xx_YY.UTF-8"), debian=Debian(suite="sid")),
+    ],
+    "keyboard-unknown": [
+        with_recipe(system=System(keymap="de-nodeadkeys")),
+        with_recipe(system=System(keymap="us")),
+        with_recipe(system=System(keymap="qwertz"), debian=Debian(suite="sid")),
     ],
     "time-zone-unknown": [with_recipe(system=System(timezone="Europe/Berlin"))],
     "package-unknown": [

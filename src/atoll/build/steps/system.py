@@ -143,12 +143,17 @@ def parse_layouts(text: str) -> dict[str, frozenset[str]]:
     return {name: frozenset(variants) for name, variants in layouts.items()}
 
 
-def find_layout(keymap: str, layouts: Mapping[str, frozenset[str]]) -> tuple[str, str]:
-    """Layout and variant (empty without) of ``LAYOUT`` or ``LAYOUT-VARIANT``; RecipeError."""
+def find_layout(
+    keymap: str, layouts: Mapping[str, frozenset[str]], *, where: str = "the root"
+) -> tuple[str, str]:
+    """Layout and variant (empty without) of ``LAYOUT`` or ``LAYOUT-VARIANT``; RecipeError.
+
+    ``where``: what has these ``layouts``, for people.
+    """
     layout, _, variant = keymap.partition("-")
     if layout not in layouts:
         raise RecipeError(
-            f"the root knows no keyboard layout {layout}",
+            f"{where} knows no keyboard layout {layout}",
             key="system.keymap",
             hint=find_near(layout, layouts) or "such as: us, de, fr",
         )
