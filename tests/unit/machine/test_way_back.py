@@ -178,6 +178,21 @@ def test_a_rollback_gets_away_from_what_is_damaged(machine: Sysroot, damage: str
     assert (machine.deployments / "2").is_dir()
 
 
+@pytest.mark.parametrize("name", ["linux", "initrd"])
+def test_a_kernel_without_end_is_not_read_to_its_end(
+    maker: Maker, machine: Sysroot, name: str
+) -> None:
+    """Nor in the way of anything: the disk of a directory may hold what FAT never could."""
+    with kernel_of(machine, 2).with_name(name).open("wb") as file:
+        file.truncate(1 << 40)
+    state = read_state(machine)
+    assert [each.flaw != "" for each in state.deployments] == [True, False]
+    assert back(replace(machine, booted=2)) == 1
+    maker.publish("v3", kernel="6.13-two")
+    upgrade(machine, UpgradeRequest(verb="upgrade"), QUIET)
+    assert all(each.flaw == "" for each in read_state(machine).deployments)
+
+
 def test_the_last_way_back_is_no_ones_to_remove(machine: Sysroot) -> None:
     flip(kernel_of(machine, 2))
     state, verify = read_state(machine), verifier(machine)

@@ -68,7 +68,8 @@ def is_copy(path: Path, store: Store, name: ObjectId) -> bool:
     not what its name says.
     """
     try:
-        if _measure_on_disk(path) == name:
+        same_size = path.stat().st_size == store.object_path(name).stat().st_size
+        if same_size and _measure_on_disk(path) == name:
             return True
     except FileNotFoundError:
         return False

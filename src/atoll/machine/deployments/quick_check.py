@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from atoll.machine.deployments.sysroot import Sysroot
 
 PAIR = ("linux", "initrd")
+FILE_LIMIT = 1 << 30
+"""Bytes of a kernel, an initrd or a tree's image: what has more was not written by Atoll, and to
+read it may take for ever."""
 
 
 def find_flaws(
@@ -68,4 +71,6 @@ def _glance(path: Path, what: str, *, directory: bool = False) -> str:
         return "" if stat.S_ISDIR(found.st_mode) else f"{what} is no directory: {path}"
     if not stat.S_ISREG(found.st_mode):
         return f"{what} is no regular file: {path}"
+    if found.st_size > FILE_LIMIT:
+        return f"{what} is larger than any such file is: {path}"
     return "" if found.st_size else f"{what} is empty: {path}"
