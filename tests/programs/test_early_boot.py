@@ -149,6 +149,40 @@ def test_what_an_earlier_cut_or_damage_left_is_not_taken_for_a_system_without_ac
         boots_with(stand, PERSONS)
 
 
+UNCONVERTED = {
+    "passwd": "root:$y$abc:0:0::/root:/bin/sh\nann:*:1000:1000::/home/ann:/bin/sh\n",
+    "group": "root:x:0:\nann:x:1000:\n",
+    "shadow": "",
+    "hostname": "mine\n",
+}
+"""As pwunconv leaves it; that shadow is gone is a whiteout, which has no content either."""
+
+
+@pytest.mark.parametrize("saved", [None, PERSONS, UNCONVERTED])
+def test_passwords_in_passwd_are_accounts_too(
+    new_stand: Callable[[], Stand], saved: dict[str, str] | None
+) -> None:
+    stand = new_stand()
+    put(stand.etc / "upper", UNCONVERTED)
+    if saved is not None:
+        put(stand.etc / "good", saved)
+    done = stand.run(to_etc(stand))
+    assert done.returncode == 0, done.stderr
+    assert content(stand.place / "sysroot/etc") == TREES | UNCONVERTED
+    assert list(stand.etc.glob("broken-*")) == []
+
+
+@pytest.mark.parametrize("passwd", ["noise\n", "root:x:0:0::/root:/bin/sh\n", "root::0:0:::\n",
+                                    "ann:*:1000:1000:::\n"])  # fmt: skip
+def test_a_lost_shadow_is_lost_where_passwd_needs_it(
+    new_stand: Callable[[], Stand], passwd: str
+) -> None:
+    stand = new_stand()
+    put(stand.etc / "upper", UNCONVERTED | {"passwd": passwd})
+    put(stand.etc / "good", PERSONS)
+    boots_with(stand, PERSONS)
+
+
 def test_a_first_boot_without_changes_is_none_of_that(new_stand: Callable[[], Stand]) -> None:
     stand = new_stand()
     boots_with(stand, {})
@@ -190,6 +224,14 @@ def test_a_copy_that_finds_no_room_gives_it_back(new_stand: Callable[[], Stand])
     assert done.returncode == 1 and "No space left" in done.stderr
     assert content(stand.etc / "good") == PERSONS
     assert {path.name for path in stand.etc.iterdir()} == {"good", "upper", "work"}
+
+
+def test_an_etc_with_passwords_in_passwd_is_saved(new_stand: Callable[[], Stand]) -> None:
+    stand = new_stand()
+    put(stand.place / "running", UNCONVERTED)
+    put(stand.etc / "upper", UNCONVERTED)
+    assert stand.run(save_good_etc(stand)).returncode == 0
+    assert content(stand.etc / "good") == UNCONVERTED
 
 
 def test_a_broken_etc_never_replaces_the_good_copy(new_stand: Callable[[], Stand]) -> None:

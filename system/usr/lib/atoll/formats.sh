@@ -80,6 +80,14 @@ read_booted() {
         [ "$text" = "$(format_booted "$deployment" "$tree")" ]
 }
 
+# Whether the passwd file $1 has passwords of its own, as pwunconv leaves it: then no shadow is missing.
+has_own_passwords() {
+    while IFS=: read -r name password _; do
+        [ "$name" != root ] || [ -z "$password" ] || [ "$password" = x ] || return 0
+    done < "$1"
+    return 1
+}
+
 # Sets $fallback_entry and $fallback: the first boot entry without a counter that boots another
 # deployment than $2, and that deployment; both empty when there is none. The file $1
 # (atoll/state/entries.json) is read to its end, for what is damaged anywhere is not trusted.

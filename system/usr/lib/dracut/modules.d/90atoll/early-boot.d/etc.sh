@@ -85,5 +85,6 @@ mount_etc_overlay() {
 
 # Whether services find their users, which an emptied /etc no longer has.
 has_accounts() {
-    [ -s $root/etc/passwd ] && [ -s $root/etc/group ] && [ -s $root/etc/shadow ]
+    [ -s $root/etc/passwd ] && [ -s $root/etc/group ] || return 1
+    [ -s $root/etc/shadow ] || has_own_passwords $root/etc/passwd
 }
