@@ -2,6 +2,7 @@
 // what it finds.
 "use strict";
 
+// The contrast that WCAG 2 asks of text (level AA).
 const READABLE = 4.5;
 const frame = document.querySelector("iframe");
 

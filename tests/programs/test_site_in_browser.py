@@ -25,8 +25,6 @@ BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium is installed")
 
 PHONE, DESK = 390, 1280
-READABLE = 4.5
-"""The contrast that WCAG 2 asks of text (level AA)."""
 SCRIPT = Path(__file__).with_name("measure_site.js")
 PAGE = "<!doctype html><meta charset=utf-8><iframe></iframe><script>{}</script>"
 
@@ -139,3 +137,19 @@ def test_nothing_comes_from_another_host(measured: list[dict[str, Any]]) -> None
 def test_the_search_finds_the_page(words: str, page: str, site: Path, tmp_path: Path) -> None:
     found = ask(site, tmp_path, search=words, until=page)
     assert any(link.partition("?")[0].partition("#")[0].endswith(page) for link in found)
+
+
+def test_the_search_works_without_a_web_server(site: Path, tmp_path: Path) -> None:
+    """Opened from a directory, where browsers start no workers."""
+    page = (site / "index.html").read_text()
+    asking = SCRIPT.with_name("search_site.js").read_text()
+    probe = site / "probe.html"
+    probe.write_text(page.replace("</body>", f"<script>{asking}</script></body>"))
+    done = subprocess.run(
+        [str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom",
+         "--virtual-time-budget=60000", f"--user-data-dir={tmp_path}", probe.as_uri()],
+        capture_output=True, text=True, check=True, env=os.environ | {"HOME": str(tmp_path)},
+    )  # fmt: skip
+    probe.unlink()
+    assert 'data-found="' in done.stdout
+    assert "howto/upgrade-and-go-back.html?h=rollback" in done.stdout
