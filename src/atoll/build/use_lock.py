@@ -46,6 +46,8 @@ class Rules:
 
 
 FREELY = Rules()
+_LOCKED_ELSEWHERE = ("packages.install", "from")
+"""Keys of local files that a lock pins in tables of their own, not among its inputs."""
 
 
 def choose_lock(
@@ -175,8 +177,9 @@ def require_inputs(lock: Lock, now: tuple[tuple[str, str], ...], *, file: Path) 
 def read_inputs(recipe: Recipe) -> tuple[tuple[str, str], ...]:
     """What of the recipe's own decides its tree beside packages: names and SHA-256, sorted."""
     found = dict(_texts(recipe))
-    for name, key in _named(recipe):
-        found[name] = digest_named(recipe, name, key)
+    for key, name, _ in recipe.local_files:
+        if key not in _LOCKED_ELSEWHERE:
+            found[name] = digest_named(recipe, name, key)
     found |= {file.url: file.sha256 for file in recipe.files if file.url and file.sha256}
     return tuple(sorted(found.items()))
 
@@ -187,24 +190,6 @@ def _texts(recipe: Recipe) -> Iterator[tuple[str, str]]:
     for name, text in recipe.sources or ((Path(recipe.file).name, recipe.text),):
         digest = hashlib.sha256(text.encode()).hexdigest()
         yield os.path.relpath(recipe.resolve(name), folder), digest
-
-
-def _named(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """Every local file or directory that the recipe names beside packages, and by which key."""
-    for file in recipe.files:
-        if file.source is not None:
-            yield file.source, "file.source"
-    for script in recipe.scripts:
-        if script.source is not None:
-            yield script.source, "script.source"
-        for name in script.inputs:
-            yield name, "script.inputs"
-    for check in recipe.health.checks:
-        if check.source is not None:
-            yield check.source, "health.check.source"
-    for repo in recipe.repositories:
-        if repo.key:
-            yield repo.key, "repo.key"
 
 
 def require_base(lock: Lock, base: LockedBase | None, *, file: Path) -> None:

@@ -65,7 +65,7 @@ class PackageRequirement:
         return stanza.name == self.name or self.name in stanza.provides()
 
 
-def parse_word(text: str) -> PackageRequirement:
+def parse_requirement(text: str) -> PackageRequirement:
     found = _WORD.fullmatch(text)
     return PackageRequirement(**found.groupdict()) if found else PackageRequirement(name=text)
 
@@ -301,7 +301,7 @@ def manual_keys(
     """The packages (name, architecture) that words ask for: by name, else as who provides it."""
     found = {deb.stanza.key for deb in local}
     for text in words:
-        word = parse_word(text)
+        word = parse_requirement(text)
         near = [stanza for stanza in stanzas if word.names(stanza, native)]
         exact = [stanza for stanza in near if stanza.name == word.name]
         found |= {stanza.key for stanza in exact or near}

@@ -48,9 +48,16 @@ _OWN = frozenset(
         "groups",
         "files",
         "units",
+        "local_files",
     )
 )
 """Fields of a recipe that have facets of their own, or say where it was read."""
+_CONTENTS = {
+    "script.source": "scripts",
+    "health.check.source": "health.checks",
+    "repo.key": "repositories",
+}
+"""Keys of local files whose content is a setting, and the field that has their tables."""
 
 
 def describe_tree(tree: OpenTree) -> Description:
@@ -260,15 +267,9 @@ def _settings(recipe: Recipe, local: _Local) -> Iterator[tuple[str, str]]:
     for each in fields(recipe):
         if each.name not in _OWN:
             yield from _flatten(each.name, getattr(recipe, each.name))
-    for script in recipe.scripts:
-        if script.source is not None:
-            yield f"scripts[{script.name}].content", local.content(script.source)
-    for check in recipe.health.checks:
-        if check.source is not None:
-            yield f"health.checks[{check.name}].content", local.content(check.source)
-    for repository in recipe.repositories:
-        if repository.key:
-            yield f"repositories[{repository.name}].content", local.content(repository.key)
+    for key, name, row in recipe.local_files:
+        if key in _CONTENTS:
+            yield f"{_CONTENTS[key]}[{row}].content", local.content(name)
 
 
 def _wished_units(units: Units) -> Facet:

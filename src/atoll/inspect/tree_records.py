@@ -10,7 +10,7 @@ from atoll.base.errors import NotFound, RecipeError, Refused
 from atoll.build.finish.image_layout import INCLUDED
 from atoll.inspect.tree_source import RECORDS
 from atoll.lock.serialize import parse_lock
-from atoll.recipe.language.parse import parse_problems
+from atoll.recipe.language.parse import parse_recipe
 
 if TYPE_CHECKING:
     from atoll.inspect.tree_source import OpenTree
@@ -50,16 +50,13 @@ def parse_recipe_of(tree: OpenTree) -> Recipe:
     """
     text = _text(read_record(tree, "recipe"), tree)
     lock = parse_lock_of(tree)
-    recipe, problems = parse_problems(
+    return parse_recipe(
         text,
         file=f"{tree.title}: /{PATHS['recipe']}",
         variant=lock.variant if lock else None,
         architecture=lock.architecture if lock else None,
         load=_included(tree),
     )
-    if recipe is None:
-        raise problems[0]
-    return recipe
 
 
 def _included(tree: OpenTree) -> Load:

@@ -24,7 +24,7 @@ from atoll.host.fs import locked, open_regular
 from atoll.host.run import run
 from atoll.lint.cached_facts import read_accounts, read_contents
 from atoll.lint.model import ArchiveFacts, FactKind, LintFacts, LocalFile
-from atoll.lint.names import local_names, near_names, package_names, wanted_packages, word_fits
+from atoll.lint.names import local_files, near_names, package_names, wanted_packages, word_fits
 from atoll.lock.own_packages import implied_words, read_own
 from atoll.lock.requirements import (
     architectures,
@@ -68,7 +68,7 @@ class FactSources:
 
 def read_facts(recipe: Recipe, lock: Lock | None, place: FactSources) -> LintFacts:
     """All that can be had."""
-    local = {name: read_local(recipe.resolve(name)) for name in local_names(recipe)}
+    local = {name: read_local(recipe.resolve(name)) for _, name, _ in local_files(recipe)}
     packages, problem = _files(recipe, place)
     facts = _with_lists(LintFacts(local=local, asked=_asked(recipe)), recipe, place, packages)
     missing = dict(facts.missing)

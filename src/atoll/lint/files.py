@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import RecipeError
 from atoll.build.finish.var_rules import match_var_rule, merge_rules
 from atoll.lint.model import FactKind, Finding, Lint, Severity
-from atoll.lint.names import local_keys, merged
+from atoll.lint.names import local_files, merged
 from atoll.tree.identities import has_private_key
 
 if TYPE_CHECKING:
@@ -19,22 +19,18 @@ _SHOWN = 5
 
 
 def check_local(subject: LintSubject) -> Iterator[Finding]:
-    for key, name in local_keys(subject.recipe):
+    for key, name, _ in local_files(subject.recipe):
         found = subject.facts.local.get(name)
         where = subject.recipe.resolve(name)
         if found is None:
             message, hint = f"{name} is not there", f"it was looked for here: {where}"
-        elif found.kind == "other" or (found.kind == "directory" and not _may_be_folder(key)):
+        elif found.kind == "other" or (found.kind == "directory" and key != "script.inputs"):
             message, hint = f"{name} is no file", f"it is here: {where}"
         elif key == "packages.install" and found.package is None:
             message, hint = f"{name} is no Debian package", "see: dpkg-deb --info " + str(where)
         else:
             continue
         yield Finding(message=message, hint=hint, key=key, value=name)
-
-
-def _may_be_folder(key: str) -> bool:
-    return key in ("script.inputs", "from")
 
 
 def check_world_writable(subject: LintSubject) -> Iterator[Finding]:
@@ -69,9 +65,9 @@ def check_private_keys(subject: LintSubject) -> Iterator[Finding]:
         for key, name, text in texts
         if text is not None and has_private_key(text.encode())
     ]
-    for key, name in local_keys(recipe):
+    for key, name, _ in local_files(recipe):
         found = subject.facts.local.get(name)
-        if found is not None and found.secret and key != "from":
+        if found is not None and found.secret:
             named.append((key, name, name))
     for key, name, what in named:
         yield Finding(

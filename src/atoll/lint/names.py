@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from atoll.base.suggest import find_nearest
 from atoll.debian.atoll_package import PACKAGES
-from atoll.recipe.model import RecipeBase
+from atoll.debian.resolve import parse_requirement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from atoll.lint.model import ArchiveFacts
-    from atoll.recipe.model import Recipe
-
-_WORD = re.compile(r"([^:=/]+)(?::([^=/]+))?(?:=(.+)|/(.+))?")
-
-
-class Word(NamedTuple):
-    """``NAME[:ARCHITECTURE][=VERSION | /SUITE]``."""
-
-    name: str
-    architecture: str | None = None
-    version: str | None = None
-    suite: str | None = None
-
-
-def parse_word(text: str) -> Word:
-    found = _WORD.fullmatch(text)
-    return Word(*found.groups()) if found else Word(text)
+    from atoll.recipe.model import LocalReference, Recipe
 
 
 def wanted_packages(recipe: Recipe) -> tuple[str, ...]:
@@ -48,33 +31,17 @@ def package_names(recipe: Recipe) -> tuple[str, ...]:
         *dict(packages.versions),
         *dict(packages.sources),
     )
-    return tuple(sorted({parse_word(word).name for word in words}))
+    return tuple(sorted({parse_requirement(word).name for word in words}))
 
 
-def local_names(recipe: Recipe) -> tuple[str, ...]:
-    """Every local file and directory that the recipe names, sorted."""
-    return tuple(sorted({name for _, name in local_keys(recipe)}))
-
-
-def local_keys(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """(key, name) of every local file and directory that the recipe names."""
-    yield from (("packages.install", name) for name in recipe.packages.local)
-    yield from (("repo.key", repo.key) for repo in recipe.repositories if repo.key)
-    yield from (("file.source", file.source) for file in recipe.files if file.source is not None)
-    for script in recipe.scripts:
-        if script.source is not None:
-            yield "script.source", script.source
-        yield from (("script.inputs", name) for name in script.inputs)
-    for check in recipe.health.checks:
-        if check.source is not None:
-            yield "health.check.source", check.source
-    if isinstance(recipe.base, RecipeBase):
-        yield "from", str(recipe.base.path)
+def local_files(recipe: Recipe) -> tuple[LocalReference, ...]:
+    """The local files that lints look at: the parser has looked at the recipe of ``from``."""
+    return tuple(each for each in recipe.local_files if each.key != "from")
 
 
 def word_fits(text: str, lists: ArchiveFacts) -> bool:
     """Whether apt can do something with the word ``text``."""
-    word = parse_word(text)
+    word = parse_requirement(text)
     if word.name in lists.virtual:
         return True
     offers = [offer for offer in lists.offers if offer.name == word.name]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from atoll.debian.resolve import parse_requirement
 from atoll.lint.model import FactKind, Finding, Lint, Severity
-from atoll.lint.names import parse_word, wanted_packages
+from atoll.lint.names import wanted_packages
 from atoll.recipe.model import DebianBase
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ def check_unknown(subject: LintSubject) -> Iterator[Finding]:
     lists = subject.facts.lists
     assert lists is not None
     for word in wanted_packages(subject.recipe):
-        name, architecture, *_ = parse_word(word)
+        requirement = parse_requirement(word)
+        name, architecture = requirement.name, requirement.architecture
         foreign = architecture is not None and not _has_architecture(subject, architecture)
         if not foreign and not lists.knows(name):
             key = "kernel.package" if word == subject.recipe.kernel.package else INSTALL
@@ -45,11 +47,12 @@ def check_version(subject: LintSubject) -> Iterator[Finding]:
     lists = subject.facts.lists
     assert lists is not None
     for word in wanted_packages(subject.recipe):
-        name, _, version, _ = parse_word(word)
-        if version is not None:
-            yield from _version(name, version, lists, INSTALL, word)
-    for name, version in subject.recipe.packages.versions:
-        yield from _version(parse_word(name).name, version, lists, "packages.versions", version)
+        requirement = parse_requirement(word)
+        if requirement.version is not None:
+            yield from _version(requirement.name, requirement.version, lists, INSTALL, word)
+    for word, version in subject.recipe.packages.versions:
+        name = parse_requirement(word).name
+        yield from _version(name, version, lists, "packages.versions", version)
 
 
 def _version(
@@ -83,7 +86,8 @@ def check_source(subject: LintSubject) -> Iterator[Finding]:
     if lists is None:
         return
     names = {repo.name for repo in subject.recipe.repositories} | lists.suites
-    asked = [(word, parse_word(word).suite, INSTALL) for word in wanted_packages(subject.recipe)]
+    words = wanted_packages(subject.recipe)
+    asked = [(word, parse_requirement(word).suite, INSTALL) for word in words]
     asked += [(source, source, "packages.sources") for _, source in subject.recipe.packages.sources]
     for value, source, key in asked:
         if source is not None and source not in names:
@@ -99,7 +103,7 @@ def check_architecture(subject: LintSubject) -> Iterator[Finding]:
     words = [(word, INSTALL) for word in wanted_packages(subject.recipe)]
     words += [(word, "packages.remove") for word in subject.recipe.packages.remove]
     for word, key in words:
-        foreign = parse_word(word).architecture
+        foreign = parse_requirement(word).architecture
         if foreign is not None and not _has_architecture(subject, foreign):
             yield Finding(
                 message=f"{word} is for {foreign}, which the system does not have",
@@ -127,7 +131,7 @@ def check_removed(subject: LintSubject) -> Iterator[Finding]:
     lists = subject.facts.lists
     assert lists is not None
     for word in subject.recipe.packages.remove:
-        name = parse_word(word).name
+        name = parse_requirement(word).name
         if not lists.knows(name):
             near = lists.near.get(name)
             yield Finding(

@@ -25,7 +25,7 @@ from atoll.debian.atoll_package import (
     own_path,
 )
 from atoll.debian.deb import read_control
-from atoll.debian.resolve import LocalDeb, parse_word
+from atoll.debian.resolve import LocalDeb, parse_requirement
 from atoll.debian.stanza import parse_stanza
 from atoll.host.fs import digest_file
 from atoll.lock.path import lock_path
@@ -45,7 +45,7 @@ _HOW = "atoll lock --update atoll atoll-system"
 def own_names(recipe: Recipe, files: Iterable[str]) -> tuple[str, ...]:
     """The packages that come by themselves; ``files`` are packages that the recipe has as files."""
     packages = recipe.packages
-    words = [parse_word(word) for word in packages.install]
+    words = [parse_requirement(word) for word in packages.install]
     elsewhere = {word.name for word in words if word.version or word.suite}
     elsewhere |= {name for name, _ in (*packages.versions, *packages.sources)}
     if {TOOL, SYSTEM} & {*files, *elsewhere, *packages.remove}:

@@ -14,7 +14,7 @@ from atoll.base.errors import Damaged, PackageError, RecipeError
 from atoll.debian.atoll_package import SYSTEM, TOOL, find_system_beside, is_own
 from atoll.debian.deb import read_control
 from atoll.debian.install import check_local
-from atoll.debian.resolve import LocalDeb, PackageRequirements, parse_word
+from atoll.debian.resolve import LocalDeb, PackageRequirements, parse_requirement
 from atoll.debian.sources import AptSource, read_architecture, read_default_sources
 from atoll.debian.stanza import parse_stanza
 from atoll.host.fs import digest_file
@@ -196,7 +196,7 @@ def _security(recipe: Recipe, components: tuple[str, ...], cache: Path) -> tuple
 def _named_suites(recipe: Recipe) -> list[str]:
     """Suites that words name (``curl/sid``), or that packages are to be taken from."""
     words = [*recipe.packages.install, recipe.kernel.package or ""]
-    named = [parse_word(word).suite for word in words]
+    named = [parse_requirement(word).suite for word in words]
     named += [place for _, place in recipe.packages.sources]
     return sorted({name for name in named if name})
 

@@ -14,7 +14,7 @@ from atoll import __version__
 from atoll.base.errors import PackageError, RecipeError
 from atoll.debian.atoll_package import own_path
 from atoll.debian.isolated_apt import open_directory
-from atoll.debian.resolve import NOTHING, Installed, manual_keys, parse_word, resolve
+from atoll.debian.resolve import NOTHING, Installed, manual_keys, parse_requirement, resolve
 from atoll.debian.sources import read_architecture
 from atoll.debian.stanza import closure
 from atoll.lock.model import Lock
@@ -208,8 +208,9 @@ def move_lock(lock: Lock, maker: Resolver, names: Sequence[str], *, epoch: int |
     kept = _without_others(lock.packages, local)
     stanzas = maker.stanzas(lock.packages)
     apt = maker.open_apt()
-    words = [word for word in maker.wishes.install if parse_word(word).name in names] + [
-        name for name in names if name not in {parse_word(w).name for w in maker.wishes.install}
+    required = {word: parse_requirement(word).name for word in maker.wishes.install}
+    words = [word for word, name in required.items() if name in names] + [
+        name for name in names if name not in required.values()
     ]
     asked = replace(
         maker.wishes,
@@ -261,7 +262,7 @@ def _wanted(
 
 def _has(kept: Sequence[Pin], stanzas: Mapping[str, Stanza], text: str, lock: Lock) -> bool:
     """Whether the pins hold what a word for apt means."""
-    word = parse_word(text)
+    word = parse_requirement(text)
     suites = {one.name: one.suite for one in lock.archives}
     for pin in kept:
         if not word.names(stanzas[pin.sha256], lock.architecture):
@@ -331,7 +332,7 @@ def _merge(
 
 def _marked(pins: Iterable[Pin], wishes: PackageRequirements) -> list[Pin]:
     """What the recipe names by now no longer counts as automatic."""
-    named = {parse_word(word).name for word in wishes.words}
+    named = {parse_requirement(word).name for word in wishes.words}
     return [replace(pin, automatic=False) if pin.name in named else pin for pin in pins]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from atoll.image.info import NO_RULES, VarRules
 
@@ -281,6 +281,18 @@ class Box:
     home: bool = True
 
 
+class LocalReference(NamedTuple):
+    """A local file or folder that a recipe names, relative to its folder.
+
+    ``key`` is the key that names it (``file.source``); ``row`` is which table of a list has the
+    key, by its name or path, and empty elsewhere.
+    """
+
+    key: str
+    name: str
+    row: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """``file`` is where it was read, ``text`` exactly what stood there.
@@ -289,6 +301,7 @@ class Recipe:
     winner) as in the machine file; ``keep`` is how many deployments a machine keeps, None where the
     recipe does not say. ``sources`` are all files that it was read from, ``file`` first, with their
     texts; they are named relative to the recipe's folder, so that no name tells where that is.
+    ``local_files`` are all local files and folders that the tables name, packages included.
     """
 
     file: str
@@ -317,6 +330,7 @@ class Recipe:
     publish: Publish = Publish()
     flatpak: Flatpak = Flatpak()
     boxes: tuple[Box, ...] = ()
+    local_files: tuple[LocalReference, ...] = ()
 
     def resolve(self, name: str) -> Path:
         """Where a local file is that the recipe names relative to its own folder.

@@ -18,7 +18,7 @@ from atoll.lock.model import Lock
 from atoll.oci.reference import parse_reference
 from atoll.oci.system_label import SystemLabel
 from atoll.recipe.language.parse import parse_recipe
-from atoll.recipe.model import Group, HealthCheck, Repository, Script
+from atoll.recipe.model import Group, HealthCheck, LocalReference, Repository, Script
 from atoll.store.layout import open_store
 from tests import images
 from tests.systems import RECIPE, files_of, keep, publish
@@ -193,6 +193,7 @@ def test_a_recipe(tmp_path: Path) -> None:
         scripts=(Script(name="s", text="one\ntwo\n"),),
         repositories=(Repository(name="r", uris=("https://x.example/",), suites=("./",)),),
         health=replace(recipe.health, checks=(HealthCheck(name="c", source="b"),)),
+        local_files=(LocalReference(key="health.check.source", name="b", row="c"),),
     )
     found = describe_recipe(recipe, None)
     assert found.facets["wishes"] == {"bash": "install", "nano": "remove"}

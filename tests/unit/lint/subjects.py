@@ -22,6 +22,7 @@ from atoll.recipe.model import (
     File,
     Image,
     Kernel,
+    LocalReference,
     Packages,
     Recipe,
     System,
@@ -156,7 +157,10 @@ def with_plan(*names: str, without: str = "-") -> LintSubject:
 
 def with_local(kind: str | None, package: str | None = None) -> LintSubject:
     file = None if kind is None else LocalFile(kind=kind, sha256="1" * 64, package=package)
-    subject = with_recipe(packages=Packages(install=INSTALL, local=("./a.deb",)))
+    subject = with_recipe(
+        packages=Packages(install=INSTALL, local=("./a.deb",)),
+        local_files=(LocalReference(key="packages.install", name="./a.deb"),),
+    )
     return replace(subject, facts=replace(FACTS, local={"./a.deb": file}))
 
 

@@ -11,7 +11,7 @@ from atoll.debian.dpkg_database import Package
 from atoll.lint.cached_facts import parse_ids, parse_listing, read_accounts, read_contents
 from atoll.lint.context import FactSources, read_facts, read_local
 from atoll.lint.model import FactKind, ShippedPaths
-from atoll.lint.names import near_names, parse_word
+from atoll.lint.names import near_names
 from atoll.recipe.model import ImageBase
 from tests.unit.lint.subjects import LOCK, RECIPE
 
@@ -118,12 +118,6 @@ def test_ids_and_listings_are_read() -> None:
         "hrw-r--r-- root/root 0 2026-01-01 00:00 ./usr/c link to ./usr/d\n"
     )
     assert list(parse_listing(listing)) == ["/usr/a b", "/usr/lib/x", "/usr/c"]
-
-
-def test_words_for_apt() -> None:
-    assert parse_word("a") == ("a", None, None, None)
-    assert parse_word("a:i386=1:2/3") == ("a", "i386", "1:2/3", None)
-    assert parse_word("a/sid") == ("a", None, None, "sid")
 
 
 def test_near_names() -> None:

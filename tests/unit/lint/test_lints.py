@@ -24,6 +24,7 @@ from atoll.recipe.model import (
     Health,
     ImageBase,
     Kernel,
+    LocalReference,
     Packages,
     Repository,
     Script,
@@ -232,7 +233,7 @@ BAD: dict[str, list[tuple[LintSubject, str]]] = {
         *((with_file(text=text), "the text of /etc/motd has a private key") for text in KEYS),
         (
             replace(
-                with_recipe(files=(File(path="/etc/key", source="a"),)),
+                with_recipe(local_files=(LocalReference(key="file.source", name="a"),)),
                 facts=replace(FACTS, local={"a": LocalFile(kind="file", secret=True)}),
             ),
             "a has a private key",

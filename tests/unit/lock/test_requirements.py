@@ -10,7 +10,7 @@ import pytest
 from atoll.base.errors import RecipeError
 from atoll.build.steps.tree_sources import format_list, write_tree_sources
 from atoll.debian.pin import PinnedArchive
-from atoll.debian.resolve import PackageRequirement, parse_word
+from atoll.debian.resolve import PackageRequirement, parse_requirement
 from atoll.lock.requirements import (
     find_sources,
     format_requirements,
@@ -56,7 +56,7 @@ def sources_of(recipe: Recipe) -> list[tuple[str, str]]:
     ],
 )
 def test_words_for_apt(text: str, word: PackageRequirement) -> None:
-    assert parse_word(text) == word
+    assert parse_requirement(text) == word
 
 
 def test_a_suite_has_updates_and_security() -> None:

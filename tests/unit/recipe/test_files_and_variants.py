@@ -184,6 +184,15 @@ install = ["./k.deb"]
     assert recipe.scripts[0].source == "./s.sh"
     assert recipe.scripts[0].inputs == ("shared/in",)
     assert recipe.health.checks[0].source == "./parts/web"
+    assert set(recipe.local_files) == {
+        ("packages.install", "./shared/a.deb", ""),
+        ("packages.install", "./b.deb", ""),
+        ("packages.install", "./shared/k.deb", ""),
+        ("file.source", "shared/motd", "/etc/motd"),
+        ("script.source", "./s.sh", "s"),
+        ("script.inputs", "shared/in", "s"),
+        ("health.check.source", "./parts/web", "web"),
+    }
     assert [name for name, _ in recipe.sources] == [
         "atoll.toml",
         "shared/inner.toml",
@@ -221,6 +230,7 @@ def test_another_recipe_as_base(tmp_path: Path) -> None:
     recipe = read_recipe(tmp_path / "mine")
     path = tmp_path / "mine" / "../base/atoll.toml"
     assert recipe.base == RecipeBase(path=path, variant="kde")
+    assert recipe.local_files == (("from", "../base", ""),)
     assert recipe.debian.suite is None
 
 

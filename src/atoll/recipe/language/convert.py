@@ -10,6 +10,7 @@ from atoll.recipe import model
 from atoll.recipe.language.check_packages import SNAPSHOT, is_local_package, is_suite_of_debian
 from atoll.recipe.language.check_policy import is_local
 from atoll.recipe.language.convert_accounts import fill_groups, fill_users
+from atoll.recipe.language.local_files import find_local_files
 from atoll.tree.cmdline import LONGEST
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def fill_recipe(top: MergedTable, gathered: LoadedRecipe, variant: str | None) -
         publish=_publish(top.within("publish")),
         flatpak=_flatpak(top.within("flatpak")),
         boxes=tuple(_box(table) for table in top.each("box")),
+        local_files=tuple(reference for reference, _ in find_local_files(top)),
     )
 
 

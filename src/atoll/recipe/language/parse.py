@@ -14,18 +14,15 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import NotFound, RecipeError, UsageError
 from atoll.base.fields import Flaw, suggest
 from atoll.host.fs import find_near_path
-from atoll.recipe.language.check_policy import is_local
 from atoll.recipe.language.convert import fill_recipe
 from atoll.recipe.language.includes import LoadedRecipe, gather
-from atoll.recipe.language.schema_model import ValueKind
+from atoll.recipe.language.local_files import find_local_files
 from atoll.recipe.model import RecipeBase
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from atoll.recipe.language.includes import Load
-    from atoll.recipe.language.merge import LocatedValue, MergedTable
     from atoll.recipe.model import Recipe
 
 FILE_NAME = "atoll.toml"
@@ -41,9 +38,18 @@ _MACHINES = {
 }
 
 
-def parse_recipe(text: str, *, file: str, variant: str | None = None) -> Recipe:
-    """Raises RecipeError for the first problem in ``text``; ``file`` is what it is called."""
-    recipe, problems = parse_problems(text, file=file, variant=variant)
+def parse_recipe(
+    text: str,
+    *,
+    file: str,
+    variant: str | None = None,
+    architecture: str | None = None,
+    load: Load | None = None,
+) -> Recipe:
+    """``parse_problems`` for callers that need the recipe; raises the first problem."""
+    recipe, problems = parse_problems(
+        text, file=file, variant=variant, architecture=architecture, load=load
+    )
     if recipe is None:
         raise problems[0]
     return recipe
@@ -154,38 +160,20 @@ def _judge(
 def _missing_files(gathered: LoadedRecipe, recipe: Recipe) -> tuple[RecipeError, ...]:
     for variant in (None, *gathered.variants):
         gathered.problems.variant = variant
-        for name, placed in _local_names(gathered.merged(variant, find_architecture())):
-            text = str(placed.value)
-            path = recipe.resolve(text)
-            if name == "from":
-                text = text.partition("#")[0]
-                path = find_file(recipe.resolve(text))
-            if name == "from" and path.exists() and path.samefile(recipe.file):
-                gathered.problems.add(placed.place, Flaw("leads back to this recipe"))
-            if path.is_file() or (name == "inputs" and path.is_dir()):
+        for (key, name, _), location in find_local_files(
+            gathered.merged(variant, find_architecture())
+        ):
+            path = recipe.resolve(name)
+            if key == "from":
+                path = find_file(path)
+                if path.exists() and path.samefile(recipe.file):
+                    gathered.problems.add(location, Flaw("leads back to this recipe"))
+            if path.is_file() or (key == "script.inputs" and path.is_dir()):
                 continue
-            what = "file or folder" if name == "inputs" else "file"
-            flaw = Flaw(f"{text} is no {what}", f"it was looked for here: {path}")
-            gathered.problems.add(placed.place, flaw)
+            what = "file or folder" if key == "script.inputs" else "file"
+            flaw = Flaw(f"{name} is no {what}", f"it was looked for here: {path}")
+            gathered.problems.add(location, flaw)
     return gathered.problems.in_order()
-
-
-def _local_names(table: MergedTable) -> Iterator[tuple[str, LocatedValue]]:
-    """Every local file that holds something of the recipe, with the key that names it."""
-    for key in table.rule.keys:
-        if key.local is None or key.name == "include":
-            continue
-        placed = table.values.get(key.name, [])
-        for entry in placed if key.kind is ValueKind.TEXTS else placed[-1:]:
-            if not isinstance(entry.value, str) or not key.local(entry.value):
-                continue
-            if key.name != "from" or is_local(entry.value):
-                yield key.name, entry
-    for inner in table.tables.values():
-        yield from _local_names(inner)
-    for rows in table.rows.values():
-        for row in rows:
-            yield from _local_names(row)
 
 
 def read_text(file: Path) -> str:
