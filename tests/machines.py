@@ -12,9 +12,9 @@ from atoll.image.bootable import objects_of, read_bootable
 from atoll.machine.cleanup import list_pairs, trees_of
 from atoll.machine.deployment import Origin
 from atoll.machine.deployments.flags import BLESSED, SetFlag
-from atoll.machine.deployments.object_transfer import place_into
-from atoll.machine.deployments.operations import NoteEntries
-from atoll.machine.deployments.retention import needed
+from atoll.machine.deployments.object_transfer import choose_transfer
+from atoll.machine.deployments.operations import WriteEntryList
+from atoll.machine.deployments.retention import required_deployments
 from atoll.machine.deployments.state import read_state
 from atoll.machine.deployments.sysroot import Sysroot
 from atoll.machine.install import StatePartition, apply_plan, plan_install
@@ -102,7 +102,7 @@ class Maker:
             Origin(image=follow or self.follow(bootable.name)),
             sysroot=sysroot,
             state=StatePartition(uuid=UUID, verity=True),
-            contents=place_into(target, self.store),
+            contents=choose_transfer(target, self.store),
             objects=tuple(objects_of(self.store, image.tree)),
         )
         apply_plan(plan, NullReporter())
@@ -116,7 +116,7 @@ def _had_a_good_boot(sysroot: Sysroot) -> None:
     (entry,) = sysroot.entries.iterdir()
     entry.rename(entry.with_name("atoll-1.conf"))
     SetFlag(path=sysroot.state / BLESSED / "1").execute()
-    NoteEntries(sysroot=sysroot).execute()
+    WriteEntryList(sysroot=sysroot).execute()
 
 
 def system_files(
@@ -177,7 +177,7 @@ def check_machine(sysroot: Sysroot) -> None:
             assert (sysroot.esp / path.lstrip("/")).stat().st_size > 5000
     assert set(list_pairs(sysroot)) == {each.deployment.pair for each in state.deployments}
     check_contents(sysroot, trees_of(state))
-    assert needed(state) <= {each.number for each in state.deployments}
+    assert required_deployments(state) <= {each.number for each in state.deployments}
 
 
 def check_contents(sysroot: Sysroot, trees: frozenset[TreeId]) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from atoll.base.report import NullReporter
 from atoll.cli.main import main
-from atoll.machine.deployments.flags import Hold, hold_mark
+from atoll.machine.deployments.flags import Hold, set_hold
 from atoll.machine.deployments.state import read_state
 from atoll.machine.deployments.sysroot import find_sysroot
 from atoll.machine.health.bless import bless
@@ -69,7 +69,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     three = maker.publish("3", {"etc/motd": "three\n"}, kernel="6.14-three")
     assert main(["upgrade", *root]) == 0
     hold = Hold(deployment=3, version="3", why="it failed", when=1)
-    hold_mark(machine.state, three.tree, hold).execute()
+    set_hold(machine.state, three.tree, hold).execute()
     write(machine.state / "tries/3", {"1-started": "atoll-9+2-1.conf\n", "1-failed": "why\n"})
     maker.publish("4", {"etc/motd": "four\n"}, kernel="6.14-three")
     assert main(["upgrade", "--download-only", *root]) == 0

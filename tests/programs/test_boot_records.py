@@ -10,10 +10,10 @@ from atoll.machine.boot.boot_entries import MenuEntry, format_noted
 from atoll.machine.boot.boot_entry import EntryName, format_entry_name, parse_entry_name
 from atoll.machine.boot.nvram import ONE_SHOT, read_overrides
 from atoll.machine.deployments.flags import BLESSED, SetFlag
-from atoll.machine.deployments.retention import TRIES
+from atoll.machine.deployments.retention import BOOT_TRIES
 from atoll.machine.deployments.sysroot import Sysroot
 from atoll.machine.grow import GROWING
-from atoll.machine.health.boot_attempts import read_tries
+from atoll.machine.health.boot_attempts import read_attempts
 from atoll.machine.health.boot_failure_report import read_notes
 from atoll.machine.health.checks import Check, HealthResult, write_health
 from tests.programs.early_boot import TREE, Stand, read_early_boot
@@ -65,7 +65,7 @@ def test_a_try_and_the_reason_of_its_failure_are_what_python_reads(stand: Stand)
         boot(stand, f"fail '{number}:' {_quoted(HARD_TEXT)}")
         assert run(stand, "try").read_text() == f"{number}\n"
         assert run(stand, "unblessed").read_bytes() == b""
-        tries = read_tries(sysroot_of(stand), 1)
+        tries = read_attempts(sysroot_of(stand), 1)
         assert [each.number for each in tries] == list(range(1, number + 1))
         assert tries[-1].entry == entry
         assert tries[-1].failure == f"{number}: {HARD_TEXT}"
@@ -84,7 +84,7 @@ def test_a_boot_that_is_not_counted_leaves_no_try(stand: Stand, name: str) -> No
         count_boots_of(stand, name)
     boot(stand)
     assert not run(stand, "try").exists() and run(stand, "unblessed").exists()
-    assert read_tries(sysroot_of(stand), 1) == ()
+    assert read_attempts(sysroot_of(stand), 1) == ()
 
 
 def test_a_blessed_deployment_is_not_on_trial(stand: Stand) -> None:
@@ -94,21 +94,21 @@ def test_a_blessed_deployment_is_not_on_trial(stand: Stand) -> None:
     assert not run(stand, "try").exists() and not run(stand, "unblessed").exists()
 
 
-@pytest.mark.parametrize("used", [TRIES - 1, TRIES, TRIES + 1, TRIES + 7])
+@pytest.mark.parametrize("used", [BOOT_TRIES - 1, BOOT_TRIES, BOOT_TRIES + 1, BOOT_TRIES + 7])
 def test_after_the_last_try_a_boot_is_not_on_trial_and_the_login_says_so(
     stand: Stand, used: int
 ) -> None:
     """Else a machine without another entry would restart for ever."""
-    assert f"\nmax_attempts={TRIES}\n" in read_early_boot()
-    left = 1 if used < TRIES else 0
+    assert f"\nmax_attempts={BOOT_TRIES}\n" in read_early_boot()
+    left = 1 if used < BOOT_TRIES else 0
     count_boots_of(
         stand, format_entry_name(EntryName(sequence=7, tries_left=left, tries_used=used))
     )
     boot(stand)
-    assert run(stand, "try").exists() is (used <= TRIES)
+    assert run(stand, "try").exists() is (used <= BOOT_TRIES)
     notes = read_notes(run(stand, "notes"))
     assert [note.startswith("deployment 1 has no tries left") for note in notes] == (
-        [True] * (used > TRIES)
+        [True] * (used > BOOT_TRIES)
     )
 
 
@@ -176,7 +176,7 @@ def test_why_health_checks_failed_is_the_failure_of_the_try(stand: Stand) -> Non
     before = f"set -- --in-namespace\necho 3 > {run(stand, 'try')}\n"
     done = stand.run(before + stand_text)
     assert done.returncode == 0, done.stderr
-    (attempt,) = read_tries(sysroot_of(stand), 1)
+    (attempt,) = read_attempts(sysroot_of(stand), 1)
     assert (attempt.number, attempt.failure) == (3, health.why)
     assert (stand.place / "asked").read_text() == "--no-block reboot\n"
 
@@ -188,7 +188,7 @@ def test_the_first_reason_of_a_failure_stays(stand: Stand) -> None:
         == "--no-block --force --force reboot\n"
     )
     fail_boot(stand, "'its effect'", booted=BOOTED)
-    (attempt,) = read_tries(sysroot_of(stand), 1)
+    (attempt,) = read_attempts(sysroot_of(stand), 1)
     assert attempt.failure == "the cause"
 
 

@@ -298,7 +298,7 @@ def test_a_request_for_the_fallback_says_why_or_does_nothing(
 
     def damaged(stand: Stand) -> None:
         put(stand.etc / "upper", PERSONS)
-        put(stand.state, {"entries.json": noted(EntryName(sequence=2), EntryName(sequence=1))})
+        put(stand.state, {"entries.json": entry_list(EntryName(sequence=2), EntryName(sequence=1))})
         (stand.place / "efi/efivars").mkdir(parents=True)
 
     call = 'read_command_line; mount_state_partition; request_fallback "it is damaged"'
@@ -315,7 +315,7 @@ def test_a_request_for_the_fallback_says_why_or_does_nothing(
     assert said.startswith("deployment 1 did not boot (it is damaged); deployment 2 runs")
 
 
-def noted(*names: EntryName) -> str:
+def entry_list(*names: EntryName) -> str:
     """What Atoll notes of entries for deployments that have the entries' numbers."""
     entries = tuple(MenuEntry(name=name, deployment=name.sequence) for name in names)
     return format_noted(entries).decode()

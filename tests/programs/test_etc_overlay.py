@@ -20,7 +20,7 @@ from atoll.machine.etc.merge_base import parse_record
 from atoll.machine.etc.overlay_upper import plan_live, plan_upper
 from atoll.machine.etc.read import read_directory, read_layered
 from atoll.machine.etc.stage import (
-    EtcPlace,
+    EtcPaths,
     MergeInputs,
     execute,
     merge_at_first_boot,
@@ -242,9 +242,9 @@ def remove(path: Path) -> None:
         path.unlink()
 
 
-def place_in(disk: Path) -> EtcPlace:
+def place_in(disk: Path) -> EtcPaths:
     (disk / "n").mkdir()
-    return EtcPlace(upper=disk / "n/upper", record=disk / "n/record", conflicts=disk / "state/2")
+    return EtcPaths(upper=disk / "n/upper", record=disk / "n/record", conflicts=disk / "state/2")
 
 
 def read_views(disk: Path) -> MergeInputs:
@@ -310,12 +310,12 @@ def test_a_deployment_takes_along_what_changed_until_its_first_boot(disk: Path) 
         assert (etc / "alone").read_text() == "its own\n"
 
 
-def plan_again(disk: Path, place: EtcPlace) -> tuple[tuple[str, ...], tuple[Operation, ...]]:
+def plan_again(disk: Path, place: EtcPaths) -> tuple[tuple[str, ...], tuple[Operation, ...]]:
     record = parse_record(place.record.read_bytes(), where="the record")
     return plan_first_boot(record, read_views(disk), place)
 
 
-def snapshot(place: EtcPlace, new: Path) -> object:
+def snapshot(place: EtcPaths, new: Path) -> object:
     if not place.upper.exists():
         return None
     return shown(read_layered(read_directory(new).root, place.upper).root)
@@ -347,7 +347,7 @@ def test_staging_that_is_cut_leaves_the_old_upper_or_the_new(disk: Path) -> None
     assert first != second
 
 
-def undo_stage(disk: Path, place: EtcPlace) -> None:
+def undo_stage(disk: Path, place: EtcPaths) -> None:
     """Back to the first staging, made from what the person had then."""
     for name in ("n", "state"):
         shutil.rmtree(disk / name)

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 from atoll.base.errors import Refused, UsageError
 from atoll.cli.references import take_image
 from atoll.image.bootable import read_bootable
-from atoll.machine.candidate import origin_of
+from atoll.machine.candidate import make_origin
 from atoll.machine.disk import derive_identity, make_disk
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     image = read_bootable(store, tree)
     made = make_disk(
         image,
-        origin_of(arguments.follow or arguments.image),
+        make_origin(arguments.follow or arguments.image),
         arguments.out,
         source=store,
         shape=(size, identity),

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     from atoll.base.errors import UsageError
-    from atoll.cli.output.upgrade import format_tidied, tidied_as_json
+    from atoll.cli.output.upgrade import cleanup_as_json, format_cleanup
     from atoll.machine.deployments.sysroot import find_sysroot
     from atoll.machine.gc import collect_machine
 
@@ -43,9 +43,9 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         sysroot, arguments.keep, reporter, dry=arguments.dry_run, damaged=arguments.damaged
     )
     if arguments.json:
-        print(json.dumps(tidied_as_json(tidied), indent=2))
+        print(json.dumps(cleanup_as_json(tidied), indent=2))
     else:
-        print(format_tidied(tidied, dry=arguments.dry_run))
+        print(format_cleanup(tidied, dry=arguments.dry_run))
     if tidied.warning:
         reporter.notice(f"warning: {tidied.warning}")
     return 0

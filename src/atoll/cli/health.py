@@ -122,12 +122,14 @@ def _report(reporter: Reporter) -> int:
 
     sysroot = find_sysroot(None)
     machine = read_state(sysroot)
-    given_up = boot_failure_report.decide_failed(sysroot, machine, read_panics())
-    news = boot_failure_report.format_news(machine, given_up, boot_failure_report.read_notes())
-    boot_failure_report.write_news(news)
+    failed = boot_failure_report.decide_failed(sysroot, machine, read_panics())
+    news = boot_failure_report.format_login_message(
+        machine, failed, boot_failure_report.read_notes()
+    )
+    boot_failure_report.write_login_message(news)
     for line in news.splitlines():
         reporter.notice(line)
-    plan = boot_failure_report.plan_report(sysroot, machine, given_up, now=int(time.time()))
+    plan = boot_failure_report.plan_report(sysroot, machine, failed, now=int(time.time()))
     boot_failure_report.apply_report(sysroot, plan)
     return 0
 
@@ -150,8 +152,8 @@ def as_document(report: HealthReport) -> dict[str, object]:
                 "started": each.started,
                 "failure": each.failure,
             }
-            for deployment, tries in report.tries
-            for each in tries
+            for deployment, attempts in report.attempts
+            for each in attempts
         ],
         "given_up": [
             {
@@ -178,8 +180,8 @@ def format_report(report: HealthReport) -> str:
     lines = []
     if report.booted is not None:
         lines += _format_boot(report)
-    for deployment, tries in report.tries:
-        for each in tries:
+    for deployment, attempts in report.attempts:
+        for each in attempts:
             what = f"failed: {each.failure}" if each.failure else "started"
             lines.append(f"try {each.number} of deployment {deployment}   {what}")
     for deployment, verdict in report.verdicts:

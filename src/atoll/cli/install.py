@@ -14,7 +14,7 @@ from atoll.cli.disk import onto_device
 from atoll.cli.references import take_image
 from atoll.host.fs import require_root
 from atoll.image.bootable import read_bootable
-from atoll.machine.candidate import origin_of
+from atoll.machine.candidate import make_origin
 from atoll.machine.install import install
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     image = read_bootable(store, tree)
     install(
         image,
-        origin_of(arguments.follow or arguments.image),
+        make_origin(arguments.follow or arguments.image),
         root,
         source=store,
         reporter=reporter,

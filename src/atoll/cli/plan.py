@@ -35,26 +35,26 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     sysroot = find_sysroot(getattr(arguments, "root", None))
     as_json = getattr(arguments, "json", False)
     if not is_open(sysroot) and arguments.what in (None, "upgrade", "rebase"):
-        return _plan_for_everyone(sysroot, _wish(arguments), reporter, as_json=as_json)
+        return _plan_for_everyone(sysroot, _request(arguments), reporter, as_json=as_json)
     if arguments.what == "rollback":
-        from atoll.cli.output.upgrade import format_return, return_as_json
+        from atoll.cli.output.upgrade import format_rollback, rollback_as_json
         from atoll.machine.rollback import preview_rollback
 
         found = preview_rollback(sysroot, arguments.which, keep_etc=arguments.keep_etc)
-        print(json.dumps(return_as_json(found), indent=2) if as_json else format_return(found))
+        print(json.dumps(rollback_as_json(found), indent=2) if as_json else format_rollback(found))
         return 0
     if arguments.what == "gc":
-        from atoll.cli.output.upgrade import format_tidied, tidied_as_json
+        from atoll.cli.output.upgrade import cleanup_as_json, format_cleanup
         from atoll.machine.gc import collect_machine
 
         tidied = collect_machine(sysroot, arguments.keep, reporter, dry=True)
-        dry = format_tidied(tidied, dry=True)
-        print(json.dumps(tidied_as_json(tidied), indent=2) if as_json else dry)
+        dry = format_cleanup(tidied, dry=True)
+        print(json.dumps(cleanup_as_json(tidied), indent=2) if as_json else dry)
         return 0
-    return _plan_upgrade(sysroot, _wish(arguments), reporter, as_json=as_json)
+    return _plan_upgrade(sysroot, _request(arguments), reporter, as_json=as_json)
 
 
-def _wish(arguments: argparse.Namespace) -> UpgradeRequest:
+def _request(arguments: argparse.Namespace) -> UpgradeRequest:
     from atoll.machine.upgrade import UpgradeRequest
 
     if arguments.what == "rebase":
@@ -63,45 +63,47 @@ def _wish(arguments: argparse.Namespace) -> UpgradeRequest:
 
 
 def _plan_for_everyone(
-    sysroot: Sysroot, wish: UpgradeRequest, reporter: Reporter, *, as_json: bool
+    sysroot: Sysroot, request: UpgradeRequest, reporter: Reporter, *, as_json: bool
 ) -> int:
     from atoll.machine.deployments.public_status import read_public
     from atoll.machine.public_plan import preview_public_upgrade
 
     public = read_public()
-    outlook = preview_public_upgrade(sysroot, public, wish)
+    preview = preview_public_upgrade(sysroot, public, request)
     now = public.state.current
-    _print(outlook, now.deployment.title if now else "", sysroot, as_json=as_json)
-    if outlook.obstacle is not None:
-        raise outlook.obstacle
-    reporter.notice(f"at most: only root can tell exactly what is here\nnext: sudo {_next(wish)}")
+    _print(preview, now.deployment.title if now else "", sysroot, as_json=as_json)
+    if preview.obstacle is not None:
+        raise preview.obstacle
+    reporter.notice(
+        f"at most: only root can tell exactly what is here\nnext: sudo {_next(request)}"
+    )
     return 0
 
 
 def _plan_upgrade(
-    sysroot: Sysroot, wish: UpgradeRequest, reporter: Reporter, *, as_json: bool
+    sysroot: Sysroot, request: UpgradeRequest, reporter: Reporter, *, as_json: bool
 ) -> int:
     from atoll.machine.deployments.retention import require_current
     from atoll.machine.deployments.state import read_state
     from atoll.machine.upgrade import preview_upgrade
 
-    outlook = preview_upgrade(sysroot, wish)
+    preview = preview_upgrade(sysroot, request)
     now = require_current(read_state(sysroot)).deployment.title
-    _print(outlook, now, sysroot, as_json=as_json)
-    if outlook.obstacle is not None:
-        raise outlook.obstacle
-    reporter.notice(f"next: {_next(wish)}")
+    _print(preview, now, sysroot, as_json=as_json)
+    if preview.obstacle is not None:
+        raise preview.obstacle
+    reporter.notice(f"next: {_next(request)}")
     return 0
 
 
-def _print(outlook: UpgradePreview, now: str, sysroot: Sysroot, *, as_json: bool) -> None:
-    from atoll.cli.output.upgrade import format_outlook, outlook_as_json
+def _print(preview: UpgradePreview, now: str, sysroot: Sysroot, *, as_json: bool) -> None:
+    from atoll.cli.output.upgrade import format_preview, preview_as_json
 
     if as_json:
-        print(json.dumps(outlook_as_json(outlook, sysroot), indent=2))
+        print(json.dumps(preview_as_json(preview, sysroot), indent=2))
     else:
-        print(format_outlook(outlook, now, sysroot))
+        print(format_preview(preview, now, sysroot))
 
 
-def _next(wish: UpgradeRequest) -> str:
-    return f"atoll {wish.verb}{f' {wish.image}' if wish.image else ''}"
+def _next(request: UpgradeRequest) -> str:
+    return f"atoll {request.verb}{f' {request.image}' if request.image else ''}"

@@ -25,10 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     from atoll.machine.upgrade import UpgradeRequest
 
-    wish = UpgradeRequest(
+    request = UpgradeRequest(
         verb="rebase",
         image=arguments.image,
         even_held=arguments.even_held,
         download_only=arguments.download_only,
     )
-    return run_upgrade(arguments, wish, reporter)
+    return run_upgrade(arguments, request, reporter)

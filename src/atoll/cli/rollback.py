@@ -28,18 +28,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    from atoll.cli.output.upgrade import format_return, return_as_json
+    from atoll.cli.output.upgrade import format_rollback, rollback_as_json
     from atoll.machine.deployments.sysroot import find_sysroot
     from atoll.machine.rollback import rollback
 
     sysroot = find_sysroot(arguments.root)
     found = rollback(sysroot, arguments.which, reporter, keep_etc=arguments.keep_etc)
-    print(json.dumps(return_as_json(found), indent=2) if arguments.json else format_return(found))
+    print(
+        json.dumps(rollback_as_json(found), indent=2) if arguments.json else format_rollback(found)
+    )
     if found.warning:
         reporter.notice(f"warning: {found.warning}\n  next: atoll gc")
-    if not found.fled:
+    if not found.left_behind:
         reporter.notice("what boots until now stays the fallback: nothing else is known to boot")
-    undo = next((each.number for each in found.fled if each.blessed), None)
+    undo = next((each.number for each in found.left_behind if each.blessed), None)
     words = f"undo with: atoll rollback {undo}" if undo is not None else "see: atoll status"
     reporter.notice(f"next: systemctl reboot ({words})" if arguments.root is None else words)
     return 0

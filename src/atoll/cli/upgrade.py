@@ -37,35 +37,35 @@ def add_upgrade_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     from atoll.machine.upgrade import UpgradeRequest
 
-    wish = UpgradeRequest(
+    request = UpgradeRequest(
         verb="upgrade", even_held=arguments.even_held, download_only=arguments.download_only
     )
-    return run_upgrade(arguments, wish, reporter)
+    return run_upgrade(arguments, request, reporter)
 
 
-def run_upgrade(arguments: argparse.Namespace, wish: UpgradeRequest, reporter: Reporter) -> int:
-    from atoll.cli.output.upgrade import staged_as_json, target_as_json
+def run_upgrade(arguments: argparse.Namespace, request: UpgradeRequest, reporter: Reporter) -> int:
+    from atoll.cli.output.upgrade import candidate_as_json, staged_as_json
     from atoll.machine.deployments.sysroot import find_sysroot
     from atoll.machine.upgrade import check_upgrade, upgrade
 
     sysroot = find_sysroot(arguments.root)
     if arguments.check:
-        target = check_upgrade(sysroot, wish)
+        candidate = check_upgrade(sysroot, request)
         if arguments.json:
-            print(json.dumps(target_as_json(target), indent=2))
+            print(json.dumps(candidate_as_json(candidate), indent=2))
         else:
-            print(one_line(f"{target.title} is there: {target.origin.image}"))
+            print(one_line(f"{candidate.title} is there: {candidate.origin.image}"))
         reporter.notice("next: atoll plan, or atoll upgrade")
         return 0
-    staged = upgrade(sysroot, wish, reporter)
+    staged = upgrade(sysroot, request, reporter)
     if arguments.json:
         print(json.dumps(staged_as_json(staged), indent=2))
     if staged.warning:
         reporter.notice(f"{staged.warning}\n  next: atoll gc")
     if staged.deployment is None:
         reporter.notice(
-            f"{staged.target.title} is downloaded; next: atoll {wish.verb}"
-            + (f" {wish.image}" if wish.image else "")
+            f"{staged.candidate.title} is downloaded; next: atoll {request.verb}"
+            + (f" {request.image}" if request.image else "")
         )
         return 0
     print_staged(staged.deployment.title, staged.merge, arguments, reporter)

@@ -12,7 +12,7 @@ from atoll.build.use_lock import is_current
 from atoll.cli.references import take_image
 from atoll.host.fs import temporary_directory
 from atoll.image.bootable import read_bootable
-from atoll.machine.candidate import origin_of
+from atoll.machine.candidate import make_origin
 from atoll.machine.disk import derive_identity, make_disk
 from atoll.recipe.language.parse import read_recipe
 from atoll.vm.qemu import find_firmware, has_kvm, require_qemu, temporary_place
@@ -74,7 +74,7 @@ def temporary_disk(
         disk = directory / "disk.img"
         make_disk(
             read_bootable(store, tree),
-            origin_of(reference),
+            make_origin(reference),
             disk,
             source=store,
             shape=(None, derive_identity(uuid4())),

@@ -14,10 +14,10 @@ from atoll.base.errors import Damaged, NotFound, NothingToDo, Refused
 from atoll.base.ids import TreeId, is_hex_digest
 from atoll.image.bootable import FACTS
 from atoll.machine.deployment import Origin
-from atoll.machine.deployments.retention import choose_kept, needed
+from atoll.machine.deployments.retention import choose_kept, required_deployments
 from atoll.machine.deployments.state import read_origin
-from atoll.machine.etc.etc_commands import read_tree_etc_of
-from atoll.machine.etc.read import view_of_tree
+from atoll.machine.etc.etc_commands import read_etc_of_tree
+from atoll.machine.etc.read import etc_of_tree
 from atoll.machine.install import Space
 from atoll.oci.partial_read import preview_directory, preview_objects
 from atoll.oci.pull import apply_pull
@@ -52,9 +52,9 @@ if TYPE_CHECKING:
     from atoll.oci.system_label import PackageChanges
     from atoll.store.layout import Store
 
-ROOM = 16 << 20
+STATE_MARGIN = 16 << 20
 """Bytes on the state partition for a deployment's own files beside its ``/etc``, and to spare."""
-ESP_ROOM = 1 << 20
+ESP_MARGIN = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +81,9 @@ class Candidate:
 
 
 @contextmanager
-def opened_target(sysroot: Sysroot, state: MachineState, image: str | None) -> Iterator[Candidate]:
+def opened_candidate(
+    sysroot: Sysroot, state: MachineState, image: str | None
+) -> Iterator[Candidate]:
     """What ``image`` is, or without one the image that the machine follows.
 
     Only manifest and config are fetched. Raises Refused when the machine follows none, NotFound,
@@ -90,12 +92,12 @@ def opened_target(sysroot: Sysroot, state: MachineState, image: str | None) -> I
     text = image if image is not None else tracked_image(sysroot, state)
     store = open_store(sysroot.atoll)
     if is_hex_digest(text):
-        yield _kept(store, TreeId(text), "", "", Origin(image=text))
+        yield _from_store(store, TreeId(text), "", "", Origin(image=text))
         return
     reference = parse_reference(text)
     if isinstance(reference, StoreReference):
         ref = read_ref(store, reference.name)
-        yield _kept(store, ref.tree, ref.name, ref.version, Origin(image=text))
+        yield _from_store(store, ref.tree, ref.name, ref.version, Origin(image=text))
         return
     reference = absolute_reference(reference)
     with opened_source(reference) as source:
@@ -109,7 +111,7 @@ def opened_target(sysroot: Sysroot, state: MachineState, image: str | None) -> I
             version=config.version,
             is_here=pull.is_here,
             fetch=pull.fetch,
-            needed=Space(state=pull.space + ROOM, esp=esp + ESP_ROOM, inodes=pull.inodes),
+            needed=Space(state=pull.space + STATE_MARGIN, esp=esp + ESP_MARGIN, inodes=pull.inodes),
             facts=config.system,
             pull=pull,
             source=source,
@@ -132,44 +134,46 @@ def check_tracked(text: str) -> str:
     return text
 
 
-def fetch_target(target: Candidate, store: Store, reporter: Reporter) -> Candidate:
+def fetch_candidate(candidate: Candidate, store: Store, reporter: Reporter) -> Candidate:
     """The whole tree is in the store, durably, when this returns.
 
     What is returned has let go of the table of contents, by far the largest part of it in memory.
     """
-    if target.pull is None or target.source is None:
-        return target
-    apply_pull(target.pull, target.source, store, reporter)
-    return replace(target, pull=replace(target.pull, parts=None), source=None)
+    if candidate.pull is None or candidate.source is None:
+        return candidate
+    apply_pull(candidate.pull, candidate.source, store, reporter)
+    return replace(candidate, pull=replace(candidate.pull, parts=None), source=None)
 
 
-def read_target_etc(target: Candidate, store: Store) -> Node | None:
+def read_candidate_etc(candidate: Candidate, store: Store) -> Node | None:
     """The image's ``/etc``, also before the image is here; None when that cannot be had."""
-    if target.is_here:
-        return read_tree_etc_of(store, target.tree)
-    if target.pull is None or target.source is None:
+    if candidate.is_here:
+        return read_etc_of_tree(store, candidate.tree)
+    if candidate.pull is None or candidate.source is None:
         return None
-    found = preview_directory(target.pull, target.source, store, "etc")
-    return None if found is None else view_of_tree(*found)
+    found = preview_directory(candidate.pull, candidate.source, store, "etc")
+    return None if found is None else etc_of_tree(*found)
 
 
-def read_target_facts(target: Candidate, store: Store) -> bytes | None:
+def read_candidate_image_json(candidate: Candidate, store: Store) -> bytes | None:
     """The image's ``image.json``, also before the image is here; None when it cannot be had."""
-    if target.is_here:
-        node = read_below(store, target.tree, FACTS)
+    if candidate.is_here:
+        node = read_below(store, candidate.tree, FACTS)
         read: Callable[[ObjectId], bytes] | None = partial(read_object, store)
-    elif target.pull is None or target.pull.parts is None or target.source is None:
+    elif candidate.pull is None or candidate.pull.parts is None or candidate.source is None:
         return None
     else:
-        node = parse_below(target.pull.parts.contents.image, FACTS.encode())
+        node = parse_below(candidate.pull.parts.contents.image, FACTS.encode())
         wanted = [node.object] if isinstance(node, Regular) and node.object else []
-        read = preview_objects(target.pull, target.source, store, wanted)
+        read = preview_objects(candidate.pull, candidate.source, store, wanted)
     if not isinstance(node, Regular) or read is None:
         return None
     return read(node.object) if node.object else node.inline
 
 
-def check_new(target: Candidate, sysroot: Sysroot, state: MachineState, *, even_held: bool) -> None:
+def check_new(
+    candidate: Candidate, sysroot: Sysroot, state: MachineState, *, even_held: bool
+) -> None:
     """Raises NothingToDo for what boots next already, Refused for what is held.
 
     The same tree from elsewhere is new: the machine is to follow another image.
@@ -177,19 +181,19 @@ def check_new(target: Candidate, sysroot: Sysroot, state: MachineState, *, even_
     default = state.default
     if (
         default is not None
-        and default.deployment.tree == target.tree
-        and _origin_of(sysroot, default.number) == target.origin
+        and default.deployment.tree == candidate.tree
+        and _origin_of(sysroot, default.number) == candidate.origin
     ):
-        raise NothingToDo(f"{default.deployment.title} is the newest of {target.origin.image}")
-    check_not_held(target, state, even_held=even_held)
+        raise NothingToDo(f"{default.deployment.title} is the newest of {candidate.origin.image}")
+    check_not_held(candidate, state, even_held=even_held)
 
 
-def check_not_held(target: Candidate, state: MachineState, *, even_held: bool) -> None:
+def check_not_held(candidate: Candidate, state: MachineState, *, even_held: bool) -> None:
     """Raises Refused for a tree that did not come up here, or that a person went back from."""
-    hold = state.held.get(target.tree)
+    hold = state.held.get(candidate.tree)
     if hold is not None and not even_held:
         raise Refused(
-            f"{target.title} is held on this machine: {hold.why}",
+            f"{candidate.title} is held on this machine: {hold.why}",
             hint="wait for a newer version, or take it all the same with --even-held",
         )
 
@@ -203,19 +207,19 @@ def _origin_of(sysroot: Sysroot, number: int) -> Origin | None:
 
 
 def compare_to_current(
-    target: Candidate, store: Store, current: DeploymentState
+    candidate: Candidate, store: Store, current: DeploymentState
 ) -> PackageChanges | None:
     """What changes in packages; None when either side does not say what it has."""
     try:
         mine = read_facts(store, current.deployment.tree)
     except (Damaged, NotFound):
         return None  # damage there is no reason not to leave it
-    if mine is None or target.facts is None:
+    if mine is None or candidate.facts is None:
         return None
-    return compare_packages(mine.packages, target.facts.packages)
+    return compare_packages(mine.packages, candidate.facts.packages)
 
 
-def origin_of(text: str) -> Origin:
+def make_origin(text: str) -> Origin:
     """The origin of what a person named; upgrades are asked for from anywhere."""
     if is_hex_digest(text):
         return Origin(image=text)
@@ -230,14 +234,14 @@ def absolute_reference(reference: Reference) -> Reference:
     return reference
 
 
-def esp_needed(target: Candidate, state: MachineState) -> int:
+def needed_on_esp(candidate: Candidate, state: MachineState) -> int:
     """Nothing for a tree that a deployment of this machine has: its pair is there."""
-    there = any(each.deployment.tree == target.tree for each in state.deployments)
-    return ESP_ROOM if there else target.needed.esp
+    there = any(each.deployment.tree == candidate.tree for each in state.deployments)
+    return ESP_MARGIN if there else candidate.needed.esp
 
 
-def what_may_go(state: MachineState, keep: int) -> str:
-    spare = choose_kept(state, keep) - needed(state)
+def suggest_space(state: MachineState, keep: int) -> str:
+    spare = choose_kept(state, keep) - required_deployments(state)
     titles = [each.deployment.title for each in state.deployments if each.number in spare]
     if titles:
         return f"give space back with: atoll gc --keep 1 (removes {', '.join(titles)})"
@@ -251,7 +255,7 @@ def what_may_go(state: MachineState, keep: int) -> str:
     return "remove files of your own from /home or /var, then try again"
 
 
-def _kept(store: Store, tree: TreeId, name: str, version: str, origin: Origin) -> Candidate:
+def _from_store(store: Store, tree: TreeId, name: str, version: str, origin: Origin) -> Candidate:
     facts = read_facts(store, tree)
     esp = facts.esp if facts else 0
     return Candidate(
@@ -261,6 +265,6 @@ def _kept(store: Store, tree: TreeId, name: str, version: str, origin: Origin) -
         version=version,
         is_here=True,
         fetch=0,
-        needed=Space(state=ROOM, esp=esp + ESP_ROOM, inodes=0),
+        needed=Space(state=STATE_MARGIN, esp=esp + ESP_MARGIN, inodes=0),
         facts=facts,
     )

@@ -13,30 +13,30 @@ from atoll.base.errors import AtollError, Refused
 from atoll.base.ids import TreeId, is_hex_digest
 from atoll.host.fs import names_in
 from atoll.machine.boot.esp_check import check_esp
-from atoll.machine.deployments.apply import as_warning, attempt, finish
+from atoll.machine.deployments.apply import apply_each, apply_until_failure, format_warning
 from atoll.machine.deployments.boot_check import verifier
 from atoll.machine.deployments.flags import BLESSED, HELD, PINNED, ROLLED_BACK, ClearFlag
 from atoll.machine.deployments.leftovers import list_leftovers
 from atoll.machine.deployments.operations import (
-    DropDeployment,
-    NoteEntries,
+    RemoveDeployment,
     RemoveFromEsp,
     RemovePath,
+    WriteEntryList,
 )
 from atoll.machine.deployments.plan_check import check_plan
 from atoll.machine.deployments.retention import (
     Removal,
     choose_damaged,
-    choose_gone,
+    choose_entries_to_disable,
     choose_leftovers,
+    choose_obsolete,
     choose_removal,
-    choose_used_up,
-    superfluous_entries,
+    redundant_entries,
 )
-from atoll.machine.deployments.state import may_need_something, read_state
+from atoll.machine.deployments.state import may_need_tree, read_state
 from atoll.machine.deployments.way_back import with_way_back
-from atoll.machine.disable_entries import plan_used_up
-from atoll.machine.etc.conflicts import aside_of
+from atoll.machine.disable_entries import plan_disable_entries
+from atoll.machine.etc.conflicts import damaged_path
 from atoll.store.gc import GcResult, collect
 from atoll.store.layout import open_store
 
@@ -65,7 +65,7 @@ def plan_leftovers(sysroot: Sysroot, state: MachineState) -> tuple[Operation, ..
     removal = choose_removal(
         state,
         choose_leftovers(state),
-        entries=superfluous_entries(state),
+        entries=redundant_entries(state),
         pairs=list_pairs(sysroot),
     )
     return (
@@ -76,13 +76,13 @@ def plan_leftovers(sysroot: Sysroot, state: MachineState) -> tuple[Operation, ..
 
 def plan_unfinished(sysroot: Sysroot, state: MachineState) -> tuple[Operation, ...]:
     """What operations which were cut had still to do."""
-    fled = [each for each in state.deployments if each.hold and each.hold.why == ROLLED_BACK]
+    left_behind = [each for each in state.deployments if each.hold and each.hold.why == ROLLED_BACK]
     return (
-        *plan_used_up(sysroot, state, choose_used_up(state)),
+        *plan_disable_entries(sysroot, state, choose_entries_to_disable(state)),
         # Going back from it was cut before it was done.
         *(
             ClearFlag(path=sysroot.state / HELD / each.deployment.tree)
-            for each in fled
+            for each in left_behind
             if each.default
         ),
     )
@@ -93,7 +93,7 @@ def plan_prune(
 ) -> tuple[Removal, tuple[str, ...]]:
     """What policy lets go, with the titles of the deployments; with ``damaged`` also those of which
     nobody can tell what they are."""
-    gone = choose_gone(state, keep)
+    gone = choose_obsolete(state, keep)
     titles = tuple(each.deployment.title for each in state.deployments if each.number in gone)
     lost = choose_damaged(state) if damaged else ()
     titles += tuple(f"deployment {number}, which is damaged" for number in lost)
@@ -111,7 +111,7 @@ def plan_removal(sysroot: Sysroot, removal: Removal) -> tuple[Operation, ...]:
             RemoveFromEsp(esp=sysroot.esp, path=sysroot.esp / "atoll" / pair)
             for pair in removal.pairs
         ),
-        *(DropDeployment(sysroot=sysroot, number=number) for number in removal.deployments),
+        *(RemoveDeployment(sysroot=sysroot, number=number) for number in removal.deployments),
         *(
             operation
             for number in removal.deployments
@@ -120,10 +120,10 @@ def plan_removal(sysroot: Sysroot, removal: Removal) -> tuple[Operation, ...]:
                 ClearFlag(path=state / BLESSED / str(number)),
                 RemovePath(path=state / "tries" / str(number)),
                 RemovePath(path=state / "conflicts" / str(number)),
-                RemovePath(path=aside_of(state / "conflicts" / str(number))),
+                RemovePath(path=damaged_path(state / "conflicts" / str(number))),
             )
         ),
-        NoteEntries(sysroot=sysroot),
+        WriteEntryList(sysroot=sysroot),
     )
 
 
@@ -143,7 +143,7 @@ def tidy(sysroot: Sysroot, reporter: Reporter) -> MachineState:
         leftovers, unfinished, failed = (), (), (error.message,)
     if leftovers or unfinished:
         with reporter.step("Clearing up what an interrupted operation left"):
-            failed = (*attempt(leftovers), *finish(unfinished))
+            failed = (*apply_each(leftovers), *apply_until_failure(unfinished))
         state = with_way_back(read_state(sysroot), verify)
     for each in (*state.damaged, *failed):
         reporter.notice(f"left as it is: {each}")
@@ -174,7 +174,7 @@ def prune(
     plan = plan_removal(sysroot, removal)
     check_plan(state, plan, verify)
     with reporter.step("Removing what is no longer kept"):
-        failed = () if dry else attempt(plan)
+        failed = () if dry else apply_each(plan)
         state = read_state(sysroot)
         # What had to stay needs its contents.
         gone = frozenset(removal.deployments if dry else ())
@@ -190,7 +190,7 @@ def prune(
             except (AtollError, OSError) as error:
                 failed += (str(error),)
     return CleanupResult(
-        removal=removal, titles=titles, collected=collected, warning=as_warning(failed)
+        removal=removal, titles=titles, collected=collected, warning=format_warning(failed)
     )
 
 
@@ -202,7 +202,7 @@ def unknown_needs(
     return tuple(
         number
         for number in sorted(state.damaged_numbers - told - frozenset(but))
-        if may_need_something(sysroot, number)
+        if may_need_tree(sysroot, number)
     )
 
 
@@ -210,9 +210,9 @@ def trees_of(state: MachineState, *, but: Iterable[int] = ()) -> frozenset[TreeI
     """The trees that deployments, or entries, name."""
     gone = frozenset(but)
     trees = {each.deployment.tree for each in state.deployments if each.number not in gone}
-    for placed in state.menu.entries:
-        named = placed.entry.option("composefs") if placed.entry else None
-        if named is not None and is_hex_digest(named) and placed.deployment not in gone:
+    for menu_entry in state.menu.entries:
+        named = menu_entry.entry.option("composefs") if menu_entry.entry else None
+        if named is not None and is_hex_digest(named) and menu_entry.deployment not in gone:
             trees.add(TreeId(named))
     return frozenset(trees)
 

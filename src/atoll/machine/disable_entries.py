@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from atoll.machine.boot.boot_entry import EntryName, format_entry_name
 from atoll.machine.deployments.flags import BLESSED, SetFlag
-from atoll.machine.deployments.operations import NoteEntries, RemoveFromEsp, plan_entry
+from atoll.machine.deployments.operations import RemoveFromEsp, WriteEntryList, plan_entry
 from atoll.machine.staging import copy_entry, reserve_sequences
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from atoll.machine.deployments.sysroot import Sysroot
 
 
-def plan_used_up(
+def plan_disable_entries(
     sysroot: Sysroot, state: MachineState, entries: Sequence[MenuEntry], *, first: int | None = None
 ) -> tuple[Operation, ...]:
     """Give the deployments of ``entries`` a used up entry each, then remove these.
@@ -51,5 +51,5 @@ def plan_used_up(
             RemoveFromEsp(esp=sysroot.esp, path=sysroot.entries / format_entry_name(each.name))
             for each in entries
         ),
-        NoteEntries(sysroot=sysroot),
+        WriteEntryList(sysroot=sysroot),
     )

@@ -22,19 +22,19 @@ from atoll.image.bootable import objects_of
 from atoll.machine.boot.boot_entries import read_menu
 from atoll.machine.boot.boot_entry import BootEntry, EntryName, entry_title
 from atoll.machine.deployment import Deployment, Origin
-from atoll.machine.deployments.object_transfer import place_into
+from atoll.machine.deployments.object_transfer import choose_transfer
 from atoll.machine.deployments.operations import (
     CommitEntry,
     DraftEntry,
+    ImportTree,
     InstallLoader,
     MakeDeployment,
-    NoteEntries,
     Operation,
-    PlaceTree,
     SyncStatePartition,
+    WriteEntryList,
     WriteKernelPair,
 )
-from atoll.machine.deployments.retention import TRIES
+from atoll.machine.deployments.retention import BOOT_TRIES
 from atoll.machine.deployments.sysroot import Sysroot
 from atoll.store.layout import open_store
 from atoll.store.objects import can_seal
@@ -140,14 +140,14 @@ def plan_install(
         pair=image.pair,
     )
     entry = BootEntry(
-        name=EntryName(sequence=FIRST, tries_left=TRIES),
+        name=EntryName(sequence=FIRST, tries_left=BOOT_TRIES),
         title=entry_title(image.title or image.name, image.version, FIRST),
         linux=f"/atoll/{image.pair}/linux",
         initrd=f"/atoll/{image.pair}/initrd",
         options=boot_options(deployment, state, image.arguments),
     )
     return (
-        PlaceTree(tree=image.tree, objects=objects, contents=contents),
+        ImportTree(tree=image.tree, objects=objects, contents=contents),
         SyncStatePartition(path=sysroot.root),
         MakeDeployment(
             sysroot=sysroot,
@@ -166,7 +166,7 @@ def plan_install(
         WriteKernelPair(directory=sysroot.esp / "atoll" / image.pair, image=image, fresh=True),
         DraftEntry(directory=sysroot.entries, entry=entry),
         CommitEntry(directory=sysroot.entries, entry=entry),
-        NoteEntries(sysroot=sysroot),
+        WriteEntryList(sysroot=sysroot),
     )
 
 
@@ -192,7 +192,7 @@ def install(
     state = StatePartition(uuid=find_uuid(root), verity=can_seal(target.staging))
     if state.uuid == NO_UUID:
         reporter.notice(f"the file system of {root} has no UUID: no firmware boots from there")
-    contents = place_into(target, source)
+    contents = choose_transfer(target, source)
     plan = plan_install(
         image,
         origin,
@@ -207,7 +207,7 @@ def install(
 
 def check_empty(sysroot: Sysroot) -> None:
     """Raises Refused when a system can already boot from there; a cut install is no obstacle."""
-    if read_menu(sysroot.entries, sysroot.noted).entries:
+    if read_menu(sysroot.entries, sysroot.entry_list).entries:
         raise Refused(f"{sysroot.root} has a system already", hint="look at it with: atoll status")
 
 

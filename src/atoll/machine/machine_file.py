@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NoReturn
 from atoll.base.errors import RecipeError, UsageError
 from atoll.base.fields import Fields, Flaw, Key, format_key
 from atoll.base.toml import parse_toml
-from atoll.machine.deployments.retention import KEEP
+from atoll.machine.deployments.retention import DEFAULT_KEEP
 from atoll.tree.etc_rules import Rules, parse_rule
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class MachineFile:
     @property
     def deployments(self) -> int:
         """How many deployments stay."""
-        return KEEP if self.keep is None else self.keep
+        return DEFAULT_KEEP if self.keep is None else self.keep
 
 
 def read_machine_file(etc: Node, policy: Policy) -> MachineFile:
@@ -86,7 +86,7 @@ def parse_machine_file(data: bytes, *, file: str) -> MachineFile:
     if fields.has("keep"):
         kept = fields.within("keep")
         kept.only("deployments")
-        keep = kept.integer("deployments", KEEP)
+        keep = kept.integer("deployments", DEFAULT_KEEP)
         if keep < LEAST:
             kept.flaw(
                 "deployments", f"must be at least {LEAST}", "one to run, and one to fall back to"

@@ -14,8 +14,8 @@ from atoll.base.errors import AtollError, MissingPrivilege, NothingToDo
 from atoll.base.ids import is_hex_digest
 from atoll.host.fs import OWN_LIMIT, read_regular
 from atoll.machine.candidate import (
-    ESP_ROOM,
-    ROOM,
+    ESP_MARGIN,
+    STATE_MARGIN,
     Candidate,
     absolute_reference,
     check_not_held,
@@ -42,39 +42,41 @@ RECORDS = Path("/usr/lib/atoll")
 
 
 def preview_public_upgrade(
-    sysroot: Sysroot, public: PublicState, wish: UpgradeRequest, records: Path = RECORDS
+    sysroot: Sysroot, public: PublicState, request: UpgradeRequest, records: Path = RECORDS
 ) -> UpgradePreview:
     """What is known without root. Raises NothingToDo, MissingPrivilege, NetworkError, NotFound or
     Damaged."""
-    image = check_tracked(public.follows) if wish.image is None else wish.image
-    target = _find_target(public, image)
+    image = check_tracked(public.follows) if request.image is None else request.image
+    candidate = _find_candidate(public, image)
     free = measure_free(sysroot)
     return UpgradePreview(
-        target=target,
-        packages=_compare(target.facts, records),
-        needed=target.needed,
+        candidate=candidate,
+        packages=_compare(candidate.facts, records),
+        needed=candidate.needed,
         free=free,
         etc=None,
         changed_here=None,
         made_here=None,
-        obstacle=_find_obstacle(sysroot, public.state, target, free),
+        obstacle=_find_obstacle(sysroot, public.state, candidate, free),
     )
 
 
 def _find_obstacle(
-    sysroot: Sysroot, state: MachineState, target: Candidate, free: Space
+    sysroot: Sysroot, state: MachineState, candidate: Candidate, free: Space
 ) -> AtollError | None:
     """Why the verb refuses, or may refuse: of space only the most that it may take is known."""
     try:
         require_current(state)
-        check_not_held(target, state, even_held=False)
-        check_space(target.title, target.needed, sysroot, free, "at most; to know: sudo atoll plan")
+        check_not_held(candidate, state, even_held=False)
+        check_space(
+            candidate.title, candidate.needed, sysroot, free, "at most; to know: sudo atoll plan"
+        )
     except AtollError as error:
         return error
     return None
 
 
-def _find_target(public: PublicState, image: str) -> Candidate:
+def _find_candidate(public: PublicState, image: str) -> Candidate:
     reference = None if is_hex_digest(image) else parse_reference(image)
     if reference is None or isinstance(reference, StoreReference):
         raise MissingPrivilege(
@@ -97,8 +99,8 @@ def _find_target(public: PublicState, image: str) -> Candidate:
         is_here=any(each.deployment.tree == tree for each in public.state.deployments),
         fetch=fetch,
         needed=Space(
-            state=(fetch + published.record.unpacked_size * 9 // 8 if fetch else 0) + ROOM,
-            esp=(config.system.esp if config.system else 0) + ESP_ROOM,
+            state=(fetch + published.record.unpacked_size * 9 // 8 if fetch else 0) + STATE_MARGIN,
+            esp=(config.system.esp if config.system else 0) + ESP_MARGIN,
         ),
         facts=config.system,
     )

@@ -22,31 +22,31 @@ from atoll.image.bootable import read_bootable
 from atoll.machine.boot.boot_entry import EntryName
 from atoll.machine.cleanup import list_pairs, plan_removal, tidy
 from atoll.machine.deployment import Origin
-from atoll.machine.deployments.apply import as_warning, carry_out, finish
+from atoll.machine.deployments.apply import apply_operations, apply_until_failure, format_warning
 from atoll.machine.deployments.boot_check import find_tree_flaw, verifier
-from atoll.machine.deployments.flags import HELD, ROLLED_BACK, ClearFlag, Hold, hold_mark
+from atoll.machine.deployments.flags import HELD, ROLLED_BACK, ClearFlag, Hold, set_hold
 from atoll.machine.deployments.history import RecordEvent, read_history
 from atoll.machine.deployments.machine_lock import locked_machine
-from atoll.machine.deployments.operations import NoteEntries, plan_entry
+from atoll.machine.deployments.operations import WriteEntryList, plan_entry
 from atoll.machine.deployments.plan_check import check_plan
 from atoll.machine.deployments.retention import (
-    TRIES,
+    BOOT_TRIES,
     Removal,
     choose_removal,
     entries_to_disable,
+    redundant_entries,
     require_current,
-    superfluous_entries,
 )
 from atoll.machine.deployments.state import read_origin, read_state
 from atoll.machine.deployments.way_back import flaw_of, ways_back
-from atoll.machine.disable_entries import plan_used_up
+from atoll.machine.disable_entries import plan_disable_entries
 from atoll.machine.etc.etc_commands import read_machine_etc
 from atoll.machine.etc.etc_tree import compare
 from atoll.machine.etc.stage import retry_if_changed
 from atoll.machine.rollback_choice import choose_rollback, left_deployments
-from atoll.machine.staging import copy_entry, event_of, plan_deploy, reserve_sequences
+from atoll.machine.staging import copy_entry, make_event, plan_staging, reserve_sequences
 from atoll.machine.upgrade import forget_pending
-from atoll.machine.upgrade_check import check_deploy
+from atoll.machine.upgrade_check import check_staging_space
 from atoll.store.layout import open_store
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class RollbackPlan:
     in the older deployment; none when they are kept, None when they cannot be compared."""
 
     target: DeploymentState
-    fled: tuple[DeploymentState, ...]
+    left_behind: tuple[DeploymentState, ...]
     settings: tuple[tuple[str, EtcChange], ...] | None
     number: int
     """The deployment that boots next: another than the target when ``/etc`` is kept."""
@@ -88,35 +88,35 @@ class CommitSteps:
     afterwards: tuple[Operation, ...]
 
 
-def preview_rollback(sysroot: Sysroot, wish: str | None, *, keep_etc: bool) -> RollbackPlan:
+def preview_rollback(sysroot: Sysroot, which: str | None, *, keep_etc: bool) -> RollbackPlan:
     """What ``rollback`` would do; raises as it does."""
-    return _foresee(sysroot, read_state(sysroot), wish, verifier(sysroot), keep_etc=keep_etc)
+    return _preview(sysroot, read_state(sysroot), which, verifier(sysroot), keep_etc=keep_etc)
 
 
 def rollback(
-    sysroot: Sysroot, wish: str | None, reporter: Reporter, *, keep_etc: bool
+    sysroot: Sysroot, which: str | None, reporter: Reporter, *, keep_etc: bool
 ) -> RollbackPlan:
     """Make an older deployment boot next. Raises NotFound, NothingToDo, Refused or UsageError."""
     with locked_machine(sysroot) as machine:
         state = tidy(machine, reporter)
         verify = verifier(machine)
-        found = _foresee(machine, state, wish, verify, keep_etc=keep_etc)
+        found = _preview(machine, state, which, verify, keep_etc=keep_etc)
         with reporter.step(f"Going back to {found.target.deployment.title}"):
             if keep_etc:
-                return retry_if_changed(lambda: _with_this_etc(machine, state, found))
+                return retry_if_changed(lambda: _roll_back_keeping_etc(machine, state, found))
             steps = plan_rollback(machine, state, found)
             check_plan(state, (*steps.commit, *steps.afterwards), verify)
-            carry_out(steps.commit)
-            return replace(found, warning=as_warning(finish(steps.afterwards)))
+            apply_operations(steps.commit)
+            return replace(found, warning=format_warning(apply_until_failure(steps.afterwards)))
 
 
 def plan_rollback(sysroot: Sysroot, state: MachineState, found: RollbackPlan) -> CommitSteps:
     """The hold first, so that a cut after the commit does not let the fled one come back."""
     target = found.target
-    leaving = entries_to_disable(state, [each.number for each in found.fled])
+    leaving = entries_to_disable(state, [each.number for each in found.left_behind])
     count = 1 + len({each.deployment for each in leaving})
     first, reserve = reserve_sequences(sysroot, state, count)
-    name = EntryName(sequence=first, tries_left=None if target.blessed else TRIES)
+    name = EntryName(sequence=first, tries_left=None if target.blessed else BOOT_TRIES)
     return CommitSteps(
         commit=(
             reserve,
@@ -125,10 +125,12 @@ def plan_rollback(sysroot: Sysroot, state: MachineState, found: RollbackPlan) ->
         ),
         afterwards=(
             *_unhold(sysroot, state, target),
-            RecordEvent(state=sysroot.state, event=event_of("rollback", target.deployment, state)),
-            *plan_used_up(sysroot, state, leaving, first=first + 1),
-            *plan_removal(sysroot, Removal(entries=superfluous_entries(state, of=target.number))),
-            NoteEntries(sysroot=sysroot),
+            RecordEvent(
+                state=sysroot.state, event=make_event("rollback", target.deployment, state)
+            ),
+            *plan_disable_entries(sysroot, state, leaving, first=first + 1),
+            *plan_removal(sysroot, Removal(entries=redundant_entries(state, of=target.number))),
+            WriteEntryList(sysroot=sysroot),
         ),
     )
 
@@ -151,8 +153,8 @@ def cancel(sysroot: Sysroot, reporter: Reporter) -> Cancelled:
             steps = plan_cancel(machine, state, stay, staged)
             check_plan(state, (*steps.commit, *steps.afterwards), verify)
             with reporter.step(f"Letting {stay.deployment.title} boot next"):
-                carry_out(steps.commit)
-                failed = finish(steps.afterwards)
+                apply_operations(steps.commit)
+                failed = apply_until_failure(steps.afterwards)
             dropped.append(staged.deployment.title)
         try:
             if forget_pending(machine):
@@ -163,23 +165,23 @@ def cancel(sysroot: Sysroot, reporter: Reporter) -> Cancelled:
             failed += (str(error),)
     if not dropped:
         raise NothingToDo("nothing is staged and nothing was downloaded")
-    return Cancelled(dropped=tuple(dropped), warning=as_warning(failed))
+    return Cancelled(dropped=tuple(dropped), warning=format_warning(failed))
 
 
 def plan_cancel(
     sysroot: Sysroot, state: MachineState, stay: DeploymentState, staged: DeploymentState
 ) -> CommitSteps:
     first, reserve = reserve_sequences(sysroot, state, 1)
-    name = EntryName(sequence=first, tries_left=None if stay.blessed else TRIES)
+    name = EntryName(sequence=first, tries_left=None if stay.blessed else BOOT_TRIES)
     gone = () if staged.blessed or staged.pinned or state.unreadable else (staged.number,)
-    old = superfluous_entries(state, of=stay.number)
+    old = redundant_entries(state, of=stay.number)
     removal = choose_removal(state, gone, entries=old, pairs=list_pairs(sysroot))
     return CommitSteps(
         commit=(reserve, *plan_entry(sysroot, copy_entry(state, stay.number, name))),
         afterwards=(
             *_unhold(sysroot, state, stay),
-            RecordEvent(state=sysroot.state, event=event_of("cancel", stay.deployment, state)),
-            NoteEntries(sysroot=sysroot),
+            RecordEvent(state=sysroot.state, event=make_event("cancel", stay.deployment, state)),
+            WriteEntryList(sysroot=sysroot),
             *plan_removal(sysroot, removal),
         ),
     )
@@ -192,12 +194,12 @@ def _before(state: MachineState) -> DeploymentState | None:
     return next((each for each in state.deployments if each.fallback), None)
 
 
-def _foresee(
-    sysroot: Sysroot, state: MachineState, wish: str | None, verify: Verify, *, keep_etc: bool
+def _preview(
+    sysroot: Sysroot, state: MachineState, which: str | None, verify: Verify, *, keep_etc: bool
 ) -> RollbackPlan:
     current = require_current(state) if keep_etc else None
     # Only a day needs the history: nobody is kept here because it cannot be read.
-    events = read_history(sysroot.state) if wish is not None else ()
+    events = read_history(sysroot.state) if which is not None else ()
 
     def judge(each: DeploymentState) -> str:
         # Kernel and initrd come from the tree again with a new deployment.
@@ -205,15 +207,17 @@ def _foresee(
             find_tree_flaw(sysroot, each.deployment) if keep_etc else flaw_of(state, each, verify)
         )
 
-    target = choose_rollback(state, wish, events, datetime.now().astimezone(), judge)
+    target = choose_rollback(state, which, events, datetime.now().astimezone(), judge)
     _refuse_flaw(target, judge(target))
     if current is not None:
-        check_deploy(_plan_with_etc(sysroot, state, current, target), sysroot, state)
+        check_staging_space(_plan_with_etc(sysroot, state, current, target), sysroot, state)
     settings = () if keep_etc else _changed_settings(sysroot, state, target)
-    fled = left_deployments(state, target.number)
+    left_behind = left_deployments(state, target.number)
     return RollbackPlan(
         target=target,
-        fled=fled if _may_be_left(state, None if keep_etc else target, fled, verify) else (),
+        left_behind=left_behind
+        if _may_be_left(state, None if keep_etc else target, left_behind, verify)
+        else (),
         settings=settings,
         number=target.number,
     )
@@ -242,14 +246,14 @@ def _changed_settings(
 def _may_be_left(
     state: MachineState,
     target: DeploymentState | None,
-    fled: tuple[DeploymentState, ...],
+    left_behind: tuple[DeploymentState, ...],
     verify: Verify,
 ) -> bool:
     """Whether a way back stays when what is fled is used up: ``target`` is one with its new entry
     if it came up once. None: the new entry is of a deployment that never ran."""
     if target is not None and target.blessed:
         return True
-    leaving = {each.number for each in fled}
+    leaving = {each.number for each in left_behind}
     stays = [pair for pair in ways_back(state) if pair[0].number not in leaving]
     return any(not verify(*pair) for pair in stays)
 
@@ -263,18 +267,22 @@ def _refuse_flaw(target: DeploymentState, flaw: str) -> None:
         )
 
 
-def _with_this_etc(machine: Sysroot, state: MachineState, found: RollbackPlan) -> RollbackPlan:
+def _roll_back_keeping_etc(
+    machine: Sysroot, state: MachineState, found: RollbackPlan
+) -> RollbackPlan:
     """The older tree once more, as a deployment of its own with the ``/etc`` of today."""
     made = _plan_with_etc(machine, state, require_current(state), found.target)
-    carry_out((*_holds(machine, state, found), *made.operations))
-    failed = finish((*_unhold(machine, state, found.target), *made.afterwards))
+    apply_operations((*_holds(machine, state, found), *made.operations))
+    failed = apply_until_failure((*_unhold(machine, state, found.target), *made.afterwards))
     if not failed:
         now = read_state(machine)
-        leaving = entries_to_disable(now, [each.number for each in found.fled])
-        flight = plan_used_up(machine, now, leaving)
+        leaving = entries_to_disable(now, [each.number for each in found.left_behind])
+        flight = plan_disable_entries(machine, now, leaving)
         check_plan(now, flight, verifier(machine))
-        failed = finish(flight)
-    return replace(found, settings=(), number=made.deployment.number, warning=as_warning(failed))
+        failed = apply_until_failure(flight)
+    return replace(
+        found, settings=(), number=made.deployment.number, warning=format_warning(failed)
+    )
 
 
 def _plan_with_etc(
@@ -286,7 +294,7 @@ def _plan_with_etc(
     except (Damaged, OSError):
         # Going back is not refused for it: the new deployment follows no image, which is told then.
         origin = Origin(image=target.deployment.tree)
-    return plan_deploy(sysroot, state, current, image, origin, what="rollback")
+    return plan_staging(sysroot, state, current, image, origin, what="rollback")
 
 
 def _holds(sysroot: Sysroot, state: MachineState, found: RollbackPlan) -> tuple[Operation, ...]:
@@ -294,14 +302,14 @@ def _holds(sysroot: Sysroot, state: MachineState, found: RollbackPlan) -> tuple[
     now = int(time.time())
     wanted = found.target.deployment.tree
     return tuple(
-        hold_mark(
+        set_hold(
             sysroot.state,
             each.deployment.tree,
             Hold(
                 deployment=each.number, version=each.deployment.version, why=ROLLED_BACK, when=now
             ),
         )
-        for each in found.fled
+        for each in found.left_behind
         if each.deployment.tree != wanted and _may_hold(state, each)
     )
 

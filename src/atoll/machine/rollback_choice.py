@@ -27,7 +27,7 @@ _LONGEST = 256
 
 def choose_rollback(
     state: MachineState,
-    wish: str | None,
+    which: str | None,
     events: tuple[HistoryEvent, ...],
     now: datetime,
     judge: Judge,
@@ -38,8 +38,8 @@ def choose_rollback(
     up once, can boot, is not the default, and that nobody fled from; when there is none, the one
     that was fled from last. Raises NotFound, UsageError, Refused or NothingToDo.
     """
-    if wish is not None:
-        found = _wished(state, wish, events, now)
+    if which is not None:
+        found = _find_requested(state, which, events, now)
         if not found.default:
             return found
     else:
@@ -71,40 +71,40 @@ def _others(state: MachineState) -> list[DeploymentState]:
     return sorted(others, key=lambda each: (each.held, order[each.number]))
 
 
-def _wished(
-    state: MachineState, wish: str, events: tuple[HistoryEvent, ...], now: datetime
+def _find_requested(
+    state: MachineState, which: str, events: tuple[HistoryEvent, ...], now: datetime
 ) -> DeploymentState:
     known = ", ".join(f"{each.number} ({each.deployment.version})" for each in state.deployments)
     there_are = f"there are: {known}"
-    if len(wish) > _LONGEST:
-        raise UsageError(f"{wish[:20]}… is too long for a number or a version", hint=there_are)
-    meant = _meanings(state, wish)
+    if len(which) > _LONGEST:
+        raise UsageError(f"{which[:20]}… is too long for a number or a version", hint=there_are)
+    meant = _meanings(state, which)
     if len(meant) > 1:
         raise UsageError(
-            f"{wish} may be {' or '.join(meant)}",
+            f"{which} may be {' or '.join(meant)}",
             hint="say which: atoll rollback number:N, or version:V if only one has it",
         )
     if meant:
         return next(iter(meant.values()))
-    moment = parse_moment(wish, now)
+    moment = parse_moment(which, now)
     if moment is None:
-        raise NotFound(f"there is no deployment or version {wish}", hint=there_are)
+        raise NotFound(f"there is no deployment or version {which}", hint=there_are)
     number = ran_at(events, moment.timestamp())
     found = state.find(number)
     if found is None:
         what = "nothing is recorded of that time" if number is None else f"deployment {number}"
         gone = "" if number is None else ", which was the system then, is no longer here"
-        raise NotFound(f"{wish}: {what}{gone}", hint=there_are)
+        raise NotFound(f"{which}: {what}{gone}", hint=there_are)
     return found
 
 
-def _meanings(state: MachineState, wish: str) -> dict[str, DeploymentState]:
-    """Each deployment that ``wish`` may name, by words that name it without doubt.
+def _meanings(state: MachineState, which: str) -> dict[str, DeploymentState]:
+    """Each deployment that ``which`` may name, by words that name it without doubt.
 
-    One whose number and version both are ``wish`` is meant either way.
+    One whose number and version both are ``which`` is meant either way.
     """
-    explicit = _EXPLICIT.fullmatch(wish)
-    kind, word = (explicit[1], explicit[2]) if explicit else ("", wish)
+    explicit = _EXPLICIT.fullmatch(which)
+    kind, word = (explicit[1], explicit[2]) if explicit else ("", which)
     numbers = {int(word)} if kind != "version" and is_number(word) else set()
     if kind != "number":
         same = {each.number for each in state.deployments if each.deployment.version == word}
@@ -124,20 +124,20 @@ def ran_at(events: Iterable[HistoryEvent], moment: float) -> int | None:
     return known[0].was if known else None
 
 
-def parse_moment(wish: str, now: datetime) -> datetime | None:
+def parse_moment(which: str, now: datetime) -> datetime | None:
     """The end of the day that ``yesterday`` or ``YYYY-MM-DD`` means; None for no day.
 
     Raises UsageError for a day to come.
     """
-    if wish == "yesterday":
+    if which == "yesterday":
         day = now.date() - timedelta(days=1)
     else:
         try:
-            day = date.fromisoformat(wish)
+            day = date.fromisoformat(which)
         except ValueError:
             return None
     if day > now.date():
-        raise UsageError(f"{wish} is yet to come", hint="name a day that was")
+        raise UsageError(f"{which} is yet to come", hint="name a day that was")
     return datetime.combine(day, time.max, tzinfo=now.tzinfo)
 
 

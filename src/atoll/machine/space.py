@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import NoSpace
-from atoll.machine.etc.etc_operations import MakeDirectory, MakeWhiteout, WriteLeaf, WriteRecord
+from atoll.machine.etc.etc_operations import MakeDirectory, MakeWhiteout, WriteFile, WriteLeaf
 from atoll.machine.etc.etc_tree import Kind
 from atoll.machine.install import BLOCK, Space
 
@@ -32,7 +32,7 @@ def cost_of(operations: Iterable[Operation]) -> Space:
             case WriteLeaf(entry=entry):
                 size += _blocks(len(entry.read())) if entry.kind is Kind.FILE else BLOCK
                 size += BLOCK if entry.xattrs else 0
-            case WriteRecord(content=content):
+            case WriteFile(content=content):
                 size += _blocks(len(content))
             case MakeWhiteout():
                 pass

@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import Refused
 from atoll.machine.boot.boot_entry import BootEntry, EntryName, entry_title
 from atoll.machine.deployment import Deployment
-from atoll.machine.deployments.flags import LastNumbers, numbers_mark
+from atoll.machine.deployments.flags import LastNumbers, set_last_numbers
 from atoll.machine.deployments.history import HistoryEvent, RecordEvent
 from atoll.machine.deployments.operations import (
     MakeDeployment,
-    NoteEntries,
     SyncStatePartition,
+    WriteEntryList,
     WriteKernelPair,
     plan_entry,
 )
-from atoll.machine.deployments.retention import TRIES
+from atoll.machine.deployments.retention import BOOT_TRIES
 from atoll.machine.deployments.state import next_numbers
 from atoll.machine.etc.damaged_tree import read_source_etc
-from atoll.machine.etc.etc_commands import read_tree_etc_of
+from atoll.machine.etc.etc_commands import read_etc_of_tree
 from atoll.machine.etc.merge import plan_merge
-from atoll.machine.etc.stage import MergeInputs, etc_place, plan_stage
+from atoll.machine.etc.stage import MergeInputs, etc_paths, plan_stage
 from atoll.machine.install import StatePartition, boot_options, find_uuid
 from atoll.machine.machine_file import read_machine_file
 from atoll.machine.policy import read_policy
@@ -60,7 +60,7 @@ class StagingPlan:
     """Why there may be conflicts that nobody can read; they stay with what is left."""
 
 
-def plan_deploy(
+def plan_staging(
     sysroot: Sysroot,
     state: MachineState,
     source: DeploymentState,
@@ -75,21 +75,21 @@ def plan_deploy(
     the image cannot have its users' ids on this machine, RecipeError for the machine file.
     """
     numbers = next_numbers(sysroot, state.menu)
-    deployment = _deployment_of(image, numbers.deployment)
-    new = read_tree_etc_of(image.store, image.tree)
+    deployment = _make_deployment(image, numbers.deployment)
+    new = read_etc_of_tree(image.store, image.tree)
     etc, damaged = read_source_etc(sysroot, source.number, new)
     machine_file = read_machine_file(etc.live, read_policy(image.store, image.tree))
-    place = etc_place(sysroot, deployment.number)
+    place = etc_paths(sysroot, deployment.number)
     views = MergeInputs(source=etc.deployment, old=etc.tree, live=etc.live, new=new)
     merge, staging = plan_stage(views, place, rules=machine_file.rules, earlier=etc.conflicts)
     check_ids(f"{image.name} {image.version}", merge)
     partition = find_partition(sysroot, state, source)
-    name = EntryName(sequence=numbers.sequence, tries_left=TRIES)
+    name = EntryName(sequence=numbers.sequence, tries_left=BOOT_TRIES)
     title = entry_title(image.title or image.name, image.version, deployment.number)
-    entry = entry_of(
+    entry = make_entry(
         deployment, name, boot_options(deployment, partition, image.arguments), title=title
     )
-    event = event_of(what, deployment, state, image=origin.image)
+    event = make_event(what, deployment, state, image=origin.image)
     return StagingPlan(
         deployment=deployment,
         merge=merge,
@@ -97,7 +97,7 @@ def plan_deploy(
         damaged=damaged,
         unread=etc.unread,
         operations=(
-            numbers_mark(sysroot.state, numbers),
+            set_last_numbers(sysroot.state, numbers),
             MakeDeployment(
                 sysroot=sysroot,
                 deployment=deployment,
@@ -110,11 +110,11 @@ def plan_deploy(
             WriteKernelPair(directory=sysroot.esp / "atoll" / image.pair, image=image),
             *plan_entry(sysroot, entry),
         ),
-        afterwards=(RecordEvent(state=sysroot.state, event=event), NoteEntries(sysroot=sysroot)),
+        afterwards=(RecordEvent(state=sysroot.state, event=event), WriteEntryList(sysroot=sysroot)),
     )
 
 
-def _deployment_of(image: BootableImage, number: int) -> Deployment:
+def _make_deployment(image: BootableImage, number: int) -> Deployment:
     return Deployment(
         number=number,
         tree=image.tree,
@@ -126,11 +126,11 @@ def _deployment_of(image: BootableImage, number: int) -> Deployment:
 
 
 def preview_etc(etc: MachineEtc, new: Node, settings: MachineFile) -> Merge:
-    """What ``plan_deploy`` would make of ``/etc`` with the image's ``new`` one."""
+    """What ``plan_staging`` would make of ``/etc`` with the image's ``new`` one."""
     return plan_merge(etc.tree, etc.live, new, settings.rules)
 
 
-def event_of(
+def make_event(
     what: str, deployment: Deployment, state: MachineState, *, image: str = ""
 ) -> HistoryEvent:
     was = state.default or state.current
@@ -146,7 +146,7 @@ def event_of(
     )
 
 
-def entry_of(
+def make_entry(
     deployment: Deployment, name: EntryName, options: tuple[str, ...], *, title: str
 ) -> BootEntry:
     return BootEntry(
@@ -160,9 +160,9 @@ def entry_of(
 
 def copy_entry(state: MachineState, number: int, name: EntryName) -> BootEntry:
     """Another entry for a deployment that has one; raises Refused when none can be read."""
-    for placed in state.menu.of(number):
-        if placed.entry is not None:
-            return replace(placed.entry, name=name)
+    for menu_entry in state.menu.of(number):
+        if menu_entry.entry is not None:
+            return replace(menu_entry.entry, name=name)
     raise Refused(f"no entry on the ESP boots deployment {number}", hint="see: atoll status")
 
 
@@ -170,10 +170,10 @@ def find_partition(
     sysroot: Sysroot, state: MachineState, source: DeploymentState
 ) -> StatePartition:
     """Where early boot finds the deployments: what the entry of ``source`` says of it."""
-    for placed in state.menu.of(source.number):
-        place = placed.entry.option("atoll.state") if placed.entry else None
-        if placed.entry is not None and place is not None and place.startswith("UUID="):
-            verity = placed.entry.option("atoll.verity") == "require"
+    for menu_entry in state.menu.of(source.number):
+        place = menu_entry.entry.option("atoll.state") if menu_entry.entry else None
+        if menu_entry.entry is not None and place is not None and place.startswith("UUID="):
+            verity = menu_entry.entry.option("atoll.verity") == "require"
             return StatePartition(uuid=place.removeprefix("UUID="), verity=verity)
     from atoll.store.layout import open_store
     from atoll.store.objects import can_seal
@@ -186,7 +186,7 @@ def reserve_sequences(sysroot: Sysroot, state: MachineState, entries: int) -> tu
     """The first of ``entries`` sequence numbers, and what reserves them all."""
     numbers = next_numbers(sysroot, state.menu)
     last = LastNumbers(deployment=numbers.deployment - 1, sequence=numbers.sequence + entries - 1)
-    return numbers.sequence, numbers_mark(sysroot.state, last)
+    return numbers.sequence, set_last_numbers(sysroot.state, last)
 
 
 def check_ids(title: str, merge: Merge) -> None:

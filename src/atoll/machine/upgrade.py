@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import AtollError, NoSpace, NotFound
 from atoll.base.report import NullReporter
 from atoll.image.bootable import read_bootable
-from atoll.machine.candidate import check_new, compare_to_current, fetch_target, opened_target
+from atoll.machine.candidate import check_new, compare_to_current, fetch_candidate, opened_candidate
 from atoll.machine.cleanup import prune, tidy
-from atoll.machine.deployments.apply import as_warning, carry_out, finish
+from atoll.machine.deployments.apply import apply_operations, apply_until_failure, format_warning
 from atoll.machine.deployments.machine_lock import locked_machine
 from atoll.machine.deployments.retention import require_current
 from atoll.machine.deployments.state import read_state
 from atoll.machine.etc.stage import retry_if_changed
-from atoll.machine.staging import plan_deploy
-from atoll.machine.upgrade_check import check_deploy, find_obstacle, read_prospect
+from atoll.machine.staging import plan_staging
+from atoll.machine.upgrade_check import check_staging_space, find_obstacle, inspect_upgrade
 from atoll.store.layout import open_store
 from atoll.store.refs import Ref, remove_ref, write_ref
 
@@ -63,7 +63,7 @@ class UpgradeRequest:
 class UpgradeResult:
     """What an upgrade came to; ``deployment`` is None when it was only fetched."""
 
-    target: Candidate
+    candidate: Candidate
     deployment: Deployment | None = None
     merge: Merge | None = None
     pruned: CleanupResult | None = None
@@ -76,7 +76,7 @@ class UpgradePreview:
     ``changed_here``, how many paths in ``/etc`` people changed, and ``made_here``, how many the
     machine did, for whoever may not read it."""
 
-    target: Candidate
+    candidate: Candidate
     packages: PackageChanges | None
     needed: Space
     free: Space
@@ -86,35 +86,35 @@ class UpgradePreview:
     obstacle: AtollError | None
 
 
-def check_upgrade(sysroot: Sysroot, wish: UpgradeRequest) -> Candidate:
+def check_upgrade(sysroot: Sysroot, request: UpgradeRequest) -> Candidate:
     """The newer image, if there is one; raises NothingToDo, or Refused when it is held."""
     state = read_state(sysroot)
-    with opened_target(sysroot, state, wish.image) as target:
-        check_new(target, sysroot, state, even_held=wish.even_held)
-        return target
+    with opened_candidate(sysroot, state, request.image) as candidate:
+        check_new(candidate, sysroot, state, even_held=request.even_held)
+        return candidate
 
 
-def preview_upgrade(sysroot: Sysroot, wish: UpgradeRequest) -> UpgradePreview:
+def preview_upgrade(sysroot: Sysroot, request: UpgradeRequest) -> UpgradePreview:
     """All that can be known before anything is fetched or changed; raises NothingToDo."""
     state = read_state(sysroot)
     current = require_current(state)
     store = open_store(sysroot.atoll)
-    with opened_target(sysroot, state, wish.image) as target:
-        check_new(target, sysroot, state, even_held=True)
-        found = read_prospect(target, sysroot, state, current)
+    with opened_candidate(sysroot, state, request.image) as candidate:
+        check_new(candidate, sysroot, state, even_held=True)
+        found = inspect_upgrade(candidate, sysroot, state, current)
         return UpgradePreview(
-            target=target,
-            packages=compare_to_current(target, store, current),
+            candidate=candidate,
+            packages=compare_to_current(candidate, store, current),
             needed=found.needed,
             free=found.free,
             etc=found.merge,
             changed_here=found.changed_here,
             made_here=found.made_here,
-            obstacle=find_obstacle(target, sysroot, state, found, even_held=wish.even_held),
+            obstacle=find_obstacle(candidate, sysroot, state, found, even_held=request.even_held),
         )
 
 
-def upgrade(sysroot: Sysroot, wish: UpgradeRequest, reporter: Reporter) -> UpgradeResult:
+def upgrade(sysroot: Sysroot, request: UpgradeRequest, reporter: Reporter) -> UpgradeResult:
     """Make the wished image what boots next.
 
     Raises NothingToDo, Refused, NotFound, NetworkError, NoSpace, Damaged, Busy or RecipeError; the
@@ -124,26 +124,31 @@ def upgrade(sysroot: Sysroot, wish: UpgradeRequest, reporter: Reporter) -> Upgra
         state = tidy(machine, reporter)
         current = require_current(state)
         store = open_store(machine.atoll)
-        with opened_target(machine, state, wish.image) as target:
-            check_new(target, machine, state, even_held=wish.even_held)
-            found = read_prospect(target, machine, state, current)
-            obstacle = find_obstacle(target, machine, state, found, even_held=wish.even_held)
+        with opened_candidate(machine, state, request.image) as candidate:
+            check_new(candidate, machine, state, even_held=request.even_held)
+            found = inspect_upgrade(candidate, machine, state, current)
+            obstacle = find_obstacle(candidate, machine, state, found, even_held=request.even_held)
             if obstacle is not None:
                 raise obstacle
-            target = fetch_target(target, store, reporter)
+            candidate = fetch_candidate(candidate, store, reporter)
         write_ref(
             store,
             PENDING,
-            Ref(tree=target.tree, name=target.name or "image", version=target.version, created=0),
+            Ref(
+                tree=candidate.tree,
+                name=candidate.name or "image",
+                version=candidate.version,
+                created=0,
+            ),
         )
-        if wish.download_only:
-            return UpgradeResult(target=target)
-        image = read_bootable(store, target.tree)
+        if request.download_only:
+            return UpgradeResult(candidate=candidate)
+        image = read_bootable(store, candidate.tree)
 
         def deploy() -> StagingPlan:
-            made = plan_deploy(machine, state, current, image, target.origin, what=wish.verb)
-            check_deploy(made, machine, state)
-            carry_out(made.operations)
+            made = plan_staging(machine, state, current, image, candidate.origin, what=request.verb)
+            check_staging_space(made, machine, state)
+            apply_operations(made.operations)
             return made
 
         with _cleared_up(machine), reporter.step(f"Staging {image.name} {image.version}"):
@@ -152,11 +157,15 @@ def upgrade(sysroot: Sysroot, wish: UpgradeRequest, reporter: Reporter) -> Upgra
             reporter.notice(f"{SETTINGS_AS_THEY_ARE}: {made.damaged}")
         if made.unread:
             reporter.notice(f"{CONFLICTS_STAY}: {made.unread}")
-        warning = as_warning(finish(made.afterwards))
+        warning = format_warning(apply_until_failure(made.afterwards))
         pruned, untidy = _prune(machine, made.machine_file.deployments, reporter)
         warning = warning or untidy
     return UpgradeResult(
-        target=target, deployment=made.deployment, merge=made.merge, pruned=pruned, warning=warning
+        candidate=candidate,
+        deployment=made.deployment,
+        merge=made.merge,
+        pruned=pruned,
+        warning=warning,
     )
 
 

@@ -1,7 +1,7 @@
 """What an upgrade will come to, and why it would be refused: one judgement for ``plan`` and verb.
 
 ``plan`` tells what ``find_obstacle`` says; the verb raises it before anything is fetched. When the
-image is here and ``/etc`` is merged for good, ``check_deploy`` looks once more.
+image is here and ``/etc`` is merged for good, ``check_staging_space`` looks once more.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from atoll.base.errors import AtollError
 from atoll.image.bootable import check_facts
 from atoll.machine.candidate import (
     check_new,
-    esp_needed,
-    read_target_etc,
-    read_target_facts,
-    what_may_go,
+    needed_on_esp,
+    read_candidate_etc,
+    read_candidate_image_json,
+    suggest_space,
 )
 from atoll.machine.deployments.state import next_numbers
 from atoll.machine.etc.damaged_tree import read_source_etc
-from atoll.machine.etc.stage import MergeInputs, etc_place, plan_stage, retry_if_changed
+from atoll.machine.etc.stage import MergeInputs, etc_paths, plan_stage, retry_if_changed
 from atoll.machine.install import measure_free
 from atoll.machine.machine_file import read_machine_file
 from atoll.machine.policy import find_policy
@@ -58,16 +58,16 @@ class UpgradeCheck:
     damaged: str = ""
 
 
-def read_prospect(
-    target: Candidate, sysroot: Sysroot, state: MachineState, current: DeploymentState
+def inspect_upgrade(
+    candidate: Candidate, sysroot: Sysroot, state: MachineState, current: DeploymentState
 ) -> UpgradeCheck:
     """Raises NetworkError, Damaged, Busy, or RecipeError for the machine file."""
     store = open_store(sysroot.atoll)
-    new = read_target_etc(target, store)
+    new = read_candidate_etc(candidate, store)
     etc, damaged = retry_if_changed(lambda: read_source_etc(sysroot, current.number, new))
-    shown = target.tree if target.is_here else current.deployment.tree
+    shown = candidate.tree if candidate.is_here else current.deployment.tree
     settings = read_machine_file(etc.live, find_policy(store, shown))
-    esp = esp_needed(target, state)
+    esp = needed_on_esp(candidate, state)
     made = sum(is_machine_made(path) for path, _ in etc.changes)
     return UpgradeCheck(
         settings=settings,
@@ -75,40 +75,40 @@ def read_prospect(
         changed_here=len(etc.changes) - made,
         made_here=made,
         needed=_with_etc(
-            replace(target.needed, esp=esp),
+            replace(candidate.needed, esp=esp),
             _cost_of_etc(sysroot, state, etc, etc.tree if new is None else new, settings),
         ),
         free=measure_free(sysroot),
-        facts=read_target_facts(target, store),
+        facts=read_candidate_image_json(candidate, store),
         damaged=damaged,
     )
 
 
 def find_obstacle(
-    target: Candidate,
+    candidate: Candidate,
     sysroot: Sysroot,
     state: MachineState,
-    prospect: UpgradeCheck,
+    check: UpgradeCheck,
     *,
     even_held: bool,
 ) -> AtollError | None:
     """Why the upgrade is refused; None when nothing that can be known stands in its way."""
     try:
-        check_new(target, sysroot, state, even_held=even_held)
-        if prospect.facts is not None:
-            check_facts(prospect.facts, target.tree)
-        if prospect.merge is not None:
-            check_ids(target.title, prospect.merge)
-        hint = what_may_go(state, prospect.settings.deployments)
-        check_space(target.title, prospect.needed, sysroot, prospect.free, hint)
+        check_new(candidate, sysroot, state, even_held=even_held)
+        if check.facts is not None:
+            check_facts(check.facts, candidate.tree)
+        if check.merge is not None:
+            check_ids(candidate.title, check.merge)
+        hint = suggest_space(state, check.settings.deployments)
+        check_space(candidate.title, check.needed, sysroot, check.free, hint)
     except AtollError as error:
         return error
     return None
 
 
-def check_deploy(made: StagingPlan, sysroot: Sysroot, state: MachineState) -> None:
+def check_staging_space(made: StagingPlan, sysroot: Sysroot, state: MachineState) -> None:
     """Raises NoSpace when there is no room for the ``/etc`` of a deployment, before it is made."""
-    hint = what_may_go(state, made.machine_file.deployments)
+    hint = suggest_space(state, made.machine_file.deployments)
     check_space(
         made.deployment.title, cost_of(made.operations), sysroot, measure_free(sysroot), hint
     )
@@ -119,7 +119,7 @@ def _cost_of_etc(
 ) -> Space:
     """While the image's ``/etc`` is not known, what this one takes once more."""
     views = MergeInputs(source=etc.deployment, old=etc.tree, live=etc.live, new=new)
-    place = etc_place(sysroot, next_numbers(sysroot, state.menu).deployment)
+    place = etc_paths(sysroot, next_numbers(sysroot, state.menu).deployment)
     _, plan = plan_stage(views, place, rules=settings.rules, earlier=etc.conflicts)
     return cost_of(plan)
 

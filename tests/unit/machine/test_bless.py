@@ -38,7 +38,7 @@ def machine(root: Path, *names: EntryName) -> Sysroot:
 
 
 def menu_of(sysroot: Sysroot) -> BootMenu:
-    return read_menu(sysroot.entries, sysroot.noted)
+    return read_menu(sysroot.entries, sysroot.entry_list)
 
 
 def names(sysroot: Sysroot) -> list[str]:

@@ -18,9 +18,9 @@ from atoll.machine.health.boot_attempts import (
     BootVerdict,
     decide_verdict,
     format_verdict,
-    parse_tries,
+    parse_attempts,
     parse_verdict,
-    read_tries,
+    read_attempts,
     read_verdict,
     readable,
 )
@@ -47,12 +47,12 @@ def test_tries_are_read_from_the_files_of_their_deployment(tmp_path: Path) -> No
     (folder / "2-started").write_text("atoll-7+1-2.conf\n")
     (folder / "3-started.new").write_text("")
     (folder / "10-started").mkdir()
-    first, second = read_tries(sysroot, 2)
+    first, second = read_attempts(sysroot, 2)
     assert (first.number, first.failure) == (1, "the image of tree abc is damaged second line")
     assert first.entry == EntryName(sequence=7, tries_left=2, tries_used=1)
     assert first.started == int((folder / "1-started").stat().st_mtime)
     assert (second.number, second.failure) == (2, None)
-    assert read_tries(sysroot, 3) == ()
+    assert read_attempts(sysroot, 3) == ()
 
 
 def test_a_failure_that_was_noted_is_evidence() -> None:
@@ -67,17 +67,17 @@ def test_starts_that_never_reached_early_boot_are_evidence() -> None:
 
 
 def test_pulled_plugs_are_none() -> None:
-    for tries in ([attempt(1), attempt(2), attempt(3)], [attempt(2)]):
-        verdict = decide_verdict(USED_UP, tries, (), staged=0)
+    for attempts in ([attempt(1), attempt(2), attempt(3)], [attempt(2)]):
+        verdict = decide_verdict(USED_UP, attempts, (), staged=0)
         assert not verdict.evidence
-        assert verdict.why == f"{len(tries)} of 3 starts stopped without a reason"
+        assert verdict.why == f"{len(attempts)} of 3 starts stopped without a reason"
 
 
 def test_a_panic_counts_from_the_first_start_on() -> None:
-    tries = [attempt(1), attempt(2), attempt(3)]
+    attempts = [attempt(1), attempt(2), attempt(3)]
     earlier, during = Panic(when=1000, message="old"), Panic(when=1002, message="oops")
-    assert not decide_verdict(USED_UP, tries, [earlier], staged=0).evidence
-    verdict = decide_verdict(USED_UP, tries, [earlier, during], staged=0)
+    assert not decide_verdict(USED_UP, attempts, [earlier], staged=0).evidence
+    verdict = decide_verdict(USED_UP, attempts, [earlier, during], staged=0)
     assert verdict.evidence and verdict.why == "its kernel panicked: oops"
 
 
@@ -97,7 +97,7 @@ def test_tries_of_an_earlier_entry_prove_nothing_of_this_one() -> None:
 @given(st.dictionaries(st.text(max_size=12), st.text(max_size=40)))
 def test_any_files_are_read(texts: dict[str, str]) -> None:
     notes = {name: AttemptNote(text=text, when=1) for name, text in texts.items()}
-    numbers = [each.number for each in parse_tries(notes)]
+    numbers = [each.number for each in parse_attempts(notes)]
     assert numbers == sorted(set(numbers))
 
 
@@ -108,9 +108,11 @@ def test_any_files_are_read(texts: dict[str, str]) -> None:
     )
 )
 def test_every_noted_failure_is_evidence(texts: dict[str, str]) -> None:
-    tries = parse_tries({name: AttemptNote(text=text, when=1) for name, text in texts.items()})
-    assert {each.number for each in tries} == {int(name.partition("-")[0]) for name in texts}
-    for each in tries:
+    attempts = parse_attempts(
+        {name: AttemptNote(text=text, when=1) for name, text in texts.items()}
+    )
+    assert {each.number for each in attempts} == {int(name.partition("-")[0]) for name in texts}
+    for each in attempts:
         assert (each.failure is not None) == (f"{each.number}-failed" in texts)
 
 

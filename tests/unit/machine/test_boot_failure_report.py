@@ -10,18 +10,18 @@ import pytest
 
 from atoll.cli.main import main
 from atoll.machine.boot.boot_entry import EntryName
-from atoll.machine.deployments.flags import read_marks
+from atoll.machine.deployments.flags import read_flags
 from atoll.machine.deployments.history import read_history
 from atoll.machine.deployments.state import read_state
 from atoll.machine.deployments.sysroot import Sysroot
 from atoll.machine.health.boot_failure_report import (
     apply_report,
     decide_failed,
-    find_given_up,
-    format_news,
+    find_failed,
+    format_login_message,
     plan_report,
     read_notes,
-    write_news,
+    write_login_message,
 )
 from atoll.machine.health.pstore import Panic
 from tests.unit.machine.test_state import place
@@ -38,14 +38,14 @@ PANIC = Panic(when=1 << 33, message="no init")
 
 
 def machine(
-    root: Path, tries: Mapping[str, str] | None = None, *, entry: EntryName = GIVEN_UP
+    root: Path, attempts: Mapping[str, str] | None = None, *, entry: EntryName = GIVEN_UP
 ) -> Sysroot:
-    """Deployment 1 runs, 2 has this entry; ``tries`` are the files that its boots left."""
+    """Deployment 1 runs, 2 has this entry; ``attempts`` are the files that its boots left."""
     place(root, 1, OLD)
     place(root, 2, entry, version="2")
     folder = root / "atoll/state/tries/2"
     folder.mkdir(parents=True)
-    for name, text in (tries or {}).items():
+    for name, text in (attempts or {}).items():
         (folder / name).write_text(text)
     # Not booted: what early boot calls the running one would have to be mounted.
     return Sysroot(root=root, esp=root / "esp")
@@ -58,7 +58,7 @@ def judged(sysroot: Sysroot, *panics: Panic) -> tuple[FailedDeployment, ...]:
 def report(sysroot: Sysroot, *panics: Panic) -> str:
     given_up = judged(sysroot, *panics)
     apply_report(sysroot, plan_report(sysroot, read_state(sysroot), given_up, now=5))
-    return format_news(read_state(sysroot), given_up)
+    return format_login_message(read_state(sysroot), given_up)
 
 
 STARTED = {f"{number}-started": f"atoll-2+{3 - number}-{number}.conf\n" for number in (1, 2, 3)}
@@ -72,7 +72,7 @@ def test_evidence_is_told_and_holds_the_tree(tmp_path: Path) -> None:
         "  Why: health check web failed: exit status 1",
         "  Updates do not take it again by themselves. See: atoll health",
     ]
-    ((tree, hold),) = read_marks(sysroot.state).held.items()
+    ((tree, hold),) = read_flags(sysroot.state).held.items()
     assert tree == f"{2:064x}"
     assert (hold.deployment, hold.version, hold.when) == (2, "2", 5)
     (event,) = read_history(sysroot.state)
@@ -83,7 +83,7 @@ def test_evidence_is_told_and_holds_the_tree(tmp_path: Path) -> None:
 def test_pulled_plugs_are_told_and_hold_nothing(tmp_path: Path) -> None:
     sysroot = machine(tmp_path, STARTED)
     assert "atoll upgrade tries it again" in report(sysroot)
-    assert not read_marks(sysroot.state).held
+    assert not read_flags(sysroot.state).held
 
 
 def test_a_kernel_that_never_started_and_one_that_panicked(tmp_path: Path) -> None:
@@ -122,24 +122,24 @@ def test_a_new_entry_gets_a_verdict_of_its_own(tmp_path: Path) -> None:
 )
 def test_only_what_the_loader_gave_up_is_told(tmp_path: Path, entry: EntryName) -> None:
     sysroot = machine(tmp_path, entry=entry)
-    assert find_given_up(read_state(sysroot)) == ()
+    assert find_failed(read_state(sysroot)) == ()
     assert report(sysroot) == ""
 
 
 def test_what_was_blessed_once_or_runs_is_not_told(tmp_path: Path) -> None:
     sysroot = machine(tmp_path)
     runs = Sysroot(root=tmp_path, esp=tmp_path / "esp", booted=2)
-    assert find_given_up(read_state(runs)) == ()
+    assert find_failed(read_state(runs)) == ()
     (sysroot.state / "blessed").mkdir()
     (sysroot.state / "blessed/2").touch()
-    assert find_given_up(read_state(sysroot)) == ()
+    assert find_failed(read_state(sysroot)) == ()
 
 
 def test_news_are_for_the_console_and_after_the_login(tmp_path: Path) -> None:
     issue, motd = tmp_path / "issue.d/50-atoll.issue", tmp_path / "motd.d/50-atoll"
-    write_news("a\\b\n", issue=issue, motd=motd)
+    write_login_message("a\\b\n", issue=issue, motd=motd)
     assert (issue.read_text(), motd.read_text()) == ("a\\\\b\n", "a\\b\n")
-    write_news("", issue=issue, motd=motd)
+    write_login_message("", issue=issue, motd=motd)
     assert not issue.exists() and not motd.exists()
 
 
@@ -148,7 +148,7 @@ def test_notes_of_early_boot_are_told(tmp_path: Path) -> None:
     assert read_notes(notes) == ()
     notes.write_text("what was changed\x1b has not come along\n")
     sysroot = machine(tmp_path, entry=OLD)
-    assert format_news(read_state(sysroot), (), read_notes(notes)) == (
+    assert format_login_message(read_state(sysroot), (), read_notes(notes)) == (
         "Atoll: what was changed has not come along\n"
     )
 

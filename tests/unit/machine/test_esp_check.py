@@ -10,7 +10,7 @@ import pytest
 from atoll.base.errors import Damaged, NotFound, Refused
 from atoll.machine.boot import esp_check
 from atoll.machine.boot import mounts as mounts_module
-from atoll.machine.boot.esp_check import TOLD_LIMIT, check_esp, check_volume
+from atoll.machine.boot.esp_check import FINDINGS_SHOWN, check_esp, check_volume
 from atoll.machine.boot.mounts import Mount, find_device, find_fat_mount, parse_mounts
 from tests.unit.tree.fat_damage import (
     COUNTED,
@@ -76,7 +76,7 @@ def test_a_person_is_not_told_thousands_of_findings(tmp_path: Path) -> None:
     garbage = edited.item(KERNEL).first
     edited.set_next(edited.item("loader/entries").chain[-1], garbage)
     check = check_volume(volume_in(tmp_path, edited), [ENTRY])
-    assert len(check.findings) == TOLD_LIMIT + 1
+    assert len(check.findings) == FINDINGS_SHOWN + 1
     assert check.findings[-1].startswith("and ")
 
 

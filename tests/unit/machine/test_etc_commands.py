@@ -29,7 +29,7 @@ from atoll.machine.etc.etc_commands import (
 from atoll.machine.etc.etc_tree import Node, walk
 from atoll.machine.etc.overlay_upper import plan_live
 from atoll.machine.etc.read import read_directory, read_layered
-from atoll.machine.etc.stage import EtcPlace, MergeInputs, etc_place, execute, stage_etc
+from atoll.machine.etc.stage import EtcPaths, MergeInputs, etc_paths, execute, stage_etc
 from atoll.store.layout import open_store
 from atoll.store.scan import import_directory
 from atoll.store.tree_images import write_image
@@ -93,8 +93,8 @@ def sysroot_in(place: Path) -> Sysroot:
     return Sysroot(root=place / "machine", esp=place / "machine/esp")
 
 
-def place_of(sysroot: Sysroot, number: int) -> EtcPlace:
-    return etc_place(sysroot, number)
+def place_of(sysroot: Sysroot, number: int) -> EtcPaths:
+    return etc_paths(sysroot, number)
 
 
 def etc_of(sysroot: Sysroot, number: int = 2) -> dict[str, str]:
@@ -242,7 +242,7 @@ def test_the_attributes_of_etc_itself_can_be_in_conflict(made: Path, tmp_path: P
     mode = new.entry.mode
     changed = Node(replace(old.entry, mode=0o700), {**old.children, "motd": new.children["motd"]})
     views = MergeInputs(source=1, old=old, live=changed, new=mode_changed(new, 0o711))
-    place = EtcPlace(upper=tmp_path / "up", record=tmp_path / "r", conflicts=tmp_path / "c")
+    place = EtcPaths(upper=tmp_path / "up", record=tmp_path / "r", conflicts=tmp_path / "c")
     stage_etc(lambda: views, place)
     (conflict,) = read_conflicts(place.conflicts)
     assert (conflict.path, conflict.attributes) == ("", True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 
 from atoll.machine.etc.etc_tree import Node, node_at, replaced
-from atoll.machine.etc.first_boot_merge import merge_again, plan_again
+from atoll.machine.etc.first_boot_merge import find_changed, merge_changed
 from atoll.machine.etc.merge import plan_merge
 from tests.unit.machine.etc_trees import etc, shown
 from tests.unit.machine.test_etc_merge import views
@@ -25,7 +25,7 @@ def test_a_password_and_a_network_come_along() -> None:
             "NetworkManager/system-connections/home": "psk=1\n",
         }
     )
-    changed = plan_again(staged_from, live)
+    changed = find_changed(staged_from, live)
     assert changed == (
         "NetworkManager",
         "NetworkManager/system-connections",
@@ -34,7 +34,7 @@ def test_a_password_and_a_network_come_along() -> None:
     )
     # The person took the image's motd in the staged deployment; the second merge leaves that.
     staged = replaced(first.result, "motd", node_at(new, "motd"))
-    again = merge_again(staged, (), plan_merge(old, live, new), changed)
+    again = merge_changed(staged, (), plan_merge(old, live, new), changed)
     assert shown(again.result) == {
         "shadow": SHADOW.format("changed") + "ntp:!:2::::::\n",
         "motd": "2\n",
@@ -48,8 +48,8 @@ def test_conflicts_of_changed_paths_are_told_anew() -> None:
     old, new = etc(a="1\n", b="1\n", c="1\n"), etc(a="2\n", b="2\n", c="2\n")
     first_live, live = etc(a="3\n", b="3\n", c="1\n"), etc(a="3\n", b="1\n", c="3\n")
     first = plan_merge(old, first_live, new)
-    changed = plan_again(first_live, live)
-    again = merge_again(first.result, first.conflicts, plan_merge(old, live, new), changed)
+    changed = find_changed(first_live, live)
+    again = merge_changed(first.result, first.conflicts, plan_merge(old, live, new), changed)
     assert [each.path for each in again.conflicts] == ["a", "c"]
     assert shown(again.result) == {"a": "3\n", "b": "2\n", "c": "3\n"}
 
@@ -61,8 +61,8 @@ def test_directories_that_come_and_go_between_the_merges() -> None:
         ({"d/b": "2"}, {"d/b": "1"}, {"d/b": "2"}, {}),
     ):
         first, fresh = (plan_merge(etc(old), etc(each), etc(new)) for each in (before, live))
-        changed = plan_again(etc(before), etc(live))
-        again = merge_again(first.result, first.conflicts, fresh, changed)
+        changed = find_changed(etc(before), etc(live))
+        again = merge_changed(first.result, first.conflicts, fresh, changed)
         assert again.result == fresh.result
         assert again.conflicts == fresh.conflicts
 
@@ -72,7 +72,7 @@ def test_staging_and_the_second_merge_make_what_one_late_merge_makes(
     old: Node, before: Node, live: Node, new: Node
 ) -> None:
     first, fresh = plan_merge(old, before, new), plan_merge(old, live, new)
-    again = merge_again(first.result, first.conflicts, fresh, plan_again(before, live))
+    again = merge_changed(first.result, first.conflicts, fresh, find_changed(before, live))
     assert again.result == fresh.result
     assert again.conflicts == tuple(sorted(fresh.conflicts, key=lambda each: each.path))
-    assert merge_again(again.result, again.conflicts, fresh, plan_again(before, live)) == again
+    assert merge_changed(again.result, again.conflicts, fresh, find_changed(before, live)) == again

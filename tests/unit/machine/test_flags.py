@@ -19,11 +19,11 @@ from atoll.machine.deployments.flags import (
     LastNumbers,
     SetFlag,
     format_hold,
-    hold_mark,
-    numbers_mark,
     parse_hold,
-    read_marks,
+    read_flags,
     read_numbers,
+    set_hold,
+    set_last_numbers,
 )
 from atoll.machine.deployments.history import (
     HistoryEvent,
@@ -54,24 +54,24 @@ def test_marks_are_read_as_set(tmp_path: Path) -> None:
     for operation in (
         SetFlag(path=tmp_path / "pinned/3"),
         SetFlag(path=tmp_path / "blessed/2"),
-        hold_mark(tmp_path, TREE, HOLD),
-        numbers_mark(tmp_path, LastNumbers(deployment=4, sequence=9)),
+        set_hold(tmp_path, TREE, HOLD),
+        set_last_numbers(tmp_path, LastNumbers(deployment=4, sequence=9)),
     ):
         operation.execute()
         operation.execute()
     (tmp_path / "pinned/.4.x").touch()
-    marks = read_marks(tmp_path)
-    assert marks.pinned == {3} and marks.blessed == {2} and marks.held == {TREE: HOLD}
+    flags = read_flags(tmp_path)
+    assert flags.pinned == {3} and flags.blessed == {2} and flags.held == {TREE: HOLD}
     assert read_numbers(tmp_path) == LastNumbers(deployment=4, sequence=9)
     ClearFlag(path=tmp_path / "pinned/3").execute()
     ClearFlag(path=tmp_path / "pinned/3").execute()
-    assert read_marks(tmp_path).pinned == frozenset()
+    assert read_flags(tmp_path).pinned == frozenset()
 
 
 def test_a_hold_that_cannot_be_read_holds(tmp_path: Path) -> None:
     (tmp_path / "held").mkdir()
     (tmp_path / "held" / TREE).write_bytes(b"{")
-    assert "cannot be read" in read_marks(tmp_path).held[TREE].why
+    assert "cannot be read" in read_flags(tmp_path).held[TREE].why
 
 
 def test_the_history_survives_a_torn_line(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from atoll.base.report import NullReporter
 from atoll.cli.references import find_image
 from atoll.image.bootable import objects_of, read_bootable
 from atoll.machine.deployment import Origin, parse_origin
-from atoll.machine.deployments.object_transfer import place_into
-from atoll.machine.deployments.operations import CommitEntry, NoteEntries
+from atoll.machine.deployments.object_transfer import choose_transfer
+from atoll.machine.deployments.operations import CommitEntry, WriteEntryList
 from atoll.machine.deployments.state import read_state
 from atoll.machine.deployments.sysroot import Sysroot
 from atoll.machine.disk import automatic_size, check_size, derive_identity
@@ -53,7 +53,7 @@ def plan_for(root: Path, store: Store, image: BootableImage) -> tuple[Operation,
         Origin(image="store:hello"),
         sysroot=sysroot,
         state=StatePartition(uuid=UUID, verity=True),
-        contents=place_into(target, store),
+        contents=choose_transfer(target, store),
         objects=tuple(objects_of(store, image.tree)),
     )
 
@@ -131,7 +131,7 @@ def test_the_entry_is_the_last_operation_that_decides(tmp_path: Path) -> None:
     store, tree = make_store(tmp_path / "store")
     plan = plan_for(tmp_path / "machine", store, read_bootable(store, tree))
     assert isinstance(plan[-2], CommitEntry)
-    assert isinstance(plan[-1], NoteEntries)
+    assert isinstance(plan[-1], WriteEntryList)
     assert all(operation.describe() for operation in plan)
 
 

@@ -10,7 +10,7 @@ import pytest
 from atoll.base.errors import Damaged
 from atoll.base.report import NullReporter
 from atoll.machine.boot.boot_entry import EntryName, format_entry_name
-from atoll.machine.deployments.retention import KEEP
+from atoll.machine.deployments.retention import DEFAULT_KEEP
 from atoll.machine.deployments.state import read_state
 from atoll.machine.etc.etc_tree import Entry, Kind, Node, with_content
 from atoll.machine.machine_file import read_machine_file
@@ -40,7 +40,7 @@ def test_what_an_image_says_holds_where_the_owner_says_nothing() -> None:
     found = read_machine_file(etc(None), said)
     assert found.deployments == 5
     assert winner(found.rules, "motd") is Winner.IMAGE
-    assert read_machine_file(etc(None), Policy()).deployments == KEEP
+    assert read_machine_file(etc(None), Policy()).deployments == DEFAULT_KEEP
 
 
 def test_the_owner_wins() -> None:
@@ -94,9 +94,9 @@ def test_machines_do_as_their_image_says(tmp_path: Path) -> None:
         said = image_files(str(number), f"Reef {number}", keep=2, etc=[["motd", "image"]])
         maker.publish(str(number), said)
         upgrade(machine, UpgradeRequest(verb="upgrade"), NullReporter())
-        for placed in read_state(machine).menu.of(number):
-            plain = format_entry_name(EntryName(sequence=placed.name.sequence))
-            (machine.entries / format_entry_name(placed.name)).rename(machine.entries / plain)
+        for menu_entry in read_state(machine).menu.of(number):
+            plain = format_entry_name(EntryName(sequence=menu_entry.name.sequence))
+            (machine.entries / format_entry_name(menu_entry.name)).rename(machine.entries / plain)
     state = read_state(machine)
     assert [each.number for each in state.deployments] == [4, 3]
     titles = [each.entry.title for each in state.menu.entries if each.entry]

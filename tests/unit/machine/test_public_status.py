@@ -18,10 +18,10 @@ from atoll.base.errors import (
     Refused,
 )
 from atoll.cli.status import as_json, format_state, next_step, warnings
-from atoll.machine.deployments.flags import Hold, hold_mark
+from atoll.machine.deployments.flags import Hold, set_hold
 from atoll.machine.deployments.public_status import format_public, parse_public, read_public
 from atoll.machine.deployments.state import read_state
-from atoll.machine.deployments.write_status import publish, publish_or_forget
+from atoll.machine.deployments.write_status import publish_or_forget, write_status
 from atoll.machine.install import Space
 from atoll.machine.public_plan import preview_public_upgrade
 from atoll.machine.upgrade import UpgradeRequest, preview_upgrade
@@ -56,10 +56,10 @@ def place(tmp_path: Path) -> Path:
 def test_everyone_reads_the_same_status_as_root(sysroot: Sysroot, place: Path) -> None:
     state = read_state(sysroot)
     hold = Hold(deployment=1, version="1", why="it failed", when=3)
-    hold_mark(sysroot.state, state.deployments[0].deployment.tree, hold).execute()
+    set_hold(sysroot.state, state.deployments[0].deployment.tree, hold).execute()
     (sysroot.entries / "windows.conf").write_text("title Windows\n")
     (sysroot.deployments / "7").mkdir()
-    publish(sysroot, when=5, place=place)
+    write_status(sysroot, when=5, place=place)
     state, public = read_state(sysroot), read_public(place)
     assert public.when == 5
     assert as_json(public.state) == as_json(state)
@@ -69,7 +69,7 @@ def test_everyone_reads_the_same_status_as_root(sysroot: Sysroot, place: Path) -
 
 
 def test_the_file_is_for_everyone_and_has_no_secrets(sysroot: Sysroot, place: Path) -> None:
-    publish(sysroot, when=5, place=place)
+    write_status(sysroot, when=5, place=place)
     assert stat.S_IMODE(place.stat().st_mode) == 0o644
     text = place.read_text()
     assert "secret" not in text
@@ -98,7 +98,7 @@ def test_before_it_is_written_that_is_said(place: Path) -> None:
 def test_what_cannot_be_written_does_not_tell_what_was_before(
     sysroot: Sysroot, place: Path
 ) -> None:
-    publish(sysroot, when=5, place=place)
+    write_status(sysroot, when=5, place=place)
     (sysroot.atoll / "layers").write_text("no directory")
     publish_or_forget(sysroot, when=6, place=place)
     with pytest.raises(NotFound):
@@ -119,7 +119,7 @@ def test_what_cannot_be_written_does_not_tell_what_was_before(
 def test_another_file_is_no_status(
     spoil: Callable[[bytes], bytes], sysroot: Sysroot, place: Path
 ) -> None:
-    publish(sysroot, when=5, place=place)
+    write_status(sysroot, when=5, place=place)
     with pytest.raises(Damaged):
         parse_public(spoil(place.read_bytes()), where="status.json")
 
@@ -132,19 +132,19 @@ def test_everyone_may_plan_an_upgrade(
     (records / "image.json").write_text('{"architecture": "amd64"}')
     rows = [[name, version, "amd64"] for name, version in BEFORE.items()]
     (records / "packages.json").write_text(json.dumps(rows))
-    publish(sysroot, when=5, place=place)
+    write_status(sysroot, when=5, place=place)
     public = read_public(place)
     wish = UpgradeRequest(verb="upgrade")
     with pytest.raises(NothingToDo, match="is the newest"):
         preview_public_upgrade(sysroot, public, wish, records)
     new = maker.publish("2", packages={"bash": "5.3", "htop": "3"})
-    outlook = preview_public_upgrade(sysroot, public, wish, records)
-    assert outlook.target.tree == new.tree and outlook.target.title == "hello 2"
-    assert outlook.packages is not None and outlook.obstacle is None
-    assert outlook.packages.changed == (("bash", "5.2", "5.3"),)
-    assert outlook.packages.added == (("htop", "3"),)
-    assert outlook.packages.removed == (("gone", "1"),)
-    assert outlook.target.fetch > 0 and outlook.changed_here is None
+    preview = preview_public_upgrade(sysroot, public, wish, records)
+    assert preview.candidate.tree == new.tree and preview.candidate.title == "hello 2"
+    assert preview.packages is not None and preview.obstacle is None
+    assert preview.packages.changed == (("bash", "5.2", "5.3"),)
+    assert preview.packages.added == (("htop", "3"),)
+    assert preview.packages.removed == (("gone", "1"),)
+    assert preview.candidate.fetch > 0 and preview.changed_here is None
     hold = Hold(deployment=1, version="2", why="it failed", when=3)
     held = {new.tree: hold}
     object.__setattr__(public.state, "held", held)
@@ -157,14 +157,14 @@ def test_no_plan_promises_what_the_verb_refuses(
     wish = UpgradeRequest(verb="upgrade")
 
     def obstacle() -> AtollError | None:
-        publish(sysroot, when=5, place=place)
+        write_status(sysroot, when=5, place=place)
         return preview_public_upgrade(sysroot, read_public(place), wish).obstacle
 
     new = maker.publish("2")
     assert obstacle() is None
     # Held after a rollback, and its deployment has gone.
     hold = Hold(deployment=7, version="2", why="it failed", when=3)
-    mark = hold_mark(sysroot.state, new.tree, hold)
+    mark = set_hold(sysroot.state, new.tree, hold)
     mark.execute()
     assert isinstance(obstacle(), Refused)
     assert isinstance(preview_upgrade(sysroot, wish).obstacle, Refused)
@@ -178,7 +178,7 @@ def test_no_plan_promises_what_the_verb_refuses(
 
 
 def test_the_store_of_the_machine_is_roots_to_see(sysroot: Sysroot, place: Path) -> None:
-    publish(sysroot, when=5, place=place)
+    write_status(sysroot, when=5, place=place)
     for image in ("store:downloaded", "a" * 64):
         with pytest.raises(MissingPrivilege):
             preview_public_upgrade(
@@ -191,12 +191,12 @@ def test_a_machine_that_follows_no_image_says_so_to_everyone(
 ) -> None:
     tree = maker.publish("1").tree
     sysroot = maker.install(tmp_path / "other", Published(tree=tree, reference=""), follow=tree)
-    publish(sysroot, when=5, place=place)
+    write_status(sysroot, when=5, place=place)
     with pytest.raises(Refused, match="follows no image"):
         preview_public_upgrade(sysroot, read_public(place), UpgradeRequest(verb="upgrade"))
 
 
 def test_nothing_is_lost_on_the_way(sysroot: Sysroot, place: Path) -> None:
-    publish(sysroot, when=5, place=place)
+    write_status(sysroot, when=5, place=place)
     data = place.read_bytes()
     assert format_public(parse_public(data, where="")) == data

@@ -16,13 +16,13 @@ from atoll.machine.deployment import Deployment
 from atoll.machine.deployments.flags import Flags, Hold
 from atoll.machine.deployments.history import HistoryEvent
 from atoll.machine.deployments.retention import (
-    choose_gone,
     choose_kept,
     choose_leftovers,
+    choose_obsolete,
     choose_removal,
     choose_superseded,
-    needed,
-    superfluous_entries,
+    redundant_entries,
+    required_deployments,
 )
 from atoll.machine.deployments.state import DeploymentState, MachineState, make_state
 from atoll.machine.rollback_choice import choose_rollback, left_deployments, parse_moment
@@ -46,7 +46,7 @@ def deployment(number: int) -> Deployment:
     )
 
 
-def placed(name: EntryName, number: int) -> MenuEntry:
+def menu_entry(name: EntryName, number: int) -> MenuEntry:
     entry = BootEntry(
         name=name,
         title="t",
@@ -63,28 +63,28 @@ def states(draw: st.DrawFn) -> MachineState:
     tries = st.sampled_from([(None, 0), (3, 0), (1, 2), (0, 3), (0, 1)])
     owners = draw(st.lists(st.tuples(st.sampled_from(numbers), tries), max_size=8))
     entries = [
-        placed(EntryName(sequence=place, tries_left=left, tries_used=used), number)
+        menu_entry(EntryName(sequence=place, tries_left=left, tries_used=used), number)
         for place, (number, (left, used)) in enumerate(owners, 1)
     ]
     order = loader_order([each.name for each in entries])
     entries.sort(key=lambda each: order.index(each.name))
     held = draw(st.sets(st.sampled_from(numbers)))
     hold = Hold(deployment=1, version="", why="x", when=0)
-    marks = Flags(
+    flags = Flags(
         pinned=frozenset(draw(st.sets(st.sampled_from(numbers)))),
         blessed=frozenset(draw(st.sets(st.sampled_from(numbers)))),
         held={deployment(number).tree: hold for number in held},
     )
     ordered = tuple(deployment(number) for number in sorted(numbers, reverse=True))
     booted = draw(st.none() | st.sampled_from(numbers))
-    return make_state(ordered, BootMenu(entries=tuple(entries)), marks, booted=booted)
+    return make_state(ordered, BootMenu(entries=tuple(entries)), flags, booted=booted)
 
 
 @given(state=states(), keep=st.integers(1, 6))
 def test_policy_never_takes_what_is_needed(state: MachineState, keep: int) -> None:
     kept = choose_kept(state, keep)
-    assert needed(state) <= kept
-    assert len(kept) <= max(keep, len(needed(state)))
+    assert required_deployments(state) <= kept
+    assert len(kept) <= max(keep, len(required_deployments(state)))
     gone = {*choose_leftovers(state), *choose_superseded(state)}
     always = {
         each.number for each in state.deployments if each.booted or each.default or each.pinned
@@ -97,17 +97,19 @@ def test_policy_never_takes_what_is_needed(state: MachineState, keep: int) -> No
 @pytest.mark.parametrize("shown", [(), (3,)])
 def test_policy_takes_nothing_while_the_menu_is_not_this_machines(shown: tuple[int, ...]) -> None:
     """That of an ESP which was formatted or changed: without entries others seem unwanted."""
-    menu = BootMenu(entries=tuple(placed(EntryName(sequence=number), number) for number in shown))
-    marks = Flags(pinned=frozenset(), blessed=frozenset({1, 2}), held={})
-    found = make_state(tuple(map(deployment, (3, 2, 1))), menu, marks, booted=2)
-    assert choose_gone(found, 3) == frozenset()
+    menu = BootMenu(
+        entries=tuple(menu_entry(EntryName(sequence=number), number) for number in shown)
+    )
+    flags = Flags(pinned=frozenset(), blessed=frozenset({1, 2}), held={})
+    found = make_state(tuple(map(deployment, (3, 2, 1))), menu, flags, booted=2)
+    assert choose_obsolete(found, 3) == frozenset()
 
 
 @given(state=states(), pairs=st.sets(st.integers(0, 5)))
 def test_what_remains_has_its_entries_and_kernels(state: MachineState, pairs: set[int]) -> None:
     gone = choose_leftovers(state)
     there = [f"{number:064x}" for number in pairs]
-    removal = choose_removal(state, gone, entries=superfluous_entries(state), pairs=there)
+    removal = choose_removal(state, gone, entries=redundant_entries(state), pairs=there)
     left = [
         each for each in state.menu.entries if format_entry_name(each.name) not in removal.entries
     ]
@@ -143,7 +145,7 @@ def test_going_back_never_chooses_what_boots_next(state: MachineState) -> None:
 
 
 def two(booted: int | None = None) -> MachineState:
-    entries = (placed(EntryName(sequence=2), 2), placed(EntryName(sequence=1), 1))
+    entries = (menu_entry(EntryName(sequence=2), 2), menu_entry(EntryName(sequence=1), 1))
     return make_state(
         (deployment(2), deployment(1)), BootMenu(entries=entries), Flags(), booted=booted
     )

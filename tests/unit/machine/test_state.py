@@ -52,7 +52,7 @@ def machine(root: Path, booted: int | None = None) -> Sysroot:
     return Sysroot(root=root, esp=root / "esp", booted=booted)
 
 
-def marks(root: Path, booted: int | None = None) -> dict[int, set[str]]:
+def flags(root: Path, booted: int | None = None) -> dict[int, set[str]]:
     document = as_json(read_state(machine(root, booted)))
     deployments = document["deployments"]
     assert isinstance(deployments, list)
@@ -63,20 +63,20 @@ def marks(root: Path, booted: int | None = None) -> dict[int, set[str]]:
 def test_a_new_deployment_is_staged_until_it_runs(tmp_path: Path) -> None:
     place(tmp_path, 1, EntryName(sequence=1))
     place(tmp_path, 2, EntryName(sequence=2, tries_left=3))
-    assert marks(tmp_path, 1) == {2: {"default", "staged"}, 1: {"booted"}}
-    assert marks(tmp_path, 2) == {2: {"booted", "default"}, 1: set()}
+    assert flags(tmp_path, 1) == {2: {"default", "staged"}, 1: {"booted"}}
+    assert flags(tmp_path, 2) == {2: {"booted", "default"}, 1: set()}
 
 
 def test_a_used_up_deployment_is_not_the_default(tmp_path: Path) -> None:
     place(tmp_path, 1, EntryName(sequence=1))
     place(tmp_path, 2, EntryName(sequence=2, tries_left=0, tries_used=3))
-    assert marks(tmp_path, 1) == {2: set(), 1: {"booted", "default"}}
+    assert flags(tmp_path, 1) == {2: set(), 1: {"booted", "default"}}
 
 
 def test_going_back_is_an_entry_with_a_newer_number(tmp_path: Path) -> None:
     place(tmp_path, 1, EntryName(sequence=3))
     place(tmp_path, 2, EntryName(sequence=2))
-    assert marks(tmp_path, 2) == {2: {"booted"}, 1: {"default", "staged"}}
+    assert flags(tmp_path, 2) == {2: {"booted"}, 1: {"default", "staged"}}
 
 
 def test_marks_are_files_under_state(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_marks_are_files_under_state(tmp_path: Path) -> None:
         path = tmp_path / "atoll/state" / name
         path.parent.mkdir(parents=True)
         path.touch()
-    assert marks(tmp_path) == {1: {"default", "pinned", "held"}}
+    assert flags(tmp_path) == {1: {"default", "pinned", "held"}}
 
 
 def test_leftovers_are_no_deployments(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_leftovers_are_no_deployments(tmp_path: Path) -> None:
     (tmp_path / "atoll/deployments/new-2").mkdir()
     (tmp_path / "esp/loader/entries/atoll-9.conf").write_bytes(b"#inux /x\n")
     (tmp_path / "esp/loader/entries/other.conf").write_bytes(b"linux /other\n")
-    assert marks(tmp_path) == {1: {"default"}}
+    assert flags(tmp_path) == {1: {"default"}}
 
 
 def test_damage_is_told_and_the_rest_is_read(tmp_path: Path) -> None:

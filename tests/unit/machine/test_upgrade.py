@@ -58,16 +58,18 @@ def machine(maker: Maker, tmp_path: Path) -> Sysroot:
 
 def bless(sysroot: Sysroot, number: int) -> None:
     """What a healthy boot does: the deployment's entry loses its counter."""
-    for placed in read_state(sysroot).menu.of(number):
-        old = sysroot.entries / format_entry_name(placed.name)
-        old.rename(sysroot.entries / format_entry_name(EntryName(sequence=placed.name.sequence)))
+    for menu_entry in read_state(sysroot).menu.of(number):
+        old = sysroot.entries / format_entry_name(menu_entry.name)
+        old.rename(
+            sysroot.entries / format_entry_name(EntryName(sequence=menu_entry.name.sequence))
+        )
 
 
 def use_up(sysroot: Sysroot, number: int) -> None:
     """What the loader does when a deployment does not come up."""
-    for placed in read_state(sysroot).menu.of(number):
-        name = EntryName(sequence=placed.name.sequence, tries_left=0, tries_used=3)
-        old = sysroot.entries / format_entry_name(placed.name)
+    for menu_entry in read_state(sysroot).menu.of(number):
+        name = EntryName(sequence=menu_entry.name.sequence, tries_left=0, tries_used=3)
+        old = sysroot.entries / format_entry_name(menu_entry.name)
         old.rename(sysroot.entries / format_entry_name(name))
 
 
@@ -194,8 +196,8 @@ def test_going_back_holds_what_was_fled(maker: Maker, machine: Sysroot) -> None:
     bless(machine, go(machine))
     assert back(machine) == 1
     state = read_state(machine)
-    fled = state.find(2)
-    assert fled is not None and fled.held and not fled.fallback
+    left_behind = state.find(2)
+    assert left_behind is not None and left_behind.held and not left_behind.fallback
     assert [each.name.is_used_up for each in state.menu.of(2)] == [True]
     assert [each.name.tries_left for each in state.menu.of(1)] == [None]
     with pytest.raises(Refused, match="held on this machine: rolled back"):
@@ -263,22 +265,22 @@ def test_download_only_changes_nothing_that_boots(maker: Maker, machine: Sysroot
     wish = UpgradeRequest(verb="upgrade", download_only=True)
     assert upgrade(machine, wish, NullReporter()).deployment is None
     assert default(machine) == (1, "1")
-    outlook = preview_upgrade(machine, UPGRADE)
-    assert outlook.target.is_here and outlook.etc is not None and outlook.target.fetch == 0
+    preview = preview_upgrade(machine, UPGRADE)
+    assert preview.candidate.is_here and preview.etc is not None and preview.candidate.fetch == 0
     collect_machine(machine, None, NullReporter())
-    assert preview_upgrade(machine, UPGRADE).target.is_here, "what was fetched is kept"
+    assert preview_upgrade(machine, UPGRADE).candidate.is_here, "what was fetched is kept"
     go(machine)
     assert read_state(machine).deployments[0].deployment.tree == new.tree
 
 
 def test_what_is_foreseen_is_what_is_done(maker: Maker, machine: Sysroot) -> None:
     maker.publish("2", packages={"bash": "5.3", "vim": "9"})
-    outlook = preview_upgrade(machine, UPGRADE)
-    assert outlook.packages is not None
-    assert outlook.packages.changed == (("bash", "5.2", "5.3"),)
-    assert outlook.packages.added == (("vim", "9"),)
-    assert outlook.target.fetch > 0 and outlook.obstacle is None
-    assert outlook.etc is not None and not outlook.etc.conflicts
+    preview = preview_upgrade(machine, UPGRADE)
+    assert preview.packages is not None
+    assert preview.packages.changed == (("bash", "5.2", "5.3"),)
+    assert preview.packages.added == (("vim", "9"),)
+    assert preview.candidate.fetch > 0 and preview.obstacle is None
+    assert preview.etc is not None and not preview.etc.conflicts
     assert default(machine) == (1, "1")
 
 
@@ -302,12 +304,12 @@ def test_conflicts_are_foreseen_before_anything_is_fetched(maker: Maker, machine
     set_setting(machine, 1, "motd", "mine\n")
     maker.publish("2", {"etc/motd": long})
     objects = objects_there(machine)
-    outlook = preview_upgrade(machine, UPGRADE)
-    assert outlook.etc is not None
-    assert [each.path for each in outlook.etc.conflicts] == ["motd"]
+    preview = preview_upgrade(machine, UPGRADE)
+    assert preview.etc is not None
+    assert [each.path for each in preview.etc.conflicts] == ["motd"]
     assert objects_there(machine) == objects
     staged = upgrade(machine, UPGRADE, NullReporter())
-    assert staged.merge is not None and staged.merge.conflicts == outlook.etc.conflicts
+    assert staged.merge is not None and staged.merge.conflicts == preview.etc.conflicts
 
 
 def test_policy_keeps_three_and_what_is_pinned(maker: Maker, machine: Sysroot) -> None:

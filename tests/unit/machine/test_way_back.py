@@ -23,7 +23,7 @@ from atoll.machine.deployments.boot_check import verifier
 from atoll.machine.deployments.boot_history import record_boot
 from atoll.machine.deployments.history import BOOT, HistoryEvent, RecordEvent, read_history
 from atoll.machine.deployments.leftovers import list_leftovers
-from atoll.machine.deployments.operations import DropDeployment, RemoveFromEsp
+from atoll.machine.deployments.operations import RemoveDeployment, RemoveFromEsp
 from atoll.machine.deployments.plan_check import check_plan
 from atoll.machine.deployments.retention import choose_removal
 from atoll.machine.deployments.state import read_state
@@ -61,9 +61,11 @@ def machine(maker: Maker, tmp_path: Path) -> Sysroot:
 
 
 def bless(sysroot: Sysroot, number: int) -> None:
-    for placed in read_state(sysroot).menu.of(number):
-        old = sysroot.entries / format_entry_name(placed.name)
-        old.rename(sysroot.entries / format_entry_name(EntryName(sequence=placed.name.sequence)))
+    for menu_entry in read_state(sysroot).menu.of(number):
+        old = sysroot.entries / format_entry_name(menu_entry.name)
+        old.rename(
+            sysroot.entries / format_entry_name(EntryName(sequence=menu_entry.name.sequence))
+        )
 
 
 def go(sysroot: Sysroot) -> int:
@@ -199,7 +201,7 @@ def test_the_last_way_back_is_no_ones_to_remove(machine: Sysroot) -> None:
     plan = plan_removal(machine, choose_removal(state, {1}, entries=(), pairs=()))
     with pytest.raises(Refused, match="no way back"):
         check_plan(state, plan, verify)
-    check_plan(state, (DropDeployment(sysroot=machine, number=2),), verify)
+    check_plan(state, (RemoveDeployment(sysroot=machine, number=2),), verify)
     collect_machine(machine, 1, QUIET)
     assert ways_back(machine.root) == ["1"]
     (name,) = [each.file for each in state.menu.of(1)]
@@ -212,10 +214,12 @@ def test_an_entry_that_only_seems_to_outdo_the_last_way_back_stops_nobody(
 ) -> None:
     """The disk changed it: it boots something else, and what it would outdo is still needed."""
     flip(tree_of(machine, 1))
-    (placed,) = read_state(machine).menu.of(2)
-    good = machine.entries / placed.file
-    sequence = placed.name.sequence + 5
-    text = good.read_text().replace(f"version {placed.name.sequence}\n", f"version {sequence}\n")
+    (menu_entry,) = read_state(machine).menu.of(2)
+    good = machine.entries / menu_entry.file
+    sequence = menu_entry.name.sequence + 5
+    text = good.read_text().replace(
+        f"version {menu_entry.name.sequence}\n", f"version {sequence}\n"
+    )
     wrong = text.replace(f"composefs={tree_of(machine, 2).name}", f"composefs={'0' * 64}")
     assert wrong != text
     name = format_entry_name(EntryName(sequence=sequence))
@@ -408,7 +412,7 @@ def test_a_fault_after_the_commit_is_a_warning(
         for version in ("v3", "v4"):
             maker.publish(version)
             bless(machine, go(machine))
-        monkeypatch.setattr("atoll.machine.deployments.operations.DropDeployment.execute", broken)
+        monkeypatch.setattr("atoll.machine.deployments.operations.RemoveDeployment.execute", broken)
         assert "the disk" in (collect_machine(machine, 1, QUIET).warning or "")
         return
     monkeypatch.setattr("atoll.machine.deployments.history.RecordEvent.execute", broken)

@@ -20,21 +20,21 @@ MOST = 20
 """How many names of a kind a person is shown; the rest is counted."""
 
 
-def target_as_json(target: Candidate) -> dict[str, Any]:
+def candidate_as_json(candidate: Candidate) -> dict[str, Any]:
     return {
-        "image": target.origin.image,
-        "name": target.name,
-        "version": target.version,
-        "tree": target.tree,
-        "manifest": target.pull.image.digest if target.pull else None,
-        "fetch": target.fetch,
+        "image": candidate.origin.image,
+        "name": candidate.name,
+        "version": candidate.version,
+        "tree": candidate.tree,
+        "manifest": candidate.pull.image.digest if candidate.pull else None,
+        "fetch": candidate.fetch,
     }
 
 
 def staged_as_json(staged: UpgradeResult) -> dict[str, Any]:
     made = staged.deployment
     return {
-        **target_as_json(staged.target),
+        **candidate_as_json(staged.candidate),
         "deployment": made.number if made else None,
         "conflicts": _conflicts(staged.merge),
         "removed": list(staged.pruned.removal.deployments) if staged.pruned else [],
@@ -43,23 +43,23 @@ def staged_as_json(staged: UpgradeResult) -> dict[str, Any]:
     }
 
 
-def outlook_as_json(outlook: UpgradePreview, sysroot: Sysroot) -> dict[str, Any]:
-    target = outlook.target
+def preview_as_json(preview: UpgradePreview, sysroot: Sysroot) -> dict[str, Any]:
+    candidate = preview.candidate
     return {
-        **target_as_json(target),
-        "packages": packages_as_json(outlook.packages),
+        **candidate_as_json(candidate),
+        "packages": packages_as_json(preview.packages),
         "space": [
-            {"path": str(sysroot.root), "needed": outlook.needed.state, "free": outlook.free.state},
-            {"path": str(sysroot.esp), "needed": outlook.needed.esp, "free": outlook.free.esp},
+            {"path": str(sysroot.root), "needed": preview.needed.state, "free": preview.free.state},
+            {"path": str(sysroot.esp), "needed": preview.needed.esp, "free": preview.free.esp},
         ],
         "etc": {
-            "changed_here": outlook.changed_here,
-            "made_here": outlook.made_here,
-            "known": outlook.etc is not None,
-            "conflicts": _conflicts(outlook.etc),
+            "changed_here": preview.changed_here,
+            "made_here": preview.made_here,
+            "known": preview.etc is not None,
+            "conflicts": _conflicts(preview.etc),
         },
         "reboot": True,
-        "obstacle": outlook.obstacle.message if outlook.obstacle else None,
+        "obstacle": preview.obstacle.message if preview.obstacle else None,
     }
 
 
@@ -75,23 +75,25 @@ def packages_as_json(changes: PackageChanges | None) -> dict[str, Any] | None:
     }
 
 
-def format_outlook(outlook: UpgradePreview, now: str, sysroot: Sysroot) -> str:
-    target = outlook.target
-    lines = [f"{now} → {target.title}", f"  image      {target.origin.image}"]
-    lines += _package_lines(outlook.packages)
-    lines.append(f"  download   {format_amount(target.fetch, 'B') if target.fetch else 'nothing'}")
+def format_preview(preview: UpgradePreview, now: str, sysroot: Sysroot) -> str:
+    candidate = preview.candidate
+    lines = [f"{now} → {candidate.title}", f"  image      {candidate.origin.image}"]
+    lines += _package_lines(preview.packages)
+    lines.append(
+        f"  download   {format_amount(candidate.fetch, 'B') if candidate.fetch else 'nothing'}"
+    )
     for place, need, free in (
-        (sysroot.root, outlook.needed.state, outlook.free.state),
-        (sysroot.esp, outlook.needed.esp, outlook.free.esp),
+        (sysroot.root, preview.needed.state, preview.free.state),
+        (sysroot.esp, preview.needed.esp, preview.free.esp),
     ):
         words = f"{format_amount(need, 'B')} of {format_amount(free, 'B')} that are free"
         lines.append(f"  space      at most {words} on {place}")
-    lines += _etc_lines(outlook)
+    lines += _etc_lines(preview)
     lines.append("  reboot     needed")
     return "\n".join(map(one_line, lines))
 
 
-def format_return(found: RollbackPlan) -> str:
+def format_rollback(found: RollbackPlan) -> str:
     lines = [f"back to {found.target.deployment.title}"]
     if found.settings:
         lines.append(
@@ -103,18 +105,18 @@ def format_return(found: RollbackPlan) -> str:
         lines.append("  /etc       will be as it was there; what differs cannot be read here")
     lines += [
         f"  held       {each.deployment.title}: upgrades do not take it by themselves"
-        for each in found.fled
+        for each in found.left_behind
     ]
     lines.append("  reboot     needed")
     return "\n".join(map(one_line, lines))
 
 
-def return_as_json(found: RollbackPlan) -> dict[str, Any]:
+def rollback_as_json(found: RollbackPlan) -> dict[str, Any]:
     return {
         "deployment": found.number,
         "version": found.target.deployment.version,
         "tree": found.target.deployment.tree,
-        "held": [each.number for each in found.fled],
+        "held": [each.number for each in found.left_behind],
         "settings": [
             {"path": f"/etc/{path}", "change": change.value}
             for path, change in found.settings or ()
@@ -125,7 +127,7 @@ def return_as_json(found: RollbackPlan) -> dict[str, Any]:
     }
 
 
-def format_tidied(tidied: CleanupResult, *, dry: bool) -> str:
+def format_cleanup(tidied: CleanupResult, *, dry: bool) -> str:
     would = "would remove" if dry else "removed"
     lines = [f"{would} {title}" for title in tidied.titles]
     what = (
@@ -136,7 +138,7 @@ def format_tidied(tidied: CleanupResult, *, dry: bool) -> str:
     return "\n".join(map(one_line, lines))
 
 
-def tidied_as_json(tidied: CleanupResult) -> dict[str, Any]:
+def cleanup_as_json(tidied: CleanupResult) -> dict[str, Any]:
     return {
         "deployments": list(tidied.removal.deployments),
         "entries": list(tidied.removal.entries),
@@ -175,21 +177,21 @@ def _package_lines(changes: PackageChanges | None) -> list[str]:
     return lines
 
 
-def _etc_lines(outlook: UpgradePreview) -> list[str]:
-    if outlook.changed_here is None:
+def _etc_lines(preview: UpgradePreview) -> list[str]:
+    if preview.changed_here is None:
         return ["  /etc       what comes along, and conflicts: sudo atoll plan"]
-    mine = f"{_count(outlook.changed_here, 'change')} of yours" if outlook.changed_here else ""
-    own = "the machine's own keys and ids" if outlook.made_here else ""
+    mine = f"{_count(preview.changed_here, 'change')} of yours" if preview.changed_here else ""
+    own = "the machine's own keys and ids" if preview.made_here else ""
     kept = " and ".join(filter(None, (mine, own)))
     lines = [f"  /etc       kept: {kept}" if kept else "  /etc       nothing was changed here"]
-    if outlook.etc is None:
+    if preview.etc is None:
         return [
             *lines,
             "             conflicts are known once the image is here:",
             "             atoll upgrade --download-only, then atoll plan",
         ]
-    lines.append(f"             {_count(len(outlook.etc.conflicts), 'conflict')}")
-    return lines + [f"    {line}" for line in conflict_lines(outlook.etc)]
+    lines.append(f"             {_count(len(preview.etc.conflicts), 'conflict')}")
+    return lines + [f"    {line}" for line in conflict_lines(preview.etc)]
 
 
 def _count(number: int, noun: str) -> str:

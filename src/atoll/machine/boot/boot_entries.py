@@ -78,18 +78,19 @@ class BootMenu:
         return tuple(each for each in self.entries if each.deployment == deployment)
 
 
-def read_menu(entries: Path, noted: Path) -> BootMenu:
-    """What is in the directory ``entries`` of the ESP; ``noted`` is the file for who may not look.
+def read_menu(entries: Path, entry_list: Path) -> BootMenu:
+    """Read the boot entries in the directory ``entries`` of the ESP.
 
-    Raises Damaged when only the note can be read, and cannot.
+    A user who may not read the ESP gets what the file ``entry_list`` (``entries.json``) lists.
+    Raises Damaged when that file is damaged.
     """
     try:
         names = names_in(entries)
     except PermissionError:
-        return _read_noted(noted)
+        return _read_entry_list(entry_list)
     except OSError as error:
         return BootMenu(damaged=(f"the boot entries cannot be read: {entries}: {error.strerror}",))
-    placed, drafts, damaged, foreign, last = [], [], [], [], 0
+    menu_entry, drafts, damaged, foreign, last = [], [], [], [], 0
     for text in names:
         name = parse_entry_name(text)
         if name is None:
@@ -107,9 +108,9 @@ def read_menu(entries: Path, noted: Path) -> BootMenu:
         elif entry.deployment is None:
             damaged.append(f"boot entry {text} names no deployment")
         else:
-            placed.append(MenuEntry(name=name, deployment=entry.deployment, entry=entry))
+            menu_entry.append(MenuEntry(name=name, deployment=entry.deployment, entry=entry))
     return BootMenu(
-        entries=ordered(placed),
+        entries=ordered(menu_entry),
         drafts=tuple(drafts),
         damaged=tuple(damaged),
         foreign=tuple(foreign),
@@ -135,8 +136,10 @@ def format_noted(entries: tuple[MenuEntry, ...]) -> bytes:
 def parse_noted(data: bytes) -> tuple[MenuEntry, ...]:
     """Raises Damaged, also when only one entry cannot be read: a list without it would be wrong."""
     try:
-        noted: Any = parse_json(data, where="entries.json")
-        return tuple(_parse_noted_entry(entry["entry"], entry["deployment"]) for entry in noted)
+        entry_list: Any = parse_json(data, where="entries.json")
+        return tuple(
+            _parse_noted_entry(entry["entry"], entry["deployment"]) for entry in entry_list
+        )
     except (KeyError, TypeError, Damaged) as error:
         raise Damaged(
             "what is noted of the boot entries cannot be read",
@@ -151,8 +154,8 @@ def _parse_noted_entry(text: str, deployment: int) -> MenuEntry:
     return MenuEntry(name=name, deployment=deployment)
 
 
-def _read_noted(noted: Path) -> BootMenu:
-    data = read_if_there(noted)
+def _read_entry_list(entry_list: Path) -> BootMenu:
+    data = read_if_there(entry_list)
     if data is None:
         return BootMenu()
     entries = parse_noted(data)
@@ -160,7 +163,7 @@ def _read_noted(noted: Path) -> BootMenu:
     return BootMenu(entries=ordered(list(entries)), last_sequence=last)
 
 
-def ordered(placed: list[MenuEntry]) -> tuple[MenuEntry, ...]:
+def ordered(menu_entry: list[MenuEntry]) -> tuple[MenuEntry, ...]:
     """As the loader takes them."""
-    order = {name: place for place, name in enumerate(loader_order([p.name for p in placed]))}
-    return tuple(sorted(placed, key=lambda each: order[each.name]))
+    order = {name: place for place, name in enumerate(loader_order([p.name for p in menu_entry]))}
+    return tuple(sorted(menu_entry, key=lambda each: order[each.name]))

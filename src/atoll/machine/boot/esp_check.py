@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from atoll.tree.fat import Volume
 
-TOLD_LIMIT = 20
+FINDINGS_SHOWN = 20
 """How many findings a person is told of; a volume that is garbage has thousands."""
 
 
@@ -81,9 +81,9 @@ def _below(esp: Path, path: Path) -> Path:
 def _checked(source: Path, names: Mapping[Path, str]) -> EspCheck:
     volume = read_volume(source)
     reasons = {path: _reason(volume, name) for path, name in names.items()}
-    told = [volume.describe(finding) for finding in volume.findings[:TOLD_LIMIT]]
-    if len(volume.findings) > TOLD_LIMIT:
-        told.append(f"and {len(volume.findings) - TOLD_LIMIT} more")
+    told = [volume.describe(finding) for finding in volume.findings[:FINDINGS_SHOWN]]
+    if len(volume.findings) > FINDINGS_SHOWN:
+        told.append(f"and {len(volume.findings) - FINDINGS_SHOWN} more")
     return EspCheck(
         device=source,
         safe=frozenset(path for path, reason in reasons.items() if reason is None),

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from atoll.machine.deployments.operations import Operation
 
 
-def carry_out(operations: Iterable[Operation]) -> None:
+def apply_operations(operations: Iterable[Operation]) -> None:
     """All of them, in order; raises what goes wrong."""
     for operation in operations:
         operation.execute()
 
 
-def finish(operations: Iterable[Operation]) -> tuple[str, ...]:
+def apply_until_failure(operations: Iterable[Operation]) -> tuple[str, ...]:
     """What follows a commit, in order, until one fails; what failed."""
     for operation in operations:
         try:
@@ -32,12 +32,14 @@ def finish(operations: Iterable[Operation]) -> tuple[str, ...]:
     return ()
 
 
-def attempt(operations: Iterable[Operation]) -> tuple[str, ...]:
+def apply_each(operations: Iterable[Operation]) -> tuple[str, ...]:
     """Each of them, whatever becomes of the others, for those that may fail alone; what failed."""
-    return tuple(warning for operation in operations for warning in finish((operation,)))
+    return tuple(
+        warning for operation in operations for warning in apply_until_failure((operation,))
+    )
 
 
-def as_warning(failed: Iterable[str]) -> str | None:
+def format_warning(failed: Iterable[str]) -> str | None:
     """One text for a person; None when nothing failed."""
     told = tuple(dict.fromkeys(failed))
     return f"it is done, but not all is cleared up: {'; '.join(told)}" if told else None

@@ -33,18 +33,18 @@ def verifier(sysroot: Sysroot) -> Verify:
     """Reads each entry's kernel and tree once."""
     known: dict[tuple[int, str], str] = {}
 
-    def verify(each: DeploymentState, placed: MenuEntry) -> str:
-        key = each.number, placed.file
+    def verify(each: DeploymentState, menu_entry: MenuEntry) -> str:
+        key = each.number, menu_entry.file
         if key not in known:
-            known[key] = find_flaw(sysroot, each.deployment, placed)
+            known[key] = find_flaw(sysroot, each.deployment, menu_entry)
         return known[key]
 
     return verify
 
 
-def find_flaw(sysroot: Sysroot, deployment: Deployment, placed: MenuEntry) -> str:
-    """Why ``placed`` could not boot its deployment."""
-    return find_tree_flaw(sysroot, deployment) or find_entry_flaw(sysroot, deployment, placed)
+def find_flaw(sysroot: Sysroot, deployment: Deployment, menu_entry: MenuEntry) -> str:
+    """Why ``menu_entry`` could not boot its deployment."""
+    return find_tree_flaw(sysroot, deployment) or find_entry_flaw(sysroot, deployment, menu_entry)
 
 
 def find_tree_flaw(sysroot: Sysroot, deployment: Deployment) -> str:
@@ -63,17 +63,17 @@ def find_tree_flaw(sysroot: Sysroot, deployment: Deployment) -> str:
     return ""
 
 
-def find_entry_flaw(sysroot: Sysroot, deployment: Deployment, placed: MenuEntry) -> str:
+def find_entry_flaw(sysroot: Sysroot, deployment: Deployment, menu_entry: MenuEntry) -> str:
     """What is wrong with an entry, or with its kernel and initrd, which are read from the disk."""
-    flaw = check_entry(sysroot, deployment, placed)
+    flaw = check_entry(sysroot, deployment, menu_entry)
     if flaw:
         return flaw
-    folder = sysroot.esp / "atoll" / str(placed.pair)
+    folder = sysroot.esp / "atoll" / str(menu_entry.pair)
     try:
         parts = [_digest_on_disk(folder / name) for name in PAIR]
     except (Damaged, OSError) as error:
         return f"its kernel cannot be read: {error}"
-    if sha256(b"".join(parts)).hexdigest() != placed.pair:
+    if sha256(b"".join(parts)).hexdigest() != menu_entry.pair:
         return f"its kernel or initrd in {folder} is damaged"
     return ""
 

@@ -24,7 +24,7 @@ def record_boot(sysroot: Sysroot, uptime: Path = UPTIME) -> None:
     deployment = read_deployment(sysroot, sysroot.booted)
     # A boot waits for this: on a slow disk reading a kernel takes half a minute.
     with locked_machine(sysroot, esp=False, published=False) as machine:
-        if is_noted(machine, began):
+        if is_recorded(machine, began):
             return
         event = HistoryEvent(
             when=began,
@@ -37,7 +37,7 @@ def record_boot(sysroot: Sysroot, uptime: Path = UPTIME) -> None:
         RecordEvent(state=machine.state, event=event).execute()
 
 
-def is_noted(sysroot: Sysroot, began: int) -> bool:
+def is_recorded(sysroot: Sysroot, began: int) -> bool:
     """Whether the checks of the boot that began then have run before; clocks are set meanwhile."""
     boots = [each for each in read_history(sysroot.state) if each.what == BOOT]
     return (

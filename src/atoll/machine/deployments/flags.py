@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 PINNED, BLESSED, HELD = "pinned", "blessed", "held"
 NUMBERS = "numbers.json"
-MOST = 10**9 - 1000
+NUMBER_LIMIT = 10**9 - 1000
 """Names of deployments and entries have nine digits at most."""
 UNKNOWN = 0
 """The deployment that a hold names which cannot be read."""
@@ -75,7 +75,7 @@ class LastNumbers:
     sequence: int = 0
 
 
-def read_marks(state: Path) -> Flags:
+def read_flags(state: Path) -> Flags:
     """The marks below ``state``; a hold that cannot be read holds its tree all the same."""
     found: dict[str, list[str]] = {}
     unreadable = []
@@ -129,7 +129,7 @@ def read_numbers(state: Path) -> LastNumbers:
         return LastNumbers()
     fields = parse_json_fields(data, file=str(path))
     for key in ("deployment", "sequence"):
-        if not 0 <= fields.integer(key) < MOST:
+        if not 0 <= fields.integer(key) < NUMBER_LIMIT:
             fields.flaw(key, "is no number that was given to anything")
     return LastNumbers(deployment=fields.integer("deployment"), sequence=fields.integer("sequence"))
 
@@ -164,11 +164,11 @@ class ClearFlag:
             fsync_directory(self.path.parent)
 
 
-def hold_mark(state: Path, tree: TreeId, hold: Hold) -> SetFlag:
+def set_hold(state: Path, tree: TreeId, hold: Hold) -> SetFlag:
     return SetFlag(path=state / HELD / tree, content=format_hold(hold))
 
 
-def numbers_mark(state: Path, numbers: LastNumbers) -> SetFlag:
+def set_last_numbers(state: Path, numbers: LastNumbers) -> SetFlag:
     document = {"deployment": numbers.deployment, "sequence": numbers.sequence}
     return SetFlag(path=state / NUMBERS, content=json.dumps(document).encode() + b"\n")
 

@@ -40,11 +40,11 @@ def list_leftovers(sysroot: Sysroot) -> tuple[Path, ...]:
     numbered = [deployments / name for name in _seen_in(deployments) if is_number(name)]
     tries = [state / "tries" / name for name in _seen_in(state / "tries")]
     conflicts = [state / "conflicts" / name for name in _seen_in(state / "conflicts")]
-    marks = [state / kind for kind in (PINNED, BLESSED, HELD)]
+    flags = [state / kind for kind in (PINNED, BLESSED, HELD)]
     found = _matching([deployments], _HALF_MADE)
     found += _matching([state / "conflicts"], _CONFLICTS)
     found += [each / "etc/upper.new" for each in numbered if _has(each / "etc", "upper.new")]
-    places = [state, *marks, *tries, *conflicts, *numbered, *(each / "etc" for each in numbered)]
+    places = [state, *flags, *tries, *conflicts, *numbered, *(each / "etc" for each in numbered)]
     return tuple(found + _matching([*places, *_ref_folders(sysroot.atoll / "refs")], _REPLACED))
 
 

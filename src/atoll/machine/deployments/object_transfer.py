@@ -23,7 +23,7 @@ VERITY_ALIGNMENT = 65536
 """ext4 keeps the Merkle tree of a file from the next multiple of this on, past the file's end."""
 
 
-def place_into(target: Store, source: Store) -> ObjectTransfer:
+def choose_transfer(target: Store, source: Store) -> ObjectTransfer:
     """Hard links where both stores are on one file system, else copies."""
     if target.objects.stat().st_dev == source.objects.stat().st_dev:
         return LinkObjects(source=source, target=target)

@@ -59,7 +59,7 @@ class ObjectTransfer(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlaceTree:
+class ImportTree:
     """Objects first, the image last, so that an image that is there has all its objects."""
 
     tree: TreeId
@@ -245,7 +245,7 @@ class RemoveFromEsp:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DropDeployment:
+class RemoveDeployment:
     """It loses its number at one instant; what is below goes then."""
 
     sysroot: Sysroot
@@ -255,7 +255,7 @@ class DropDeployment:
         return f"no deployment {self.number}"
 
     def execute(self) -> None:
-        menu = read_menu(self.sysroot.entries, self.sysroot.noted)
+        menu = read_menu(self.sysroot.entries, self.sysroot.entry_list)
         if menu.of(self.number):
             return  # an entry of it had to stay
         place = self.sysroot.deployments / str(self.number)
@@ -288,7 +288,7 @@ class RemovePath:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NoteEntries:
+class WriteEntryList:
     """For people who may not read the ESP, and for early boot (``format_noted``)."""
 
     sysroot: Sysroot
@@ -297,5 +297,5 @@ class NoteEntries:
         return "what the boot entries are, noted for everyone"
 
     def execute(self) -> None:
-        menu = read_menu(self.sysroot.entries, self.sysroot.noted)
-        replace_file(self.sysroot.noted, format_noted(menu.entries))
+        menu = read_menu(self.sysroot.entries, self.sysroot.entry_list)
+        replace_file(self.sysroot.entry_list, format_noted(menu.entries))

@@ -9,7 +9,7 @@ from atoll.base.errors import Refused
 from atoll.machine.boot.boot_entries import MenuEntry, ordered
 from atoll.machine.deployment import is_number
 from atoll.machine.deployments.flags import BLESSED, SetFlag
-from atoll.machine.deployments.operations import CommitEntry, DropDeployment, RemoveFromEsp
+from atoll.machine.deployments.operations import CommitEntry, RemoveDeployment, RemoveFromEsp
 from atoll.machine.deployments.way_back import find_way_back, ways_back
 
 if TYPE_CHECKING:
@@ -54,6 +54,6 @@ def after(state: MachineState, operation: Operation) -> MachineState:
                 replace(each, blessed=True) if each.number == came_up else each
                 for each in deployments
             )
-        case DropDeployment(number=number):
+        case RemoveDeployment(number=number):
             deployments = tuple(each for each in deployments if each.number != number)
     return replace(state, menu=menu, deployments=deployments)

@@ -32,8 +32,10 @@ def find_flaws(
     """Why deployments, by their numbers, cannot boot; those without a flaw are left out."""
     found = {}
     for each in deployments:
-        entries = [placed for placed in menu.of(each.number) if placed.entry is not None]
-        flaws = [check_entry(sysroot, each, placed) for placed in entries]
+        entries = [
+            menu_entry for menu_entry in menu.of(each.number) if menu_entry.entry is not None
+        ]
+        flaws = [check_entry(sysroot, each, menu_entry) for menu_entry in entries]
         flaw = check_state(sysroot, each) or (flaws[0] if flaws and all(flaws) else "")
         if flaw:
             found[each.number] = flaw
@@ -43,22 +45,22 @@ def find_flaws(
 def check_state(sysroot: Sysroot, deployment: Deployment) -> str:
     upper = sysroot.deployments / str(deployment.number) / "etc/upper"
     image = sysroot.atoll / "images" / deployment.tree
-    return _glance(image, "its tree") or _glance(upper, "its /etc", directory=True)
+    return _check_path(image, "its tree") or _check_path(upper, "its /etc", directory=True)
 
 
-def check_entry(sysroot: Sysroot, deployment: Deployment, placed: MenuEntry) -> str:
-    entry = placed.entry
+def check_entry(sysroot: Sysroot, deployment: Deployment, menu_entry: MenuEntry) -> str:
+    entry = menu_entry.entry
     if entry is None:
         return "its boot entry cannot be read"
     # The loader goes by the entry, whatever the deployment's description says of the pair.
-    wanted = [f"/atoll/{placed.pair}/{name}" for name in PAIR]
+    wanted = [f"/atoll/{menu_entry.pair}/{name}" for name in PAIR]
     if entry.option("composefs") != deployment.tree or [entry.linux, entry.initrd] != wanted:
-        return f"its boot entry {placed.file} boots something else"
-    flaws = (_glance(sysroot.esp / path.lstrip("/"), "its kernel") for path in wanted)
+        return f"its boot entry {menu_entry.file} boots something else"
+    flaws = (_check_path(sysroot.esp / path.lstrip("/"), "its kernel") for path in wanted)
     return next((flaw for flaw in flaws if flaw), "")
 
 
-def _glance(path: Path, what: str, *, directory: bool = False) -> str:
+def _check_path(path: Path, what: str, *, directory: bool = False) -> str:
     try:
         found = path.stat()
     except OSError as error:

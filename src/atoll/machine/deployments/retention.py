@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from atoll.machine.boot.boot_entries import MenuEntry
     from atoll.machine.deployments.state import DeploymentState, MachineState
 
-KEEP = 3
+DEFAULT_KEEP = 3
 """How many deployments a machine has where its machine file does not say."""
-TRIES = 3
+BOOT_TRIES = 3
 """How often a new deployment may fail to come up before its fallback boots."""
 
 
@@ -37,7 +37,7 @@ class Removal:
         return not (self.deployments or self.entries or self.pairs)
 
 
-def needed(state: MachineState) -> frozenset[int]:
+def required_deployments(state: MachineState) -> frozenset[int]:
     """The deployments that no policy removes."""
     return frozenset(
         each.number
@@ -55,7 +55,7 @@ def choose_kept(state: MachineState, keep: int) -> frozenset[int]:
 
     One that cannot boot stays among newer ones, and takes no place of one that can.
     """
-    kept = set(needed(state))
+    kept = set(required_deployments(state))
     sound = len(kept)
     with_entry = {each.deployment for each in state.menu.entries}
     for each in state.deployments:
@@ -76,7 +76,7 @@ def choose_leftovers(state: MachineState) -> tuple[int, ...]:
     if not _is_its_menu(state) or state.menu.damaged or state.unreadable:
         return ()
     with_entry = {each.deployment for each in state.menu.entries}
-    kept = needed(state)
+    kept = required_deployments(state)
     return tuple(
         sorted(
             each.number
@@ -113,7 +113,7 @@ def choose_superseded(state: MachineState, *, but: int | None = None) -> tuple[i
     )
 
 
-def choose_gone(state: MachineState, keep: int) -> frozenset[int]:
+def choose_obsolete(state: MachineState, keep: int) -> frozenset[int]:
     """What policy lets go. Nothing while a mark cannot be read, or while the menu does not have
     what must be in it; and what no entry boots stays while an entry cannot be read, for that may be
     its own."""
@@ -147,15 +147,15 @@ def choose_removal(
     return Removal(deployments=numbers, entries=tuple(sorted(names)), pairs=unused)
 
 
-def choose_used_up(state: MachineState) -> tuple[MenuEntry, ...]:
+def choose_entries_to_disable(state: MachineState) -> tuple[MenuEntry, ...]:
     """Entries of what a person went back from, when that was cut before they were used up. The
     last way back is not among them."""
-    fled = [
+    left_behind = [
         each.number
         for each in state.deployments
         if each.hold and each.hold.why == ROLLED_BACK and not each.default
     ]
-    return entries_to_disable(state, [number for number in fled if number != state.way_back])
+    return entries_to_disable(state, [number for number in left_behind if number != state.way_back])
 
 
 def entries_to_disable(state: MachineState, numbers: Iterable[int]) -> tuple[MenuEntry, ...]:
@@ -168,7 +168,7 @@ def entries_to_disable(state: MachineState, numbers: Iterable[int]) -> tuple[Men
     )
 
 
-def superfluous_entries(state: MachineState, *, of: int | None = None) -> tuple[str, ...]:
+def redundant_entries(state: MachineState, *, of: int | None = None) -> tuple[str, ...]:
     """Entries that boot what another one boots, which the loader takes before them.
 
     With ``of`` all entries of that deployment: it is about to get another one.

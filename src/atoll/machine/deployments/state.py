@@ -18,12 +18,12 @@ from atoll.machine.deployment import (
     parse_origin,
 )
 from atoll.machine.deployments.flags import (
-    MOST,
+    NUMBER_LIMIT,
     UNKNOWN,
     Flags,
     Hold,
     LastNumbers,
-    read_marks,
+    read_flags,
     read_numbers,
 )
 from atoll.machine.deployments.history import NAME as HISTORY
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from atoll.base.ids import TreeId
     from atoll.machine.deployments.sysroot import Sysroot
 
-LEAP = 100
+SEQUENCE_GAP = 100
 """How many sequence numbers are left out when nobody knows which were given."""
 
 
@@ -109,7 +109,7 @@ class MachineState:
 
 def read_state(sysroot: Sysroot) -> MachineState:
     """All that is known of a machine; what is damaged is told in it, not raised."""
-    menu = read_menu(sysroot.entries, sysroot.noted)
+    menu = read_menu(sysroot.entries, sysroot.entry_list)
     deployments, damaged, numbers = [], [], set()
     for number in sorted(deployment_numbers(sysroot), reverse=True):
         try:
@@ -125,7 +125,7 @@ def read_state(sysroot: Sysroot) -> MachineState:
     return make_state(
         tuple(deployments),
         menu,
-        read_marks(sysroot.state),
+        read_flags(sysroot.state),
         booted=sysroot.booted,
         damaged=(tuple(damaged), frozenset(numbers)),
         flaws=find_flaws(sysroot, deployments, menu),
@@ -152,19 +152,19 @@ def _unreadable(sysroot: Sysroot, deployments: Iterable[Deployment]) -> list[str
 def make_state(
     deployments: tuple[Deployment, ...],
     menu: BootMenu,
-    marks: Flags,
+    flags: Flags,
     *,
     booted: int | None = None,
     damaged: tuple[tuple[str, ...], frozenset[int]] = ((), frozenset()),
     flaws: Mapping[int, str] = MappingProxyType({}),
 ) -> MachineState:
     """Put together what was read. A deployment is blessed that has an entry without a counter."""
-    blessed = marks.blessed | {
+    blessed = flags.blessed | {
         each.deployment for each in menu.entries if each.name.tries_left is None
     }
     trees = {each.number: each.tree for each in deployments}
     default = menu.default if menu.default in trees else None
-    holds = {number: marks.hold_of(number, tree) for number, tree in trees.items()}
+    holds = {number: flags.hold_of(number, tree) for number, tree in trees.items()}
     fallback = _find_fallback(menu, default, blessed, holds, flaws)
     return MachineState(
         deployments=tuple(
@@ -173,7 +173,7 @@ def make_state(
                 booted=each.number == booted,
                 default=each.number == default,
                 staged=each.number == default and booted not in (None, each.number),
-                pinned=each.number in marks.pinned,
+                pinned=each.number in flags.pinned,
                 blessed=each.number in blessed,
                 fallback=each.number == fallback,
                 hold=holds[each.number],
@@ -182,12 +182,12 @@ def make_state(
             for each in deployments
         ),
         menu=menu,
-        damaged=(*damaged[0], *menu.damaged, *marks.unreadable),
+        damaged=(*damaged[0], *menu.damaged, *flags.unreadable),
         damaged_numbers=damaged[1],
         booted=booted,
-        held=marks.held,
-        unreadable=marks.unreadable,
-        pinned=marks.pinned,
+        held=flags.held,
+        unreadable=flags.unreadable,
+        pinned=flags.pinned,
     )
 
 
@@ -244,7 +244,7 @@ def read_origin(sysroot: Sysroot, number: int) -> Origin:
     return parse_origin(data, where=str(path))
 
 
-def may_need_something(sysroot: Sysroot, number: int) -> bool:
+def may_need_tree(sysroot: Sysroot, number: int) -> bool:
     """Whether what is called deployment ``number``, and cannot be read, may need a tree: not what
     is certain to be no directory, or to have no description, for a deployment is never without."""
     place = sysroot.deployments / str(number)
@@ -264,15 +264,19 @@ def next_numbers(sysroot: Sysroot, menu: BootMenu) -> LastNumbers:
         last = read_numbers(sysroot.state)
     except Damaged:
         last = LastNumbers(
-            deployment=max(_numbers_left(sysroot), default=0), sequence=menu.last_sequence + LEAP
+            deployment=max(_remaining_numbers(sysroot), default=0),
+            sequence=menu.last_sequence + SEQUENCE_GAP,
         )
     return LastNumbers(
-        deployment=max(last.deployment, *filter(is_given, deployment_numbers(sysroot)), 0) + 1,
+        deployment=max(
+            last.deployment, *filter(is_plausible_number, deployment_numbers(sysroot)), 0
+        )
+        + 1,
         sequence=max(last.sequence, menu.last_sequence) + 1,
     )
 
 
-def _numbers_left(sysroot: Sysroot) -> list[int]:
+def _remaining_numbers(sysroot: Sysroot) -> list[int]:
     """Numbers of deployments that are gone, as far as anything still names them."""
     state = sysroot.state
     names = [
@@ -282,9 +286,11 @@ def _numbers_left(sysroot: Sysroot) -> list[int]:
     ]
     names += [name.rpartition("-")[2] for name in names_in(sysroot.deployments)]
     told = [each.deployment or 0 for each in read_history(state)]
-    return list(filter(is_given, [*told, *(int(name) for name in names if is_number(name))]))
+    return list(
+        filter(is_plausible_number, [*told, *(int(name) for name in names if is_number(name))])
+    )
 
 
-def is_given(number: int) -> bool:
+def is_plausible_number(number: int) -> bool:
     """Whether a deployment can have got ``number``: not when a person made up a huge one."""
-    return 0 < number < MOST
+    return 0 < number < NUMBER_LIMIT

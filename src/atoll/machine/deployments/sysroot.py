@@ -56,7 +56,7 @@ class Sysroot:
         return self.esp / ENTRIES
 
     @property
-    def noted(self) -> Path:
+    def entry_list(self) -> Path:
         return self.state / "entries.json"
 
 

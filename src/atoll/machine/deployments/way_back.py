@@ -28,10 +28,15 @@ def ways_back(state: MachineState) -> tuple[tuple[DeploymentState, MenuEntry], .
     What is needed anyway comes first, then what the loader would take first.
     """
     found = []
-    for placed in state.menu.entries:
-        each = state.find(placed.deployment)
-        if each is not None and placed.name.tries_left is None and each.blessed and not each.flaw:
-            found.append((each, placed))
+    for menu_entry in state.menu.entries:
+        each = state.find(menu_entry.deployment)
+        if (
+            each is not None
+            and menu_entry.name.tries_left is None
+            and each.blessed
+            and not each.flaw
+        ):
+            found.append((each, menu_entry))
     found.sort(key=lambda pair: not (pair[0].booted or pair[0].default or pair[0].fallback))
     return tuple(found)
 
@@ -39,13 +44,15 @@ def ways_back(state: MachineState) -> tuple[tuple[DeploymentState, MenuEntry], .
 def find_way_back(state: MachineState, verify: Verify) -> int | None:
     """The deployment of the first way back that can really boot, read from the disk."""
     return next(
-        (each.number for each, placed in ways_back(state) if not verify(each, placed)), None
+        (each.number for each, menu_entry in ways_back(state) if not verify(each, menu_entry)), None
     )
 
 
 def flaw_of(state: MachineState, each: DeploymentState, verify: Verify) -> str:
     """Why a deployment could not boot by the entry that another entry would be copied from."""
-    entries = [placed for placed in state.menu.of(each.number) if placed.entry is not None]
+    entries = [
+        menu_entry for menu_entry in state.menu.of(each.number) if menu_entry.entry is not None
+    ]
     if not entries:
         return each.flaw or "no boot entry of it can be read"
     return each.flaw or verify(each, entries[0])
@@ -55,18 +62,18 @@ def why_none(state: MachineState, verify: Verify) -> tuple[str, ...]:
     """Why no deployment is a way back, for each of them; empty when one is."""
     if find_way_back(state, verify) is not None:
         return ()
-    free = {placed.deployment: placed for _, placed in ways_back(state)}
+    free = {menu_entry.deployment: menu_entry for _, menu_entry in ways_back(state)}
     return tuple(
         f"{each.deployment.title}: {_why_not(each, free.get(each.number), verify)}"
         for each in state.deployments
     )
 
 
-def _why_not(each: DeploymentState, placed: MenuEntry | None, verify: Verify) -> str:
+def _why_not(each: DeploymentState, menu_entry: MenuEntry | None, verify: Verify) -> str:
     if each.flaw:
         return each.flaw
-    if placed is not None:
-        return verify(each, placed)
+    if menu_entry is not None:
+        return verify(each, menu_entry)
     return "its boot entry is counted or used up" if each.blessed else "it never came up"
 
 

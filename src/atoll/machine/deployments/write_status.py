@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from atoll.machine.deployments.sysroot import Sysroot
 
 
-def publish(sysroot: Sysroot, *, when: int, place: Path = PLACE) -> None:
+def write_status(sysroot: Sysroot, *, when: int, place: Path = PLACE) -> None:
     """Write what everyone may know now. Raises OSError."""
     state = read_state(sysroot)
     default = state.default or state.current
@@ -44,7 +44,7 @@ def publish(sysroot: Sysroot, *, when: int, place: Path = PLACE) -> None:
 def publish_or_forget(sysroot: Sysroot, *, when: int, place: Path = PLACE) -> None:
     """After an operation: what cannot be written must not tell what was before."""
     try:
-        publish(sysroot, when=when, place=place)
+        write_status(sysroot, when=when, place=place)
     except (AtollError, OSError):
         with suppress(OSError):
             place.unlink(missing_ok=True)

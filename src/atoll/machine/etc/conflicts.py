@@ -27,7 +27,7 @@ from atoll.machine.etc.etc_operations import (
     MoveAside,
     PutInPlace,
     RemoveLeftover,
-    WriteRecord,
+    WriteFile,
 )
 from atoll.machine.etc.etc_tree import Entry, Kind, Node, node_at, replaced
 from atoll.machine.etc.merge import Conflict
@@ -71,7 +71,7 @@ def plan_conflicts(conflicts: tuple[Conflict, ...], place: Path) -> tuple[Operat
         gone,
         MakeParents(path=place.parent),
         MakeDirectory(path=fresh, entry=_PRIVATE),
-        WriteRecord(path=fresh / _LIST, content=format_conflicts(conflicts)),
+        WriteFile(path=fresh / _LIST, content=format_conflicts(conflicts)),
         *plan_difference(kept, None, fresh / _IMAGE),
         PutInPlace(fresh=fresh, place=place),
         gone,
@@ -89,7 +89,7 @@ def read_conflicts(place: Path) -> tuple[Conflict, ...]:
 
 def find_conflicts(place: Path) -> tuple[tuple[Conflict, ...], str]:
     """What is not settled yet, and why there may be more that nobody can read; empty when not."""
-    aside = aside_of(place)
+    aside = damaged_path(place)
     unread = f"what {aside} holds could not be read" if os.path.lexists(aside) else ""
     try:
         return read_conflicts(place), unread
@@ -97,22 +97,22 @@ def find_conflicts(place: Path) -> tuple[tuple[Conflict, ...], str]:
         return (), str(error)
 
 
-def aside_of(place: Path) -> Path:
+def damaged_path(place: Path) -> Path:
     """Where a list is put that cannot be read."""
     return place.with_name(f"{place.name}.damaged")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PutAside:
+class SetAsideDamaged:
     """What is at ``place`` and cannot be read is kept, and stands in nobody's way."""
 
     place: Path
 
     def describe(self) -> str:
-        return f"{self.place} put aside as {aside_of(self.place)}"
+        return f"{self.place} put aside as {damaged_path(self.place)}"
 
     def execute(self) -> None:
-        aside = aside_of(self.place)
+        aside = damaged_path(self.place)
         if os.path.lexists(self.place) and not os.path.lexists(aside):
             self.place.rename(aside)
             fsync_directory(self.place.parent)

@@ -14,7 +14,7 @@ from atoll.base.errors import Busy, Damaged, NotFound
 from atoll.machine.etc.etc_commands import MachineEtc, make_machine_etc, read_machine_etc
 from atoll.machine.etc.etc_tree import Entry, Kind, Node, differences, replaced, walk
 from atoll.machine.etc.read import read_layered
-from atoll.machine.etc.stage import etc_place
+from atoll.machine.etc.stage import etc_paths
 
 if TYPE_CHECKING:
     from atoll.machine.deployments.sysroot import Sysroot
@@ -46,7 +46,7 @@ def _read_all(etc: Node) -> None:
 
 
 def _without_tree(sysroot: Sysroot, number: int, new: Node) -> MachineEtc:
-    place = etc_place(sysroot, number)
+    place = etc_paths(sysroot, number)
     reading = read_layered(new, place.upper)
     old = new
     for path, before, after in differences(new, reading.root):

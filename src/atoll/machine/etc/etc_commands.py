@@ -20,8 +20,8 @@ from atoll.machine.etc.etc_operations import MoveAside, RemoveLeftover
 from atoll.machine.etc.etc_tree import Node, compare, is_file, node_at, replaced, with_content
 from atoll.machine.etc.keyed_files import KEYED, take_image_records
 from atoll.machine.etc.overlay_upper import plan_live, plan_upper
-from atoll.machine.etc.read import EtcReader, read_directory, read_layered, view_of_tree
-from atoll.machine.etc.stage import EtcPlace, MergeInputs, etc_place, merge_at_first_boot
+from atoll.machine.etc.read import EtcReader, etc_of_tree, read_directory, read_layered
+from atoll.machine.etc.stage import EtcPaths, MergeInputs, etc_paths, merge_at_first_boot
 from atoll.store.layout import open_store
 from atoll.store.objects import read_object
 from atoll.store.tree_images import read_below
@@ -48,7 +48,7 @@ class MachineEtc:
     live: Node
     skipped: tuple[str, ...]
     conflicts: tuple[Conflict, ...]
-    place: EtcPlace
+    place: EtcPaths
     mounted: Path | None
     """Where it is in use, if it is."""
     unread: str
@@ -64,7 +64,7 @@ def choose_deployment(sysroot: Sysroot, number: int | None) -> int:
     known = deployment_numbers(sysroot)
     chosen = number if number is not None else sysroot.booted
     if chosen is None:
-        chosen = read_menu(sysroot.entries, sysroot.noted).default
+        chosen = read_menu(sysroot.entries, sysroot.entry_list).default
     if chosen is None or chosen not in known:
         what = "a deployment that boots" if chosen is None else f"deployment {chosen}"
         raise NotFound(f"there is no {what} in {sysroot.root}", hint="see: atoll status")
@@ -72,7 +72,7 @@ def choose_deployment(sysroot: Sysroot, number: int | None) -> int:
 
 
 def read_machine_etc(sysroot: Sysroot, deployment: int) -> MachineEtc:
-    place = etc_place(sysroot, deployment)
+    place = etc_paths(sysroot, deployment)
     mounted = LIVE if sysroot.is_running and deployment == sysroot.booted else None
     if mounted is None:
         tree = read_tree_etc(sysroot, deployment)
@@ -83,7 +83,7 @@ def read_machine_etc(sysroot: Sysroot, deployment: int) -> MachineEtc:
 
 
 def make_machine_etc(
-    deployment: int, place: EtcPlace, tree: Node, reading: EtcReader, *, mounted: Path | None = None
+    deployment: int, place: EtcPaths, tree: Node, reading: EtcReader, *, mounted: Path | None = None
 ) -> MachineEtc:
     """Put together what was read of an ``/etc``, with the conflicts that are kept beside it."""
     conflicts, unread = find_conflicts(place.conflicts)
@@ -102,14 +102,14 @@ def make_machine_etc(
 def read_tree_etc(sysroot: Sysroot, deployment: int) -> Node:
     """The ``/etc`` of a deployment's tree, from the tree's image."""
     tree = read_deployment(sysroot, deployment).tree
-    return read_tree_etc_of(open_store(sysroot.atoll), tree)
+    return read_etc_of_tree(open_store(sysroot.atoll), tree)
 
 
-def read_tree_etc_of(store: Store, tree: TreeId) -> Node:
+def read_etc_of_tree(store: Store, tree: TreeId) -> Node:
     etc = read_below(store, tree, "etc")
     if not isinstance(etc, Directory):
         raise Damaged(f"tree {tree} has no /etc")
-    return view_of_tree(etc, partial(read_object, store))
+    return etc_of_tree(etc, partial(read_object, store))
 
 
 def complete_staged(sysroot: Sysroot, deployment: int) -> tuple[str, ...]:
@@ -118,12 +118,12 @@ def complete_staged(sysroot: Sysroot, deployment: int) -> tuple[str, ...]:
 
     def read_views(source: int) -> MergeInputs:
         old = read_tree_etc(sysroot, source)
-        live = read_layered(old, etc_place(sysroot, source).upper).root
+        live = read_layered(old, etc_paths(sysroot, source).upper).root
         return MergeInputs(
             source=source, old=old, live=live, new=read_tree_etc(sysroot, deployment)
         )
 
-    return merge_at_first_boot(read_views, etc_place(sysroot, deployment))
+    return merge_at_first_boot(read_views, etc_paths(sysroot, deployment))
 
 
 def parse_path(text: str, *, etc_too: bool = False) -> str:
@@ -181,7 +181,7 @@ def _with_image(etc: MachineEtc, conflict: Conflict) -> Node:
     return replaced(etc.live, path, image, parents=etc.tree)
 
 
-def _forget_good(place: EtcPlace) -> tuple[Operation, ...]:
+def _forget_good(place: EtcPaths) -> tuple[Operation, ...]:
     """What the last good boot kept of it goes first: early boot takes it for lost when the upper
     directory no longer has what that has, and would undo what a person wanted."""
     aside = place.upper.with_name(f"{place.upper.name}.new")

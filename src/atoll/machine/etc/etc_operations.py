@@ -120,7 +120,7 @@ class MoveAside:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WriteRecord:
+class WriteFile:
     path: Path
     content: bytes
 
@@ -132,7 +132,7 @@ class WriteRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RemoveRecord:
+class RemoveFile:
     path: Path
 
     def describe(self) -> str:

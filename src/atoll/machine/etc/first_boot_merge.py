@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from atoll.machine.etc.merge import Conflict
 
 
-def plan_again(recorded: Node, live: Node) -> tuple[str, ...]:
+def find_changed(recorded: Node, live: Node) -> tuple[str, ...]:
     """The paths that are no longer as they were recorded when the merge was staged."""
     return tuple(path for path, _ in compare(recorded, live))
 
 
-def merge_again(
+def merge_changed(
     staged: Node, conflicts: tuple[Conflict, ...], fresh: Merge, changed: tuple[str, ...]
 ) -> Merge:
     """``staged`` with its ``conflicts``, and for the ``changed`` paths what ``fresh`` says."""

@@ -51,7 +51,7 @@ def read_layered(lower: Node, upper: Path) -> EtcReader:
     return _read(upper, lower, layered=True)
 
 
-def view_of_tree(etc: model.Directory, read_object: Callable[[ObjectId], bytes]) -> Node:
+def etc_of_tree(etc: model.Directory, read_object: Callable[[ObjectId], bytes]) -> Node:
     """The ``/etc`` of a tree, as it is in the tree's image."""
     return _node_of_tree(etc, read_object)
 

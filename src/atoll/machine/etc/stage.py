@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, TypeVar
 from atoll.base.errors import Busy
 from atoll.host.fs import read_regular
 from atoll.machine.etc.conflicts import (
-    PutAside,
+    SetAsideDamaged,
     find_conflicts,
     keep_open_conflicts,
     plan_conflicts,
 )
-from atoll.machine.etc.etc_operations import RemoveRecord, WriteRecord
-from atoll.machine.etc.first_boot_merge import merge_again, plan_again
+from atoll.machine.etc.etc_operations import RemoveFile, WriteFile
+from atoll.machine.etc.first_boot_merge import find_changed, merge_changed
 from atoll.machine.etc.merge import Conflict, Merge, plan_merge
 from atoll.machine.etc.merge_base import RECORD_LIMIT, MergeBase, format_record, parse_record
 from atoll.machine.etc.overlay_upper import plan_upper
@@ -45,7 +45,7 @@ TRIES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EtcPlace:
+class EtcPaths:
     """Where the ``/etc`` of one deployment is kept."""
 
     upper: Path
@@ -66,9 +66,9 @@ class MergeInputs:
     new: Node
 
 
-def etc_place(sysroot: Sysroot, deployment: int) -> EtcPlace:
+def etc_paths(sysroot: Sysroot, deployment: int) -> EtcPaths:
     etc = sysroot.deployments / str(deployment) / "etc"
-    return EtcPlace(
+    return EtcPaths(
         upper=etc / "upper",
         record=etc / "merged-from",
         conflicts=sysroot.state / "conflicts" / str(deployment),
@@ -76,14 +76,14 @@ def etc_place(sysroot: Sysroot, deployment: int) -> EtcPlace:
 
 
 def plan_stage(
-    views: MergeInputs, place: EtcPlace, *, rules: Rules = (), earlier: tuple[Conflict, ...] = ()
+    views: MergeInputs, place: EtcPaths, *, rules: Rules = (), earlier: tuple[Conflict, ...] = ()
 ) -> tuple[Merge, tuple[Operation, ...]]:
     """The merge, and what stages it; ``earlier`` are the booted deployment's open conflicts."""
     merge = plan_merge(views.old, views.live, views.new, rules)
     conflicts = keep_open_conflicts(earlier, merge, views.new)
     record = MergeBase(source=views.source, live=views.live, rules=rules)
     return merge, (
-        WriteRecord(path=place.record, content=format_record(record)),
+        WriteFile(path=place.record, content=format_record(record)),
         *plan_conflicts(conflicts, place.conflicts),
         *plan_upper(merge.result, views.new, place.upper),
     )
@@ -91,7 +91,7 @@ def plan_stage(
 
 def stage_etc(
     read_views: Callable[[], MergeInputs],
-    place: EtcPlace,
+    place: EtcPaths,
     *,
     rules: Rules = (),
     earlier: tuple[Conflict, ...] = (),
@@ -107,7 +107,7 @@ def stage_etc(
 
 
 def merge_at_first_boot(
-    read_views: Callable[[int], MergeInputs], place: EtcPlace
+    read_views: Callable[[int], MergeInputs], place: EtcPaths
 ) -> tuple[str, ...]:
     """Take along what changed since staging, and say which paths did.
 
@@ -124,25 +124,25 @@ def merge_at_first_boot(
         changed, operations = plan_first_boot(record, read_views(record.source), place)
         execute(operations)
     except BaseException:
-        RemoveRecord(path=place.record).execute()
+        RemoveFile(path=place.record).execute()
         raise
     return changed
 
 
 def plan_first_boot(
-    record: MergeBase, views: MergeInputs, place: EtcPlace
+    record: MergeBase, views: MergeInputs, place: EtcPaths
 ) -> tuple[tuple[str, ...], tuple[Operation, ...]]:
     """The paths that changed since staging, and what takes them along."""
-    done = RemoveRecord(path=place.record)
-    changed = plan_again(record.live, views.live)
+    done = RemoveFile(path=place.record)
+    changed = find_changed(record.live, views.live)
     if not changed:
         return (), (done,)
     staged = read_layered(views.new, place.upper).root
     fresh = plan_merge(views.old, views.live, views.new, record.rules)
     conflicts, unread = find_conflicts(place.conflicts)
-    merge = merge_again(staged, conflicts, fresh, changed)
+    merge = merge_changed(staged, conflicts, fresh, changed)
     return changed, (
-        *((PutAside(place=place.conflicts),) if unread else ()),
+        *((SetAsideDamaged(place=place.conflicts),) if unread else ()),
         *plan_conflicts(merge.conflicts, place.conflicts),
         *plan_upper(merge.result, views.new, place.upper),
         done,

@@ -12,12 +12,17 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import NotFound
 from atoll.machine.boot.boot_entry import EntryName, format_entry_name
 from atoll.machine.deployments.boot_check import verifier
-from atoll.machine.deployments.flags import BLESSED, LastNumbers, SetFlag, numbers_mark
+from atoll.machine.deployments.flags import BLESSED, LastNumbers, SetFlag, set_last_numbers
 from atoll.machine.deployments.machine_lock import locked_machine
-from atoll.machine.deployments.operations import NoteEntries, RemoveFromEsp, RemovePath, plan_entry
+from atoll.machine.deployments.operations import (
+    RemoveFromEsp,
+    RemovePath,
+    WriteEntryList,
+    plan_entry,
+)
 from atoll.machine.deployments.plan_check import check_plan
 from atoll.machine.deployments.state import next_numbers, read_state
-from atoll.machine.health.boot_attempts import tries_directory
+from atoll.machine.health.boot_attempts import attempts_directory
 
 if TYPE_CHECKING:
     from atoll.base.report import Reporter
@@ -57,7 +62,7 @@ def plan_bless(
     operations: list[Operation] = []
     if added:
         last = LastNumbers(deployment=given.deployment, sequence=given.sequence + len(added))
-        operations.append(numbers_mark(sysroot.state, last))
+        operations.append(set_last_numbers(sysroot.state, last))
     for entry in added:
         operations += plan_entry(sysroot, entry)
     operations.append(SetFlag(path=sysroot.state / BLESSED / str(number)))
@@ -65,8 +70,8 @@ def plan_bless(
         RemoveFromEsp(esp=sysroot.esp, path=sysroot.entries / format_entry_name(each.name))
         for each in (*counted, *outdone)
     ]
-    operations.append(RemovePath(path=tries_directory(sysroot, number)))
-    operations.append(NoteEntries(sysroot=sysroot))
+    operations.append(RemovePath(path=attempts_directory(sysroot, number)))
+    operations.append(WriteEntryList(sysroot=sysroot))
     return tuple(operations)
 
 

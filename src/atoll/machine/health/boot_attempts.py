@@ -35,7 +35,7 @@ FORMAT = 1
 REASON_LENGTH = 1000
 NOTE_LIMIT = 1 << 20
 """Bytes of a note; early boot writes some hundred."""
-MARKED = 1
+DISABLED_TRIES_USED = 1
 """How many tries a used up entry claims that Atoll wrote itself, to mark a deployment that was left
 behind: ``+0-1``. The loader's own claim more, for it starts with three."""
 _NAME = re.compile(r"([1-9][0-9]{0,8})-(started|failed)")
@@ -68,7 +68,7 @@ class BootVerdict:
     why: str
 
 
-def parse_tries(notes: Mapping[str, AttemptNote]) -> tuple[BootAttempt, ...]:
+def parse_attempts(notes: Mapping[str, AttemptNote]) -> tuple[BootAttempt, ...]:
     """The tries that files (by their names) tell of, in their order; other files are none."""
     found: dict[int, dict[str, AttemptNote]] = {}
     for name, note in notes.items():
@@ -96,10 +96,10 @@ def readable(text: str) -> str:
 
 
 def decide_verdict(
-    entry: EntryName, tries: Iterable[BootAttempt], panics: Iterable[Panic], *, staged: int
+    entry: EntryName, attempts: Iterable[BootAttempt], panics: Iterable[Panic], *, staged: int
 ) -> BootVerdict:
     """Why the used up ``entry`` did not come up. ``staged`` is when its deployment was made."""
-    own = [each for each in tries if each.entry and each.entry.sequence == entry.sequence]
+    own = [each for each in attempts if each.entry and each.entry.sequence == entry.sequence]
     failures = [each.failure for each in own if each.failure]
     since = min((each.started for each in own), default=staged)
     panicked = [panic for panic in panics if panic.when >= since]
@@ -137,13 +137,13 @@ def parse_verdict(data: bytes) -> BootVerdict:
     )
 
 
-def tries_directory(sysroot: Sysroot, deployment: int) -> Path:
+def attempts_directory(sysroot: Sysroot, deployment: int) -> Path:
     return sysroot.state / "tries" / str(deployment)
 
 
-def read_tries(sysroot: Sysroot, deployment: int) -> tuple[BootAttempt, ...]:
+def read_attempts(sysroot: Sysroot, deployment: int) -> tuple[BootAttempt, ...]:
     """Raises OSError or Damaged: what cannot be read may be a start, or why one failed."""
-    folder = tries_directory(sysroot, deployment)
+    folder = attempts_directory(sysroot, deployment)
     notes = {}
     for path in (folder / name for name in names_in(folder)):
         if _NAME.fullmatch(path.name) and path.is_file():
@@ -151,13 +151,13 @@ def read_tries(sysroot: Sysroot, deployment: int) -> tuple[BootAttempt, ...]:
                 text=read_regular(path, limit=NOTE_LIMIT).decode(errors="replace"),
                 when=int(path.stat().st_mtime),
             )
-    return parse_tries(notes)
+    return parse_attempts(notes)
 
 
 def read_verdict(sysroot: Sysroot, deployment: int) -> BootVerdict | None:
     """None when there is none, or none that can be read: then it is found anew."""
     try:
-        data = read_if_there(tries_directory(sysroot, deployment) / "verdict")
+        data = read_if_there(attempts_directory(sysroot, deployment) / "verdict")
         return None if data is None else parse_verdict(data)
     except (OSError, Damaged):
         return None

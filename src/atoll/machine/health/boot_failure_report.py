@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import Damaged
 from atoll.base.text import one_line
 from atoll.host.fs import read_if_there
-from atoll.machine.deployments.flags import Hold, SetFlag, hold_mark
+from atoll.machine.deployments.flags import Hold, SetFlag, set_hold
 from atoll.machine.deployments.history import HistoryEvent, RecordEvent
 from atoll.machine.deployments.machine_lock import locked_machine
 from atoll.machine.health.boot_attempts import (
-    MARKED,
+    DISABLED_TRIES_USED,
     BootVerdict,
+    attempts_directory,
     decide_verdict,
     format_verdict,
-    read_tries,
+    read_attempts,
     read_verdict,
     readable,
-    tries_directory,
 )
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class FailedDeployment:
     known: bool
 
 
-def find_given_up(machine: MachineState) -> tuple[tuple[DeploymentState, MenuEntry], ...]:
+def find_failed(machine: MachineState) -> tuple[tuple[DeploymentState, MenuEntry], ...]:
     """Deployments that the loader gave up, newest first, each with its newest entry.
 
     Not those that a person left behind: their entries were marked by Atoll.
@@ -62,7 +62,10 @@ def find_given_up(machine: MachineState) -> tuple[tuple[DeploymentState, MenuEnt
         if state.booted or state.blessed or not entries:
             continue
         newest = max(entries, key=lambda each: each.name.sequence)
-        if all(each.name.is_used_up for each in entries) and newest.name.tries_used > MARKED:
+        if (
+            all(each.name.is_used_up for each in entries)
+            and newest.name.tries_used > DISABLED_TRIES_USED
+        ):
             found.append((state, newest))
     return tuple(found)
 
@@ -72,30 +75,30 @@ def decide_failed(
 ) -> tuple[FailedDeployment, ...]:
     records = tuple(panics)
     judged = []
-    for state, placed in find_given_up(machine):
+    for state, menu_entry in find_failed(machine):
         verdict = read_verdict(sysroot, state.number)
-        known = verdict is not None and verdict.entry == placed.name.sequence
+        known = verdict is not None and verdict.entry == menu_entry.name.sequence
         if verdict is None or not known:
             made = sysroot.deployments / str(state.number) / "deployment.json"
             try:
-                tries = read_tries(sysroot, state.number)
+                attempts = read_attempts(sysroot, state.number)
                 verdict = decide_verdict(
-                    placed.name, tries, records, staged=int(made.stat().st_mtime)
+                    menu_entry.name, attempts, records, staged=int(made.stat().st_mtime)
                 )
             except (OSError, Damaged) as error:
                 why = f"what its starts left cannot be read: {error}"
-                verdict = BootVerdict(entry=placed.name.sequence, evidence=False, why=why)
+                verdict = BootVerdict(entry=menu_entry.name.sequence, evidence=False, why=why)
         judged.append(FailedDeployment(state=state, verdict=verdict, known=known))
     return tuple(judged)
 
 
 def plan_report(
-    sysroot: Sysroot, machine: MachineState, given_up: Iterable[FailedDeployment], *, now: int
+    sysroot: Sysroot, machine: MachineState, failed: Iterable[FailedDeployment], *, now: int
 ) -> tuple[Operation, ...]:
     """Hold first: a verdict that is known has been acted on."""
     runs = machine.current
     operations: list[Operation] = []
-    for each in given_up:
+    for each in failed:
         if each.known:
             continue
         deployment, verdict = each.state.deployment, each.verdict
@@ -103,7 +106,7 @@ def plan_report(
             hold = Hold(
                 deployment=deployment.number, version=deployment.version, why=verdict.why, when=now
             )
-            operations.append(hold_mark(sysroot.state, deployment.tree, hold))
+            operations.append(set_hold(sysroot.state, deployment.tree, hold))
         if runs is not None:
             event = HistoryEvent(
                 when=now,
@@ -115,7 +118,7 @@ def plan_report(
                 tree=runs.deployment.tree,
             )
             operations.append(RecordEvent(state=sysroot.state, event=event))
-        place = tries_directory(sysroot, deployment.number) / "verdict"
+        place = attempts_directory(sysroot, deployment.number) / "verdict"
         operations.append(SetFlag(path=place, content=format_verdict(verdict)))
     return tuple(operations)
 
@@ -130,13 +133,13 @@ def apply_report(sysroot: Sysroot, plan: tuple[Operation, ...]) -> None:
             operation.execute()
 
 
-def format_news(
-    machine: MachineState, given_up: Iterable[FailedDeployment], notes: Iterable[str] = ()
+def format_login_message(
+    machine: MachineState, failed: Iterable[FailedDeployment], notes: Iterable[str] = ()
 ) -> str:
     """What a person reads at login; empty when there is nothing to tell."""
     runs = machine.current
     lines = []
-    for each in given_up:
+    for each in failed:
         title = each.state.deployment.title
         lines.append(
             f"{title} did not come up" + (f"; {runs.deployment.title} runs." if runs else ".")
@@ -156,7 +159,7 @@ def read_notes(path: Path = NOTES) -> tuple[str, ...]:
     return tuple(map(readable, data.decode(errors="replace").splitlines()))
 
 
-def write_news(text: str, *, issue: Path = ISSUE, motd: Path = MOTD) -> None:
+def write_login_message(text: str, *, issue: Path = ISSUE, motd: Path = MOTD) -> None:
     """Before the prompt of consoles, and after a login; nothing where there is nothing to tell."""
     # agetty takes a backslash for the begin of an escape.
     for path, content in ((issue, text.replace("\\", "\\\\")), (motd, text)):

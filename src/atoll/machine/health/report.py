@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from atoll.machine.deployments.flags import read_marks
-from atoll.machine.health.boot_attempts import read_tries, read_verdict
+from atoll.machine.deployments.flags import read_flags
+from atoll.machine.health.boot_attempts import read_attempts, read_verdict
 from atoll.machine.health.checks import find_watchdog, read_health
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class HealthReport:
     booted: int | None
     health: HealthResult | None
     watchdog: str | None
-    tries: tuple[tuple[int, tuple[BootAttempt, ...]], ...]
+    attempts: tuple[tuple[int, tuple[BootAttempt, ...]], ...]
     verdicts: tuple[tuple[int, BootVerdict], ...]
     held: tuple[tuple[TreeId, Hold], ...]
 
@@ -39,7 +39,7 @@ def read_report(sysroot: Sysroot) -> HealthReport:
         booted=sysroot.booted,
         health=read_health() if runs else None,
         watchdog=find_watchdog() if runs else None,
-        tries=tuple((number, read_tries(sysroot, number)) for number in tried),
+        attempts=tuple((number, read_attempts(sysroot, number)) for number in tried),
         verdicts=tuple((number, verdict) for number, verdict in verdicts if verdict),
-        held=tuple(sorted(read_marks(sysroot.state).held.items(), key=lambda held: -held[1].when)),
+        held=tuple(sorted(read_flags(sysroot.state).held.items(), key=lambda held: -held[1].when)),
     )
