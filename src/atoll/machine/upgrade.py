@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from atoll.machine.install import Space
     from atoll.machine.staging import StagingPlan
     from atoll.oci.system_label import PackageChanges
+    from atoll.store.layout import Store
 
 PENDING = "downloaded"
 """The ref that keeps what was fetched, until a deployment does."""
@@ -131,16 +132,7 @@ def upgrade(sysroot: Sysroot, request: UpgradeRequest, reporter: Reporter) -> Up
             if obstacle is not None:
                 raise obstacle
             candidate = fetch_candidate(candidate, store, reporter)
-        write_ref(
-            store,
-            PENDING,
-            Ref(
-                tree=candidate.tree,
-                name=candidate.name or "image",
-                version=candidate.version,
-                created=0,
-            ),
-        )
+        _keep_pending(store, candidate)
         if request.download_only:
             return UpgradeResult(candidate=candidate)
         image = read_bootable(store, candidate.tree)
@@ -167,6 +159,13 @@ def upgrade(sysroot: Sysroot, request: UpgradeRequest, reporter: Reporter) -> Up
         pruned=pruned,
         warning=warning,
     )
+
+
+def _keep_pending(store: Store, candidate: Candidate) -> None:
+    """What was fetched stays in the store until a deployment keeps it."""
+    name = candidate.name or "image"
+    ref = Ref(tree=candidate.tree, name=name, version=candidate.version, created=0)
+    write_ref(store, PENDING, ref)
 
 
 @contextmanager
