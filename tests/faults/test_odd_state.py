@@ -167,7 +167,7 @@ def test_no_verb_waits_or_breaks_down_or_loses_what_is_whole(
             code = run_verb(verb, root, tmp_path / "out")
         finally:
             if odd == "unreadable":
-                subprocess.run(["umount", "--lazy", root / place], check=True)
+                subprocess.run(["umount", "--lazy", root / place], check=False)
         said = (tmp_path / "out").read_text(errors="replace")
         # What policy lets go goes when a verb ends well; one that cannot do its work loses nothing.
         lost = before - whole_deployments(root, place) if code else set()
