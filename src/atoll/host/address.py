@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _PORTS = {"http": 80, "https": 443}
 _MAX_NAME, _MAX_LABEL = 253, 63
+_MAX_SHOWN = 512
+"""Characters of a path: a person cannot read more, and a server may send 60,000."""
 
 
 class ServerOrigin(NamedTuple):
@@ -79,8 +81,9 @@ def origin_of(url: httpx.URL) -> ServerOrigin:
 
 
 def show_address(url: httpx.URL) -> str:
-    """An address as a person is shown it: without its query and without a password."""
+    """An address as a person is shown it: without its query and a password, and not endless."""
     path = url.raw_path.partition(b"?")[0].decode("ascii", errors="replace")
+    path = path if len(path) <= _MAX_SHOWN else f"{path[:_MAX_SHOWN]}..."
     return f"{url.scheme}://{origin_of(url).place}{path}"
 
 

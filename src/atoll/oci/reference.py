@@ -21,6 +21,8 @@ _HOST = re.compile(
 _REPOSITORY = re.compile(
     r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*)*"
 )
+_LOGIN = re.compile(r"((?:^|//))[^/@:]*:[^/@]*@")
+"""A name and a password before a host: nobody is shown them."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -138,4 +140,8 @@ def _suffix(mark: str, word: str | None) -> str:
 
 
 def _unknown(text: str, why: str) -> UsageError:
-    return UsageError(f"{text!r} does not name an image: {why}", hint=f"write {FORMS}")
+    shown = _LOGIN.sub(r"\1", text)
+    hint = f"write {FORMS}"
+    if shown != text:
+        hint += "; a login belongs into auth.json: podman login HOST, or skopeo login HOST"
+    return UsageError(f"{shown!r} does not name an image: {why}", hint=hint)

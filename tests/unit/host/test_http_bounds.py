@@ -215,3 +215,8 @@ def test_any_headers_are_an_answer_or_an_error(hasty: HttpClient, lines: list[by
             hasty.get(url, limit=9)
         except NetworkError as error:
             assert "127.0.0.1" in error.message
+
+
+def test_an_address_that_a_server_made_endless_is_cut_for_people() -> None:
+    url = join_address(parse_address("https://r.example/"), f"/{'a' * 50_000}")
+    assert len(show_address(url)) < 600
