@@ -172,8 +172,9 @@ def test_passwords_in_passwd_are_accounts_too(
     assert list(stand.etc.glob("broken-*")) == []
 
 
-@pytest.mark.parametrize("passwd", ["noise\n", "root:x:0:0::/root:/bin/sh\n", "root::0:0:::\n",
-                                    "ann:*:1000:1000:::\n"])  # fmt: skip
+@pytest.mark.parametrize(
+    "passwd", ["noise\n", "root:x:0:0::/root:/bin/sh\n", "root::0:0:::\n", "ann:*:1000:1000:::\n"]
+)
 def test_a_lost_shadow_is_lost_where_passwd_needs_it(
     new_stand: Callable[[], Stand], passwd: str
 ) -> None:

@@ -204,8 +204,12 @@ def check_keyboard(subject: LintSubject) -> Iterator[Finding]:
     try:
         find_layout(keymap, read_layouts(), where="Debian")
     except RecipeError as error:
-        yield Finding(message=error.message.partition(": ")[2], hint=error.hint,
-                      key="system.keymap", value=keymap)  # fmt: skip
+        yield Finding(
+            message=error.message.partition(": ")[2],
+            hint=error.hint,
+            key="system.keymap",
+            value=keymap,
+        )
 
 
 def _has_known_names(subject: LintSubject) -> bool:

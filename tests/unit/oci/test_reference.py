@@ -87,8 +87,14 @@ def test_any_text_is_a_reference_or_a_usage_error(text: str) -> None:
     assert parse_reference(format_reference(reference)) == reference
 
 
-@pytest.mark.parametrize("text", ["docker://ann:hunter2@r.example/a:1", "ann:hunter2@r.example/a",
-                                  "https://ann:hunter2@r.example/a"])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "docker://ann:hunter2@r.example/a:1",
+        "ann:hunter2@r.example/a",
+        "https://ann:hunter2@r.example/a",
+    ],
+)
 def test_a_password_in_a_reference_is_not_shown(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_reference(text)
