@@ -84,7 +84,7 @@ def test_a_lock_is_made_once_and_moved_when_asked(
     assert said.splitlines() == [said.rstrip()] and "atoll.lock: new; 4 packages, " in said
     code, said, told = lock("--json")
     assert code == 77 and json.loads(said)["changed"] == []
-    assert "atoll.lock is right as it is" in told
+    assert "atoll.lock is up to date" in told
     archive.add("trixie", "editor", "2")
     archive.publish()
     assert lock("--audit")[:2] == (0, "update    editor:all 1 → 2\n")

@@ -59,6 +59,6 @@ def test_an_image_of_an_older_recipe_is_told(
         assert main(["vm", str(path), "--store", str(maker.store.root)]) == 0
         return capsys.readouterr().err
 
-    notice = f"store:hello is not what {path} gives now; atoll build makes that"
+    notice = f"store:hello is older than {path}; to update it: atoll build {path}"
     assert notice not in said(RECIPE)
     assert notice in said(RECIPE.replace('"bash"', '"zsh"'))

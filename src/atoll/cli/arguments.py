@@ -31,7 +31,7 @@ class Parser(argparse.ArgumentParser):
         )
         # Without a default, so that the inner parser does not undo what the outer one has read.
         self.add_argument(
-            "--quiet", action="store_true", default=argparse.SUPPRESS, help="say nothing but errors"
+            "--quiet", action="store_true", default=argparse.SUPPRESS, help="print only errors"
         )
 
     def parse_args(  # type: ignore[override, explicit-override]
@@ -72,7 +72,7 @@ def add_machine_arguments(*parsers: argparse.ArgumentParser) -> None:
             type=Path,
             metavar="DIR",
             default=argparse.SUPPRESS,
-            help="a machine in a directory",
+            help="use the machine in this directory",
         )
         parser.add_argument(
             "--json",

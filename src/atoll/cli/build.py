@@ -22,15 +22,17 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("recipe", nargs="?", default=".", help="a recipe, or the folder it is in")
-    parser.add_argument("--variant", metavar="NAME", help="the variant of the recipe")
-    parser.add_argument("--store", metavar="DIR", help="where trees are kept")
-    parser.add_argument("--output", metavar="oci:DIR[:TAG]", help="write the image there, too")
-    locked = "refuse without a lock, and when the tree is not the lock's"
-    parser.add_argument("--locked", action="store_true", help=locked)
-    parser.add_argument("--offline", action="store_true", help="touch no network")
     parser.add_argument(
-        "--verify", action="store_true", help="build twice, under other circumstances, and compare"
+        "recipe", nargs="?", default=".", help="recipe file, or the directory that contains it"
+    )
+    parser.add_argument("--variant", metavar="NAME", help="variant of the recipe")
+    parser.add_argument("--store", metavar="DIR", help="store to use")
+    parser.add_argument("--output", metavar="oci:DIR[:TAG]", help="also write the image there")
+    locked = "fail without a lock, or if the tree differs from the locked one"
+    parser.add_argument("--locked", action="store_true", help=locked)
+    parser.add_argument("--offline", action="store_true", help="do not use the network")
+    parser.add_argument(
+        "--verify", action="store_true", help="build again under different conditions and compare"
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
@@ -57,7 +59,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         return 0
     print(built.tree)
     if target is not None:
-        reporter.notice(f"image oci:{target.directory}:{target.tag} is written; its manifest is")
+        reporter.notice(f"wrote image oci:{target.directory}:{target.tag}, manifest")
         reporter.notice(f"  {manifest}")
     told = f" --store {arguments.store}" if arguments.store else ""
     reporter.notice(f"next: atoll disk store:{recipe.image.name} disk.img{told}")
@@ -75,8 +77,8 @@ def _tell_verified(found: Verification, name: str, result: dict[str, object] | N
     if found.identical:
         return 0
     raise Unrepeatable(
-        f"two builds of {name} are not the same",
-        hint="docs/explanation/bit-for-bit.md names the usual causes",
+        f"two builds of {name} differ",
+        hint="docs/explanation/bit-for-bit.md lists common causes",
     )
 
 
@@ -88,7 +90,7 @@ def _target(arguments: argparse.Namespace, store: Path, name: str) -> LayoutRefe
     target = parse_reference(arguments.output)
     if not isinstance(target, LayoutReference):
         raise UsageError(
-            f"{arguments.output} is no place that build writes to",
-            hint="write --output oci:DIR or oci:DIR:TAG",
+            f"build cannot write to {arguments.output}",
+            hint="use --output oci:DIR or oci:DIR:TAG",
         )
     return target

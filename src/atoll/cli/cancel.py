@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--root", type=Path, metavar="DIR", help="a machine in a directory")
+    parser.add_argument(
+        "--root", type=Path, metavar="DIR", help="use the machine in this directory"
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
@@ -24,7 +26,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     done = cancel(find_sysroot(arguments.root), reporter)
     if arguments.json:
         print(json.dumps({"dropped": list(done.dropped), "warning": done.warning}, indent=2))
-    reporter.notice(f"dropped: {', '.join(done.dropped)}; next: atoll status")
+    reporter.notice(f"discarded: {', '.join(done.dropped)}; next: atoll status")
     if done.warning:
         reporter.notice(f"warning: {done.warning}\n  next: atoll gc")
     return 0

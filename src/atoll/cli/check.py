@@ -58,14 +58,16 @@ class _Report:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("recipe", nargs="?", default=".", help="a recipe, or the folder it is in")
-    parser.add_argument("--variant", metavar="NAME", help="this one only (default: all)")
-    parser.add_argument("--offline", action="store_true", help="ask nothing of the network")
-    parser.add_argument("--strict", action="store_true", help="a warning is a failure, too")
     parser.add_argument(
-        "--skip", metavar="LINT", action="append", default=[], help="leave this lint out"
+        "recipe", nargs="?", default=".", help="recipe file, or the directory that contains it"
     )
-    parser.add_argument("--store", metavar="DIR", type=Path, help="whose cache to look into")
+    parser.add_argument("--variant", metavar="NAME", help="check only this variant (default: all)")
+    parser.add_argument("--offline", action="store_true", help="do not use the network")
+    parser.add_argument("--strict", action="store_true", help="treat warnings as errors")
+    parser.add_argument(
+        "--skip", metavar="LINT", action="append", default=[], help="skip this lint"
+    )
+    parser.add_argument("--store", metavar="DIR", type=Path, help="store whose cache is used")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
@@ -84,8 +86,8 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         return RecipeError.exit_code
     if report.failed:
         raise Unchecked(
-            "nothing wrong was found, but not everything could be checked",
-            hint="try again when that works, or leave it out: --offline",
+            "no errors found, but some checks could not run",
+            hint="fix that and try again, or skip these checks with --offline",
         )
     reporter.notice(f"next: atoll build {arguments.recipe}")
     return 0
@@ -118,7 +120,7 @@ def _check(
         report.add(found.problem, found.lint.name, found.lint.severity, variant)
     report.failed = report.failed or bool(facts.failed & {*outcome.skipped.values()})
     for name, need in outcome.skipped.items():
-        report.skip(name, need, facts.missing.get(need, "nothing is known of it"))
+        report.skip(name, need, facts.missing.get(need, "the reason is unknown"))
     if not any(found.lint.severity is Severity.FATAL for found in outcome.found):
         report.right.append(recipe)
 
@@ -152,7 +154,7 @@ def _tell(report: _Report, left_out: Collection[str]) -> None:
             subsequent_indent="  ",
             break_on_hyphens=False,
         )
-        print_marked("not checked", f"{need} cannot be seen: {why}\n{names}", sys.stderr)
+        print_marked("not checked", f"{need} not available: {why}\n{names}", sys.stderr)
     ending = _ending(report, left_out)
     if report.count(Severity.FATAL):
         print(f"atoll: {ending}", file=sys.stderr)

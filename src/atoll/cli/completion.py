@@ -159,9 +159,7 @@ def format_zsh(commands: tuple[Command, ...]) -> str:
     for command in commands:
         lines += _zsh_function(command, _below(commands, command))
     tops = tuple(command for command in commands if len(command.path) == 1)
-    lines += _zsh_choice(
-        "_atoll", tops, ["'--help[say what there is]'", "'--version[its version]'"]
-    )
+    lines += _zsh_choice("_atoll", tops, ["'--help[show help]'", "'--version[show the version]'"])
     return "\n".join([*lines, '_atoll "$@"', ""])
 
 
@@ -234,8 +232,8 @@ def format_fish(commands: tuple[Command, ...]) -> str:
         "    end",
         '    echo "$path/"',
         "end",
-        "complete -c atoll -n 'test (__atoll_path) = /' -f -l help -d 'Say what there is'",
-        "complete -c atoll -n 'test (__atoll_path) = /' -f -l version -d 'Say its version'",
+        "complete -c atoll -n 'test (__atoll_path) = /' -f -l help -d 'Show help'",
+        "complete -c atoll -n 'test (__atoll_path) = /' -f -l version -d 'Show the version'",
     ]
     for command in commands:
         above = "/" + "".join(f"{word}/" for word in command.path[:-1])

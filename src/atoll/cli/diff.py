@@ -31,15 +31,17 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = f"{HELP}; a recipe (a folder or FILE.toml), or a lock (FILE.lock)"
     parser.add_argument("before", metavar="A", help=what)
-    parser.add_argument("after", metavar="B", help="the same")
+    parser.add_argument(
+        "after", metavar="B", help="the system to compare it with, named in the same way"
+    )
     parser.add_argument(
         "--variant",
         metavar="NAME",
         action="append",
         default=[],
-        help="the variant of both recipes; given twice, of A and of B",
+        help="variant of both recipes; give it twice for A and B separately",
     )
-    parser.add_argument("--files", action="store_true", help="list every file that changed")
+    parser.add_argument("--files", action="store_true", help="list every changed file")
     add_place_arguments(parser)
 
 
@@ -67,15 +69,15 @@ def _describe_both(
     kinds = {subject_kind(one), subject_kind(other)}
     if kinds == {"recipe", "lock"}:
         raise UsageError(
-            "a recipe says what is wanted and a lock what came of it: they cannot be compared",
-            hint="compare two recipes, which takes the locks beside them, too, or two locks",
+            "a recipe and a lock cannot be compared with each other",
+            hint="compare two recipes (their locks are compared too), or two locks",
         )
     kind = next(iter(kinds - {"tree"}), "tree")
     mixed = len(kinds) > 1
     variants = _variants(arguments.variant)
     found = []
     for word, subject, variant in zip(words, (one, other), variants, strict=True):
-        with reporter.step(f"Looking at {word}"):
+        with reporter.step(f"Reading {word}"):
             if isinstance(subject, RecipeSubject):
                 found.append(_describe_recipe(subject.path, variant, is_here=not mixed))
             elif isinstance(subject, LockSubject):
@@ -87,7 +89,7 @@ def _describe_both(
 
 def _variants(given: Sequence[str]) -> tuple[str | None, str | None]:
     if len(given) > 2:
-        raise UsageError("--variant is given at most twice: for A and for B")
+        raise UsageError("--variant can be given at most twice: for A and for B")
     return (given[0], given[-1]) if given else (None, None)
 
 

@@ -25,19 +25,21 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", help="store:NAME, oci:DIR[:TAG] or a tree digest")
-    parser.add_argument("out", type=Path, metavar="OUT", help="the file to write, NAME.img")
+    parser.add_argument("out", type=Path, metavar="OUT", help="file to write, such as NAME.img")
     parser.add_argument(
-        "--overwrite", "--force", action="store_true", help="replace OUT when it is there already"
+        "--overwrite", "--force", action="store_true", help="replace OUT if it exists"
     )
-    parser.add_argument("--size", metavar="N", help="its size, such as 8G (default: enough)")
-    parser.add_argument("--store", type=Path, metavar="DIR", help="the maker's store")
+    parser.add_argument(
+        "--size", metavar="N", help="size of the disk, such as 8G (default: as needed)"
+    )
+    parser.add_argument("--store", type=Path, metavar="DIR", help="store to use")
     parser.add_argument(
         "--identity",
         metavar="UUID",
-        help="derive all ids of the disk from this one (default: random)",
+        help="derive all UUIDs of the disk from this one (default: random)",
     )
     parser.add_argument(
-        "--follow", metavar="REF", help="the image that upgrades take (default: IMAGE)"
+        "--follow", metavar="REF", help="image that upgrades will use (default: IMAGE)"
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
@@ -62,7 +64,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     reporter.notice("next: try it in a virtual machine, or write it to a disk")
     reporter.notice(f"  {try_command(arguments.image, arguments.store)}")
     reporter.notice(f"  {write_command(arguments.out)}")
-    reporter.notice("  lsblk lists disks as /dev/NAME; all that is on /dev/sdX is lost")
+    reporter.notice("  lsblk lists disks; all data on /dev/sdX will be lost")
     return 0
 
 
@@ -70,19 +72,21 @@ def check_out(out: Path, image: str, *, overwrite: bool) -> None:
     """Raises UsageError for what is no file, and Refused for one that is there already."""
     if out.is_block_device() or out.parts[:2] == ("/", "dev"):
         raise UsageError(
-            f"{out} is a device, and atoll disk writes a file", hint=onto_device(image, str(out))
+            f"{out} is a device; atoll disk writes a file", hint=onto_device(image, str(out))
         )
     if out.is_dir():
-        raise UsageError(f"{out} is a directory", hint=f"name a file in it: {out / 'system.img'}")
+        raise UsageError(
+            f"{out} is a directory", hint=f"name a file in it, such as {out / 'system.img'}"
+        )
     if out.exists() and not overwrite:
         hint = "choose another name, or replace it with --overwrite"
-        raise Refused(f"{out} is there already", hint=hint)
+        raise Refused(f"{out} already exists", hint=hint)
 
 
 def onto_device(image: str, device: str) -> str:
     """The commands that put ``image`` onto a disk."""
     return (
-        "write a disk image there (lsblk lists disks; all on that one is lost):\n"
+        "write a disk image to it (lsblk lists disks; its data will be lost):\n"
         f"    atoll disk {quote(image)} system.img\n"
         f"    {write_command(Path('system.img'), quote(device))}"
     )
@@ -100,7 +104,7 @@ def parse_size(text: str) -> int:
     """Bytes from ``8G`` and its like; raises UsageError."""
     found = re.fullmatch(r"([1-9][0-9]{0,14})([KMGT]?)(?:i?B)?", text, re.IGNORECASE)
     if found is None:
-        raise UsageError(f"{text!r} is no size", hint="write it like 8G or 8192M")
+        raise UsageError(f"{text!r} is not a size", hint="write for example 8G or 8192M")
     return int(found[1]) * _UNITS[found[2].upper()]
 
 
@@ -110,4 +114,4 @@ def parse_identity(text: str | None) -> UUID:
     try:
         return UUID(text)
     except ValueError:
-        raise UsageError(f"{text!r} is no UUID", hint="uuidgen makes one") from None
+        raise UsageError(f"{text!r} is not a UUID", hint="uuidgen creates one") from None

@@ -21,16 +21,18 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(dest="what", metavar="WHAT", parser_class=Parser)
-    diff = verbs.add_parser("diff", help="list what differs from the tree, and the conflicts")
-    resolve = verbs.add_parser("resolve", help="settle a conflict")
-    resolve.add_argument("path", metavar="PATH", help="as atoll etc lists it")
+    diff = verbs.add_parser("diff", help="list changes to /etc, and conflicts")
+    resolve = verbs.add_parser("resolve", help="resolve a conflict")
+    resolve.add_argument(
+        "path", metavar="PATH", help="path of the conflict, as listed by atoll etc"
+    )
     side = resolve.add_mutually_exclusive_group(required=True)
-    side.add_argument("--mine", action="store_true", help="leave what is there")
-    side.add_argument("--image", action="store_true", help="take what the image has")
-    reset = verbs.add_parser("reset", help="make a path what the tree has")
-    reset.add_argument("path", metavar="PATH", help="a file or directory in /etc")
+    side.add_argument("--mine", action="store_true", help="keep the current file")
+    side.add_argument("--image", action="store_true", help="take the file of the image")
+    reset = verbs.add_parser("reset", help="restore a path from the tree")
+    reset.add_argument("path", metavar="PATH", help="file or directory in /etc")
     complete_staged = verbs.add_parser(
-        "complete", help="what early boot does: take along what changed since staging"
+        "complete", help="carry over changes made since staging (early boot runs this)"
     )
     for each in (parser, diff, resolve, reset, complete_staged):
         add_machine_arguments(each)
@@ -39,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             type=int,
             metavar="N",
             default=SUPPRESS,
-            help="another than the booted one",
+            help="deployment to use (default: the booted one)",
         )
 
 
@@ -77,7 +79,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     left = len(read_machine_etc(sysroot, deployment).conflicts)
     if as_json:
         print(json.dumps({"deployment": deployment, "path": f"/etc/{path}", "conflicts": left}))
-    reporter.notice(f"next: atoll etc ({left} in conflict)" if left else "no conflicts are left")
+    reporter.notice(f"next: atoll etc ({left} conflicts left)" if left else "no conflicts left")
     return 0
 
 
@@ -88,8 +90,8 @@ def _refuse_unread(etc: MachineEtc) -> None:
     if etc.unread:
         raise Damaged(
             f"there may be more conflicts: {etc.unread}",
-            hint=f"compare {etc.place.conflicts}*/image, which has the image's files, with /etc;"
-            " then remove it",
+            hint=f"compare the image's files in {etc.place.conflicts}*/image with /etc,"
+            " then remove that directory",
         )
 
 
@@ -98,7 +100,7 @@ def _complete(sysroot: Sysroot, deployment: int, reporter: Reporter, *, as_json:
 
     paths = [_whole(path) for path in complete_staged(sysroot, deployment)]
     for path in paths:
-        reporter.notice(f"changed since it was staged: {one_line(path)}")
+        reporter.notice(f"changed since staging: {one_line(path)}")
     if as_json:
         print(json.dumps({"deployment": deployment, "changed": paths}))
     return 0
@@ -133,7 +135,7 @@ def as_document(etc: MachineEtc) -> dict[str, object]:
 
 def format_etc(etc: MachineEtc) -> str:
     lines = [f"{change.value:<13} {_whole(path)}" for path, change in etc.changes]
-    lines = lines or [f"/etc of deployment {etc.deployment} is as in its tree"]
+    lines = lines or [f"/etc of deployment {etc.deployment} matches its tree"]
     lines += [f"not carried   {_whole(path)}" for path in etc.skipped]
     for each in etc.conflicts:
         lines.append(f"conflict      {_whole(each.path)}: {each.why}")

@@ -44,12 +44,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "recipe",
         nargs="?",
         metavar="RECIPE",
-        help="say what it is in this recipe (here, when there is one)",
+        help="show where this recipe sets the key (default: the recipe here, if any)",
     )
-    parser.add_argument("--variant", metavar="NAME", help="in this variant of the recipe")
+    parser.add_argument("--variant", metavar="NAME", help="variant of the recipe")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    parser.add_argument("--markdown", action="store_true", help="print the language as Markdown")
-    parser.add_argument("--json-schema", action="store_true", help="print a schema for editors")
+    parser.add_argument(
+        "--markdown",
+        action="store_true",
+        help="print the reference of the recipe language as Markdown",
+    )
+    parser.add_argument(
+        "--json-schema", action="store_true", help="print a JSON Schema for editors"
+    )
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
@@ -99,7 +105,7 @@ def _find(subject: ExplainTopic, recipe: str | None, variant: str | None) -> Key
     if recipe is None and not parse.find_file(path).is_file():
         if variant is not None:
             hint = "atoll explain KEY RECIPE --variant NAME"
-            raise UsageError("a variant needs a recipe", hint=hint)
+            raise UsageError("--variant needs a recipe", hint=hint)
         return None
     gathered = parse.read_gathered(path)
     if not gathered.readable:
@@ -135,14 +141,14 @@ def _lines(subject: ExplainTopic, found: KeyUses | None) -> Iterable[str]:
     if rule.choices:
         yield f"  one of:    {', '.join(rule.choices)}"
     yield f"  example:   {rule.name} = {rule.example}"
-    yield f"  left out:  {reference.format_default(rule)}"
+    yield f"  default:   {reference.format_default(rule)}"
     if found is None:
         return
     yield ""
     yield "set here:" if found.here else "not set in this recipe"
     yield from _setting_lines(found.here)
     if found.elsewhere:
-        yield "not in this variant, or not on this machine:"
+        yield "set in other variants or for other machines:"
         yield from _setting_lines(found.elsewhere)
 
 
@@ -166,7 +172,7 @@ def _place(setting: KeySetting) -> str:
         place += f", variant {setting.variant}"
     if setting.condition is not None:
         place += f", when {setting.condition}"
-    return place if setting.holds else f"{place} (no longer: a later one holds)"
+    return place if setting.holds else f"{place} (overridden by a later one)"
 
 
 def _first_sentence(doc: str) -> str:

@@ -20,9 +20,9 @@ class ErrorHelp(NamedTuple):
 
 
 _WITHOUT_CLASS = (
-    ErrorHelp(None, 0, "All is done."),
-    ErrorHelp(None, UNEXPECTED, "A mistake in Atoll itself; ATOLL_DEBUG=1 shows where."),
-    ErrorHelp(None, BROKEN_PIPE, "Nobody reads the output any more."),
+    ErrorHelp(None, 0, "Success."),
+    ErrorHelp(None, UNEXPECTED, "A bug in Atoll; ATOLL_DEBUG=1 shows where."),
+    ErrorHelp(None, BROKEN_PIPE, "The reader of the output closed it (broken pipe)."),
 )
 
 
@@ -33,7 +33,7 @@ def find_errors(word: str) -> tuple[ErrorHelp, ...]:
         found = tuple(told for told in known if str(told.code) == word)
         if not found:
             codes = ", ".join(str(code) for code in sorted({told.code for told in known}))
-            raise errors.UsageError(f"Atoll never ends with {word}", hint=f"exit codes: {codes}")
+            raise errors.UsageError(f"Atoll has no exit code {word}", hint=f"exit codes: {codes}")
         return found
     return tuple(told for told in known if told.name and told.name.lower() == word.lower())
 

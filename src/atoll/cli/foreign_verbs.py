@@ -1,7 +1,7 @@
-"""Verbs that people bring from other tools, and verbs that Atoll does not have yet.
+"""Verbs of other tools, and planned verbs that Atoll does not have yet.
 
-Neither is ever obeyed: ``unknown_verb`` answers with the verb of ours, or with what to do today.
-This is the only place that says so: no other hint names a verb that is not there.
+None of them runs: ``unknown_verb`` names the verb of Atoll, or what to do until there is one. No
+other hint may name a verb that does not exist.
 """
 
 from __future__ import annotations
@@ -15,41 +15,41 @@ from atoll.base.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_ADD = "put it into [packages] install of the recipe, then: atoll build"
-_COPY = "skopeo copies images: skopeo copy oci:DIR:TAG docker://HOST/NAME:TAG"
-_ARGS = "put it into [kernel] args of the recipe, then: atoll build"
-_SIGN = "images are not signed yet; every file is checked against the tree digest"
+_ADD = "add it to [packages] install in the recipe, then run: atoll build"
+_COPY = "use skopeo: skopeo copy oci:DIR:TAG docker://HOST/NAME:TAG"
+_ARGS = "add it to [kernel] args in the recipe, then run: atoll build"
+_SIGN = "images are not signed yet; every file is verified against the tree digest"
 
 NOT_YET = {
     "add": _ADD,
-    "app": "Flatpaks: flatpak install APP, for one person: flatpak install --user APP",
-    "apply": "machines take a new image: atoll build, then sudo atoll upgrade",
-    "auto": "a timer of yours can run: atoll upgrade",
-    "box": "a container to work in: podman run -it --rm debian:trixie",
-    "capture": "put the program into a [[script]] of the recipe: atoll explain script",
+    "app": "use Flatpak: flatpak install APP, or for one user: flatpak install --user APP",
+    "apply": "build a new image with atoll build, then run: sudo atoll upgrade",
+    "auto": "run atoll upgrade from a systemd timer of your own",
+    "box": "use a container: podman run -it --rm debian:trixie",
+    "capture": "install the program in a [[script]] of the recipe; see: atoll explain script",
     "copy": _COPY,
-    "delta": "upgrades fetch only the files that are missing; there are no deltas yet",
-    "drift": "what was changed in /etc: atoll etc diff",
-    "edit": "change the recipe, then: atoll build",
-    "fsck": "to read and check all that is stored: atoll store check",
-    "how": "see: atoll --help; of a key of the recipe: atoll explain KEY",
+    "delta": "there are no deltas yet; upgrades fetch only missing files",
+    "drift": "to list changes in /etc: atoll etc diff",
+    "edit": "edit the recipe, then run: atoll build",
+    "fsck": "to check all stored data: atoll store check",
+    "how": "see: atoll --help, or for a key of the recipe: atoll explain KEY",
     "kargs": _ARGS,
     "key": _SIGN,
-    "profile": "put packages for everybody into [packages] install of the recipe",
-    "promote": "skopeo copy docker://HOST/NAME:TAG docker://HOST/NAME:STABLE",
-    "push": "atoll build --output oci:DIR:TAG; then skopeo copy oci:DIR:TAG docker://…",
-    "remove": "take it out of [packages] install of the recipe, then: atoll build",
-    "report": "for a report: atoll status --json, atoll health --json, atoll history --json",
-    "reset": "to put a file in /etc back: atoll etc reset PATH",
-    "scratch": "to try things: atoll vm store:NAME, whose disk is gone afterwards",
-    "search": "Debian's packages: apt-cache search WORD, or https://packages.debian.org",
-    "shell": "a program for once: podman run -it --rm debian:trixie",
+    "profile": "add the packages to [packages] install in the recipe",
+    "promote": "use skopeo: skopeo copy docker://HOST/NAME:TAG docker://HOST/NAME:STABLE",
+    "push": "atoll build --output oci:DIR:TAG, then: skopeo copy oci:DIR:TAG docker://…",
+    "remove": "remove it from [packages] install in the recipe, then run: atoll build",
+    "report": "use: atoll status --json, atoll health --json, atoll history --json",
+    "reset": "to restore a file in /etc: atoll etc reset PATH",
+    "scratch": "to try changes on a temporary disk: atoll vm store:NAME",
+    "search": "to search for packages: apt-cache search WORD, or https://packages.debian.org",
+    "shell": "to use a program temporarily: podman run -it --rm debian:trixie",
     "sign": _SIGN,
-    "verify": "to build twice and compare: atoll build --verify; the store: atoll store check",
-    "why": "which package needs which: aptitude why PACKAGE",
+    "verify": "to compare two builds: atoll build --verify; for the store: atoll store check",
+    "why": "to see why a package is needed: aptitude why PACKAGE",
     "withdraw": "delete the tag in the registry: skopeo delete docker://HOST/NAME:TAG",
 }
-"""Verbs of Atoll's design that this version does not have: what to do today."""
+"""Planned verbs that this version does not have: what to do until then."""
 
 OURS = {
     # apt, dnf, pacman, zypper
@@ -166,29 +166,29 @@ OURS = {
     "doc": "explain",
     "docs": "explain",
 }
-"""What other tools call it: what Atoll calls it, or will call it."""
+"""Verbs of other tools: the verb of Atoll, or a planned one."""
 
 ELSEWHERE = {
-    "bash-completion": "completion comes with Atoll's Debian package, for bash, zsh and fish",
-    "completion": "completion comes with Atoll's Debian package, for bash, zsh and fish",
-    "completions": "completion comes with Atoll's Debian package, for bash, zsh and fish",
-    "config": "a system's settings are in its recipe, atoll.toml: atoll explain lists them",
-    "configure": "a system's settings are in its recipe, atoll.toml: atoll explain lists them",
-    "daemon": "Atoll has no daemon; its units on a machine: systemctl list-units 'atoll*'",
-    "login": "registries: podman login HOST; Atoll reads the same file",
-    "logout": "registries: podman logout HOST; Atoll reads the same file",
-    "mount": "to look into a tree: atoll tree ls oci:DIR:TAG; to run it: atoll vm",
-    "passwd": "passwd, on the machine; in the recipe: atoll explain user.password",
-    "poweroff": "systemctl poweroff",
-    "reboot": "systemctl reboot; what boots next is shown by: atoll status",
-    "restart": "systemctl reboot; what boots next is shown by: atoll status",
-    "self-update": "on a machine Atoll comes with its image: atoll upgrade; else: apt upgrade",
-    "settings": "a system's settings are in its recipe, atoll.toml: atoll explain lists them",
-    "shutdown": "systemctl poweroff",
-    "ssh": "into a virtual machine: atoll vm store:NAME --ssh-port 2222, then ssh -p 2222",
-    "sudo": "sudo comes first: sudo atoll VERB",
+    "bash-completion": "the Debian package of Atoll installs completion for bash, zsh and fish",
+    "completion": "the Debian package of Atoll installs completion for bash, zsh and fish",
+    "completions": "the Debian package of Atoll installs completion for bash, zsh and fish",
+    "config": "settings are in the recipe, atoll.toml; to list them: atoll explain",
+    "configure": "settings are in the recipe, atoll.toml; to list them: atoll explain",
+    "daemon": "Atoll has no daemon; to list its units: systemctl list-units 'atoll*'",
+    "login": "use podman login HOST; Atoll reads the same credentials",
+    "logout": "use podman logout HOST; Atoll reads the same credentials",
+    "mount": "to list a tree: atoll tree ls oci:DIR:TAG; to run it: atoll vm",
+    "passwd": "use passwd on the machine; for the recipe see: atoll explain user.password",
+    "poweroff": "use: systemctl poweroff",
+    "reboot": "use systemctl reboot; atoll status shows what boots next",
+    "restart": "use systemctl reboot; atoll status shows what boots next",
+    "self-update": "on an Atoll system: atoll upgrade; elsewhere: apt upgrade",
+    "settings": "settings are in the recipe, atoll.toml; to list them: atoll explain",
+    "shutdown": "use: systemctl poweroff",
+    "ssh": "to a virtual machine: atoll vm store:NAME --ssh-port 2222, then: ssh -p 2222",
+    "sudo": "put sudo first: sudo atoll VERB",
 }
-"""Words that are no verb of Atoll's at all: what to do instead."""
+"""Words that will not become verbs: what to do instead."""
 
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 
@@ -197,11 +197,11 @@ def unknown_verb(words: Sequence[str], verbs: Sequence[str]) -> UsageError:
     """What to tell somebody whose first word is none of ``verbs``."""
     word = words[0]
     if word.startswith("-"):
-        return UsageError(f"the verb comes first, then {word}", hint="see: atoll --help")
+        return UsageError(f"the verb must come before {word}", hint="see: atoll --help")
     if re.search(r"[:/]|\.(toml|lock|img)$", word):
         verb = "check" if word.endswith(".toml") else "inspect"
         return UsageError(
-            f"the verb comes first, then {word}", hint=f"such as: atoll {verb} {word}"
+            f"the verb must come before {word}", hint=f"for example: atoll {verb} {word}"
         )
     known = _answer(word, verbs) or _answer(word.lower(), verbs)
     if known is not None:
@@ -219,18 +219,18 @@ def unknown_verb(words: Sequence[str], verbs: Sequence[str]) -> UsageError:
 def _answer(word: str, verbs: Sequence[str]) -> UsageError | None:
     """For a word that is known; None for any other."""
     if word in verbs:
-        return UsageError(f"verbs are written small: {word}", hint=f"see: atoll {word} --help")
+        return UsageError(f"verbs are in lower case: {word}", hint=f"see: atoll {word} --help")
     if word in ELSEWHERE:
         return UsageError(f"there is no verb {word!r}", hint=ELSEWHERE[word])
     if word in NOT_YET:
-        return UsageError(f"atoll {word} is not there yet", hint=_today(word))
+        return UsageError(f"atoll {word} is not implemented yet", hint=_today(word))
     if word not in OURS:
         return None
     ours = OURS[word]
     if ours in verbs:
-        message = f"there is no verb {word!r}; in Atoll it is: {ours}"
+        message = f"there is no verb {word!r}; Atoll calls it {ours}"
         return UsageError(message, hint=f"see: atoll {ours} --help")
-    message = f"there is no verb {word!r}; in Atoll it will be: {ours}, which is not there yet"
+    message = f"there is no verb {word!r}; it will be atoll {ours}, which is not implemented yet"
     return UsageError(message, hint=_today(word))
 
 
@@ -239,11 +239,11 @@ def _today(word: str) -> str:
 
 
 def refuse_package_names(words: Sequence[str]) -> None:
-    """``install htop`` means a package elsewhere; ours puts a system onto a disk."""
+    """``install htop`` installs a package elsewhere; ours installs a system to a disk."""
     given = words[1:]
     if words[0] != "install" or not given:
         return
     if any(not _PACKAGE.fullmatch(word) or os.access(word, os.F_OK) for word in given):
         return
-    hint = f"put {', '.join(given)} into [packages] install of the recipe, then: atoll build"
-    raise UsageError("atoll install puts a system onto a disk; it takes no packages", hint=hint)
+    hint = f"add {', '.join(given)} to [packages] install in the recipe, then run: atoll build"
+    raise UsageError("atoll install installs a system to a disk, not packages", hint=hint)

@@ -17,16 +17,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--keep",
         type=int,
         metavar="N",
-        help="how many deployments stay (default: the machine file's, else 3); what runs, what"
-        " boots next, its fallback and what is pinned always stay",
+        help="number of deployments to keep (default: from machine.toml, else 3); the booted and"
+        " the default deployment, its fallback and pinned ones are always kept",
     )
-    parser.add_argument("--dry-run", action="store_true", help="only say what would go")
+    parser.add_argument("--dry-run", action="store_true", help="only print what would be removed")
     parser.add_argument(
         "--damaged",
         action="store_true",
-        help="also remove deployments whose description is damaged, with their settings",
+        help="also remove deployments with damaged metadata, and their settings",
     )
-    parser.add_argument("--root", type=Path, metavar="DIR", help="a machine in a directory")
+    parser.add_argument(
+        "--root", type=Path, metavar="DIR", help="use the machine in this directory"
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
@@ -37,7 +39,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     from atoll.machine.gc import collect_machine
 
     if arguments.keep is not None and arguments.keep < 1:
-        raise UsageError("--keep has to be at least 1", hint="what runs always stays")
+        raise UsageError("--keep must be at least 1", hint="the booted deployment is always kept")
     sysroot = find_sysroot(arguments.root)
     tidied = collect_machine(
         sysroot, arguments.keep, reporter, dry=arguments.dry_run, damaged=arguments.damaged

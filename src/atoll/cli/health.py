@@ -23,19 +23,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     # Without defaults, so that an inner parser does not undo what the outer one has read.
     nothing = argparse.SUPPRESS
     verbs = parser.add_subparsers(dest="what", metavar="WHAT", parser_class=Parser)
-    check = verbs.add_parser("run", help="what each boot does: run the checks")
-    bless = verbs.add_parser("bless", help="what a healthy boot does: count it no more")
-    report = verbs.add_parser("report", help="what each boot does: say what did not come up")
-    grow = verbs.add_parser("grow", help="what each boot does: fill the disk, if it is larger")
+    check = verbs.add_parser("run", help="run the health checks (run at each boot)")
+    bless = verbs.add_parser("bless", help="mark a deployment as good (run after a healthy boot)")
+    report = verbs.add_parser("report", help="report boots that failed (run at each boot)")
+    grow = verbs.add_parser(
+        "grow", help="grow the state partition to fill the disk (run at each boot)"
+    )
     for each in (parser, check, bless, report, grow):
         each.add_argument(
             "--json", action="store_true", default=nothing, help="print the result as JSON"
         )
     for each in (parser, bless):
         each.add_argument(
-            "--root", type=Path, metavar="DIR", default=nothing, help="a machine in a directory"
+            "--root",
+            type=Path,
+            metavar="DIR",
+            default=nothing,
+            help="use the machine in this directory",
         )
-    bless.add_argument("--deployment", type=int, metavar="N", help="another than the booted one")
+    bless.add_argument(
+        "--deployment", type=int, metavar="N", help="deployment to use (default: the booted one)"
+    )
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
@@ -84,7 +92,7 @@ def _note_boot(sysroot: Sysroot, reporter: Reporter) -> None:
     try:
         record_boot(sysroot)
     except (AtollError, OSError) as error:
-        reporter.notice(f"this boot is not noted in the history: {error}")
+        reporter.notice(f"this boot could not be recorded in the history: {error}")
 
 
 def _bless(root: Path | None, number: int | None, reporter: Reporter) -> int:
@@ -108,7 +116,7 @@ def _grow(reporter: Reporter, *, as_json: bool) -> int:
     won = grow(find_sysroot(None))
     if as_json:
         print(json.dumps({"grown": won}))
-    reporter.notice(f"the state partition has {format_amount(won, 'B')} more")
+    reporter.notice(f"the state partition grew by {format_amount(won, 'B')}")
     return 0
 
 
@@ -190,7 +198,7 @@ def format_report(report: HealthReport) -> str:
     for tree, hold in report.held:
         lines.append(f"held        {hold.version} ({hold.deployment}): {hold.why}")
         lines.append(f"            tree {tree}")
-    return "\n".join(one_line(line) for line in lines) or "no boot failed, and nothing is held"
+    return "\n".join(one_line(line) for line in lines) or "no failed boots, no held deployments"
 
 
 def _format_boot(report: HealthReport) -> list[str]:
@@ -201,5 +209,5 @@ def _format_boot(report: HealthReport) -> list[str]:
         for check in report.health.checks:
             detail = f": {check.detail}" if check.detail else ""
             lines.append(f"  {'passed' if check.passed else 'failed'}    {check.name}{detail}")
-    none = "none: if this machine hangs, somebody has to switch it off and on"
+    none = "none: a machine that hangs must be reset by hand"
     return [*lines, f"watchdog    {report.watchdog or none}"]

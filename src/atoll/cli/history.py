@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--root", type=Path, metavar="DIR", help="a machine in a directory")
+    parser.add_argument(
+        "--root", type=Path, metavar="DIR", help="use the machine in this directory"
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
@@ -28,7 +30,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:  # noqa: ARG0
 
         print(json.dumps({"events": [asdict(each) for each in events]}, indent=2))
     else:
-        print("\n".join(map(format_event, events)) or "nothing was done yet")
+        print("\n".join(map(format_event, events)) or "the history is empty")
     return 0
 
 

@@ -23,9 +23,9 @@ _PARTS = ("packages", "recipe", "lock")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("reference", metavar="REF", help=HELP)
     one = parser.add_mutually_exclusive_group()
-    one.add_argument("--packages", action="store_true", help="print its packages, one a line")
-    one.add_argument("--recipe", action="store_true", help="print the recipe that it carries")
-    one.add_argument("--lock", action="store_true", help="print the lock that it carries")
+    one.add_argument("--packages", action="store_true", help="print its packages, one per line")
+    one.add_argument("--recipe", action="store_true", help="print the recipe it was built from")
+    one.add_argument("--lock", action="store_true", help="print the lock it was built from")
     add_place_arguments(parser)
 
 
@@ -52,8 +52,8 @@ def _tree_like(subject: Subject) -> ImageSubject | TreeSubject:
 
     if isinstance(subject, (RecipeSubject, LockSubject)):
         raise UsageError(
-            f"{subject.path} is a {subject_kind(subject)}, and no tree or image",
-            hint="look at a recipe with: atoll check",
+            f"{subject.path} is a {subject_kind(subject)}, not an image or a tree",
+            hint="check a recipe with: atoll check",
         )
     return subject
 

@@ -28,14 +28,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--root",
         type=Path,
         metavar="DIR",
-        help="where the machine's state partition is mounted, its ESP at DIR/esp",
+        help="mount point of the state partition; the ESP is at DIR/esp",
     )
     parser.add_argument(
-        "--into-directory", action="store_true", help="DIR is a new or empty directory, no disk"
+        "--into-directory",
+        action="store_true",
+        help="install to a new or empty directory instead of a disk",
     )
-    parser.add_argument("--store", type=Path, metavar="DIR", help="the maker's store")
+    parser.add_argument("--store", type=Path, metavar="DIR", help="store to use")
     parser.add_argument(
-        "--follow", metavar="REF", help="the image that upgrades take (default: IMAGE)"
+        "--follow", metavar="REF", help="image that upgrades will use (default: IMAGE)"
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
@@ -69,10 +71,10 @@ def _root(arguments: argparse.Namespace) -> Path:
                 hint=onto_device(arguments.image, target),
             )
         hint = f"atoll install {quote(arguments.image)} --root {quote(target)}"
-        raise UsageError(f"{target} needs --root before it", hint=hint)
+        raise UsageError(f"unexpected argument {target}: --root is missing", hint=hint)
     if arguments.root is None:
         raise UsageError(
-            "where shall the system go? --root DIR is missing",
+            "no target: --root DIR is missing",
             hint=onto_device(arguments.image, "/dev/sdX"),
         )
     return Path(arguments.root)
@@ -83,8 +85,8 @@ def check_mounted(root: Path) -> None:
     for place, what in ((root, "state partition"), (root / "esp", "ESP")):
         if not os.path.ismount(place):
             raise Refused(
-                f"{place} is no mount point: the machine's {what} is not mounted there",
-                hint="mount it first; for a machine in a plain directory: --into-directory",
+                f"{place} is not a mount point: the {what} is not mounted there",
+                hint="mount it first, or install to a plain directory with --into-directory",
             )
 
 
@@ -94,6 +96,6 @@ def check_directory(root: Path) -> None:
         others = sorted({each.name for each in root.iterdir()} - {"atoll", "esp", "lost+found"})
         if others:
             raise Refused(
-                f"{root} has other files, such as {others[0]}",
-                hint="choose a new or an empty directory",
+                f"{root} is not empty: it contains {others[0]}",
+                hint="choose a new or empty directory",
             )

@@ -24,25 +24,29 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("recipe", nargs="?", default=".", help="a recipe, or the folder it is in")
+    parser.add_argument(
+        "recipe", nargs="?", default=".", help="recipe file, or the directory that contains it"
+    )
     parser.add_argument(
         "--update",
         nargs="*",
         metavar="PACKAGE",
-        help="take newer versions, of all packages or of these",
+        help="update all packages, or only these, to the newest version",
     )
-    parser.add_argument("--audit", action="store_true", help="only say what is out of date")
     parser.add_argument(
-        "--long", action="store_true", help="print every package that came, went or changed"
+        "--audit", action="store_true", help="only list packages that are out of date"
     )
-    parser.add_argument("--variant", metavar="NAME", help="the variant of the recipe")
-    parser.add_argument("--store", metavar="DIR", help="whose cache is used")
+    parser.add_argument(
+        "--long", action="store_true", help="print every package that was added, removed or changed"
+    )
+    parser.add_argument("--variant", metavar="NAME", help="variant of the recipe")
+    parser.add_argument("--store", metavar="DIR", help="store whose cache is used")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     if arguments.audit and arguments.update is not None:
-        raise UsageError("--audit changes nothing, so it goes without --update")
+        raise UsageError("--audit and --update cannot be used together")
     recipe = read_recipe(Path(arguments.recipe), arguments.variant)
     root = Path(arguments.store) if arguments.store else default_store_root()
     store = open_store(root.absolute(), create=True)
@@ -57,7 +61,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     elif done.written:
         print("\n".join(_lines(done, most=None if arguments.long else MOST)))
     if not done.written:
-        raise NothingToDo(f"{done.path} is right as it is")
+        raise NothingToDo(f"{done.path} is up to date")
     reporter.notice(f"next: atoll build {arguments.recipe}")
     return 0
 
@@ -106,7 +110,7 @@ def _tell_audit(found: tuple[OutdatedPin, ...], *, as_json: bool) -> int:
             kind = "security" if one.security else "update"
             print(one_line(f"{kind:<9} {_name(one.pin)} {one.pin.version} → {one.newer.version}"))
     if not found:
-        raise NothingToDo("no archive has anything newer")
+        raise NothingToDo("no newer packages are available")
     return 0
 
 

@@ -33,61 +33,101 @@ class Verb(NamedTuple):
 
 
 VERBS = (
-    Verb("status", "every day", "show what runs and what boots next", "atoll status"),
-    Verb("plan", "every day", "show what an upgrade would do", "atoll plan"),
-    Verb("upgrade", "every day", "take the newest version of the image", "atoll upgrade"),
-    Verb("rollback", "every day", "go back to an older deployment", "atoll rollback"),
+    Verb("status", "daily use", "show what runs and what boots next", "atoll status"),
+    Verb("plan", "daily use", "show what an upgrade would do", "atoll plan"),
+    Verb("upgrade", "daily use", "upgrade to the newest version of the image", "atoll upgrade"),
+    Verb("rollback", "daily use", "go back to an older deployment", "atoll rollback"),
     Verb(
-        "rebase", "every day", "switch to another image", "atoll rebase oci:/media/usb/kde:stable"
+        "rebase", "daily use", "switch to another image", "atoll rebase oci:/media/usb/kde:stable"
     ),
     Verb(
         "install",
-        "machine",
-        "install an image onto mounted partitions",
+        "machine administration",
+        "install an image to mounted partitions",
         "atoll install store:hello --root DIR",
     ),
-    Verb("etc", "machine", "list changes in /etc, resolve conflicts, reset", "atoll etc diff"),
-    Verb("health", "machine", "show how this boot and earlier ones went", "atoll health"),
-    Verb("pin", "machine", "keep a deployment, whatever policy says", "atoll pin 3"),
-    Verb("unpin", "machine", "let a deployment be removed again", "atoll unpin 3"),
-    Verb("history", "machine", "show what was done to this machine", "atoll history"),
-    Verb("cancel", "machine", "drop what is staged or downloaded", "atoll cancel"),
-    Verb("gc", "machine", "remove what is no longer needed", "atoll gc"),
-    Verb("check", "maker", "find the mistakes in a recipe", "atoll check examples/hello"),
+    Verb(
+        "etc",
+        "machine administration",
+        "show changes in /etc, resolve conflicts, reset files",
+        "atoll etc diff",
+    ),
+    Verb(
+        "health",
+        "machine administration",
+        "show the health of this boot and earlier ones",
+        "atoll health",
+    ),
+    Verb("pin", "machine administration", "protect a deployment from removal", "atoll pin 3"),
+    Verb("unpin", "machine administration", "let a deployment be removed again", "atoll unpin 3"),
+    Verb(
+        "history", "machine administration", "show what was done to this machine", "atoll history"
+    ),
+    Verb(
+        "cancel", "machine administration", "discard a staged or downloaded upgrade", "atoll cancel"
+    ),
+    Verb("gc", "machine administration", "remove old deployments and unused data", "atoll gc"),
+    Verb("check", "building images", "check a recipe for errors", "atoll check examples/hello"),
     Verb(
         "new",
-        "maker",
-        "begin a recipe, with all that belongs to it",
+        "building images",
+        "create a repository with a new recipe",
         "atoll new reef --template server",
     ),
     Verb(
         "explain",
-        "maker",
+        "building images",
         "explain a key, a lint, an error or an exit code",
         "atoll explain packages.install",
     ),
-    Verb("lock", "maker", "pin every package of a recipe", "atoll lock examples/hello --update"),
     Verb(
-        "build", "maker", "build the system that a recipe describes", "atoll build examples/hello"
+        "lock",
+        "building images",
+        "lock every package of a recipe to a version",
+        "atoll lock examples/hello --update",
     ),
     Verb(
-        "diff", "maker", "show what changed between two systems", "atoll diff store:hello oci:out:2"
+        "build",
+        "building images",
+        "build the system that a recipe describes",
+        "atoll build examples/hello",
     ),
-    Verb("sbom", "maker", "list what an image is made of (SPDX)", "atoll sbom store:hello"),
-    Verb("inspect", "maker", "show what is in an image", "atoll inspect oci:hello:1"),
-    Verb("disk", "maker", "make a disk image that boots", "atoll disk store:hello hello.img"),
-    Verb("vm", "maker", "run an image in a virtual machine", "atoll vm store:hello"),
-    Verb("test", "maker", "boot an image and run its tests in it", "atoll test examples/hello"),
-    Verb("pull", "maker", "fetch an image into the store", "atoll pull oci:hello:1"),
-    Verb("tree", "plumbing", "digest, dump, image or list a tree", "atoll tree digest ."),
-    Verb("store", "plumbing", "list and check what the store keeps", "atoll store list"),
+    Verb(
+        "diff",
+        "building images",
+        "show what changed between two systems",
+        "atoll diff store:hello oci:out:2",
+    ),
+    Verb(
+        "sbom",
+        "building images",
+        "write the bill of materials of an image (SPDX)",
+        "atoll sbom store:hello",
+    ),
+    Verb("inspect", "building images", "show what is in an image", "atoll inspect oci:hello:1"),
+    Verb(
+        "disk",
+        "building images",
+        "create a bootable disk image",
+        "atoll disk store:hello hello.img",
+    ),
+    Verb("vm", "building images", "run an image in a virtual machine", "atoll vm store:hello"),
+    Verb(
+        "test",
+        "building images",
+        "boot an image and run its tests in it",
+        "atoll test examples/hello",
+    ),
+    Verb("pull", "building images", "fetch an image into the store", "atoll pull oci:hello:1"),
+    Verb("tree", "plumbing", "digest, dump, convert or list a tree", "atoll tree digest ."),
+    Verb("store", "plumbing", "list, check and remove images in the store", "atoll store list"),
 )
 
-_WHO = ("every day", "machine", "maker", "plumbing")
+_WHO = ("daily use", "machine administration", "building images", "plumbing")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line and return its exit code. Everything that goes wrong is told here."""
+    """Run one command line and return its exit code. All errors are printed here."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         from atoll.cli.output.terminal import safe_streams
@@ -175,11 +215,11 @@ def verb_parser(verb: Verb) -> argparse.ArgumentParser:
 def _show_state() -> int:
     if os.access(BOOTED, os.F_OK) and any(verb.name == "status" for verb in VERBS):
         return _run_verb(["status"])
-    print(f"Atoll {__version__} makes and runs image-based Linux systems from Debian packages.")
-    print("This machine does not run one of them.\n")
-    print("To make one:")
-    print("  atoll new reef          begin a recipe: a file that describes a system")
-    print("  atoll check reef        find its mistakes")
+    print(f"Atoll {__version__} builds and runs image-based Linux systems from Debian packages.")
+    print("This machine does not run such a system.\n")
+    print("To create one:")
+    print("  atoll new reef          create a recipe: a file that describes a system")
+    print("  atoll check reef        check it for errors")
     print("  sudo atoll build reef   build the system")
     print("  sudo atoll vm reef      run it in a virtual machine")
     print("\nAll verbs: atoll --help")
@@ -189,13 +229,17 @@ def _show_state() -> int:
 def format_help() -> str:
     """All verbs, by who uses them; at most 80 columns wide."""
     lines = ["usage: atoll VERB …", ""]
-    lines += ["Makes and runs image-based Linux systems from Debian packages."]
+    lines += ["Build and run image-based Linux systems from Debian packages."]
     for who in _WHO:
         lines += ["", f"{who}:"] if any(verb.who == who for verb in VERBS) else []
         for verb in VERBS:
             if verb.who == who:
                 lines += [f"  {verb.name:<10} {verb.help}", f"  {'':<10}   {verb.example}"]
-    lines += ["", "  atoll VERB --help   what a verb takes", "  atoll --version"]
+    lines += [
+        "",
+        "  atoll VERB --help   show the arguments of a verb",
+        "  atoll --version     show the version",
+    ]
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -28,17 +28,20 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("directory", metavar="DIR", type=Path, help="a new or empty directory")
+    parser.add_argument("directory", metavar="DIR", type=Path, help="new or empty directory")
     parser.add_argument(
-        "--template", choices=TEMPLATES, default="minimal", help="what to begin with (minimal)"
+        "--template",
+        choices=TEMPLATES,
+        default="minimal",
+        help="template to use (default: minimal)",
     )
-    parser.add_argument("--name", help="of the image (default: DIR's own)")
-    parser.add_argument("--from", dest="base", metavar="REF", help="the image to derive from")
+    parser.add_argument("--name", help="name of the image (default: the name of DIR)")
+    parser.add_argument("--from", dest="base", metavar="REF", help="image to derive from")
     parser.add_argument(
         "--deb",
         metavar="FILE",
         type=Path,
-        help="Atoll's package, beside atoll-system (this Atoll's)",
+        help="package of Atoll, with atoll-system next to it (default: this version's)",
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
@@ -56,7 +59,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         print(json.dumps({"directory": str(directory), "name": name, "files": names}, indent=2))
     else:
         print("\n".join(one_line(str(directory / path)) for path in names))
-    reporter.notice(f"next: cd {directory}; atoll check; README.md has all the commands")
+    reporter.notice(f"next: cd {directory}; atoll check; README.md lists all commands")
     return 0
 
 
@@ -69,7 +72,7 @@ def _packages(
         check_package(deb)
         system = find_system_beside(deb)
         if system is None:
-            raise NotFound(f"there is no package {SYSTEM} beside {deb}", hint=MAKE)
+            raise NotFound(f"there is no package {SYSTEM} next to {deb}", hint=MAKE)
         return {TOOL: deb, SYSTEM: system}
     if arguments.template == DERIVE:
         return {}

@@ -13,8 +13,12 @@ if TYPE_CHECKING:
 
 
 def add_pin_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("number", type=int, metavar="N", help="the deployment, as status counts")
-    parser.add_argument("--root", type=Path, metavar="DIR", help="a machine in a directory")
+    parser.add_argument(
+        "number", type=int, metavar="N", help="number of the deployment, as shown by atoll status"
+    )
+    parser.add_argument(
+        "--root", type=Path, metavar="DIR", help="use the machine in this directory"
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
@@ -25,6 +29,6 @@ def run_pin(arguments: argparse.Namespace, reporter: Reporter, *, pinned: bool) 
     title = set_pin(find_sysroot(arguments.root), arguments.number, pinned=pinned)
     if arguments.json:
         print(json.dumps({"deployment": arguments.number, "pinned": pinned}))
-    stays = "stays until it is unpinned" if pinned else "may go when policy says so"
+    stays = "is pinned" if pinned else "is no longer pinned"
     reporter.notice(f"{title} {stays}; see: atoll status")
     return 0

@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(dest="what", metavar="VERB", parser_class=Parser)
-    upgrade = verbs.add_parser("upgrade", help="the newest version of the image (the default)")
-    rebase = verbs.add_parser("rebase", help="another image")
+    upgrade = verbs.add_parser(
+        "upgrade", help="upgrade to the newest version of the image (default)"
+    )
+    rebase = verbs.add_parser("rebase", help="switch to another image")
     rebase.add_argument("image", metavar="REF")
-    rollback = verbs.add_parser("rollback", help="an older deployment")
+    rollback = verbs.add_parser("rollback", help="go back to an older deployment")
     rollback.add_argument("which", nargs="?", metavar="WHICH")
     rollback.add_argument("--keep-etc", action="store_true")
-    collection = verbs.add_parser("gc", help="what would be removed")
+    collection = verbs.add_parser("gc", help="remove old deployments and unused data")
     collection.add_argument("--keep", type=int, metavar="N")
     add_machine_arguments(parser, upgrade, rebase, rollback, collection)
 
@@ -74,9 +76,7 @@ def _plan_for_everyone(
     _print(preview, now.deployment.title if now else "", sysroot, as_json=as_json)
     if preview.obstacle is not None:
         raise preview.obstacle
-    reporter.notice(
-        f"at most: only root can tell exactly what is here\nnext: sudo {_next(request)}"
-    )
+    reporter.notice(f"these are upper limits: exact figures need root\nnext: sudo {_next(request)}")
     return 0
 
 

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from atoll.cli.output.progress import format_amount
+
 if TYPE_CHECKING:
     import argparse
 
@@ -22,9 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--as",
         dest="name",
         metavar="NAME",
-        help="what to call it in the store (default: its own name)",
+        help="name in the store (default: the name of the image)",
     )
-    parser.add_argument("--store", metavar="DIR", type=Path, help="the store to use")
+    parser.add_argument("--store", metavar="DIR", type=Path, help="store to use")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
@@ -57,9 +59,9 @@ def _summary(plan: PullPlan) -> str:
     config = plan.image.record.config
     what = f"{config.name} {config.version}".strip()
     if plan.is_here:
-        return f"{what} is here already"
+        return f"{what} is already in the store"
     return (
-        f"{what}: {plan.fetch} bytes to fetch,"
+        f"{what}: fetching {format_amount(plan.fetch, 'B')}"
         f" from {len(plan.missing)} of {len(plan.layers)} layers"
     )
 

@@ -67,7 +67,7 @@ def _meant(text: str, store: Path) -> str | None:
     if (path / "oci-layout").exists():
         return f"did you mean: oci:{text}"
     if (path / "atoll.toml").exists() or (path.suffix == ".toml" and path.exists()):
-        return f"it is a recipe: atoll build {text} makes an image of it, store:NAME"
+        return f"it is a recipe; build it first: atoll build {text}"
     if path.suffix in (".tar", ".oci") and path.exists():
         return f"did you mean: oci-archive:{text}"
     if path.exists():
@@ -96,8 +96,8 @@ def _open_store(root: Path) -> Store:
     try:
         return open_store(root)
     except NotFound as error:
-        hint = "make an image: atoll build RECIPE; of one made with sudo, name oci:DIR:TAG"
-        raise NotFound(f"{error.message}: nothing was built here yet", hint=hint) from error
+        hint = "build an image first: atoll build RECIPE; or name one: oci:DIR:TAG"
+        raise NotFound(f"{error.message}: nothing has been built yet", hint=hint) from error
 
 
 def find_image(text: str, store: Store, reporter: Reporter) -> TreeId:

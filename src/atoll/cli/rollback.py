@@ -17,13 +17,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "which",
         nargs="?",
         metavar="WHICH",
-        help="a number, a version, yesterday or YYYY-MM-DD; number:N or version:V where both fit"
-        " (default: what runs, when something else boots next; else the one before)",
+        help="a number, a version, yesterday or YYYY-MM-DD; number:N or version:V if ambiguous"
+        " (default: the booted deployment if another boots next, else the previous one)",
     )
+    parser.add_argument("--keep-etc", action="store_true", help="keep the current /etc")
     parser.add_argument(
-        "--keep-etc", action="store_true", help="take today's settings along into the older system"
+        "--root", type=Path, metavar="DIR", help="use the machine in this directory"
     )
-    parser.add_argument("--root", type=Path, metavar="DIR", help="a machine in a directory")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     if found.warning:
         reporter.notice(f"warning: {found.warning}\n  next: atoll gc")
     if not found.left_behind:
-        reporter.notice("what boots until now stays the fallback: nothing else is known to boot")
+        reporter.notice("the current default stays the fallback: no other one is known to boot")
     undo = next((each.number for each in found.left_behind if each.blessed), None)
     words = f"undo with: atoll rollback {undo}" if undo is not None else "see: atoll status"
     reporter.notice(f"next: systemctl reboot ({words})" if arguments.root is None else words)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("reference", metavar="REF", help=HELP)
     parser.add_argument(
-        "--output", metavar="FILE", type=Path, help="write it there (default: stdout)"
+        "--output", metavar="FILE", type=Path, help="write to this file (default: stdout)"
     )
     add_place_arguments(parser, json=False)
 
@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     from atoll.inspect.sbom import format_sbom, read_inventory
 
     with (
-        reporter.step(f"Looking at {arguments.reference}"),
+        reporter.step(f"Reading {arguments.reference}"),
         opened_store(arguments.store) as store,
         opened_subject(arguments.reference, store, arguments.root) as tree,
     ):
@@ -40,6 +40,6 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     unknown = len(inventory.packages) - len(inventory.licences)
     reporter.notice(
         f"{arguments.output}: {len(inventory.packages)} packages,"
-        f" the licences of {unknown} are not machine-readable"
+        f" {unknown} without a machine-readable licence"
     )
     return 0

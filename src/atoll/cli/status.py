@@ -29,10 +29,14 @@ _MARKS = ("booted", "default", "staged", "fallback", "pinned", "held")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--root", type=Path, metavar="DIR", help="a machine in a directory")
+    parser.add_argument(
+        "--root", type=Path, metavar="DIR", help="use the machine in this directory"
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument(
-        "--publish", action="store_true", help="what each boot does: write what everyone may know"
+        "--publish",
+        action="store_true",
+        help="write the status that everyone may read (run at each boot)",
     )
 
 
@@ -59,9 +63,11 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         _tell_overrides(reporter)
         default = state.default
         if default is not None and not default.blessed and not has_watchdog():
-            reporter.notice("no watchdog: if the next boot hangs, somebody has to switch it off")
+            reporter.notice(
+                "no watchdog: if the next boot hangs, the machine must be reset by hand"
+            )
     if when is not None:
-        reporter.notice(f"as of {format_moment(when)}; to look again: sudo atoll status")
+        reporter.notice(f"as of {format_moment(when)}; for the current status: sudo atoll status")
     if not arguments.json:
         reporter.notice(next_step(state))
     return 0
@@ -87,7 +93,7 @@ def _publish(sysroot: Sysroot) -> int:
     from atoll.machine.deployments.machine_lock import locked_machine
 
     if sysroot.booted is None:
-        raise UsageError("only a running machine has something to publish", hint="leave out --root")
+        raise UsageError("--publish works only on the running machine", hint="leave out --root")
     with locked_machine(sysroot, esp=False):
         return 0
 
@@ -156,11 +162,10 @@ def warnings(state: MachineState) -> list[str]:
         lines.append("no boot entry of a deployment was found on the ESP")
     fallback = any(each.fallback for each in state.deployments)
     if state.default is not None and not (state.default.blessed or fallback):
-        lines.append("nothing can be fallen back to if the next boot fails")
+        lines.append("there is no fallback if the next boot fails")
     if state.menu.foreign:
-        lines.append(
-            f"not Atoll's, left alone on the ESP: {one_line(', '.join(state.menu.foreign))}"
-        )
+        foreign = one_line(", ".join(state.menu.foreign))
+        lines.append(f"files on the ESP that are not Atoll's (left alone): {foreign}")
     return lines
 
 
@@ -169,9 +174,9 @@ def no_way_back(why: Sequence[str]) -> list[str]:
     if not why:
         return []
     return [
-        "NO WAY BACK: no deployment that came up before can boot by itself",
+        "NO WAY BACK: no deployment that booted before can boot unattended",
         *(f"  {one_line(each)}" for each in why),
-        "  an upgrade, or a rollback with --keep-etc, makes one that may",
+        "  to get one: atoll upgrade, or atoll rollback --keep-etc",
     ]
 
 
@@ -183,16 +188,14 @@ def next_step(state: MachineState) -> str:
             f"next: systemctl reboot, into {one_line(default.deployment.title)} (or: atoll cancel)"
         )
     if state.damaged:
-        return "next: put that right; atoll gc --damaged removes deployments that are lost"
-    return "next: atoll plan says whether there is a newer version"
+        return "next: repair it, or remove damaged deployments with: atoll gc --damaged"
+    return "next: atoll plan shows whether there is a newer version"
 
 
 def _tell_overrides(reporter: Reporter) -> None:
     from atoll.machine.boot.nvram import clear_override, read_overrides
 
     for each in read_overrides():
-        what = f"the firmware's {each.variable} says that {each.entry} boots next"
-        done = (
-            "cleared" if clear_override(each) else "it stays: sudo atoll status clears what may go"
-        )
-        reporter.notice(f"{what}, whatever the entries' order is: {done}")
+        what = f"the firmware variable {each.variable} selects {each.entry} for the next boot"
+        done = "cleared" if clear_override(each) else "clear it with: sudo atoll status"
+        reporter.notice(f"{what}: {done}")

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
     for name, text in (
-        ("list", "list the images that have a name"),
-        ("check", "read everything and say what is damaged"),
-        ("remove", "forget the name of an image"),
+        ("list", "list the images in the store"),
+        ("check", "read all data and report damage"),
+        ("remove", "remove the name of an image"),
     ):
         one = verbs.add_parser(name, help=text, description=text)
         if name == "remove":
-            one.add_argument("name", metavar="NAME", help="as atoll store list shows it")
-        one.add_argument("--store", metavar="DIR", type=Path, help="the store to use")
+            one.add_argument("name", metavar="NAME", help="name, as shown by atoll store list")
+        one.add_argument("--store", metavar="DIR", type=Path, help="store to use")
         one.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
@@ -50,7 +50,7 @@ def _list(store: Store, reporter: Reporter, *, as_json: bool) -> int:
         print(json.dumps({"refs": [{"ref": name, **asdict(ref)} for name, ref in refs]}, indent=2))
         return 0
     if not refs:
-        reporter.notice(f"no image in the store {store.root} has a name")
+        reporter.notice(f"there is no image in the store {store.root}")
         reporter.notice("next: atoll build RECIPE, or atoll pull REF")
     for name, ref in refs:
         print(one_line(f"{name}  {ref.name} {ref.version}  {ref.tree}"))

@@ -56,9 +56,12 @@ Subject: TypeAlias = ImageSubject | TreeSubject | RecipeSubject | LockSubject
 
 
 def add_place_arguments(parser: argparse.ArgumentParser, *, json: bool = True) -> None:
-    parser.add_argument("--store", metavar="DIR", type=Path, help="the store to use")
+    parser.add_argument("--store", metavar="DIR", type=Path, help="store to use")
     parser.add_argument(
-        "--root", metavar="DIR", type=Path, help="a machine in a directory, for its deployments"
+        "--root",
+        metavar="DIR",
+        type=Path,
+        help="use the deployments of the machine in this directory",
     )
     if json:
         parser.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -114,7 +117,7 @@ def opened_subject(text: str, store: Store, root: Path | None) -> Iterator[OpenT
     subject = find_subject(text, store, root)
     if isinstance(subject, (RecipeSubject, LockSubject)):
         raise UsageError(
-            f"{text} is a {subject_kind(subject)}, and no tree or image", hint="name " + HELP
+            f"{text} is a {subject_kind(subject)}, not an image or a tree", hint="name " + HELP
         )
     with opened(subject) as tree:
         yield tree
@@ -152,8 +155,8 @@ def _local(path: Path, text: str, store: Store) -> Subject:
     if path.suffix == ".toml" or (path / "atoll.toml").exists():
         return RecipeSubject(path=path)
     raise UsageError(
-        f"{text} is no recipe, no lock and no OCI layout",
-        hint="a recipe is a file that ends in .toml, or a folder with an atoll.toml",
+        f"{text} is not a recipe, a lock or an OCI layout",
+        hint="a recipe is a file NAME.toml, or a directory with an atoll.toml",
     )
 
 

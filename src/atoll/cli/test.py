@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RECIPE|REF",
         nargs="?",
         default=".",
-        help="a recipe that was built, or an image (default: here)",
+        help="a recipe that has been built, or an image (default: the recipe here)",
     )
     vm_common.add_common_arguments(parser)
     parser.add_argument(
@@ -37,18 +37,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         type=Path,
         default=[],
-        help="run this instead of the recipe's tests/*.sh",
+        help="run this script instead of the recipe's tests/*.sh",
     )
     parser.add_argument(
-        "--timeout", metavar="S", type=int, help="seconds for all of it (600; emulated: 1800)"
+        "--timeout", metavar="S", type=int, help="time limit in seconds (600; without KVM 1800)"
     )
-    parser.add_argument("--network", action="store_true", help="let it reach the network")
+    parser.add_argument("--network", action="store_true", help="let the machine use the network")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     if arguments.timeout is not None and arguments.timeout <= 0:
-        raise UsageError("--timeout is a number of seconds")
+        raise UsageError("--timeout must be a number of seconds above 0")
     reference = vm_common.find_reference(arguments, arguments.image)
     recipe = vm_common.find_recipe(arguments.image)
     scripts = tuple(arguments.script) or _scripts_of(recipe)
@@ -95,14 +95,14 @@ def format_trial(trial: Trial, console: str) -> str:
         if not script.passed and script.status is not None:
             lines += ["", f"{script.name}:", *_quoted(script.output)]
     if trial.ending is not TrialEnd.FINISHED:
-        lines += ["", f"the machine: {trial.ending}; its last words:", *_quoted(console)]
+        lines += ["", f"the machine: {trial.ending}; end of the console:", *_quoted(console)]
     return "\n".join(one_line(line) for line in lines)
 
 
 def _verdict(script: ScriptResult) -> str:
     match script.status:
         case None:
-            return "did not end"
+            return "did not finish"
         case 0:
             return f"ok, {script.seconds} s"
         case status if status == SKIPPED:
@@ -112,7 +112,7 @@ def _verdict(script: ScriptResult) -> str:
 
 
 def _quoted(text: str) -> list[str]:
-    return [f"    {line}" for line in text.splitlines()] or ["    (it said nothing)"]
+    return [f"    {line}" for line in text.splitlines()] or ["    (no output)"]
 
 
 def _reason(trial: Trial) -> str:
@@ -122,7 +122,7 @@ def _reason(trial: Trial) -> str:
     if trial.state != "running":
         return f"the system is {trial.state}"
     if not trial.healthy:
-        return "the boot was not found healthy"
+        return "the boot is not healthy"
     return f"{', '.join(failed)} failed"
 
 

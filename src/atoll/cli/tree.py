@@ -30,10 +30,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         one = verbs.add_parser(name, help=text, description=text)
         one.add_argument("path", metavar="PATH", help=_PATH_HELP)
         if name == "image":
-            one.add_argument("out", metavar="OUT", help="the file to write")
+            one.add_argument("out", metavar="OUT", help="file to write")
         if name in ("digest", "image"):
             one.add_argument(
-                "--format", type=int, choices=(0, 1), default=1, help="of composefs (default: 1)"
+                "--format",
+                type=int,
+                choices=(0, 1),
+                default=1,
+                help="composefs format version (default: 1)",
             )
 
 

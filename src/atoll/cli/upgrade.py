@@ -21,16 +21,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_upgrade_arguments(parser: argparse.ArgumentParser) -> None:
     only = parser.add_mutually_exclusive_group()
-    only.add_argument(
-        "--check", action="store_true", help="only say whether there is something new"
-    )
-    only.add_argument(
-        "--download-only", action="store_true", help="fetch it, and change nothing else"
+    only.add_argument("--check", action="store_true", help="only check for a new version")
+    only.add_argument("--download-only", action="store_true", help="only fetch the new version")
+    parser.add_argument(
+        "--even-held", action="store_true", help="accept a version that is held on this machine"
     )
     parser.add_argument(
-        "--even-held", action="store_true", help="take a version that is held on this machine"
+        "--root", type=Path, metavar="DIR", help="use the machine in this directory"
     )
-    parser.add_argument("--root", type=Path, metavar="DIR", help="a machine in a directory")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
@@ -54,7 +52,7 @@ def run_upgrade(arguments: argparse.Namespace, request: UpgradeRequest, reporter
         if arguments.json:
             print(json.dumps(candidate_as_json(candidate), indent=2))
         else:
-            print(one_line(f"{candidate.title} is there: {candidate.origin.image}"))
+            print(one_line(f"{candidate.title} is available: {candidate.origin.image}"))
         reporter.notice("next: atoll plan, or atoll upgrade")
         return 0
     staged = upgrade(sysroot, request, reporter)
@@ -82,7 +80,7 @@ def print_staged(
     if isinstance(merge, Merge) and merge.conflicts:
         for line in conflict_lines(merge):
             reporter.notice(line)
-        reporter.notice("what is there stays until you decide: atoll etc")
+        reporter.notice("your files are kept until you resolve the conflicts: atoll etc")
     if arguments.root is None:
         reporter.notice(f"{title} boots next: systemctl reboot (or undo with: atoll cancel)")
     else:

@@ -28,15 +28,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="REF|RECIPE",
         nargs="?",
         default=".",
-        help="an image, or a recipe that was built (default: here)",
+        help="an image, or a recipe that has been built (default: the recipe here)",
     )
     vm_common.add_common_arguments(parser)
-    parser.add_argument("--ssh-port", metavar="N", type=int, help="leads to its port 22")
+    parser.add_argument(
+        "--ssh-port",
+        metavar="N",
+        type=int,
+        help="forward this local port to port 22 of the machine",
+    )
     parser.add_argument(
         "--display",
         choices=sorted(_DISPLAYS),
         default="none",
-        help="a screen beside the console (none)",
+        help="also show a screen (default: none)",
     )
 
 
@@ -58,7 +63,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         )
         if arguments.ssh_port is not None:
             reporter.notice(f"SSH: ssh -p {arguments.ssh_port} USER@127.0.0.1")
-        reporter.notice("it ends when it is switched off inside, or here with Ctrl-A X")
+        reporter.notice("power it off inside, or stop it here with Ctrl-A X")
         command = plan_command(
             machine,
             *_DISPLAYS[arguments.display],

@@ -25,10 +25,14 @@ if TYPE_CHECKING:
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--variant", metavar="NAME", help="of the recipe")
-    parser.add_argument("--memory", metavar="MIB", type=int, default=2048, help="(2048)")
-    parser.add_argument("--cpus", metavar="N", type=int, help="(2; emulated: 1)")
-    parser.add_argument("--store", metavar="DIR", type=Path, help="the maker's store")
+    parser.add_argument("--variant", metavar="NAME", help="variant of the recipe")
+    parser.add_argument(
+        "--memory", metavar="MIB", type=int, default=2048, help="memory in MiB (default: 2048)"
+    )
+    parser.add_argument(
+        "--cpus", metavar="N", type=int, help="number of virtual CPUs (default: 2, without KVM 1)"
+    )
+    parser.add_argument("--store", metavar="DIR", type=Path, help="store to use")
 
 
 def find_recipe(text: str) -> Path | None:
@@ -42,7 +46,7 @@ def find_reference(arguments: argparse.Namespace, text: str) -> str:
     path = find_recipe(text)
     if path is None:
         if arguments.variant is not None:
-            raise UsageError("--variant is for recipes", hint=f"{text} is an image already")
+            raise UsageError("--variant is for recipes", hint=f"{text} is an image")
         return text
     try:
         return f"store:{read_recipe(path, arguments.variant).image.name}"
@@ -69,7 +73,7 @@ def temporary_disk(
         hint = f"build it first: atoll build {recipe}{where}"
         raise NotFound(error.message, hint=hint) from error
     if recipe is not None and not is_current(read_recipe(recipe, arguments.variant), tree):
-        reporter.notice(f"{reference} is not what {recipe} gives now; atoll build makes that")
+        reporter.notice(f"{reference} is older than {recipe}; to update it: atoll build {recipe}")
     with temporary_directory(temporary_place(), prefix="atoll-disk-") as directory:
         disk = directory / "disk.img"
         make_disk(
@@ -91,5 +95,5 @@ def choose_cpus(wanted: int | None, *, kvm: bool) -> int:
 def choose_kvm(reporter: Reporter) -> bool:
     kvm = has_kvm()
     if not kvm:
-        reporter.notice("KVM does not work here: the machine is emulated, which is much slower")
+        reporter.notice("KVM is not available: emulation is much slower")
     return kvm

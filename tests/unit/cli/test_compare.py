@@ -98,7 +98,7 @@ def test_what_changed_between_two_trees(atoll: Shell) -> None:
     old, new = two_systems(atoll.store)
     text = atoll.result("diff", "store:old", "new")
     assert text.startswith(GOLDEN.format(old=old[:16], new=new[:16]))
-    assert "the same: kernel, kernel arguments, users, groups" in text
+    assert "unchanged: kernel, kernel arguments, users, groups" in text
     assert "  + /usr/share/x/z" not in text
     assert all(len(line) <= 80 for line in text.splitlines())
     assert "  + /usr/share/x/z  100 B" in atoll.result("diff", old, new, "--files")
@@ -144,7 +144,7 @@ def test_what_changed_as_json(atoll: Shell) -> None:
 
 def test_equal_systems_end_with_77(atoll: Shell) -> None:
     old, _ = two_systems(atoll.store)
-    assert atoll.result("diff", "old", old, code=77).endswith("the same\n")
+    assert atoll.result("diff", "old", old, code=77).endswith("identical\n")
     assert atoll.json("diff", "old", "old", code=77)["equal"] is True
 
 
@@ -337,7 +337,7 @@ def test_what_an_image_says_steers_no_terminal(atoll: Shell, tmp_path: Path) -> 
             assert all(
                 len(line) <= 80
                 for line in said.split("Comparing")[0].splitlines()
-                if not line.startswith("Looking")
+                if not line.startswith("Reading")
             )
     assert "\x1b" not in json.dumps(atoll.json("diff", "small", word, "--files"))
 
@@ -351,7 +351,7 @@ def test_what_an_image_says_steers_no_terminal(atoll: Shell, tmp_path: Path) -> 
         (("diff", "old", "nothing.toml"), 7, "there is no nothing.toml"),
         (("diff", "old", "nothing"), 2, "does not name an image"),
         (("diff", "old", "oci-archive:/nothing"), 7, "no file /nothing"),
-        (("diff", "old", "/dev/null"), 2, "no recipe, no lock"),
+        (("diff", "old", "/dev/null"), 2, "not a recipe, a lock"),
         (("diff", "old", "booted"), 7, "does not run a system"),
         (("diff", "old", "1", "--root", "/nothing"), 7, "no system of Atoll's in /nothing"),
         (("inspect", "bare", "--recipe"), 7, "carries no recipe"),

@@ -63,14 +63,14 @@ def test_a_key_of_the_recipe_that_is_here(recipe: Path, capsys: pytest.CaptureFi
         "  Packages as apt writes them (NAME, NAME:ARCH, NAME=VERSION, NAME/SUITE), or\n"
         "  .deb files beside the recipe (./FILE.deb).\n"
         '  example:   install = ["systemd-sysv", "linux-image-amd64", "htop/trixie-backports"]\n'
-        "  left out:  an error, unless from brings packages along\n"
+        "  default:   an error, unless from brings packages along\n"
         "\n"
         "set here:\n"
         '  "systemd-sysv"        common.toml:3\n'
         '  "vim"                 atoll.toml:8\n'
         '  "konsole"             atoll.toml:18, when variant=kde\n'
         '  "kde-plasma-desktop"  atoll.toml:15, variant kde\n'
-        "not in this variant, or not on this machine:\n"
+        "set in other variants or for other machines:\n"
         '  "nautilus"  atoll.toml:20, when variant=gnome\n'
     )
 
@@ -78,7 +78,7 @@ def test_a_key_of_the_recipe_that_is_here(recipe: Path, capsys: pytest.CaptureFi
 def test_what_a_later_file_changed(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "user.gecos", str(recipe)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-2] == (f'  ada: "Ada"     {recipe}/common.toml:8 (no longer: a later one holds)')
+    assert lines[-2] == (f'  ada: "Ada"     {recipe}/common.toml:8 (overridden by a later one)')
     assert lines[-1] == f'  ada: "Ada L."  {recipe}/atoll.toml:11'
 
 

@@ -54,10 +54,10 @@ def test_a_known_word_is_answered_with_what_to_do(
     assert "atoll --help" not in err or word == "how"
     ours = OURS.get(word, word)
     if ours in NAMES:
-        assert f"in Atoll it is: {ours}" in err
+        assert f"Atoll calls it {ours}" in err
         assert f"atoll {ours} --help" in err
     elif word not in ELSEWHERE:
-        assert "not there yet" in err
+        assert "not implemented yet" in err
         assert NOT_YET[ours] in err
 
 

@@ -153,10 +153,10 @@ def test_a_device_is_answered_with_the_two_commands_that_work(
 def test_install_fills_no_directory_where_nothing_is_mounted(
     built: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(install_verb, "need_root", lambda _: None)
+    monkeypatch.setattr(install_verb, "require_root", lambda _: None)
     (built / "mnt").mkdir()
     assert main(["install", "store:hello", "--root", "mnt"]) == 11
-    assert "no mount point" in capsys.readouterr().err
+    assert "not a mount point" in capsys.readouterr().err
     assert list((built / "mnt").iterdir()) == []
     (built / "mnt/mine").write_text("mine")
     assert main(["install", "store:hello", "--root", "mnt", "--into-directory"]) == 11
@@ -176,7 +176,7 @@ def test_a_layout_needs_no_store_before(built: Path, monkeypatch: pytest.MonkeyP
 def test_a_machine_in_a_new_directory_by_the_option(
     built: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(install_verb, "need_root", lambda _: None)
+    monkeypatch.setattr(install_verb, "require_root", lambda _: None)
     words = ["install", "oci:layout:hello", "--root", "new", "--into-directory"]
     assert main(words) == 0
     assert main(["status", "--root", "new"]) == 0

@@ -81,7 +81,7 @@ def test_a_missing_library_is_no_mistake_of_atolls(
 
 def test_a_module_of_its_own_that_is_missing_is_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert print_failure(ModuleNotFoundError("No module", name="atoll.nosuch"), []) == 70
-    assert "a mistake in Atoll itself" in capsys.readouterr().err
+    assert "a bug in Atoll" in capsys.readouterr().err
 
 
 def test_a_python_without_the_libraries_says_what_to_do(tmp_path: Path) -> None:

@@ -96,14 +96,14 @@ def test_alone_says_how_to_start(
 @pytest.mark.parametrize(
     ("words", "message", "hint"),
     [
-        (["update"], "in Atoll it is: upgrade", "atoll upgrade --help"),
+        (["update"], "Atoll calls it upgrade", "atoll upgrade --help"),
         (["dnf"], "there is no verb", "atoll --help"),
-        (["lint"], "in Atoll it is: check", "atoll check --help"),
+        (["lint"], "Atoll calls it check", "atoll check --help"),
         (["chek"], "no verb 'chek'", "did you mean: atoll check"),
         (["xyzzy"], "no verb 'xyzzy'", "atoll --help"),
-        (["--json"], "the verb comes first", "atoll --help"),
-        (["install", "htop"], "takes no packages", "htop"),
-        (["install", "htop", "vim"], "takes no packages", "htop, vim"),
+        (["--json"], "the verb must come before", "atoll --help"),
+        (["install", "htop"], "not packages", "htop"),
+        (["install", "htop", "vim"], "not packages", "htop, vim"),
         (["check", "--jsn"], "unrecognized arguments: --jsn", "atoll check --help"),
         (["check", "--js"], "unrecognized arguments: --js", "atoll check --help"),
         (["lock", "--upate"], "unrecognized arguments: --upate", "did you mean: --update; see:"),
@@ -133,7 +133,7 @@ def test_no_word_of_others_is_a_verb_of_ours() -> None:
         (RecipeError("bad", file="a", line=3, key="k.l"), 2, "atoll: a:3: k.l: bad\n"),
         (AtollError("bell \x07 and \x1b[31m red"), 1, "atoll: bell \\x07 and \\x1b[31m red\n"),
         (KeyboardInterrupt(), 130, "atoll: interrupted\n"),
-        (MemoryError(), 13, "atoll: there is not enough memory\n  see: free -h\n"),
+        (MemoryError(), 13, "atoll: not enough memory\n  see: free -h\n"),
         (BrokenPipeError(errno.EPIPE, "Broken pipe"), 141, ""),
         (
             OSError(errno.ENOSPC, "No space left on device", "/x"),
@@ -148,8 +148,8 @@ def test_no_word_of_others_is_a_verb_of_ours() -> None:
         (
             ValueError("what"),
             70,
-            "atoll: a mistake in Atoll itself: ValueError: what\n"
-            "  please report it, with what this prints: ATOLL_DEBUG=1 atoll fake 'a b'\n",
+            "atoll: a bug in Atoll: ValueError: what\n"
+            "  please report it with the output of: ATOLL_DEBUG=1 atoll fake 'a b'\n",
         ),
     ],
 )

@@ -31,8 +31,8 @@ def test_equal_builds_are_identical() -> None:
     assert format_verification(same).splitlines() == [
         f"identical: tree {'1' * 64}",
         f"           1 layers, manifest sha256:{'1' * 64}",
-        "changed the second time: umask 077",
-        "not changed: the clock",
+        "varied in the second build: umask 077",
+        "not varied: the clock",
     ]
 
 
@@ -62,7 +62,7 @@ def test_equal_trees_with_other_layers_are_not_identical() -> None:
         differences=(),
     )
     assert not other.identical
-    assert "the trees are the same; 1 layers or the manifest are not" in format_verification(other)
+    assert "the trees are identical; 1 layers or the manifest differ" in format_verification(other)
 
 
 def test_json_has_it_all() -> None:

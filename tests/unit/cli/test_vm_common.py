@@ -40,7 +40,7 @@ def test_a_recipe_that_was_not_built(
     [
         (["store:no"], 7, "no"),
         (["store:no", "--variant", "kde"], 2, "--variant is for recipes"),
-        (["store:no", "--timeout", "0"], 2, "--timeout is a number"),
+        (["store:no", "--timeout", "0"], 2, "--timeout must be a number"),
         (["store:no", "--script", "no.sh"], 7, "no script no.sh"),
     ],
 )

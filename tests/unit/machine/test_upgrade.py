@@ -292,11 +292,11 @@ def test_what_the_machine_made_is_not_called_a_change_of_a_persons(
         set_setting(machine, 1, path, "made\n")
     assert preview_upgrade(machine, UPGRADE).changed_here == 0
     assert main(["plan", "--root", str(machine.root)]) == 0
-    assert "kept: the machine's own keys and ids\n" in capsys.readouterr().out
+    assert "kept: the keys and IDs of this machine\n" in capsys.readouterr().out
     set_setting(machine, 1, "motd", "mine\n")
     assert preview_upgrade(machine, UPGRADE).changed_here == 1
     assert main(["plan", "--root", str(machine.root)]) == 0
-    assert "kept: 1 change of yours and the machine's own keys" in capsys.readouterr().out
+    assert "kept: 1 change of yours and the keys and IDs of this machine" in capsys.readouterr().out
 
 
 def test_conflicts_are_foreseen_before_anything_is_fetched(maker: Maker, machine: Sysroot) -> None:
@@ -515,7 +515,7 @@ def test_the_commands_say_what_they_did(
         assert all(len(line) <= 200 for line in told.out.splitlines())
         return told.out
 
-    assert "hello 2 is there" in run("upgrade", "--check")
+    assert "hello 2 is available" in run("upgrade", "--check")
     planned = run("plan")
     assert "hello 1 (1) → hello 2" in planned and "changed  bash 5.2 → 5.3" in planned
     assert json.loads(run("plan", "--json"))["packages"]["changed"][0]["to"] == "5.3"

@@ -103,7 +103,7 @@ def run_fake(
         ("degraded", TrialEnd.FINISHED, False, "failed units  x.service"),
         ("panic", TrialEnd.PANIC, False, "    [1.0] Kernel panic - not syncing: VFS"),
         ("frozen", TrialEnd.FROZEN, False, "the machine: its systemd gave up"),
-        ("dies", TrialEnd.DIED, False, "a.sh          did not end"),
+        ("dies", TrialEnd.DIED, False, "a.sh          did not finish"),
         ("nostart", TrialEnd.NO_START, False, "    qemu: no such machine"),
     ],
 )
@@ -189,7 +189,7 @@ def test_what_a_failure_looks_like() -> None:
         "healthy       no\n"
         "failed units  x.service\n"
         "a.sh          failed with status 1, 0 s\n"
-        "b.sh          did not end\n"
+        "b.sh          did not finish\n"
         "\n"
         "x.service:\n"
         "    it broke\n"
@@ -197,7 +197,7 @@ def test_what_a_failure_looks_like() -> None:
         "a.sh:\n"
         "    bad\\x1b[2J\n"
         "\n"
-        "the machine: took too long; its last words:\n"
+        "the machine: took too long; end of the console:\n"
         "    last words"
     )
     document = _document(trial, "one\ntwo", "store:x", "t")

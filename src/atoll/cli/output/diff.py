@@ -20,7 +20,7 @@ TITLES = {
     "privileged": "setuid, setgid and capabilities",
     "packages": "packages",
     "package_files": "other files of the same version",
-    "wishes": "packages asked for",
+    "wishes": "requested packages",
     "kernel": "kernel",
     "arguments": "kernel arguments",
     "units": "units",
@@ -61,7 +61,7 @@ class _Total:
 def format_difference(found: SystemDiff, *, files: bool) -> str:
     lines = [*_title_lines("-", found.before), *_title_lines("+", found.after)]
     if found.is_equal:
-        return "\n".join([*lines, "the same", *_unknown_lines(found)])
+        return "\n".join([*lines, "identical", *_unknown_lines(found)])
     for name, changes in found.facets.items():
         if changes:
             lines += ["", *_facet_lines(name, changes, found.before.sizes_of)]
@@ -70,7 +70,7 @@ def format_difference(found: SystemDiff, *, files: bool) -> str:
         lines += [line for each in found.files if files for line in _file_line(each)]
     same = [TITLES[name] for name, changes in found.facets.items() if not changes]
     if same:
-        lines += ["", *_wrapped(f"the same: {', '.join(same)}", "  ")]
+        lines += ["", *_wrapped(f"unchanged: {', '.join(same)}", "  ")]
     return "\n".join([*lines, *_unknown_lines(found)])
 
 
@@ -140,7 +140,7 @@ def _package_lines(changes: Sequence[ItemChange], sizes_of: str) -> list[str]:
     known = [growth for growth in growths if growth is not None]
     summary = ", ".join(f"{len(group)} {kind}" for kind, group in kinds.items())
     if known:
-        but = "" if len(known) == len(growths) else ", as far as is known"
+        but = "" if len(known) == len(growths) else " (some sizes are unknown)"
         summary += f"; {format_growth(sum(known))} {sizes_of}{but}"
     lines = [f"packages: {summary}"]
     for kind, group in kinds.items():
@@ -165,7 +165,7 @@ def _file_lines(changes: Sequence[FileChange]) -> list[str]:
     total, directories = _totals(changes)
     times = sum(change.is_time_only for change in changes)
     counts = [f"{each.words} {kind.value}" for kind, each in total.items() if each.count]
-    counts += [f"{times} only in their time"] if times else []
+    counts += [f"{times} with only a new time"] if times else []
     lines = _wrapped(f"files: {', '.join(counts)}", "  ")
     if directories:
         heads = "".join(f"{kind.value:>{_COLUMN}}" for kind in ChangeKind)
@@ -221,7 +221,7 @@ def _unknown_lines(found: SystemDiff) -> list[str]:
     lines = [
         line
         for (title, why), names in reasons.items()
-        for line in _wrapped(f"not known of {title}: {', '.join(names)} ({why})", "  ")
+        for line in _wrapped(f"unknown for {title}: {', '.join(names)} ({why})", "  ")
     ]
     return ["", *lines] if lines else []
 

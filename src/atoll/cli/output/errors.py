@@ -63,8 +63,8 @@ def _indented(text: str, by: str) -> str:
 def _tell_mistake(error: BaseException, words: Sequence[str]) -> None:
     again = shlex.join(["atoll", *words])
     kind = type(error).__name__
-    print(f"atoll: a mistake in Atoll itself: {kind}: {escape(str(error))}", file=sys.stderr)
-    print(f"  please report it, with what this prints: ATOLL_DEBUG=1 {again}", file=sys.stderr)
+    print(f"atoll: a bug in Atoll: {kind}: {escape(str(error))}", file=sys.stderr)
+    print(f"  please report it with the output of: ATOLL_DEBUG=1 {again}", file=sys.stderr)
 
 
 def _missing_module(name: str) -> MissingProgram:
@@ -88,7 +88,7 @@ def _as_atoll_error(error: BaseException) -> AtollError | None:
         case KeyboardInterrupt():
             return Interrupted("interrupted")
         case MemoryError():
-            return NoMemory("there is not enough memory", hint="see: free -h")
+            return NoMemory("not enough memory", hint="see: free -h")
         case OSError(errno=errno.ENOSPC | errno.EDQUOT):
             return NoSpace(_words_of(error), hint="see: df -h")
         case PermissionError() if os.geteuid() != 0:

@@ -86,8 +86,8 @@ def format_preview(preview: UpgradePreview, now: str, sysroot: Sysroot) -> str:
         (sysroot.root, preview.needed.state, preview.free.state),
         (sysroot.esp, preview.needed.esp, preview.free.esp),
     ):
-        words = f"{format_amount(need, 'B')} of {format_amount(free, 'B')} that are free"
-        lines.append(f"  space      at most {words} on {place}")
+        words = f"{format_amount(need, 'B')} of {format_amount(free, 'B')} free"
+        lines.append(f"  space      up to {words} on {place}")
     lines += _etc_lines(preview)
     lines.append("  reboot     needed")
     return "\n".join(map(one_line, lines))
@@ -96,16 +96,13 @@ def format_preview(preview: UpgradePreview, now: str, sysroot: Sysroot) -> str:
 def format_rollback(found: RollbackPlan) -> str:
     lines = [f"back to {found.target.deployment.title}"]
     if found.settings:
-        lines.append(
-            f"  /etc       {_count(len(found.settings), 'path')} will be as they were there:"
-        )
+        lines.append(f"  /etc       {_count(len(found.settings), 'path')} change back:")
         lines += [f"    {change.value:<13} /etc/{path}" for path, change in found.settings[:MOST]]
         lines += _more(len(found.settings))
     if found.settings is None:
-        lines.append("  /etc       will be as it was there; what differs cannot be read here")
+        lines.append("  /etc       changes back; the differences cannot be read here")
     lines += [
-        f"  held       {each.deployment.title}: upgrades do not take it by themselves"
-        for each in found.left_behind
+        f"  held       {each.deployment.title}: upgrades skip it" for each in found.left_behind
     ]
     lines.append("  reboot     needed")
     return "\n".join(map(one_line, lines))
@@ -163,14 +160,14 @@ def _conflicts(merge: Merge | None) -> list[dict[str, str]]:
 
 def _package_lines(changes: PackageChanges | None) -> list[str]:
     if changes is None:
-        return ["  packages   not known: the image does not list them"]
+        return ["  packages   unknown: the image does not list them"]
     kinds = (
         ("changed", [f"{name} {old} → {new}" for name, old, new in changes.changed]),
         ("added", [f"{name} {version}" for name, version in changes.added]),
         ("removed", [f"{name} {version}" for name, version in changes.removed]),
     )
     summary = ", ".join(f"{len(names)} {kind}" for kind, names in kinds if names)
-    lines = [f"  packages   {summary or 'the same'}"]
+    lines = [f"  packages   {summary or 'unchanged'}"]
     for kind, names in kinds:
         lines += [f"    {kind:<8} {name}" for name in names[:MOST]]
         lines += _more(len(names))
@@ -179,15 +176,15 @@ def _package_lines(changes: PackageChanges | None) -> list[str]:
 
 def _etc_lines(preview: UpgradePreview) -> list[str]:
     if preview.changed_here is None:
-        return ["  /etc       what comes along, and conflicts: sudo atoll plan"]
+        return ["  /etc       to show changes and conflicts: sudo atoll plan"]
     mine = f"{_count(preview.changed_here, 'change')} of yours" if preview.changed_here else ""
-    own = "the machine's own keys and ids" if preview.made_here else ""
+    own = "the keys and IDs of this machine" if preview.made_here else ""
     kept = " and ".join(filter(None, (mine, own)))
-    lines = [f"  /etc       kept: {kept}" if kept else "  /etc       nothing was changed here"]
+    lines = [f"  /etc       kept: {kept}" if kept else "  /etc       no local changes"]
     if preview.etc is None:
         return [
             *lines,
-            "             conflicts are known once the image is here:",
+            "             to list conflicts, fetch the image first:",
             "             atoll upgrade --download-only, then atoll plan",
         ]
     lines.append(f"             {_count(len(preview.etc.conflicts), 'conflict')}")

@@ -42,14 +42,14 @@ def _lines(found: Verification) -> Iterator[str]:
         yield f"  tree      {first.tree}, then {second.tree}"
         yield f"  manifest  {first.manifest}, then {second.manifest}"
         yield from _differences(found)
-    yield f"changed the second time: {', '.join(found.changed)}"
-    yield from (f"not changed: {each}" for each in found.same)
+    yield f"varied in the second build: {', '.join(found.changed)}"
+    yield from (f"not varied: {each}" for each in found.same)
 
 
 def _differences(found: Verification) -> Iterator[str]:
     if not found.differences:
         layers = sorted(set(found.first.layers) ^ set(found.second.layers))
-        yield f"  the trees are the same; {len(layers)} layers or the manifest are not"
+        yield f"  the trees are identical; {len(layers)} layers or the manifest differ"
     for each in found.differences[:SHOWN]:
         yield from _difference(each)
     if len(found.differences) > SHOWN:
