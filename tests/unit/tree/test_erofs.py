@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from atoll.base.errors import Damaged
@@ -23,6 +23,15 @@ GOLDEN = Path(__file__).parents[2] / "golden" / "composefs"
 CASES = sorted(path.name.removesuffix(".dump.gz") for path in GOLDEN.glob("*.dump.gz"))
 IMAGES = sorted(path.name for path in GOLDEN.glob("*.cfs.gz"))
 META = Metadata(mode=0o755)
+
+
+def image_of(tree: Directory, version: int = 1) -> bytes:
+    """The image of a generated tree; a tree that mkcomposefs refuses is no example."""
+    try:
+        return format_image(tree, version=version)
+    except Damaged as error:
+        assume("more extended attributes than composefs can hold" not in error.message)
+        raise
 
 
 def golden(name: str) -> bytes:
@@ -57,7 +66,7 @@ def test_their_images_are_read_and_written_again(name: str) -> None:
 
 @given(tree=trees(), version=st.sampled_from([0, 1]))
 def test_a_part_is_read_as_it_is_in_the_whole(tree: Directory, version: int) -> None:
-    image = format_image(tree, version=version)
+    image = image_of(tree, version)
     whole = parse_image(image)
     assert parse_below(image, b"not there") is None
     for name, node in whole.entries.items():
@@ -93,7 +102,7 @@ def test_a_part_with_a_whiteout_whose_first_name_is_elsewhere(version: int, has_
 
 @given(tree=trees(), version=st.sampled_from([0, 1]))
 def test_trees_survive_their_image(tree: Directory, version: int) -> None:
-    image = format_image(tree, version=version)
+    image = image_of(tree, version)
     back = parse_image(image)
     assert [path for path, _ in walk(back)] == [path for path, _ in walk(tree)]
     assert format_image(back, version=version) == image
@@ -102,7 +111,7 @@ def test_trees_survive_their_image(tree: Directory, version: int) -> None:
 
 @given(tree=linked_whiteouts(), version=st.sampled_from([0, 1]))
 def test_the_marks_of_whiteouts_with_many_names_survive(tree: Directory, version: int) -> None:
-    image = format_image(tree, version=version)
+    image = image_of(tree, version)
     assert format_image(parse_image(image), version=version) == image
     assert format_image(parse_dump(format_dump(tree)), version=version) == image
 
@@ -190,7 +199,7 @@ def test_flipped_bits_are_damage_or_another_tree(data: st.DataObject) -> None:
 
 @given(tree=trees(), data=st.data())
 def test_changed_words_are_damage_or_another_tree(tree: Directory, data: st.DataObject) -> None:
-    image = bytearray(format_image(tree))
+    image = bytearray(image_of(tree))
     words = st.sampled_from([0, 1, 0xFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF]) | st.integers(0, 1 << 31)
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(256, len(image) // 4 - 1)) * 4
