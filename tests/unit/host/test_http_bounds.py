@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -47,18 +47,27 @@ def flood(start: bytes, piece: bytes) -> Callable[[socket.socket], None]:
     return talk
 
 
+def say(start: bytes) -> Callable[[socket.socket], None]:
+    """Send ``start`` and nothing more, as long as somebody listens."""
+
+    def talk(connection: socket.socket) -> None:
+        connection.sendall(start)
+        connection.recv(1)
+
+    return talk
+
+
 @contextmanager
 def talking(talk: Callable[[socket.socket], None]) -> Iterator[str]:
-    """The address of a server that answers each connection with ``talk``."""
+    """The address of a server that answers each connection with ``talk``, until the block ends."""
+    open_ones: set[socket.socket] = set()
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def serve(connection: socket.socket) -> None:
-            with connection:
-                try:
-                    connection.recv(1 << 16)
-                    talk(connection)
-                except OSError:
-                    return
+            with connection, suppress(OSError):
+                connection.recv(1 << 16)
+                talk(connection)
+            open_ones.discard(connection)
 
         def accept() -> None:
             while True:
@@ -66,11 +75,15 @@ def talking(talk: Callable[[socket.socket], None]) -> Iterator[str]:
                     connection, _ = listening.accept()
                 except OSError:
                     return
+                open_ones.add(connection)
                 threading.Thread(target=serve, args=(connection,), daemon=True).start()
 
         threading.Thread(target=accept, daemon=True).start()
         yield f"http://127.0.0.1:{listening.getsockname()[1]}/x"
         listening.shutdown(socket.SHUT_RDWR)
+        for connection in open_ones.copy():
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 SLOW = {
@@ -89,7 +102,7 @@ SLOW = {
     "trailers without end": flood(
         GREETING + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n", b"X-A: b\r\n"
     ),
-    "a length of 5,000 digits": flood(GREETING + b"Content-Length: " + b"9" * 5000 + b"\r\n", b""),
+    "a length of 5,000 digits": say(GREETING + b"Content-Length: " + b"9" * 5000 + b"\r\n"),
 }
 
 
@@ -215,8 +228,3 @@ def test_any_headers_are_an_answer_or_an_error(hasty: HttpClient, lines: list[by
             hasty.get(url, limit=9)
         except NetworkError as error:
             assert "127.0.0.1" in error.message
-
-
-def test_an_address_that_a_server_made_endless_is_cut_for_people() -> None:
-    url = join_address(parse_address("https://r.example/"), f"/{'a' * 50_000}")
-    assert len(show_address(url)) < 600
