@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -13,9 +14,6 @@ from atoll.cli.references import take_image
 from atoll.store.refs import Ref, write_ref
 from tests.machines import EPOCH, Maker
 from tests.unit.recipe.test_parse import SMALLEST
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -122,14 +120,15 @@ def test_an_empty_store_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "no image in the store" in capsys.readouterr().err
 
 
-def test_a_disk_image_is_never_replaced_unasked(
-    built: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    mine = built / "mine.img"
-    mine.write_text("mine")
-    assert main(["disk", "store:hello", str(mine)]) == 11
-    assert "--overwrite" in capsys.readouterr().err
-    assert mine.read_text() == "mine"
+@pytest.mark.usefixtures("built")
+def test_a_disk_image_is_never_replaced_unasked(capsys: pytest.CaptureFixture[str]) -> None:
+    # Not below the test's own directory: in /dev/shm a path is not one of a file.
+    with TemporaryDirectory() as folder:
+        mine = Path(folder, "mine.img")
+        mine.write_text("mine")
+        assert main(["disk", "store:hello", str(mine)]) == 11
+        assert "--overwrite" in capsys.readouterr().err
+        assert mine.read_text() == "mine"
 
 
 @pytest.mark.parametrize(
