@@ -1,6 +1,6 @@
 """Early boot's own shell on directories: mounts are stood in for, and a cut comes where it is told.
 
-Every other program that the text runs is the real one. After each of them the power may go: the
+Every other program that the text runs is the real one. After each of them the power may fail: the
 whole process group is killed, as a test says by counting.
 """
 
@@ -34,22 +34,26 @@ done
 case $kind:$options in
 overlay:*upperdir=*)
     lower=${options#lowerdir=} upper=${options#*upperdir=}
-    rm -rf "$2"
-    cp -a "${lower%%,*}" "$2"
-    cp -a "${upper%%,*}/." "$2/"
+    /usr/bin/rm -rf "$2"
+    /usr/bin/cp -a "${lower%%,*}" "$2"
+    /usr/bin/cp -a "${upper%%,*}/." "$2/"
     ;;
-overlay:*) rm -rf "$2"; cp -a PLACE/tree "$2" ;;
+overlay:*) /usr/bin/rm -rf "$2"; /usr/bin/cp -a PLACE/tree "$2" ;;
 bind:*)
     case $2 in
     "$1" | */sysroot/sysroot) ;;
-    */tree-etc) rm -rf "$2"; cp -a "$1" "$2" ;;
-    *) rm -rf "$2"; ln -s "$1" "$2" ;;
+    */tree-etc) /usr/bin/rm -rf "$2"; /usr/bin/cp -a "$1" "$2" ;;
+    *) /usr/bin/rm -rf "$2"; /usr/bin/ln -s "$1" "$2" ;;
     esac
     ;;
-:rw,noatime) rm -rf "$2"; ln -s PLACE/disk "$2" ;;
+:rw,noatime) /usr/bin/rm -rf "$2"; /usr/bin/ln -s PLACE/disk "$2" ;;
 esac
 """,
-    "umount": 'case $1 in */sysroot/etc) rm -rf "$1"; cp -a PLACE/tree/etc "$1" ;; esac',
+    "umount": """
+case $1 in
+*/sysroot/etc) /usr/bin/rm -rf "$1"; /usr/bin/cp -a PLACE/tree/etc "$1" ;;
+esac
+""",
     "chroot": "exit 0",
     "fsverity": f"echo {TREE}",
     "modprobe": "exit 0",
@@ -60,21 +64,32 @@ esac
     "systemctl": 'echo "$@" >> PLACE/asked',
     "timeout": "exit 0",
 }
-AFTERWARDS = """
-echo "NAME" >> PLACE/ran
-read -r left < PLACE/left
-left=$((left - 1))
-echo $left > PLACE/left
-[ $left -gt 0 ] || kill -KILL 0
-exit $status
+# Functions in the shell that runs the text: busybox prefers its own applets to what PATH has, and a
+# program for each would be slow.
+FUNCTION = """
+NAME() {
+BEFORE
+stand_status=0
+(
+BODY
+) || stand_status=$?
+AFTER
+echo NAME >> PLACE/ran
+read -r stand_left < PLACE/left
+stand_left=$((stand_left - 1))
+echo $stand_left > PLACE/left
+[ $stand_left -gt 0 ] || kill -KILL 0
+return $stand_status
+}
 """
 HALF = """
-read -r left < PLACE/left
-if [ $left = 1 ] && [ -e PLACE/half ]; then
-    for last; do :; done
-    find "$last" -depth 2> /dev/null | sort | while read -r one && read -r other; do
-        [ -d "$one" ] || /bin/rm -f "$one"
-    done
+read -r stand_left < PLACE/left
+if [ $stand_left = 1 ] && [ -e PLACE/half ]; then
+    for stand_last; do :; done
+    /usr/bin/find "$stand_last" -depth 2> /dev/null | /usr/bin/sort |
+        while read -r stand_one && read -r stand_other; do
+            [ -d "$stand_one" ] || /usr/bin/rm -f "$stand_one"
+        done
     kill -KILL 0
 fi
 """
@@ -109,24 +124,17 @@ class Stand:
     shell: str
 
     def __post_init__(self) -> None:
-        for name in ("bin", "run/atoll", "sysroot", "tree", "disk"):
+        for name in ("run/atoll", "sysroot", "tree", "disk"):
             (self.place / name).mkdir(parents=True)
-        for name in REAL:
-            real = shutil.which(name, path="/usr/bin:/bin")
-            before, after = HALF if name == "rm" else "", HALF if name == "cp" else ""
-            self._program(name, f'{before}\n{real} "$@"\nstatus=$?\n{after}')
-        for name, text in STAND_INS.items():
-            self._program(name, f"(PATH=/usr/bin:/bin\n{text}\n)\nstatus=$?")
 
-    def _program(self, name: str, text: str) -> None:
-        script = self.place / "bin" / name
-        text = f"#!/bin/sh\n{text}\n{AFTERWARDS}".replace("PLACE", str(self.place)).replace(
-            "NAME", name
-        )
-        script.write_text(
-            text.replace("find ", "/usr/bin/find ").replace("| sort", "| /usr/bin/sort")
-        )
-        script.chmod(0o755)
+    def _stand_ins(self) -> str:
+        bodies = {name: f'exec /usr/bin/{name} "$@"' for name in REAL} | STAND_INS
+        texts = []
+        for name, body in bodies.items():
+            before, after = HALF if name == "rm" else "", HALF if name == "cp" else ""
+            text = FUNCTION.replace("BEFORE", before).replace("AFTER", after)
+            texts.append(text.replace("BODY", body).replace("NAME", name))
+        return "".join(texts).replace("PLACE", str(self.place))
 
     @property
     def etc(self) -> Path:
@@ -151,21 +159,16 @@ class Stand:
         (self.place / "run/atoll").mkdir()
         (self.place / "run/atoll/booted").write_text(f'{{"deployment": 1, "tree": "{TREE}"}}\n')
         script = self.place / "script"
-        script.write_text(self._first_of_all() + text)
+        script.write_text(self._stand_ins() + text)
         return subprocess.run(
             [*SHELLS[self.shell], script],
-            env={"PATH": f"{self.place}/bin"},
+            env={"PATH": "/nonexistent"},
             text=True,
             capture_output=True,
             start_new_session=True,
             check=False,
             timeout=60,
         )
-
-    def _first_of_all(self) -> str:
-        """Functions for all stand-ins: busybox takes its own applets before what is in PATH."""
-        names = sorted(path.name for path in (self.place / "bin").iterdir())
-        return "".join(f'{name}() {{ "{self.place}/bin/{name}" "$@"; }}\n' for name in names)
 
     def programs_run(self) -> list[str]:
         """The programs that the last run has started, in their order."""
@@ -182,7 +185,8 @@ class Stand:
 
     def script(self, name: str) -> str:
         """A program of ``/usr/lib/atoll`` with this machine's places."""
-        return self._with_places(read_whole(SYSTEM / "atoll" / name))
+        text = read_whole(SYSTEM / "atoll" / name).replace("exec systemctl", "systemctl")
+        return self._with_places(text)
 
     def _with_places(self, text: str) -> str:
         for before, after in (

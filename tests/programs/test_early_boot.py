@@ -34,7 +34,7 @@ WIPED = {"passwd": "", "group": "", "shadow": "", "note": "only copy\n"}
 LATER = PERSONS | {"hostname": "renamed\n"}
 
 
-@pytest.fixture(params=["dash", pytest.param("busybox", marks=pytest.mark.long)])
+@pytest.fixture(params=list(SHELLS))
 def new_stand(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Stand]:
     if not Path(SHELLS[request.param][0]).exists():
         pytest.skip(f"needs {request.param}")
