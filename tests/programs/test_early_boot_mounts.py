@@ -1,0 +1,193 @@
+"""Early boot with real mounts: what ``install`` has written, in a mount namespace, in a second."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from atoll.base.report import NullReporter
+from atoll.image.bootable import objects_of, read_bootable
+from atoll.image.tree_owned import format_tree_owned
+from atoll.machine.boot.boot_entries import read_menu
+from atoll.machine.deployment import Origin
+from atoll.machine.deployments.object_transfer import place_into
+from atoll.machine.deployments.sysroot import Sysroot, parse_booted
+from atoll.machine.install import StatePartition, apply_plan, plan_install
+from atoll.store.layout import open_store
+from tests.programs.early_boot import SHELLS, SYSTEM, read_early_boot, read_whole
+from tests.programs.shell_functions import both_shells
+from tests.unit.machine.small_image import FACTS, files_of, make_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [
+    pytest.mark.root,
+    both_shells,
+    pytest.mark.skipif(
+        "\terofs\n" not in Path("/proc/filesystems").read_text() or not shutil.which("fsverity"),
+        reason="needs EROFS in the kernel, and fsverity",
+    ),
+]
+
+ACCOUNTS = {
+    "etc/passwd": b"root:x:0:0::/root:/bin/sh\n",
+    "etc/group": b"root:x:0:\n",
+    "etc/shadow": b"root:*:1::::::\n",
+    "etc/motd": b"the image's\n",
+}
+MOUNT_POINTS = ("var", "home", "root", "srv", "mnt", "media", "opt", "usr/local", "sysroot", "proc")
+SHOW = """
+show() { printf '%s %s\\n' "$1" "$(findmnt -nr -o FSTYPE,VFS-OPTIONS --mountpoint "$root$1")"; }
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopMachine:
+    """A machine whose state partition is a file system in a file, on the device ``loop``."""
+
+    place: Path
+    shell: str
+    loop: str
+    tree: str
+
+    def boot(self, then: str = "") -> subprocess.CompletedProcess[str]:
+        """Early boot from its begin to its end, then a text in the same mount namespace."""
+        for name in ("run/atoll", "sysroot"):
+            (self.place / name).mkdir(parents=True, exist_ok=True)
+        for path in (self.place / "run/atoll").iterdir():
+            if path.is_file():
+                path.unlink()
+        (self.place / "cmdline").write_text(
+            f"composefs={self.tree} atoll.state={self.loop} atoll.deployment=1 panic=10\n"
+        )
+        text = read_early_boot()
+        text = text.replace("/usr/lib/atoll/print-to-consoles", "echo SCREEN:")
+        return self._run(f"{text}\n{SHOW}\n{then}\n")
+
+    def save_good_etc(self) -> str:
+        """The program's text, to be run after early boot."""
+        text = read_whole(SYSTEM / "atoll/save-good-etc")
+        text = text.replace('"/etc/', f'"{self.place}/sysroot/etc/')
+        return text.replace("/sysroot/atoll", f"{self.place}/sysroot/sysroot/atoll").replace(
+            "rw /sysroot\n", f"rw {self.place}/sysroot/sysroot\n"
+        )
+
+    def _run(self, text: str) -> subprocess.CompletedProcess[str]:
+        for before, after in (
+            ("/proc/cmdline", f"{self.place}/cmdline"),
+            ("/sys/firmware/efi", f"{self.place}/efi"),
+            ("/run/atoll", f"{self.place}/run/atoll"),
+            ("root=/sysroot", f"root={self.place}/sysroot"),
+        ):
+            text = text.replace(before, after)
+        script = self.place / "script"
+        script.write_text(text)
+        return subprocess.run(
+            ["unshare", "--mount", "--propagation", "private", *SHELLS[self.shell], script],
+            text=True, capture_output=True, check=False, timeout=120,
+        )  # fmt: skip
+
+
+@contextmanager
+def loop_device(image: Path) -> Iterator[str]:
+    words = ["losetup", "--find", "--show", image]
+    name = subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
+    try:
+        yield name
+    finally:
+        subprocess.run(["losetup", "--detach", name], check=True)
+
+
+@pytest.fixture
+def machine(tmp_path: Path, shell: str) -> Iterator[LoopMachine]:
+    files = files_of(FACTS) | ACCOUNTS
+    files |= {f"{name}/.keep": b"" for name in MOUNT_POINTS}
+    files["usr/lib/atoll/tree-owned"] = format_tree_owned(["/var/lib/dpkg"]).encode()
+    files["usr/lib/atoll/var/lib/dpkg/status"] = b"Package: hello\n"
+    files["usr/lib/opt/chrome/version"] = b"1\n"
+    store, tree = make_store(tmp_path / "store", files)
+    sysroot = Sysroot(root=tmp_path / "machine", esp=tmp_path / "machine/esp")
+    sysroot.esp.mkdir(parents=True)
+    plan = plan_install(
+        read_bootable(store, tree), Origin(image="store:hello"), sysroot=sysroot,
+        state=StatePartition(uuid="1-2", verity=False),
+        contents=place_into(open_store(sysroot.atoll, create=True), store),
+        objects=tuple(objects_of(store, tree)),
+    )  # fmt: skip
+    apply_plan(plan, NullReporter())
+    assert [each.deployment for each in read_menu(sysroot.entries, sysroot.noted).entries] == [1]
+    shutil.rmtree(sysroot.esp)
+    image = tmp_path / "state.img"
+    subprocess.run(["truncate", "-s", "64M", image], check=True)
+    subprocess.run(["mkfs.ext4", "-q", "-F", "-d", sysroot.root, image], check=True)
+    with loop_device(image) as loop:
+        yield LoopMachine(place=tmp_path, shell=shell, loop=loop, tree=tree)
+
+
+def answers(done: subprocess.CompletedProcess[str]) -> list[str]:
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.splitlines()
+
+
+def test_what_was_installed_is_mounted_as_the_design_says(machine: LoopMachine) -> None:
+    done = machine.boot("""
+        for path in '' /usr /etc /var /home /usr/local /opt/chrome /var/lib/dpkg /sysroot; do
+            show "$path"
+        done
+        cat $root/usr/bin/small $root/var/lib/dpkg/status $root/opt/chrome/version
+        echo mine > $root/etc/motd
+        cat /run/atoll/tree-etc/motd $root/sysroot/atoll/deployments/1/etc/upper/motd
+        for path in /usr/x /var/lib/dpkg/x /sysroot/x /x; do
+            (: > $root$path) 2> /dev/null || echo refused
+        done
+        cmp $root/usr/bin/big /run/atoll/tree/usr/bin/big && ls -A $root/var
+    """)
+    assert answers(done) == [
+        " overlay ro,relatime", "/usr overlay ro,relatime", "/etc overlay rw,relatime",
+        "/var ext4 rw,noatime", "/home ext4 rw,noatime", "/usr/local ext4 rw,noatime",
+        "/opt/chrome overlay ro,relatime", "/var/lib/dpkg overlay ro,relatime",
+        "/sysroot ext4 ro,noatime",
+        "smallPackage: hello", "1", "the image's", "mine", *["refused"] * 4,
+        "home", "lib", "media", "mnt", "opt", "root", "srv", "usrlocal",
+    ]  # fmt: skip
+    assert parse_booted((machine.place / "run/atoll/booted").read_bytes()) == 1
+    assert not (machine.place / "run/atoll/failed").exists()
+
+
+def test_an_etc_that_was_wiped_is_what_the_last_good_boot_saved(machine: LoopMachine) -> None:
+    """With the whiteouts that a real overlay leaves of files that the tree has."""
+    first = machine.boot("echo mine > $root/etc/hostname\n" + machine.save_good_etc())
+    assert first.returncode == 0, first.stderr
+    wipe = machine.boot("cat $root/etc/hostname; rm -rf $root/etc/*; ls -A $root/etc")
+    assert answers(wipe) == ["mine"]
+    show = "cat $root/etc/hostname $root/etc/motd; ls $root/sysroot/atoll/deployments/1/etc"
+    assert answers(machine.boot(show)) == ["mine", "the image's", "broken-1", "upper", "work"]
+    notes = (machine.place / "run/atoll/notes").read_text()
+    assert notes.splitlines() == [
+        "/etc has no users left: it is kept as etc/broken-1 of deployment 1",
+        "/etc is as it was at the last good boot",
+    ]
+
+
+def test_a_damaged_image_is_never_mounted(machine: LoopMachine) -> None:
+    mounted = machine.place / "broken"
+    mounted.mkdir()
+    flip = f"""
+        mount {machine.loop} {mounted}
+        image={mounted}/atoll/images/{machine.tree}
+        printf X | dd of=$image bs=1 seek=3000 conv=notrunc status=none
+    """
+    assert machine._run(flip).returncode == 0
+    done = machine.boot()
+    assert done.returncode == 1
+    why = (machine.place / "run/atoll/failed").read_text()
+    assert why.startswith(f"the image of tree {machine.tree} has digest ")
+    assert f"SCREEN: {why}" in done.stdout
+    assert not (machine.place / "run/atoll/booted").exists()
