@@ -91,13 +91,16 @@ class LoopMachine:
         script.write_text(text)
         return subprocess.run(
             ["unshare", "--mount", "--propagation", "private", *SHELLS[self.shell], script],
-            text=True, capture_output=True, check=False, timeout=120,
-        )  # fmt: skip
+            text=True,
+            capture_output=True,
+            check=False,
+            timeout=120,
+        )
 
 
 @contextmanager
 def loop_device(image: Path) -> Iterator[str]:
-    words = ["losetup", "--find", "--show", image]
+    words = ["losetup", "--find", "--show", str(image)]
     name = subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
     try:
         yield name
@@ -116,11 +119,13 @@ def machine(tmp_path: Path, shell: str) -> Iterator[LoopMachine]:
     sysroot = Sysroot(root=tmp_path / "machine", esp=tmp_path / "machine/esp")
     sysroot.esp.mkdir(parents=True)
     plan = plan_install(
-        read_bootable(store, tree), Origin(image="store:hello"), sysroot=sysroot,
+        read_bootable(store, tree),
+        Origin(image="store:hello"),
+        sysroot=sysroot,
         state=StatePartition(uuid="1-2", verity=False),
         contents=place_into(open_store(sysroot.atoll, create=True), store),
         objects=tuple(objects_of(store, tree)),
-    )  # fmt: skip
+    )
     apply_plan(plan, NullReporter())
     assert [each.deployment for each in read_menu(sysroot.entries, sysroot.noted).entries] == [1]
     shutil.rmtree(sysroot.esp)
@@ -150,13 +155,29 @@ def test_what_was_installed_is_mounted_as_the_design_says(machine: LoopMachine) 
         cmp $root/usr/bin/big /run/atoll/tree/usr/bin/big && ls -A $root/var
     """)
     assert answers(done) == [
-        " overlay ro,relatime", "/usr overlay ro,relatime", "/etc overlay rw,relatime",
-        "/var ext4 rw,noatime", "/home ext4 rw,noatime", "/usr/local ext4 rw,noatime",
-        "/opt/chrome overlay ro,relatime", "/var/lib/dpkg overlay ro,relatime",
+        " overlay ro,relatime",
+        "/usr overlay ro,relatime",
+        "/etc overlay rw,relatime",
+        "/var ext4 rw,noatime",
+        "/home ext4 rw,noatime",
+        "/usr/local ext4 rw,noatime",
+        "/opt/chrome overlay ro,relatime",
+        "/var/lib/dpkg overlay ro,relatime",
         "/sysroot ext4 ro,noatime",
-        "smallPackage: hello", "1", "the image's", "mine", *["refused"] * 4,
-        "home", "lib", "media", "mnt", "opt", "root", "srv", "usrlocal",
-    ]  # fmt: skip
+        "smallPackage: hello",
+        "1",
+        "the image's",
+        "mine",
+        *["refused"] * 4,
+        "home",
+        "lib",
+        "media",
+        "mnt",
+        "opt",
+        "root",
+        "srv",
+        "usrlocal",
+    ]
     assert parse_booted((machine.place / "run/atoll/booted").read_bytes()) == 1
     assert not (machine.place / "run/atoll/failed").exists()
 
