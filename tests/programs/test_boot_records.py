@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from atoll.machine.boot.boot_entries import MenuEntry, format_noted
+from atoll.machine.boot.boot_entries import MenuEntry, format_entry_list
 from atoll.machine.boot.boot_entry import EntryName, format_entry_name, parse_entry_name
 from atoll.machine.boot.nvram import ONE_SHOT, read_overrides
 from atoll.machine.deployments.flags import BLESSED, SetFlag
@@ -122,7 +122,7 @@ def test_python_reads_which_entry_early_boot_asks_the_loader_for(stand: Stand) -
         MenuEntry(name=COUNTED, deployment=9),
         MenuEntry(name=EntryName(sequence=6), deployment=4),
     )
-    (stand.state / "entries.json").write_bytes(format_noted(entries))
+    (stand.state / "entries.json").write_bytes(format_entry_list(entries))
     boot(stand, f"fail {_quoted(HARD_TEXT)}")
     (override,) = read_overrides(stand.place / "efi/efivars")
     assert (override.variable, override.entry) == (ONE_SHOT, "atoll-6.conf")
@@ -134,7 +134,7 @@ def test_python_reads_which_entry_early_boot_asks_the_loader_for(stand: Stand) -
 
 
 def test_damaged_entries_are_named_on_the_screen_and_no_entry_is_asked_for(stand: Stand) -> None:
-    (stand.state / "entries.json").write_bytes(format_noted(())[:-1])
+    (stand.state / "entries.json").write_bytes(format_entry_list(())[:-1])
     boot(stand, "fail broken")
     assert read_overrides(stand.place / "efi/efivars") == ()
     assert not (stand.state / "gave-way").exists()

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from atoll.base.errors import AtollError, Damaged
 from atoll.base.ids import is_hex_digest
 from atoll.image.tree_owned import format_tree_owned, parse_tree_owned
-from atoll.machine.boot.boot_entries import MenuEntry, format_noted, parse_noted
+from atoll.machine.boot.boot_entries import MenuEntry, format_entry_list, parse_entry_list
 from atoll.machine.boot.boot_entry import (
     BootEntry,
     EntryName,
@@ -89,7 +89,7 @@ def test_early_boot_reads_the_entries_that_python_writes(
         (menu, menu[-1].deployment if menu and booted % 2 else booted) for menu, booted in cases
     ]
     with tempfile.TemporaryDirectory() as folder:
-        paths = write_cases(Path(folder), (format_noted(menu) for menu, _ in cases))
+        paths = write_cases(Path(folder), (format_entry_list(menu) for menu, _ in cases))
         said = read_fallbacks(
             shell, [(path, case[1]) for path, case in zip(paths, cases, strict=True)]
         )
@@ -124,13 +124,13 @@ def test_early_boot_refuses_entries_that_are_not_exactly_as_python_writes_them(
 ) -> None:
     """The shell reads what Python would write again byte for byte, and nothing else. So it never
     finds something in a damaged file that is not in it."""
-    cases = [*damage(format_noted(MENU)), format_noted(()), format_noted(MENU)]
+    cases = [*damage(format_entry_list(MENU)), format_entry_list(()), format_entry_list(MENU)]
     expected = []
     for data in cases:
         try:
-            entries = parse_noted(data)
+            entries = parse_entry_list(data)
             # A name of an entry has two spellings for no used tries.
-            whole = format_noted(entries) == data.replace(b"-0.conf", b".conf")
+            whole = format_entry_list(entries) == data.replace(b"-0.conf", b".conf")
         except Damaged:
             whole = False
         expected.append(fallback_of(entries, 4) if whole else "refused")
@@ -151,8 +151,8 @@ def test_entries_that_cannot_be_opened_are_refused(shell: str, tmp_path: Path) -
 def test_the_layout_of_the_entries_never_changes(shell: str) -> None:
     """Machines have early boots of older images, which read it too."""
     golden = GOLDEN / "entries.json"
-    assert format_noted(MENU) == golden.read_bytes()
-    assert parse_noted(golden.read_bytes()) == MENU
+    assert format_entry_list(MENU) == golden.read_bytes()
+    assert parse_entry_list(golden.read_bytes()) == MENU
     assert read_fallbacks(shell, [(golden, 4), (golden, 5)]) == [
         "3 atoll-9.conf",
         "4 atoll-11.conf",
@@ -163,10 +163,10 @@ def test_the_layout_of_the_entries_never_changes(shell: str) -> None:
 @pytest.mark.parametrize("deployment", ['"4"', "0", "-1", "1.5", "true", "1000000000"])
 def test_python_refuses_entries_of_which_one_cannot_be_read(entry: str, deployment: str) -> None:
     good = '{"entry": "atoll-3.conf", "deployment": 4}'
-    assert parse_noted(f"[{good}]".encode())
+    assert parse_entry_list(f"[{good}]".encode())
     for bad in (good.replace('"atoll-3.conf"', entry), good.replace("4", deployment)):
         with pytest.raises(Damaged):
-            parse_noted(f"[{good}, {bad}]".encode())
+            parse_entry_list(f"[{good}, {bad}]".encode())
 
 
 digests = st.text("0123456789abcdef", min_size=64, max_size=64)

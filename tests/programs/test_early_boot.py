@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from atoll.machine.boot.boot_entries import MenuEntry, format_noted
+from atoll.machine.boot.boot_entries import MenuEntry, format_entry_list
 from atoll.machine.boot.boot_entry import EntryName
 from tests.programs.early_boot import KILLED, SHELLS, TREE, Stand
 
@@ -319,7 +319,7 @@ def test_a_request_for_the_fallback_says_why_or_does_nothing(
 def entry_list(*names: EntryName) -> str:
     """What Atoll notes of entries for deployments that have the entries' numbers."""
     entries = tuple(MenuEntry(name=name, deployment=name.sequence) for name in names)
-    return format_noted(entries).decode()
+    return format_entry_list(entries).decode()
 
 
 def test_a_failed_boot_says_why_on_the_screen_and_to_the_next_command(

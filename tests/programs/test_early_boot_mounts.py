@@ -16,7 +16,7 @@ from atoll.image.bootable import objects_of, read_bootable
 from atoll.image.tree_owned import format_tree_owned
 from atoll.machine.boot.boot_entries import read_menu
 from atoll.machine.deployment import Origin
-from atoll.machine.deployments.object_transfer import place_into
+from atoll.machine.deployments.object_transfer import choose_transfer
 from atoll.machine.deployments.sysroot import Sysroot, parse_booted
 from atoll.machine.install import StatePartition, apply_plan, plan_install
 from atoll.store.layout import open_store
@@ -123,11 +123,13 @@ def machine(tmp_path: Path, shell: str) -> Iterator[LoopMachine]:
         Origin(image="store:hello"),
         sysroot=sysroot,
         state=StatePartition(uuid="1-2", verity=False),
-        contents=place_into(open_store(sysroot.atoll, create=True), store),
+        contents=choose_transfer(open_store(sysroot.atoll, create=True), store),
         objects=tuple(objects_of(store, tree)),
     )
     apply_plan(plan, NullReporter())
-    assert [each.deployment for each in read_menu(sysroot.entries, sysroot.noted).entries] == [1]
+    assert [each.deployment for each in read_menu(sysroot.entries, sysroot.entry_list).entries] == [
+        1
+    ]
     shutil.rmtree(sysroot.esp)
     image = tmp_path / "state.img"
     subprocess.run(["truncate", "-s", "64M", image], check=True)

@@ -10,7 +10,7 @@ import pytest
 from atoll.base.errors import Damaged, NotFound
 from atoll.base.ids import TreeId
 from atoll.cli.status import WIDTH, as_json, format_state
-from atoll.machine.boot.boot_entries import MenuEntry, format_noted, parse_noted
+from atoll.machine.boot.boot_entries import MenuEntry, format_entry_list, parse_entry_list
 from atoll.machine.boot.boot_entry import BootEntry, EntryName, format_entry, format_entry_name
 from atoll.machine.deployment import Deployment, format_deployment
 from atoll.machine.deployments.state import read_state
@@ -121,10 +121,10 @@ def test_where_no_machine_is_says_what_to_do(tmp_path: Path) -> None:
 
 def test_what_is_noted_of_entries_is_read_as_written() -> None:
     entries = (MenuEntry(name=EntryName(sequence=2, tries_left=1, tries_used=2), deployment=1),)
-    assert parse_noted(format_noted(entries)) == entries
+    assert parse_entry_list(format_entry_list(entries)) == entries
     for data in (b"", b"{}1", b"[1]", b'[{"entry": "atoll-1.conf"}]'):
         with pytest.raises(Damaged):
-            parse_noted(data)
+            parse_entry_list(data)
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"[]", b'{"deployment": "1"}'])

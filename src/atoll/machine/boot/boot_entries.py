@@ -118,7 +118,7 @@ def read_menu(entries: Path, entry_list: Path) -> BootMenu:
     )
 
 
-def format_noted(entries: tuple[MenuEntry, ...]) -> bytes:
+def format_entry_list(entries: tuple[MenuEntry, ...]) -> bytes:
     """``entries.json``: what is read without the ESP, by people's ``status`` and by early boot.
 
     Early boot has no JSON parser. Its shell (``read_fallback`` in ``formats.sh``) reads exactly
@@ -133,13 +133,11 @@ def format_noted(entries: tuple[MenuEntry, ...]) -> bytes:
     return json.dumps(document, indent=1).encode() + b"\n"
 
 
-def parse_noted(data: bytes) -> tuple[MenuEntry, ...]:
+def parse_entry_list(data: bytes) -> tuple[MenuEntry, ...]:
     """Raises Damaged, also when only one entry cannot be read: a list without it would be wrong."""
     try:
         entry_list: Any = parse_json(data, where="entries.json")
-        return tuple(
-            _parse_noted_entry(entry["entry"], entry["deployment"]) for entry in entry_list
-        )
+        return tuple(_parse_list_entry(entry["entry"], entry["deployment"]) for entry in entry_list)
     except (KeyError, TypeError, Damaged) as error:
         raise Damaged(
             "what is noted of the boot entries cannot be read",
@@ -147,7 +145,7 @@ def parse_noted(data: bytes) -> tuple[MenuEntry, ...]:
         ) from error
 
 
-def _parse_noted_entry(text: str, deployment: int) -> MenuEntry:
+def _parse_list_entry(text: str, deployment: int) -> MenuEntry:
     name = parse_entry_name(text)
     if name is None or type(deployment) is not int or not is_number(str(deployment)):
         raise Damaged(f"entries.json has an entry {text!r} of deployment {deployment!r}")
@@ -158,7 +156,7 @@ def _read_entry_list(entry_list: Path) -> BootMenu:
     data = read_if_there(entry_list)
     if data is None:
         return BootMenu()
-    entries = parse_noted(data)
+    entries = parse_entry_list(data)
     last = max((each.name.sequence for each in entries), default=0)
     return BootMenu(entries=ordered(list(entries)), last_sequence=last)
 

@@ -19,7 +19,7 @@ from atoll.host.fs import (
     space_errors,
 )
 from atoll.host.syscalls import syncfs
-from atoll.machine.boot.boot_entries import ENTRIES, format_noted, read_menu
+from atoll.machine.boot.boot_entries import ENTRIES, format_entry_list, read_menu
 from atoll.machine.boot.boot_entry import format_entry_name
 from atoll.machine.boot.esp import (
     commit_draft,
@@ -289,7 +289,7 @@ class RemovePath:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriteEntryList:
-    """For people who may not read the ESP, and for early boot (``format_noted``)."""
+    """For people who may not read the ESP, and for early boot (``format_entry_list``)."""
 
     sysroot: Sysroot
 
@@ -298,4 +298,4 @@ class WriteEntryList:
 
     def execute(self) -> None:
         menu = read_menu(self.sysroot.entries, self.sysroot.entry_list)
-        replace_file(self.sysroot.entry_list, format_noted(menu.entries))
+        replace_file(self.sysroot.entry_list, format_entry_list(menu.entries))

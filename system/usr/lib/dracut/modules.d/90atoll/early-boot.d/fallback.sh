@@ -1,7 +1,7 @@
 # Another deployment for the next boot, when one fails that the boot loader does not count: it was good
 # before, so its entry has no counter, and the boot loader would start it again and again.
 #
-# reads   atoll/state/entries.json   the entries in the order of the boot menu: format_noted in Python
+# reads   atoll/state/entries.json   the entries in the order of the boot menu: format_entry_list in Python
 # writes  LoaderEntryOneShot         the entry that systemd-boot takes at the next boot only
 # both    atoll/state/gave-way       one line, `deployment N did not boot (REASON); …`: what the next
 #                                    deployment tells at login. Images of different ages read it.
