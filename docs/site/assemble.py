@@ -36,9 +36,11 @@ FENCED = re.compile(r"^( *)(```+).*?^\1\2`*$", re.MULTILINE | re.DOTALL)
 OPTION = re.compile(r"(?<![`\w])(`--?\w[\w-]{0,22}`)(?![`{])")
 """An option alone, which browsers would break after its hyphens."""
 LINK = re.compile(r"(?<=\]\()([^)#\s]+)")
+DECISIONS = Path("decisions/README.md")
+"""The page that lists the decision records; in the checkout that is the folder's own listing."""
 ABOUT_DECISIONS = """\
 Each record answers one question about how Atoll is made: what was compared, what was decided, and
-what follows. A record is not changed when the decision changes; a later one replaces it."""
+what follows."""
 ELSEWHERE = re.compile(r"[a-z]+:")
 
 
@@ -67,7 +69,7 @@ def assemble(directory: Path) -> None:
         write_page(pages / page, format_page(source, shown))
         for file, code_page in shown.items():
             write_page(pages / code_page, format_code_page(file))
-    write_page(pages / "decisions/README.md", format_decisions())
+    write_page(pages / DECISIONS, format_decisions())
     (directory / "zensical.toml").write_text(format_config((HERE / "zensical.toml").read_text()))
 
 
@@ -91,6 +93,8 @@ def format_page(source: Path, shown: dict[Path, Path]) -> str:
         if ELSEWHERE.match(match[0]):
             return match[0]
         target = (source.parent / match[0]).resolve()
+        if target == DOCS / "decisions":
+            return os.path.relpath(DECISIONS, here)
         if not target.is_file():
             raise BadPage(f"{source.relative_to(TOP)} links to {match[0]}, which is no file")
         if target == TOP / "README.md":
