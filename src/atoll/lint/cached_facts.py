@@ -60,16 +60,22 @@ def read_contents(cache: Path, plan: Iterable[Package], debs: Mapping[str, Path]
 
 
 def read_accounts(
-    cache: Path, lock: Lock | None, contents: ShippedPaths | None
+    cache: Path, lock: Lock | None, plan: Iterable[Package] | None
 ) -> KnownAccounts | None:
-    """The accounts of the lock; without one, those of a build with the same packages."""
+    """The accounts of the lock; without one, those of a build that has all packages of ``plan``.
+
+    The cache also holds the builds of other recipes, whose packages make other accounts.
+    """
     if lock is not None and lock.users:
         return KnownAccounts(users=dict(lock.users), groups=dict(lock.groups))
-    if contents is None or not contents.whole:
+    if plan is None:
         return None
+    wanted = {(package.name, package.version) for package in plan}
     for layer in find_layers(cache):
         files = layer / "etc/passwd", layer / "etc/group"
-        if all(path.is_file() for path in files):
+        if not all(path.is_file() for path in files):
+            continue
+        if wanted <= {(found.name, found.version) for found in read_packages(layer / _DPKG)}:
             users, groups = (parse_ids(path.read_text(errors="replace")) for path in files)
             return KnownAccounts(users=users, groups=groups)
     return None

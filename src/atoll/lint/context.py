@@ -81,7 +81,7 @@ def read_facts(recipe: Recipe, lock: Lock | None, place: FactSources) -> LintFac
         missing.setdefault(FactKind.PLAN, _why_no_plan(recipe))
     debs = {deb.stanza.name: deb.path for deb in packages}
     contents = read_contents(place.cache, facts.plan, debs) if facts.plan is not None else None
-    accounts = read_accounts(place.cache, lock, contents)
+    accounts = read_accounts(place.cache, lock, facts.plan)
     if contents is None or not contents.whole:
         missing[FactKind.CONTENTS] = "the recipe was not built here yet"
     if accounts is None:

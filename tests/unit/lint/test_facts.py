@@ -10,7 +10,7 @@ from atoll.base.report import NullReporter
 from atoll.debian.dpkg_database import Package
 from atoll.lint.cached_facts import parse_ids, parse_listing, read_accounts, read_contents
 from atoll.lint.context import FactSources, read_facts, read_local
-from atoll.lint.model import FactKind, ShippedPaths
+from atoll.lint.model import FactKind
 from atoll.lint.names import near_names
 from atoll.recipe.model import ImageBase
 from tests.unit.lint.subjects import LOCK, RECIPE
@@ -61,19 +61,30 @@ def test_contents_are_what_builds_left(tmp_path: Path) -> None:
 
 
 def test_accounts_are_the_locks_or_a_builds(tmp_path: Path) -> None:
-    whole = ShippedPaths(owners={}, whole=True)
-    assert read_accounts(tmp_path, None, whole) is None
+    wanted = plan(a="1")
+    assert read_accounts(tmp_path, None, wanted) is None
     layer = make_layer(tmp_path, "steps", {"a": "1"}, {})
     (layer / "etc").mkdir()
     (layer / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\nada:x:1000:1000:::\nodd\n")
     (layer / "etc/group").write_text("root:x:0:\nnetdev:x:101:ada\n")
-    made = read_accounts(tmp_path, None, whole)
+    made = read_accounts(tmp_path, None, wanted)
     assert made is not None
     assert (made.users, made.groups) == ({"root": 0, "ada": 1000}, {"root": 0, "netdev": 101})
-    assert read_accounts(tmp_path, None, replace(whole, whole=False)) is None
+    assert read_accounts(tmp_path, None, None) is None
     locked = read_accounts(tmp_path, LOCK, None)
     assert locked is not None
     assert locked.users == {"_ssh": 101}
+
+
+def test_accounts_are_not_those_of_another_recipes_build(tmp_path: Path) -> None:
+    """A group of this recipe's packages was called unknown when another recipe was built last."""
+    layer = make_layer(tmp_path, "steps", {"a": "1", "other": "1"}, {})
+    (layer / "etc").mkdir()
+    (layer / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\n")
+    (layer / "etc/group").write_text("root:x:0:\n")
+    assert read_accounts(tmp_path, None, plan(a="1")) is not None
+    assert read_accounts(tmp_path, None, plan(a="1", netbase="1")) is None
+    assert read_accounts(tmp_path, None, plan(a="2")) is None
 
 
 def test_nothing_is_known(tmp_path: Path) -> None:
