@@ -114,7 +114,7 @@ class Story:
         assert state["1"]["booted"] and state["1"]["default"]
         assert state[version]["held"] and why in str(state[version]["why_held"])
         told = self.machine.succeed("cat /run/motd.d/50-atoll")
-        assert f"hello {version} " in told and "did not come up; hello 1 (1) runs." in told
+        assert f"hello {version} " in told and "failed to boot; hello 1 (1) is running." in told
         assert why in told
         self.machine.wait_for_login_prompt()
         assert why in " ".join(self.machine.console.text().split())
@@ -162,7 +162,7 @@ def test_a_good_first_boot_is_blessed(story: Story) -> None:
 def test_a_kernel_that_panics_gives_way(story: Story) -> None:
     built = story.build("2", changes=NO_INITRD)
     story.upgrade_that_fails()
-    story.comes_back_and_says("2", "its kernel or its initrd did not start in 3 tries")
+    story.comes_back_and_says("2", "its kernel or initrd did not start in 3 tries")
     held = json.loads(story.machine.succeed("atoll health --json"))["held"]
     assert [each["tree"] for each in held] == [built.tree]
 

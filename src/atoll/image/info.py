@@ -131,5 +131,5 @@ def _parse_var(fields: Fields) -> VarRules:
 def _parse_base(fields: Fields) -> BaseInfo:
     tree = fields.string("tree")
     if not is_hex_digest(tree):
-        fields.flaw("tree", "is no digest of a tree")
+        fields.flaw("tree", "is not a tree digest")
     return BaseInfo(name=fields.line("name"), version=fields.line("version"), tree=TreeId(tree))

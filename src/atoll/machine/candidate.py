@@ -128,8 +128,8 @@ def check_tracked(text: str) -> str:
     """``text``, when newer versions come from there; raises Refused."""
     if not text or is_hex_digest(text) or text.startswith("store:"):
         raise Refused(
-            "this machine follows no image: it was made from a tree that was built somewhere",
-            hint="let it follow one with: atoll rebase docker://HOST/NAME:TAG, or oci:DIR:TAG",
+            "this machine follows no image: it was installed from a local tree",
+            hint="to follow one: atoll rebase docker://HOST/NAME:TAG, or oci:DIR:TAG",
         )
     return text
 
@@ -184,7 +184,9 @@ def check_new(
         and default.deployment.tree == candidate.tree
         and _origin_of(sysroot, default.number) == candidate.origin
     ):
-        raise NothingToDo(f"{default.deployment.title} is the newest of {candidate.origin.image}")
+        raise NothingToDo(
+            f"{default.deployment.title} is already the newest version in {candidate.origin.image}"
+        )
     check_not_held(candidate, state, even_held=even_held)
 
 
@@ -194,7 +196,7 @@ def check_not_held(candidate: Candidate, state: MachineState, *, even_held: bool
     if hold is not None and not even_held:
         raise Refused(
             f"{candidate.title} is held on this machine: {hold.why}",
-            hint="wait for a newer version, or take it all the same with --even-held",
+            hint="wait for a newer version, or install it anyway with --even-held",
         )
 
 
@@ -244,15 +246,15 @@ def suggest_space(state: MachineState, keep: int) -> str:
     spare = choose_kept(state, keep) - required_deployments(state)
     titles = [each.deployment.title for each in state.deployments if each.number in spare]
     if titles:
-        return f"give space back with: atoll gc --keep 1 (removes {', '.join(titles)})"
+        return f"free space with: atoll gc --keep 1 (removes {', '.join(titles)})"
     pinned = [
         str(each.number)
         for each in state.deployments
         if each.pinned and not (each.booted or each.default or each.fallback)
     ]
     if pinned:
-        return f"give space back with: atoll unpin {pinned[0]}, then atoll gc --keep 1"
-    return "remove files of your own from /home or /var, then try again"
+        return f"free space with: atoll unpin {pinned[0]}, then atoll gc --keep 1"
+    return "remove files from /home or /var, then try again"
 
 
 def _from_store(store: Store, tree: TreeId, name: str, version: str, origin: Origin) -> Candidate:

@@ -142,11 +142,11 @@ def tidy(sysroot: Sysroot, reporter: Reporter) -> MachineState:
     except Refused as error:
         leftovers, unfinished, failed = (), (), (error.message,)
     if leftovers or unfinished:
-        with reporter.step("Clearing up what an interrupted operation left"):
+        with reporter.step("Cleaning up after an interrupted operation"):
             failed = (*apply_each(leftovers), *apply_until_failure(unfinished))
         state = with_way_back(read_state(sysroot), verify)
     for each in (*state.damaged, *failed):
-        reporter.notice(f"left as it is: {each}")
+        reporter.notice(f"not changed: {each}")
     return state
 
 
@@ -155,7 +155,7 @@ def _tell_esp(sysroot: Sysroot, reporter: Reporter) -> None:
     try:
         check = check_esp(sysroot.esp, ())
     except AtollError as error:
-        reporter.notice(f"the ESP cannot be checked, so nothing is removed there: {error.message}")
+        reporter.notice(f"the ESP cannot be checked, so nothing on it is removed: {error.message}")
         return
     if check.findings:
         reporter.notice(f"the ESP is damaged: {'; '.join(check.findings)}\n  {check.repair}")
@@ -173,7 +173,7 @@ def prune(
     removal, titles = plan_prune(sysroot, state, keep, damaged=damaged)
     plan = plan_removal(sysroot, removal)
     check_plan(state, plan, verify)
-    with reporter.step("Removing what is no longer kept"):
+    with reporter.step("Removing old deployments"):
         failed = () if dry else apply_each(plan)
         state = read_state(sysroot)
         # What had to stay needs its contents.

@@ -72,14 +72,14 @@ def parse_deployment(data: bytes, *, where: str) -> Deployment:
     """Raises Damaged, naming ``where`` it was."""
     document = parse_json_object(data, where=where)
     if document.get("format") != FORMAT:
-        raise Damaged(f"{where} is no deployment of format {FORMAT}")
+        raise Damaged(f"{where} is not a deployment of format {FORMAT}")
     number = document.get("number")
     texts = [document.get(key) for key in ("tree", "name", "version", "kernel", "pair")]
     if type(number) is not int or number < 1 or not all(isinstance(text, str) for text in texts):
-        raise Damaged(f"{where} does not say what deployment it is")
+        raise Damaged(f"{where} does not describe a deployment")
     tree, name, version, kernel, pair = (str(text) for text in texts)
     if document.get("algorithm") != ALGORITHM or not (is_hex_digest(tree) and is_hex_digest(pair)):
-        raise Damaged(f"{where} names a digest that is none of {ALGORITHM}")
+        raise Damaged(f"{where} has a digest that is not {ALGORITHM}")
     return Deployment(
         number=number, tree=TreeId(tree), name=name, version=version, kernel=kernel, pair=pair
     )

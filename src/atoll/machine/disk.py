@@ -132,17 +132,17 @@ def make_disk(
     content = content_size(image)
     size = automatic_size(content) if wanted is None else check_size(wanted, content)
     if out.exists() and not out.is_file():
-        raise Refused(f"{out} is no ordinary file", hint="choose another name")
+        raise Refused(f"{out} is not a regular file", hint="choose another name")
     if not out.absolute().parent.is_dir():
         raise NotFound(f"there is no directory {out.absolute().parent}", hint="make it first")
     require_programs()
     with _written_beside(out) as (work, disk):
-        with reporter.step("Laying out the system"):
+        with reporter.step("Preparing the file systems"):
             sizes = stage(image, origin, work, source=source, identity=identity)
-        with reporter.step("Making the partitions"):
+        with reporter.step("Creating the partitions"):
             partition(disk, size, identity)
             fill_esp(disk, work, identity)
-        with reporter.step("Making the state partition"):
+        with reporter.step("Writing the state partition"):
             fill_state(disk, work / "state", size, identity)
             seal_state(disk, work / "state", sizes)
     return size

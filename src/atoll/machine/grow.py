@@ -51,7 +51,7 @@ def grow(sysroot: Sysroot) -> int:
         with place.disk.open("r+b", buffering=0) as disk:
             planned = plan(disk.fileno(), place)
             if planned is None and not mark.exists():
-                raise NothingToDo("the state partition fills its disk")
+                raise NothingToDo("the state partition already fills its disk")
             replace_file(mark, b"")
             size = place.size
             if planned is not None:
@@ -74,7 +74,7 @@ def find_place(directory: Path, sysfs: Path = SYSFS) -> PartitionPlace:
         )
         block = int((here.parent / "queue/logical_block_size").read_text())
     except (OSError, ValueError):
-        raise NothingToDo(f"{directory} is on no partition of a disk") from None
+        raise NothingToDo(f"{directory} is not on a disk partition") from None
     return PartitionPlace(
         disk=Path("/dev") / here.parent.name.replace("!", "/"),
         number=number,

@@ -191,7 +191,7 @@ def install(
     check_space(needed_space(image, missing), measure_free(sysroot), sysroot)
     state = StatePartition(uuid=find_uuid(root), verity=can_seal(target.staging))
     if state.uuid == NO_UUID:
-        reporter.notice(f"the file system of {root} has no UUID: no firmware boots from there")
+        reporter.notice(f"the file system of {root} has no UUID, so early boot cannot find it")
     contents = choose_transfer(target, source)
     plan = plan_install(
         image,
@@ -208,7 +208,7 @@ def install(
 def check_empty(sysroot: Sysroot) -> None:
     """Raises Refused when a system can already boot from there; a cut install is no obstacle."""
     if read_menu(sysroot.entries, sysroot.entry_list).entries:
-        raise Refused(f"{sysroot.root} has a system already", hint="look at it with: atoll status")
+        raise Refused(f"{sysroot.root} already has a system", hint="look at it with: atoll status")
 
 
 def with_loader(image: BootableImage) -> BootableImage:

@@ -76,12 +76,12 @@ def parse_machine_file(data: bytes, *, file: str) -> MachineFile:
         table = parse_toml(data.decode())
     except ValueError as error:
         raise RecipeError(
-            f"is not TOML: {error}", file=file, hint="put it right, or remove it"
+            f"is not TOML: {error}", file=file, hint="correct or remove it"
         ) from error
     fields = Fields(table, complain)
     fields.only("schema", "keep", "etc")
     if fields.integer("schema") != SCHEMA:
-        fields.flaw("schema", f"must be {SCHEMA}", "this Atoll knows no other")
+        fields.flaw("schema", f"must be {SCHEMA}", "this version of Atoll supports no other")
     keep = None
     if fields.has("keep"):
         kept = fields.within("keep")

@@ -20,7 +20,8 @@ def set_pin(sysroot: Sysroot, number: int, *, pinned: bool) -> str:
         if found is None:
             raise NotFound(f"there is no deployment {number}", hint="see: atoll status")
         if found.pinned == pinned:
-            raise NothingToDo(f"deployment {number} is {'' if pinned else 'not '}pinned already")
+            what = "already pinned" if pinned else "not pinned"
+            raise NothingToDo(f"deployment {number} is {what}")
         mark = machine.state / PINNED / str(number)
         operation = SetFlag(path=mark) if pinned else ClearFlag(path=mark)
         operation.execute()

@@ -36,7 +36,7 @@ def read_policy(store: Store, tree: TreeId) -> Policy:
     if node is None:
         return Policy()
     if not isinstance(node, Regular):
-        raise Damaged(f"/{PLACE} in the tree is no file")
+        raise Damaged(f"/{PLACE} in the tree is not a file")
     data = node.inline if node.object is None else read_object(store, node.object)
     return parse_policy(data or b"")
 
@@ -53,16 +53,16 @@ def parse_policy(data: bytes) -> Policy:
     """Raises Damaged; what it holds beside ``keep`` and ``etc`` is others' to read."""
     fields = parse_json_fields(data, file=f"/{PLACE}")
     if fields.integer("format") != FORMAT:
-        raise Damaged(f"/{PLACE} is not of format {FORMAT}", hint="take a newer Atoll")
+        raise Damaged(f"/{PLACE} is not of format {FORMAT}", hint="use a newer version of Atoll")
     keep = fields.table.get("keep")
     if keep is not None and type(keep) is not int:
-        raise Damaged(f"/{PLACE}: keep is no number")
+        raise Damaged(f"/{PLACE}: keep is not a number")
     return Policy(keep=keep, rules=_parse_rules(fields.table.get("etc")))
 
 
 def _parse_rules(value: object) -> Rules:
     if not isinstance(value, list):
-        raise Damaged(f"/{PLACE}: etc is no list")
+        raise Damaged(f"/{PLACE}: etc is not a list")
     rules = []
     for pair in value:
         match pair:
@@ -72,5 +72,5 @@ def _parse_rules(value: object) -> Rules:
                 except UsageError as error:
                     raise Damaged(f"/{PLACE}: etc: {error.message}") from error
             case _:
-                raise Damaged(f"/{PLACE}: etc holds {pair!r}, which is no rule")
+                raise Damaged(f"/{PLACE}: etc holds {pair!r}, which is not a rule")
     return tuple(rules)

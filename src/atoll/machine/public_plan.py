@@ -69,7 +69,11 @@ def _find_obstacle(
         require_current(state)
         check_not_held(candidate, state, even_held=False)
         check_space(
-            candidate.title, candidate.needed, sysroot, free, "at most; to know: sudo atoll plan"
+            candidate.title,
+            candidate.needed,
+            sysroot,
+            free,
+            "this is an upper limit; for exact figures: sudo atoll plan",
         )
     except AtollError as error:
         return error
@@ -89,7 +93,9 @@ def _find_candidate(public: PublicState, image: str) -> Candidate:
     config, tree = published.record.config, published.record.tree
     default = public.state.default
     if default and default.deployment.tree == tree and public.follows == origin.image:
-        raise NothingToDo(f"{default.deployment.title} is the newest of {origin.image}")
+        raise NothingToDo(
+            f"{default.deployment.title} is already the newest version in {origin.image}"
+        )
     fetch = _fetch(published, public)
     return Candidate(
         origin=origin,

@@ -101,7 +101,7 @@ def rollback(
         state = tidy(machine, reporter)
         verify = verifier(machine)
         found = _preview(machine, state, which, verify, keep_etc=keep_etc)
-        with reporter.step(f"Going back to {found.target.deployment.title}"):
+        with reporter.step(f"Rolling back to {found.target.deployment.title}"):
             if keep_etc:
                 return retry_if_changed(lambda: _roll_back_keeping_etc(machine, state, found))
             steps = plan_rollback(machine, state, found)
@@ -152,19 +152,19 @@ def cancel(sysroot: Sysroot, reporter: Reporter) -> Cancelled:
             _refuse_flaw(stay, flaw_of(state, stay, verify))
             steps = plan_cancel(machine, state, stay, staged)
             check_plan(state, (*steps.commit, *steps.afterwards), verify)
-            with reporter.step(f"Letting {stay.deployment.title} boot next"):
+            with reporter.step(f"Making {stay.deployment.title} boot next"):
                 apply_operations(steps.commit)
                 failed = apply_until_failure(steps.afterwards)
             dropped.append(staged.deployment.title)
         try:
             if forget_pending(machine):
-                dropped.append("what was downloaded")
+                dropped.append("the downloaded image")
         except (AtollError, OSError) as error:
             if not dropped:
                 raise
             failed += (str(error),)
     if not dropped:
-        raise NothingToDo("nothing is staged and nothing was downloaded")
+        raise NothingToDo("there is nothing to cancel: nothing is staged or downloaded")
     return Cancelled(dropped=tuple(dropped), warning=format_warning(failed))
 
 
@@ -262,7 +262,7 @@ def _refuse_flaw(target: DeploymentState, flaw: str) -> None:
     if flaw:
         raise Refused(
             f"{target.deployment.title} cannot boot: {flaw}",
-            hint="go to another one (see: atoll status); when its tree is whole, --keep-etc makes"
+            hint="choose another one (see: atoll status); if its tree is intact, --keep-etc makes"
             f" a new deployment of it: atoll rollback number:{target.number} --keep-etc",
         )
 

@@ -49,7 +49,7 @@ def choose_rollback(
             others = [running, *(each for each in others if each != running)]
         if not others:
             raise NotFound(
-                "there is no other deployment that ever came up", hint="see: atoll status"
+                "no other deployment has ever booted successfully", hint="see: atoll status"
             )
         flaws = {}
         for each in others:
@@ -58,7 +58,7 @@ def choose_rollback(
                 return each
         why = "; ".join(f"{title}: {flaw}" for title, flaw in flaws.items())
         raise Refused(f"no other deployment can boot: {why}", hint="see: atoll status")
-    raise NothingToDo(f"{found.deployment.title} is what boots next already")
+    raise NothingToDo(f"{found.deployment.title} already boots next")
 
 
 def _others(state: MachineState) -> list[DeploymentState]:
@@ -81,7 +81,7 @@ def _find_requested(
     meant = _meanings(state, which)
     if len(meant) > 1:
         raise UsageError(
-            f"{which} may be {' or '.join(meant)}",
+            f"{which} is ambiguous: {' or '.join(meant)}",
             hint="say which: atoll rollback number:N, or version:V if only one has it",
         )
     if meant:
@@ -92,8 +92,8 @@ def _find_requested(
     number = ran_at(events, moment.timestamp())
     found = state.find(number)
     if found is None:
-        what = "nothing is recorded of that time" if number is None else f"deployment {number}"
-        gone = "" if number is None else ", which was the system then, is no longer here"
+        what = "there is no record of that time" if number is None else f"deployment {number}"
+        gone = "" if number is None else ", which ran then, has been removed"
         raise NotFound(f"{which}: {what}{gone}", hint=there_are)
     return found
 
@@ -137,7 +137,7 @@ def parse_moment(which: str, now: datetime) -> datetime | None:
         except ValueError:
             return None
     if day > now.date():
-        raise UsageError(f"{which} is yet to come", hint="name a day that was")
+        raise UsageError(f"{which} is in the future", hint="name a day in the past")
     return datetime.combine(day, time.max, tzinfo=now.tzinfo)
 
 

@@ -54,13 +54,14 @@ def check_space(title: str, want: Space, sysroot: Sysroot, free: Space, hint: st
     ):
         if wanted > have:
             raise NoSpace(
-                f"{title} needs {-(-wanted // 10**6)} MB on {name}, {have // 10**6} are free",
+                f"{title} needs {-(-wanted // 10**6)} MB on {name}, but only"
+                f" {have // 10**6} MB are free",
                 hint=hint,
             )
     if want.inodes is not None and free.inodes is not None and want.inodes > free.inodes:
         raise NoSpace(
-            f"{title} needs {want.inodes} new files on the state partition at {sysroot.root}, and"
-            f" its file system has inodes for {free.inodes}",
+            f"{title} needs {want.inodes} inodes on the state partition at {sysroot.root}, but only"
+            f" {free.inodes} are free",
             hint=hint,
         )
 

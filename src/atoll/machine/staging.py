@@ -194,6 +194,6 @@ def check_ids(title: str, merge: Merge) -> None:
     if merge.id_conflicts:
         told = "; ".join(each.describe() for each in merge.id_conflicts)
         raise Refused(
-            f"{title} needs ids that this machine gave to others: {told}",
+            f"{title} needs ids that are taken on this machine: {told}",
             hint="build the image with this machine's ids, or give these users other ids here",
         )

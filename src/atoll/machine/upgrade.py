@@ -45,9 +45,9 @@ if TYPE_CHECKING:
 
 PENDING = "downloaded"
 """The ref that keeps what was fetched, until a deployment does."""
-SETTINGS_AS_THEY_ARE = "your settings come along as they are, for the tree that is left is damaged"
+SETTINGS_AS_THEY_ARE = "the running tree is damaged, so your settings are carried over as they are"
 
-CONFLICTS_STAY = "what was still in conflict in /etc stays with the deployment that is left"
+CONFLICTS_STAY = "open conflicts in /etc stay with the old deployment"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,4 +203,4 @@ def _prune(
         tidied = prune(machine, keep, reporter)
         return tidied, tidied.warning
     except (AtollError, OSError) as error:
-        return None, f"what is no longer kept could not all be removed: {error}"
+        return None, f"not all old deployments could be removed: {error}"

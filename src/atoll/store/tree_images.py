@@ -45,7 +45,7 @@ def write_image_bytes(store: Store, data: bytes | bytearray) -> TreeId:
             _write_durably(path, data)
             if not _is_whole(path, name):
                 raise Damaged(
-                    f"image {name} was not read back as it was written to {store.root}",
+                    f"image {name} does not read back as it was written to {store.root}",
                     hint="memory or disk are failing: look into the system's log",
                 )
             os.rename(path, store.image_path(name))

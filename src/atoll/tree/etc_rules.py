@@ -38,7 +38,7 @@ def parse_rule(pattern: str, winner: str) -> EtcRule:
     path = pattern.removeprefix("/etc/")
     if path.startswith("/") or not path or ".." in path.split("/"):
         raise UsageError(
-            f"{pattern!r} is no path below /etc", hint='write it as "/etc/NAME" or "NAME"'
+            f"{pattern!r} is not a path below /etc", hint='write it as "/etc/NAME" or "NAME"'
         )
     try:
         wins = Winner(winner)

@@ -63,14 +63,14 @@ def test_a_failure_that_was_noted_is_evidence() -> None:
 def test_starts_that_never_reached_early_boot_are_evidence() -> None:
     verdict = decide_verdict(USED_UP, [], (), staged=0)
     assert verdict.evidence
-    assert verdict.why == "its kernel or its initrd did not start in 3 tries"
+    assert verdict.why == "its kernel or initrd did not start in 3 tries"
 
 
 def test_pulled_plugs_are_none() -> None:
     for attempts in ([attempt(1), attempt(2), attempt(3)], [attempt(2)]):
         verdict = decide_verdict(USED_UP, attempts, (), staged=0)
         assert not verdict.evidence
-        assert verdict.why == f"{len(attempts)} of 3 starts stopped without a reason"
+        assert verdict.why == f"{len(attempts)} of 3 boot attempts ended without a recorded reason"
 
 
 def test_a_panic_counts_from_the_first_start_on() -> None:
@@ -90,7 +90,7 @@ def test_a_panic_before_early_boot_counts_from_staging_on() -> None:
 def test_tries_of_an_earlier_entry_prove_nothing_of_this_one() -> None:
     earlier = attempt(1, "broken then", sequence=5)
     assert decide_verdict(USED_UP, [earlier, attempt(2)], (), staged=0).why == (
-        "1 of 3 starts stopped without a reason"
+        "1 of 3 boot attempts ended without a recorded reason"
     )
 
 

@@ -68,9 +68,9 @@ def test_evidence_is_told_and_holds_the_tree(tmp_path: Path) -> None:
     sysroot = machine(tmp_path, {**STARTED, "3-failed": "health check web failed: exit status 1\n"})
     news = report(sysroot)
     assert news.splitlines() == [
-        "hello 2 (2) did not come up; hello 1 (1) runs.",
+        "hello 2 (2) failed to boot; hello 1 (1) is running.",
         "  Why: health check web failed: exit status 1",
-        "  Updates do not take it again by themselves. See: atoll health",
+        "  Automatic updates will not install it again. See: atoll health",
     ]
     ((tree, hold),) = read_flags(sysroot.state).held.items()
     assert tree == f"{2:064x}"
@@ -89,7 +89,7 @@ def test_pulled_plugs_are_told_and_hold_nothing(tmp_path: Path) -> None:
 def test_a_kernel_that_never_started_and_one_that_panicked(tmp_path: Path) -> None:
     sysroot = machine(tmp_path)
     (given_up,) = judged(sysroot)
-    assert given_up.verdict.why == "its kernel or its initrd did not start in 3 tries"
+    assert given_up.verdict.why == "its kernel or initrd did not start in 3 tries"
     (given_up,) = judged(sysroot, PANIC)
     assert given_up.verdict.why == "its kernel panicked: no init"
 

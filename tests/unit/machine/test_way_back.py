@@ -212,7 +212,7 @@ def test_the_last_way_back_is_no_ones_to_remove(machine: Sysroot) -> None:
 def test_an_entry_that_only_seems_to_outdo_the_last_way_back_stops_nobody(
     maker: Maker, machine: Sysroot
 ) -> None:
-    """The disk changed it: it boots something else, and what it would outdo is still needed."""
+    """The disk changed the entry: it boots another tree, and the older entry is still needed."""
     flip(tree_of(machine, 1))
     (menu_entry,) = read_state(machine).menu.of(2)
     good = machine.entries / menu_entry.file
@@ -237,7 +237,7 @@ def test_status_says_loudly_that_there_is_no_way_back(
     assert not ways_back(machine.root)
     assert main(["status", "--root", str(machine.root)]) == 0
     told = capsys.readouterr()
-    assert "NO WAY BACK" in told.err and "is damaged" in told.err and "is gone" in told.err
+    assert "NO WAY BACK" in told.err and "is damaged" in told.err and "is missing" in told.err
     assert why_none(read_state(machine), verifier(machine))
 
 
@@ -247,7 +247,7 @@ def test_a_lost_tree_keeps_its_objects_and_is_told(
     before = objects_there(machine)
     tree_of(machine, 1).unlink()
     assert main(["status", "--root", str(machine.root)]) == 0
-    assert "its tree is gone" in capsys.readouterr().err
+    assert "its tree is missing" in capsys.readouterr().err
     tidied = collect_machine(machine, None, QUIET)
     assert tidied.warning is not None and tree_of(machine, 1).name in tidied.warning
     assert objects_there(machine) == before

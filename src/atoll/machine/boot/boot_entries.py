@@ -140,8 +140,8 @@ def parse_entry_list(data: bytes) -> tuple[MenuEntry, ...]:
         return tuple(_parse_list_entry(entry["entry"], entry["deployment"]) for entry in entry_list)
     except (KeyError, TypeError, Damaged) as error:
         raise Damaged(
-            "what is noted of the boot entries cannot be read",
-            hint="see them as root: sudo atoll status",
+            "the list of boot entries (entries.json) is damaged",
+            hint="read the entries themselves as root: sudo atoll status",
         ) from error
 
 

@@ -103,13 +103,13 @@ def format_entry(entry: BootEntry) -> bytes:
     )
     for value in values:
         if not value or not value.isprintable():
-            raise Refused(f"{value[:80]!r} cannot stand in a boot entry")
+            raise Refused(f"{value[:80]!r} is not allowed in a boot entry")
     own = [word for word in entry.options if word.partition("=")[0] in _ONCE]
     for word in set(entry.options) - set(own):
         if find_reserved(word) in _ONCE:
-            raise Refused(f"the kernel argument {word[:80]!r} would say what boots")
+            raise Refused(f"the kernel argument {word[:80]!r} is reserved: Atoll sets it")
     if len({word.partition("=")[0] for word in own}) != len(own):
-        raise Refused("a boot entry would say twice what boots")
+        raise Refused("a boot entry must name tree, state partition and deployment once each")
     return "".join(f"{key} {value}\n" for key, value in zip(_FIELDS, values, strict=True)).encode()
 
 
@@ -134,7 +134,7 @@ def parse_entry(name: EntryName, text: str) -> BootEntry | None:
     garbled = [key for key in _FIELDS if not fields.get(key, "").isprintable()]
     if garbled:
         raise Damaged(
-            f"boot entry {format_entry_name(name)} has a {garbled[0]} that is no text",
+            f"boot entry {format_entry_name(name)} has unprintable characters in {garbled[0]}",
             hint="see: bootctl list",
         )
     missing = [key for key in _FIELDS if not fields.get(key)]

@@ -109,8 +109,8 @@ def commit_draft(path: Path, entry: BootEntry) -> None:
 
 def _failing(path: Path) -> Damaged:
     return Damaged(
-        f"{path} was not read back as it was written",
-        hint="the disk is failing: look into the system's log",
+        f"{path} does not read back as it was written",
+        hint="the disk may be failing; see: journalctl -k",
     )
 
 

@@ -117,7 +117,7 @@ def read_volume(source: Path) -> Volume:
     except OSError as error:
         raise Damaged(
             f"{source} cannot be read: {error.strerror}",
-            hint="the disk is failing: look into the system's log",
+            hint="the disk may be failing; see: journalctl -k",
         ) from error
     finally:
         os.close(handle)

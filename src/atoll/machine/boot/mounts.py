@@ -77,7 +77,7 @@ def find_mount(directory: Path) -> Mount | None:
     except FileNotFoundError as error:
         raise NotFound(f"there is no directory {directory}") from error
     except NotADirectoryError as error:
-        raise NotFound(f"{directory} is no directory") from error
+        raise NotFound(f"{directory} is not a directory") from error
     except PermissionError as error:
         raise MissingPrivilege(
             f"{directory} may not be read", hint="try again with sudo"

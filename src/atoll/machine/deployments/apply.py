@@ -42,4 +42,8 @@ def apply_each(operations: Iterable[Operation]) -> tuple[str, ...]:
 def format_warning(failed: Iterable[str]) -> str | None:
     """One text for a person; None when nothing failed."""
     told = tuple(dict.fromkeys(failed))
-    return f"it is done, but not all is cleared up: {'; '.join(told)}" if told else None
+    return (
+        f"the operation succeeded, but the cleanup did not finish: {'; '.join(told)}"
+        if told
+        else None
+    )

@@ -59,7 +59,7 @@ def find_tree_flaw(sysroot: Sysroot, deployment: Deployment) -> str:
     except (AtollError, OSError) as error:
         return str(error)
     if missing:
-        return f"{len(missing)} objects of its tree are missing: {names[missing[0]]} for one"
+        return f"{len(missing)} objects of its tree are missing, such as {names[missing[0]]}"
     return ""
 
 

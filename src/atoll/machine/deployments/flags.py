@@ -83,7 +83,7 @@ def read_flags(state: Path) -> Flags:
         try:
             found[kind] = names_in(state / kind)
         except OSError as error:
-            unreadable.append(f"the marks in {state / kind} cannot be read: {error.strerror}")
+            unreadable.append(f"the flags in {state / kind} cannot be read: {error.strerror}")
     held = [TreeId(name) for name in found.get(HELD, ()) if is_hex_digest(name)]
     return Flags(
         pinned=_numbers(found.get(PINNED, ())),
@@ -130,7 +130,7 @@ def read_numbers(state: Path) -> LastNumbers:
     fields = parse_json_fields(data, file=str(path))
     for key in ("deployment", "sequence"):
         if not 0 <= fields.integer(key) < NUMBER_LIMIT:
-            fields.flaw(key, "is no number that was given to anything")
+            fields.flaw(key, "is not a number that Atoll assigns")
     return LastNumbers(deployment=fields.integer("deployment"), sequence=fields.integer("sequence"))
 
 

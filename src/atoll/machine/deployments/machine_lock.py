@@ -105,7 +105,7 @@ def _esp_device() -> Path:
     device = Path("/dev/disk/by-partuuid") / name
     if not name or not device.exists():
         raise NotFound(
-            "the EFI system partition is not found: systemd-boot did not say where it started from",
+            "the EFI system partition was not found: systemd-boot did not report where it started",
             hint="mount it at /boot, then try again",
         )
     return device

@@ -128,6 +128,6 @@ def _copy_image(source: Store, target: Store, tree: TreeId) -> None:
 def _compare(found: str, name: str, source: Store) -> None:
     if found != name:
         raise Damaged(
-            f"what is called {name} in {source.root} has digest {found}",
+            f"{name} in {source.root} is damaged: its digest is {found}",
             hint="build or pull the image again",
         )

@@ -225,7 +225,7 @@ class RemoveFromEsp:
         strange = [path.name for path in files if path.name not in PAIR or path.is_dir()]
         if strange:
             raise Refused(
-                f"{self.path} stays: {strange[0]} in it is not Atoll's",
+                f"{self.path} is not removed: Atoll did not write {strange[0]} in it",
                 hint="move it elsewhere, then: atoll gc",
             )
         if not _may_be_unlinked(self.esp, (self.path, *files)):

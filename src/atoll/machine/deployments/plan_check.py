@@ -33,8 +33,8 @@ def check_plan(state: MachineState, plan: Iterable[Operation], verify: Verify) -
         if len(left) < len(before) and find_way_back(state, verify) is None:
             titles = ", ".join(each.deployment.title for each, _ in before)
             raise Refused(
-                f"it would leave no way back: {operation.describe()}",
-                hint=f"the last deployment that came up and that can boot is among {titles}",
+                f"this would leave no deployment to go back to: {operation.describe()}",
+                hint=f"the last one that has booted successfully and still can is among {titles}",
             )
 
 

@@ -61,7 +61,7 @@ def read_public(place: Path = PLACE) -> PublicState:
     data = read_if_there(place)
     if data is None:
         raise NotFound(
-            "what everyone may know of this machine is not written yet",
+            "the public status of this machine is not written yet",
             hint="wait until the system is up, or try again with sudo",
         )
     return parse_public(data, where=str(place))
@@ -122,13 +122,13 @@ def parse_public(data: bytes, *, where: str) -> PublicState:
 
 
 def _check_number(text: str) -> Flaw | None:
-    return None if is_number(text) else Flaw("is no number of a deployment")
+    return None if is_number(text) else Flaw("is not a deployment number")
 
 
 def _parse_tree(fields: Fields) -> TreeId:
     tree = fields.string("tree")
     if not is_hex_digest(tree):
-        fields.flaw("tree", "is no digest of a tree")
+        fields.flaw("tree", "is not a tree digest")
     return TreeId(tree)
 
 

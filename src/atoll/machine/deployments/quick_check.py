@@ -55,7 +55,7 @@ def check_entry(sysroot: Sysroot, deployment: Deployment, menu_entry: MenuEntry)
     # The loader goes by the entry, whatever the deployment's description says of the pair.
     wanted = [f"/atoll/{menu_entry.pair}/{name}" for name in PAIR]
     if entry.option("composefs") != deployment.tree or [entry.linux, entry.initrd] != wanted:
-        return f"its boot entry {menu_entry.file} boots something else"
+        return f"its boot entry {menu_entry.file} boots another tree or kernel"
     flaws = (_check_path(sysroot.esp / path.lstrip("/"), "its kernel") for path in wanted)
     return next((flaw for flaw in flaws if flaw), "")
 
@@ -65,14 +65,14 @@ def _check_path(path: Path, what: str, *, directory: bool = False) -> str:
         found = path.stat()
     except OSError as error:
         if is_absent(error):
-            return f"{what} is gone: there is no {path}"
+            return f"{what} is missing: there is no {path}"
         if isinstance(error, PermissionError) and os.geteuid() != 0:
             return ""
         return f"{what} cannot be read: {path}: {error.strerror}"
     if directory:
-        return "" if stat.S_ISDIR(found.st_mode) else f"{what} is no directory: {path}"
+        return "" if stat.S_ISDIR(found.st_mode) else f"{what} is not a directory: {path}"
     if not stat.S_ISREG(found.st_mode):
-        return f"{what} is no regular file: {path}"
+        return f"{what} is not a regular file: {path}"
     if found.st_size > FILE_LIMIT:
-        return f"{what} is larger than any such file is: {path}"
+        return f"{what} is too large for such a file: {path}"
     return "" if found.st_size else f"{what} is empty: {path}"

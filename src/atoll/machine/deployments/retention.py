@@ -200,7 +200,7 @@ def require_current(state: MachineState) -> DeploymentState:
     if current is None:
         why = "; ".join(state.damaged) or "no entry on the ESP boots a deployment"
         raise Refused(
-            f"nothing is changed, for the machine is damaged: {why}",
-            hint="put that right first; see: atoll status",
+            f"nothing was changed because the machine is damaged: {why}",
+            hint="repair that first; see: atoll status",
         )
     return current

@@ -120,7 +120,7 @@ def read_state(sysroot: Sysroot) -> MachineState:
     try:
         read_numbers(sysroot.state)
     except (Damaged, OSError) as error:
-        damaged.append(f"{error}; numbers go on from what is there")
+        damaged.append(f"{error}; numbering continues after the highest number found")
     damaged += _unreadable(sysroot, deployments)
     return make_state(
         tuple(deployments),
@@ -139,7 +139,7 @@ def _unreadable(sysroot: Sysroot, deployments: Iterable[Deployment]) -> list[str
         try:
             read_origin(sysroot, each.number)
         except (Damaged, OSError) as error:
-            found.append(f"{error}; to let it follow an image: atoll rebase REF")
+            found.append(f"{error}; to follow an image again: atoll rebase REF")
     try:
         read_if_there(sysroot.state / HISTORY)
     except PermissionError:
@@ -231,7 +231,7 @@ def read_deployment(sysroot: Sysroot, number: int) -> Deployment:
         raise Damaged(f"deployment {number} has no {path}")
     deployment = parse_deployment(data, where=str(path))
     if deployment.number != number:
-        raise Damaged(f"{path} is of deployment {deployment.number}")
+        raise Damaged(f"{path} describes deployment {deployment.number}")
     return deployment
 
 

@@ -65,15 +65,15 @@ def find_sysroot(root: Path | None) -> Sysroot:
     if root is None:
         if not BOOTED.exists():
             raise NotFound(
-                "this computer does not run a system that Atoll made",
-                hint="to make one: atoll new DIR; one that is mounted at DIR: --root DIR",
+                "this computer does not run an Atoll system",
+                hint="to create one: atoll new DIR; for one that is mounted at DIR: --root DIR",
             )
         booted = parse_booted(read_regular(BOOTED, limit=OWN_LIMIT))
         return Sysroot(root=RUNNING_SYSROOT, esp=RUNNING_ESP, booted=booted)
     sysroot = Sysroot(root=root, esp=root / "esp")
     if not sysroot.deployments.is_dir():
         raise NotFound(
-            f"there is no system of Atoll's in {root}",
+            f"there is no Atoll system in {root}",
             hint="is the machine's state partition mounted there? lsblk shows what is",
         )
     return sysroot

@@ -54,7 +54,7 @@ def flaw_of(state: MachineState, each: DeploymentState, verify: Verify) -> str:
         menu_entry for menu_entry in state.menu.of(each.number) if menu_entry.entry is not None
     ]
     if not entries:
-        return each.flaw or "no boot entry of it can be read"
+        return each.flaw or "none of its boot entries can be read"
     return each.flaw or verify(each, entries[0])
 
 
@@ -74,7 +74,11 @@ def _why_not(each: DeploymentState, menu_entry: MenuEntry | None, verify: Verify
         return each.flaw
     if menu_entry is not None:
         return verify(each, menu_entry)
-    return "its boot entry is counted or used up" if each.blessed else "it never came up"
+    return (
+        "its boot entry is still on trial or out of tries"
+        if each.blessed
+        else "it has never booted successfully"
+    )
 
 
 def with_way_back(state: MachineState, verify: Verify) -> MachineState:

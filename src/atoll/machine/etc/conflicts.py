@@ -90,7 +90,7 @@ def read_conflicts(place: Path) -> tuple[Conflict, ...]:
 def find_conflicts(place: Path) -> tuple[tuple[Conflict, ...], str]:
     """What is not settled yet, and why there may be more that nobody can read; empty when not."""
     aside = damaged_path(place)
-    unread = f"what {aside} holds could not be read" if os.path.lexists(aside) else ""
+    unread = f"the conflicts in {aside} cannot be read" if os.path.lexists(aside) else ""
     try:
         return read_conflicts(place), unread
     except (Damaged, OSError) as error:
@@ -141,7 +141,7 @@ def parse_conflicts(data: bytes, kept: Node, *, where: str) -> tuple[Conflict, .
         path, attributes = each.string("path"), each.boolean("attributes")
         image = node_at(kept, path) if each.boolean("image") else None
         if each.boolean("image") and image is None:
-            each.flaw("path", f"what the image has at {path} is not kept beside the list")
+            each.flaw("path", f"the image's version of {path} is missing beside the list")
         if image is not None and attributes:
             image = Node(image.entry)
         why = each.string("why")

@@ -136,7 +136,9 @@ def parse_path(text: str, *, etc_too: bool = False) -> str:
         return ""
     path = path.removeprefix("/etc/")
     if path == "/etc" or {"..", ".", ""} & set(path.split("/")):
-        raise UsageError(f"{text!r} is no path below /etc", hint="such as: /etc/ssh/sshd_config")
+        raise UsageError(
+            f"{text!r} is not a path below /etc", hint="for example: /etc/ssh/sshd_config"
+        )
     return path
 
 
@@ -149,7 +151,7 @@ def plan_reset(etc: MachineEtc, path: str) -> tuple[Operation, ...]:
         )
     left = tuple(each for each in etc.conflicts if not f"{each.path}/".startswith(f"{path}/"))
     if before == after and left == etc.conflicts:
-        raise NothingToDo(f"/etc/{path} is as in the tree")
+        raise NothingToDo(f"/etc/{path} already matches the tree")
     return _plan(etc, replaced(etc.live, path, after, parents=etc.tree), left)
 
 
@@ -173,9 +175,9 @@ def _with_image(etc: MachineEtc, conflict: Conflict) -> Node:
             merge = take_image_records(path, here.entry.read(), image.entry.read())
             if merge.conflicts:
                 raise Refused(
-                    f"/etc/{path} cannot be as in the image: {'; '.join(merge.conflicts)}",
-                    hint=f"what the image has: {etc.place.conflicts}/image/{path}; edit /etc/{path}"
-                    f", then: atoll etc resolve {path} --mine",
+                    f"/etc/{path} cannot take the image's version: {'; '.join(merge.conflicts)}",
+                    hint=f"the image's version: {etc.place.conflicts}/image/{path}; edit"
+                    f" /etc/{path}, then: atoll etc resolve {path} --mine",
                 )
             image = Node(with_content(here.entry, merge.content))
     return replaced(etc.live, path, image, parents=etc.tree)

@@ -53,8 +53,8 @@ class IdConflict:
 
     def describe(self) -> str:
         if self.here.isdigit():
-            return f"{self.name} is {self.here} here and {self.image_id} in the image"
-        return f"{self.name} is {self.image_id} in the image, which is {self.here} here"
+            return f"{self.name} has id {self.here} here and {self.image_id} in the image"
+        return f"{self.name} has id {self.image_id} in the image, which belongs to {self.here} here"
 
 
 def find_id_conflicts(file: str, live: bytes, new: bytes) -> tuple[IdConflict, ...]:
@@ -193,7 +193,7 @@ class _Merger:
             return False
         other = self._clash(key)
         if other is not None:
-            self._conflict(key, f"its id is {_say(other)} here")
+            self._conflict(key, f"its id belongs to {_say(other)} here")
         return other is None
 
     def _clash(self, key: Key) -> bytes | None:

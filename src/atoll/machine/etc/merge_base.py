@@ -69,7 +69,7 @@ def parse_record(data: bytes, *, where: str) -> MergeBase:
         AttributeError,
         UsageError,
     ) as error:
-        raise Damaged(f"{where} is no record of an /etc") from error
+        raise Damaged(f"{where} is not a record of an /etc") from error
 
 
 def _format_entry(entry: Entry) -> list[object]:

@@ -83,11 +83,11 @@ def _xattr_names(path: str) -> list[str]:
 
 def _read(directory: Path, lower: Node | None, *, layered: bool) -> EtcReader:
     if not stat.S_ISDIR(os.lstat(directory).st_mode):
-        raise Damaged(f"{directory} is no directory")
+        raise Damaged(f"{directory} is not a directory")
     scanner = _Scanner(layered=layered)
     root = scanner.scan(os.fspath(directory), "", lower)
     if root is None or not is_directory(root):
-        raise Damaged(f"{directory} is no directory")
+        raise Damaged(f"{directory} is not a directory")
     return EtcReader(root=root, skipped=tuple(scanner.skipped))
 
 
@@ -146,7 +146,7 @@ class _Scanner:
             marks = [name for name in _xattr_names(place) if name in _FOREIGN]
             if marks:
                 raise Damaged(
-                    f"{place} has {marks[0]}: another kind of overlay wrote it",
+                    f"{place} has {marks[0]}: it was written by an overlay with other options",
                     hint="mount /etc with redirect_dir=off,metacopy=off",
                 )
         return Entry(

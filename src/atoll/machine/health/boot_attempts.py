@@ -109,9 +109,12 @@ def decide_verdict(
         evidence, why = True, f"its kernel panicked: {panicked[-1].message}"
     elif not own:
         evidence = True
-        why = f"its kernel or its initrd did not start in {entry.tries_used} tries"
+        why = f"its kernel or initrd did not start in {entry.tries_used} boot attempts"
     else:
-        evidence, why = False, f"{len(own)} of {entry.tries_used} starts stopped without a reason"
+        evidence, why = (
+            False,
+            f"{len(own)} of {entry.tries_used} boot attempts ended without a recorded reason",
+        )
     return BootVerdict(entry=entry.sequence, evidence=evidence, why=why)
 
 

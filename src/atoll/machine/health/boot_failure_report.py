@@ -86,7 +86,7 @@ def decide_failed(
                     menu_entry.name, attempts, records, staged=int(made.stat().st_mtime)
                 )
             except (OSError, Damaged) as error:
-                why = f"what its starts left cannot be read: {error}"
+                why = f"the records of its boot attempts cannot be read: {error}"
                 verdict = BootVerdict(entry=menu_entry.name.sequence, evidence=False, why=why)
         judged.append(FailedDeployment(state=state, verdict=verdict, known=known))
     return tuple(judged)
@@ -142,13 +142,13 @@ def format_login_message(
     for each in failed:
         title = each.state.deployment.title
         lines.append(
-            f"{title} did not come up" + (f"; {runs.deployment.title} runs." if runs else ".")
+            f"{title} failed to boot" + (f"; {runs.deployment.title} is running." if runs else ".")
         )
         lines.append(f"  Why: {each.verdict.why}")
         if each.verdict.evidence:
-            lines.append("  Updates do not take it again by themselves. See: atoll health")
+            lines.append("  Automatic updates will not install it again. See: atoll health")
         else:
-            lines.append("  That proves nothing against it: atoll upgrade tries it again.")
+            lines.append("  That may not be its fault: atoll upgrade tries it again.")
     lines += [f"Atoll: {note}" for note in notes if note]
     return "".join(f"{one_line(line)}\n" for line in lines)
 
