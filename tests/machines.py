@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING
 
 from atoll.base.report import NullReporter
 from atoll.image.bootable import objects_of, read_bootable
+from atoll.machine.boot.new_entry import StatePartition
 from atoll.machine.cleanup import list_pairs, trees_of
 from atoll.machine.deployment import Origin
+from atoll.machine.deployments.apply import apply_operations
 from atoll.machine.deployments.flags import BLESSED, SetFlag
 from atoll.machine.deployments.object_transfer import choose_transfer
 from atoll.machine.deployments.operations import WriteEntryList
 from atoll.machine.deployments.retention import required_deployments
 from atoll.machine.deployments.state import read_state
 from atoll.machine.deployments.sysroot import Sysroot
-from atoll.machine.install import StatePartition, apply_plan, plan_install
+from atoll.machine.install import plan_install
 from atoll.oci.layout import NewImage, write_layout
 from atoll.oci.manifest import ImageConfig
 from atoll.oci.reference import LayoutReference
@@ -105,7 +107,7 @@ class Maker:
             contents=choose_transfer(target, self.store),
             objects=tuple(objects_of(self.store, image.tree)),
         )
-        apply_plan(plan, NullReporter())
+        apply_operations(plan)
         _had_a_good_boot(sysroot)
         return sysroot
 
@@ -115,8 +117,8 @@ def _had_a_good_boot(sysroot: Sysroot) -> None:
     installed before the first one was counted."""
     (entry,) = sysroot.entries.iterdir()
     entry.rename(entry.with_name("atoll-1.conf"))
-    SetFlag(path=sysroot.state / BLESSED / "1").execute()
-    WriteEntryList(sysroot=sysroot).execute()
+    blessed = SetFlag(path=sysroot.state / BLESSED / "1")
+    apply_operations([blessed, WriteEntryList(sysroot=sysroot)])
 
 
 def system_files(

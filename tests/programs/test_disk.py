@@ -17,7 +17,7 @@ from atoll.cli.disk import parse_identity, parse_size
 from atoll.host.run import find_program, run
 from atoll.image.bootable import objects_of, read_bootable
 from atoll.machine.deployment import Origin
-from atoll.machine.disk import DiskIdentity, derive_identity, make_disk
+from atoll.machine.disk import DiskIdentity, DiskSpec, derive_identity, make_disk
 from tests.unit.machine.small_image import make_store
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def make(folder: Path, *, size: int | None = None, identity: DiskIdentity = IDEN
         Origin(image="store:hello"),
         out,
         source=store,
-        shape=(size, identity),
+        spec=DiskSpec(size=size, identity=identity),
         reporter=NullReporter(),
     )
     return out
@@ -177,7 +177,7 @@ def test_after_an_error_nothing_is_left(tmp_path: Path) -> None:
             Origin(image="x"),
             tmp_path / "disk.img",
             source=store,
-            shape=(None, IDENTITY),
+            spec=DiskSpec(size=None, identity=IDENTITY),
             reporter=NullReporter(),
         )
     assert {path.name for path in tmp_path.iterdir()} == {"store"}
@@ -191,7 +191,7 @@ def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
             Origin(image="x"),
             tmp_path / "no/disk.img",
             source=store,
-            shape=(None, IDENTITY),
+            spec=DiskSpec(size=None, identity=IDENTITY),
             reporter=NullReporter(),
         )
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atoll.base.errors import Busy, Damaged
+from atoll.machine.deployments.apply import apply_operations
 from atoll.machine.etc.conflicts import read_conflicts
 from atoll.machine.etc.etc_tree import node_at, replaced
 from atoll.machine.etc.merge import plan_merge
@@ -22,12 +23,11 @@ from atoll.machine.etc.read import read_directory, read_layered
 from atoll.machine.etc.stage import (
     EtcPaths,
     MergeInputs,
-    execute,
     merge_at_first_boot,
     plan_first_boot,
     plan_stage,
-    stage_etc,
 )
+from tests.etc_staging import stage_etc
 from tests.unit.machine.etc_trees import shown
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def test_an_upgrade_shows_what_was_decided(disk: Path) -> None:
         # The pipe is carried nowhere; in the upper directory it is the only such thing, too.
         assert read_layered(tree, disk / "upper") == live
         merge = plan_merge(tree, live.root, read_directory(new).root)
-        execute(plan_upper(merge.result, read_directory(new).root, disk / "next"))
+        apply_operations(plan_upper(merge.result, read_directory(new).root, disk / "next"))
     assert [each.path for each in merge.conflicts] == ["motd"]
     names = {str(path.relative_to(disk / "next")) for path in (disk / "next").rglob("*")}
     assert "alone" not in names
@@ -182,7 +182,7 @@ def test_nothing_changed_here_leaves_an_empty_upper(disk: Path) -> None:
     write(disk / "old", OLD)
     write(disk / "new", NEW)
     old, new = (read_directory(disk / name).root for name in ("old", "new"))
-    execute(plan_upper(plan_merge(old, old, new).result, new, disk / "upper"))
+    apply_operations(plan_upper(plan_merge(old, old, new).result, new, disk / "upper"))
     assert list((disk / "upper").iterdir()) == []
 
 
@@ -203,13 +203,13 @@ def test_an_unchanged_image_shows_exactly_what_was_there(seed: int, disk: Path) 
     assert layered == live
     merge = plan_merge(tree, layered, tree)
     assert not merge.conflicts
-    execute(plan_upper(merge.result, tree, disk / "next"))
+    apply_operations(plan_upper(merge.result, tree, disk / "next"))
     with mounted(lower, disk / "next") as etc:
         assert read_directory(etc).root == live
         # And on: edits on top of the fresh upper, put back name by name while it is in use.
         for _ in range(6):
             edit(etc, chance.choice(names), chance)
-        execute(plan_live(read_directory(etc).root, tree, etc))
+        apply_operations(plan_live(read_directory(etc).root, tree, etc))
         assert read_directory(etc).root == tree
 
 
@@ -329,7 +329,7 @@ def test_staging_that_is_cut_leaves_the_old_upper_or_the_new(disk: Path) -> None
     trees(disk)
     place = place_in(disk)
     _, operations = plan_stage(read_views(disk), place)
-    execute(operations)
+    apply_operations(operations)
     first = snapshot(place, disk / "new")
     change_again(disk / "live")
     second: object = None
@@ -337,9 +337,9 @@ def test_staging_that_is_cut_leaves_the_old_upper_or_the_new(disk: Path) -> None
         if cut:
             undo_stage(disk, place)
         _, operations = plan_stage(read_views(disk), place)
-        execute(operations[:cut])
+        apply_operations(operations[:cut])
         middle = snapshot(place, disk / "new")
-        execute(plan_stage(read_views(disk), place)[1])
+        apply_operations(plan_stage(read_views(disk), place)[1])
         second = second or snapshot(place, disk / "new")
         assert middle in (first, second)
         assert snapshot(place, disk / "new") == second
@@ -356,7 +356,7 @@ def undo_stage(disk: Path, place: EtcPaths) -> None:
     write(disk / "live", OLD)
     change_as_a_person(disk / "live")
     (disk / "live/pipe").unlink()
-    execute(plan_stage(read_views(disk), place)[1])
+    apply_operations(plan_stage(read_views(disk), place)[1])
     shutil.rmtree(disk / "live")
     shutil.move(disk / "later", disk / "live")
 
@@ -373,7 +373,7 @@ def test_a_first_boot_that_is_cut_is_completed_by_the_next(disk: Path) -> None:
         if cut:
             undo_stage(disk, place)
         _, operations = plan_again(disk, place)
-        execute(operations[:cut])
+        apply_operations(operations[:cut])
         middle = snapshot(place, disk / "new")
         merge_at_first_boot(lambda _: read_views(disk), place)
         ends.append(snapshot(place, disk / "new"))
@@ -445,7 +445,7 @@ def test_the_machines_choice_in_a_staged_deployment_outlives_the_second_merge(di
     stage_etc(lambda: read_views(disk), place)
     new = read_directory(disk / "new").root
     staged = read_layered(new, place.upper).root
-    execute(plan_upper(replaced(staged, "motd", node_at(new, "motd")), new, place.upper))
+    apply_operations(plan_upper(replaced(staged, "motd", node_at(new, "motd")), new, place.upper))
     change_again(disk / "live")
     merge_at_first_boot(lambda _: read_views(disk), place)
     with mounted(disk / "new", place.upper) as etc:

@@ -162,7 +162,7 @@ def test_a_good_first_boot_is_blessed(story: Story) -> None:
 def test_a_kernel_that_panics_gives_way(story: Story) -> None:
     built = story.build("2", changes=NO_INITRD)
     story.upgrade_that_fails()
-    story.comes_back_and_says("2", "its kernel or initrd did not start in 3 tries")
+    story.comes_back_and_says("2", "its kernel or initrd did not start in 3 boot attempts")
     held = json.loads(story.machine.succeed("atoll health --json"))["held"]
     assert [each["tree"] for each in held] == [built.tree]
 

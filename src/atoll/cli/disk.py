@@ -13,7 +13,7 @@ from atoll.base.errors import Refused, UsageError
 from atoll.cli.references import take_image
 from atoll.image.bootable import read_bootable
 from atoll.machine.candidate import make_origin
-from atoll.machine.disk import derive_identity, make_disk
+from atoll.machine.disk import DiskSpec, derive_identity, make_disk
 
 if TYPE_CHECKING:
     import argparse
@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         make_origin(arguments.follow or arguments.image),
         arguments.out,
         source=store,
-        shape=(size, identity),
+        spec=DiskSpec(size=size, identity=identity),
         reporter=reporter,
     )
     if arguments.json:

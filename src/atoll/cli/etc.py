@@ -109,12 +109,13 @@ def _complete(sysroot: Sysroot, deployment: int, reporter: Reporter, *, as_json:
 def _change(
     sysroot: Sysroot, deployment: int, plan: Callable[[MachineEtc], tuple[Operation, ...]]
 ) -> None:
+    from atoll.machine.deployments.apply import apply_operations
     from atoll.machine.deployments.machine_lock import locked_machine
     from atoll.machine.etc.etc_commands import read_machine_etc
-    from atoll.machine.etc.stage import execute, retry_if_changed
+    from atoll.machine.etc.stage import retry_if_changed
 
     with locked_machine(sysroot, esp=False):
-        retry_if_changed(lambda: execute(plan(read_machine_etc(sysroot, deployment))))
+        retry_if_changed(lambda: apply_operations(plan(read_machine_etc(sysroot, deployment))))
 
 
 def as_document(etc: MachineEtc) -> dict[str, object]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from typing import TYPE_CHECKING
 
 from atoll.cli.arguments import Parser, add_machine_arguments
 
 if TYPE_CHECKING:
-    import argparse
-
     from atoll.base.report import Reporter
     from atoll.machine.deployments.sysroot import Sysroot
-    from atoll.machine.upgrade import UpgradePreview, UpgradeRequest
+    from atoll.machine.upgrade import UpgradeRequest
+    from atoll.machine.upgrade_check import UpgradePreview
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rollback.add_argument("--keep-etc", action="store_true")
     collection = verbs.add_parser("gc", help="remove old deployments and unused data")
     collection.add_argument("--keep", type=int, metavar="N")
+    for each in (parser, upgrade, rebase, rollback, collection):
+        each.add_argument(
+            "--operations",
+            action="store_true",
+            default=argparse.SUPPRESS,
+            help="list the operations that the verb would execute, in their order",
+        )
     add_machine_arguments(parser, upgrade, rebase, rollback, collection)
 
 
@@ -36,6 +43,8 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
 
     sysroot = find_sysroot(getattr(arguments, "root", None))
     as_json = getattr(arguments, "json", False)
+    if getattr(arguments, "operations", False):
+        return _print_operations(sysroot, arguments, as_json=as_json)
     if not is_open(sysroot) and arguments.what in (None, "upgrade", "rebase"):
         return _plan_for_everyone(sysroot, _request(arguments), reporter, as_json=as_json)
     if arguments.what == "rollback":
@@ -54,6 +63,34 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         print(json.dumps(cleanup_as_json(tidied), indent=2) if as_json else dry)
         return 0
     return _plan_upgrade(sysroot, _request(arguments), reporter, as_json=as_json)
+
+
+def _print_operations(sysroot: Sysroot, arguments: argparse.Namespace, *, as_json: bool) -> int:
+    from atoll.base.errors import MissingPrivilege
+    from atoll.base.text import one_line
+    from atoll.machine.deployments.public_status import is_open
+    from atoll.machine.operation_list import (
+        list_gc_operations,
+        list_rollback_operations,
+        list_upgrade_operations,
+    )
+
+    if not is_open(sysroot):
+        raise MissingPrivilege("only root can see the operations", hint="try again with sudo")
+    if arguments.what == "rollback":
+        which, keep_etc = arguments.which, arguments.keep_etc
+        operations = list_rollback_operations(sysroot, which, keep_etc=keep_etc)
+    elif arguments.what == "gc":
+        operations = list_gc_operations(sysroot, arguments.keep)
+    else:
+        operations = list_upgrade_operations(sysroot, _request(arguments))
+    lines = [each.describe() for each in operations]
+    if as_json:
+        print(json.dumps({"operations": lines}, indent=2))
+    else:
+        for line in lines:
+            print(one_line(line))
+    return 0
 
 
 def _request(arguments: argparse.Namespace) -> UpgradeRequest:

@@ -13,7 +13,7 @@ from atoll.cli.references import take_image
 from atoll.host.fs import temporary_directory
 from atoll.image.bootable import read_bootable
 from atoll.machine.candidate import make_origin
-from atoll.machine.disk import derive_identity, make_disk
+from atoll.machine.disk import DiskSpec, derive_identity, make_disk
 from atoll.recipe.language.parse import read_recipe
 from atoll.vm.qemu import find_firmware, has_kvm, require_qemu, temporary_place
 
@@ -81,7 +81,7 @@ def temporary_disk(
             make_origin(reference),
             disk,
             source=store,
-            shape=(None, derive_identity(uuid4())),
+            spec=DiskSpec(size=None, identity=derive_identity(uuid4())),
             reporter=reporter,
         )
         yield disk, tree

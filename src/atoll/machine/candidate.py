@@ -18,7 +18,7 @@ from atoll.machine.deployments.retention import choose_kept, required_deployment
 from atoll.machine.deployments.state import read_origin
 from atoll.machine.etc.etc_commands import read_etc_of_tree
 from atoll.machine.etc.read import etc_of_tree
-from atoll.machine.install import Space
+from atoll.machine.space import Space
 from atoll.oci.partial_read import preview_directory, preview_objects
 from atoll.oci.pull import apply_pull
 from atoll.oci.pull_plan import plan_pull

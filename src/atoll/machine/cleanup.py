@@ -1,7 +1,7 @@
-"""What goes: leftovers of operations that were cut, deployments that policy does not keep, and the
-objects that nobody needs then.
+"""Removal: leftovers of interrupted operations, deployments that policy does not keep, and the
+objects that are no longer needed then.
 
-Names go before what is behind them: entries, then kernel pairs, then deployments, then objects.
+Names are removed before what they point to: entries, then kernel pairs, deployments and objects.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from atoll.machine.deployments.operations import Operation
     from atoll.machine.deployments.state import MachineState
     from atoll.machine.deployments.sysroot import Sysroot
+    from atoll.machine.deployments.way_back import Verify
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,8 +92,8 @@ def plan_unfinished(sysroot: Sysroot, state: MachineState) -> tuple[Operation, .
 def plan_prune(
     sysroot: Sysroot, state: MachineState, keep: int, *, damaged: bool = False
 ) -> tuple[Removal, tuple[str, ...]]:
-    """What policy lets go, with the titles of the deployments; with ``damaged`` also those of which
-    nobody can tell what they are."""
+    """What policy no longer keeps, with the titles of the deployments; with ``damaged`` also
+    deployments whose description cannot be read."""
     gone = choose_obsolete(state, keep)
     titles = tuple(each.deployment.title for each in state.deployments if each.number in gone)
     lost = choose_damaged(state) if damaged else ()
@@ -104,7 +105,7 @@ def plan_prune(
 def plan_removal(sysroot: Sysroot, removal: Removal) -> tuple[Operation, ...]:
     if removal.is_empty:
         return ()
-    state, _esp = sysroot.state, sysroot.esp
+    state = sysroot.state
     return (
         *(RemoveFromEsp(esp=sysroot.esp, path=sysroot.entries / name) for name in removal.entries),
         *(
@@ -127,20 +128,29 @@ def plan_removal(sysroot: Sysroot, removal: Removal) -> tuple[Operation, ...]:
     )
 
 
-def tidy(sysroot: Sysroot, reporter: Reporter) -> MachineState:
-    """Take away what cut operations left; the machine as it is then, with its way back.
-
-    What cannot be taken away is told, and stands in nobody's way.
-    """
-    verify = verifier(sysroot)
-    state = with_way_back(read_state(sysroot), verify)
-    _tell_esp(sysroot, reporter)
+def plan_cleanup(
+    sysroot: Sysroot, state: MachineState, verify: Verify
+) -> tuple[tuple[Operation, ...], tuple[Operation, ...], str]:
+    """What cleans up after interrupted operations: operations that may fail alone, those that go
+    on in order, and why neither is safe; empty when they are."""
     leftovers, unfinished = plan_leftovers(sysroot, state), plan_unfinished(sysroot, state)
-    failed: tuple[str, ...] = ()
     try:
         check_plan(state, (*leftovers, *unfinished), verify)
     except Refused as error:
-        leftovers, unfinished, failed = (), (), (error.message,)
+        return (), (), error.message
+    return leftovers, unfinished, ""
+
+
+def tidy(sysroot: Sysroot, reporter: Reporter) -> MachineState:
+    """Clean up after interrupted operations; the machine as it is then, with its way back.
+
+    What cannot be removed is reported, and does not block the operation that follows.
+    """
+    verify = verifier(sysroot)
+    state = with_way_back(read_state(sysroot), verify)
+    _report_esp(sysroot, reporter)
+    leftovers, unfinished, refused = plan_cleanup(sysroot, state, verify)
+    failed: tuple[str, ...] = (refused,) if refused else ()
     if leftovers or unfinished:
         with reporter.step("Cleaning up after an interrupted operation"):
             failed = (*apply_each(leftovers), *apply_until_failure(unfinished))
@@ -150,8 +160,8 @@ def tidy(sysroot: Sysroot, reporter: Reporter) -> MachineState:
     return state
 
 
-def _tell_esp(sysroot: Sysroot, reporter: Reporter) -> None:
-    """What a cut has left wrong on the ESP: nothing fails for it, and nothing makes it worse."""
+def _report_esp(sysroot: Sysroot, reporter: Reporter) -> None:
+    """Report damage on the ESP. It blocks nothing, and nothing is removed that would spread it."""
     try:
         check = check_esp(sysroot.esp, ())
     except AtollError as error:

@@ -15,10 +15,14 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged
 from atoll.base.ids import TreeId, is_hex_digest
 from atoll.base.json import parse_json_object
+
+if TYPE_CHECKING:
+    from atoll.image.bootable import BootableImage
 
 FORMAT = 1
 ALGORITHM = "fsverity-sha256-4096"
@@ -45,6 +49,17 @@ class Deployment:
     @property
     def title(self) -> str:
         return f"{self.name} {self.version} ({self.number})"
+
+
+def make_deployment(image: BootableImage, number: int) -> Deployment:
+    return Deployment(
+        number=number,
+        tree=image.tree,
+        name=image.name,
+        version=image.version,
+        kernel=image.kernel,
+        pair=image.pair,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,19 +21,14 @@ from typing import TYPE_CHECKING
 from uuid import UUID, uuid5
 
 from atoll.base.errors import NotFound, Refused, UsageError
-from atoll.base.report import NullReporter
 from atoll.host.fs import create_private, make_directory, space_errors, temporary_directory
 from atoll.host.run import require_program, run
 from atoll.image.bootable import objects_of
+from atoll.machine.boot.new_entry import StatePartition
+from atoll.machine.deployments.apply import apply_operations
 from atoll.machine.deployments.object_transfer import StagedForExt4
 from atoll.machine.deployments.sysroot import Sysroot
-from atoll.machine.install import (
-    StatePartition,
-    apply_plan,
-    image_size,
-    plan_install,
-    with_loader,
-)
+from atoll.machine.install import image_size, plan_install, with_loader
 from atoll.store.layout import open_store
 from atoll.tree.verity import stored_size
 
@@ -53,22 +48,22 @@ ESP_SIZE = 512 * MIB
 STATE_START = ESP_START + ESP_SIZE
 TABLE_END = 1 * MIB
 DEPLOYMENTS_KEPT = 3
-ROOM = 1024 * MIB
-"""What a disk of automatic size has beside room for its deployments, for the person's files."""
+USER_SPACE = 1024 * MIB
+"""What a disk of automatic size has for user files, beside its deployments."""
 SMALLEST = 4096 * MIB
 
 ESP_TYPE = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"
 STATE_TYPE = "4D21B016-B534-45C2-A9FB-5C16E091FD2D"
 """Variable data, by the Discoverable Partitions Specification; see docs/decisions/0014."""
 STATE_FLAGS = "GUID:59,63"
-"""It grows, and nothing but Atoll mounts it."""
+"""Discoverable Partitions Specification: grow the file system, do not mount automatically."""
 EXT4_FLAGS = 0x180000
 """An inode's EXTENTS and VERITY flags."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskIdentity:
-    """What tells a disk and its parts from any other."""
+    """The UUIDs of a disk, its partitions and file systems."""
 
     disk: UUID
     esp: UUID
@@ -82,6 +77,14 @@ class DiskIdentity:
         return self.esp.hex[:8]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskSpec:
+    """``size`` is in bytes, None for one that fits the image."""
+
+    size: int | None
+    identity: DiskIdentity
+
+
 def derive_identity(seed: UUID) -> DiskIdentity:
     """The same seed gives the same identity."""
     names = ("disk", "esp", "state", "file_system", "hash_seed")
@@ -89,16 +92,16 @@ def derive_identity(seed: UUID) -> DiskIdentity:
 
 
 def automatic_size(content: int) -> int:
-    """Room for the deployments that a machine keeps, each of ``content`` bytes, and for the person.
+    """Space for the deployments that a machine keeps, ``content`` bytes each, and for user files.
 
     A multiple of 1 MiB.
     """
-    size = STATE_START + content * DEPLOYMENTS_KEPT * 11 // 10 + ROOM + TABLE_END
+    size = STATE_START + content * DEPLOYMENTS_KEPT * 11 // 10 + USER_SPACE + TABLE_END
     return max(SMALLEST, -(-size // MIB) * MIB)
 
 
 def content_size(image: BootableImage) -> int:
-    """What all of a tree takes in the state partition, in bytes."""
+    """Bytes that a whole tree takes on the state partition."""
     objects = objects_of(image.store, image.tree)
     return sum(map(stored_size, objects.values())) + stored_size(image_size(image))
 
@@ -120,17 +123,16 @@ def make_disk(
     out: Path,
     *,
     source: Store,
-    shape: tuple[int | None, DiskIdentity],
+    spec: DiskSpec,
     reporter: Reporter,
 ) -> int:
     """Write a disk image that boots ``image`` to ``out``; its size.
 
-    ``shape`` is the size (None chooses one) and the identity. ``out`` appears when all of it is
-    there. Raises UsageError, Refused, NoSpace, Damaged or MissingProgram.
+    ``out`` gets its name when it is complete. Raises UsageError, Refused, NoSpace, Damaged or
+    MissingProgram.
     """
-    wanted, identity = shape
     content = content_size(image)
-    size = automatic_size(content) if wanted is None else check_size(wanted, content)
+    size = automatic_size(content) if spec.size is None else check_size(spec.size, content)
     if out.exists() and not out.is_file():
         raise Refused(f"{out} is not a regular file", hint="choose another name")
     if not out.absolute().parent.is_dir():
@@ -138,12 +140,12 @@ def make_disk(
     require_programs()
     with _written_beside(out) as (work, disk):
         with reporter.step("Preparing the file systems"):
-            sizes = stage(image, origin, work, source=source, identity=identity)
+            sizes = stage(image, origin, work, source=source, identity=spec.identity)
         with reporter.step("Creating the partitions"):
-            partition(disk, size, identity)
-            fill_esp(disk, work, identity)
+            partition(disk, size, spec.identity)
+            fill_esp(disk, work, spec.identity)
         with reporter.step("Writing the state partition"):
-            fill_state(disk, work / "state", size, identity)
+            fill_state(disk, work / "state", size, spec.identity)
             seal_state(disk, work / "state", sizes)
     return size
 
@@ -162,7 +164,7 @@ def require_programs() -> None:
 def stage(
     image: BootableImage, origin: Origin, work: Path, *, source: Store, identity: DiskIdentity
 ) -> Mapping[str, int]:
-    """Install into directories below ``work``; sizes of the files that carry a Merkle tree."""
+    """Install into directories below ``work``; the sizes of the files before their Merkle trees."""
     sysroot = Sysroot(root=work / "state", esp=work / "esp")
     make_directory(sysroot.esp)
     make_directory(sysroot.root)
@@ -178,12 +180,12 @@ def stage(
         contents=contents,
         objects=tuple(sorted(objects_of(source, image.tree))),
     )
-    apply_plan(plan, NullReporter())
+    apply_operations(plan)
     return contents.sizes
 
 
 def partition(disk: Path, size: int, identity: DiskIdentity) -> None:
-    # It has the system's password hashes and keys.
+    # Private: the disk holds the password hashes and keys of the system.
     with os.fdopen(create_private(disk), "wb") as file:
         file.truncate(size)
     script = f"""label: gpt
@@ -252,7 +254,7 @@ def fill_state(disk: Path, content: Path, size: int, identity: DiskIdentity) -> 
 
 
 def seal_state(disk: Path, content: Path, sizes: Mapping[str, int]) -> None:
-    """Make the staged files verity files, and root their owner whoever made the disk."""
+    """Turn the staged files into verity files owned by root, whoever made the disk."""
     commands = [
         line
         for name, size in sizes.items()
@@ -280,7 +282,7 @@ def _state_size(size: int) -> int:
 
 @contextmanager
 def _written_beside(out: Path) -> Iterator[tuple[Path, Path]]:
-    """A directory to work in and the file that becomes ``out``; both gone after an error."""
+    """A directory to work in and the file that becomes ``out``; both are removed after an error."""
     parent = out.absolute().parent
     with space_errors(parent), temporary_directory(parent, prefix=f".{out.name}.") as work:
         disk = work / "disk"

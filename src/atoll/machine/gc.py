@@ -1,4 +1,4 @@
-"""Giving space back when a person asks for it."""
+"""Garbage collection on request: remove old deployments and the objects that only they need."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from atoll.store.layout import open_store
 if TYPE_CHECKING:
     from atoll.base.report import Reporter
     from atoll.machine.cleanup import CleanupResult
+    from atoll.machine.deployments.state import DeploymentState
     from atoll.machine.deployments.sysroot import Sysroot
 
 
@@ -27,16 +28,21 @@ def collect_machine(
     dry: bool = False,
     damaged: bool = False,
 ) -> CleanupResult:
-    """Remove what policy does not keep, ``keep`` deployments or what the machine file says; with
-    ``damaged`` also deployments of which nobody can tell what they are.
+    """Keep ``keep`` deployments, or as many as the machine file says, and remove the others; with
+    ``damaged`` also deployments whose description cannot be read.
 
-    Raises Refused when the machine is damaged so that nobody can tell what it needs, or Busy.
+    Raises Refused when damage hides what the machine needs, or Busy.
     """
     with locked_machine(sysroot) as machine:
         state = read_state(machine) if dry else tidy(machine, reporter)
         current = require_current(state)
         if keep is None:
-            policy = find_policy(open_store(machine.atoll), current.deployment.tree)
-            etc = read_machine_etc(machine, current.number)
-            keep = read_machine_file(etc.live, policy).deployments
+            keep = read_keep(machine, current)
         return prune(machine, keep, reporter, dry=dry, damaged=damaged)
+
+
+def read_keep(sysroot: Sysroot, current: DeploymentState) -> int:
+    """How many deployments the machine file, or the policy of the image, keeps."""
+    policy = find_policy(open_store(sysroot.atoll), current.deployment.tree)
+    etc = read_machine_etc(sysroot, current.number)
+    return read_machine_file(etc.live, policy).deployments

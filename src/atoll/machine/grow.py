@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import NothingToDo
-from atoll.host.fs import replace_file
 from atoll.host.syscalls import grow_ext4, resize_partition
-from atoll.machine.deployments.flags import ClearFlag
+from atoll.machine.deployments.apply import apply_operations
+from atoll.machine.deployments.flags import ClearFlag, SetFlag
 from atoll.machine.deployments.machine_lock import locked_machine
 from atoll.tree.gpt import BlockWrite, GptTable, parse_header, parse_table, plan_growth
 
@@ -47,12 +47,12 @@ def grow(sysroot: Sysroot) -> int:
     """
     place = find_place(sysroot.root)
     with locked_machine(sysroot, esp=False) as machine:
-        mark = machine.state / GROWING
+        growing = machine.state / GROWING
         with place.disk.open("r+b", buffering=0) as disk:
             planned = plan(disk.fileno(), place)
-            if planned is None and not mark.exists():
+            if planned is None and not growing.exists():
                 raise NothingToDo("the state partition already fills its disk")
-            replace_file(mark, b"")
+            apply_operations([SetFlag(path=growing)])
             size = place.size
             if planned is not None:
                 writes, last = planned
@@ -60,7 +60,7 @@ def grow(sysroot: Sysroot) -> int:
                 size = (last + 1) * place.block - place.start
                 resize_partition(disk.fileno(), place.number, start=place.start, size=size)
         _grow_file_system(machine.root, size)
-        ClearFlag(path=mark).execute()
+        apply_operations([ClearFlag(path=growing)])
     return size - place.size
 
 

@@ -9,19 +9,18 @@ used up when it has no other one, so a machine whose first boots failed has a wa
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from atoll.base.errors import MissingProgram, NoSpace, Refused
+from atoll.base.errors import MissingProgram, Refused
 from atoll.host.fs import OWN_LIMIT, make_directory, read_regular
-from atoll.host.run import run
-from atoll.host.syscalls import file_system_uuid
 from atoll.image.bootable import objects_of
 from atoll.machine.boot.boot_entries import read_menu
-from atoll.machine.boot.boot_entry import BootEntry, EntryName, entry_title
-from atoll.machine.deployment import Deployment, Origin
+from atoll.machine.boot.boot_entry import EntryName
+from atoll.machine.boot.new_entry import NO_UUID, StatePartition, find_uuid, make_entry
+from atoll.machine.deployment import make_deployment
+from atoll.machine.deployments.apply import apply_operations
 from atoll.machine.deployments.object_transfer import choose_transfer
 from atoll.machine.deployments.operations import (
     CommitEntry,
@@ -36,6 +35,7 @@ from atoll.machine.deployments.operations import (
 )
 from atoll.machine.deployments.retention import BOOT_TRIES
 from atoll.machine.deployments.sysroot import Sysroot
+from atoll.machine.space import BLOCK, Space, check_space, measure_free
 from atoll.store.layout import open_store
 from atoll.store.objects import can_seal
 from atoll.tree.verity import stored_size
@@ -46,55 +46,19 @@ if TYPE_CHECKING:
     from atoll.base.ids import ObjectId
     from atoll.base.report import Reporter
     from atoll.image.bootable import BootableImage
+    from atoll.machine.deployment import Origin
     from atoll.machine.deployments.operations import ObjectTransfer
     from atoll.store.layout import Store
 
 HOST_LOADERS = Path("/usr/lib/systemd/boot/efi")
-PANIC_SECONDS = 10
 MENU_SECONDS = 3
-BLOCK = 4096
 FIRST = 1
-NO_UUID = "00000000-0000-0000-0000-000000000000"
-"""What a file system is called that early boot cannot find by its UUID."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StatePartition:
-    """The file system that early boot finds a machine's deployments on."""
-
-    uuid: str
-    verity: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Space:
-    """Bytes that are free, or that are needed, on both partitions, and inodes on the first; None
-    where a file system has no fixed number of them."""
-
-    state: int
-    esp: int
-    inodes: int | None = None
-
-
-def boot_options(
-    deployment: Deployment, state: StatePartition, arguments: tuple[str, ...]
-) -> tuple[str, ...]:
-    """The kernel command line: what early boot obeys, then what the recipe says."""
-    verity = ("atoll.verity=require",) if state.verity else ()
-    return (
-        f"composefs={deployment.tree}",
-        f"atoll.state=UUID={state.uuid}",
-        f"atoll.deployment={deployment.number}",
-        *verity,
-        f"panic={PANIC_SECONDS}",
-        *arguments,
-    )
 
 
 def needed_space(image: BootableImage, missing: Iterable[int]) -> Space:
-    """Room for missing contents of these sizes, the tree's image and what is on the ESP.
+    """Space for missing objects of these sizes, for the tree's image, and on the ESP.
 
-    Whole blocks, verity blocks and a block for each inode's directory entry included.
+    Counts whole blocks, Merkle trees, and directory entries.
     """
     contents = [*missing, image_size(image)]
     state = sum(stored_size(size) + 512 for size in contents) + 64 * BLOCK
@@ -108,19 +72,6 @@ def image_size(image: BootableImage) -> int:
     return image.store.image_path(image.tree).stat().st_size
 
 
-def check_space(needed: Space, free: Space, sysroot: Sysroot) -> None:
-    """Raises NoSpace that says how much is missing, and where."""
-    for name, path, want, have in (
-        ("the state partition", sysroot.root, needed.state, free.state),
-        ("the ESP", sysroot.esp, needed.esp, free.esp),
-    ):
-        if want > have:
-            raise NoSpace(
-                f"{name} at {path} is too small: {want >> 20} MiB are needed, {have >> 20} free",
-                hint=f"give it {(want - have >> 20) + 1} MiB more",
-            )
-
-
 def plan_install(
     image: BootableImage,
     origin: Origin,
@@ -131,21 +82,9 @@ def plan_install(
     objects: tuple[ObjectId, ...],
 ) -> tuple[Operation, ...]:
     """All that makes ``image`` the first deployment of ``sysroot``, in its order."""
-    deployment = Deployment(
-        number=FIRST,
-        tree=image.tree,
-        name=image.name,
-        version=image.version,
-        kernel=image.kernel,
-        pair=image.pair,
-    )
-    entry = BootEntry(
-        name=EntryName(sequence=FIRST, tries_left=BOOT_TRIES),
-        title=entry_title(image.title or image.name, image.version, FIRST),
-        linux=f"/atoll/{image.pair}/linux",
-        initrd=f"/atoll/{image.pair}/initrd",
-        options=boot_options(deployment, state, image.arguments),
-    )
+    deployment = make_deployment(image, FIRST)
+    name = EntryName(sequence=FIRST, tries_left=BOOT_TRIES)
+    entry = make_entry(image, deployment, state, name)
     return (
         ImportTree(tree=image.tree, objects=objects, contents=contents),
         SyncStatePartition(path=sysroot.root),
@@ -170,12 +109,6 @@ def plan_install(
     )
 
 
-def apply_plan(plan: tuple[Operation, ...], reporter: Reporter) -> None:
-    for operation in plan:
-        with reporter.step(operation.describe()):
-            operation.execute()
-
-
 def install(
     image: BootableImage, origin: Origin, root: Path, *, source: Store, reporter: Reporter
 ) -> Sysroot:
@@ -188,7 +121,9 @@ def install(
     target = open_store(sysroot.atoll, create=True)
     objects = objects_of(source, image.tree)
     missing = [size for name, size in objects.items() if not target.object_path(name).exists()]
-    check_space(needed_space(image, missing), measure_free(sysroot), sysroot)
+    title = f"{image.name} {image.version}"
+    hint = "use a larger disk, or remove other files from it"
+    check_space(title, needed_space(image, missing), sysroot, measure_free(sysroot), hint)
     state = StatePartition(uuid=find_uuid(root), verity=can_seal(target.staging))
     if state.uuid == NO_UUID:
         reporter.notice(f"the file system of {root} has no UUID, so early boot cannot find it")
@@ -201,7 +136,7 @@ def install(
         contents=contents,
         objects=tuple(sorted(objects)),
     )
-    apply_plan(plan, reporter)
+    apply_operations(plan, reporter)
     return sysroot
 
 
@@ -223,26 +158,3 @@ def with_loader(image: BootableImage) -> BootableImage:
             f"neither the image nor this machine has systemd-boot ({path})",
             hint="add the package systemd-boot-efi to the recipe",
         ) from None
-
-
-def measure_free(sysroot: Sysroot) -> Space:
-    state, esp = os.statvfs(sysroot.root), os.statvfs(sysroot.esp)
-    return Space(
-        state=state.f_bavail * state.f_frsize,
-        esp=esp.f_bavail * esp.f_frsize,
-        inodes=state.f_favail if state.f_files else None,
-    )
-
-
-def find_uuid(path: Path) -> str:
-    """The UUID of the file system that ``path`` is on; ``NO_UUID`` when it has none."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        said = file_system_uuid(handle)
-    finally:
-        os.close(handle)
-    if said is not None:
-        return said
-    # Kernels before 6.9 do not say.
-    found = run(["findmnt", "--noheadings", "--output", "UUID", "--target", path]).decode().strip()
-    return found or NO_UUID

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import NotFound, NothingToDo
+from atoll.machine.deployments.apply import apply_operations
 from atoll.machine.deployments.flags import PINNED, ClearFlag, SetFlag
 from atoll.machine.deployments.machine_lock import locked_machine
 from atoll.machine.deployments.state import read_state
@@ -22,7 +23,6 @@ def set_pin(sysroot: Sysroot, number: int, *, pinned: bool) -> str:
         if found.pinned == pinned:
             what = "already pinned" if pinned else "not pinned"
             raise NothingToDo(f"deployment {number} is {what}")
-        mark = machine.state / PINNED / str(number)
-        operation = SetFlag(path=mark) if pinned else ClearFlag(path=mark)
-        operation.execute()
+        flag = machine.state / PINNED / str(number)
+        apply_operations([SetFlag(path=flag) if pinned else ClearFlag(path=flag)])
         return found.deployment.title

@@ -23,9 +23,8 @@ from atoll.machine.candidate import (
 )
 from atoll.machine.deployment import Origin
 from atoll.machine.deployments.retention import require_current
-from atoll.machine.install import Space, measure_free
-from atoll.machine.space import check_space
-from atoll.machine.upgrade import UpgradePreview
+from atoll.machine.space import Space, check_space, measure_free
+from atoll.machine.upgrade_check import UpgradePreview
 from atoll.oci.reference import StoreReference, format_reference, parse_reference
 from atoll.oci.source import inspect_source, opened_source
 from atoll.oci.system_label import compare_packages, parse_packages
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from atoll.oci.system_label import PackageChanges, SystemLabel
 
 RECORDS = Path("/usr/lib/atoll")
+UPPER_LIMIT = "this is an upper limit; for exact figures: sudo atoll plan"
 
 
 def preview_public_upgrade(
@@ -73,7 +73,7 @@ def _find_obstacle(
             candidate.needed,
             sysroot,
             free,
-            "this is an upper limit; for exact figures: sudo atoll plan",
+            UPPER_LIMIT,
         )
     except AtollError as error:
         return error

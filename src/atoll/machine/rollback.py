@@ -1,13 +1,13 @@
-"""Going back: an older deployment gets a newer entry; what a person flees is not taken by itself.
+"""Rollback: an older deployment gets a newer boot entry, and upgrades skip what was left.
 
 ::
 
-    trees of the fled deployments held → the entry of the older one: one sector
-      → entries of the fled ones used up, so that no fallback returns to them
+    hold the trees of the deployments that are left → write the older one's entry: one sector
+      → disable the entries of those that are left, so that no fallback returns to them
 
-It never goes to what cannot boot, whatever is damaged of what is left. What is left stays the
-fallback, and is not held, while it is the last way back (``wayback``): where one goes to may never
-have come up.
+A deployment that cannot boot is refused, but damage to the one that is left does not block the
+rollback. What is left stays the fallback, and is not held, while it is the only deployment that is
+known to boot (``deployments/way_back.py``): the older one may never have booted successfully.
 """
 
 from __future__ import annotations
@@ -22,9 +22,17 @@ from atoll.image.bootable import read_bootable
 from atoll.machine.boot.boot_entry import EntryName
 from atoll.machine.cleanup import list_pairs, plan_removal, tidy
 from atoll.machine.deployment import Origin
-from atoll.machine.deployments.apply import apply_operations, apply_until_failure, format_warning
+from atoll.machine.deployments.apply import CommitPlan, apply_plan, format_warning
 from atoll.machine.deployments.boot_check import find_tree_flaw, verifier
-from atoll.machine.deployments.flags import HELD, ROLLED_BACK, ClearFlag, Hold, set_hold
+from atoll.machine.deployments.flags import (
+    HELD,
+    ROLLED_BACK,
+    ClearFlag,
+    Hold,
+    LastNumbers,
+    set_hold,
+    set_last_numbers,
+)
 from atoll.machine.deployments.history import RecordEvent, read_history
 from atoll.machine.deployments.machine_lock import locked_machine
 from atoll.machine.deployments.operations import WriteEntryList, plan_entry
@@ -80,17 +88,11 @@ class Cancelled:
     warning: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommitSteps:
-    """A plan in two parts: up to and with its commit, and what follows it."""
-
-    commit: tuple[Operation, ...]
-    afterwards: tuple[Operation, ...]
-
-
 def preview_rollback(sysroot: Sysroot, which: str | None, *, keep_etc: bool) -> RollbackPlan:
     """What ``rollback`` would do; raises as it does."""
-    return _preview(sysroot, read_state(sysroot), which, verifier(sysroot), keep_etc=keep_etc)
+    return preview_rollback_of(
+        sysroot, read_state(sysroot), which, verifier(sysroot), keep_etc=keep_etc
+    )
 
 
 def rollback(
@@ -100,24 +102,35 @@ def rollback(
     with locked_machine(sysroot) as machine:
         state = tidy(machine, reporter)
         verify = verifier(machine)
-        found = _preview(machine, state, which, verify, keep_etc=keep_etc)
+        found = preview_rollback_of(machine, state, which, verify, keep_etc=keep_etc)
+
+        def roll_back() -> RollbackPlan:
+            number, plan = plan_rollback(machine, state, found, keep_etc=keep_etc)
+            check_plan(state, plan.operations, verify)
+            return replace(found, number=number, warning=format_warning(apply_plan(plan)))
+
         with reporter.step(f"Rolling back to {found.target.deployment.title}"):
-            if keep_etc:
-                return retry_if_changed(lambda: _roll_back_keeping_etc(machine, state, found))
-            steps = plan_rollback(machine, state, found)
-            check_plan(state, (*steps.commit, *steps.afterwards), verify)
-            apply_operations(steps.commit)
-            return replace(found, warning=format_warning(apply_until_failure(steps.afterwards)))
+            return retry_if_changed(roll_back)
 
 
-def plan_rollback(sysroot: Sysroot, state: MachineState, found: RollbackPlan) -> CommitSteps:
-    """The hold first, so that a cut after the commit does not let the fled one come back."""
+def plan_rollback(
+    sysroot: Sysroot, state: MachineState, found: RollbackPlan, *, keep_etc: bool
+) -> tuple[int, CommitPlan]:
+    """The number of the deployment that boots next, and what makes it so."""
+    if keep_etc:
+        return _plan_keeping_etc(sysroot, state, found)
+    return found.target.number, _plan_older_entry(sysroot, state, found)
+
+
+def _plan_older_entry(sysroot: Sysroot, state: MachineState, found: RollbackPlan) -> CommitPlan:
+    """Hold what is left first: after a power cut behind the commit no upgrade takes it again."""
     target = found.target
     leaving = entries_to_disable(state, [each.number for each in found.left_behind])
     count = 1 + len({each.deployment for each in leaving})
     first, reserve = reserve_sequences(sysroot, state, count)
     name = EntryName(sequence=first, tries_left=None if target.blessed else BOOT_TRIES)
-    return CommitSteps(
+    event = make_event("rollback", target.deployment, state)
+    return CommitPlan(
         commit=(
             reserve,
             *_holds(sysroot, state, found),
@@ -125,12 +138,31 @@ def plan_rollback(sysroot: Sysroot, state: MachineState, found: RollbackPlan) ->
         ),
         afterwards=(
             *_unhold(sysroot, state, target),
-            RecordEvent(
-                state=sysroot.state, event=make_event("rollback", target.deployment, state)
-            ),
+            RecordEvent(state=sysroot.state, event=event),
             *plan_disable_entries(sysroot, state, leaving, first=first + 1),
             *plan_removal(sysroot, Removal(entries=redundant_entries(state, of=target.number))),
             WriteEntryList(sysroot=sysroot),
+        ),
+    )
+
+
+def _plan_keeping_etc(
+    sysroot: Sysroot, state: MachineState, found: RollbackPlan
+) -> tuple[int, CommitPlan]:
+    """The older tree once more, as a deployment of its own with the ``/etc`` of today."""
+    staged = _stage_older_tree(sysroot, state, require_current(state), found.target)
+    leaving = entries_to_disable(state, [each.number for each in found.left_behind])
+    number, sequence = staged.deployment.number, staged.entry.name.sequence
+    last = LastNumbers(
+        deployment=number, sequence=sequence + len({each.deployment for each in leaving})
+    )
+    return number, CommitPlan(
+        commit=(*_holds(sysroot, state, found), *staged.plan.commit),
+        afterwards=(
+            *_unhold(sysroot, state, found.target),
+            *staged.plan.afterwards,
+            *((set_last_numbers(sysroot.state, last),) if leaving else ()),
+            *plan_disable_entries(sysroot, state, leaving, first=sequence + 1),
         ),
     )
 
@@ -150,11 +182,10 @@ def cancel(sysroot: Sysroot, reporter: Reporter) -> Cancelled:
         failed: tuple[str, ...] = ()
         if stay is not None and staged is not None and staged.number != stay.number:
             _refuse_flaw(stay, flaw_of(state, stay, verify))
-            steps = plan_cancel(machine, state, stay, staged)
-            check_plan(state, (*steps.commit, *steps.afterwards), verify)
+            plan = plan_cancel(machine, state, stay, staged)
+            check_plan(state, plan.operations, verify)
             with reporter.step(f"Making {stay.deployment.title} boot next"):
-                apply_operations(steps.commit)
-                failed = apply_until_failure(steps.afterwards)
+                failed = apply_plan(plan)
             dropped.append(staged.deployment.title)
         try:
             if forget_pending(machine):
@@ -170,13 +201,13 @@ def cancel(sysroot: Sysroot, reporter: Reporter) -> Cancelled:
 
 def plan_cancel(
     sysroot: Sysroot, state: MachineState, stay: DeploymentState, staged: DeploymentState
-) -> CommitSteps:
+) -> CommitPlan:
     first, reserve = reserve_sequences(sysroot, state, 1)
     name = EntryName(sequence=first, tries_left=None if stay.blessed else BOOT_TRIES)
     gone = () if staged.blessed or staged.pinned or state.unreadable else (staged.number,)
     old = redundant_entries(state, of=stay.number)
     removal = choose_removal(state, gone, entries=old, pairs=list_pairs(sysroot))
-    return CommitSteps(
+    return CommitPlan(
         commit=(reserve, *plan_entry(sysroot, copy_entry(state, stay.number, name))),
         afterwards=(
             *_unhold(sysroot, state, stay),
@@ -194,7 +225,7 @@ def _before(state: MachineState) -> DeploymentState | None:
     return next((each for each in state.deployments if each.fallback), None)
 
 
-def _preview(
+def preview_rollback_of(
     sysroot: Sysroot, state: MachineState, which: str | None, verify: Verify, *, keep_etc: bool
 ) -> RollbackPlan:
     current = require_current(state) if keep_etc else None
@@ -210,7 +241,7 @@ def _preview(
     target = choose_rollback(state, which, events, datetime.now().astimezone(), judge)
     _refuse_flaw(target, judge(target))
     if current is not None:
-        check_staging_space(_plan_with_etc(sysroot, state, current, target), sysroot, state)
+        check_staging_space(_stage_older_tree(sysroot, state, current, target), sysroot, state)
     settings = () if keep_etc else _changed_settings(sysroot, state, target)
     left_behind = left_deployments(state, target.number)
     return RollbackPlan(
@@ -267,25 +298,7 @@ def _refuse_flaw(target: DeploymentState, flaw: str) -> None:
         )
 
 
-def _roll_back_keeping_etc(
-    machine: Sysroot, state: MachineState, found: RollbackPlan
-) -> RollbackPlan:
-    """The older tree once more, as a deployment of its own with the ``/etc`` of today."""
-    made = _plan_with_etc(machine, state, require_current(state), found.target)
-    apply_operations((*_holds(machine, state, found), *made.operations))
-    failed = apply_until_failure((*_unhold(machine, state, found.target), *made.afterwards))
-    if not failed:
-        now = read_state(machine)
-        leaving = entries_to_disable(now, [each.number for each in found.left_behind])
-        flight = plan_disable_entries(machine, now, leaving)
-        check_plan(now, flight, verifier(machine))
-        failed = apply_until_failure(flight)
-    return replace(
-        found, settings=(), number=made.deployment.number, warning=format_warning(failed)
-    )
-
-
-def _plan_with_etc(
+def _stage_older_tree(
     sysroot: Sysroot, state: MachineState, current: DeploymentState, target: DeploymentState
 ) -> StagingPlan:
     image = read_bootable(open_store(sysroot.atoll), target.deployment.tree)
@@ -294,7 +307,7 @@ def _plan_with_etc(
     except (Damaged, OSError):
         # Going back is not refused for it: the new deployment follows no image, which is told then.
         origin = Origin(image=target.deployment.tree)
-    return plan_staging(sysroot, state, current, image, origin, what="rollback")
+    return plan_staging(sysroot, state, current, image, origin, verb="rollback")
 
 
 def _holds(sysroot: Sysroot, state: MachineState, found: RollbackPlan) -> tuple[Operation, ...]:

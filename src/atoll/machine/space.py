@@ -1,14 +1,14 @@
-"""Room on both partitions: what operations take, and whether it is there."""
+"""Space on both partitions: what is free, what operations need, and whether it is enough."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import NoSpace
 from atoll.machine.etc.etc_operations import MakeDirectory, MakeWhiteout, WriteFile, WriteLeaf
 from atoll.machine.etc.etc_tree import Kind
-from atoll.machine.install import BLOCK, Space
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,10 +16,30 @@ if TYPE_CHECKING:
     from atoll.machine.deployments.operations import Operation
     from atoll.machine.deployments.sysroot import Sysroot
 
+BLOCK = 4096
 NAME_SIZE = 512
-"""Bytes that a name takes in its directory at most, with the blocks that are not full."""
+"""The most bytes that a name takes in its directory, partly filled blocks included."""
 INODES = 64
-"""For a deployment's own files, marks, and what is written before it replaces something."""
+"""For a deployment's own files, flags, and drafts of files that are replaced."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Space:
+    """Bytes that are free or needed on the state partition and on the ESP, and inodes on the state
+    partition; None where a file system has no fixed number of inodes."""
+
+    state: int
+    esp: int
+    inodes: int | None = None
+
+
+def measure_free(sysroot: Sysroot) -> Space:
+    state, esp = os.statvfs(sysroot.root), os.statvfs(sysroot.esp)
+    return Space(
+        state=state.f_bavail * state.f_frsize,
+        esp=esp.f_bavail * esp.f_frsize,
+        inodes=state.f_favail if state.f_files else None,
+    )
 
 
 def cost_of(operations: Iterable[Operation]) -> Space:
@@ -43,25 +63,25 @@ def cost_of(operations: Iterable[Operation]) -> Space:
     return Space(state=size, esp=0, inodes=inodes)
 
 
-def check_space(title: str, want: Space, sysroot: Sysroot, free: Space, hint: str) -> None:
-    """Raises NoSpace that says where, how much, and what could go."""
-    state = want.state
+def check_space(title: str, needed: Space, sysroot: Sysroot, free: Space, hint: str) -> None:
+    """Raises NoSpace that says where space is missing, how much, and what could be removed."""
+    state = needed.state
     if os.stat(sysroot.root).st_dev == os.stat(sysroot.esp).st_dev:  # noqa: PTH116
-        state += want.esp  # a machine in a directory: both have the same room
-    for name, wanted, have in (
+        state += needed.esp  # a machine in a directory: both share one file system
+    for name, wanted, available in (
         (f"the state partition at {sysroot.root}", state, free.state),
-        (f"the ESP at {sysroot.esp}", want.esp, free.esp),
+        (f"the ESP at {sysroot.esp}", needed.esp, free.esp),
     ):
-        if wanted > have:
+        if wanted > available:
             raise NoSpace(
                 f"{title} needs {-(-wanted // 10**6)} MB on {name}, but only"
-                f" {have // 10**6} MB are free",
+                f" {available // 10**6} MB are free",
                 hint=hint,
             )
-    if want.inodes is not None and free.inodes is not None and want.inodes > free.inodes:
+    if needed.inodes is not None and free.inodes is not None and needed.inodes > free.inodes:
         raise NoSpace(
-            f"{title} needs {want.inodes} inodes on the state partition at {sysroot.root}, but only"
-            f" {free.inodes} are free",
+            f"{title} needs {needed.inodes} inodes on the state partition at {sysroot.root}, but"
+            f" only {free.inodes} are free",
             hint=hint,
         )
 

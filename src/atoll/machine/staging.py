@@ -1,8 +1,8 @@
-"""A tree of the machine's store becomes the deployment that boots next.
+"""Staging: a tree of the machine's store becomes the deployment that boots next.
 
-The order makes a cut harmless (docs/decisions/0004): what is below ``/`` of the state partition is
-complete and durable first, then kernel and initrd, and one sector of the boot entry decides. What
-was there before is changed by nothing of this; what policy no longer keeps goes afterwards.
+The order makes a power cut harmless (docs/decisions/0004): everything on the state partition is
+complete and durable first, then kernel and initrd, and one sector of the boot entry commits.
+Nothing that was there before is changed; what policy no longer keeps is removed afterwards.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Refused
-from atoll.machine.boot.boot_entry import BootEntry, EntryName, entry_title
-from atoll.machine.deployment import Deployment
+from atoll.machine.boot.boot_entry import EntryName
+from atoll.machine.boot.new_entry import StatePartition, find_uuid, make_entry
+from atoll.machine.deployment import make_deployment
+from atoll.machine.deployments.apply import CommitPlan
 from atoll.machine.deployments.flags import LastNumbers, set_last_numbers
 from atoll.machine.deployments.history import HistoryEvent, RecordEvent
 from atoll.machine.deployments.operations import (
@@ -29,13 +31,13 @@ from atoll.machine.etc.damaged_tree import read_source_etc
 from atoll.machine.etc.etc_commands import read_etc_of_tree
 from atoll.machine.etc.merge import plan_merge
 from atoll.machine.etc.stage import MergeInputs, etc_paths, plan_stage
-from atoll.machine.install import StatePartition, boot_options, find_uuid
 from atoll.machine.machine_file import read_machine_file
 from atoll.machine.policy import read_policy
 
 if TYPE_CHECKING:
     from atoll.image.bootable import BootableImage
-    from atoll.machine.deployment import Origin
+    from atoll.machine.boot.boot_entry import BootEntry
+    from atoll.machine.deployment import Deployment, Origin
     from atoll.machine.deployments.operations import Operation
     from atoll.machine.deployments.state import DeploymentState, MachineState
     from atoll.machine.deployments.sysroot import Sysroot
@@ -47,17 +49,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StagingPlan:
-    """What makes a deployment, in order, its commit last; ``afterwards`` are notes of it."""
+    """What makes ``deployment`` boot next by ``entry``, and what becomes of ``/etc``."""
 
     deployment: Deployment
+    entry: BootEntry
     merge: Merge
-    machine_file: MachineFile
-    operations: tuple[Operation, ...]
-    afterwards: tuple[Operation, ...]
+    plan: CommitPlan
+    keep: int
+    """How many deployments the machine keeps, by its own file and the image's policy."""
     damaged: str = ""
-    """Why the tree that is left could not be read; its settings were taken along as they are."""
+    """Why the running tree could not be read: settings are carried over without a merge base."""
     unread: str = ""
-    """Why there may be conflicts that nobody can read; they stay with what is left."""
+    """Why open conflicts could not be read: they stay with the old deployment."""
 
 
 def plan_staging(
@@ -67,61 +70,48 @@ def plan_staging(
     image: BootableImage,
     origin: Origin,
     *,
-    what: str,
+    verb: str,
 ) -> StagingPlan:
     """Make ``image`` boot next, its ``/etc`` merged with that of ``source``.
 
-    ``what`` is the verb, for the history. Raises Busy when ``/etc`` changes meanwhile, Refused when
-    the image cannot have its users' ids on this machine, RecipeError for the machine file.
+    ``verb`` is recorded in the history. Raises Busy when ``/etc`` changes meanwhile, Refused when
+    ids of the image are taken on this machine, RecipeError for the machine file.
     """
     numbers = next_numbers(sysroot, state.menu)
-    deployment = _make_deployment(image, numbers.deployment)
+    deployment = make_deployment(image, numbers.deployment)
     new = read_etc_of_tree(image.store, image.tree)
     etc, damaged = read_source_etc(sysroot, source.number, new)
     machine_file = read_machine_file(etc.live, read_policy(image.store, image.tree))
-    place = etc_paths(sysroot, deployment.number)
-    views = MergeInputs(source=etc.deployment, old=etc.tree, live=etc.live, new=new)
-    merge, staging = plan_stage(views, place, rules=machine_file.rules, earlier=etc.conflicts)
+    inputs = MergeInputs(source=etc.deployment, old=etc.tree, live=etc.live, new=new)
+    paths = etc_paths(sysroot, deployment.number)
+    merge, stage_etc = plan_stage(inputs, paths, rules=machine_file.rules, earlier=etc.conflicts)
     check_ids(f"{image.name} {image.version}", merge)
-    partition = find_partition(sysroot, state, source)
     name = EntryName(sequence=numbers.sequence, tries_left=BOOT_TRIES)
-    title = entry_title(image.title or image.name, image.version, deployment.number)
-    entry = make_entry(
-        deployment, name, boot_options(deployment, partition, image.arguments), title=title
+    entry = make_entry(image, deployment, find_partition(sysroot, state, source), name)
+    event = make_event(verb, deployment, state, image=origin.image)
+    commit: tuple[Operation, ...] = (
+        set_last_numbers(sysroot.state, numbers),
+        MakeDeployment(
+            sysroot=sysroot,
+            deployment=deployment,
+            origin=origin,
+            recipe=image.recipe,
+            lock=image.lock,
+        ),
+        *stage_etc,
+        SyncStatePartition(path=sysroot.root),
+        WriteKernelPair(directory=sysroot.esp / "atoll" / image.pair, image=image),
+        *plan_entry(sysroot, entry),
     )
-    event = make_event(what, deployment, state, image=origin.image)
+    afterwards = (RecordEvent(state=sysroot.state, event=event), WriteEntryList(sysroot=sysroot))
     return StagingPlan(
         deployment=deployment,
+        entry=entry,
         merge=merge,
-        machine_file=machine_file,
+        plan=CommitPlan(commit=commit, afterwards=afterwards),
+        keep=machine_file.deployments,
         damaged=damaged,
         unread=etc.unread,
-        operations=(
-            set_last_numbers(sysroot.state, numbers),
-            MakeDeployment(
-                sysroot=sysroot,
-                deployment=deployment,
-                origin=origin,
-                recipe=image.recipe,
-                lock=image.lock,
-            ),
-            *staging,
-            SyncStatePartition(path=sysroot.root),
-            WriteKernelPair(directory=sysroot.esp / "atoll" / image.pair, image=image),
-            *plan_entry(sysroot, entry),
-        ),
-        afterwards=(RecordEvent(state=sysroot.state, event=event), WriteEntryList(sysroot=sysroot)),
-    )
-
-
-def _make_deployment(image: BootableImage, number: int) -> Deployment:
-    return Deployment(
-        number=number,
-        tree=image.tree,
-        name=image.name,
-        version=image.version,
-        kernel=image.kernel,
-        pair=image.pair,
     )
 
 
@@ -146,18 +136,6 @@ def make_event(
     )
 
 
-def make_entry(
-    deployment: Deployment, name: EntryName, options: tuple[str, ...], *, title: str
-) -> BootEntry:
-    return BootEntry(
-        name=name,
-        title=title,
-        linux=f"/atoll/{deployment.pair}/linux",
-        initrd=f"/atoll/{deployment.pair}/initrd",
-        options=options,
-    )
-
-
 def copy_entry(state: MachineState, number: int, name: EntryName) -> BootEntry:
     """Another entry for a deployment that has one; raises Refused when none can be read."""
     for menu_entry in state.menu.of(number):
@@ -169,11 +147,12 @@ def copy_entry(state: MachineState, number: int, name: EntryName) -> BootEntry:
 def find_partition(
     sysroot: Sysroot, state: MachineState, source: DeploymentState
 ) -> StatePartition:
-    """Where early boot finds the deployments: what the entry of ``source`` says of it."""
+    """The state partition as the entry of ``source`` names it, else as the disk does."""
     for menu_entry in state.menu.of(source.number):
-        place = menu_entry.entry.option("atoll.state") if menu_entry.entry else None
-        if menu_entry.entry is not None and place is not None and place.startswith("UUID="):
-            verity = menu_entry.entry.option("atoll.verity") == "require"
+        entry = menu_entry.entry
+        place = entry.option("atoll.state") if entry else None
+        if entry is not None and place is not None and place.startswith("UUID="):
+            verity = entry.option("atoll.verity") == "require"
             return StatePartition(uuid=place.removeprefix("UUID="), verity=verity)
     from atoll.store.layout import open_store
     from atoll.store.objects import can_seal
@@ -190,10 +169,10 @@ def reserve_sequences(sysroot: Sysroot, state: MachineState, entries: int) -> tu
 
 
 def check_ids(title: str, merge: Merge) -> None:
-    """Raises Refused when the image needs ids that are others' here."""
+    """Raises Refused when the image needs user or group ids that are taken on this machine."""
     if merge.id_conflicts:
-        told = "; ".join(each.describe() for each in merge.id_conflicts)
+        conflicts = "; ".join(each.describe() for each in merge.id_conflicts)
         raise Refused(
-            f"{title} needs ids that are taken on this machine: {told}",
+            f"{title} needs ids that are taken on this machine: {conflicts}",
             hint="build the image with this machine's ids, or give these users other ids here",
         )

@@ -109,7 +109,7 @@ def test_a_machine_verb_on_a_plain_debian_says_that_it_is_one(
 ) -> None:
     assert main([verb]) == 7
     err = capsys.readouterr().err
-    assert "does not run a system that Atoll made" in err
+    assert "does not run an Atoll system" in err
     assert "atoll new DIR" in err
 
 

@@ -63,7 +63,7 @@ def test_a_failure_that_was_noted_is_evidence() -> None:
 def test_starts_that_never_reached_early_boot_are_evidence() -> None:
     verdict = decide_verdict(USED_UP, [], (), staged=0)
     assert verdict.evidence
-    assert verdict.why == "its kernel or initrd did not start in 3 tries"
+    assert verdict.why == "its kernel or initrd did not start in 3 boot attempts"
 
 
 def test_pulled_plugs_are_none() -> None:

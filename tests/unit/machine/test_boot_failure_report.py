@@ -89,7 +89,7 @@ def test_pulled_plugs_are_told_and_hold_nothing(tmp_path: Path) -> None:
 def test_a_kernel_that_never_started_and_one_that_panicked(tmp_path: Path) -> None:
     sysroot = machine(tmp_path)
     (given_up,) = judged(sysroot)
-    assert given_up.verdict.why == "its kernel or initrd did not start in 3 tries"
+    assert given_up.verdict.why == "its kernel or initrd did not start in 3 boot attempts"
     (given_up,) = judged(sysroot, PANIC)
     assert given_up.verdict.why == "its kernel panicked: no init"
 
@@ -108,7 +108,7 @@ def test_a_new_entry_gets_a_verdict_of_its_own(tmp_path: Path) -> None:
     (sysroot.entries / "atoll-2+0-3.conf").unlink()
     shutil.rmtree(tmp_path / "atoll/deployments/2")
     place(tmp_path, 2, EntryName(sequence=7, tries_left=0, tries_used=3), version="2")
-    assert "did not start in 3 tries" in report(sysroot)
+    assert "did not start in 3 boot attempts" in report(sysroot)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from atoll.base.errors import NotFound, NothingToDo, Refused, UsageError
 from atoll.base.report import NullReporter
 from atoll.cli.main import main
 from atoll.machine.deployment import Deployment, format_deployment
+from atoll.machine.deployments.apply import apply_operations
 from atoll.machine.deployments.sysroot import Sysroot
 from atoll.machine.etc.conflicts import read_conflicts
 from atoll.machine.etc.etc_commands import (
@@ -29,10 +30,11 @@ from atoll.machine.etc.etc_commands import (
 from atoll.machine.etc.etc_tree import Node, walk
 from atoll.machine.etc.overlay_upper import plan_live
 from atoll.machine.etc.read import read_directory, read_layered
-from atoll.machine.etc.stage import EtcPaths, MergeInputs, etc_paths, execute, stage_etc
+from atoll.machine.etc.stage import EtcPaths, MergeInputs, etc_paths
 from atoll.store.layout import open_store
 from atoll.store.scan import import_directory
 from atoll.store.tree_images import write_image
+from tests.etc_staging import stage_etc
 from tests.unit.machine.etc_trees import File, mode_changed, shown
 
 if TYPE_CHECKING:
@@ -256,7 +258,7 @@ def test_the_attributes_of_etc_itself_can_be_in_conflict(made: Path, tmp_path: P
         mounted=None,
         unread="",
     )
-    execute(plan_resolve(etc, parse_path("/etc/", etc_too=True), image=True))
+    apply_operations(plan_resolve(etc, parse_path("/etc/", etc_too=True), image=True))
     assert (tmp_path / "up").stat().st_mode & 0o777 == 0o711 != mode
     assert read_conflicts(place.conflicts) == ()
     assert set(read_layered(new, tmp_path / "up").root.children) == set(changed.children)

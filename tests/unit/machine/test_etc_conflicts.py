@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from atoll.machine.deployments.apply import apply_operations
 from atoll.machine.etc.conflicts import keep_open_conflicts, plan_conflicts, read_conflicts
 from atoll.machine.etc.etc_tree import Node
 from atoll.machine.etc.merge import Conflict, Merge, plan_merge
-from atoll.machine.etc.stage import execute
 from tests.unit.machine.etc_trees import Dir, File, Link, What, etc, shown
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ CONFLICTS = (
 @pytest.mark.parametrize("order", [1, -1])
 def test_what_is_kept_is_read_again(tmp_path: Path, order: int) -> None:
     place = tmp_path / "conflicts/7"
-    execute(plan_conflicts(CONFLICTS[::order], place))
+    apply_operations(plan_conflicts(CONFLICTS[::order], place))
     found = read_conflicts(place)
     assert found == CONFLICTS[::order]
     assert shown(found[0].image) == shown(CONFLICTS[::order][0].image)
@@ -51,10 +51,10 @@ def test_every_cut_leaves_the_old_list_or_the_new(tmp_path: Path) -> None:
         count = len(plan_conflicts(end, tmp_path / "x"))
         for cut in range(count + 1):
             place = tmp_path / f"{len(end)}-{cut}"
-            execute(plan_conflicts(CONFLICTS, place))
-            execute(plan_conflicts(end, place)[:cut])
+            apply_operations(plan_conflicts(CONFLICTS, place))
+            apply_operations(plan_conflicts(end, place)[:cut])
             assert read_conflicts(place) in (CONFLICTS, end)
-            execute(plan_conflicts(end, place))
+            apply_operations(plan_conflicts(end, place))
             assert read_conflicts(place) == end
             assert not place.with_name(f"{place.name}.new").exists()
 

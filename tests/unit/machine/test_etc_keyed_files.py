@@ -126,7 +126,7 @@ CONFLICTS = {
         ROOT + "mine:x:101:1::/:/bin/sh\n",
         ROOT + NTP + SSH,
         ROOT + SSH + "mine:x:101:1::/:/bin/sh\n",
-        "ntp: its id is mine here",
+        "ntp: its id is taken by mine here",
     ),
     "a group's id in use here": (
         "group",
@@ -134,7 +134,7 @@ CONFLICTS = {
         "mine:x:101:\n",
         "ntp:x:101:\n",
         "mine:x:101:\n",
-        "ntp: its id is mine here",
+        "ntp: its id is taken by mine here",
     ),
     "a range in use here": (
         "subuid",
@@ -142,7 +142,7 @@ CONFLICTS = {
         "joe:100000:65536\n",
         "box:165535:65536\n",
         "joe:100000:65536\n",
-        "box: its id is joe:100000:65536 here",
+        "box: its id is taken by joe:100000:65536 here",
     ),
     "the id of a name": (
         "passwd",
@@ -200,8 +200,8 @@ def test_ids_that_an_image_cannot_have_here() -> None:
     new = ROOT + NTP.replace("x:101", "x:1000") + SSH
     found = find_id_conflicts("passwd", live.encode(), new.encode())
     assert [each.describe() for each in found] == [
-        "ntp is 101 here and 1000 in the image",
-        "sshd is 102 in the image, which is mine here",
+        "ntp has id 101 here and 1000 in the image",
+        "sshd has id 102 in the image, which belongs to mine here",
     ]
     assert find_id_conflicts("shadow", live.encode(), new.encode()) == ()
     assert find_id_conflicts("passwd", live.encode(), live.encode()) == ()

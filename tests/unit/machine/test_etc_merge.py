@@ -356,7 +356,7 @@ def test_an_id_never_changes_even_when_nobody_edited_the_file() -> None:
     merge = plan_merge(live, live, new)
     assert shown(merge.result) == shown(live)
     assert [each.describe() for each in merge.id_conflicts] == [
-        "ntp is 101 here and 102 in the image"
+        "ntp has id 101 here and 102 in the image"
     ]
     assert conflicts(merge) == [("passwd", "ntp: id 101 here, 102 in the image")]
 

@@ -12,21 +12,16 @@ from atoll.base.ids import TreeId
 from atoll.base.report import NullReporter
 from atoll.cli.references import find_image
 from atoll.image.bootable import objects_of, read_bootable
+from atoll.machine.boot.new_entry import StatePartition
 from atoll.machine.deployment import Origin, parse_origin
+from atoll.machine.deployments.apply import apply_operations
 from atoll.machine.deployments.object_transfer import choose_transfer
 from atoll.machine.deployments.operations import CommitEntry, WriteEntryList
 from atoll.machine.deployments.state import read_state
 from atoll.machine.deployments.sysroot import Sysroot
 from atoll.machine.disk import automatic_size, check_size, derive_identity
-from atoll.machine.install import (
-    Space,
-    StatePartition,
-    apply_plan,
-    check_empty,
-    check_space,
-    needed_space,
-    plan_install,
-)
+from atoll.machine.install import check_empty, needed_space, plan_install
+from atoll.machine.space import Space, check_space
 from atoll.store.layout import open_store
 from atoll.store.objects import measure_object
 from atoll.store.refs import Ref, write_ref
@@ -65,7 +60,7 @@ def files_below(root: Path) -> set[str]:
 def test_a_machine_has_all_that_boots_it(tmp_path: Path) -> None:
     store, tree = make_store(tmp_path / "store")
     image = read_bootable(store, tree)
-    apply_plan(plan_for(tmp_path / "machine", store, image), NullReporter())
+    apply_operations(plan_for(tmp_path / "machine", store, image))
 
     esp = tmp_path / "machine/esp"
     assert files_below(esp) == {
@@ -102,7 +97,7 @@ def test_a_machine_has_all_that_boots_it(tmp_path: Path) -> None:
 def test_status_knows_what_was_installed(tmp_path: Path) -> None:
     store, tree = make_store(tmp_path / "store")
     root = tmp_path / "machine"
-    apply_plan(plan_for(root, store, read_bootable(store, tree)), NullReporter())
+    apply_operations(plan_for(root, store, read_bootable(store, tree)))
     (found,) = read_state(Sysroot(root=root, esp=root / "esp", booted=1)).deployments
     assert (found.deployment.tree, found.deployment.kernel) == (tree, KERNEL)
     assert (found.booted, found.default, found.staged) == (True, True, False)
@@ -117,13 +112,12 @@ def test_a_cut_after_any_operation_boots_nothing_or_all_of_it(tmp_path: Path) ->
         root = tmp_path / f"machine-{done}"
         sysroot = Sysroot(root=root, esp=root / "esp")
         plan = plan_for(root, store, image)
-        for operation in plan[:done]:
-            operation.execute()
+        apply_operations(plan[:done])
         committed = any(isinstance(operation, CommitEntry) for operation in plan[:done])
         assert any(found.default for found in read_state(sysroot).deployments) == committed
         if not committed:
             check_empty(sysroot)
-        apply_plan(plan_for(root, store, image), NullReporter())
+        apply_operations(plan_for(root, store, image))
         assert read_state(sysroot).deployments[0].default
 
 
@@ -138,7 +132,7 @@ def test_the_entry_is_the_last_operation_that_decides(tmp_path: Path) -> None:
 def test_a_machine_that_boots_is_not_installed_again(tmp_path: Path) -> None:
     store, tree = make_store(tmp_path / "store")
     root = tmp_path / "machine"
-    apply_plan(plan_for(root, store, read_bootable(store, tree)), NullReporter())
+    apply_operations(plan_for(root, store, read_bootable(store, tree)))
     with pytest.raises(Refused, match="already has a system"):
         check_empty(Sysroot(root=root, esp=root / "esp"))
 
@@ -152,7 +146,7 @@ def test_a_damaged_object_is_not_installed(tmp_path: Path) -> None:
     victim.chmod(0o644)
     victim.write_bytes(b"x" * victim.stat().st_size)
     with pytest.raises(Damaged):
-        apply_plan(plan, NullReporter())
+        apply_operations(plan)
     assert files_below(tmp_path / "machine/esp") == set()
 
 
@@ -165,8 +159,8 @@ def test_no_space_says_where_and_how_much(tmp_path: Path, free: Space, where: st
     image = read_bootable(store, tree)
     needed = needed_space(image, objects_of(store, tree).values())
     with pytest.raises(NoSpace, match=where) as caught:
-        check_space(needed, free, Sysroot(root=tmp_path, esp=tmp_path))
-    assert "MiB" in (caught.value.hint or "")
+        check_space("hello", needed, Sysroot(root=tmp_path, esp=tmp_path), free, "use another disk")
+    assert "but only" in caught.value.message and caught.value.hint == "use another disk"
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,8 @@ from atoll.machine.deployments.flags import Hold, set_hold
 from atoll.machine.deployments.public_status import format_public, parse_public, read_public
 from atoll.machine.deployments.state import read_state
 from atoll.machine.deployments.write_status import publish_or_forget, write_status
-from atoll.machine.install import Space
 from atoll.machine.public_plan import preview_public_upgrade
+from atoll.machine.space import Space
 from atoll.machine.upgrade import UpgradeRequest, preview_upgrade
 from tests.machines import Maker, Published
 
@@ -135,7 +135,7 @@ def test_everyone_may_plan_an_upgrade(
     write_status(sysroot, when=5, place=place)
     public = read_public(place)
     wish = UpgradeRequest(verb="upgrade")
-    with pytest.raises(NothingToDo, match="is the newest"):
+    with pytest.raises(NothingToDo, match="already the newest"):
         preview_public_upgrade(sysroot, public, wish, records)
     new = maker.publish("2", packages={"bash": "5.3", "htop": "3"})
     preview = preview_public_upgrade(sysroot, public, wish, records)

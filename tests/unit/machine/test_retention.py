@@ -165,7 +165,7 @@ def test_a_day_means_what_ran_at_its_end() -> None:
         choose_rollback(two(), "2026-11-24", events, NOW, sound)
     with pytest.raises(NotFound, match="2026-11-01"):
         choose_rollback(two(), "2026-11-01", events, NOW, sound)
-    with pytest.raises(UsageError, match="yet to come"):
+    with pytest.raises(UsageError, match="in the future"):
         choose_rollback(two(), "2027-01-01", events, NOW, sound)
     with pytest.raises(NotFound, match=r"there is no deployment or version 9") as caught:
         choose_rollback(two(), "9", events, NOW, sound)

@@ -102,7 +102,7 @@ def test_damage_is_told_and_the_rest_is_read(tmp_path: Path) -> None:
     (tmp_path / "atoll/deployments/3").rename(tmp_path / "atoll/deployments/2")
     state = read_state(machine(tmp_path))
     assert [each.number for each in state.deployments] == [1]
-    assert "is of deployment 3" in state.damaged[0] and state.damaged_numbers == {2}
+    assert "describes deployment 3" in state.damaged[0] and state.damaged_numbers == {2}
     (tmp_path / "atoll/deployments/2/deployment.json").unlink()
     assert "deployment 2 has no" in read_state(machine(tmp_path)).damaged[0]
     (tmp_path / "esp/loader/entries/atoll-7.conf").write_bytes(b"linux /x\nversion 8\n")

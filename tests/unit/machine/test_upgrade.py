@@ -28,9 +28,9 @@ from atoll.machine.deployments.state import read_origin, read_state
 from atoll.machine.etc.etc_commands import read_machine_etc
 from atoll.machine.etc.etc_tree import node_at
 from atoll.machine.gc import collect_machine
-from atoll.machine.install import Space
 from atoll.machine.pin import set_pin
 from atoll.machine.rollback import cancel, rollback
+from atoll.machine.space import Space
 from atoll.machine.upgrade import UpgradeRequest, check_upgrade, preview_upgrade, upgrade
 from atoll.oci.toc import TableOfContents
 from tests.machines import Maker, check_machine, objects_needed, objects_there, write
@@ -372,7 +372,7 @@ def test_a_long_life_keeps_every_promise_and_loses_no_space(maker: Maker, machin
         ("schema = 2\n", "schema: must be 1"),
         ("schema = 1\n[keep]\ndeployments = 1\n", "keep.deployments: must be at least 2"),
         ("schema = 1\n[kepe]\n", "kepe: unknown key"),
-        ('schema = 1\n[etc]\n"../x" = "local"\n', "no path below /etc"),
+        ('schema = 1\n[etc]\n"../x" = "local"\n', "not a path below /etc"),
         ('schema = 1\n[etc]\nmotd = "mine"\n', "is not one of: image, local, merge"),
     ],
 )

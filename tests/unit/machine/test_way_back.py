@@ -422,7 +422,7 @@ def test_a_fault_after_the_commit_is_a_warning(
         "upgrade": lambda: upgrade(machine, UPGRADE, QUIET).warning,
     }
     warning = works[verb]()
-    assert warning is not None and "it is done" in warning and "the disk" in warning
+    assert warning is not None and "succeeded" in warning and "the disk" in warning
     state = read_state(machine)
     wanted = {"cancel": 2, "rollback": 1, "upgrade": 3}[verb]
     assert state.default is not None and state.default.number == wanted

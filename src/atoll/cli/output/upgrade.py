@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from atoll.machine.deployments.sysroot import Sysroot
     from atoll.machine.etc.merge import Merge
     from atoll.machine.rollback import RollbackPlan
-    from atoll.machine.upgrade import UpgradePreview, UpgradeResult
+    from atoll.machine.upgrade import UpgradeResult
+    from atoll.machine.upgrade_check import UpgradePreview
     from atoll.oci.system_label import PackageChanges
 
 MOST = 20

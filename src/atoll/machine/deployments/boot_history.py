@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from atoll.machine.deployments.apply import apply_operations
 from atoll.machine.deployments.history import BOOT, HistoryEvent, RecordEvent, read_history
 from atoll.machine.deployments.machine_lock import locked_machine
 from atoll.machine.deployments.state import read_deployment
@@ -34,7 +35,7 @@ def record_boot(sysroot: Sysroot, uptime: Path = UPTIME) -> None:
             version=deployment.version,
             tree=deployment.tree,
         )
-        RecordEvent(state=machine.state, event=event).execute()
+        apply_operations([RecordEvent(state=machine.state, event=event)])
 
 
 def is_recorded(sysroot: Sysroot, began: int) -> bool:

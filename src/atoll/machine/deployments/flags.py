@@ -1,10 +1,10 @@
-"""What happened to deployments after their commit, as files below ``atoll/state/``::
+"""Flags of deployments, set after their commit, as files below ``atoll/state/``::
 
 pinned/<n>         empty: policy never removes the deployment
-blessed/<n>        empty: it came up healthy once
-held/<tree>        automatic updates do not take this tree again, and why not:
+blessed/<n>        empty: it booted successfully once (see systemd-bless-boot.service)
+held/<tree>        automatic updates do not install this tree again, and why:
                    {"format": 1, "deployment": 4, "version": "2", "why": "…", "when": <seconds>}
-numbers.json       {"deployment": 5, "sequence": 9}: the last ones given, for none comes twice
+numbers.json       {"deployment": 5, "sequence": 9}: the last numbers given; none is reused
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ NUMBERS = "numbers.json"
 NUMBER_LIMIT = 10**9 - 1000
 """Names of deployments and entries have nine digits at most."""
 UNKNOWN = 0
-"""The deployment that a hold names which cannot be read."""
+"""Stands for the deployment in a hold that cannot be read."""
 ROLLED_BACK = "rolled back"
-"""Why a tree is held that a person went back from."""
+"""Why a tree is held after a rollback from it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """Why a tree is not taken again by itself. ``when`` is in seconds since 1970."""
+    """Why a tree is not installed again automatically. ``when`` is in seconds since 1970."""
 
     deployment: int
     version: str
@@ -53,7 +53,7 @@ class Hold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flags:
-    """``unreadable`` says which could not be read: nobody knows then what is pinned or blessed."""
+    """``unreadable`` says which could not be read: what is pinned or blessed is then unknown."""
 
     pinned: frozenset[int] = frozenset()
     blessed: frozenset[int] = frozenset()
@@ -76,7 +76,7 @@ class LastNumbers:
 
 
 def read_flags(state: Path) -> Flags:
-    """The marks below ``state``; a hold that cannot be read holds its tree all the same."""
+    """The flags below ``state``; a hold that cannot be read still holds its tree."""
     found: dict[str, list[str]] = {}
     unreadable = []
     for kind in (PINNED, BLESSED, HELD):
@@ -136,13 +136,13 @@ def read_numbers(state: Path) -> LastNumbers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetFlag:
-    """``path`` is there with ``content``, durably."""
+    """Write a flag file durably."""
 
     path: Path
     content: bytes = b""
 
     def describe(self) -> str:
-        return f"mark {self.path}"
+        return f"write {self.path}"
 
     def execute(self) -> None:
         if not self.path.parent.is_dir():
@@ -156,7 +156,7 @@ class ClearFlag:
     path: Path
 
     def describe(self) -> str:
-        return f"no mark {self.path}"
+        return f"remove {self.path}"
 
     def execute(self) -> None:
         if self.path.exists():

@@ -4,7 +4,7 @@
      "version": "2", "tree": "<64 hex>", "image": "docker://…"}
 
 ``deployment`` is what boots next from then on, ``was`` what did before; of a ``boot``, what runs. A
-line that a cut left half written is no line.
+line that a power cut left incomplete is skipped.
 """
 
 from __future__ import annotations
@@ -84,13 +84,13 @@ def format_event(event: HistoryEvent) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordEvent:
-    """Durably; a half line of before is ended first."""
+    """Append a line durably; a line that a power cut left incomplete is ended first."""
 
     state: Path
     event: HistoryEvent
 
     def describe(self) -> str:
-        return f"history: {self.event.what}"
+        return f"record in the history: {self.event.what}"
 
     def execute(self) -> None:
         path = self.state / NAME

@@ -1,6 +1,6 @@
-"""The operations that plans are made of: each says what it does and does it, once or again.
+"""The operations that plans consist of: each describes itself and can be executed again.
 
-A plan may be cut after any of them and be run again from its start.
+A power cut may stop a plan after any of them; the same plan can then run again from its start.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ class Operation(Protocol):
 
 
 class ObjectTransfer(Protocol):
-    """A way for objects and images to get into the store of a machine."""
+    """How objects and images get into the store of a machine: linked, copied, or staged."""
 
     def place_objects(self, names: Iterable[ObjectId]) -> None:
-        """Put them there, each compared with its name; what is there already stays."""
+        """Add objects, each checked against its name; those that are there already stay."""
 
     def place_image(self, tree: TreeId) -> None: ...
 
@@ -67,7 +67,7 @@ class ImportTree:
     contents: ObjectTransfer
 
     def describe(self) -> str:
-        return f"{len(self.objects)} objects of tree {self.tree[:12]}…"
+        return f"write tree {self.tree[:12]}… with {len(self.objects)} objects"
 
     def execute(self) -> None:
         self.contents.place_objects(self.objects)
@@ -79,7 +79,7 @@ class SyncStatePartition:
     path: Path
 
     def describe(self) -> str:
-        return f"all of it durable on {self.path}"
+        return f"sync the file system of {self.path}"
 
     def execute(self) -> None:
         handle = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -91,7 +91,8 @@ class SyncStatePartition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MakeDeployment:
-    """Written under another name first: a deployment that has its number is complete."""
+    """Write the deployment under a temporary name, then rename it: a deployment that has its number
+    is complete."""
 
     sysroot: Sysroot
     deployment: Deployment
@@ -100,7 +101,7 @@ class MakeDeployment:
     lock: bytes
 
     def describe(self) -> str:
-        return f"deployment {self.deployment.title}"
+        return f"write deployment {self.deployment.title}"
 
     def execute(self) -> None:
         final = self.sysroot.deployments / str(self.deployment.number)
@@ -133,7 +134,7 @@ class InstallLoader:
     timeout: int = 3
 
     def describe(self) -> str:
-        return f"systemd-boot on {self.esp}"
+        return f"install systemd-boot on {self.esp}"
 
     def execute(self) -> None:
         write_checked(self.esp / f"EFI/systemd/systemd-boot{self.efi_name}.efi", self.program)
@@ -146,10 +147,10 @@ class InstallLoader:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriteKernelPair:
-    """What is there already, whole, stays as it is: another deployment may boot it.
+    """Write kernel and initrd, unless they are there and intact: another deployment may boot them.
 
-    What is not whole is written again: a cut left it, or the disk changed it, and nothing could
-    boot it. ``fresh``: nothing boots yet, so nothing need be read.
+    A damaged file is written again, for nothing could boot it as it is. ``fresh``: the ESP is new,
+    so nothing needs to be read.
     """
 
     directory: Path
@@ -157,7 +158,7 @@ class WriteKernelPair:
     fresh: bool = False
 
     def describe(self) -> str:
-        return f"kernel and initrd in {self.directory}"
+        return f"write kernel and initrd to {self.directory}"
 
     def execute(self) -> None:
         pair = self.image.kernel_pair
@@ -169,13 +170,14 @@ class WriteKernelPair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DraftEntry:
-    """The entry has its name and its space; the loader skips it."""
+    """Write an entry that the boot loader skips: it allocates name and clusters, so the commit need
+    not allocate anything."""
 
     directory: Path
     entry: BootEntry
 
     def describe(self) -> str:
-        return f"space for boot entry {format_entry_name(self.entry.name)}"
+        return f"write a draft of boot entry {format_entry_name(self.entry.name)}"
 
     def execute(self) -> None:
         ensure_directory(self.directory)
@@ -184,20 +186,23 @@ class DraftEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommitEntry:
-    """From here on the new system is what boots."""
+    """Make the draft valid by writing its first sector: from here on the new system boots.
+
+    A disk writes one sector completely or not at all, so a power cut leaves the old menu or the new
+    one, although FAT has no atomic rename."""
 
     directory: Path
     entry: BootEntry
 
     def describe(self) -> str:
-        return f"boot entry {format_entry_name(self.entry.name)}: {self.entry.title}"
+        return f"commit boot entry {format_entry_name(self.entry.name)}: {self.entry.title}"
 
     def execute(self) -> None:
         commit_draft(self.directory / format_entry_name(self.entry.name), self.entry)
 
 
 def plan_entry(sysroot: Sysroot, entry: BootEntry) -> tuple[Operation, ...]:
-    """What adds an entry to the menu; its sequence number was reserved before."""
+    """The operations that add an entry, whose sequence number was reserved before."""
     return (
         DraftEntry(directory=sysroot.entries, entry=entry),
         CommitEntry(directory=sysroot.entries, entry=entry),
@@ -206,17 +211,17 @@ def plan_entry(sysroot: Sysroot, entry: BootEntry) -> tuple[Operation, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoveFromEsp:
-    """A file, or a directory of files, of Atoll's: names first, one by one, each durably.
+    """Remove a file, or a directory of files, that Atoll wrote; each name durably before the next.
 
-    What has clusters that are not its own alone stays, until the ESP is repaired (``esp_check``);
-    so does the kernel pair that an entry still boots.
+    Files whose clusters are not theirs alone stay until the ESP is repaired (``esp_check``), and so
+    does a kernel that an entry still boots.
     """
 
     esp: Path
     path: Path
 
     def describe(self) -> str:
-        return f"no {self.path}"
+        return f"remove {self.path}"
 
     def execute(self) -> None:
         if not self.path.exists() or self._is_booted():
@@ -246,18 +251,18 @@ class RemoveFromEsp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoveDeployment:
-    """It loses its number at one instant; what is below goes then."""
+    """Rename the deployment, so that it loses its number at once, then remove it."""
 
     sysroot: Sysroot
     number: int
 
     def describe(self) -> str:
-        return f"no deployment {self.number}"
+        return f"remove deployment {self.number}"
 
     def execute(self) -> None:
         menu = read_menu(self.sysroot.entries, self.sysroot.entry_list)
         if menu.of(self.number):
-            return  # an entry of it had to stay
+            return  # an entry that could not be removed still boots it
         place = self.sysroot.deployments / str(self.number)
         gone = self.sysroot.deployments / f"gone-{self.number}"
         if place.exists() or place.is_symlink():
@@ -276,12 +281,12 @@ def _may_be_unlinked(esp: Path, paths: tuple[Path, ...]) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemovePath:
-    """A leftover on the state partition."""
+    """Remove a file or directory on the state partition."""
 
     path: Path
 
     def describe(self) -> str:
-        return f"no {self.path}"
+        return f"remove {self.path}"
 
     def execute(self) -> None:
         remove_tree(self.path)
@@ -289,12 +294,13 @@ class RemovePath:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriteEntryList:
-    """For people who may not read the ESP, and for early boot (``format_entry_list``)."""
+    """Write ``entries.json``, for users who may not read the ESP and for early boot
+    (``format_entry_list``)."""
 
     sysroot: Sysroot
 
     def describe(self) -> str:
-        return "what the boot entries are, noted for everyone"
+        return f"write the list of boot entries to {self.sysroot.entry_list}"
 
     def execute(self) -> None:
         menu = read_menu(self.sysroot.entries, self.sysroot.entry_list)

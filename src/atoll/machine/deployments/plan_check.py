@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import Refused
 from atoll.machine.boot.boot_entries import MenuEntry, ordered
 from atoll.machine.deployment import is_number
-from atoll.machine.deployments.flags import BLESSED, SetFlag
+from atoll.machine.deployments.flags import BLESSED, HELD, ClearFlag, SetFlag
 from atoll.machine.deployments.operations import CommitEntry, RemoveDeployment, RemoveFromEsp
 from atoll.machine.deployments.way_back import find_way_back, ways_back
 
@@ -33,18 +33,21 @@ def check_plan(state: MachineState, plan: Iterable[Operation], verify: Verify) -
         if len(left) < len(before) and find_way_back(state, verify) is None:
             titles = ", ".join(each.deployment.title for each, _ in before)
             raise Refused(
-                f"this would leave no deployment to go back to: {operation.describe()}",
+                f"this would leave no way back: {operation.describe()}",
                 hint=f"the last one that has booted successfully and still can is among {titles}",
             )
 
 
 def after(state: MachineState, operation: Operation) -> MachineState:
     """The machine when ``operation`` has been done, in what matters here."""
-    menu, deployments = state.menu, state.deployments
+    menu, deployments, held = state.menu, state.deployments, state.held
     match operation:
         case CommitEntry(entry=entry) if entry.deployment is not None:
             added = MenuEntry(name=entry.name, deployment=entry.deployment, entry=entry)
-            menu = replace(menu, entries=ordered([*menu.entries, added]))
+            last = max(menu.last_sequence, entry.name.sequence)
+            menu = replace(menu, entries=ordered([*menu.entries, added]), last_sequence=last)
+        case ClearFlag(path=path) if path.parent.name == HELD:
+            held = {tree: hold for tree, hold in held.items() if tree != path.name}
         case RemoveFromEsp(path=path):
             left = tuple(each for each in menu.entries if path.name not in (each.file, each.pair))
             menu = replace(menu, entries=left)
@@ -56,4 +59,4 @@ def after(state: MachineState, operation: Operation) -> MachineState:
             )
         case RemoveDeployment(number=number):
             deployments = tuple(each for each in deployments if each.number != number)
-    return replace(state, menu=menu, deployments=deployments)
+    return replace(state, menu=menu, deployments=deployments, held=held)

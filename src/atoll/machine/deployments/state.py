@@ -107,6 +107,17 @@ class MachineState:
         return next((found for number in order if (found := self.find(number))), None)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Damage:
+    """What could not be read, and why; ``deployments`` are those without a readable description."""
+
+    reasons: tuple[str, ...] = ()
+    deployments: frozenset[int] = frozenset()
+
+
+NO_DAMAGE = Damage()
+
+
 def read_state(sysroot: Sysroot) -> MachineState:
     """All that is known of a machine; what is damaged is told in it, not raised."""
     menu = read_menu(sysroot.entries, sysroot.entry_list)
@@ -127,7 +138,7 @@ def read_state(sysroot: Sysroot) -> MachineState:
         menu,
         read_flags(sysroot.state),
         booted=sysroot.booted,
-        damaged=(tuple(damaged), frozenset(numbers)),
+        damage=Damage(reasons=tuple(damaged), deployments=frozenset(numbers)),
         flaws=find_flaws(sysroot, deployments, menu),
     )
 
@@ -155,7 +166,7 @@ def make_state(
     flags: Flags,
     *,
     booted: int | None = None,
-    damaged: tuple[tuple[str, ...], frozenset[int]] = ((), frozenset()),
+    damage: Damage = NO_DAMAGE,
     flaws: Mapping[int, str] = MappingProxyType({}),
 ) -> MachineState:
     """Put together what was read. A deployment is blessed that has an entry without a counter."""
@@ -182,12 +193,31 @@ def make_state(
             for each in deployments
         ),
         menu=menu,
-        damaged=(*damaged[0], *menu.damaged, *flags.unreadable),
-        damaged_numbers=damaged[1],
+        damaged=(*damage.reasons, *menu.damaged, *flags.unreadable),
+        damaged_numbers=damage.deployments,
         booted=booted,
         held=flags.held,
         unreadable=flags.unreadable,
         pinned=flags.pinned,
+    )
+
+
+def refresh_state(state: MachineState) -> MachineState:
+    """``state`` with everything that follows from its deployments, entries and flags found anew,
+    after these were changed in memory (``plan_check.after``)."""
+    flags = Flags(
+        pinned=state.pinned,
+        blessed=frozenset(each.number for each in state.deployments if each.blessed),
+        held=state.held,
+        unreadable=state.unreadable,
+    )
+    return make_state(
+        tuple(each.deployment for each in state.deployments),
+        state.menu,
+        flags,
+        booted=state.booted,
+        damage=Damage(deployments=state.damaged_numbers),
+        flaws={each.number: each.flaw for each in state.deployments if each.flaw},
     )
 
 

@@ -51,7 +51,7 @@ class MakeParents:
     path: Path
 
     def describe(self) -> str:
-        return f"directory {self.path}"
+        return f"make directory {self.path}"
 
     def execute(self) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
@@ -109,7 +109,7 @@ class SetAsideDamaged:
     place: Path
 
     def describe(self) -> str:
-        return f"{self.place} put aside as {damaged_path(self.place)}"
+        return f"move {self.place} to {damaged_path(self.place)}"
 
     def execute(self) -> None:
         aside = damaged_path(self.place)

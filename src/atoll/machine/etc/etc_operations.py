@@ -30,7 +30,7 @@ class RemoveLeftover:
     path: Path
 
     def describe(self) -> str:
-        return f"no leftover at {self.path}"
+        return f"remove {self.path}"
 
     def execute(self) -> None:
         remove_tree(self.path)
@@ -42,7 +42,7 @@ class MakeDirectory:
     entry: Entry
 
     def describe(self) -> str:
-        return f"directory {self.path}"
+        return f"make directory {self.path}"
 
     def execute(self) -> None:
         with space_errors(self.path):
@@ -58,7 +58,7 @@ class WriteLeaf:
     entry: Entry
 
     def describe(self) -> str:
-        return f"{self.entry.kind} {self.path}"
+        return f"write {self.entry.kind} {self.path}"
 
     def execute(self) -> None:
         with space_errors(self.path):
@@ -72,7 +72,7 @@ class MakeWhiteout:
     path: Path
 
     def describe(self) -> str:
-        return f"no {self.path}"
+        return f"write whiteout {self.path}"
 
     def execute(self) -> None:
         with space_errors(self.path):
@@ -87,7 +87,7 @@ class PutInPlace:
     place: Path
 
     def describe(self) -> str:
-        return f"{self.place} in place"
+        return f"put {self.fresh} in place of {self.place}"
 
     def execute(self) -> None:
         handle = os.open(self.fresh, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -111,7 +111,7 @@ class MoveAside:
     aside: Path
 
     def describe(self) -> str:
-        return f"no {self.place}"
+        return f"move {self.place} to {self.aside}"
 
     def execute(self) -> None:
         if self.place.exists():
@@ -125,7 +125,7 @@ class WriteFile:
     content: bytes
 
     def describe(self) -> str:
-        return f"record {self.path}"
+        return f"write {self.path}"
 
     def execute(self) -> None:
         replace_file(self.path, self.content, mode=0o600)
@@ -136,7 +136,7 @@ class RemoveFile:
     path: Path
 
     def describe(self) -> str:
-        return f"no record {self.path}"
+        return f"remove {self.path}"
 
     def execute(self) -> None:
         self.path.unlink(missing_ok=True)
@@ -162,7 +162,7 @@ class SetAttributes:
     entry: Entry
 
     def describe(self) -> str:
-        return f"mode, owner and attributes of {self.path}"
+        return f"set mode, owner and attributes of {self.path}"
 
     def execute(self) -> None:
         set_attributes(self.path, self.entry)
@@ -178,7 +178,7 @@ class ReplaceLive:
     """In the same mount, where no program looks for its configuration."""
 
     def describe(self) -> str:
-        return f"{self.entry.kind} {self.path}"
+        return f"write {self.entry.kind} {self.path}"
 
     def execute(self) -> None:
         with space_errors(self.path):

@@ -193,7 +193,7 @@ class _Merger:
             return False
         other = self._clash(key)
         if other is not None:
-            self._conflict(key, f"its id belongs to {_say(other)} here")
+            self._conflict(key, f"its id is taken by {_say(other)} here")
         return other is None
 
     def _clash(self, key: Key) -> bytes | None:

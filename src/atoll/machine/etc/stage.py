@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from atoll.base.errors import Busy
 from atoll.host.fs import read_regular
+from atoll.machine.deployments.apply import apply_operations
 from atoll.machine.etc.conflicts import (
     SetAsideDamaged,
     find_conflicts,
@@ -89,23 +90,6 @@ def plan_stage(
     )
 
 
-def stage_etc(
-    read_views: Callable[[], MergeInputs],
-    place: EtcPaths,
-    *,
-    rules: Rules = (),
-    earlier: tuple[Conflict, ...] = (),
-) -> Merge:
-    """Merge and write. A file that changes meanwhile makes it begin again."""
-
-    def stage() -> Merge:
-        merge, operations = plan_stage(read_views(), place, rules=rules, earlier=earlier)
-        execute(operations)
-        return merge
-
-    return retry_if_changed(stage)
-
-
 def merge_at_first_boot(
     read_views: Callable[[int], MergeInputs], place: EtcPaths
 ) -> tuple[str, ...]:
@@ -122,9 +106,9 @@ def merge_at_first_boot(
             read_regular(place.record, limit=RECORD_LIMIT), where=str(place.record)
         )
         changed, operations = plan_first_boot(record, read_views(record.source), place)
-        execute(operations)
+        apply_operations(operations)
     except BaseException:
-        RemoveFile(path=place.record).execute()
+        apply_operations([RemoveFile(path=place.record)])
         raise
     return changed
 
@@ -147,11 +131,6 @@ def plan_first_boot(
         *plan_upper(merge.result, views.new, place.upper),
         done,
     )
-
-
-def execute(operations: tuple[Operation, ...]) -> None:
-    for operation in operations:
-        operation.execute()
 
 
 def retry_if_changed(work: Callable[[], Result]) -> Result:

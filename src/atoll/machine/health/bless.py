@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import NotFound
 from atoll.machine.boot.boot_entry import EntryName, format_entry_name
+from atoll.machine.deployments.apply import apply_operations
 from atoll.machine.deployments.boot_check import verifier
 from atoll.machine.deployments.flags import BLESSED, LastNumbers, SetFlag, set_last_numbers
 from atoll.machine.deployments.machine_lock import locked_machine
@@ -40,9 +41,7 @@ def bless(sysroot: Sysroot, number: int, reporter: Reporter) -> None:
         given = LastNumbers(deployment=numbers.deployment - 1, sequence=numbers.sequence - 1)
         plan = plan_bless(machine, number, state.menu, given)
         check_plan(state, plan, verifier(machine))
-        for operation in plan:
-            with reporter.step(operation.describe()):
-                operation.execute()
+        apply_operations(plan, reporter)
 
 
 def plan_bless(

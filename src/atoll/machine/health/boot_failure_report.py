@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import Damaged
 from atoll.base.text import one_line
 from atoll.host.fs import read_if_there
+from atoll.machine.deployments.apply import apply_operations
 from atoll.machine.deployments.flags import Hold, SetFlag, set_hold
 from atoll.machine.deployments.history import HistoryEvent, RecordEvent
 from atoll.machine.deployments.machine_lock import locked_machine
@@ -129,8 +130,7 @@ def apply_report(sysroot: Sysroot, plan: tuple[Operation, ...]) -> None:
         return
     with locked_machine(sysroot, esp=False) as machine:
         (machine.state / "tries").mkdir(exist_ok=True)
-        for operation in plan:
-            operation.execute()
+        apply_operations(plan)
 
 
 def format_login_message(

@@ -1,0 +1,71 @@
+"""The boot entry of a new deployment: which kernel it starts, and with which command line."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from atoll.host.run import run
+from atoll.host.syscalls import file_system_uuid
+from atoll.machine.boot.boot_entry import BootEntry, EntryName, entry_title
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from atoll.image.bootable import BootableImage
+    from atoll.machine.deployment import Deployment
+
+PANIC_SECONDS = 10
+"""How long a kernel that panicked waits before it restarts the machine for the next attempt."""
+NO_UUID = "00000000-0000-0000-0000-000000000000"
+"""Stands for the UUID of a file system without one: early boot cannot find it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatePartition:
+    """The file system on which early boot finds the deployments of a machine."""
+
+    uuid: str
+    verity: bool
+
+
+def boot_options(
+    deployment: Deployment, state: StatePartition, arguments: tuple[str, ...]
+) -> tuple[str, ...]:
+    """The kernel command line: first what early boot reads, then the recipe's ``arguments``."""
+    verity = ("atoll.verity=require",) if state.verity else ()
+    return (
+        f"composefs={deployment.tree}",
+        f"atoll.state=UUID={state.uuid}",
+        f"atoll.deployment={deployment.number}",
+        *verity,
+        f"panic={PANIC_SECONDS}",
+        *arguments,
+    )
+
+
+def make_entry(
+    image: BootableImage, deployment: Deployment, state: StatePartition, name: EntryName
+) -> BootEntry:
+    return BootEntry(
+        name=name,
+        title=entry_title(image.title or image.name, image.version, deployment.number),
+        linux=f"/atoll/{deployment.pair}/linux",
+        initrd=f"/atoll/{deployment.pair}/initrd",
+        options=boot_options(deployment, state, image.arguments),
+    )
+
+
+def find_uuid(path: Path) -> str:
+    """The UUID of the file system that ``path`` is on; ``NO_UUID`` when it has none."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        uuid = file_system_uuid(handle)
+    finally:
+        os.close(handle)
+    if uuid is not None:
+        return uuid
+    # Kernels before 6.9 have no ioctl for it.
+    found = run(["findmnt", "--noheadings", "--output", "UUID", "--target", path]).decode().strip()
+    return found or NO_UUID
