@@ -15,10 +15,12 @@ from atoll.base.report import NullReporter
 from atoll.image.bootable import objects_of, read_bootable
 from atoll.image.tree_owned import format_tree_owned
 from atoll.machine.boot.boot_entries import read_menu
+from atoll.machine.boot.new_entry import StatePartition
 from atoll.machine.deployment import Origin
+from atoll.machine.deployments.apply import apply_operations
 from atoll.machine.deployments.object_transfer import choose_transfer
 from atoll.machine.deployments.sysroot import Sysroot, parse_booted
-from atoll.machine.install import StatePartition, apply_plan, plan_install
+from atoll.machine.install import plan_install
 from atoll.store.layout import open_store
 from tests.programs.early_boot import SHELLS, SYSTEM, read_early_boot, read_whole
 from tests.programs.shell_functions import both_shells
@@ -126,7 +128,7 @@ def machine(tmp_path: Path, shell: str) -> Iterator[LoopMachine]:
         contents=choose_transfer(open_store(sysroot.atoll, create=True), store),
         objects=tuple(objects_of(store, tree)),
     )
-    apply_plan(plan, NullReporter())
+    apply_operations(plan, NullReporter())
     assert [each.deployment for each in read_menu(sysroot.entries, sysroot.entry_list).entries] == [
         1
     ]
