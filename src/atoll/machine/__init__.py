@@ -1,1 +1,1 @@
-"""Deployments on a machine: installing, booting, and saying what is."""
+"""Deployments on a machine: install, upgrade, rollback, garbage collection, status."""

@@ -1,6 +1,4 @@
-"""What a machine would take: the image that it follows or that a person names, before any of it is
-fetched, and after.
-"""
+"""The image of an upgrade, before and after the download."""
 
 from __future__ import annotations
 
@@ -53,7 +51,7 @@ if TYPE_CHECKING:
     from atoll.store.layout import Store
 
 STATE_MARGIN = 16 << 20
-"""Bytes on the state partition for a deployment's own files beside its ``/etc``, and to spare."""
+"""Bytes on the state partition for a deployment's own files besides ``/etc``, and a margin."""
 ESP_MARGIN = 1 << 20
 
 
@@ -137,7 +135,7 @@ def check_tracked(text: str) -> str:
 def fetch_candidate(candidate: Candidate, store: Store, reporter: Reporter) -> Candidate:
     """The whole tree is in the store, durably, when this returns.
 
-    What is returned has let go of the table of contents, by far the largest part of it in memory.
+    The result no longer holds the table of contents, which takes most of the memory.
     """
     if candidate.pull is None or candidate.source is None:
         return candidate
@@ -174,7 +172,7 @@ def read_candidate_image_json(candidate: Candidate, store: Store) -> bytes | Non
 def check_new(
     candidate: Candidate, sysroot: Sysroot, state: MachineState, *, even_held: bool
 ) -> None:
-    """Raises NothingToDo for what boots next already, Refused for what is held.
+    """Raises NothingToDo for an image that boots next already, Refused for one that is held.
 
     The same tree from elsewhere is new: the machine is to follow another image.
     """
@@ -191,7 +189,7 @@ def check_new(
 
 
 def check_not_held(candidate: Candidate, state: MachineState, *, even_held: bool) -> None:
-    """Raises Refused for a tree that did not come up here, or that a person went back from."""
+    """Raises Refused for a tree that failed to boot here, or that was rolled back from."""
     hold = state.held.get(candidate.tree)
     if hold is not None and not even_held:
         raise Refused(
@@ -201,7 +199,7 @@ def check_not_held(candidate: Candidate, state: MachineState, *, even_held: bool
 
 
 def _origin_of(sysroot: Sysroot, number: int) -> Origin | None:
-    """None when it cannot be read: following an image anew is what mends that."""
+    """None when it cannot be read: an upgrade or rebase writes a new one."""
     try:
         return read_origin(sysroot, number)
     except (Damaged, OSError):
@@ -215,14 +213,14 @@ def compare_to_current(
     try:
         mine = read_facts(store, current.deployment.tree)
     except (Damaged, NotFound):
-        return None  # damage there is no reason not to leave it
+        return None  # a damaged running tree must not block an upgrade
     if mine is None or candidate.facts is None:
         return None
     return compare_packages(mine.packages, candidate.facts.packages)
 
 
 def make_origin(text: str) -> Origin:
-    """The origin of what a person named; upgrades are asked for from anywhere."""
+    """The origin for a reference; paths become absolute, for later upgrades run elsewhere."""
     if is_hex_digest(text):
         return Origin(image=text)
     return Origin(image=format_reference(absolute_reference(parse_reference(text))))
@@ -237,7 +235,7 @@ def absolute_reference(reference: Reference) -> Reference:
 
 
 def needed_on_esp(candidate: Candidate, state: MachineState) -> int:
-    """Nothing for a tree that a deployment of this machine has: its pair is there."""
+    """Only a margin for a tree that a deployment here has: its kernel and initrd are there."""
     there = any(each.deployment.tree == candidate.tree for each in state.deployments)
     return ESP_MARGIN if there else candidate.needed.esp
 

@@ -62,7 +62,7 @@ class CleanupResult:
 
 
 def plan_leftovers(sysroot: Sysroot, state: MachineState) -> tuple[Operation, ...]:
-    """All that operations which were cut have left; each may fail alone."""
+    """Remove all that interrupted operations left; each operation may fail alone."""
     removal = choose_removal(
         state,
         choose_leftovers(state),
@@ -76,11 +76,11 @@ def plan_leftovers(sysroot: Sysroot, state: MachineState) -> tuple[Operation, ..
 
 
 def plan_unfinished(sysroot: Sysroot, state: MachineState) -> tuple[Operation, ...]:
-    """What operations which were cut had still to do."""
+    """Finish what interrupted operations had still to do."""
     left_behind = [each for each in state.deployments if each.hold and each.hold.why == ROLLED_BACK]
     return (
         *plan_disable_entries(sysroot, state, choose_entries_to_disable(state)),
-        # Going back from it was cut before it was done.
+        # The rollback that held it was interrupted before its commit.
         *(
             ClearFlag(path=sysroot.state / HELD / each.deployment.tree)
             for each in left_behind
@@ -174,9 +174,9 @@ def _report_esp(sysroot: Sysroot, reporter: Reporter) -> None:
 def prune(
     sysroot: Sysroot, keep: int, reporter: Reporter, *, dry: bool = False, damaged: bool = False
 ) -> CleanupResult:
-    """Remove what policy lets go, and all contents that nobody needs then.
+    """Remove what policy does not keep, and the objects that are not needed then.
 
-    Of what cannot be removed, or not be told to be unneeded, ``warning`` says why.
+    ``warning`` of the result says what could not be removed, and why.
     """
     verify = verifier(sysroot)
     state = with_way_back(read_state(sysroot), verify)
@@ -208,10 +208,10 @@ def unknown_needs(
     sysroot: Sysroot, state: MachineState, *, but: Iterable[int] = ()
 ) -> tuple[int, ...]:
     """Deployments that cannot be read, and whose tree no entry names either."""
-    told = {each.deployment for each in state.menu.entries if each.entry is not None}
+    named = {each.deployment for each in state.menu.entries if each.entry is not None}
     return tuple(
         number
-        for number in sorted(state.damaged_numbers - told - frozenset(but))
+        for number in sorted(state.damaged_numbers - named - frozenset(but))
         if may_need_tree(sysroot, number)
     )
 

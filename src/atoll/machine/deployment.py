@@ -64,7 +64,7 @@ def make_deployment(image: BootableImage, number: int) -> Deployment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """``image`` is the reference it was installed from, as a person wrote it."""
+    """``image`` is the reference from which it was installed."""
 
     image: str
 

@@ -1,4 +1,4 @@
-"""Entries that the loader must no longer take by itself: used up, yet there to be chosen."""
+"""Disabling boot entries: they stay in the menu, but the loader does not start them by itself."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 def plan_disable_entries(
     sysroot: Sysroot, state: MachineState, entries: Sequence[MenuEntry], *, first: int | None = None
 ) -> tuple[Operation, ...]:
-    """Give the deployments of ``entries`` a used up entry each, then remove these.
+    """Give each deployment of ``entries`` a new entry without tries left, then remove the old ones.
 
-    Nothing is renamed: on FAT a cut could leave two names on one file. ``first`` is the sequence
-    number to begin with, when the caller has reserved it.
+    Nothing is renamed: a power cut during a rename on FAT could leave two names on one file.
+    ``first`` is the first sequence number, if the caller has reserved it.
     """
     if not entries:
         return ()
@@ -37,7 +37,7 @@ def plan_disable_entries(
         EntryName(sequence=first + place, tries_left=0, tries_used=1)
         for place in range(len(numbers))
     )
-    # Without a counted entry only the mark says that it ever came up.
+    # Their new entries have a counter, so only this flag says that they booted successfully.
     blessed = (each.number for each in state.deployments if each.number in numbers and each.blessed)
     return (
         *reserve,

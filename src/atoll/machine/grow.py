@@ -1,6 +1,6 @@
-"""A disk image on a larger disk: the state partition and its file system fill the disk.
+"""A disk image on a larger disk: grow the state partition and its file system to fill the disk.
 
-It happens in the running system, each step durable before the next, so that a cut leaves the old
+It happens in the running system, each step durable before the next, so a power cut leaves the old
 size or the new one (``tree.gpt``; ext4's journal). ``atoll/state/growing`` is there from before the
 first step until after the last, so that the next boot goes on where one was cut.
 """
@@ -41,7 +41,7 @@ class PartitionPlace:
 
 
 def grow(sysroot: Sysroot) -> int:
-    """Let the state partition fill its disk; bytes that it has won.
+    """Grow the state partition to fill its disk; the bytes gained.
 
     Raises NothingToDo, Damaged for a partition table that is not understood, or OSError.
     """

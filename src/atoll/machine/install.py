@@ -1,10 +1,10 @@
 """The first deployment of a machine: an image of a store becomes a sysroot with its ESP.
 
-The order makes a cut harmless (docs/decisions/0004): space first, then contents, then the
-deployment, then kernel and initrd, and the boot entry as the last operation that decides anything.
-The first deployment is on trial like any other: its entry is counted until its first healthy boot,
-so a boot that fails leaves evidence and starts again. The loader starts an entry whose tries are
-used up when it has no other one, so a machine whose first boots failed has a way in all the same.
+The order makes a power cut harmless (docs/decisions/0004): check the space, then write the objects,
+the deployment, kernel and initrd, and last the boot entry, which commits. The first deployment is
+on trial like any other: its boots are counted until one is healthy, so a failed boot leaves
+evidence and is tried again. systemd-boot also starts an entry without tries left when there is no
+other one, so a machine whose first boots failed can still be reached.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def install(
 
 
 def check_empty(sysroot: Sysroot) -> None:
-    """Raises Refused when a system can already boot from there; a cut install is no obstacle."""
+    """Raises Refused when a system can already boot there, but not after an interrupted install."""
     if read_menu(sysroot.entries, sysroot.entry_list).entries:
         raise Refused(f"{sysroot.root} already has a system", hint="look at it with: atoll status")
 

@@ -1,4 +1,4 @@
-"""``/etc/atoll/machine.toml``: what the owner of a machine decided for it.
+"""``/etc/atoll/machine.toml``: the settings of a machine's owner.
 
 ::
 
@@ -10,7 +10,7 @@
     [etc]                      # whose version of a path wins when the image changes
     "ssh/**" = "local"         # "image", "local" or "merge"
 
-Where it says nothing, the policy of the image holds: its ``keep``, and its rules after these.
+What it does not set comes from the policy of the image: ``keep``, and rules after its own.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineFile:
-    """``keep`` is None where nobody says how many deployments stay."""
+    """``keep`` is None where neither the owner nor the image sets it."""
 
     keep: int | None = None
     rules: Rules = ()

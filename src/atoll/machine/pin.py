@@ -1,4 +1,4 @@
-"""Pinning: a deployment that a person wants to keep."""
+"""Pinning: a deployment that policy must not remove."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def set_pin(sysroot: Sysroot, number: int, *, pinned: bool) -> str:
-    """Pin a deployment or undo it; its title. Raises NotFound, NothingToDo or Busy."""
+    """Pin or unpin a deployment; its title. Raises NotFound, NothingToDo or Busy."""
     with locked_machine(sysroot, esp=False) as machine:
         found = read_state(machine).find(number)
         if found is None:

@@ -1,5 +1,5 @@
-"""What an image says to the machines that run it: ``/usr/lib/atoll/policy.json``, the part that
-holds where the owner of a machine says nothing. docs/reference/policy.md describes all of it.
+"""The image's policy for its machines: ``/usr/lib/atoll/policy.json``, as far as it applies where
+the machine file is silent. docs/reference/policy.md describes all of it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Policy:
 
 
 def read_policy(store: Store, tree: TreeId) -> Policy:
-    """That of a tree in ``store``; an image from before there was one says nothing. Damaged."""
+    """The policy of a tree in ``store``; an old image has none. Raises Damaged."""
     node = read_below(store, tree, PLACE)
     if node is None:
         return Policy()
@@ -42,7 +42,7 @@ def read_policy(store: Store, tree: TreeId) -> Policy:
 
 
 def find_policy(store: Store, tree: TreeId) -> Policy:
-    """That of a tree that runs; damage there is no reason not to leave it."""
+    """The policy of the running tree; a damaged policy must not block an upgrade."""
     try:
         return read_policy(store, tree)
     except (Damaged, NotFound):
@@ -50,7 +50,7 @@ def find_policy(store: Store, tree: TreeId) -> Policy:
 
 
 def parse_policy(data: bytes) -> Policy:
-    """Raises Damaged; what it holds beside ``keep`` and ``etc`` is others' to read."""
+    """Raises Damaged; keys other than ``keep`` and ``etc`` are read elsewhere."""
     fields = parse_json_fields(data, file=f"/{PLACE}")
     if fields.integer("format") != FORMAT:
         raise Damaged(f"/{PLACE} is not of format {FORMAT}", hint="use a newer version of Atoll")

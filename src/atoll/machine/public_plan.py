@@ -1,8 +1,8 @@
-"""What an upgrade would bring, for people who may not read the machine itself.
+"""``atoll plan`` for users who may not read the machine itself.
 
-The image says what it is, the running tree which packages it has, and ``public`` which layers are
-here. What only root can know (contents that several layers share, ``/etc``) is not guessed: sizes
-are upper limits, and conflicts in ``/etc`` are not known.
+The image describes itself, the running tree lists its packages, and ``public_status`` lists the
+layers that are here. What only root can read (objects that layers share, ``/etc``) is not guessed:
+sizes are upper limits, and conflicts in ``/etc`` are unknown.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def preview_public_upgrade(
 def _find_obstacle(
     sysroot: Sysroot, state: MachineState, candidate: Candidate, free: Space
 ) -> AtollError | None:
-    """Why the verb refuses, or may refuse: of space only the most that it may take is known."""
+    """Why the verb refuses, or may refuse: for space, only an upper limit is known."""
     try:
         require_current(state)
         check_not_held(candidate, state, even_held=False)

@@ -219,7 +219,7 @@ def plan_cancel(
 
 
 def _before(state: MachineState) -> DeploymentState | None:
-    """What boots next when the default, which never came up, is taken away."""
+    """What boots next when a default that has never booted successfully is removed."""
     if state.default is None or state.default.blessed:
         return None
     return next((each for each in state.deployments if each.fallback), None)
@@ -229,7 +229,7 @@ def preview_rollback_of(
     sysroot: Sysroot, state: MachineState, which: str | None, verify: Verify, *, keep_etc: bool
 ) -> RollbackPlan:
     current = require_current(state) if keep_etc else None
-    # Only a day needs the history: nobody is kept here because it cannot be read.
+    # Only a date needs the history: without one, a damaged history must not block a rollback.
     events = read_history(sysroot.state) if which is not None else ()
 
     def judge(each: DeploymentState) -> str:
@@ -257,7 +257,7 @@ def preview_rollback_of(
 def _changed_settings(
     sysroot: Sysroot, state: MachineState, target: DeploymentState
 ) -> tuple[tuple[str, EtcChange], ...] | None:
-    """None when either side cannot be read: damage there is no reason not to leave it."""
+    """None when either side cannot be read: a damaged ``/etc`` must not block a rollback."""
     current = state.current
     if current is None or state.booted in state.damaged_numbers:
         return None
@@ -280,8 +280,11 @@ def _may_be_left(
     left_behind: tuple[DeploymentState, ...],
     verify: Verify,
 ) -> bool:
-    """Whether a way back stays when what is fled is used up: ``target`` is one with its new entry
-    if it came up once. None: the new entry is of a deployment that never ran."""
+    """Whether a way back remains when the entries of ``left_behind`` are disabled.
+
+    ``target`` is one by its new entry if it booted successfully once. None stands for a new
+    deployment, which did not.
+    """
     if target is not None and target.blessed:
         return True
     leaving = {each.number for each in left_behind}
@@ -305,13 +308,13 @@ def _stage_older_tree(
     try:
         origin = read_origin(sysroot, target.number)
     except (Damaged, OSError):
-        # Going back is not refused for it: the new deployment follows no image, which is told then.
+        # A damaged origin must not block a rollback: the new deployment then follows no image.
         origin = Origin(image=target.deployment.tree)
     return plan_staging(sysroot, state, current, image, origin, verb="rollback")
 
 
 def _holds(sysroot: Sysroot, state: MachineState, found: RollbackPlan) -> tuple[Operation, ...]:
-    """What is held for another reason stays held for that; the tree that is wanted is not held."""
+    """Hold the trees that are left. An existing hold keeps its reason; the target is not held."""
     now = int(time.time())
     wanted = found.target.deployment.tree
     return tuple(
@@ -335,7 +338,7 @@ def _may_hold(state: MachineState, each: DeploymentState) -> bool:
 def _unhold(
     sysroot: Sysroot, state: MachineState, target: DeploymentState
 ) -> tuple[Operation, ...]:
-    """Whoever goes to a deployment by name wants its tree."""
+    """Choosing a deployment explicitly clears the hold of its tree."""
     if target.deployment.tree not in state.held:
         return ()
     return (ClearFlag(path=sysroot.state / HELD / target.deployment.tree),)

@@ -1,4 +1,4 @@
-"""Where a rollback goes: what a person's word means, and what is left behind. Pure."""
+"""Which deployment a rollback chooses, and which ones it leaves behind. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _EXPLICIT = re.compile(r"(number|version):(.+)")
 _LONGEST = 256
-"""Characters of a wish: no version is longer."""
+"""Characters of ``which``: no version is longer."""
 
 
 def choose_rollback(
@@ -34,9 +34,11 @@ def choose_rollback(
 ) -> DeploymentState:
     """The deployment to go back to: a number, a version, ``yesterday``, a date, or the one before.
 
-    Without a wish it is what runs, when something else boots next. Else it is the newest that came
-    up once, can boot, is not the default, and that nobody fled from; when there is none, the one
-    that was fled from last. Raises NotFound, UsageError, Refused or NothingToDo.
+    Without ``which`` it is the running one, when another one boots next. Otherwise it is the newest
+    that booted successfully once, can boot, is not the default and is not held; if all are held,
+    the first of these that the boot loader would take.
+
+    Raises NotFound, UsageError, Refused or NothingToDo.
     """
     if which is not None:
         found = _find_requested(state, which, events, now)
@@ -99,9 +101,9 @@ def _find_requested(
 
 
 def _meanings(state: MachineState, which: str) -> dict[str, DeploymentState]:
-    """Each deployment that ``which`` may name, by words that name it without doubt.
+    """Each deployment that ``which`` may name, by an unambiguous name.
 
-    One whose number and version both are ``which`` is meant either way.
+    A deployment whose number and version are both ``which`` is one meaning, not two.
     """
     explicit = _EXPLICIT.fullmatch(which)
     kind, word = (explicit[1], explicit[2]) if explicit else ("", which)
@@ -114,8 +116,8 @@ def _meanings(state: MachineState, which: str) -> dict[str, DeploymentState]:
 
 
 def ran_at(events: Iterable[HistoryEvent], moment: float) -> int | None:
-    """The deployment that ran last at ``moment``, in seconds since 1970, by the boots that were
-    noted; from a time without, what was to boot next. None when nothing is known."""
+    """The deployment that ran at ``moment``, in seconds since 1970, by the recorded boots; without
+    any, the one that was to boot next. None when the history is empty."""
     known = tuple(events)
     before = [each for each in known if each.when < moment]
     boots = [each for each in before if each.what == BOOT]
@@ -125,9 +127,9 @@ def ran_at(events: Iterable[HistoryEvent], moment: float) -> int | None:
 
 
 def parse_moment(which: str, now: datetime) -> datetime | None:
-    """The end of the day that ``yesterday`` or ``YYYY-MM-DD`` means; None for no day.
+    """The end of the day that ``yesterday`` or ``YYYY-MM-DD`` names; None for other words.
 
-    Raises UsageError for a day to come.
+    Raises UsageError for a day in the future.
     """
     if which == "yesterday":
         day = now.date() - timedelta(days=1)
@@ -142,9 +144,9 @@ def parse_moment(which: str, now: datetime) -> datetime | None:
 
 
 def left_deployments(state: MachineState, target: int) -> tuple[DeploymentState, ...]:
-    """What a person leaves who goes back to ``target``: what runs, and what boots next.
+    """The deployments that a rollback to ``target`` leaves: the running one, and the default.
 
-    Only what is newer is fled: who goes forward again has nothing against the older one.
+    Only newer ones count: a rollback to a newer deployment is no reason to hold the older one.
     """
     return tuple(
         each for each in state.deployments if (each.booted or each.default) and each.number > target

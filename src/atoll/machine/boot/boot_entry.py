@@ -6,7 +6,7 @@ The name of an entry's file carries its sequence number, which is never reused, 
     atoll-7+3.conf      three tries left
     atoll-7+1-2.conf    one try left, two used; the loader renames it at every try
 
-The file itself begins with the line that makes it valid, so that one sector decides::
+The file begins with the line that makes it valid, so that one sector commits it::
 
     linux /atoll/<digest of kernel and initrd>/linux
     initrd /atoll/<digest of kernel and initrd>/initrd
@@ -29,7 +29,7 @@ SORT_KEY = "atoll"
 SECTOR = 512
 _NAME = re.compile(r"atoll-([1-9][0-9]{0,8})(?:\+([0-9]{1,4})(?:-([0-9]{1,4}))?)?\.conf")
 _ONCE = ("composefs", "atoll.state", "atoll.deployment")
-"""Arguments that say what boots: each once, and in no other argument."""
+"""Arguments that decide what boots: each occurs once, and in no other argument."""
 _FIELDS = ("linux", "initrd", "sort-key", "version", "title", "options")
 
 
@@ -116,8 +116,7 @@ def format_entry(entry: BootEntry) -> bytes:
 def format_draft(entry: BootEntry) -> bytes:
     """The same file with its ``linux`` line as a comment: the loader skips such an entry.
 
-    It differs from the real one in its first byte only, so it has all its space on the disk and
-    one written sector makes it valid.
+    It differs from the entry in its first byte only, so one written sector makes it valid.
     """
     return b"#" + format_entry(entry)[1:]
 
@@ -151,5 +150,5 @@ def parse_entry(name: EntryName, text: str) -> BootEntry | None:
 
 
 def loader_order(names: list[EntryName]) -> list[EntryName]:
-    """As systemd-boot sorts entries of one sort-key: used up ones last, then the newest first."""
+    """As systemd-boot sorts entries of a sort-key: newest first, those without tries left last."""
     return sorted(names, key=lambda name: (name.is_used_up, -name.sequence))

@@ -1,7 +1,7 @@
-"""Writing to the EFI system partition, which is FAT: no atomic rename, no flush by ``syncfs``.
+"""Writing to the EFI system partition, which is FAT: it has no journal and no atomic rename.
 
 So every file and its directory are flushed one by one, what was written is read back past the page
-cache, and one written sector of an entry decides what boots.
+cache, and an entry is committed by writing one sector of it (``commit_draft``).
 """
 
 from __future__ import annotations
@@ -93,12 +93,17 @@ def ensure_directory(path: Path) -> None:
 
 
 def write_draft(path: Path, entry: BootEntry) -> None:
-    """Give an entry its name and all its space; the loader does not take it yet."""
+    """Write an entry that the loader skips, with its name and all its clusters."""
     write_checked(path, format_draft(entry))
 
 
 def commit_draft(path: Path, entry: BootEntry) -> None:
-    """Make the entry valid: its first sector is written in place. From here on it boots."""
+    """Make a draft valid by overwriting its first sector: the commit of every verb.
+
+    The draft differs from the entry in its first byte only, so name, size and clusters stay as they
+    are and no other sector of the file system changes. A disk writes a sector completely or not at
+    all: after a power cut the loader sees the draft, which it skips, or the whole entry.
+    """
     handle = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.pwrite(handle, format_entry(entry)[:SECTOR], 0)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from atoll.tree.fat import Volume
 
 FINDINGS_SHOWN = 20
-"""How many findings a person is told of; a volume that is garbage has thousands."""
+"""How many findings are shown; a destroyed volume has thousands."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,14 +81,14 @@ def _below(esp: Path, path: Path) -> Path:
 def _checked(source: Path, names: Mapping[Path, str]) -> EspCheck:
     volume = read_volume(source)
     reasons = {path: _reason(volume, name) for path, name in names.items()}
-    told = [volume.describe(finding) for finding in volume.findings[:FINDINGS_SHOWN]]
+    shown = [volume.describe(finding) for finding in volume.findings[:FINDINGS_SHOWN]]
     if len(volume.findings) > FINDINGS_SHOWN:
-        told.append(f"and {len(volume.findings) - FINDINGS_SHOWN} more")
+        shown.append(f"and {len(volume.findings) - FINDINGS_SHOWN} more")
     return EspCheck(
         device=source,
         safe=frozenset(path for path, reason in reasons.items() if reason is None),
         unsafe={path: reason for path, reason in reasons.items() if reason is not None},
-        findings=tuple(told),
+        findings=tuple(shown),
     )
 
 

@@ -99,7 +99,7 @@ def find_device(mount: Mount) -> Path:
         try:
             found = path.stat()
         except OSError:
-            continue  # the next one may be there; that none is, is told below
+            continue  # the next one may be there
         if stat.S_ISBLK(found.st_mode) and found.st_rdev == mount.device:
             return path
     raise NotFound(

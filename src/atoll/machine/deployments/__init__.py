@@ -1,1 +1,1 @@
-"""The deployments of a machine: what is there, what was done, and the operations that change it."""
+"""The deployments of a machine: their state and history, and the operations that change them."""

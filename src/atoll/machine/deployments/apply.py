@@ -39,7 +39,7 @@ class CommitPlan:
 
 
 def apply_operations(operations: Iterable[Operation], reporter: Reporter | None = None) -> None:
-    """Execute all of them in order, each as a step of ``reporter``; raises what goes wrong."""
+    """Execute operations in order, each as a step of ``reporter``; raises the first error."""
     for operation in operations:
         description = operation.describe()
         sys.audit(AUDIT_EVENT, description)
@@ -65,13 +65,13 @@ def apply_each(operations: Iterable[Operation]) -> tuple[str, ...]:
 
 
 def apply_plan(plan: CommitPlan) -> tuple[str, ...]:
-    """Raises what goes wrong before the commit; what failed after it."""
+    """Raises errors before and in the commit; returns what failed after it."""
     apply_operations(plan.commit)
     return apply_until_failure(plan.afterwards)
 
 
 def format_warning(failed: Iterable[str]) -> str | None:
-    """One text for a person; None when nothing failed."""
+    """One text for the user; None when nothing failed."""
     reasons = "; ".join(dict.fromkeys(failed))
     return (
         f"the operation succeeded, but the cleanup did not finish: {reasons}" if reasons else None

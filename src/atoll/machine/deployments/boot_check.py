@@ -1,8 +1,8 @@
-"""Can a deployment boot? What speaks against it on both partitions, as a text; empty for nothing.
+"""Whether a deployment can boot: why not, as a text, or empty.
 
-``glance`` looks at names and sizes. Here what boots is read: the tree's image with the names of
-its objects, kernel and initrd as the disk has them. The contents of objects are left to the kernel,
-which verifies each when it is read.
+``quick_check`` looks at names and sizes. Here what boots is read: the tree's image with the names
+of its objects, and kernel and initrd from the disk. Contents of objects are not read: the kernel
+verifies each (fs-verity) when it is used.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def find_entry_flaw(sysroot: Sysroot, deployment: Deployment, menu_entry: MenuEn
 
 
 def _digest_on_disk(path: Path) -> bytes:
-    """Past the page cache: what was flipped on the disk is not yet flipped there."""
+    """Read past the page cache, which may still hold what the disk has lost."""
     hasher = sha256()
     with open_regular(path) as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

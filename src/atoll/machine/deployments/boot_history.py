@@ -1,4 +1,4 @@
-"""Which deployment ran when: one event in the history for each boot."""
+"""Recording in the history which deployment ran when: one event for each boot."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def record_boot(sysroot: Sysroot, uptime: Path = UPTIME) -> None:
         return
     began = int(time.time() - float(uptime.read_text().split()[0]))
     deployment = read_deployment(sysroot, sysroot.booted)
-    # A boot waits for this: on a slow disk reading a kernel takes half a minute.
+    # The boot waits for this, and writing the status would read a whole kernel.
     with locked_machine(sysroot, esp=False, published=False) as machine:
         if is_recorded(machine, began):
             return

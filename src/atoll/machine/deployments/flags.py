@@ -62,7 +62,7 @@ class Flags:
 
     def hold_of(self, deployment: int, tree: TreeId) -> Hold | None:
         """The hold that names this deployment, or that cannot be read. Another deployment of the
-        same tree is not held: it may have come up, with other settings."""
+        same tree is not held: it may have booted, with other settings."""
         hold = self.held.get(tree)
         return hold if hold is not None and hold.deployment in (deployment, UNKNOWN) else None
 

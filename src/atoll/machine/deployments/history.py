@@ -1,4 +1,4 @@
-"""What was done to a machine, one line of JSON each, oldest first, in ``atoll/state/history``::
+"""The history of a machine, in ``atoll/state/history``: a line of JSON an event, oldest first::
 
     {"when": 1790000000, "what": "upgrade", "deployment": 2, "was": 1, "name": "hello",
      "version": "2", "tree": "<64 hex>", "image": "docker://…"}
@@ -41,7 +41,7 @@ class HistoryEvent:
 
 
 def read_history(state: Path) -> tuple[HistoryEvent, ...]:
-    """Oldest first; none for whoever may not read it."""
+    """Oldest first; empty for a user who may not read it."""
     try:
         data = read_if_there(state / NAME) or b""
     except PermissionError:

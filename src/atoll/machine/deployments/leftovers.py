@@ -1,8 +1,8 @@
-"""What an operation that was cut may leave on the state partition: the one list of its names.
+"""What an interrupted operation may leave on the state partition: the one list of names.
 
 ::
 
-    atoll/deployments/new-<n>, gone-<n>        a deployment that is being made, or that goes
+    atoll/deployments/new-<n>, gone-<n>        a deployment that is being made or removed
     atoll/deployments/<n>/.NAME.XXXXXXXX       a file that is being replaced (``host.files``),
     atoll/deployments/<n>/etc/.NAME.XXXXXXXX     here and in each directory below
     atoll/state/**/.NAME.XXXXXXXX
@@ -35,7 +35,7 @@ _CONFLICTS = re.compile(r"[1-9][0-9]{0,8}\.new")
 
 
 def list_leftovers(sysroot: Sysroot) -> tuple[Path, ...]:
-    """What is there of them; never anything of a person's."""
+    """The leftovers that are there; never a file of the user."""
     deployments, state = sysroot.deployments, sysroot.state
     numbered = [deployments / name for name in _seen_in(deployments) if is_number(name)]
     tries = [state / "tries" / name for name in _seen_in(state / "tries")]
@@ -68,7 +68,7 @@ def _ref_folders(refs: Path) -> list[Path]:
 
 
 def _seen_in(folder: Path) -> list[str]:
-    """What cannot be looked into keeps its leftovers, and stands in nobody's way."""
+    """Leftovers in a directory that cannot be read stay, and block nothing."""
     try:
         return names_in(folder)
     except OSError:

@@ -1,7 +1,7 @@
-"""Who may change a machine, and how: alone, and in a mount namespace where it can be written.
+"""The machine's lock: one operation at a time, in a mount namespace where it can write.
 
-For everyone else ``/sysroot`` and the ESP stay read-only. The ESP is the file system that is at
-``/boot`` (read-only, when somebody looks there), or the partition that systemd-boot started from.
+For all other processes ``/sysroot`` and the ESP stay read-only. The ESP is the file system that is
+mounted at ``/boot`` (read-only, by an automount), or the partition that systemd-boot started from.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ ESP_OPTIONS = "rw,dirsync,umask=0077,nosuid,nodev,noexec"
 def locked_machine(
     sysroot: Sysroot, *, esp: bool = True, published: bool = True
 ) -> Iterator[Sysroot]:
-    """Only one operation at a time changes a machine; what it changes is writable meanwhile.
+    """Lock a machine, and make it writable for this process.
 
-    Gives the machine as the operation sees it: with ``esp``, its ESP is another place. Without
-    ``published`` it changes nothing that everyone is told, so kernel and tree need not be read for
-    that. Raises Busy, MissingPrivilege, or NotFound when the ESP is not found.
+    Yields the machine as the operation sees it: with ``esp``, its ESP is mounted elsewhere. Without
+    ``published`` the public status is not written again, which would read kernel and tree. Raises
+    Busy, MissingPrivilege, or NotFound when the ESP is not found.
     """
     with ExitStack() as stack:
         if sysroot.is_running:
@@ -64,7 +64,7 @@ def locked_machine(
 
 
 def _wake(place: Path) -> None:
-    """An automount mounts when somebody looks, and only in the namespace of the whole system."""
+    """Trigger an automount, which mounts only in the namespace of the whole system."""
     try:
         os.listdir(place)  # noqa: PTH208  # nothing is done with the names
     except OSError:

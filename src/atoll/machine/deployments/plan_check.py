@@ -1,4 +1,4 @@
-"""Whether a plan leaves a way back, at its end and wherever a cut stops it."""
+"""Whether a plan leaves a way back, at its end and wherever a power cut stops it."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 def check_plan(state: MachineState, plan: Iterable[Operation], verify: Verify) -> None:
-    """Raises Refused when ``plan`` would take away the last way back, at its end or at a cut.
+    """Raises Refused when ``plan`` would remove the last way back, at any of its steps.
 
-    A machine that has none may be changed at will: it cannot lose any.
+    A machine without one may be changed freely: it has none to lose.
     """
     if not ways_back(state):
         return
@@ -39,7 +39,7 @@ def check_plan(state: MachineState, plan: Iterable[Operation], verify: Verify) -
 
 
 def after(state: MachineState, operation: Operation) -> MachineState:
-    """The machine when ``operation`` has been done, in what matters here."""
+    """The machine after ``operation``, as far as entries, deployments and holds are concerned."""
     menu, deployments, held = state.menu, state.deployments, state.held
     match operation:
         case CommitEntry(entry=entry) if entry.deployment is not None:

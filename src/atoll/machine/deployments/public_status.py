@@ -1,8 +1,8 @@
-"""What everyone may know of the running machine, in ``/run/atoll/status.json``.
+"""The public status of the running machine, in ``/run/atoll/status.json``.
 
-Only root may enter ``/sysroot/atoll``: its objects are also those of files that are 0600. What
-``status`` and ``plan`` tell everyone is written beside it, whole, by every operation that changes
-the machine and once in each boot (``atoll status --publish``)::
+Only root may enter ``/sysroot/atoll``, for its objects include files that are 0600. What ``status``
+and ``plan`` show to every user is written here by every operation that changes the machine, and
+once in each boot (``atoll status --publish``)::
 
     {"format": 1, "when": 1790000000, "booted": 2, "follows": "docker://…", "layers": ["<64 hex>"],
      "deployments": [{"number": 2, "tree": "<64 hex>", …, "booted": true, "hold": null}],
@@ -48,7 +48,7 @@ class PublicState:
     follows: str
     layers: frozenset[str]
     no_way_back: tuple[str, ...] = ()
-    """Why no deployment is a way back (``wayback``); empty when one is."""
+    """Why no deployment is a way back (``way_back``); empty when one is."""
 
 
 def is_open(sysroot: Sysroot) -> bool:
@@ -88,7 +88,7 @@ def format_public(public: PublicState) -> bytes:
         ],
         "no_way_back": list(public.no_way_back),
     }
-    # Names may be no text, and who reads the file takes only what is.
+    # File names may not be UTF-8, but the file must be.
     text = json.dumps(document, ensure_ascii=False).encode(errors="replace")
     return text + b"\n"
 

@@ -1,7 +1,7 @@
-"""What speaks at a glance against a deployment: names and sizes on both partitions.
+"""Quick checks whether a deployment can boot: names and sizes of files on both partitions.
 
-It costs next to nothing and loads little, so ``status`` does it each time. What this person may not
-look at speaks against nothing. ``soundness`` reads what boots.
+They cost little, so ``status`` makes them each time. Files that this user may not read count as
+intact. ``boot_check`` reads what boots.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def check_entry(sysroot: Sysroot, deployment: Deployment, menu_entry: MenuEntry)
     entry = menu_entry.entry
     if entry is None:
         return "its boot entry cannot be read"
-    # The loader goes by the entry, whatever the deployment's description says of the pair.
+    # The loader follows the entry, not the pair in the deployment's description.
     wanted = [f"/atoll/{menu_entry.pair}/{name}" for name in PAIR]
     if entry.option("composefs") != deployment.tree or [entry.linux, entry.initrd] != wanted:
         return f"its boot entry {menu_entry.file} boots another tree or kernel"

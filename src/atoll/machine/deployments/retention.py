@@ -1,7 +1,7 @@
-"""What is to be done with the deployments of a machine, decided without touching anything.
+"""Which deployments, entries and kernels stay. Pure.
 
 Policy keeps what runs, what boots next, its fallback and what is pinned; beyond these the newest
-blessed ones until ``keep`` are there. A deployment that no entry boots is what a cut left.
+blessed ones until ``keep`` are there. A deployment without an entry is an interrupted one.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 DEFAULT_KEEP = 3
 """How many deployments a machine has where its machine file does not say."""
 BOOT_TRIES = 3
-"""How often a new deployment may fail to come up before its fallback boots."""
+"""How many boots a new deployment gets before its fallback boots."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removal:
-    """Deployments that go, entries that go (with theirs, and drafts), and pairs nobody uses."""
+    """What is removed: deployments, entries (theirs, and drafts), and unused kernel pairs."""
 
     deployments: tuple[int, ...] = ()
     entries: tuple[str, ...] = ()
@@ -70,8 +70,8 @@ def choose_kept(state: MachineState, keep: int) -> frozenset[int]:
 def choose_leftovers(state: MachineState) -> tuple[int, ...]:
     """Deployments that nothing boots.
 
-    None while the menu does not have what must be in it (it may be that of another machine), and
-    none while an entry or a mark cannot be read: it may be theirs.
+    None while the menu lacks what must be in it (the ESP may be that of another machine), and none
+    while an entry or a flag cannot be read: it may be theirs.
     """
     if not _is_its_menu(state) or state.menu.damaged or state.unreadable:
         return ()
@@ -93,9 +93,8 @@ def _is_its_menu(state: MachineState) -> bool:
 
 
 def choose_damaged(state: MachineState) -> tuple[int, ...]:
-    """Deployments of which nobody can tell what they are. They go only when a person says so, and
-    what runs, what boots next and what is pinned does not go then either; nor does one that may
-    still boot while no other is a way back."""
+    """Deployments whose description cannot be read. They are removed only on request, and never
+    when they run, boot next or are pinned, or may still boot while there is no way back."""
     if state.menu.damaged or state.unreadable:
         return ()
     kept = {state.booted, state.menu.default, *state.pinned}
@@ -105,7 +104,7 @@ def choose_damaged(state: MachineState) -> tuple[int, ...]:
 
 
 def choose_superseded(state: MachineState, *, but: int | None = None) -> tuple[int, ...]:
-    """Deployments that never came up and that nothing waits for any more."""
+    """Deployments that never booted successfully and are not going to be tried."""
     return tuple(
         each.number
         for each in state.deployments
@@ -114,8 +113,8 @@ def choose_superseded(state: MachineState, *, but: int | None = None) -> tuple[i
 
 
 def choose_obsolete(state: MachineState, keep: int) -> frozenset[int]:
-    """What policy lets go. Nothing while a mark cannot be read, or while the menu does not have
-    what must be in it; and what no entry boots stays while an entry cannot be read, for that may be
+    """What policy does not keep. Nothing while a flag cannot be read, or while the menu lacks what
+    must be in it. A deployment without an entry stays while an entry cannot be read: that may be
     its own."""
     if state.unreadable or not _is_its_menu(state):
         return frozenset()
@@ -130,8 +129,8 @@ def choose_obsolete(state: MachineState, keep: int) -> frozenset[int]:
 def choose_removal(
     state: MachineState, gone: Iterable[int], *, entries: Iterable[str], pairs: Iterable[str]
 ) -> Removal:
-    """All that goes when the deployments ``gone`` go; ``entries`` are further entries to remove,
-    ``pairs`` the kernel pairs that are on the ESP."""
+    """Everything that is removed with the deployments ``gone``; ``entries`` are further entries to
+    remove, ``pairs`` the kernel pairs on the ESP."""
     from atoll.machine.boot.boot_entry import format_entry_name
 
     numbers = tuple(sorted(set(gone)))
@@ -148,8 +147,8 @@ def choose_removal(
 
 
 def choose_entries_to_disable(state: MachineState) -> tuple[MenuEntry, ...]:
-    """Entries of what a person went back from, when that was cut before they were used up. The
-    last way back is not among them."""
+    """Entries that an interrupted rollback should have disabled. The last way back is not among
+    them."""
     left_behind = [
         each.number
         for each in state.deployments
@@ -159,7 +158,7 @@ def choose_entries_to_disable(state: MachineState) -> tuple[MenuEntry, ...]:
 
 
 def entries_to_disable(state: MachineState, numbers: Iterable[int]) -> tuple[MenuEntry, ...]:
-    """The entries of deployments which the loader could still take by itself."""
+    """The entries of deployments that the loader could still start by itself."""
     chosen = frozenset(numbers)
     return tuple(
         each
@@ -179,8 +178,8 @@ def redundant_entries(state: MachineState, *, of: int | None = None) -> tuple[st
     for each in state.menu.entries:
         first.setdefault(each.deployment, each)
 
-    def is_outdone(each: MenuEntry) -> bool:
-        # An entry without a counter is not outdone by one that is used up after some tries.
+    def is_redundant(each: MenuEntry) -> bool:
+        # An uncounted entry is never redundant: a counted one before it may run out of tries.
         better = first[each.deployment]
         counted = each.name.tries_left is None and better.name.tries_left is not None
         return better != each and not counted
@@ -188,12 +187,12 @@ def redundant_entries(state: MachineState, *, of: int | None = None) -> tuple[st
     return tuple(
         format_entry_name(each.name)
         for each in state.menu.entries
-        if (each.deployment == of or (of is None and is_outdone(each)))
+        if (each.deployment == of or (of is None and is_redundant(each)))
     )
 
 
 def require_current(state: MachineState) -> DeploymentState:
-    """The deployment that changes start from; raises Refused when none can be told or read."""
+    """The deployment that changes start from; raises Refused when it is unknown or unreadable."""
     current = state.current
     if state.booted is not None and state.booted in state.damaged_numbers:
         current = None

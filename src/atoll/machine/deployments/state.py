@@ -1,4 +1,4 @@
-"""What is on a machine: its deployments, their entries, which one runs and which one boots next."""
+"""The state of a machine: its deployments, their entries, which one runs and which boots next."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ if TYPE_CHECKING:
     from atoll.machine.deployments.sysroot import Sysroot
 
 SEQUENCE_GAP = 100
-"""How many sequence numbers are left out when nobody knows which were given."""
+"""How many sequence numbers are skipped when the last ones are unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentState:
     """A deployment with all that is true of it now.
 
-    ``staged``: it boots next and is not the one that runs. ``fallback``: it boots when the default
-    does not come up. ``hold`` names this deployment; ``flaw`` says why it cannot boot, empty when
-    nothing speaks against it (``soundness``).
+    ``staged``: it boots next and does not run yet. ``fallback``: it boots when the default fails.
+    ``hold`` names this deployment; ``flaw`` says why it cannot boot, empty when ``quick_check``
+    finds no fault.
     """
 
     deployment: Deployment
@@ -72,9 +72,9 @@ class DeploymentState:
 class MachineState:
     """Newest deployment first; ``damaged`` says what could not be read, and why.
 
-    ``damaged_numbers`` are deployments of which nobody can tell what they are. ``unreadable`` are
-    the marks that could not be read, so that nobody can tell what is pinned or blessed.
-    ``way_back`` is the deployment that stays whatever goes (``wayback``), once it was looked for.
+    ``damaged_numbers`` are deployments whose description cannot be read. ``unreadable`` are flags
+    that could not be read, so that what is pinned or blessed is unknown. ``way_back`` is the
+    deployment that must stay (``way_back``), once it was looked for.
     """
 
     deployments: tuple[DeploymentState, ...]
@@ -119,7 +119,7 @@ NO_DAMAGE = Damage()
 
 
 def read_state(sysroot: Sysroot) -> MachineState:
-    """All that is known of a machine; what is damaged is told in it, not raised."""
+    """Everything that is known about a machine; damage is reported in the result, not raised."""
     menu = read_menu(sysroot.entries, sysroot.entry_list)
     deployments, damaged, numbers = [], [], set()
     for number in sorted(deployment_numbers(sysroot), reverse=True):
@@ -144,7 +144,7 @@ def read_state(sysroot: Sysroot) -> MachineState:
 
 
 def _unreadable(sysroot: Sysroot, deployments: Iterable[Deployment]) -> list[str]:
-    """What is wrong with files that no boot needs, but an upgrade or a rollback does."""
+    """Damage to files that a boot does not need, but an upgrade or a rollback does."""
     found = []
     for each in deployments:
         try:
@@ -275,8 +275,8 @@ def read_origin(sysroot: Sysroot, number: int) -> Origin:
 
 
 def may_need_tree(sysroot: Sysroot, number: int) -> bool:
-    """Whether what is called deployment ``number``, and cannot be read, may need a tree: not what
-    is certain to be no directory, or to have no description, for a deployment is never without."""
+    """Whether deployment ``number``, which cannot be read, may need a tree. Not when it is certain
+    that it has no description, for a deployment gets its number together with that."""
     place = sysroot.deployments / str(number)
     try:
         os.lstat(place / "deployment.json")
@@ -288,7 +288,7 @@ def may_need_tree(sysroot: Sysroot, number: int) -> bool:
 def next_numbers(sysroot: Sysroot, menu: BootMenu) -> LastNumbers:
     """The numbers that the next deployment and the next entry get.
 
-    When the note of the last ones is damaged, they are found in what is left of every deployment.
+    When ``numbers.json`` is damaged, the highest number that any file still names counts.
     """
     try:
         last = read_numbers(sysroot.state)
@@ -307,7 +307,7 @@ def next_numbers(sysroot: Sysroot, menu: BootMenu) -> LastNumbers:
 
 
 def _remaining_numbers(sysroot: Sysroot) -> list[int]:
-    """Numbers of deployments that are gone, as far as anything still names them."""
+    """Numbers of removed deployments that some file still names."""
     state = sysroot.state
     names = [
         name
@@ -315,12 +315,12 @@ def _remaining_numbers(sysroot: Sysroot) -> list[int]:
         for name in names_in(state / kind)
     ]
     names += [name.rpartition("-")[2] for name in names_in(sysroot.deployments)]
-    told = [each.deployment or 0 for each in read_history(state)]
+    recorded = [each.deployment or 0 for each in read_history(state)]
     return list(
-        filter(is_plausible_number, [*told, *(int(name) for name in names if is_number(name))])
+        filter(is_plausible_number, [*recorded, *(int(name) for name in names if is_number(name))])
     )
 
 
 def is_plausible_number(number: int) -> bool:
-    """Whether a deployment can have got ``number``: not when a person made up a huge one."""
+    """Whether ``number`` may have been assigned, rather than invented by a person."""
     return 0 < number < NUMBER_LIMIT

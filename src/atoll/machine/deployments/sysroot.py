@@ -1,11 +1,11 @@
-"""Where a machine is: its state partition, its ESP, and the deployment of it that runs.
+"""Where a machine is: its state partition, its ESP, and the deployment that runs.
 
 A sysroot is a directory (``/sysroot`` on a running machine) with, besides the store's own files::
 
     atoll/deployments/<n>/     deployment.json  origin.toml  atoll.toml  etc/{upper,work}
-    atoll/state/               marks (``flags``), conflicts of /etc, the history, the machine's id
-    atoll/state/entries.json   which entry boots which deployment, for who may not read the ESP
-    atoll/state/lock           flock: held by whoever changes the machine
+    atoll/state/               flags (``flags``), conflicts of /etc, the history, the machine's id
+    atoll/state/entries.json   which entry boots which deployment; readable without the ESP
+    atoll/state/lock           flock, held while the machine is changed
     atoll/var/                 the one shared /var
     esp/                       the EFI system partition (on a running machine it is at /boot)
 """

@@ -1,9 +1,10 @@
-"""The way back: a deployment that came up once, whose entry has no counter, and that can boot.
+"""The way back: a deployment that booted successfully once, can boot, and has an uncounted entry.
 
-Every machine has one after every sequence of verbs, faults and cuts, or ``status`` says that it has
-none. The loader and a person at the menu can always take it: nothing uses it up. Whatever removes
-or uses up entries or deployments asks here first: ``plan_`` functions spare ``state.way_back``, and
-``check_plan`` (``plan_check``) refuses a plan which takes the last one away at any of its steps.
+Every machine has one after every sequence of verbs, faults and power cuts, or ``status`` says that
+it has none. The loader never disables an entry without a counter, so it stays bootable. What
+removes or disables entries or deployments asks here first: ``plan_`` functions spare
+``state.way_back``, and ``check_plan`` (``plan_check``) refuses a plan that removes the last one at
+any of its steps.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
 
 
 def ways_back(state: MachineState) -> tuple[tuple[DeploymentState, MenuEntry], ...]:
-    """All that a glance does not speak against, with the entry of each; in order of preference.
+    """All that ``quick_check`` finds no fault with, each with its entry, in order of preference.
 
-    What is needed anyway comes first, then what the loader would take first.
+    Deployments that stay anyway come first, then those that the loader would take first.
     """
     found = []
     for menu_entry in state.menu.entries:

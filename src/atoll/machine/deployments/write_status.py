@@ -1,4 +1,4 @@
-"""Write what everyone may know of the running machine (``public``)."""
+"""Write the public status of the running machine (``public_status``)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def write_status(sysroot: Sysroot, *, when: int, place: Path = PLACE) -> None:
-    """Write what everyone may know now. Raises OSError."""
+    """Raises OSError."""
     state = read_state(sysroot)
     default = state.default or state.current
     follows = ""
@@ -42,7 +42,7 @@ def write_status(sysroot: Sysroot, *, when: int, place: Path = PLACE) -> None:
 
 
 def publish_or_forget(sysroot: Sysroot, *, when: int, place: Path = PLACE) -> None:
-    """After an operation: what cannot be written must not tell what was before."""
+    """After an operation: a status that cannot be written must not stay as it was before."""
     try:
         write_status(sysroot, when=when, place=place)
     except (AtollError, OSError):

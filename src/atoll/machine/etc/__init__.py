@@ -1,1 +1,1 @@
-"""The ``/etc`` of deployments: three views, their merge, staging, and what is left to settle."""
+"""The ``/etc`` of deployments: reading it, the three-way merge, staging, and conflicts."""

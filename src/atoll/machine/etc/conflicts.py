@@ -5,8 +5,8 @@
                                        [{"path", "why", "image", "attributes"}, …]}
       image/<path>                    what the image has there, when "image" is true
 
-A list that cannot be read settles nothing and stops nothing: an upgrade goes on without it, and it
-stays where it is, or is put aside as ``<n>.damaged``, until a person has looked at it.
+A list that cannot be read does not block an upgrade: it stays where it is, or is renamed to
+``<n>.damaged``, until a person has looked at it.
 
 ``attributes`` is true when only mode, owner and extended attributes of a directory are in question.
 ``<n>`` is the deployment. The directory is replaced as a whole, and is not there without conflicts.
@@ -58,7 +58,7 @@ class MakeParents:
 
 
 def plan_conflicts(conflicts: tuple[Conflict, ...], place: Path) -> tuple[Operation, ...]:
-    """All that makes ``place`` say ``conflicts``, what it said before going at one instant."""
+    """Replace the list at ``place`` by ``conflicts``, with one rename."""
     fresh = place.with_name(f"{place.name}.new")
     gone = RemoveLeftover(path=fresh)
     if not conflicts:
@@ -79,7 +79,7 @@ def plan_conflicts(conflicts: tuple[Conflict, ...], place: Path) -> tuple[Operat
 
 
 def read_conflicts(place: Path) -> tuple[Conflict, ...]:
-    """What is not settled yet, by path. Raises Damaged."""
+    """The open conflicts, by path. Raises Damaged."""
     data = read_if_there(place / _LIST)
     if data is None:
         return ()
@@ -88,7 +88,7 @@ def read_conflicts(place: Path) -> tuple[Conflict, ...]:
 
 
 def find_conflicts(place: Path) -> tuple[tuple[Conflict, ...], str]:
-    """What is not settled yet, and why there may be more that nobody can read; empty when not."""
+    """The open conflicts, and why there may be more that cannot be read; empty when not."""
     aside = damaged_path(place)
     unread = f"the conflicts in {aside} cannot be read" if os.path.lexists(aside) else ""
     try:
@@ -98,13 +98,13 @@ def find_conflicts(place: Path) -> tuple[tuple[Conflict, ...], str]:
 
 
 def damaged_path(place: Path) -> Path:
-    """Where a list is put that cannot be read."""
+    """The name that a list gets when it cannot be read."""
     return place.with_name(f"{place.name}.damaged")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetAsideDamaged:
-    """What is at ``place`` and cannot be read is kept, and stands in nobody's way."""
+    """Rename a list that cannot be read, so that it is kept and does not block anything."""
 
     place: Path
 
@@ -152,16 +152,16 @@ def parse_conflicts(data: bytes, kept: Node, *, where: str) -> tuple[Conflict, .
 def keep_open_conflicts(
     earlier: tuple[Conflict, ...], merge: Merge, new: Node
 ) -> tuple[Conflict, ...]:
-    """The conflicts of a deployment: those of its merge, and earlier ones that still stand.
+    """The conflicts of a deployment: those of its merge, and earlier ones that are still open.
 
-    An earlier one has ended when the path is as the image's, in the earlier or the new version.
+    An earlier one is resolved when the path matches the image's earlier or new version.
     """
-    told = {conflict.path for conflict in merge.conflicts}
+    merged = {conflict.path for conflict in merge.conflicts}
     standing = []
     for conflict in earlier:
         here, there = node_at(merge.result, conflict.path), node_at(new, conflict.path)
         if conflict.attributes:
             here, there = (None if node is None else Node(node.entry) for node in (here, there))
-        if conflict.path not in told and here not in (conflict.image, there):
+        if conflict.path not in merged and here not in (conflict.image, there):
             standing.append(replace(conflict, image=conflict.image if there is None else there))
     return tuple(sorted([*merge.conflicts, *standing], key=lambda each: each.path))

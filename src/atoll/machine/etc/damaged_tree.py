@@ -1,9 +1,9 @@
-"""The ``/etc`` of a deployment whose tree is damaged: an upgrade is what cures it.
+"""The ``/etc`` of a deployment whose tree is damaged: an upgrade repairs such a machine.
 
-What a person changed is all in the upper directory, which is whole. Only what the tree had is not
-known. So every path that the person changed counts as changed on both sides: the machine's stays,
-and where the new image has something else, that is a conflict to be settled. What a person removed
-stays removed.
+All changes of the machine are in the upper directory, which is intact; only the tree's versions are
+unknown, so there is no merge base. Every path in the upper directory therefore counts as changed on
+both sides: the machine's version stays, and where the new image has another one, that is a
+conflict. What was removed on the machine stays removed.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The ``/etc`` of a machine's deployments: what a person changed, and how it is put back.
+"""The ``/etc`` of a machine's deployments: what was changed there, and how to reset it.
 
-The booted deployment's ``/etc`` is mounted: it is read and changed where it is, name by name. That
-of any other deployment is read from its tree's image and its upper directory, and a new upper
-directory takes the place of the old one.
+The booted deployment's ``/etc`` is mounted: it is read and changed in place, name by name. That of
+another deployment is read from its tree's image and its upper directory, and a new upper directory
+replaces the old one.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class MachineEtc:
     mounted: Path | None
     """Where it is in use, if it is."""
     unread: str
-    """Why there may be conflicts that nobody can read; empty when there are none."""
+    """Why there may be conflicts that cannot be read; empty when all were read."""
 
     @property
     def changes(self) -> tuple[tuple[str, EtcChange], ...]:
@@ -113,17 +113,19 @@ def read_etc_of_tree(store: Store, tree: TreeId) -> Node:
 
 
 def complete_staged(sysroot: Sysroot, deployment: int) -> tuple[str, ...]:
-    """Early boot's part: before the deployment's ``/etc`` is mounted for the first time, take
-    along what changed since it was staged. Says which paths did."""
+    """Merge what changed since staging; the paths that did.
 
-    def read_views(source: int) -> MergeInputs:
+    Early boot calls it before the deployment's ``/etc`` is mounted for the first time.
+    """
+
+    def read_inputs(source: int) -> MergeInputs:
         old = read_tree_etc(sysroot, source)
         live = read_layered(old, etc_paths(sysroot, source).upper).root
         return MergeInputs(
             source=source, old=old, live=live, new=read_tree_etc(sysroot, deployment)
         )
 
-    return merge_at_first_boot(read_views, etc_paths(sysroot, deployment))
+    return merge_at_first_boot(read_inputs, etc_paths(sysroot, deployment))
 
 
 def parse_path(text: str, *, etc_too: bool = False) -> str:
@@ -143,7 +145,7 @@ def parse_path(text: str, *, etc_too: bool = False) -> str:
 
 
 def plan_reset(etc: MachineEtc, path: str) -> tuple[Operation, ...]:
-    """Make ``path`` what the tree has; conflicts there are settled by that."""
+    """Reset ``path`` to the tree's version, which resolves the conflicts there."""
     before, after = node_at(etc.live, path), node_at(etc.tree, path)
     if before is None and after is None:
         raise NotFound(
@@ -156,7 +158,7 @@ def plan_reset(etc: MachineEtc, path: str) -> tuple[Operation, ...]:
 
 
 def plan_resolve(etc: MachineEtc, path: str, *, image: bool) -> tuple[Operation, ...]:
-    """Settle the conflict at ``path``: with what the image has, or with what is there."""
+    """Resolve the conflict at ``path``, with the image's version or with the machine's."""
     conflict = next((each for each in etc.conflicts if each.path == path), None)
     if conflict is None:
         raise NotFound(f"there is no conflict at /etc/{path}", hint="see: atoll etc")
@@ -184,8 +186,8 @@ def _with_image(etc: MachineEtc, conflict: Conflict) -> Node:
 
 
 def _forget_good(place: EtcPaths) -> tuple[Operation, ...]:
-    """What the last good boot kept of it goes first: early boot takes it for lost when the upper
-    directory no longer has what that has, and would undo what a person wanted."""
+    """Remove the copy that the last good boot kept, before the upper directory changes. Early boot
+    restores that copy when files of it are missing, so it would undo what a person resets."""
     aside = place.upper.with_name(f"{place.upper.name}.new")
     gone = RemoveLeftover(path=aside)
     return tuple(
@@ -196,7 +198,7 @@ def _forget_good(place: EtcPaths) -> tuple[Operation, ...]:
 
 
 def _plan(etc: MachineEtc, wanted: Node, left: tuple[Conflict, ...]) -> tuple[Operation, ...]:
-    """The list of conflicts goes last: until then the same can be asked again."""
+    """The list of conflicts is written last: until then the same command can be repeated."""
     if etc.mounted is not None:
         first = plan_live(etc.live, wanted, etc.mounted)
     elif wanted == etc.live:

@@ -1,4 +1,4 @@
-"""The operations that write an ``/etc``: each says what it does and does it.
+"""The operations that write an ``/etc``.
 
 What goes onto a mounted ``/etc`` is put there one name at a time, each complete when it appears.
 What nobody sees yet is written into a directory of its own, made durable, and put in place by one
@@ -25,7 +25,7 @@ _CHARACTER_DEVICE = 0o020000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoveLeftover:
-    """Whatever an earlier run left at ``path``, or replaced, goes."""
+    """Remove what an earlier run left at ``path``, or replaced."""
 
     path: Path
 
@@ -52,7 +52,7 @@ class MakeDirectory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriteLeaf:
-    """A file or symbolic link, where nothing is."""
+    """Create a file or symbolic link; nothing may be at ``path``."""
 
     path: Path
     entry: Entry
@@ -67,7 +67,7 @@ class WriteLeaf:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MakeWhiteout:
-    """The name is not there, whatever the directory below has."""
+    """Create a whiteout, which hides the name of the lower directory of the overlay."""
 
     path: Path
 
@@ -81,7 +81,11 @@ class MakeWhiteout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PutInPlace:
-    """``fresh`` gets the name ``place``, durably; what had the name is then at ``fresh``."""
+    """Give ``fresh`` the name ``place``, durably.
+
+    A directory cannot be renamed over another one, so both exchange their names: what was at
+    ``place`` is then at ``fresh``.
+    """
 
     fresh: Path
     place: Path
@@ -105,7 +109,7 @@ class PutInPlace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MoveAside:
-    """``place`` is no longer there, at one instant; what it was is at ``aside``."""
+    """Rename ``place`` to ``aside``, so that it disappears at once."""
 
     place: Path
     aside: Path
@@ -145,7 +149,7 @@ class RemoveFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoveLive:
-    """Take a path, and all below it, out of an ``/etc`` that is in use."""
+    """Remove a path, and all below it, from an ``/etc`` that is in use."""
 
     path: Path
 
@@ -170,12 +174,12 @@ class SetAttributes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplaceLive:
-    """Written beside all that programs read, then renamed over what is there."""
+    """Write to a draft that no program reads, then rename it over the old file."""
 
     path: Path
     entry: Entry
     draft: Path
-    """In the same mount, where no program looks for its configuration."""
+    """In the same mount, at a name where no program looks for its configuration."""
 
     def describe(self) -> str:
         return f"write {self.entry.kind} {self.path}"
@@ -208,7 +212,7 @@ def write_leaf(path: Path, entry: Entry) -> None:
 
 
 def set_attributes(path: Path, entry: Entry) -> None:
-    """Owner first: changing it clears capabilities and the setuid bit."""
+    """Set the owner first: changing it clears capabilities and the setuid bit."""
     os.chown(path, entry.uid, entry.gid, follow_symlinks=False)
     if entry.kind is not Kind.SYMLINK:
         path.chmod(entry.mode)

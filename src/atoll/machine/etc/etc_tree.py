@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 DRAFT = ".atoll-draft"
-"""In ``/etc`` itself: what is being written to a mounted one, before it gets its name. It belongs
-to no view; a cut may leave it, and the next change removes it."""
+"""In ``/etc`` itself: the draft of a file that is written to a mounted ``/etc``. Readers skip it; a
+power cut may leave it, and the next change removes it."""
 
 
 class Kind(StrEnum):
@@ -36,8 +36,8 @@ def _nothing() -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One name's own properties. Two entries are equal when a person would call them the same:
-    times and where the content is read from do not count."""
+    """The properties of one name. Modification times, and where the content is read from, do not
+    count when two entries are compared."""
 
     kind: Kind
     mode: int
@@ -103,7 +103,7 @@ def walk(node: Node, path: str = "") -> Iterator[tuple[str, Entry]]:
 
 
 def node_at(root: Node | None, path: str) -> Node | None:
-    """What is at ``path`` below ``root``; None when nothing is."""
+    """The node at ``path`` below ``root``, if any."""
     node = root
     for name in path.split("/") if path else ():
         node = children_of(node).get(name)
@@ -137,8 +137,8 @@ def replaced(root: Node, path: str, node: Node | None, *, parents: Node | None =
 def differences(
     before: Node | None, after: Node | None, path: str = ""
 ) -> Iterator[tuple[str, Node | None, Node | None]]:
-    """What makes ``after`` of ``before``: paths with what was and what is to be there, parents
-    first. All below a path that goes, goes with it and is not named."""
+    """The steps from ``before`` to ``after``: each path with its old and new node, parents first.
+    What is below a removed path is removed with it and not listed."""
     if after is None:
         if before is not None:
             yield path, before, None

@@ -1,6 +1,7 @@
-"""The second merge: on its first boot a deployment takes what changed here since it was staged.
+"""The second merge: what changed on the machine between staging and the first boot.
 
-What did not change keeps what was staged, and with it what a person decided there meanwhile.
+Paths that did not change keep their staged version, and with it what a person resolved there
+meanwhile.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class _Composer:
             return staged
         gone = fresh is None and path not in self._changed
         if not is_directory(staged) or not (gone or is_directory(fresh)):
-            # What the image has below came in, or did not, for what was here.
+            # Whether the image's names below came in depended on what was here: decide again.
             return fresh
         children = {}
         for name in sorted(children_of(staged).keys() | children_of(fresh).keys()):
@@ -57,7 +58,7 @@ class _Composer:
             if child is not None:
                 children[name] = child
         if not children:
-            # What is empty may have been there, or gone, for what changed in it.
+            # An empty directory exists only for its names: whether it stays is decided again.
             return None if fresh is None else Node(fresh.entry)
         present = (fresh if path in self._changed else staged) or staged
         assert present is not None, "only directories are composed"

@@ -1,4 +1,4 @@
-"""Merging the files that know users and groups: record by record, field by field.
+"""Merging the files of users and groups: record by record, field by field.
 
 ===========  ======================================================  =======================
 file         a record                                                merged as sets
@@ -11,9 +11,10 @@ subuid       name:start:count (a name may have several)              the records
 subgid       name:start:count                                        the records
 ===========  ======================================================  =======================
 
-Ids never change on a machine: a name keeps the id it has here, and a name that the image adds with
-an id that another name has here is left out. Where both sides changed a field differently, the
-machine's record stays; each such record is told as a conflict, and all others are merged.
+Ids never change on a machine, because files in /var and /home belong to them: a name keeps the id
+that it has here, and a name that the image adds with an id of another name here is left out. Where
+both sides changed a field differently, the machine's record stays. Each such record is reported as
+a conflict, and all others are merged.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ KEYED = frozenset({"passwd", "group", "shadow", "gshadow", "subuid", "subgid"})
 _FIELDS = {"passwd": 7, "group": 4, "shadow": 9, "gshadow": 4}
 _SETS = {"group": (3,), "gshadow": (2, 3)}
 _IDS = {"passwd": (2, 3), "group": (2,)}
-"""The machine's fields; the first is the one that no two names may share."""
+"""The fields that always stay the machine's; no two names may share the first of them."""
 _LAST_CHANGE = 2
 """In shadow: the day on which the password was set."""
 
 Key: TypeAlias = tuple[bytes, int]
-"""The first field, or a whole line that is no record; and how often it was there before."""
+"""The first field, or a whole line that is not a record; and how many equal ones precede it."""
 Records: TypeAlias = dict[Key, bytes]
 
 
@@ -43,13 +44,13 @@ class KeyedMerge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdConflict:
-    """``name`` has ``image_id`` in the image; here that is not so, or it is another name's."""
+    """``name`` has ``image_id`` in the image, but not here, or another name has that id here."""
 
     file: str
     name: str
     image_id: str
     here: str
-    """The id that the name has here, or the name that has the image's id here."""
+    """The id of the name here, or the name here that has the image's id."""
 
     def describe(self) -> str:
         if self.here.isdigit():
@@ -58,7 +59,7 @@ class IdConflict:
 
 
 def find_id_conflicts(file: str, live: bytes, new: bytes) -> tuple[IdConflict, ...]:
-    """Names whose id in the image's ``passwd`` or ``group`` cannot be theirs on this machine."""
+    """Names whose id in the image's ``passwd`` or ``group`` is taken on this machine."""
     if file not in _IDS:
         return ()
     here, image = _ids(file, parse_records(file, live)), _ids(file, parse_records(file, new))
@@ -90,9 +91,9 @@ def merge_keyed(file: str, old: bytes, live: bytes, new: bytes) -> KeyedMerge:
 
 
 def take_image_records(file: str, live: bytes, image: bytes) -> KeyedMerge:
-    """The image's records where it has them, the machine's own besides; ids stay the machine's.
+    """The image's records, and the machine's own besides; ids stay the machine's.
 
-    Members of a group are those of both.
+    A group keeps the members of both: a merge base without members lets each side add its own.
     """
     theirs = parse_records(file, image)
     base = {
@@ -108,8 +109,8 @@ def parse_records(file: str, content: bytes) -> Records:
     for line in content.split(b"\n"):
         if not line:
             continue
-        # What is no record (a comment, the "+" lines of NIS) is kept or dropped as it stands, and
-        # so is a range of subordinate ids: a name may have several.
+        # A line that is not a record (a comment, the "+" lines of NIS) is kept or dropped as a
+        # whole, and so is a range of subordinate ids, of which a name may have several.
         whole = file not in _FIELDS or line[:1] in (b"#", b"+", b"-")
         name = line if whole else line.split(b":")[0]
         times = 0
@@ -141,7 +142,7 @@ class _Merger:
                 before = key
 
     def _merge_known(self, key: Key) -> bytes | None:
-        """What becomes of a record that the machine has; None when it goes."""
+        """The merged record of a name that the machine has; None when it is removed."""
         old, live, new = self.old.get(key), self.live[key], self.new.get(key)
         if new is None:
             if old is not None and old != live:
@@ -178,6 +179,7 @@ class _Merger:
             elif here == before:
                 merged.append(there)
             elif self.file == "shadow" and index == _LAST_CHANGE:
+                # The day belongs to the password that was chosen, so it is never a conflict.
                 merged.append(here if merged[1] == mine[1] else there)
             else:
                 self._conflict(key, "changed here and in the image")
@@ -185,7 +187,7 @@ class _Merger:
         return _join(merged)
 
     def _wants_added(self, key: Key) -> bool:
-        """Whether a record that only the image has comes in."""
+        """Whether a record that only the image has is added."""
         old, new = self.old.get(key), self.new[key]
         if old is not None:
             if _without_last_change(self.file, old) != _without_last_change(self.file, new):
@@ -199,7 +201,7 @@ class _Merger:
     def _clash(self, key: Key) -> bytes | None:
         """The name that has the id, or a part of the range, of the image's record ``key``."""
         for other, line in self.merged.items():
-            # Names that share an id in the image too are meant to.
+            # Two names that share an id in the image as well do so on purpose.
             if _share_id(self.file, line, self.new[key]) and not _share_id(
                 self.file, self.new.get(other, b""), self.new[key]
             ):
@@ -211,8 +213,10 @@ class _Merger:
 
 
 def _inserted(records: Records, key: Key, line: bytes, *, after: Key | None) -> Records:
-    """``records`` with one more behind ``after``, or first: what the image put side by side stays
-    so, and a last line that must be last ("+") stays last."""
+    """``records`` with one more behind ``after``, or first.
+
+    So neighbours in the image stay neighbours, and the "+" line of NIS stays last, as it must.
+    """
     result: Records = {} if after is not None else {key: line}
     for each, text in records.items():
         result[each] = text

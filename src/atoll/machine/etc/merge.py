@@ -1,19 +1,19 @@
-"""The merge of ``/etc``: from three views to the one that a new deployment starts with.
+"""The three-way merge of ``/etc``: what a new deployment starts with.
 
-*old* is the ``/etc`` of the booted tree, *live* is what the machine has now, *new* is the ``/etc``
-of the tree that comes. For one path, equal meaning alike in kind, content and attributes
-(links to ``/lib/X`` and ``/usr/lib/X`` are alike):
+*old* (the merge base) is the ``/etc`` of the booted tree, *live* the machine's, *new* that of the
+new tree. For each path, where equal means the same kind, content and attributes (links to
+``/lib/X`` and ``/usr/lib/X`` are equal):
 
 ====================  =====================================================================
 live = new            nothing to decide
-live = old            the image's, its removal included
-new = old             the machine's, its removal included
+live = old            the image's version; a removal counts as a version
+new = old             the machine's version; a removal counts as a version
 files that differ     attribute by attribute, and the content: lines, or records of keyed files
-anything else         a conflict: the machine's stays, the image's is kept aside
+anything else         a conflict: the machine's version stays, the image's is kept beside it
 ====================  =====================================================================
 
-A directory is merged name by name. It is there when both have it or something is left in it, so a
-directory that was removed here comes back for what the image adds to it, and only for that.
+A directory is merged name by name. The result has it when both sides have it, or when a name is
+left in it: a directory that was removed here returns only for names that the image adds.
 """
 
 from __future__ import annotations
@@ -56,14 +56,14 @@ class MergeOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conflict:
-    """A path where both sides want something else. The machine's stays."""
+    """A path that both sides changed differently. The machine's version stays."""
 
     path: str
     why: str
     image: Node | None
     """What the image has there; None when it has nothing."""
     attributes: bool = False
-    """Only those of a directory are in question; ``image`` has none of its names."""
+    """Only mode, owner and xattrs of a directory conflict; ``image`` is without its names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +80,7 @@ class Merge:
     decisions: tuple[Decision, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
     id_conflicts: tuple[IdConflict, ...] = ()
-    """Ids that the image cannot have on this machine: build it with the machine's, or refuse it."""
+    """Ids of the image that are taken on this machine; with any of them the upgrade is refused."""
 
 
 def plan_merge(old: Node, live: Node, new: Node, rules: Rules = ()) -> Merge:
@@ -121,6 +121,8 @@ class _Merger:
         if live is None and new is None:
             return None
         if all(node is None or is_directory(node) for node in (live, new)):
+            # A directory against nothing, where the base was a file, is a change of kind and not
+            # a removal: it is decided as one path.
             one_is_gone = live is None or new is None
             if old is None or is_directory(old) or not one_is_gone:
                 return self._merge_directory(path, old, live, new)
@@ -137,7 +139,8 @@ class _Merger:
             return Node(self._directory_entry(path, base, live, new), children)
         wins = winner(self.rules, path)
         if wins is Winner.MERGE:
-            # Gone on one side: it stays for what is in it, and for what was made of it here.
+            # Removed on one side. Without a base it is new, so it stays; so it does when its own
+            # attributes were changed here. Otherwise only names that are left keep it.
             stays = base is None or (live is not None and live.entry != base.entry)
         elif wins is Winner.IMAGE:
             stays = new is not None
@@ -183,10 +186,12 @@ class _Merger:
     def _merge_under_leaf(
         self, path: str, old: Node | None, live: Node | None, new: Node | None
     ) -> Node | None:
-        """A directory here, where the image has something else: the image's when nothing in the
+        """A directory here, where the image has another kind: the image's wins when nothing in the
         directory is the machine's own."""
         assert live is not None
         assert new is not None
+        # Merging against an empty image shows whether anything of the machine would be left. The
+        # trial's decisions are dropped: they would name paths that cannot exist.
         trial = _Merger(rules=self.rules, id_files=self.id_files)
         base = old if is_directory(old) else None
         left = base is None or live.entry != base.entry
@@ -202,6 +207,8 @@ class _Merger:
         if live == new:
             return live
         wins = winner(self.rules, path)
+        # passwd or group with conflicting ids is merged by records even when it was not edited: the
+        # image's file would change ids, and with them the owners of files in /var and /home.
         keyed = path in self.id_files and is_file(live) and is_file(new)
         alike = new != old and (_alike(live, old) or _alike(live, new))
         unchanged = (live == old or alike) and not keyed
@@ -210,6 +217,8 @@ class _Merger:
                 path, MergeOutcome.IMAGE if new is not None else MergeOutcome.REMOVED_IN_IMAGE
             )
             return new
+        # A path without a base is new in the image, not removed here. machine-id is absent until
+        # the first boot writes it, which is not a removal either.
         never_here = live is None and (old is None or path == "machine-id")
         if wins is Winner.LOCAL and never_here:
             self._decide(path, MergeOutcome.IMAGE)
@@ -228,6 +237,8 @@ class _Merger:
         base = None if old is None else old.entry
         entry, clashes = _merge_attributes(base, live.entry, new.entry)
         content = _merge_content(path, base, live.entry, new.entry)
+        # A keyed file is merged despite conflicts: without the accounts that the image adds, its
+        # services could not start. Of other files the machine's version stays as a whole.
         if content is None:
             clashes.append("content")
         if content is None or (clashes and path not in KEYED):
@@ -269,6 +280,7 @@ def _merge_content(path: str, old: Entry | None, live: Entry, new: Entry) -> _Co
     if live.content == new.content:
         return _Content(source=live)
     base = None if old is None else old.content
+    # Keyed files first, even when one side did not change: records must never change their ids.
     if path in KEYED:
         before = b"" if old is None else old.read()
         merge = merge_keyed(path, before, live.read(), new.read())
@@ -289,7 +301,8 @@ def _merge_content(path: str, old: Entry | None, live: Entry, new: Entry) -> _Co
 
 
 def _alike(one: Node | None, other: Node | None) -> bool:
-    """Equal, or links that lead to the same place in a system whose /lib is /usr/lib."""
+    """Equal, or links to the same file under merged /usr: packages change such targets between
+    releases, which is no change of the machine's."""
     if one is None or other is None or one == other:
         return one == other
     targets = [_MERGED_USR.sub("/usr/", node.entry.content) for node in (one, other)]
@@ -298,12 +311,12 @@ def _alike(one: Node | None, other: Node | None) -> bool:
 
 
 def _like(entry: Entry, live: Entry, new: Entry) -> Entry:
-    """The side with this very content, if there is one: it has its time too."""
+    """The side that already has this content, if any, so that its mtime is kept too."""
     return next((side for side in (new, live) if side.content == entry.content), entry)
 
 
 def _merge_attributes(old: Entry | None, live: Entry, new: Entry) -> tuple[Entry, list[str]]:
-    """``live`` with what the image changed, and the names of what both did."""
+    """``live`` with the attributes that the image changed, and those that both sides changed."""
     clashes: list[str] = []
 
     def pick(name: str, before: Value | None, here: Value, there: Value) -> Value:

@@ -3,8 +3,8 @@
 Beside a deployment's upper directory lies, until its first boot, the record of what was merged::
 
     atoll/deployments/<n>/etc/upper           what differs from the tree
-    atoll/deployments/<n>/etc/merged-from     the record (``record``)
-    atoll/state/conflicts/<n>/                what is to be settled (``conflicts``)
+    atoll/deployments/<n>/etc/merged-from     the record (``merge_base``)
+    atoll/state/conflicts/<n>/                open conflicts (``conflicts``)
 
 Staging writes record, conflicts, and the upper directory last. The first boot reads the record,
 merges what changed since, and removes the record: from then on the deployment's ``/etc`` is its
@@ -77,27 +77,27 @@ def etc_paths(sysroot: Sysroot, deployment: int) -> EtcPaths:
 
 
 def plan_stage(
-    views: MergeInputs, place: EtcPaths, *, rules: Rules = (), earlier: tuple[Conflict, ...] = ()
+    inputs: MergeInputs, place: EtcPaths, *, rules: Rules = (), earlier: tuple[Conflict, ...] = ()
 ) -> tuple[Merge, tuple[Operation, ...]]:
     """The merge, and what stages it; ``earlier`` are the booted deployment's open conflicts."""
-    merge = plan_merge(views.old, views.live, views.new, rules)
-    conflicts = keep_open_conflicts(earlier, merge, views.new)
-    record = MergeBase(source=views.source, live=views.live, rules=rules)
+    merge = plan_merge(inputs.old, inputs.live, inputs.new, rules)
+    conflicts = keep_open_conflicts(earlier, merge, inputs.new)
+    record = MergeBase(source=inputs.source, live=inputs.live, rules=rules)
     return merge, (
         WriteFile(path=place.record, content=format_record(record)),
         *plan_conflicts(conflicts, place.conflicts),
-        *plan_upper(merge.result, views.new, place.upper),
+        *plan_upper(merge.result, inputs.new, place.upper),
     )
 
 
 def merge_at_first_boot(
-    read_views: Callable[[int], MergeInputs], place: EtcPaths
+    read_inputs: Callable[[int], MergeInputs], place: EtcPaths
 ) -> tuple[str, ...]:
-    """Take along what changed since staging, and say which paths did.
+    """Merge what changed since staging; the paths that did.
 
-    ``read_views`` is given the deployment that was merged from. Nothing to do without a record.
-    Whatever goes wrong, the record goes too and what was staged stays: the error is there to be
-    reported.
+    ``read_inputs`` is called with the number of the deployment that was merged from. Without a
+    record there is nothing to do. After an error the record is removed as well, for this merge may
+    run only before ``/etc`` is used; what was staged stays.
     """
     if not place.record.exists():
         return ()
@@ -105,7 +105,7 @@ def merge_at_first_boot(
         record = parse_record(
             read_regular(place.record, limit=RECORD_LIMIT), where=str(place.record)
         )
-        changed, operations = plan_first_boot(record, read_views(record.source), place)
+        changed, operations = plan_first_boot(record, read_inputs(record.source), place)
         apply_operations(operations)
     except BaseException:
         apply_operations([RemoveFile(path=place.record)])
@@ -114,21 +114,21 @@ def merge_at_first_boot(
 
 
 def plan_first_boot(
-    record: MergeBase, views: MergeInputs, place: EtcPaths
+    record: MergeBase, inputs: MergeInputs, place: EtcPaths
 ) -> tuple[tuple[str, ...], tuple[Operation, ...]]:
-    """The paths that changed since staging, and what takes them along."""
+    """The paths that changed since staging, and the operations that merge them."""
     done = RemoveFile(path=place.record)
-    changed = find_changed(record.live, views.live)
+    changed = find_changed(record.live, inputs.live)
     if not changed:
         return (), (done,)
-    staged = read_layered(views.new, place.upper).root
-    fresh = plan_merge(views.old, views.live, views.new, record.rules)
+    staged = read_layered(inputs.new, place.upper).root
+    fresh = plan_merge(inputs.old, inputs.live, inputs.new, record.rules)
     conflicts, unread = find_conflicts(place.conflicts)
     merge = merge_changed(staged, conflicts, fresh, changed)
     return changed, (
         *((SetAsideDamaged(place=place.conflicts),) if unread else ()),
         *plan_conflicts(merge.conflicts, place.conflicts),
-        *plan_upper(merge.result, views.new, place.upper),
+        *plan_upper(merge.result, inputs.new, place.upper),
         done,
     )
 

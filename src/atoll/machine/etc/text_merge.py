@@ -1,9 +1,9 @@
-"""Merging lines: what two sides made of one text, when their changes do not touch each other.
+"""A three-way merge of text by lines, for changes that do not touch each other.
 
 The longest common lines of the old text with each side are found with Myers' greedy algorithm.
 Lines that all three share divide the text into chunks; in each at most one side may differ from
-the old, or both alike. Two changes without a shared line between them are not merged: nobody
-knows in which order they belong.
+the old, or both alike. Two changes without a shared line between them are not merged, because
+their order is unknown.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 
 MAX_SIZE = 1 << 20
-"""Longer texts are not merged line by line: nobody edits those by hand."""
+"""Bytes. Longer texts are not merged by lines: they are generated, not edited."""
 MAX_CHANGES = 1000
-"""Sides with more lines added and removed than this are another text, not a changed one."""
+"""More added and removed lines make it another text. Time and memory grow with the square of it."""
 
 _LINE = re.compile(rb"[^\n]*\n|[^\n]+")
 
@@ -62,8 +62,8 @@ def find_common(before: list[bytes], after: list[bytes]) -> dict[int, int] | Non
     while start < min(len(before), len(after)) and before[start] == after[start]:
         start += 1
     tail = 0
-    room = min(len(before), len(after)) - start
-    while tail < room and before[len(before) - 1 - tail] == after[len(after) - 1 - tail]:
+    longest = min(len(before), len(after)) - start
+    while tail < longest and before[len(before) - 1 - tail] == after[len(after) - 1 - tail]:
         tail += 1
     middle = _find_common_middle(
         before[start : len(before) - tail], after[start : len(after) - tail]
@@ -78,10 +78,10 @@ def find_common(before: list[bytes], after: list[bytes]) -> dict[int, int] | Non
 
 
 def _drawn_up(common: dict[int, int], before: list[bytes], after: list[bytes]) -> dict[int, int]:
-    """``common`` with each line as early as it can be.
+    """``common`` with each line moved as early as possible.
 
-    Where a line was added or removed among its likes, both sides are then seen to have done it at
-    the same place.
+    Adding one of several equal lines can be seen as a change at any of them. Moved to the first
+    possible place on both sides, the same change is recognized as the same.
     """
     drawn: dict[int, int] = {}
     last, last_other = -1, -1
@@ -98,7 +98,11 @@ def _drawn_up(common: dict[int, int], before: list[bytes], after: list[bytes]) -
 
 
 def _find_common_middle(before: list[bytes], after: list[bytes]) -> dict[int, int] | None:
-    """Myers: the furthest point on each diagonal after 0, 1, 2 … changes, then the way back."""
+    """Myers' greedy algorithm: the furthest point on each diagonal x - y after 0, 1, 2 … changes.
+
+    ``rounds`` keeps the points of every count of changes, so that the path can be read backwards
+    from the end, which is reached with the fewest changes.
+    """
     rounds: list[dict[int, int]] = [{1: 0}]
     for changes in range(min(MAX_CHANGES, len(before) + len(after)) + 1):
         reached: dict[int, int] = {}

@@ -1,7 +1,8 @@
-"""A deployment came up healthy: it is blessed, and its entry is counted no more.
+"""Blessing a deployment after a healthy boot: its boots are no longer counted.
 
-Nothing on the ESP is renamed: the deployment gets a new entry without a counter, then its mark, and
-only then its counted entry goes. Cut in between, the new entry boots, and the rest is done then.
+Unlike systemd-bless-boot this renames nothing, for a rename on FAT is not atomic: the deployment
+gets a new entry without a counter, then its flag, and only then the counted entry is removed. After
+a power cut in between the new entry boots, and the rest is done then.
 """
 
 from __future__ import annotations
@@ -47,17 +48,17 @@ def bless(sysroot: Sysroot, number: int, reporter: Reporter) -> None:
 def plan_bless(
     sysroot: Sysroot, number: int, menu: BootMenu, given: LastNumbers
 ) -> tuple[Operation, ...]:
-    """``given`` are the last numbers that were given to anything."""
+    """``given`` are the last numbers that were assigned."""
     own = [each for each in menu.of(number) if each.entry is not None]
     if not own:
         raise NotFound(f"deployment {number} has no boot entry", hint="see: atoll status")
     counted = [each for each in own if each.name.tries_left is not None]
     added: list[BootEntry] = []
-    outdone: list[MenuEntry] = []
+    preferred: list[MenuEntry] = []
     if len(counted) == len(own):
         newest = max(own, key=lambda each: each.name.sequence)
-        outdone = _preferred_to(newest, menu)
-        added = _with_new_numbers(newest, outdone, first=given.sequence + 1)
+        preferred = _preferred_to(newest, menu)
+        added = _with_new_numbers(newest, preferred, first=given.sequence + 1)
     operations: list[Operation] = []
     if added:
         last = LastNumbers(deployment=given.deployment, sequence=given.sequence + len(added))
@@ -67,7 +68,7 @@ def plan_bless(
     operations.append(SetFlag(path=sysroot.state / BLESSED / str(number)))
     operations += [
         RemoveFromEsp(esp=sysroot.esp, path=sysroot.entries / format_entry_name(each.name))
-        for each in (*counted, *outdone)
+        for each in (*counted, *preferred)
     ]
     operations.append(RemovePath(path=attempts_directory(sysroot, number)))
     operations.append(WriteEntryList(sysroot=sysroot))
@@ -75,7 +76,7 @@ def plan_bless(
 
 
 def _preferred_to(blessed: MenuEntry, menu: BootMenu) -> list[MenuEntry]:
-    """What the loader would take before the entry that is being blessed, had it the choice."""
+    """The entries that the loader prefers to the one that is being blessed."""
     later = [
         each
         for each in menu.entries
@@ -88,7 +89,7 @@ def _preferred_to(blessed: MenuEntry, menu: BootMenu) -> list[MenuEntry]:
 
 
 def _with_new_numbers(blessed: MenuEntry, later: list[MenuEntry], *, first: int) -> list[BootEntry]:
-    """Blessing does not decide what boots next: what came before it, comes before it still."""
+    """Preferred entries get newer numbers too, so that blessing does not change what boots next."""
     assert blessed.entry is not None
     entries = [replace(blessed.entry, name=EntryName(sequence=first))]
     for number, each in enumerate(later, first + 1):

@@ -1,15 +1,15 @@
-"""What is known of boots that the loader counted: noted by early boot, and by what failed later.
+"""Records of counted boot attempts, written by early boot and by what failed later.
 
 ::
 
-    atoll/state/tries/<deployment>/1-started    the entry's file name; its time is when it started
-    atoll/state/tries/<deployment>/1-failed     why this boot failed, when it noticed itself
-    atoll/state/tries/<deployment>/verdict      what came of all of them, when another one took over
+    atoll/state/tries/<deployment>/1-started    the entry's file name; its mtime is the start
+    atoll/state/tries/<deployment>/1-failed     why this boot failed, if it could record it
+    atoll/state/tries/<deployment>/verdict      the conclusion, once another deployment runs
 
-A boot that could not even note that it started left nothing. All of it goes when the deployment is
-blessed. ``decide_verdict`` weighs it: a failure that was noted, a panic that the firmware kept, or
-an entry of which every attempt ended before early boot is evidence. Boots that just stopped are
-none: somebody may have pulled the plug.
+A boot that did not reach early boot leaves no record. All records are removed when the deployment
+is blessed. For ``decide_verdict`` a recorded failure, a panic in pstore, or an entry of which every
+attempt ended before early boot is evidence against the deployment. Boots that just ended are not:
+the power may have failed.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ REASON_LENGTH = 1000
 NOTE_LIMIT = 1 << 20
 """Bytes of a note; early boot writes some hundred."""
 DISABLED_TRIES_USED = 1
-"""How many tries a used up entry claims that Atoll wrote itself, to mark a deployment that was left
-behind: ``+0-1``. The loader's own claim more, for it starts with three."""
+"""The tries used in the name of an entry that Atoll disabled itself: ``+0-1``. An entry that the
+loader used up has more, for it starts with three."""
 _NAME = re.compile(r"([1-9][0-9]{0,8})-(started|failed)")
 
 
@@ -89,7 +89,7 @@ def _parse_try(number: int, notes: Mapping[str, AttemptNote]) -> BootAttempt:
 
 
 def readable(text: str) -> str:
-    """On one line, without control characters, and not too long."""
+    """``text`` on one line, without control characters, and at a limited length."""
     words = "".join(letter if letter.isprintable() else " " for letter in text).split()
     line = " ".join(words)
     return line if len(line) <= REASON_LENGTH else f"{line[: REASON_LENGTH - 1]}…"
@@ -98,7 +98,7 @@ def readable(text: str) -> str:
 def decide_verdict(
     entry: EntryName, attempts: Iterable[BootAttempt], panics: Iterable[Panic], *, staged: int
 ) -> BootVerdict:
-    """Why the used up ``entry`` did not come up. ``staged`` is when its deployment was made."""
+    """Why ``entry``, without tries left, failed. ``staged`` is when its deployment was made."""
     own = [each for each in attempts if each.entry and each.entry.sequence == entry.sequence]
     failures = [each.failure for each in own if each.failure]
     since = min((each.started for each in own), default=staged)
@@ -158,7 +158,7 @@ def read_attempts(sysroot: Sysroot, deployment: int) -> tuple[BootAttempt, ...]:
 
 
 def read_verdict(sysroot: Sysroot, deployment: int) -> BootVerdict | None:
-    """None when there is none, or none that can be read: then it is found anew."""
+    """None when there is none, or it cannot be read: then it is decided again."""
     try:
         data = read_if_there(attempts_directory(sysroot, deployment) / "verdict")
         return None if data is None else parse_verdict(data)

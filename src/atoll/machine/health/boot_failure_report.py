@@ -1,8 +1,8 @@
-"""After the loader gave an entry up: why another deployment runs, for people and for updates.
+"""Why a fallback runs: the report on a deployment that failed to boot.
 
-What was found is kept as the verdict beside the deployment's tries, so that it is told at every
-login until the deployment is blessed, removed, or tried with a new entry. Its tree is held when
-there is evidence against it.
+The verdict is stored beside the records of its boot attempts and shown at every login, until the
+deployment is blessed, removed, or tried with a new entry. Its tree is held when there is evidence
+against it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ NOTES = Path("/run/atoll/notes")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedDeployment:
-    """A deployment whose every entry is used up; ``known``: its verdict was found before."""
+    """A deployment without tries left; ``known``: its verdict was stored before."""
 
     state: DeploymentState
     verdict: BootVerdict
@@ -53,9 +53,9 @@ class FailedDeployment:
 
 
 def find_failed(machine: MachineState) -> tuple[tuple[DeploymentState, MenuEntry], ...]:
-    """Deployments that the loader gave up, newest first, each with its newest entry.
+    """Deployments without any tries left, newest first, each with its newest entry.
 
-    Not those that a person left behind: their entries were marked by Atoll.
+    Not those that a rollback left: Atoll disabled their entries (``disable_entries``).
     """
     found = []
     for state in machine.deployments:
@@ -96,7 +96,7 @@ def decide_failed(
 def plan_report(
     sysroot: Sysroot, machine: MachineState, failed: Iterable[FailedDeployment], *, now: int
 ) -> tuple[Operation, ...]:
-    """Hold first: a verdict that is known has been acted on."""
+    """The verdict is written last: it says that everything before it was done."""
     runs = machine.current
     operations: list[Operation] = []
     for each in failed:
@@ -136,7 +136,7 @@ def apply_report(sysroot: Sysroot, plan: tuple[Operation, ...]) -> None:
 def format_login_message(
     machine: MachineState, failed: Iterable[FailedDeployment], notes: Iterable[str] = ()
 ) -> str:
-    """What a person reads at login; empty when there is nothing to tell."""
+    """The message that is shown at login; empty when there is nothing to report."""
     runs = machine.current
     lines = []
     for each in failed:
@@ -154,14 +154,14 @@ def format_login_message(
 
 
 def read_notes(path: Path = NOTES) -> tuple[str, ...]:
-    """What early boot left for a person to read."""
+    """The messages that early boot left for users."""
     data = read_if_there(path) or b""
     return tuple(map(readable, data.decode(errors="replace").splitlines()))
 
 
 def write_login_message(text: str, *, issue: Path = ISSUE, motd: Path = MOTD) -> None:
-    """Before the prompt of consoles, and after a login; nothing where there is nothing to tell."""
-    # agetty takes a backslash for the begin of an escape.
+    """Show the message before the console prompt (issue) and after a login (motd)."""
+    # For agetty a backslash begins an escape sequence.
     for path, content in ((issue, text.replace("\\", "\\\\")), (motd, text)):
         if content:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,11 @@
-"""Is this boot good? Checks that decide whether a new deployment is blessed or gives way.
+"""Health checks: they decide whether a new deployment is blessed or the fallback boots.
 
 A check is a program in ``/usr/lib/atoll/health.d`` or ``/etc/atoll/health.d``: exit status 0 is
 good. Names are sorted; one in ``/etc`` stands for that of the same name in ``/usr``, and takes it
 away when it cannot be executed. Built in are two: multi-user.target is reached, and no essential
 unit has failed. None of them needs the network.
 
-What came of it is in ``/run/atoll/health.json``::
+The results are in ``/run/atoll/health.json``::
 
     {"format": 1, "when": 1764000000,
      "checks": [{"name": "essential units", "passed": true, "detail": ""}]}
@@ -168,7 +168,7 @@ def parse_health(data: bytes) -> HealthResult:
 
 
 def write_health(health: HealthResult, directory: Path = NOTED) -> None:
-    """For this boot: the checks, and a mark for what waits for them."""
+    """Write the results of this boot, and a flag file for units that wait for them."""
     replace_file(directory / "health.json", format_health(health))
     mark, other = ("healthy", "unhealthy") if health.healthy else ("unhealthy", "healthy")
     (directory / other).unlink(missing_ok=True)
@@ -182,7 +182,7 @@ def read_health(directory: Path = NOTED) -> HealthResult | None:
 
 
 def find_watchdog(directory: Path = WATCHDOGS) -> str | None:
-    """What the first watchdog of the machine calls itself."""
+    """The name that the first watchdog of the machine reports."""
     for path in sorted(directory.glob("watchdog[0-9]*")):
         try:
             return readable((path / "identity").read_text(errors="replace")) or path.name
@@ -192,6 +192,6 @@ def find_watchdog(directory: Path = WATCHDOGS) -> str | None:
 
 
 def end_trial(directory: Path = NOTED) -> None:
-    """From here on this boot is as any other: nothing starts the machine again by itself."""
+    """End the trial of this boot: nothing restarts the machine automatically any more."""
     for name in ("try", "unblessed"):
         (directory / name).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Panics of kernels that are gone: what the firmware kept of their last words (pstore).
+"""Kernel panics of earlier boots, from the logs that the firmware keeps (pstore).
 
 The kernel shows a record of the firmware as a file ``dmesg-efi_pstore-<number>``; early in a boot
 ``systemd-pstore`` moves it to ``/var/lib/systemd/pstore/<seconds>/…``. Its number begins with the
@@ -38,7 +38,7 @@ def parse_panic(name: str, text: str) -> Panic | None:
 
 
 def read_panics(places: tuple[Path, ...] = RECORDS) -> tuple[Panic, ...]:
-    """Oldest first. A record comes in parts; what is said in each is one panic."""
+    """Oldest first. The firmware splits a record into parts, which together report one panic."""
     found = set()
     for place in places:
         for path in place.rglob("*dmesg*") if place.is_dir() else ():

@@ -1,4 +1,4 @@
-"""What is known of the health of a machine, put together for whoever asks."""
+"""Everything that is known about the health of a machine."""
 
 from __future__ import annotations
 
