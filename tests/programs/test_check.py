@@ -67,7 +67,7 @@ def test_each_wrong_word(shop: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert unknown[0].startswith("9: ")
     assert "htop" in unknown[0].rpartition("did you mean")[2]
     assert unknown[1].endswith("it is in contrib: add it to [debian] components")
-    assert "vim is not there as 1" in said["version-unknown"][0]
+    assert "vim has no version 1" in said["version-unknown"][0]
     assert "nano" in said["removed-unknown"][0].rpartition("did you mean")[2]
 
 

@@ -477,7 +477,7 @@ def test_a_lock_follows_files_of_the_recipe_but_not_when_locked(world: World) ->
     whole = complete_lock(world.recipe, world.settle(), tree=FIRST)
     assert [name for name, _ in whole.inputs] == ["atoll.toml", "motd"]
     (world.folder / "motd").write_text("changed\n")
-    with pytest.raises(RecipeError, match="changed since the lock was written: motd"):
+    with pytest.raises(RecipeError, match="these changed after the lock was written: motd"):
         world.settle(Rules(locked=True))
     lock = world.settle()
     assert (lock.packages, lock.tree) == (whole.packages, None)

@@ -141,7 +141,7 @@ def _look_after_the_store(maker: Maker, store: Path, folder: Path, tree: str) ->
     assert "Installing packages" not in done.stderr
     done = build(folder, store)
     assert done.returncode == 11, done.stderr
-    assert "is another user's" in done.stderr
+    assert "belongs to another user" in done.stderr
     done = maker.run("unshare", "--map-root-user", "--map-auto", "rm", "-r", store)
     assert done.returncode == 0, done.stderr
     assert not store.exists()

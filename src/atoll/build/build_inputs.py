@@ -131,7 +131,7 @@ def check_cycle(job: BuildContext, recipe: Recipe) -> None:
             f"is derived from itself: {shown}",
             file=job.recipe.file,
             key="from",
-            hint="let one of them begin with an image or a Debian suite",
+            hint="start one of them from an image or a Debian suite",
         )
 
 

@@ -154,7 +154,7 @@ def opened_cache(root: Path, limits: Limits = KEPT) -> Iterator[Cache]:
         make_directory(root, mode=0o700)
         if root.stat().st_uid != os.geteuid():
             raise Refused(
-                f"the cache in {root} is another user's",
+                f"the cache in {root} belongs to another user",
                 hint="build as that user, or choose another --store DIR",
             )
         close_to_others(root)

@@ -77,9 +77,9 @@ def finish_tree(job: BuildContext, chain: Chain, origin: TreeOrigin) -> TreeId:
     """The tree of what the steps gave, in the store."""
     begun = time.time_ns()
     with chain_mounted(chain) as root:
-        with job.reporter.step("Giving the tree its shape"):
+        with job.reporter.step("Arranging the tree"):
             kernel = choose_ids(job, root, origin)
-        with job.reporter.step("Putting the tree into the store"):
+        with job.reporter.step("Adding the tree to the store"):
             tree = canonical(_import(job, chain, root, begun), epoch=origin.epoch)
             tree = keep_base_times(job.store, tree, origin)
         said = write_image_info(job.recipe, origin, kernel, initrd_inputs(tree, kernel, job.store))
@@ -220,9 +220,9 @@ def _import(job: BuildContext, chain: Chain, root: Path, begun: int) -> Director
 
 def _without_atoll(recipe: Recipe) -> RecipeError:
     return RecipeError(
-        "the root cannot boot: the package atoll-system is not in it",
+        "the system cannot boot: the package atoll-system is not installed",
         file=recipe.file,
         key="packages.install",
-        hint="name no file, version or suite of atoll: it and atoll-system come by themselves; "
-        "or name the files of both",
+        hint="name no file, version or suite for atoll: Atoll adds it and atoll-system itself; "
+        "or name the .deb files of both",
     )

@@ -76,7 +76,7 @@ def choose_lock(
             return lock
         return with_inputs(lock, recipe)
     if rules.locked or rules.offline:
-        raise NotFound(f"there is no lock {path}", hint=f"run: atoll lock {recipe.file}")
+        raise NotFound(f"there is no lock file {path}", hint=f"run: atoll lock {recipe.file}")
     with reporter.step("Choosing packages"):
         maker = open_maker(recipe, None, cache, reporter, base=base, locked_base=locked_base)
         lock = make_lock(maker, epoch=source_date_epoch())
@@ -124,8 +124,8 @@ def source_date_epoch() -> int | None:
     text = os.environ.get("SOURCE_DATE_EPOCH")
     if text is not None and not (text.isascii() and text.isdigit()):
         raise UsageError(
-            f"SOURCE_DATE_EPOCH is {text!r}, which is no number of seconds",
-            hint="unset it, or give the seconds since 1970",
+            f"SOURCE_DATE_EPOCH is {text!r}, which is not a number of seconds",
+            hint="unset it, or set it to seconds since 1970",
         )
     return None if text is None else int(text)
 
@@ -156,9 +156,9 @@ def check_tree(lock: Lock, tree: TreeId, rules: Rules, reporter: Reporter) -> No
         if now.get(name) != old
     ]
     because = f" ({', '.join(tools)})" if tools else ""
-    message = f"the build gave the tree {tree}, where the lock names {lock.tree}{because}"
+    message = f"the build gave the tree {tree}, but the lock names {lock.tree}{because}"
     if rules.locked:
-        raise Refused(message, hint="atoll build --verify says what differs")
+        raise Refused(message, hint="to see what differs, run: atoll build --verify")
     reporter.notice(message)
 
 
@@ -168,9 +168,9 @@ def require_inputs(lock: Lock, now: tuple[tuple[str, str], ...], *, file: Path) 
     changed = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
     if changed:
         raise RecipeError(
-            f"changed since the lock was written: {', '.join(changed)}",
+            f"these changed after the lock was written: {', '.join(changed)}",
             file=file,
-            hint="without --locked, a build writes down what they give",
+            hint="build without --locked to update the lock",
         )
 
 
@@ -198,8 +198,8 @@ def require_base(lock: Lock, base: LockedBase | None, *, file: Path) -> None:
         return
     then = lock.base.tree if lock.base else "none"
     raise RecipeError(
-        f"the base of the recipe is tree {base.tree if base else 'none'} now, "
-        f"the lock was made on {then}",
+        f"the base of the recipe is now tree {base.tree if base else 'none'}, "
+        f"but the lock was made for {then}",
         file=file,
         hint="run: atoll lock --update",
     )

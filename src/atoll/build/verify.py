@@ -90,7 +90,7 @@ def verify_build(
         temporary_directory(cache.root, prefix=".new-verify-") as place,
         other_circumstances(place, space=_ROOM * measure_tree(store, built.tree)) as now,
     ):
-        reporter.notice(f"again, with other circumstances: {', '.join(now.changed)}")
+        reporter.notice(f"building again with variations: {', '.join(now.changed)}")
         again = open_store(now.directory / "store", create=True)
         share_packages(cache.root, again.root / "cache")
         link_base(recipe, store, again)

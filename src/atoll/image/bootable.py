@@ -162,7 +162,7 @@ def _check_arguments(arguments: Iterable[str], tree: TreeId) -> None:
         if name is not None:
             raise _not_bootable(tree, f"its kernel argument {each[:80]!r} sets {name}")
         if not cmdline.is_argument(each):
-            raise _not_bootable(tree, f"{each[:80]!r} is no kernel argument")
+            raise _not_bootable(tree, f"{each[:80]!r} is not a kernel argument")
 
 
 def _check_kernel(version: str) -> Flaw | None:

@@ -101,8 +101,8 @@ def parse_image_info(text: bytes | None, *, where: str) -> ImageInfo:
     """Raises Refused when nothing is said, Damaged when it is something else."""
     if text is None:
         raise Refused(
-            f"{where} has no /{PLACE}, so no Atoll has made it",
-            hint="a recipe is derived from images that Atoll built",
+            f"{where} has no /{PLACE}, so Atoll did not build it",
+            hint="a recipe can only be derived from an image that Atoll built",
         )
     fields = parse_json_fields(text, file=f"{where}: /{PLACE}")
     return ImageInfo(

@@ -184,7 +184,7 @@ def _parse_list(data: bytes | None, own: str | None, title: str) -> Facet | None
             for name, version, architecture in rows
         }
     except (ValueError, TypeError) as error:
-        raise Damaged(f"{title}: /{_LIST} is no list of packages: {error}") from error
+        raise Damaged(f"{title}: /{_LIST} is not a list of packages: {error}") from error
 
 
 def _package_name(name: str, architecture: str, own: str | None) -> str:
@@ -226,10 +226,10 @@ def _why(name: str, tree: OpenTree) -> str:
     if tree.root is None:
         return "the image has no table of contents: pull it, then compare store:NAME"
     return {
-        "packages": "there is no list of packages in it",
-        "users": f"there is no /{_PASSWD} in it",
-        "groups": f"there is no /{_GROUP} in it",
-    }.get(name, f"there is no /{_SAID} in it")
+        "packages": "it has no list of packages",
+        "users": f"it has no /{_PASSWD}",
+        "groups": f"it has no /{_GROUP}",
+    }.get(name, f"it has no /{_SAID}")
 
 
 def _pin_facets(lock: Lock) -> dict[str, Facet]:

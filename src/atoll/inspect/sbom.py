@@ -86,13 +86,13 @@ def read_inventory(tree: OpenTree) -> Inventory:
     """Raises Refused for a tree that has no package database or cannot be seen, Damaged."""
     if tree.root is None:
         raise Refused(
-            f"{tree.title}: what is in it cannot be told before it is here",
-            hint="it has no table of contents; take it with: atoll pull, then name store:NAME",
+            f"{tree.title}: Atoll cannot list its contents before it is pulled",
+            hint="it has no table of contents: pull it with atoll pull, then name store:NAME",
         )
     packages = parse_described(tree.status() or "")
     if not packages:
         raise Refused(
-            f"{tree.title} has no package database, so nobody can say what is in it",
+            f"{tree.title} has no package database, so its packages are unknown",
             hint="it is not a system that Atoll built",
         )
     texts = tree.contents([_SAID, _RELEASE])

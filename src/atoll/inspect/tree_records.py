@@ -30,15 +30,15 @@ def read_record(tree: OpenTree, what: str) -> bytes:
     """What a tree carries; raises NotFound when it does not, Refused when nobody can tell yet."""
     if tree.root is None:
         raise Refused(
-            f"{tree.title}: what is in it cannot be told before it is here",
-            hint="it has no table of contents; take it with: atoll pull, then name store:NAME",
+            f"{tree.title}: Atoll cannot list its contents before it is pulled",
+            hint="it has no table of contents: pull it with atoll pull, then name store:NAME",
         )
     path = PATHS[what]
     found = tree.contents([path])
     if path not in found:
         raise NotFound(
             f"{tree.title} carries no {what}: /{path} is not in it",
-            hint="only trees that Atoll built carry it",
+            hint="only trees that Atoll built have it",
         )
     return found[path]
 
@@ -90,4 +90,4 @@ def _text(data: bytes, tree: OpenTree) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError as error:
-        raise RecipeError(f"what it carries is not UTF-8 text: {error}", file=tree.title) from error
+        raise RecipeError(f"its record is not UTF-8 text: {error}", file=tree.title) from error

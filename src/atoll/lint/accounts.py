@@ -119,15 +119,15 @@ def _conflicts(
             continue
         if known.get(name, number) != number:
             yield Finding(
-                message=f"{name} has {what} {known[name]} already, not {number}",
-                hint="an id never changes once a machine may have files of it",
+                message=f"{name} already has {what} {known[name]}, not {number}",
+                hint="keep the id: machines may already have files that belong to it",
                 key=key,
                 value=number,
             )
         elif holders.setdefault(number, name) != name:
             yield Finding(
-                message=f"{what} {number} of {name} is {holders[number]}'s",
-                hint="choose another one, or leave it out: one is chosen and locked",
+                message=f"{what} {number} of {name} already belongs to {holders[number]}",
+                hint="choose another id, or leave it out: Atoll then chooses one and locks it",
                 key=key,
                 value=number,
             )
@@ -139,8 +139,8 @@ def check_groups(subject: LintSubject) -> Iterator[Finding]:
         for name in user.groups:
             if name not in groups:
                 yield Finding(
-                    message=f"{user.name} shall be in the group {name}, which nobody makes",
-                    hint=f'add a table: [[group]] name = "{name}", or the package that makes it',
+                    message=f"{user.name} is in the group {name}, which nothing creates",
+                    hint=f'add a table: [[group]] name = "{name}", or the package that creates it',
                     key="user.groups",
                     value=name,
                 )
@@ -152,8 +152,8 @@ def check_owners(subject: LintSubject) -> Iterator[Finding]:
         for kind, name, known in (("owner", file.owner, users), ("group", file.group, groups)):
             if name not in known:
                 yield Finding(
-                    message=f"{file.path} shall have the {kind} {name}, which nobody makes",
-                    hint="add an account of this name, or the package that makes it",
+                    message=f"{file.path} has the {kind} {name}, which nothing creates",
+                    hint="add an account of this name, or the package that creates it",
                     key=f"file.{kind}",
                     value=name,
                 )
@@ -182,7 +182,7 @@ def check_tools(subject: LintSubject) -> Iterator[Finding]:
     recipe = subject.recipe
     if (recipe.users or recipe.groups) and not subject.facts.plans("passwd"):
         yield Finding(
-            message="accounts cannot be made: the package passwd is not installed",
+            message="accounts cannot be created: the package passwd is not installed",
             hint='add "passwd" to [packages] install',
             key="user" if recipe.users else "group",
         )
@@ -212,8 +212,8 @@ def check_sudo(subject: LintSubject) -> Iterator[Finding]:
     for user in subject.recipe.users:
         if "sudo" in user.groups and user.password_hash is None and not rules:
             yield Finding(
-                message=f"{user.name} may use sudo, which asks for a password that is locked",
-                hint="give it a password, or write a rule with NOPASSWD into /etc/sudoers.d",
+                message=f"{user.name} may use sudo but has no password to type",
+                hint="set a password, or add a NOPASSWD rule in /etc/sudoers.d",
                 key="user.name",
                 value=user.name,
             )
@@ -227,7 +227,7 @@ def check_login(subject: LintSubject) -> Iterator[Finding]:
         if locked and not closed and not user.system and user.name != "root":
             yield Finding(
                 message=f"nobody can log in as {user.name}: no password and no key",
-                hint="give it a password (mkpasswd prints its hash) or ssh_keys",
+                hint="set a password (mkpasswd prints its hash) or ssh_keys",
                 key="user.name",
                 value=user.name,
             )
@@ -238,7 +238,7 @@ def check_way_in(subject: LintSubject) -> Iterator[Finding]:
     if not open_users:
         yield Finding(
             message="no account has a password or a key, so nobody can log in",
-            hint="add a [[user]] with one of them, unless nobody shall",
+            hint="add a [[user]] with one of them, unless nobody should log in",
             key="user",
         )
 
@@ -247,56 +247,56 @@ LINTS = (
     Lint(
         name="id-conflict",
         severity=Severity.FATAL,
-        summary="two accounts have one id, or one account two",
-        why="Files belong to numbers. An id that is somebody else's gives away their files, and "
-        "one that changes loses its own.",
+        summary="two accounts share an id, or an account's id changes",
+        why="Files belong to ids, not to names. A shared id gives one account the other's files; "
+        "an account whose id changes loses its own.",
         check=check_ids,
     ),
     Lint(
         name="group-unknown",
         severity=Severity.FATAL,
-        summary="a user shall be in a group that nobody makes",
-        why="The account cannot be made, and the build fails.",
+        summary="a user is in a group that nothing creates",
+        why="The account cannot be created, so the build fails.",
         check=check_groups,
         needs=(FactKind.ACCOUNTS,),
     ),
     Lint(
         name="owner-unknown",
         severity=Severity.FATAL,
-        summary="a file shall belong to an account that nobody makes",
-        why="The file cannot be put in place, and the build fails.",
+        summary="a file belongs to an account that nothing creates",
+        why="The file's owner cannot be set, so the build fails.",
         check=check_owners,
         needs=(FactKind.ACCOUNTS,),
     ),
     Lint(
         name="account-tools-missing",
         severity=Severity.FATAL,
-        summary="accounts are to be made, and what makes them is not installed",
-        why="useradd and its like are in the package passwd, which the smallest Debian lacks.",
+        summary="the recipe creates accounts, but the package passwd is not installed",
+        why="passwd has useradd and its companions; a minimal Debian does not include it.",
         check=check_tools,
         needs=(FactKind.PLAN,),
     ),
     Lint(
         name="shell-missing",
         severity=Severity.FATAL,
-        summary="a user's shell is in no package",
-        why="Nobody can log in with a shell that is not there.",
+        summary="a user's shell is in none of the packages",
+        why="Nobody can log in with a shell that is missing.",
         check=check_shells,
         needs=(FactKind.PLAN,),
     ),
     Lint(
         name="sudo-locked",
         severity=Severity.WARNING,
-        summary="a user may use sudo and has no password to give it",
-        why="sudo asks for the user's own password. One that is locked never fits.",
+        summary="a user may use sudo but has no password",
+        why="sudo asks for the user's own password, and a locked password never matches.",
         check=check_sudo,
     ),
     Lint(
         name="login-impossible",
         severity=Severity.WARNING,
         summary="nobody can log in as a user",
-        why="Without a password and without keys an account is for files and services only; those "
-        "have `system = true` or a shell that lets nobody in.",
+        why="An account with neither a password nor keys is for files and services only. Such "
+        "accounts have `system = true`, or nologin as their shell.",
         check=check_login,
     ),
     Lint(

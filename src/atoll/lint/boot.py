@@ -41,7 +41,7 @@ def check_one_kernel(subject: LintSubject) -> Iterator[Finding]:
     if len(kernels) > 1:
         yield Finding(
             message=f"more than one kernel is installed: {', '.join(kernels)}",
-            hint="a tree has one; name the others in [packages] remove",
+            hint="a tree has exactly one kernel: list the others in [packages] remove",
             key=INSTALL,
         )
 
@@ -55,7 +55,7 @@ def _kernels(subject: LintSubject) -> list[str]:
 def check_init(subject: LintSubject) -> Iterator[Finding]:
     if _stands_alone(subject) and not subject.facts.plans("systemd-sysv"):
         yield Finding(
-            message="no init is installed",
+            message="no init system is installed",
             hint='add "systemd-sysv" to [packages] install',
             key=INSTALL,
         )
@@ -64,9 +64,9 @@ def check_init(subject: LintSubject) -> Iterator[Finding]:
 def check_atoll(subject: LintSubject) -> Iterator[Finding]:
     if _stands_alone(subject) and not subject.facts.plans(ATOLL):
         yield Finding(
-            message="atoll-system is not installed, and it is what makes a tree boot",
-            hint="name no file, version or suite of atoll: it and atoll-system come by themselves; "
-            "or name the files of both",
+            message="atoll-system is not installed: a tree cannot boot without it",
+            hint="name no file, version or suite for atoll: Atoll adds it and atoll-system itself; "
+            "or name the .deb files of both",
             key=INSTALL,
         )
 
@@ -84,8 +84,8 @@ def check_arguments(subject: LintSubject) -> Iterator[Finding]:
             seen[name] = argument
         elif name in seen:
             yield Finding(
-                message=f"{argument} comes after {seen[name]}",
-                hint="the kernel mostly takes the last one: leave one of them out",
+                message=f"{argument} is given after {seen[name]}",
+                hint="for most arguments the kernel uses the last value: remove one of them",
                 key="kernel.args",
                 value=argument,
             )
@@ -97,8 +97,8 @@ def check_removed_arguments(subject: LintSubject) -> Iterator[Finding]:
         return
     for argument in subject.recipe.kernel.remove_args:
         yield Finding(
-            message=f"{argument} is to be removed, and there is no base that has it",
-            hint="take it out; or is it in args?",
+            message=f"{argument} cannot be removed: the recipe has no base image",
+            hint="remove it from remove_args, or from args",
             key="kernel.remove_args",
             value=argument,
         )
@@ -108,8 +108,8 @@ def check_modules(subject: LintSubject) -> Iterator[Finding]:
     kernel = subject.recipe.kernel
     for name in sorted({*kernel.modules, *kernel.initrd_modules} & {*kernel.blacklist}):
         yield Finding(
-            message=f"the module {name} is to be loaded, and never to be",
-            hint="take it out of one of the lists",
+            message=f"the module {name} is both loaded and blacklisted",
+            hint="remove it from one of the two lists",
             key="kernel.blacklist",
             value=name,
         )
@@ -122,15 +122,16 @@ def check_base(subject: LintSubject) -> Iterator[Finding]:
     tag = _tag(base.reference)
     if tag == "latest":
         yield Finding(
-            message=f"the base {base.reference} is whatever was pushed last",
+            message=f"the base {base.reference} can change: the tag latest "
+            "means whatever was pushed last",
             hint="name a version as the tag",
             key="from",
             value=base.reference,
         )
     elif subject.lock is None or subject.lock.base is None:
         yield Finding(
-            message=f"nothing says which image {base.reference} is",
-            hint="pin it with: atoll lock, or write its digest: NAME@sha256:…",
+            message=f"nothing pins the image {base.reference}",
+            hint="pin it with atoll lock, or write its digest: NAME@sha256:…",
             key="from",
             value=base.reference,
         )
@@ -140,7 +141,8 @@ def check_boxes(subject: LintSubject) -> Iterator[Finding]:
     for box in subject.recipe.boxes:
         if "@sha256:" not in box.image and _tag(box.image) == "latest":
             yield Finding(
-                message=f"the image of box {box.name} is whatever was pushed last",
+                message=f"the image of box {box.name} can change: the tag latest "
+                "means whatever was pushed last",
                 hint="name a version as the tag",
                 key="box.image",
                 value=box.image,
@@ -160,7 +162,7 @@ def check_follow(subject: LintSubject) -> Iterator[Finding]:
     update, publish = subject.recipe.update, subject.recipe.publish
     if update.auto != "none" and update.follow is None and publish.to is None:
         yield Finding(
-            message="machines shall update by themselves, and nothing says from where",
+            message="automatic updates are on, but the recipe names no image to follow",
             hint="name the image with [update] follow, or with [publish] to",
             key="update.auto",
             value=update.auto,
@@ -172,7 +174,7 @@ LINTS = (
         name="kernel-missing",
         severity=Severity.FATAL,
         summary="no kernel is installed",
-        why="A tree without a kernel cannot boot, and is not made.",
+        why="A tree without a kernel cannot boot, so Atoll does not build it.",
         check=check_kernel,
         needs=(FactKind.PLAN,),
     ),
@@ -180,23 +182,24 @@ LINTS = (
         name="kernels-two",
         severity=Severity.FATAL,
         summary="more than one kernel is installed",
-        why="A tree has exactly one kernel, so that one digest says what runs.",
+        why="A tree has exactly one kernel, so that its digest says what runs.",
         check=check_one_kernel,
         needs=(FactKind.PLAN,),
     ),
     Lint(
         name="init-missing",
         severity=Severity.FATAL,
-        summary="no init is installed",
-        why="systemd-sysv makes systemd the first process.",
+        summary="no init system is installed",
+        why="systemd-sysv makes systemd the init process.",
         check=check_init,
         needs=(FactKind.PLAN,),
     ),
     Lint(
         name="atoll-missing",
         severity=Severity.FATAL,
-        summary="Atoll's package for systems is not installed",
-        why="atoll-system has the early boot that checks and mounts the tree, units and hooks.",
+        summary="the package atoll-system is not installed",
+        why="atoll-system has the early-boot code that verifies and "
+        "mounts the tree, units and hooks.",
         check=check_atoll,
         needs=(FactKind.PLAN,),
     ),
@@ -204,42 +207,43 @@ LINTS = (
         name="argument-twice",
         severity=Severity.WARNING,
         summary="a kernel argument is given twice",
-        why="Most arguments count once, and it is the last one that does.",
+        why="For most arguments the kernel uses only the last value.",
         check=check_arguments,
     ),
     Lint(
         name="argument-of-no-base",
         severity=Severity.FATAL,
-        summary="a kernel argument of the base is to be removed, and there is no base",
-        why="Only a recipe that is derived from an image or another recipe has what to remove.",
+        summary="the recipe removes a kernel argument of its base, but has no base",
+        why="Only recipes that are derived from an image or another recipe inherit arguments.",
         check=check_removed_arguments,
     ),
     Lint(
         name="module-both-ways",
         severity=Severity.WARNING,
-        summary="a module is to be loaded and is blacklisted",
-        why="What is loaded by name is loaded in spite of the blacklist.",
+        summary="a kernel module is both loaded and blacklisted",
+        why="A module that is loaded by name is loaded in spite of the blacklist.",
         check=check_modules,
     ),
     Lint(
         name="base-unpinned",
         severity=Severity.WARNING,
-        summary="the base may be another image tomorrow",
-        why="A tag can be moved. A lock pins the base by digest; `latest` says nothing at all.",
+        summary="the base image is not pinned",
+        why="A tag can move to another image. A lock pins the base "
+        "by digest. `latest` is any version.",
         check=check_base,
     ),
     Lint(
         name="box-unpinned",
         severity=Severity.WARNING,
-        summary="the image of a box may be another one tomorrow",
-        why="`latest`, and no tag at all, mean whatever was pushed last.",
+        summary="the image of a box is not pinned",
+        why="`latest`, or no tag at all, means whatever was pushed last.",
         check=check_boxes,
     ),
     Lint(
         name="update-from-nowhere",
         severity=Severity.WARNING,
-        summary="updates are automatic, and no image is named",
-        why="Machines then follow what they were installed from, which may be a file that is gone.",
+        summary="automatic updates are on, but the recipe names no image to follow",
+        why="Machines then follow what they were installed from, which may be a deleted file.",
         check=check_follow,
     ),
 )

@@ -83,9 +83,9 @@ def read_facts(recipe: Recipe, lock: Lock | None, place: FactSources) -> LintFac
     contents = read_contents(place.cache, facts.plan, debs) if facts.plan is not None else None
     accounts = read_accounts(place.cache, lock, facts.plan)
     if contents is None or not contents.whole:
-        missing[FactKind.CONTENTS] = "the recipe was not built here yet"
+        missing[FactKind.CONTENTS] = "the recipe has not been built here yet"
     if accounts is None:
-        missing[FactKind.ACCOUNTS] = "the recipe was not built here yet"
+        missing[FactKind.ACCOUNTS] = "the recipe has not been built here yet"
     return replace(facts, contents=contents, accounts=accounts, missing=missing)
 
 
@@ -108,10 +108,12 @@ def _with_lists(
 ) -> LintFacts:
     try:
         if recipe.debian.suite is None and not recipe.repositories:
-            raise NotFound("the base decides which packages there are")
+            raise NotFound("the base decides which packages are available")
         if not place.cache.is_dir():
             if place.offline:
-                raise PackageError("nothing was fetched here before, and this is offline")
+                raise PackageError(
+                    "there are no package lists in the cache, and --offline forbids fetching them"
+                )
             place.cache.mkdir(parents=True)
         with locked(place.cache / "lock", what=f"the cache in {place.cache}"):
             apt = find_lists(recipe, place)
@@ -136,7 +138,9 @@ def find_lists(recipe: Recipe, place: FactSources) -> AptDirectory:
     sources, kinds = find_sources(recipe, place.cache), architectures(recipe)
     known = (place.cache / "apt" / sources_id(sources, kinds) / "var/lib/apt/lists").exists()
     if place.offline and not known:
-        raise PackageError("nothing was fetched here before, and this is offline")
+        raise PackageError(
+            "there are no package lists in the cache, and --offline forbids fetching them"
+        )
     apt = open_directory(sources, kinds, place.cache)
     stamp = apt.path / _STAMP
     times = [path.stat().st_mtime for path in (apt.lists, stamp) if known and path.exists()]
@@ -273,7 +277,7 @@ def _locked_plan(lock: Lock, place: FactSources) -> tuple[Package, ...] | None:
 
 def _why_no_plan(recipe: Recipe) -> str:
     if isinstance(recipe.base, DebianBase | EmptyBase):
-        return "the packages do not fit together"
+        return "the packages cannot be installed together"
     return "it is known once the recipe is locked and its base is in the store"
 
 

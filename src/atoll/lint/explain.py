@@ -28,16 +28,16 @@ _GROUPS = (
 _HEAD = """\
 # Lints
 
-`atoll check` says what is wrong with a recipe, and runs these lints over one that is well written.
-Each finds something that would fail later, or that somebody should have meant. A **fatal** one ends
-the check with exit code 2; a **warning** does so with `--strict`. `--skip LINT` leaves one out, and
-`atoll explain LINT` says what is said here.
+`atoll check` reports errors in a recipe and, if there are none, runs these lints.
+Each lint finds something that would fail later, or that is rarely intended. A **fatal** one ends
+the check with exit code 2; a **warning** does so only with `--strict`. `--skip LINT` skips one, and
+`atoll explain LINT` prints the text below.
 
-Some lints need facts that cannot always be had; `check` names those that could not look. *Package
+Some lints need facts that are not always available; `check` names the lints it skipped. *Package
 lists* come from the mirror, or with `--offline` from the store's cache. *The packages' files* and
-*accounts* are known of what was built before in the same store: nothing is downloaded to look into.
+*accounts* are known after a build in the same store: `check` downloads no packages.
 
-This page is made from the lints themselves; a test keeps it so.
+This page is generated from the lints; a test checks that it is current.
 """
 
 

@@ -23,11 +23,11 @@ def check_local(subject: LintSubject) -> Iterator[Finding]:
         found = subject.facts.local.get(name)
         where = subject.recipe.resolve(name)
         if found is None:
-            message, hint = f"{name} is not there", f"it was looked for here: {where}"
+            message, hint = f"{name} does not exist", f"Atoll looked for it at: {where}"
         elif found.kind == "other" or (found.kind == "directory" and key != "script.inputs"):
-            message, hint = f"{name} is no file", f"it is here: {where}"
+            message, hint = f"{name} is not a file", f"it is at: {where}"
         elif key == "packages.install" and found.package is None:
-            message, hint = f"{name} is no Debian package", "see: dpkg-deb --info " + str(where)
+            message, hint = f"{name} is not a Debian package", "see: dpkg-deb --info " + str(where)
         else:
             continue
         yield Finding(message=message, hint=hint, key=key, value=name)
@@ -37,7 +37,7 @@ def check_world_writable(subject: LintSubject) -> Iterator[Finding]:
     for file in subject.recipe.files:
         if file.link is None and file.mode & 0o002:
             yield Finding(
-                message=f"{file.path} can be written by anybody",
+                message=f"{file.path} is writable by everyone",
                 hint=f'mode = "{file.mode & ~0o002:04o}"',
                 key="file.path",
                 value=file.path,
@@ -50,7 +50,7 @@ def check_setuid(subject: LintSubject) -> Iterator[Finding]:
             who = file.owner if file.mode & 0o4000 else f"the group {file.group}"
             yield Finding(
                 message=f"{file.path} runs as {who}, whoever starts it",
-                hint="a systemd unit or a rule for sudo is easier to get right",
+                hint="a systemd unit or a sudo rule is safer",
                 key="file.path",
                 value=file.path,
             )
@@ -71,8 +71,8 @@ def check_private_keys(subject: LintSubject) -> Iterator[Finding]:
             named.append((key, name, name))
     for key, name, what in named:
         yield Finding(
-            message=f"{what} has a private key: who has the image has it",
-            hint="make it on each machine, in a unit that runs once; or hand it to the machine as a"
+            message=f"{what} contains a private key, which everyone who has the image can read",
+            hint="create it on each machine with a unit that runs once, or pass it as a"
             " systemd credential",
             key=key,
             value=name,
@@ -87,7 +87,7 @@ def check_shadows(subject: LintSubject) -> Iterator[Finding]:
         if package is not None and not file.path.startswith("/etc/"):
             yield Finding(
                 message=f"{file.path} replaces a file of the package {package}",
-                hint="most programs read changes from a file of their own, in /etc or a .d folder",
+                hint="put the change in a file of its own, in /etc or in a .d folder",
                 key="file.path",
                 value=file.path,
             )
@@ -110,8 +110,9 @@ def check_var(subject: LintSubject) -> Iterator[Finding]:
     for package, paths in sorted(lost.items()):
         shown = ", ".join(sorted(paths)[:_SHOWN]) + (", …" if len(paths) > _SHOWN else "")
         yield Finding(
-            message=f"no rule says who owns these of {package}, tree or machine: {shown}",
-            hint="say it in [var]: tree, state or drop",
+            message=f"no rule says whether these files of {package} belong "
+            f"to the tree or the machine: {shown}",
+            hint="add a rule to [var]: tree, state or drop",
             key="var",
         )
 
@@ -127,8 +128,8 @@ def check_usr_local(subject: LintSubject) -> Iterator[Finding]:
     for path, package in sorted(inside.items()):
         if path not in parents and path.removeprefix("/usr/local/") not in usual:
             yield Finding(
-                message=f"{package} ships {path}, and /usr/local is the machine's",
-                hint="leave the package out, or pack it for /usr or /opt",
+                message=f"{package} ships {path}, but /usr/local belongs to the machine",
+                hint="do not install the package, or rebuild it for /usr or /opt",
                 key="packages.install",
                 value=package,
             )
@@ -139,7 +140,7 @@ def check_network(subject: LintSubject) -> Iterator[Finding]:
         if script.network:
             yield Finding(
                 message=f"the script {script.name} uses the network, so nothing pins what it gets",
-                hint="fetch by [[file]] url and sha256, and give it to the script as an input",
+                hint="download it with [[file]] url and sha256, and name it in the script's inputs",
                 key="script.name",
                 value=script.name,
             )
@@ -148,8 +149,8 @@ def check_network(subject: LintSubject) -> Iterator[Finding]:
 def check_lock(subject: LintSubject) -> Iterator[Finding]:
     if subject.lock is None:
         yield Finding(
-            message="there is no lock: the next build takes what the mirror has that day",
-            hint="make it with: atoll lock",
+            message="there is no lock: the next build uses whatever the mirror has that day",
+            hint="create it with: atoll lock",
         )
 
 
@@ -157,54 +158,56 @@ def check_stale(subject: LintSubject) -> Iterator[Finding]:
     lock, facts = subject.lock, subject.facts
     if lock is None:
         return
-    again = "take it in with: atoll lock"
+    again = "update the lock with: atoll lock"
     if facts.asked is not None and facts.asked != lock.asked:
         news = [f"+ {line}" for line in facts.asked if line not in lock.asked]
         news += [f"- {line}" for line in lock.asked if line not in facts.asked]
         shown = "; ".join(news[:_SHOWN]) + ("; …" if len(news) > _SHOWN else "")
-        yield Finding(message=f"the lock is of another recipe: {shown}", hint=again)
+        yield Finding(message=f"the lock does not fit the recipe: {shown}", hint=again)
     for name, digest in lock.inputs:
         found = facts.local.get(name)
         if found is not None and found.sha256 not in (None, digest):
-            yield Finding(message=f"{name} is not what the lock has of it", hint=again)
+            yield Finding(message=f"{name} changed since it was locked", hint=again)
 
 
 LINTS = (
     Lint(
         name="local-missing",
         severity=Severity.FATAL,
-        summary="a local file, script, key or package is not there",
-        why="Names are relative to the folder of the recipe.",
+        summary="a local file, script, key or package does not exist",
+        why="Names are relative to the recipe's folder.",
         check=check_local,
     ),
     Lint(
         name="world-writable",
         severity=Severity.FATAL,
-        summary="anybody can write a file of the recipe",
-        why="What anybody can write, anybody can make do what they want.",
+        summary="a file of the recipe is writable by everyone",
+        why="Any user or service of the machine could change it.",
         check=check_world_writable,
     ),
     Lint(
         name="setuid-file",
         severity=Severity.WARNING,
-        summary="a file of the recipe runs with other rights than its caller's",
-        why="Each such program is a door; `atoll diff` lists those that a new version adds.",
+        summary="a file of the recipe is setuid or setgid",
+        why="Each such program can give a user more rights; `atoll "
+        "diff` lists those that an update adds.",
         check=check_setuid,
     ),
     Lint(
         name="private-key",
         severity=Severity.WARNING,
-        summary="a file or script of the recipe has a private key in it",
-        why="An image is read by whoever can pull it, and all machines would share the key. Keys "
-        "are known by how they begin: PEM, OpenSSH, PGP, age, WireGuard, PuTTY, minisign and more.",
+        summary="a file or script of the recipe contains a private key",
+        why="Whoever can pull the image can read the key, and all machines share it. Atoll detects "
+        "keys by how they begin: PEM, OpenSSH, PGP, age, WireGuard, PuTTY, minisign and more.",
         check=check_private_keys,
     ),
     Lint(
         name="file-shadows-package",
         severity=Severity.WARNING,
         summary="a file of the recipe replaces one that a package ships",
-        why="Files are written after the packages are in. What the package's next version has "
-        "there is never seen. In /etc that is usual, so it is not told.",
+        why="Files are written after the packages are installed, "
+        "so an update of the package cannot "
+        "change that file. In /etc this is normal and not reported.",
         check=check_shadows,
         needs=(FactKind.CONTENTS,),
     ),
@@ -212,8 +215,8 @@ LINTS = (
         name="var-uncovered",
         severity=Severity.FATAL,
         summary="a package ships files in /var that no rule covers",
-        why="What is in /var belongs to the tree (it travels and rolls back with it) or to the "
-        "machine (it is seeded once). The build fails where nothing says which.",
+        why="A path in /var belongs to the tree (it is updated and rolled back with it) or to the "
+        "machine (it is copied there once). The build fails if no rule says which.",
         check=check_var,
         needs=(FactKind.CONTENTS,),
     ),
@@ -221,7 +224,8 @@ LINTS = (
         name="package-in-usr-local",
         severity=Severity.FATAL,
         summary="a package ships files in /usr/local",
-        why="/usr/local is the machine's own, so nothing of a tree can be there: the build fails.",
+        why="/usr/local belongs to the machine, so a tree can have "
+        "no files there: the build fails.",
         check=check_usr_local,
         needs=(FactKind.CONTENTS,),
     ),
@@ -229,21 +233,21 @@ LINTS = (
         name="script-network",
         severity=Severity.WARNING,
         summary="a script uses the network",
-        why="What a network gives is not pinned by the lock, so a lock may give two trees.",
+        why="The lock does not pin what a script downloads, so two builds may differ.",
         check=check_network,
     ),
     Lint(
         name="lock-missing",
         severity=Severity.WARNING,
         summary="the recipe has no lock",
-        why="A lock pins every input. Without one two builds on two days differ.",
+        why="A lock pins every input. Without one, builds on different days differ.",
         check=check_lock,
     ),
     Lint(
         name="lock-stale",
         severity=Severity.FATAL,
-        summary="the lock does not fit the recipe any more",
-        why="A build never moves a lock that is there, so it would not do what the recipe says.",
+        summary="the lock no longer fits the recipe",
+        why="A build never changes the packages of an existing lock, so it refuses.",
         check=check_stale,
     ),
 )

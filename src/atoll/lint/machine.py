@@ -74,19 +74,19 @@ def check_obeyed(subject: LintSubject) -> Iterator[Finding]:
             "update.auto",
             recipe.update.auto,
             "does not update machines by itself",
-            "a person runs: atoll upgrade",
+            "run: atoll upgrade",
         )
     if recipe.flatpak.install or recipe.flatpak.remotes:
         first = (*recipe.flatpak.install, *(name for name, _ in recipe.flatpak.remotes))[0]
-        yield _not_obeyed("flatpak", first, "installs no Flatpak", "a person runs flatpak")
+        yield _not_obeyed("flatpak", first, "installs no Flatpak", "run flatpak")
     for box in recipe.boxes:
-        yield _not_obeyed("box.name", box.name, "makes no box", "a person runs distrobox or podman")
+        yield _not_obeyed("box.name", box.name, "creates no box", "run distrobox or podman")
 
 
 def _not_obeyed(key: str, value: str, what: str, instead: str) -> Finding:
     return Finding(
-        message=f"this version of Atoll checks and carries it, and {what}",
-        hint=f"until then {instead}",
+        message=f"this version of Atoll stores it in the image but {what}",
+        hint=f"for now, {instead}",
         key=key,
         value=value,
     )
@@ -96,9 +96,9 @@ def check_unattended(subject: LintSubject) -> Iterator[Finding]:
     for name in ("unattended-upgrades", "apt-listchanges", "needrestart"):
         if any(word.partition("=")[0] == name for word in subject.recipe.packages.install):
             yield Finding(
-                message=f"{name} does nothing on a machine: packages change with the image only,"
-                " so what would start it is masked",
-                hint="leave it out; machines get new packages by: atoll upgrade",
+                message=f"{name} does nothing on a machine: packages change only with the image,"
+                " and its units are masked",
+                hint="do not install it; machines get new packages with: atoll upgrade",
                 key=INSTALL,
                 value=name,
             )
@@ -114,9 +114,13 @@ def check_network(subject: LintSubject) -> Iterator[Finding]:
     if not isinstance(recipe.base, DebianBase | EmptyBase) or own:
         return
     if not subject.facts.plans(*_NETWORK) and not (_NETWORKD in enabled and files):
-        missing = "a .network file for it" if _NETWORKD in enabled else "nothing that does"
+        missing = (
+            "no .network file for systemd-networkd"
+            if _NETWORKD in enabled
+            else "no network manager"
+        )
         yield Finding(
-            message=f"nothing sets up a network: there is {missing}",
+            message=f"nothing sets up the network: there is {missing}",
             hint="add network-manager; or enable systemd-networkd.service and write"
             " /etc/systemd/network/80-wired.network with a [[file]]",
             key=INSTALL,
@@ -147,7 +151,7 @@ def check_known_groups(subject: LintSubject) -> Iterator[Finding]:
                 f'add the package "{packages[0]}"' if packages else "in Debian it is the group sudo"
             )
             yield Finding(
-                message=f"{user.name} shall be in the group {name}, which no package here makes",
+                message=f"{user.name} is in the group {name}, which no package here creates",
                 hint=f'{hint}, or a table: [[group]] name = "{name}"',
                 key="user.groups",
                 value=name,
@@ -222,66 +226,67 @@ LINTS = (
     Lint(
         name="not-obeyed",
         severity=Severity.WARNING,
-        summary="machines do not act on a part of the recipe yet",
-        why="[update] auto, [flatpak] and [[box]] are checked and carried in the image. No machine "
-        "of this version acts on them.",
+        summary="machines do not act on this part of the recipe",
+        why="Atoll checks [update] auto, [flatpak] and [[box]] and stores them in the image. This "
+        "version of Atoll does not act on them on machines.",
         check=check_obeyed,
     ),
     Lint(
         name="package-pointless",
         severity=Severity.WARNING,
-        summary="a package would change packages on a machine",
-        why="The packages of a machine are its image's. What would change them in place is masked.",
+        summary="a package is installed that changes packages on a machine",
+        why="Packages change only with the image. Units that would "
+        "change them in place are masked.",
         check=check_unattended,
     ),
     Lint(
         name="network-missing",
         severity=Severity.WARNING,
-        summary="nothing sets up a network",
-        why="The smallest Debian has nothing that does. A machine without a network cannot be "
-        "reached, nor upgraded from a registry. Recipes with scripts or units of their own are not "
-        "looked at.",
+        summary="nothing sets up the network",
+        why="A minimal Debian has no network manager. A machine without a network cannot be "
+        "reached, nor upgraded from a registry. Recipes with scripts or units of their own are "
+        "not checked.",
         check=check_network,
         needs=(FactKind.PLAN,),
     ),
     Lint(
         name="login-missing",
         severity=Severity.WARNING,
-        summary="there is no program that lets anybody log in",
-        why="The console needs the package login, which the smallest Debian lacks.",
+        summary="no login program is installed",
+        why="The console needs the package login, which a minimal Debian does not include.",
         check=check_login_program,
         needs=(FactKind.PLAN,),
     ),
     Lint(
         name="group-of-no-package",
         severity=Severity.FATAL,
-        summary="a user shall be in a well-known group whose package is not installed",
-        why="The account cannot be made, and the build fails. Other groups are known once the "
-        "recipe was built.",
+        summary="a user is in a well-known group whose package is not installed",
+        why="The account cannot be created, so the build fails. Other groups are known once the "
+        "recipe has been built.",
         check=check_known_groups,
         needs=(FactKind.PLAN,),
     ),
     Lint(
         name="time-zone-unknown",
         severity=Severity.FATAL,
-        summary="there is no such time zone",
-        why="The build would fail at it. Names are those of the time zone database.",
+        summary="the time zone does not exist",
+        why="The build would fail. Names are those of the time zone database.",
         check=check_zone_name,
     ),
     Lint(
         name="locale-unknown",
         severity=Severity.FATAL,
-        summary="there is no such locale",
-        why="The build would fail at it. Names are those of the package locales in Debian 12 and "
-        "13; recipes for other suites are not looked at.",
+        summary="the locale does not exist",
+        why="The build would fail. Names are those of the package locales in Debian 12 and "
+        "13; recipes for other suites are not checked.",
         check=check_locale_names,
     ),
     Lint(
         name="keyboard-unknown",
         severity=Severity.FATAL,
-        summary="there is no such keyboard layout, or it has no such variant",
-        why="The build would fail at it. Names are those of the package xkb-data in Debian 12 and "
-        "13; recipes for other suites are not looked at.",
+        summary="the keyboard layout or its variant does not exist",
+        why="The build would fail. Names are those of the package xkb-data in Debian 12 and "
+        "13; recipes for other suites are not checked.",
         check=check_keyboard,
     ),
 )

@@ -62,8 +62,9 @@ def _version(
     if not there or any(_is_version(each, version) for each in there):
         return
     yield Finding(
-        message=f"{name} is not there as {version}",
-        hint=f"there is {' and '.join(sorted(set(there)))}; a lock keeps a version without this",
+        message=f"{name} has no version {version}",
+        hint=f"available: {', '.join(sorted(set(there)))}; a lock "
+        "keeps a version even without this",
         key=key,
         value=value,
     )
@@ -92,8 +93,8 @@ def check_source(subject: LintSubject) -> Iterator[Finding]:
     for value, source, key in asked:
         if source is not None and source not in names:
             yield Finding(
-                message=f"there is no suite or repository {source} here",
-                hint=f"there is: {', '.join(sorted(names))}",
+                message=f"the recipe has no suite or repository {source}",
+                hint=f"it has: {', '.join(sorted(names))}",
                 key=key,
                 value=value,
             )
@@ -121,8 +122,8 @@ def _has_architecture(subject: LintSubject, name: str) -> bool:
 def check_unmet(subject: LintSubject) -> Iterator[Finding]:
     if subject.facts.unmet is not None:
         yield Finding(
-            message=f"the packages do not fit together: {subject.facts.unmet}",
-            hint="a package of another architecture also needs [debian] architectures",
+            message=f"the packages cannot be installed together: {subject.facts.unmet}",
+            hint="packages of a foreign architecture need it in [debian] architectures",
             key=INSTALL,
         )
 
@@ -135,8 +136,8 @@ def check_removed(subject: LintSubject) -> Iterator[Finding]:
         if not lists.knows(name):
             near = lists.near.get(name)
             yield Finding(
-                message=f"{name} is to be removed, and there is no such package",
-                hint=f"did you mean {' or '.join(near)}?" if near else "take it out",
+                message=f"{name} cannot be removed: there is no such package",
+                hint=f"did you mean {' or '.join(near)}?" if near else "remove it from the list",
                 key="packages.remove",
                 value=word,
             )
@@ -146,8 +147,8 @@ def check_dkms_headers(subject: LintSubject) -> Iterator[Finding]:
     modules = _dkms_packages(subject)
     if modules and not subject.facts.plans("linux-headers-*"):
         yield Finding(
-            message=f"{', '.join(modules)} cannot be built for the kernel without its headers",
-            hint="add the headers of the kernel that is installed, such as linux-headers-amd64",
+            message=f"{', '.join(modules)} cannot be built without the headers of the kernel",
+            hint="add the headers of the installed kernel, such as linux-headers-amd64",
             key=INSTALL,
             value=modules[0],
         )
@@ -175,8 +176,8 @@ def check_firmware(subject: LintSubject) -> Iterator[Finding]:
     if facts.plans("linux-image-*") and not virtual and not facts.plans("firmware-*"):
         yield Finding(
             message="no firmware is installed: many network, graphics and sound devices need it",
-            hint="add firmware-linux-free, or of [debian] components non-free-firmware: "
-            "firmware-linux; for virtual machines there is linux-image-cloud-amd64",
+            hint="add firmware-linux-free, or from the component non-free-firmware "
+            "firmware-linux; virtual machines need none with linux-image-cloud-amd64",
             key=INSTALL,
         )
 
@@ -187,7 +188,7 @@ def check_locales(subject: LintSubject) -> Iterator[Finding]:
     made = [name for name in wanted if name not in ("C", "C.UTF-8", "POSIX")]
     if made and not subject.facts.plans("locales", "locales-all"):
         yield Finding(
-            message=f"{made[0]} cannot be made: the package locales is not installed",
+            message=f"{made[0]} cannot be generated: the package locales is not installed",
             hint='add "locales" to [packages] install',
             key="system.locale",
             value=made[0],
@@ -198,7 +199,7 @@ def check_time_zone(subject: LintSubject) -> Iterator[Finding]:
     zone = subject.recipe.system.timezone
     if zone is not None and not subject.facts.plans("tzdata"):
         yield Finding(
-            message=f"the root knows no time zone {zone}: the package tzdata is not installed",
+            message=f"the time zone {zone} cannot be set: the package tzdata is not installed",
             hint='add "tzdata" to [packages] install',
             key="system.timezone",
             value=zone,
@@ -209,8 +210,8 @@ def check_key(subject: LintSubject) -> Iterator[Finding]:
     for repo in subject.recipe.repositories:
         if not repo.key:
             yield Finding(
-                message=f"the repository {repo.name} has no key, so apt does not believe it",
-                hint='put its public key beside the recipe, and write: key = "NAME.asc"',
+                message=f"the repository {repo.name} has no signing key, so apt refuses it",
+                hint='save its public key beside the recipe, and write: key = "NAME.asc"',
                 key="repo.name",
                 value=repo.name,
             )
@@ -220,8 +221,8 @@ def check_suite(subject: LintSubject) -> Iterator[Finding]:
     base = subject.recipe.base
     if isinstance(base, DebianBase) and base.suite in _MOVING_SUITES:
         yield Finding(
-            message=f"{base.suite} becomes another Debian one day",
-            hint="name a release, such as debian:trixie, unless that is what you want",
+            message=f"{base.suite} is a rolling suite: it will be another Debian release one day",
+            hint="to stay on one release, name it: debian:trixie",
             key="from",
             value=f"debian:{base.suite}",
         )
@@ -232,74 +233,74 @@ LINTS = (
         name="package-unknown",
         severity=Severity.FATAL,
         summary="a package is in none of the package lists",
-        why="apt cannot install it. A name may be misspelt, or in a component (contrib, non-free, "
-        "non-free-firmware) that [debian] components does not name.",
+        why="apt cannot install it. The name may be misspelt, or the package may be in a component "
+        "(contrib, non-free, non-free-firmware) that [debian] components does not list.",
         check=check_unknown,
         needs=(FactKind.LISTS,),
     ),
     Lint(
         name="version-unknown",
         severity=Severity.FATAL,
-        summary="a package is not there in the version that is asked for",
-        why="Mirrors keep the newest version only. A lock pins versions, and keeps what it pinned; "
-        "a version in the recipe is for holding one back.",
+        summary="the archive does not have a package in the requested version",
+        why="Mirrors keep only the newest version. A lock pins versions and keeps what it pinned; "
+        "name a version in the recipe only to hold a package back.",
         check=check_version,
         needs=(FactKind.LISTS,),
     ),
     Lint(
         name="source-unknown",
         severity=Severity.FATAL,
-        summary="a package is wanted from a suite or repository that is not there",
-        why="apt takes packages from suites of the recipe's mirror and from its [[repo]] tables.",
+        summary="a package names a suite or repository that the recipe does not have",
+        why="apt takes packages from suites of the recipe's mirror and from [[repo]] tables.",
         check=check_source,
     ),
     Lint(
         name="architecture-missing",
         severity=Severity.FATAL,
         summary="a package is for an architecture that the system does not have",
-        why="NAME:i386 needs [debian] architectures to name i386.",
+        why="To install NAME:i386, list i386 in [debian] architectures.",
         check=check_architecture,
     ),
     Lint(
         name="packages-unmet",
         severity=Severity.FATAL,
-        summary="the packages do not fit together",
-        why="apt was asked what it would install, and there is no way: a package is missing that "
-        "another one needs, or two exclude each other. The message has apt's reasons.",
+        summary="the packages cannot be installed together",
+        why="apt finds no solution: a dependency is missing, or two packages conflict. The message "
+        "has apt's reasons.",
         check=check_unmet,
         needs=(FactKind.LISTS,),
     ),
     Lint(
         name="removed-unknown",
         severity=Severity.WARNING,
-        summary="a package is to be removed that does not exist",
-        why="Nothing happens, so it is probably a misspelt name.",
+        summary="a package in [packages] remove does not exist",
+        why="The entry has no effect; the name is probably misspelt.",
         check=check_removed,
         needs=(FactKind.LISTS,),
     ),
     Lint(
         name="dkms-without-headers",
         severity=Severity.FATAL,
-        summary="a module is to be built, and the kernel's headers are not there",
+        summary="a kernel module has to be built, but the kernel's headers are not installed",
         why="DKMS builds modules for the kernel of the image while the image is built; without "
-        "headers that fails, and so does the build.",
+        "headers this fails, and the build with it.",
         check=check_dkms_headers,
         needs=(FactKind.PLAN,),
     ),
     Lint(
         name="modules-unsigned",
         severity=Severity.WARNING,
-        summary="modules that DKMS builds do not load under Secure Boot",
-        why="A kernel that was started by Secure Boot loads signed modules only, and Debian signs "
-        "only its own.",
+        summary="modules built by DKMS do not load under Secure Boot",
+        why="Under Secure Boot the kernel loads only signed modules, and Debian signs only the "
+        "modules that it builds itself.",
         check=check_unsigned_modules,
         needs=(FactKind.PLAN,),
     ),
     Lint(
         name="firmware-missing",
         severity=Severity.WARNING,
-        summary="no firmware is installed for a system on real hardware",
-        why="Drivers of many devices load firmware that Debian packs apart from the kernel. "
+        summary="no firmware for real hardware is installed",
+        why="Many drivers load firmware that Debian packages separately from the kernel. "
         "Virtual machines need none.",
         check=check_firmware,
         needs=(FactKind.PLAN,),
@@ -307,30 +308,30 @@ LINTS = (
     Lint(
         name="locales-missing",
         severity=Severity.FATAL,
-        summary="a locale is wanted, and what makes locales is not installed",
-        why="All locales but C and C.UTF-8 are made by the package locales.",
+        summary="a locale is requested, but the package locales is not installed",
+        why="The package locales generates every locale except C and C.UTF-8.",
         check=check_locales,
         needs=(FactKind.PLAN,),
     ),
     Lint(
         name="time-zones-missing",
         severity=Severity.FATAL,
-        summary="a time zone is wanted, and the time zones are not installed",
-        why="They are in the package tzdata.",
+        summary="a time zone is requested, but the package tzdata is not installed",
+        why="tzdata has the time zones.",
         check=check_time_zone,
         needs=(FactKind.PLAN,),
     ),
     Lint(
         name="repository-unsigned",
         severity=Severity.FATAL,
-        summary="a repository has no key",
-        why="apt refuses packages that nobody signed, or whose key it does not have.",
+        summary="a repository has no signing key",
+        why="apt refuses packages that are not signed with a key that it has.",
         check=check_key,
     ),
     Lint(
         name="suite-moves",
         severity=Severity.WARNING,
-        summary="the suite is a name that other releases will have",
+        summary="the suite's name will point to another release one day",
         why="stable, testing and unstable mean another Debian one day, and a lock that is updated "
         "then brings all of it at once.",
         check=check_suite,

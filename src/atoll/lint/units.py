@@ -65,8 +65,8 @@ def check_links(subject: LintSubject) -> Iterator[Finding]:
         if file.link is None and _OF_LINKS.fullmatch(file.path):
             name = file.path.rpartition("/")[2]
             yield Finding(
-                message=f"{file.path} is a file, and systemd wants a link there",
-                hint=f'say [units] enable = ["{name}"], or link = "../{name}"',
+                message=f"{file.path} is a file, but systemd needs a link there",
+                hint=f'write [units] enable = ["{name}"], or link = "../{name}"',
                 key="file.path",
                 value=file.path,
             )
@@ -97,7 +97,7 @@ def _near(name: str, subject: LintSubject, places: tuple[str, ...]) -> str:
     contents = subject.facts.contents
     assert contents is not None
     near = difflib.get_close_matches(name, sorted(_all(contents, places)), n=1, cutoff=0.7)
-    return f"did you mean {near[0]}?" if near else "add the package that has it"
+    return f"did you mean {near[0]}?" if near else "install the package that ships it"
 
 
 def _all(contents: ShippedPaths, places: tuple[str, ...]) -> set[str]:
@@ -113,26 +113,26 @@ LINTS = (
     Lint(
         name="unit-unknown",
         severity=Severity.FATAL,
-        summary="a unit is to be enabled or healthy that no package ships",
-        why="A unit that is not there cannot be enabled, and the build fails; one that health "
-        "wants would make every boot a bad one.",
+        summary="an enabled unit, or one in [health], is in none of the packages",
+        why="The build fails, because a missing unit cannot be enabled; a missing unit in [health] "
+        "makes every boot count as failed.",
         check=check_enabled,
         needs=(FactKind.CONTENTS,),
     ),
     Lint(
         name="unit-pointless",
         severity=Severity.WARNING,
-        summary="a unit is disabled, masked or changed that no package ships",
-        why="Nothing happens, so it is probably a misspelt name, or its package is gone.",
+        summary="a disabled, masked or changed unit is in none of the packages",
+        why="This has no effect. The name is probably misspelt, or its package is no longer there.",
         check=check_pointless,
         needs=(FactKind.CONTENTS,),
     ),
     Lint(
         name="unit-not-linked",
         severity=Severity.FATAL,
-        summary="a file stands where systemd wants a link to a unit",
-        why="What is in a directory X.wants, X.requires or X.upholds starts with X only when it is "
-        "a link; systemd ignores a file there.",
+        summary="a regular file is where systemd needs a link to a unit",
+        why="systemd ignores regular files in the directories X.wants, X.requires and X.upholds: "
+        "only links there start with X.",
         check=check_links,
     ),
 )

@@ -121,7 +121,9 @@ def read_lock(path: Path) -> Lock:
     try:
         content = read_regular(path, limit=TEXT_LIMIT, follow=True)
     except FileNotFoundError as error:
-        raise NotFound(f"there is no lock {path}", hint="make it: atoll lock") from error
+        raise NotFound(
+            f"there is no lock file {path}", hint="create it with: atoll lock"
+        ) from error
     try:
         text = content.decode()
     except UnicodeDecodeError as error:

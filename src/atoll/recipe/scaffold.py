@@ -88,7 +88,7 @@ def check_empty(directory: Path) -> None:
     """Raises Refused unless ``directory`` is empty or not there."""
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise Refused(
-            f"{directory} is there already, and is no empty directory", hint="choose another one"
+            f"{directory} exists and is not an empty directory", hint="choose another one"
         )
 
 

@@ -258,7 +258,7 @@ def parse_trial(answer: bytes, names: tuple[str, ...], ending: TrialEnd) -> Tria
             case _ if not line.endswith(b"\n"):
                 break
             case _:
-                raise Damaged(f"the machine under test says {line[:60]!r}, which is no answer")
+                raise Damaged(f"the machine under test says {line[:60]!r}, which is not an answer")
     rest = tuple(ScriptResult(name=name) for name in names[len(scripts) :])
     done = tuple(scripts[number] for number in sorted(scripts))
     return replace(trial, failed_units=tuple(units), scripts=(*done, *rest))
@@ -286,7 +286,7 @@ def _index(text: str, names: tuple[str, ...]) -> int:
 
 def _number(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,9}", text):
-        raise Damaged(f"the machine under test says {text[:60]!r}, which is no number")
+        raise Damaged(f"the machine under test says {text[:60]!r}, which is not a number")
     return int(text)
 
 

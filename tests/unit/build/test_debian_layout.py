@@ -133,5 +133,5 @@ def test_what_is_of_another_shape_is_told(tmp_path: Path, break_: Callable[[Path
     make(tmp_path, list(PLACES))
     shape(tmp_path)
     break_(tmp_path)
-    with pytest.raises(Damaged, match="no Atoll has made it"):
+    with pytest.raises(Damaged, match="Atoll did not build it"):
         unshape_root(tmp_path)

@@ -18,7 +18,7 @@ from tests.unit.recipe.test_parse import SMALLEST
 if TYPE_CHECKING:
     from pathlib import Path
 
-LOCK = "there is no lock: the next build takes what the mirror has that day  [lock-missing]"
+LOCK = "there is no lock: the next build uses whatever the mirror has that day  [lock-missing]"
 
 
 @pytest.fixture

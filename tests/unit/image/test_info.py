@@ -48,5 +48,5 @@ def test_anything_else_is_damage(text: bytes) -> None:
 
 
 def test_other_images_are_refused() -> None:
-    with pytest.raises(Refused, match="no Atoll has made it"):
+    with pytest.raises(Refused, match="Atoll did not build it"):
         parse_image_info(None, where="it")

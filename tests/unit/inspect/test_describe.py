@@ -111,12 +111,12 @@ def test_a_tree_that_says_nothing(store: Store) -> None:
     found = describe(store, keep(store, {"usr/bin/x": b"x"}))
     assert found.facets == {"privileged": {}, "units": {}}
     assert found.unknown == {
-        "packages": "there is no list of packages in it",
-        "kernel": "there is no /usr/lib/atoll/image.json in it",
-        "arguments": "there is no /usr/lib/atoll/image.json in it",
-        "users": "there is no /etc/passwd in it",
-        "groups": "there is no /etc/group in it",
-        "settings": "there is no /usr/lib/atoll/image.json in it",
+        "packages": "it has no list of packages",
+        "kernel": "it has no /usr/lib/atoll/image.json",
+        "arguments": "it has no /usr/lib/atoll/image.json",
+        "users": "it has no /etc/passwd",
+        "groups": "it has no /etc/group",
+        "settings": "it has no /usr/lib/atoll/image.json",
     }
 
 

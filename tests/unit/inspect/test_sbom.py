@@ -180,7 +180,7 @@ def test_what_has_no_packages_is_refused(store: Store) -> None:
         with pytest.raises(Refused, match="the tree has no package database"):
             read_inventory(tree)
     tree = open_tree(store, keep(store, {"var/lib/dpkg/status": status(("x", "1", 1))}), "t")
-    with pytest.raises(Refused, match="before it is here"):
+    with pytest.raises(Refused, match="before it is pulled"):
         read_inventory(replace(tree, root=None))
     document: dict[str, Any] = json.loads(format_sbom(read_inventory(tree)))
     assert document["creationInfo"]["created"] == "1970-01-01T00:00:00Z"

@@ -104,7 +104,7 @@ def test_a_lock_says_what_is_installed(tmp_path: Path) -> None:
     facts = read_facts(based, LOCK, place)
     assert facts.plans("linux-image-*")
     assert facts.has(FactKind.ACCOUNTS)
-    assert facts.missing[FactKind.LISTS] == "the base decides which packages there are"
+    assert facts.missing[FactKind.LISTS] == "the base decides which packages are available"
 
 
 def test_local_files(tmp_path: Path) -> None:

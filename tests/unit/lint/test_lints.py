@@ -82,19 +82,19 @@ BAD: dict[str, list[tuple[LintSubject, str]]] = {
             "does not update machines by itself",
         ),
         (with_recipe(flatpak=Flatpak(install=("org.foo.Bar",))), "installs no Flatpak"),
-        (with_recipe(boxes=(Box(name="dev", image="docker://x/y:1"),)), "makes no box"),
+        (with_recipe(boxes=(Box(name="dev", image="docker://x/y:1"),)), "creates no box"),
     ],
     "package-pointless": [
         (with_install("unattended-upgrades"), "unattended-upgrades does nothing on a machine"),
     ],
     "network-missing": [
-        (with_plan(without="network-manager"), "nothing sets up a network"),
+        (with_plan(without="network-manager"), "nothing sets up the network"),
         (
             replace(
                 with_plan(without="network-manager"),
                 recipe=replace(GOOD.recipe, units=Units(enable=("systemd-networkd",))),
             ),
-            "a .network file for it",
+            "no .network file for systemd",
         ),
     ],
     "login-missing": [
@@ -108,8 +108,8 @@ BAD: dict[str, list[tuple[LintSubject, str]]] = {
         ),
     ],
     "group-of-no-package": [
-        (replace(with_user(groups=("docker",)), facts=UNBUILT), "which no package here makes"),
-        (replace(with_user(groups=("wheel",)), facts=UNBUILT), "ada shall be in the group wheel"),
+        (replace(with_user(groups=("docker",)), facts=UNBUILT), "which no package here creates"),
+        (replace(with_user(groups=("wheel",)), facts=UNBUILT), "ada is in the group wheel"),
     ],
     "locale-unknown": [
         (with_recipe(system=System(locale="de_DD.UTF-8")), "no locale de_DD.UTF-8"),
@@ -127,10 +127,10 @@ BAD: dict[str, list[tuple[LintSubject, str]]] = {
         (with_recipe(kernel=Kernel(package="linux-image-no")), "no package linux-image-no"),
     ],
     "version-unknown": [
-        (with_install("zsh=2"), "zsh is not there as 2"),
+        (with_install("zsh=2"), "zsh has no version 2"),
         (
             with_recipe(packages=Packages(install=INSTALL, versions=(("zsh", "2.*"),))),
-            "zsh is not there as 2.*",
+            "zsh has no version 2.*",
         ),
     ],
     "source-unknown": [
@@ -144,7 +144,10 @@ BAD: dict[str, list[tuple[LintSubject, str]]] = {
     "architecture-missing": [(with_install("zsh:i386"), "zsh:i386 is for i386")],
     "packages-unmet": [(with_facts(unmet="a needs b"), "a needs b")],
     "removed-unknown": [
-        (with_recipe(packages=Packages(install=INSTALL, remove=("nanoo",))), "nanoo is to be")
+        (
+            with_recipe(packages=Packages(install=INSTALL, remove=("nanoo",))),
+            "nanoo cannot be removed",
+        )
     ],
     "dkms-without-headers": [(with_plan(*DKMS), "zfs-dkms cannot be built")],
     "modules-unsigned": [(with_plan(*DKMS, "linux-headers-amd64"), "zfs-dkms are not signed")],
@@ -152,14 +155,14 @@ BAD: dict[str, list[tuple[LintSubject, str]]] = {
         (with_plan("linux-image-amd64", without="linux-image-cloud-amd64"), "no firmware")
     ],
     "locales-missing": [(with_recipe(system=GERMAN), "de_DE.UTF-8 cannot")],
-    "time-zones-missing": [(with_recipe(system=System(timezone="Etc/UTC")), "no time zone")],
+    "time-zones-missing": [(with_recipe(system=System(timezone="Etc/UTC")), "the package tzdata")],
     "repository-unsigned": [
         (
             with_recipe(repositories=(MINE,)),
-            "mine has no key",
+            "mine has no signing key",
         )
     ],
-    "suite-moves": [(with_recipe(base=DebianBase(suite="sid")), "sid becomes")],
+    "suite-moves": [(with_recipe(base=DebianBase(suite="sid")), "sid is a rolling suite")],
     "kernel-missing": [(with_plan(without="linux-image-6.12.1-cloud-amd64"), "no kernel")],
     "kernels-two": [(with_plan("linux-image-6.13-amd64"), "more than one kernel")],
     "init-missing": [(with_plan(without="systemd-sysv"), "no init")],
@@ -169,7 +172,7 @@ BAD: dict[str, list[tuple[LintSubject, str]]] = {
         (with_recipe(kernel=Kernel(args=("console=tty0", "console=tty0"))), "after console=tty0"),
     ],
     "argument-of-no-base": [
-        (with_recipe(kernel=Kernel(remove_args=("quiet",))), "quiet is to be removed"),
+        (with_recipe(kernel=Kernel(remove_args=("quiet",))), "quiet cannot be removed"),
     ],
     "module-both-ways": [
         (with_recipe(kernel=Kernel(modules=("a",), blacklist=("a", "b"))), "the module a")
@@ -177,11 +180,14 @@ BAD: dict[str, list[tuple[LintSubject, str]]] = {
     "base-unpinned": [
         (with_recipe(base=ImageBase(reference="docker://h:5000/n")), "pushed last"),
         (with_recipe(base=ImageBase(reference="docker://h/n:latest")), "pushed last"),
-        (with_recipe(base=ImageBase(reference="docker://h/n:1")), "which image docker://h/n:1"),
-        (with_recipe(base=ImageBase(reference="oci:dir:1")), "which image oci:dir:1"),
+        (
+            with_recipe(base=ImageBase(reference="docker://h/n:1")),
+            "nothing pins the image docker://h/n:1",
+        ),
+        (with_recipe(base=ImageBase(reference="oci:dir:1")), "nothing pins the image oci:dir:1"),
     ],
     "box-unpinned": [(with_recipe(boxes=(Box(name="b", image="docker://h/n"),)), "box b")],
-    "update-from-nowhere": [(with_recipe(update=Update(auto="stage")), "update by themselves")],
+    "update-from-nowhere": [(with_recipe(update=Update(auto="stage")), "names no image to follow")],
     "unit-unknown": [
         (with_recipe(units=Units(enable=("sshd.service",))), "no unit sshd.service"),
         (with_recipe(units=Units(user_enable=("ssh.service",))), "no unit ssh.service"),
@@ -192,7 +198,7 @@ BAD: dict[str, list[tuple[LintSubject, str]]] = {
         (with_recipe(units=Units(dropins=(("no.service", "[Unit]\n"),))), "no unit no.service"),
     ],
     "unit-not-linked": [
-        (with_recipe(files=(File(path=f"{WANTED}/mine.service", text=""),)), "wants a link there"),
+        (with_recipe(files=(File(path=f"{WANTED}/mine.service", text=""),)), "needs a link there"),
         (
             with_recipe(
                 files=(File(path="/usr/lib/systemd/user/a.target.requires/b.socket", source="b"),)
@@ -201,20 +207,20 @@ BAD: dict[str, list[tuple[LintSubject, str]]] = {
         ),
     ],
     "id-conflict": [
-        (with_user(uid=101), "uid 101 of ada is _ssh's"),
-        (with_recipe(groups=(Group(name="netdev", gid=900),)), "netdev has gid 102 already"),
+        (with_user(uid=101), "uid 101 of ada already belongs to _ssh"),
+        (with_recipe(groups=(Group(name="netdev", gid=900),)), "netdev already has gid 102"),
         (
             with_recipe(groups=(Group(name="a", gid=900), Group(name="b", gid=900))),
-            "gid 900 of b is a's",
+            "gid 900 of b already belongs to a",
         ),
-        (with_recipe(groups=(Group(name="a", gid=27),)), "gid 27 of a is sudo's"),
+        (with_recipe(groups=(Group(name="a", gid=27),)), "gid 27 of a already belongs to sudo"),
     ],
     "group-unknown": [(with_user(groups=("wheel",)), "the group wheel")],
     "owner-unknown": [
         (with_file(owner="bob"), "the owner bob"),
         (with_file(group="bob"), "the group bob"),
     ],
-    "account-tools-missing": [(with_plan(without="passwd"), "accounts cannot be made")],
+    "account-tools-missing": [(with_plan(without="passwd"), "accounts cannot be created")],
     "shell-missing": [
         (with_user(shell="/bin/fish"), "the shell /bin/fish"),
         (with_user(shell="/usr/bin/none"), "the shell /usr/bin/none"),
@@ -223,24 +229,24 @@ BAD: dict[str, list[tuple[LintSubject, str]]] = {
     "login-impossible": [(with_user(password_hash=None), "nobody can log in as ada")],
     "no-way-in": [(with_recipe(users=()), "nobody can log in")],
     "local-missing": [
-        (with_local(None), "./a.deb is not there"),
-        (with_local("directory"), "./a.deb is no file"),
-        (with_local("file"), "./a.deb is no Debian package"),
+        (with_local(None), "./a.deb does not exist"),
+        (with_local("directory"), "./a.deb is not a file"),
+        (with_local("file"), "./a.deb is not a Debian package"),
     ],
-    "world-writable": [(with_file(mode=0o666), "/etc/motd can be written by anybody")],
+    "world-writable": [(with_file(mode=0o666), "/etc/motd is writable by everyone")],
     "setuid-file": [(with_file(mode=0o4755), "/etc/motd runs as root")],
     "private-key": [
-        *((with_file(text=text), "the text of /etc/motd has a private key") for text in KEYS),
+        *((with_file(text=text), "the text of /etc/motd contains a private key") for text in KEYS),
         (
             replace(
                 with_recipe(local_files=(LocalReference(key="file.source", name="a"),)),
                 facts=replace(FACTS, local={"a": LocalFile(kind="file", secret=True)}),
             ),
-            "a has a private key",
+            "a contains a private key",
         ),
         (
             with_recipe(scripts=(Script(name="s", text=f"echo '{KEYS[0]}' >/etc/key"),)),
-            "the text of s has a private key",
+            "the text of s contains a private key",
         ),
     ],
     "file-shadows-package": [(with_file(path="/bin/zsh"), "a file of the package zsh")],
@@ -252,7 +258,7 @@ BAD: dict[str, list[tuple[LintSubject, str]]] = {
         (with_facts(asked=("install vim",)), "+ install vim; - install zsh"),
         (
             with_facts(local={"a.txt": LocalFile(kind="file", sha256="2" * 64)}),
-            "a.txt is not what the lock has",
+            "a.txt changed since it was locked",
         ),
     ],
 }

@@ -137,7 +137,7 @@ def check_disabled(
                 key=key,
                 value=name,
                 message=f"{name} starts all the same, by {by[0]}",
-                hint="mask it, and nothing starts it",
+                hint="mask it so that nothing can start it",
             )
 
 
@@ -148,7 +148,7 @@ def check_masked(links: UnitLinks, key: str, names: Iterable[str]) -> Iterator[M
                 key=key,
                 value=name,
                 message=f"{name} is not masked",
-                hint="look for who undoes it: a [[script]], or a package",
+                hint="find what changes it back: a [[script]] or a package",
             )
 
 
@@ -171,7 +171,7 @@ def check_users(root: Path, recipe: Recipe, accounts: AccountFiles) -> Iterator[
                     key="user.name",
                     value=user.name,
                     message=f"the {key} of {user.name} is {said}",
-                    hint="look for who changes it: a [[script]]",
+                    hint="find the [[script]] that changes it",
                 )
         keys = f"{line[5]}/.ssh/authorized_keys"
         if user.ssh_keys and not _has_keys(root, keys, user.ssh_keys):
@@ -179,7 +179,7 @@ def check_users(root: Path, recipe: Recipe, accounts: AccountFiles) -> Iterator[
                 key="user.ssh_keys",
                 value=user.ssh_keys[0],
                 message=f"{keys} is without a key of {user.name}",
-                hint="look for who changes it: a [[script]]",
+                hint="find the [[script]] that changes it",
             )
         elif user.ssh_keys and not seeded.covers(place_in_tree(root, keys)):
             yield Mismatch(

@@ -104,6 +104,6 @@ def restore_opt(root: Path) -> None:
 
 def _other_shape(path: str) -> Damaged:
     return Damaged(
-        f"the base has no {path}, so no Atoll has made it",
-        hint="a recipe is derived from images that Atoll built",
+        f"the base has no {path}, so Atoll did not build it",
+        hint="a recipe can only be derived from an image that Atoll built",
     )

@@ -132,8 +132,8 @@ def check_local(root: Path) -> None:
         if files:
             path = f"/{files[0]}"
             raise PackageError(
-                f"{path} is in the way: /usr/local is the machine's, not the tree's",
-                hint="put it elsewhere, or leave its package out",
+                f"{path} is in the way: /usr/local belongs to the machine, not to the tree",
+                hint="put it elsewhere, or do not install its package",
             )
 
 
@@ -170,8 +170,8 @@ def check_var(
         names = sorted({_owner(path, owners) for path in lost})
         shown = "".join(f"\n    {path}" for path in lost[:10])
         raise PackageError(
-            f"no rule says whether these are the tree's or the machine's:{shown}",
-            hint=f"say it in [var] of the recipe (tree, state or drop), or leave out"
+            f"no rule says whether these belong to the tree or to the machine:{shown}",
+            hint=f"add a rule to [var] in the recipe (tree, state or drop), or leave out"
             f" {' and '.join(names)}; docs/reference/var.md lists the rules",
         )
 
@@ -185,7 +185,7 @@ def move_tree_var(root: Path, rules: Mapping[str, VarAction] = RULES) -> list[st
             continue
         if source.is_symlink() or source.is_file():
             raise RecipeError(
-                f"{path} is no directory, so it cannot be the tree's",
+                f"{path} is not a directory, so it cannot belong to the tree",
                 key="var.tree",
                 hint="name the directory it is in",
             )

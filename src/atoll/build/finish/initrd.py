@@ -130,7 +130,10 @@ def _make(cache: Cache, root: Path, words: list[str]) -> None:
             package_sandbox(root).run(["env", *words], log=log)
         except ProgramFailed as error:
             raise ProgramFailed(
-                error.argv, error.status, error.stderr_tail, hint=f"all it said is in {log_path}"
+                error.argv,
+                error.status,
+                error.stderr_tail,
+                hint=f"the whole output is in {log_path}",
             ) from error
 
 

@@ -71,8 +71,8 @@ def check_clock(epoch: int, *, now: float | None = None) -> None:
     if (time.time() if now is None else now) < epoch:
         said = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(epoch))
         raise Refused(
-            f"the clock of this machine is behind: the build's epoch is {said} UTC",
-            hint="set the clock; an earlier SOURCE_DATE_EPOCH does, too",
+            f"the clock of this machine is behind the build's epoch, {said} UTC",
+            hint="set the clock, or set an earlier SOURCE_DATE_EPOCH",
         )
 
 

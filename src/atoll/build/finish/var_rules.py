@@ -223,7 +223,7 @@ def merge_rules(var: VarRules) -> dict[str, VarAction]:
         owner = next((each for each in parents if rules.get(each) is VarAction.TREE), None)
         if owner and fate is not VarAction.DROP:
             raise RecipeError(
-                f"{path} is inside {owner}, which is the tree's",
+                f"{path} is inside {owner}, which belongs to the tree",
                 key=f"var.{fate}",
                 hint="leave it out, or name the outer one as state",
             )
@@ -235,7 +235,7 @@ def merge_rules(var: VarRules) -> dict[str, VarAction]:
         ]
         if inner:
             raise RecipeError(
-                f"{path} cannot be the tree's: {inner[0]} in it is {rules[inner[0]]}",
+                f"{path} cannot belong to the tree: {inner[0]} in it is {rules[inner[0]]}",
                 key="var.tree",
                 hint="name the directories beside it",
             )

@@ -62,7 +62,7 @@ def set_group(root: Path, group: Group, ids: AccountIds) -> None:
     if group.name in there:
         if group.gid not in (None, there[group.name]):
             raise RecipeError(
-                f"the group {group.name} is there already, with the id {there[group.name]}",
+                f"the group {group.name} already exists with the id {there[group.name]}",
                 key="group.gid",
                 hint="leave its gid out",
             )

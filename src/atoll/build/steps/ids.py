@@ -215,7 +215,8 @@ def _begin(recipe: Recipe, locked: AccountIds) -> tuple[_Numbers, _Numbers]:
                     f"{number} is the id of {names[number]} and of {name}",
                     file=recipe.file,
                     key=key,
-                    hint="choose another one, or none: it then stays the same by the lock",
+                    hint="choose another id, or leave it out: the lock then "
+                    "keeps the id that Atoll chooses",
                 )
         numbers.taken = set(names)
     return users, groups
@@ -263,7 +264,7 @@ def _first_free(numbers: Iterable[int], taken: Collection[int]) -> int:
         if number not in taken:
             return number
     raise RecipeError(
-        "there are more accounts than ids",
+        "there are not enough free ids for all accounts",
         key="packages",
         hint="give some of them ids with [[user]] uid",
     )

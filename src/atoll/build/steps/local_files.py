@@ -33,7 +33,7 @@ def digest_input(path: Path) -> str:
     for name, entry in _walk(path):
         kind = "link" if entry.is_symlink() else "directory" if entry.is_dir() else "file"
         if kind == "file" and not entry.is_file():
-            raise OSError(f"{entry} is no ordinary file")
+            raise OSError(f"{entry} is not a regular file")
         content = str(entry.readlink()) if kind == "link" else ""
         if kind == "file":
             content = f"{_is_program(entry)} {_digest_file(entry)}"
@@ -68,7 +68,7 @@ def require_input(recipe: Recipe, name: str, key: str) -> Path:
     path = recipe.resolve(name)
     if not path.exists():
         raise RecipeError(
-            f"{name} is not there",
+            f"{name} does not exist",
             file=recipe.file,
             key=key,
             hint="names are relative to the recipe's folder",
@@ -96,7 +96,7 @@ def ensure_download(url: str, sha256: str, downloads: Path, *, offline: bool) ->
         return path
     if offline:
         raise NetworkError(
-            f"{url} was never fetched here, and the network is not to be used",
+            f"{url} is not in the cache, and --offline forbids fetching it",
             hint="build once without --offline",
         )
     downloads.mkdir(parents=True, exist_ok=True)

@@ -135,7 +135,7 @@ def require_headers(sandbox: Sandbox, kernel: str) -> None:
         sandbox.run(["test", "-e", f"/lib/modules/{kernel}/build/include"])
     except ProgramFailed as error:
         raise PackageError(
-            f"kernel modules cannot be built: the root has no headers of the kernel {kernel}",
+            f"kernel modules cannot be built: no headers for the kernel {kernel} are installed",
             hint="install the headers that go with the kernel, such as linux-headers-amd64 with"
             " linux-image-amd64",
         ) from error
@@ -180,5 +180,5 @@ def _not_built(what: str, kernel: str, words: str, log: Path) -> PackageError:
     last = "".join(f"\n    {line}" for line in words.splitlines()[-_SAID:])
     return PackageError(
         f"{what} cannot be built for the kernel {kernel}{last}",
-        hint=f"all that dkms said is in {log}",
+        hint=f"the whole output of dkms is in {log}",
     )

@@ -183,4 +183,6 @@ def _verify(pin: Pin, path: Path) -> None:
         verify_pin(pin, path, what=str(path))
     except Damaged as error:
         path.unlink()
-        raise Damaged(error.message, hint="it was removed; the next build fetches it") from None
+        raise Damaged(
+            error.message, hint="Atoll removed it; the next build fetches it again"
+        ) from None

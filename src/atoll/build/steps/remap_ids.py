@@ -82,7 +82,7 @@ def read_accounts(root: Path) -> AccountFiles:
     for name in _FILES:
         path = in_root(root, f"etc/{name}", follow=False)
         if path.is_symlink() or (path.exists() and not path.is_file()):
-            raise PackageError(f"/etc/{name} is no ordinary file")
+            raise PackageError(f"/etc/{name} is not a regular file")
         texts[name] = path.read_text(errors="surrogateescape") if path.exists() else ""
     try:
         return AccountFiles(**{name: parse_lines(text) for name, text in texts.items()})

@@ -98,7 +98,9 @@ class RunScript:
         for name in script.inputs:
             target = staged / "inputs" / input_name(name)
             if target.exists():
-                raise self._error(f"two inputs are called {target.name}", hint="rename one of them")
+                raise self._error(
+                    f"two inputs have the name {target.name}", hint="rename one of them"
+                )
             copy_input(require_input(self.recipe, name, "script.inputs"), target)
 
     def _room(self, root: Path, binds: tuple[Bind, ...]) -> Sandbox:
@@ -121,7 +123,8 @@ class RunScript:
                 said = path.read_text(errors="replace")
                 what = f"the script {self.script.name} ended with status {error.status}"
                 raise self._error(
-                    what + explain(self.script.text or "", said), hint=f"all it said is in {path}"
+                    what + explain(self.script.text or "", said),
+                    hint=f"its whole output is in {path}",
                 ) from error
 
     def _error(self, message: str, *, hint: str) -> RecipeError:

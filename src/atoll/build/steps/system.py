@@ -63,7 +63,7 @@ def set_hostname(root: Path, name: str | None, workspace: Path) -> None:
 def set_timezone(root: Path, name: str, workspace: Path) -> None:
     if not in_root(root, f"usr/share/zoneinfo/{name}").is_file():
         raise RecipeError(
-            f"the root knows no time zone {name}",
+            f"the time zone {name} is not installed",
             key="system.timezone",
             hint="names are as in Europe/Berlin; the package tzdata has them",
         )
@@ -106,7 +106,7 @@ def set_keymap(root: Path, keymap: str, workspace: Path) -> None:
     known = in_root(root, _LAYOUTS)
     if not known.is_file():
         raise RecipeError(
-            "the root knows no keyboard layouts",
+            "no keyboard layouts are installed",
             key="system.keymap",
             hint="install the package keyboard-configuration, and console-setup for the console",
         )
@@ -153,7 +153,7 @@ def find_layout(
     layout, _, variant = keymap.partition("-")
     if layout not in layouts:
         raise RecipeError(
-            f"{where} knows no keyboard layout {layout}",
+            f"{where} has no keyboard layout {layout}",
             key="system.keymap",
             hint=find_near(layout, layouts) or "such as: us, de, fr",
         )

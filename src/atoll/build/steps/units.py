@@ -46,7 +46,7 @@ class SetUnits:
     def execute(self, root: Path, workspace: Path) -> None:
         if not exists_in_root(root, "usr/bin/systemctl"):
             raise RecipeError(
-                "the root has no systemd",
+                "systemd is not installed",
                 key="packages.install",
                 hint="add the package systemd-sysv",
             )

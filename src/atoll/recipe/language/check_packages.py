@@ -56,16 +56,16 @@ def check_package(text: str) -> Flaw | None:
     """A word for ``apt install``: NAME, NAME:ARCH, NAME=VERSION, NAME/SUITE; or a local .deb."""
     if is_local_package(text):
         if not text.endswith(".deb") or not is_path(text):
-            return Flaw(f"{text!r} is no path of a .deb file")
+            return Flaw(f"{text!r} is not a path of a .deb file")
         return None
     found = re.fullmatch(_PACKAGE, text)
     if not found or not _is_package_name(found["name"]):
         hint = "as apt writes them: NAME, NAME:ARCH, NAME=VERSION, NAME/SUITE, or ./FILE.deb"
-        return Flaw(f"{text!r} is no package", hint)
+        return Flaw(f"{text!r} is not a package", hint)
     if found["version"] is not None and not re.fullmatch(_VERSION, found["version"]):
-        return Flaw(f"{found['version']!r} is no version of a package", "see: apt policy NAME")
+        return Flaw(f"{found['version']!r} is not a package version", "see: apt policy NAME")
     if found["suite"] is not None and not re.fullmatch(_SUITE, found["suite"]):
-        return Flaw(f"{found['suite']!r} is no suite of Debian", "such as: NAME/trixie-backports")
+        return Flaw(f"{found['suite']!r} is not a Debian suite", "such as: NAME/trixie-backports")
     return None
 
 
@@ -73,7 +73,7 @@ def check_removed_package(text: str) -> Flaw | None:
     found = re.fullmatch(_PACKAGE, text)
     if found and _is_package_name(found["name"]) and not found["version"] and not found["suite"]:
         return None
-    return Flaw(f"{text!r} is no package's name", "NAME or NAME:ARCH")
+    return Flaw(f"{text!r} is not a package name", "NAME or NAME:ARCH")
 
 
 def package_name(text: str) -> str:
@@ -91,7 +91,9 @@ def _is_package_name(name: str) -> bool:
 def check_component(text: str) -> Flaw | None:
     if re.fullmatch(_COMPONENT, text):
         return None
-    return Flaw(f"{text!r} is no component", "such as: main, contrib, non-free-firmware")
+    return Flaw(
+        f"{text!r} is not an archive component", "such as: main, contrib, non-free-firmware"
+    )
 
 
 def check_mirror(text: str) -> Flaw | None:
@@ -106,7 +108,7 @@ def check_repository_uri(text: str) -> Flaw | None:
         return Flaw("has a user or password in it", hint)
     if re.fullmatch(_MIRROR, text):
         return None
-    return Flaw(f"{text!r} is no address of a mirror", "http://, https:// or file:/// and a path")
+    return Flaw(f"{text!r} is not the URL of a mirror", "http://, https:// or file:/// and a path")
 
 
 def check_suite(text: str) -> Flaw | None:
@@ -115,7 +117,9 @@ def check_suite(text: str) -> Flaw | None:
         message = f"{text} is too old: the boot needs a kernel as new as Debian 13's"
         return Flaw(message, 'write: from = "debian:trixie"')
     if text not in SUITES:
-        return Flaw(f"{text!r} is no suite of Debian to build from", suggest(text, SUITES))
+        return Flaw(
+            f"{text!r} is not a Debian suite that Atoll can build from", suggest(text, SUITES)
+        )
     return None
 
 
@@ -129,7 +133,7 @@ def check_architecture(text: str) -> Flaw | None:
     if text in ARCHITECTURES:
         return None
     hint = suggest(_OTHERS_WORDS.get(text, text), ARCHITECTURES)
-    return Flaw(f"{text!r} is no architecture of Debian", hint)
+    return Flaw(f"{text!r} is not a Debian architecture", hint)
 
 
 def check_snapshot(text: str) -> Flaw | None:
@@ -140,7 +144,7 @@ def check_snapshot(text: str) -> Flaw | None:
             return None
     except ValueError:
         pass
-    return Flaw(f"{text!r} is no time of a snapshot", "a time in UTC, such as: 20260820T000000Z")
+    return Flaw(f"{text!r} is not a snapshot time", "a time in UTC, such as: 20260820T000000Z")
 
 
 def check_repository(text: str) -> Flaw | None:
@@ -154,20 +158,22 @@ def check_repository_suite(text: str) -> Flaw | None:
     """A suite of somebody's repository, or a folder in it, which ends in /."""
     if ".." not in text and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._/-]*/?|\./|/", text):
         return None
-    return Flaw(f"{text!r} is no suite of a repository", "such as: stable, or ./ where all is flat")
+    return Flaw(
+        f"{text!r} is not a suite of a repository", "such as: stable, or ./ where all is flat"
+    )
 
 
 def check_kept_version(text: str) -> Flaw | None:
     """A version; ``*`` at the end stands for any rest."""
     if re.fullmatch(_VERSION, text.removesuffix("*")) or text == "*":
         return None
-    return Flaw(f"{text!r} is no version of a package", "such as: 3.4.1-5, or 550.*")
+    return Flaw(f"{text!r} is not a package version", "such as: 3.4.1-5, or 550.*")
 
 
 def check_package_source(text: str) -> Flaw | None:
     if re.fullmatch(r"[a-z0-9]+(?:[._-][a-z0-9]+)*", text):
         return None
-    return Flaw(f"{text!r} is no repository and no suite", "such as: trixie-backports")
+    return Flaw(f"{text!r} is not a repository or suite", "such as: trixie-backports")
 
 
 def check_debconf(text: str) -> Flaw | None:
@@ -175,15 +181,15 @@ def check_debconf(text: str) -> Flaw | None:
     words = text.split(None, 3)
     hint = "PACKAGE QUESTION TYPE VALUE, such as: tzdata tzdata/Areas select Europe"
     if has_control(text) or len(words) < 3:
-        return Flaw(f"{text!r} is no answer for debconf", hint)
+        return Flaw(f"{text!r} is not a debconf answer", hint)
     if words[2] == "password":
         return Flaw("answers with a password; the recipe travels in the image, for all to read")
     if words[2] not in _DEBCONF_KINDS or not re.fullmatch(r"[A-Za-z0-9][!-~]*", words[0]):
-        return Flaw(f"{text!r} is no answer for debconf", hint)
+        return Flaw(f"{text!r} is not a debconf answer", hint)
     return None
 
 
 def check_kernel_package(text: str) -> Flaw | None:
     if check_removed_package(text) is None and ":" not in text and text.startswith("linux-"):
         return None
-    return Flaw(f"{text!r} is no package of a kernel", "such as: linux-image-amd64")
+    return Flaw(f"{text!r} is not a kernel package", "such as: linux-image-amd64")

@@ -52,20 +52,20 @@ def check_from(text: str) -> Flaw | None:
     if is_local(text):
         path, mark, variant = text.partition("#")
         if not is_path(path):
-            return Flaw(f"{text!r} leads to no recipe", 'such as: from = "../base"')
+            return Flaw(f"{text!r} is not the path of a recipe", 'such as: from = "../base"')
         return check_variant(variant) if mark else None
     if text.startswith(_IMAGE_FORMS):
         return _check_reference(text)
     if "/" in text and "://" not in text and _check_reference(text) is None:
-        return Flaw(f"{text!r} is no base of a system", f'write: from = "docker://{text}"')
-    return Flaw(f"{text!r} is no base of a system", _BASE_HINT)
+        return Flaw(f"{text!r} is not a base for a system", f'write: from = "docker://{text}"')
+    return Flaw(f"{text!r} is not a base for a system", _BASE_HINT)
 
 
 def check_include(text: str) -> Flaw | None:
     if is_local(text) and is_path(text):
         return None
     hint = "it begins with ./ or ../, such as: ./common.toml"
-    return Flaw(f"{text!r} is no path of a file to include", hint)
+    return Flaw(f"{text!r} is not a path of a file to include", hint)
 
 
 def check_variant(text: str) -> Flaw | None:
@@ -86,12 +86,12 @@ def check_condition(text: str) -> Flaw | None:
     for name, value in pairs:
         if name not in CONDITIONS:
             hint = f'{suggest(name, CONDITIONS)}; such as: [when."architecture=arm64"]'
-            return Flaw(f"{name!r} is nothing that can be asked", hint)
+            return Flaw(f"{name!r} is not a condition", hint)
         flaw = _CONDITION_CHECKS[name](value)
         if flaw:
             return flaw
     if len({name for name, _ in pairs}) < len(pairs):
-        return Flaw(f"{text!r} asks the same thing twice")
+        return Flaw(f"{text!r} has the same condition twice")
     return None
 
 
@@ -104,7 +104,7 @@ _CONDITION_CHECKS = {
 
 def check_label(text: str) -> Flaw | None:
     if text.startswith(_ATOLLS_LABELS):
-        return Flaw(f"{text} is Atoll's to write", "take it out")
+        return Flaw(f"{text} is written by Atoll itself", "take it out")
     if re.fullmatch(r"[a-z0-9](?:[a-z0-9._/-]*[a-z0-9])?", text):
         return None
     hint = "such as: org.opencontainers.image.source"
@@ -143,7 +143,7 @@ def check_publish_to(text: str) -> Flaw | None:
     except UsageError as error:
         return Flaw(error.message, error.hint)
     if not isinstance(reference, LayoutReference | RegistryReference):
-        return Flaw(f"{text} is no place to publish to", "docker://HOST/NAME or oci:DIR")
+        return Flaw(f"{text} is not a destination for publishing", "docker://HOST/NAME or oci:DIR")
     if reference.tag or getattr(reference, "digest", None):
         return Flaw(f"{text} has a tag", "tags are the image's version and: tags = […]")
     return None
@@ -164,7 +164,8 @@ def check_calendar(text: str) -> Flaw | None:
     if text in _CALENDAR_WORDS or (text.strip() and re.fullmatch(_CALENDAR, text)):
         return None
     return Flaw(
-        f"{text!r} is no time of a calendar", "such as: daily, Sun 03:00; see: systemd.time(7)"
+        f"{text!r} is not a systemd calendar time",
+        "such as: daily, Sun 03:00; see: systemd.time(7)",
     )
 
 
@@ -177,7 +178,9 @@ def check_remote_name(text: str) -> Flaw | None:
 def check_app(text: str) -> Flaw | None:
     if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+){2,}(?://[A-Za-z0-9._-]+)?", text):
         return None
-    return Flaw(f"{text!r} is no Flatpak", "such as: org.gnome.Calculator, org.x.App//stable")
+    return Flaw(
+        f"{text!r} is not a Flatpak reference", "such as: org.gnome.Calculator, org.x.App//stable"
+    )
 
 
 def check_box_name(text: str) -> Flaw | None:
@@ -191,7 +194,7 @@ def check_box_package(text: str) -> Flaw | None:
     """A package of any distribution, not only Debian's."""
     if re.fullmatch(r"[A-Za-z0-9@][A-Za-z0-9@+._:/~=-]*", text):
         return None
-    return Flaw(f"{text!r} is no package's name")
+    return Flaw(f"{text!r} is not a package name")
 
 
 def _check_reference(text: str) -> Flaw | None:

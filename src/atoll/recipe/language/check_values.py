@@ -131,39 +131,39 @@ def check_hostname(text: str) -> Flaw | None:
     labels = text.split(".")
     if len(text) <= 64 and all(re.fullmatch(_HOST_LABEL, label) for label in labels):
         return None
-    return Flaw(f"{text!r} is no host name", "letters, digits and inner -, at most 64")
+    return Flaw(f"{text!r} is not a host name", "letters, digits and inner -, at most 64")
 
 
 def check_locale(text: str) -> Flaw | None:
     if re.fullmatch(_LOCALE, text):
         return None
-    return Flaw(f"{text!r} is no locale", "such as: C.UTF-8, en_US.UTF-8, ca_ES@valencia")
+    return Flaw(f"{text!r} is not a locale", "such as: C.UTF-8, en_US.UTF-8, ca_ES@valencia")
 
 
 def check_timezone(text: str) -> Flaw | None:
     if re.fullmatch(_ZONE, text):
         return None
-    return Flaw(f"{text!r} is no time zone", "such as: UTC, Europe/Berlin; see: timedatectl")
+    return Flaw(f"{text!r} is not a time zone", "such as: UTC, Europe/Berlin; see: timedatectl")
 
 
 def check_kernel_argument(text: str) -> Flaw | None:
     name = find_reserved(text)
     if name is not None:
-        return Flaw(f"{name} is Atoll's to set: it names what boots", "take it out")
+        return Flaw(f"{name} is set by Atoll: it selects what boots", "take it out")
     if is_argument(text):
         return None
     hint = 'one argument an item, printable ASCII; spaces only between quotes: name="a b"'
-    return Flaw(f"{text!r} is no kernel argument", hint)
+    return Flaw(f"{text!r} is not a kernel argument", hint)
 
 
 def check_unit(text: str) -> Flaw | None:
     stem, dot, kind = text.rpartition(".")
     if not re.fullmatch(_UNIT, text) or text.startswith("-"):
-        return Flaw(f"{text!r} is no unit", "such as: ssh.service")
+        return Flaw(f"{text!r} is not a systemd unit", "such as: ssh.service")
     if not dot or kind not in _UNIT_KINDS:
         return Flaw(f"{text!r} does not say what kind of unit it is", f"such as: {text}.service")
     if not stem:
-        return Flaw(f"{text!r} is no unit", "such as: ssh.service")
+        return Flaw(f"{text!r} is not a systemd unit", "such as: ssh.service")
     return None
 
 
@@ -177,7 +177,7 @@ def check_account(text: str) -> Flaw | None:
 
 def check_user(text: str) -> Flaw | None:
     if text in _DEBIANS_USERS or text.startswith("systemd-"):
-        return Flaw(f"{text} is an account of Debian's own", "choose another name")
+        return Flaw(f"{text} is an account that every Debian system has", "choose another name")
     return check_account(text)
 
 
@@ -208,7 +208,7 @@ def check_ssh_key(text: str) -> Flaw | None:
 def check_mode(text: str) -> Flaw | None:
     if re.fullmatch(_MODE, text):
         return None
-    return Flaw(f"{text!r} is no mode", 'octal digits in quotes, such as: "0644"')
+    return Flaw(f"{text!r} is not a file mode", 'octal digits in quotes, such as: "0644"')
 
 
 def check_text(text: str) -> Flaw | None:
@@ -220,7 +220,7 @@ def check_text(text: str) -> Flaw | None:
 def check_source(text: str) -> Flaw | None:
     if is_path(text):
         return None
-    return Flaw(f"{text!r} is no path of a file", "relative to the recipe's folder")
+    return Flaw(f"{text!r} is not a path of a file", "relative to the recipe's folder")
 
 
 def has_control(text: str) -> bool:
@@ -230,24 +230,29 @@ def has_control(text: str) -> bool:
 def check_one_line(text: str) -> Flaw | None:
     if text and not has_control(text):
         return None
-    return Flaw(f"{text!r} is no line of text", "one line, not empty")
+    return Flaw(f"{text!r} is not a single line of text", "one line, not empty")
 
 
 def check_keymap(text: str) -> Flaw | None:
     if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", text):
         return None
-    return Flaw(f"{text!r} is no keymap", "such as: us, de, fr-latin9; see: localectl list-keymaps")
+    return Flaw(
+        f"{text!r} is not a keymap", "such as: us, de, fr-latin9; see: localectl list-keymaps"
+    )
 
 
 def check_module(text: str) -> Flaw | None:
     if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", text):
         return None
-    return Flaw(f"{text!r} is no module of the kernel", "its name alone, such as: br_netfilter")
+    return Flaw(f"{text!r} is not a kernel module", "its name alone, such as: br_netfilter")
 
 
 def check_group(text: str) -> Flaw | None:
     if text in _DEBIANS_GROUPS or text.startswith("systemd-"):
-        return Flaw(f"{text} is a group of Debian's own", "it is there already: leave it out here")
+        return Flaw(
+            f"{text} is a group that every Debian system has",
+            "it is there already: leave it out here",
+        )
     return check_account(text)
 
 
@@ -266,19 +271,19 @@ def check_url(text: str) -> Flaw | None:
         )
     if re.fullmatch(r"https?://[A-Za-z0-9.\[\]:-]+/[!-~]*", text):
         return None
-    return Flaw(f"{text!r} is no address of a file", "http:// or https://, a host and a path")
+    return Flaw(f"{text!r} is not the URL of a file", "http:// or https://, a host and a path")
 
 
 def check_sha256(text: str) -> Flaw | None:
     if re.fullmatch(r"[0-9a-f]{64}", text):
         return None
-    return Flaw(f"{text!r} is no SHA-256", "the 64 small hex digits that sha256sum prints")
+    return Flaw(f"{text!r} is not a SHA-256", "the 64 small hex digits that sha256sum prints")
 
 
 def check_link(text: str) -> Flaw | None:
     if text and not has_control(text) and len(text.encode()) <= 4095:
         return None
-    return Flaw(f"{text!r} is nothing that a link can lead to", "a path, such as: ../run/x.conf")
+    return Flaw(f"{text!r} is not a link target", "a path, such as: ../run/x.conf")
 
 
 def is_path(text: str) -> bool:

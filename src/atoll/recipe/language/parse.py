@@ -126,7 +126,7 @@ def loader(file: Path) -> Load:
     def load(name: str) -> str:
         place = file.parent / name
         if not place.is_file():
-            raise NotFound(f"{name} is no file", hint=f"it was looked for here: {place}")
+            raise NotFound(f"{name} is not a file", hint=f"Atoll looked for it at: {place}")
         return read_text(place)
 
     return load
@@ -167,11 +167,11 @@ def _missing_files(gathered: LoadedRecipe, recipe: Recipe) -> tuple[RecipeError,
             if key == "from":
                 path = find_file(path)
                 if path.exists() and path.samefile(recipe.file):
-                    gathered.problems.add(location, Flaw("leads back to this recipe"))
+                    gathered.problems.add(location, Flaw("is this recipe itself"))
             if path.is_file() or (key == "script.inputs" and path.is_dir()):
                 continue
             what = "file or folder" if key == "script.inputs" else "file"
-            flaw = Flaw(f"{name} is no {what}", f"it was looked for here: {path}")
+            flaw = Flaw(f"{name} is not a {what}", f"Atoll looked for it at: {path}")
             gathered.problems.add(location, flaw)
     return gathered.problems.in_order()
 

@@ -85,7 +85,9 @@ def _refuse_unknown(
         if name in known:
             continue
         if rule is FRAGMENT and name in (*TOP.names, *FRAGMENTS):
-            complain((*key, name), Flaw(f"cannot be in a {key[0]}", "it stands at the file's top"))
+            complain(
+                (*key, name), Flaw(f"cannot be in a {key[0]}", "it belongs at the top of the file")
+            )
         else:
             complain((*key, name), Flaw("unknown key", _hint(name, known)))
 
@@ -223,7 +225,7 @@ def _check_map(rule: KeyRule, pairs: Mapping[str, object], key: Key, complain: C
 
 def _judge(rule: KeyRule, text: str) -> Flaw | None:
     if rule.choices and text not in rule.choices:
-        return Flaw(f"{text!r} is none of: {', '.join(rule.choices)}")
+        return Flaw(f"{text!r} is not one of: {', '.join(rule.choices)}")
     return rule.check(text) if rule.check else None
 
 
