@@ -165,6 +165,53 @@ for number in (1, 2):
     + """
 if call(101, 0x4206, 1, 0, 0) == 0: print("ESCAPED")
 """,
+    "handles-of-process-1": CALL
+    + """
+one = libc.syscall(434, 1, 0)
+for number in range(64):
+    if one >= 0 and libc.syscall(438, one, number, 0) >= 0: print("ESCAPED", number)
+""",
+    "memory-of-process-1-by-call": CALL
+    + """
+place = (ctypes.c_ulong * 2)(0x400000, 8)
+for number in (310, 311):  # process_vm_readv, process_vm_writev
+    if call(number, 1, ctypes.byref(place), 1, ctypes.byref(place), 1, 0) not in (*REFUSED, 3):
+        print("ESCAPED", number)
+""",
+    "memory-of-what-runs-beside": """
+import os
+for pid in filter(str.isdigit, os.listdir("/proc")):
+    if int(pid) == os.getpid(): continue
+    for name in ("mem", "environ", "maps", "auxv"):
+        try:
+            with open(f"/proc/{pid}/{name}", "rb") as file:
+                if file.read(1) and int(pid) == 1: print("ESCAPED", pid, name)
+        except OSError: pass
+""",
+    "out-of-memory-score": """
+import os
+with open("/proc/self/oom_score_adj", "w") as file: file.write("-1000")
+print("ESCAPED: it is killed after everything else of the machine")
+""",
+    "real-time": """
+import os
+os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))
+print("ESCAPED: it can take a processor for itself")
+""",
+    "priority": """
+import os
+os.setpriority(os.PRIO_PROCESS, 0, -20)
+print("ESCAPED: it takes precedence over the machine")
+""",
+    "other-kinds-of-sockets": CALL
+    + """
+for family in range(3, 64):  # AF_ALG, AF_PACKET, AF_XDP … even before a capability is asked for
+    if family in (10, 16): continue
+    for kind in (1, 2, 3, 5):
+        if call(41, family, kind, 0) != 97: print("ESCAPED", family, kind)
+for family, protocol in ((1, 0), (2, 0), (10, 0), (16, 0)):
+    if call(41, family, 3 if family == 16 else 1, protocol): print("ESCAPED: not this one", family)
+""",
     "terminal-input": """
 import fcntl, os, pty
 _, child = pty.openpty()

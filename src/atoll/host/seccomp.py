@@ -94,8 +94,10 @@ _TERMINAL_INPUT = (0x5412, 0x541C)
 """TIOCSTI and TIOCLINUX push characters into a terminal, as if a person had typed them."""
 
 _SOCKET = (41, 359, 198, 281)
-_FAMILIES = (40,)
-"""AF_VSOCK: what runs beside or below a virtual machine."""
+_FAMILIES = (1, 2, 10)
+"""Sockets that a program gets: unix, IPv4, IPv6, and netlink but for audit. Others lead beside or
+below a virtual machine (AF_VSOCK), to the kernel's ciphers (AF_ALG), or to parts of the kernel that
+few look at."""
 _SOCKETCALL, _SYS_SOCKET = 102, 1
 """How old 32-bit programs of a PC ask for a socket: the family is in memory, where a filter cannot
 look, so they get none. A machine that is i386 itself has no other way, and keeps it."""
@@ -162,8 +164,13 @@ def _body(architecture: int, *, foreign: bool) -> list[bytes]:
         _SOCKET[column],
         [
             _step(_LOAD, _AT_FIRST),
-            *_refuse_any(_FAMILIES, errno.EAFNOSUPPORT),
-            _step(_JUMP_EQUAL, _NETLINK, 0, 3),
+            *(
+                step
+                for family in _FAMILIES
+                for step in (_step(_JUMP_EQUAL, family, 0, 1), _step(_RETURN, _ALLOW))
+            ),
+            _step(_JUMP_EQUAL, _NETLINK, 1, 0),
+            _refuse(errno.EAFNOSUPPORT),
             _step(_LOAD, _AT_THIRD),
             _step(_JUMP_EQUAL, _AUDIT, 0, 1),
             _refuse(errno.EAFNOSUPPORT),
