@@ -227,3 +227,63 @@ def test_status_says_what_it_cannot_read(template: Path, tmp_path: Path, odd: st
         if code == 0 and main_out.read_text() == good:
             silent.append(place)
     assert silent == []
+
+
+DISPLACED = (
+    "state",
+    "state/pinned",
+    "state/held",
+    "state/conflicts",
+    "state/tries",
+    "state/numbers.json",
+    "state/history",
+    "state/lock",
+    "state/entries.json",
+    "var",
+    "staging",
+    "refs",
+    "layers",
+    "refs/downloaded.json",
+    "store-lock",
+)
+
+
+@pytest.mark.parametrize("odd", ["noise", "a link to itself", "a pipe", "a directory"])
+def test_what_stands_in_the_way_is_kept_aside_and_told(
+    template: Path, tmp_path: Path, odd: str
+) -> None:
+    """And ``plan``, which said yes, was right."""
+    for name in DISPLACED:
+        root = tmp_path / "machine"
+        shutil.copytree(template, root, symlinks=True)
+        place = root / "atoll" / name
+        if not place.exists():
+            place.mkdir()
+        # Noise in a file is read as noise, not displaced.
+        if (place.is_dir(), odd) in ((True, "a directory"), (False, "noise")):
+            shutil.rmtree(root)
+            continue
+        spoil(place, odd)
+        said = tmp_path / "out"
+        for verb in ("upgrade", "rollback number:1 --keep-etc"):
+            assert run_verb(f"plan {verb}", root, said) == 0, (name, said.read_text())
+            assert run_verb(verb, root, said) == 0, (name, said.read_text())
+        assert os.path.lexists(place.with_name(f"{place.name}.displaced-1"))
+        assert run_verb("status", root, said) == 0
+        assert ".displaced-1" in said.read_text()
+        shutil.rmtree(root)
+
+
+@pytest.mark.parametrize("odd", ["noise", "a link to itself", "a directory"])
+@pytest.mark.parametrize("part", ["esp/atoll/*", "esp/atoll/*/initrd"])
+def test_a_kernel_that_is_none_is_kept_aside(
+    template: Path, tmp_path: Path, part: str, odd: str
+) -> None:
+    root = tmp_path / "machine"
+    shutil.copytree(template, root, symlinks=True)
+    for place in sorted(root.glob(part)):
+        if (place.is_dir(), odd) != (True, "a directory"):
+            spoil(place, odd)
+    assert run_verb("upgrade", root, tmp_path / "out") == 0, (tmp_path / "out").read_text()
+    state = read_state(find_sysroot(root))
+    assert state.default is not None and state.default.flaw == ""

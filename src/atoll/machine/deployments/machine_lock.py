@@ -18,6 +18,7 @@ from atoll.host.fs import close_to_others, locked, make_directory, require_root
 from atoll.host.mount import enter_private_mounts
 from atoll.host.run import run
 from atoll.machine.boot.mounts import find_mount
+from atoll.machine.deployments.displaced import displace_state, displace_strays
 from atoll.machine.deployments.write_status import publish_or_forget
 
 if TYPE_CHECKING:
@@ -51,11 +52,13 @@ def locked_machine(
             enter_private_mounts()
             run(["mount", "-o", "remount,bind,rw", sysroot.root])
         close_to_others(sysroot.atoll)
+        displace_state(sysroot)
         make_directory(sysroot.state)
         what = f"the machine in {sysroot.root}"
         stack.enter_context(locked(sysroot.state / "lock", what=what))
         if esp and sysroot.is_running:
             sysroot = replace(sysroot, esp=stack.enter_context(_writable_esp(sysroot.esp)))
+        displace_strays(sysroot, esp=esp)
         try:
             yield sysroot
         finally:

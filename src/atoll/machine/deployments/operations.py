@@ -6,6 +6,7 @@ A power cut may stop a plan after any of them; the same plan can then run again 
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -31,6 +32,7 @@ from atoll.machine.boot.esp import (
 )
 from atoll.machine.boot.esp_check import check_esp
 from atoll.machine.deployment import Deployment, Origin, format_deployment, format_origin
+from atoll.machine.deployments.displaced import displace_stray
 from atoll.machine.deployments.quick_check import PAIR
 
 if TYPE_CHECKING:
@@ -162,8 +164,10 @@ class WriteKernelPair:
 
     def execute(self) -> None:
         pair = self.image.kernel_pair
+        displace_stray(self.directory, stat.S_IFDIR)
         for name, content in (("linux", pair.linux), ("initrd", pair.initrd)):
             path = self.directory / name
+            displace_stray(path, stat.S_IFREG)
             if self.fresh or not is_copy(path, self.image.store, content):
                 copy_checked(path, self.image.store, content)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from atoll.machine.deployment import (
     parse_deployment,
     parse_origin,
 )
+from atoll.machine.deployments.displaced import find_displaced
 from atoll.machine.deployments.flags import (
     NUMBER_LIMIT,
     UNKNOWN,
@@ -157,7 +159,7 @@ def _unreadable(sysroot: Sysroot, deployments: Iterable[Deployment]) -> list[str
         pass
     except (Damaged, OSError) as error:
         found.append(str(error))
-    return found
+    return [*found, *find_displaced(sysroot)]
 
 
 def make_state(
@@ -292,7 +294,12 @@ def next_numbers(sysroot: Sysroot, menu: BootMenu) -> LastNumbers:
     """
     try:
         last = read_numbers(sysroot.state)
-    except Damaged:
+        lost = last == LastNumbers() and any(
+            "displaced" in each for each in find_displaced(sysroot)
+        )
+    except (Damaged, OSError):
+        lost = True
+    if lost:
         last = LastNumbers(
             deployment=max(_remaining_numbers(sysroot), default=0),
             sequence=menu.last_sequence + SEQUENCE_GAP,
@@ -309,13 +316,13 @@ def next_numbers(sysroot: Sysroot, menu: BootMenu) -> LastNumbers:
 def _remaining_numbers(sysroot: Sysroot) -> list[int]:
     """Numbers of removed deployments that some file still names."""
     state = sysroot.state
-    names = [
-        name
-        for kind in ("pinned", "blessed", "tries", "conflicts")
-        for name in names_in(state / kind)
-    ]
-    names += [name.rpartition("-")[2] for name in names_in(sysroot.deployments)]
-    recorded = [each.deployment or 0 for each in read_history(state)]
+    names = [name.rpartition("-")[2] for name in names_in(sysroot.deployments)]
+    recorded: list[int] = []
+    for kind in ("pinned", "blessed", "tries", "conflicts"):
+        with suppress(OSError):
+            names += names_in(state / kind)
+    with suppress(OSError, Damaged):
+        recorded = [each.deployment or 0 for each in read_history(state)]
     return list(
         filter(is_plausible_number, [*recorded, *(int(name) for name in names if is_number(name))])
     )
