@@ -153,6 +153,26 @@ def fsync_directory(path: Path) -> None:
         os.close(handle)
 
 
+def displace_stray(path: Path, kind: int) -> None:
+    """Rename ``path`` unless it is of ``kind`` (a file type of stat(2)), leads to such, or is not
+    there."""
+    try:
+        found = stat.S_IFMT(path.stat().st_mode)
+    except OSError as error:
+        if not is_absent(error) and not path.is_symlink():
+            return  # what cannot be looked at may be what it should be
+        if not os.path.lexists(path):
+            return
+        found = 0  # a link that leads nowhere
+    if found == kind:
+        return
+    number = 1
+    while os.path.lexists(aside := path.with_name(f"{path.name}.displaced-{number}")):
+        number += 1
+    path.rename(aside)
+    fsync_directory(path.parent)
+
+
 def remove_tree(path: Path) -> None:
     """Remove a directory and all below it, if it is there; never follows a symbolic link."""
     try:

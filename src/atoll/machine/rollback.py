@@ -59,6 +59,7 @@ from atoll.store.layout import open_store
 
 if TYPE_CHECKING:
     from atoll.base.report import Reporter
+    from atoll.machine.deployments.history import HistoryEvent
     from atoll.machine.deployments.operations import Operation
     from atoll.machine.deployments.state import DeploymentState, MachineState
     from atoll.machine.deployments.sysroot import Sysroot
@@ -230,7 +231,7 @@ def preview_rollback_of(
 ) -> RollbackPlan:
     current = require_current(state) if keep_etc else None
     # Only a date needs the history: without one, a damaged history must not block a rollback.
-    events = read_history(sysroot.state) if which is not None else ()
+    events = _known_events(sysroot) if which is not None else ()
 
     def judge(each: DeploymentState) -> str:
         # Kernel and initrd come from the tree again with a new deployment.
@@ -252,6 +253,14 @@ def preview_rollback_of(
         settings=settings,
         number=target.number,
     )
+
+
+def _known_events(sysroot: Sysroot) -> tuple[HistoryEvent, ...]:
+    """``status`` tells of a history that cannot be read; a day is then not found in it."""
+    try:
+        return read_history(sysroot.state)
+    except (Damaged, OSError):
+        return ()
 
 
 def _changed_settings(

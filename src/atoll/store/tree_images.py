@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged, NotFound
 from atoll.base.ids import TreeId, is_hex_digest
-from atoll.host.fs import fsync_directory, open_regular, read_regular, space_errors
+from atoll.host.fs import displace_stray, fsync_directory, open_regular, read_regular, space_errors
 from atoll.host.syscalls import measure_verity
 from atoll.store.lock import adding
 from atoll.store.objects import OBJECT_MODE, seal_file, staging_directory
@@ -40,6 +41,7 @@ def write_image_bytes(store: Store, data: bytes | bytearray) -> TreeId:
     """Keep a tree that is a composefs image already; see ``write_image``."""
     name = TreeId(verity_digest(data))
     with space_errors(store.root), adding(store), staging_directory(store) as staging:
+        displace_stray(store.image_path(name), stat.S_IFREG)
         if not _is_whole(store.image_path(name), name):
             path = staging / name
             _write_durably(path, data)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import stat
 from typing import TYPE_CHECKING
 
@@ -144,3 +145,21 @@ def test_each_kind_of_damage_is_found(store: Store, tree: Directory) -> None:
     damage(store.image_path(name))
     kinds = [each.kind for each in check_store(store, NullReporter())]
     assert kinds == [FindingKind.DAMAGED_IMAGE]
+
+
+@pytest.mark.parametrize("odd", ["a directory", "a pipe", "a link to itself"])
+def test_what_stands_at_the_name_of_an_image_makes_room_for_it(
+    store: Store, tree: Directory, odd: str
+) -> None:
+    place = store.image_path(write_image(store, tree))
+    place.unlink()
+    if odd == "a directory":
+        (place / "mine").mkdir(parents=True)
+    elif odd == "a pipe":
+        os.mkfifo(place)
+    else:
+        place.symlink_to(place.name)
+    name = write_image(store, tree)
+    assert format_dump(read_image(store, name)) == format_dump(tree)
+    assert os.path.lexists(place.with_name(f"{name}.displaced-1"))
+    assert list_images(store) == (name,)

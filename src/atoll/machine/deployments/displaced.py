@@ -7,12 +7,11 @@ has looked at it and removed it. What cannot even be looked at stays where it is
 
 from __future__ import annotations
 
-import os
 import re
 import stat
 from typing import TYPE_CHECKING
 
-from atoll.host.fs import fsync_directory, is_absent, make_directory, names_in
+from atoll.host.fs import displace_stray, make_directory, names_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,26 +59,6 @@ def displace_state(sysroot: Sysroot) -> None:
     """The directory that the lock is in, and the lock: they come before it is held."""
     _displace([sysroot.state], stat.S_IFDIR)
     _displace([sysroot.state / "lock"], stat.S_IFREG)
-
-
-def displace_stray(path: Path, kind: int) -> None:
-    """Rename ``path`` unless it is of ``kind`` (a file type of stat(2)), leads to such, or is not
-    there."""
-    try:
-        found = stat.S_IFMT(path.stat().st_mode)
-    except OSError as error:
-        if not is_absent(error) and not path.is_symlink():
-            return  # what cannot be looked at may be what it should be
-        if not os.path.lexists(path):
-            return
-        found = 0  # a link that leads nowhere
-    if found == kind:
-        return
-    number = 1
-    while os.path.lexists(aside := path.with_name(f"{path.name}.displaced-{number}")):
-        number += 1
-    path.rename(aside)
-    fsync_directory(path.parent)
 
 
 def find_displaced(sysroot: Sysroot) -> tuple[str, ...]:

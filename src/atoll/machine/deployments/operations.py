@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from atoll.base.errors import Damaged, NotFound, Refused
 from atoll.host.fs import (
     close_to_others,
+    displace_stray,
     fsync_directory,
     make_directory,
     remove_tree,
@@ -32,7 +33,6 @@ from atoll.machine.boot.esp import (
 )
 from atoll.machine.boot.esp_check import check_esp
 from atoll.machine.deployment import Deployment, Origin, format_deployment, format_origin
-from atoll.machine.deployments.displaced import displace_stray
 from atoll.machine.deployments.quick_check import PAIR
 
 if TYPE_CHECKING:
