@@ -87,7 +87,7 @@ def test_no_mount_goes_where_a_link_of_the_root_points(
     machine.mkdir()
     (root / name).rmdir()
     (root / name).symlink_to(machine)
-    with pytest.raises(ProgramFailed, match="it is no directory in the root"):
+    with pytest.raises(ProgramFailed, match="it is not a directory in the root"):
         Sandbox(root=root, binds=binds).run(["true"])
     assert list(machine.iterdir()) == []
 

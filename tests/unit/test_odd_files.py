@@ -372,7 +372,7 @@ def test_toml_without_end_is_told(name: str, text: str) -> None:
 
 
 def test_an_error_names_file_and_key() -> None:
-    with pytest.raises(Damaged, match=r"^X: deployments\[0\]\.number: must be a whole number"):
+    with pytest.raises(Damaged, match=r"^X: deployments\[0\]\.number: must be an integer"):
         spoiled = exchanged(PUBLIC, ("deployments", 0, "number"), "two")
         parse_public(json.dumps(spoiled).encode(), where="X")
 

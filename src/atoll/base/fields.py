@@ -34,9 +34,9 @@ Check: TypeAlias = Callable[[str], Flaw | None]
 
 _MISSING = object()
 _KINDS: dict[type, str] = {
-    str: "a text in quotes",
+    str: "a string",
     bool: "true or false",
-    int: "a whole number",
+    int: "an integer",
     float: "a number",
     list: "a list",
     dict: "a table",
@@ -98,7 +98,7 @@ class Fields:
         """A text that people are shown: one line without control characters, not endless."""
         value = self.string(name) if default is None else self.string(name, default)
         if len(value) > most:
-            self.flaw(name, f"has {len(value)} characters, and {most} are allowed")
+            self.flaw(name, f"has {len(value)} characters; at most {most} are allowed")
         elif not is_one_line(value):
             self.flaw(name, "must be one line without control characters")
         else:

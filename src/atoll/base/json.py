@@ -41,7 +41,7 @@ def parse_json(
     ``file_names`` the surrogates pass that Python has for names which are no UTF-8.
     """
     if len(data) > limit:
-        raise _damaged(where, f"it has {len(data)} bytes, and {limit} are allowed")
+        raise _damaged(where, f"it has {len(data)} bytes; at most {limit} are allowed")
     try:
         text = data if isinstance(data, str) else data.decode("utf-8-sig")
         value: object = json.loads(
@@ -55,13 +55,13 @@ def parse_json(
             errors = "surrogateescape" if file_names else "strict"
             json.dumps(value, ensure_ascii=False).encode(errors=errors)
     except RecursionError:
-        raise _damaged(where, f"it is more than {depth} levels deep") from None
+        raise _damaged(where, f"it is nested more than {depth} levels deep") from None
     except UnicodeError:
-        raise _damaged(where, "it has characters that are not Unicode text") from None
+        raise _damaged(where, "it has characters that are not valid Unicode") from None
     except ValueError as error:
         raise _damaged(where, str(error)) from None
     if _is_deeper(value, depth):
-        raise _damaged(where, f"it is more than {depth} levels deep")
+        raise _damaged(where, f"it is nested more than {depth} levels deep")
     return value
 
 
@@ -100,7 +100,7 @@ def _float(digits: str) -> float:
 
 
 def _constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _is_deeper(value: object, depth: int) -> bool:
@@ -118,4 +118,4 @@ def _is_deeper(value: object, depth: int) -> bool:
 
 
 def _damaged(where: str, why: str) -> Damaged:
-    return Damaged(f"{where} is not JSON that can be read: {why}")
+    return Damaged(f"{where} is not valid JSON: {why}")

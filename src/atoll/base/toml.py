@@ -28,4 +28,4 @@ def parse_toml(text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except RecursionError:
-        raise ValueError("Lists or tables nested without end") from None
+        raise ValueError("Lists or tables are nested too deeply") from None

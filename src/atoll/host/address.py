@@ -42,8 +42,8 @@ def parse_address(text: str) -> httpx.URL:
         _check(url)
     except (httpx.InvalidURL, ValueError, TypeError) as error:  # UnicodeError is a ValueError
         raise NetworkError(
-            f"{_short(text)} is no address: {error}",
-            hint="it begins with https:// and the name of a host",
+            f"{_short(text)} is not a valid address: {error}",
+            hint="an address begins with https:// and a host name",
         ) from error
     return url
 
@@ -59,18 +59,18 @@ def join_address(url: httpx.URL, target: str) -> httpx.URL:
             _check(there)
     except (httpx.InvalidURL, ValueError, TypeError) as error:
         raise NetworkError(
-            f"{show_address(url)} redirects to {_short(target)}, which is no address",
-            hint="report it to the owner of the server",
+            f"{show_address(url)} redirects to {_short(target)}, which is not a valid address",
+            hint="report it to the administrator of the server",
         ) from error
     if there.scheme not in _PORTS or (url.scheme, there.scheme) == ("https", "http"):
         raise NetworkError(
             f"{show_address(url)} redirects to {_short(target)}, which is not safe",
-            hint="report it to the owner of the server",
+            hint="report it to the administrator of the server",
         )
     if there.userinfo:
         raise NetworkError(
             f"{show_address(url)} redirects to an address with a user name, which is not safe",
-            hint="report it to the owner of the server",
+            hint="report it to the administrator of the server",
         )
     return there
 
@@ -93,14 +93,14 @@ def _check(url: httpx.URL) -> None:
     if url.scheme not in _PORTS:
         raise ValueError(f"{url.scheme!r} is not http or https")
     if not name:
-        raise ValueError("it names no host")
+        raise ValueError("it has no host name")
     if url.port is not None and not 0 < url.port < 1 << 16:
-        raise ValueError("there is no such port")
+        raise ValueError("its port is not valid")
     labels = name.removesuffix(".").split(".")
     if ":" not in name and (
         len(name) > _MAX_NAME or not all(0 < len(label) <= _MAX_LABEL for label in labels)
     ):
-        raise ValueError("its host is no name that can be looked up")
+        raise ValueError("its host name is not valid")
 
 
 def _short(text: str) -> str:

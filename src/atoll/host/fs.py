@@ -216,7 +216,7 @@ def space_errors(path: Path) -> Iterator[None]:
             what = "inodes" if found.f_files and not found.f_favail else "space"
             option = "-i" if what == "inodes" else "-h"
             raise NoSpace(
-                f"no {what} left on {place}, where {path} is", hint=f"see: df {option} {place}"
+                f"no {what} left on {place}, which holds {path}", hint=f"see: df {option} {place}"
             ) from error
         raise
 
@@ -251,7 +251,7 @@ def locked(path: Path, *, what: str) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Busy(
-                f"another operation is at work on {what}", hint="wait for it to end, then try again"
+                f"another operation is running on {what}", hint="wait until it ends, then try again"
             ) from None
         yield
     finally:

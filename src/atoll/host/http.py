@@ -175,8 +175,8 @@ class HttpClient:
             announced = _announced(response)
             if announced is None:
                 raise NetworkError(
-                    f"{place} does not say how long it is",
-                    hint="put the file beside the recipe, and name it as source",
+                    f"{place} does not announce its size (Content-Length)",
+                    hint="download the file, put it beside the recipe and set source to it",
                 )
             return announced
 
@@ -190,7 +190,7 @@ class HttpClient:
                 if len(body) > limit:
                     raise NetworkError(
                         f"{place} sends more than {limit} bytes",
-                        hint="this is no proper answer: report it to its owner",
+                        hint="this is not a valid response: report it to the administrator of the server",
                     )
                 if time.monotonic() > ends:
                     raise too_slow(place, len(body), self._patience.whole)
@@ -222,7 +222,7 @@ class HttpClient:
             if at < size:
                 raise TransientError(
                     f"{place} ends after {at} of {size} bytes",
-                    hint="try again; if it stays so, the image is damaged there",
+                    hint="try again; if this persists, the image in the registry is damaged",
                 )
 
     def _chunks(self, response: httpx.Response, limit: int) -> Iterator[bytes]:
@@ -232,11 +232,11 @@ class HttpClient:
         """
         place, patience = show_address(response.url), self._patience
         if response.headers.get("content-encoding", "identity") != "identity":
-            raise NetworkError(f"{place} answers in an encoding that was not asked for")
+            raise NetworkError(f"{place} answers with a Content-Encoding that was not requested")
         announced = _announced(response)
         if announced is not None and announced > limit:
             raise NetworkError(
-                f"{place} announces {announced} bytes, where {limit} can be",
+                f"{place} announces {announced} bytes; at most {limit} are expected",
                 hint="the image or its registry is damaged",
             )
         pieces = response.iter_raw()
@@ -281,7 +281,7 @@ class HttpClient:
             url, asked = _redirected(url, target, asked)
         raise NetworkError(
             f"{show_address(first)}: more than {MAX_REDIRECTS} redirects",
-            hint="the server sends around in a circle: report it to its owner",
+            hint="this looks like a redirect loop: report it to the administrator of the server",
         )
 
     def _ask(self, url: httpx.URL, headers: Mapping[str, str]) -> httpx.Response:
@@ -342,15 +342,15 @@ def _skipped(response: httpx.Response, place: str, span: ByteRange) -> int:
     if status == 206 and span.header:
         found = response.headers.get("content-range", "")
         if not found.startswith(f"bytes {span.start}-"):
-            raise NetworkError(f"{place} sends another part ({found!r}) than was asked for")
+            raise NetworkError(f"{place} sends another range ({found!r}) than the one requested")
         return 0
     if status == 416:
         raise NetworkError(
-            f"{place} has fewer bytes than it should have",
+            f"{place} is shorter than expected",
             hint="the image or its registry is damaged",
         )
     if status == 200 and span.is_part:
-        raise NetworkError(f"{place} sends no parts", status=status)
+        raise NetworkError(f"{place} does not support range requests", status=status)
     if status != 200:
         raise wrong_status(response, hint="check the name, and whether a login is needed")
     return span.start

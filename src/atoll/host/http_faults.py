@@ -20,7 +20,7 @@ _WORDS = {"ReadTimeout": "no answer in time", "ConnectTimeout": "no connection i
 class TransientError(Exception):
     """What may be gone at the next attempt; ``pause`` is what the server asks for, in seconds.
 
-    ``is_final`` is one that will not be: the server cannot prove who it is.
+    ``is_final`` is one that will not be: the server's certificate cannot be verified.
     """
 
     def __init__(
@@ -41,10 +41,10 @@ def in_our_words(url: httpx.URL) -> Iterator[None]:
     try:
         yield
     except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError) as error:
-        raise NetworkError(f"{show_address(url)} cannot be asked: {error}") from error
+        raise NetworkError(f"{show_address(url)} cannot be requested: {error}") from error
     except UnicodeError as error:
         raise NetworkError(
-            f"{show_address(url)}: there can be no host of this name", hint="check the address"
+            f"{show_address(url)}: the host name is not valid", hint="check the address"
         ) from error
     except httpx.HTTPError as error:
         raise _explained(error, url) from error
@@ -73,7 +73,7 @@ def busy(response: httpx.Response) -> TransientError:
 
 def too_slow(place: str, seen: int, seconds: float) -> TransientError:
     return TransientError(
-        f"{place} sends too slowly: {seen} bytes in {seconds:.0f} s",
+        f"{place}: the transfer stalled: {seen} bytes in {seconds:.0f} s",
         hint="check the network, or try again later",
     )
 
@@ -83,7 +83,7 @@ def _explained(error: httpx.HTTPError, url: httpx.URL) -> TransientError:
     place = show_address(url)
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return TransientError(
-            f"{place}: the server cannot prove who it is: {text}",
+            f"{place}: the server's certificate cannot be verified: {text}",
             is_final=True,
             hint="if you trust it, put the certificate of its authority where containers look:"
             f" /etc/containers/certs.d/{origin_of(url).place}/ca.crt",

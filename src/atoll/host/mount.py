@@ -51,11 +51,11 @@ def enter_private_mounts() -> None:
     try:
         unshare_mounts()
     except OSError as error:
-        hint = "inside a container, start it with the right to mount (CAP_SYS_ADMIN)"
+        hint = "in a container, start it with the capability to mount (CAP_SYS_ADMIN)"
         if error.errno == errno.EINVAL:
             hint = "a chroot has to be a mount point: mount --bind DIR DIR, then enter it"
         raise MissingProgram(
-            f"this system allows no mount namespace: {error.strerror}", hint=hint
+            f"this system does not allow mount namespaces: {error.strerror}", hint=hint
         ) from error
 
 

@@ -73,13 +73,13 @@ def _checked(name: str, value: str) -> str:
         parts = urlsplit("")
     if good and parts.scheme not in SCHEMES:
         raise NetworkError(
-            f"{name} names a proxy of the kind {parts.scheme}://, which Atoll does not speak",
-            hint="it speaks to http:// and https:// proxies: set https_proxy and http_proxy,"
+            f"{name} is set to a {parts.scheme}:// proxy, which Atoll does not support",
+            hint="Atoll supports http:// and https:// proxies: set https_proxy and http_proxy,"
             f" or unset {name}",
         )
     if not good:
         raise NetworkError(
-            f"{name} is no address of a proxy", hint="write it as http://HOST:PORT, or unset it"
+            f"{name} is not a valid proxy address", hint="write it as http://HOST:PORT, or unset it"
         )
     return proxy
 

@@ -48,7 +48,7 @@ def require_program(name: str, *, package: str) -> str:
     """The path of ``name``; raises MissingProgram naming the Debian ``package`` that has it."""
     path = find_program(name)
     if path is None:
-        raise MissingProgram(f"the program {name} is not here", hint=f"apt install {package}")
+        raise MissingProgram(f"the program {name} is not installed", hint=f"apt install {package}")
     return path
 
 
@@ -143,7 +143,7 @@ def _answer(
             return process.wait(max(ends - time.monotonic(), 0.1)), found
         found += piece
         if len(found) > limit:
-            raise ValueError(f"it writes more than {limit} bytes")
+            raise ValueError(f"its output is larger than {limit} bytes")
 
 
 def spawn(
@@ -195,7 +195,7 @@ def _missing_program(words: Sequence[str]) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise MissingProgram(f"the program {words[0]} is not here") from error
+        raise MissingProgram(f"the program {words[0]} is not installed") from error
 
 
 def tail(text: bytes) -> str:

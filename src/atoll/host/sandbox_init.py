@@ -124,7 +124,7 @@ def main() -> None:
     try:
         status = _watch(plan)
     except OSError as error:
-        status = _say(f"the sandbox cannot be made: {error}")
+        status = _say(f"cannot create the sandbox: {error}")
     os._exit(status)
 
 
@@ -150,9 +150,9 @@ def _watch(plan: SandboxSpec) -> int:
             os.close(dead)
             _become_init(plan, outputs, said, alive)
         except OSError as error:
-            _say(f"the sandbox cannot be made: {error}")
+            _say(f"cannot create the sandbox: {error}")
         except BaseException as error:
-            _say(f"the sandbox cannot be made: {error!r}")
+            _say(f"cannot create the sandbox: {error!r}")
         finally:
             os._exit(125)
     stopped = _Stopped(inner)
@@ -355,7 +355,7 @@ def _find(root: int, name: str) -> int:
         return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=root)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENOTDIR):
-            raise OSError(error.errno, "it is no directory in the root", f"/{name}") from None
+            raise OSError(error.errno, "it is not a directory in the root", f"/{name}") from None
         raise
 
 

@@ -60,16 +60,16 @@ def _context(trust: Trust) -> ssl.SSLContext:
             context.load_verify_locations(authority)
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             raise Damaged(
-                f"{authority} is no file of certificates: {error}",
-                hint="it holds certificates in PEM form, or is taken away",
+                f"{authority} is not a valid certificate file: {error}",
+                hint="it must contain certificates in PEM format: fix or remove it",
             ) from error
     for certificate, key in trust.identities:
         try:
             context.load_cert_chain(certificate, key, password=lambda: "")
         except (OSError, ValueError) as error:
             raise Damaged(
-                f"{certificate} and {key} are no certificate and key: {error}",
-                hint="they are in PEM form, the key without a password",
+                f"{certificate} and {key} are not a valid certificate and key: {error}",
+                hint="both must be in PEM format, the key without a passphrase",
             ) from error
     if trust.unverified:
         context.check_hostname = False

@@ -158,7 +158,7 @@ def explain_refusal(what: str, error: OSError, sysctls: Mapping[str, str]) -> At
                 hint=f"as root: sysctl {name}={good}; or try again with sudo",
             )
     if error.errno == errno.EINVAL:
-        message = f"{what} without root cannot begin: this process has threads already"
+        message = f"{what} without root cannot start: this process already has threads"
     return MissingProgram(f"{message}: {error.strerror}", hint="try again with sudo")
 
 

@@ -96,11 +96,11 @@ def _file_system(now: Variations, place: Path, space: int) -> Iterator[None]:
     if not mounted and is_initial_namespace():
         with suppress(ProgramFailed):
             _mount_ext4(place / "disk", target)
-            mounted = "ext4, names hashed otherwise"
+            mounted = "ext4, with another hash seed"
     if mounted:
         now.changed.append(f"the order of directories ({mounted})")
     else:
-        now.same.append(f"the order of directories: it takes {space * 2 >> 20} MiB of free memory")
+        now.same.append(f"the order of directories: changing it needs {space * 2 >> 20} MiB of free memory")
     try:
         yield
     finally:
@@ -120,7 +120,7 @@ def _mount_ext4(disk: Path, target: Path) -> None:
 def _one_processor(now: Variations) -> Iterator[None]:
     before = os.sched_getaffinity(0)
     if len(before) == 1:
-        now.same.append("the number of processors: there is one")
+        now.same.append("the number of processors: there is only one")
     else:
         os.sched_setaffinity(0, {max(before)})
         now.changed.append(f"1 processor instead of {len(before)}")
@@ -166,11 +166,11 @@ def _host_name(now: Variations) -> Iterator[None]:
 def _clock(now: Variations) -> Iterator[None]:
     library = next(iter(sorted(Path("/").glob(_CLOCKS))), None)
     if library is None:
-        now.same.append("the clock, but for the time that has passed: libfaketime is not installed")
+        now.same.append("the clock, except for the time between the two builds: libfaketime is not installed")
         yield
         return
     with faketime(library, days=_DAYS):
-        now.changed.append(f"the clock of what packages run, {_DAYS} days ahead")
+        now.changed.append(f"the clock of package scripts, {_DAYS} days ahead")
         yield
 
 

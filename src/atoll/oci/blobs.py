@@ -85,7 +85,7 @@ class BlobStore:
         with self._open(digest) as file:
             size = os.fstat(file.fileno()).st_size
         if size > limit:
-            raise _damaged(self.path(digest), f"it has {size} bytes, and {limit} are allowed")
+            raise _damaged(self.path(digest), f"it has {size} bytes; at most {limit} are allowed")
         with self.open(Descriptor(media_type="", digest=digest, size=size)) as file:
             return file.read()
 
@@ -111,7 +111,7 @@ class BlobStore:
             while chunk := file.read(CHUNK):
                 hasher.update(chunk)
             if hasher.hexdigest() != descriptor.digest.removeprefix("sha256:"):
-                raise _damaged(path, "its content is not what its name says")
+                raise _damaged(path, "its content does not match its name")
             file.seek(0)
             yield file
 

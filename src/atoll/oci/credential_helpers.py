@@ -41,7 +41,7 @@ def ask_helper(name: str, host: str, *, seconds: float = SECONDS) -> Credentials
         status, answer = ask([program, "get"], host.encode(), seconds=seconds, limit=LIMIT)
     except MissingProgram:
         raise MissingProgram(
-            f"the credential helper {program} is not here",
+            f"the credential helper {program} is not installed",
             hint=f"install it, or take it out of the file that names it; then: podman login {host}",
         ) from None
     except (TimeoutError, ValueError, PermissionError) as error:

@@ -97,7 +97,7 @@ class _Gzip:
                 self._waiting = self._expander.unused_data
                 self._end()
             elif is_last and not data:
-                raise EOFError("it ends too early")
+                raise EOFError("it is truncated")
             if data:
                 return data
 

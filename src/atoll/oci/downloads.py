@@ -89,7 +89,7 @@ def opened_downloads(
         except BlockingIOError:
             raise Busy(
                 f"another pull into the store in {store.root} is at work",
-                hint="wait for it to end, then try again",
+                hint="wait until it ends, then try again",
             ) from None
         _clear(folder, keep=frozenset(digest.removeprefix("sha256:") for digest in wanted))
         try:

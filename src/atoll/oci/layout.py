@@ -333,7 +333,7 @@ def _locked(directory: Path) -> Iterator[None]:
         except BlockingIOError:
             raise Busy(
                 f"another operation writes to {directory}",
-                hint="wait for it to end, then try again",
+                hint="wait until it ends, then try again",
             ) from None
         yield
     finally:

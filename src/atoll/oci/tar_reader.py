@@ -152,7 +152,7 @@ class TarReader:
     def _read(self, size: int) -> bytes:
         data = self._source.read(size) if size else b""
         if len(data) != size:
-            raise self._damaged("it ends too early")
+            raise self._damaged("it is truncated")
         return data
 
     def _check(self, block: bytes) -> tuple[bytes, int]:

@@ -122,5 +122,5 @@ def _check_refs(store: Store) -> Iterator[StoreFinding]:
             yield StoreFinding(kind=FindingKind.DAMAGED_REF, subject=name, text=error.message)
             continue
         if ref.tree not in trees:
-            text = f"{name} means tree {ref.tree}, which is not there"
+            text = f"{name} means tree {ref.tree}, which does not exist"
             yield StoreFinding(kind=FindingKind.DAMAGED_REF, subject=name, text=text)

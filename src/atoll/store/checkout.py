@@ -86,7 +86,7 @@ class _CheckOut:
                 os.close(source)
             if os.fstat(handle).st_size != node.size:
                 raise Damaged(
-                    f"object {node.object} has another size than {os.fsdecode(path)} should",
+                    f"object {node.object} does not have the size of {os.fsdecode(path)}",
                     hint="see: atoll store check",
                 )
         finally:
@@ -101,7 +101,7 @@ def _special(path: bytes, node: Leaf) -> None:
         os.mkfifo(path, 0o600)
     else:
         assert isinstance(node, Socket)
-        raise Refused(f"{os.fsdecode(path)} is a socket, which no tree holds")
+        raise Refused(f"{os.fsdecode(path)} is a socket, which a tree cannot contain")
 
 
 def _dress(path: bytes, node: Node) -> None:

@@ -135,7 +135,7 @@ def read_layer(store: Store, diff_id: BlobDigest) -> Iterator[LayerEntry]:
             yield entry
     except _BROKEN as error:
         raise Damaged(
-            f"the record of layer {diff_id} in {store.root} is of no use: {error}",
+            f"the record of layer {diff_id} in {store.root} cannot be used: {error}",
             hint="pull the image again",
         ) from error
 
@@ -180,7 +180,7 @@ def _read_record(store: Store, diff_id: BlobDigest) -> tuple[int, list[bytes]]:
         raise ValueError(f"it has more than {RECORD_LIMIT} bytes")
     head, *lines, last = data.splitlines()
     if parse_json_object(head, where="its head").get("format") != FORMAT:
-        raise ValueError("it is of another format")
+        raise ValueError("it has another format")
     return int(str(parse_json_object(last, where="its end")["size"])), lines
 
 
@@ -194,7 +194,7 @@ def _parse_lines(lines: list[bytes]) -> Iterator[list[Any]]:
         if size >= _BATCH or number == len(lines):
             found: Any = parse_json(b"[%s]" % b",".join(batch), where="it")
             if len(found) != len(batch) or any([*map(type, each)] != _TYPES for each in found):
-                raise ValueError("a line of it is no member")
+                raise ValueError("a line is not a member")
             yield from found
             batch, size = [], 0
 

@@ -93,15 +93,15 @@ def open_store(root: Path, *, create: bool = False) -> Store:
     try:
         found = read_if_there(marker)
     except PermissionError as error:
-        raise forbidden(f"the store in {root} cannot be read", error) from error
+        raise forbidden(f"cannot read the store in {root}", error) from error
     if found is None:
         if not create:
-            raise NotFound(f"there is no store in {root}", hint="say where it is with --store DIR")
+            raise NotFound(f"there is no store in {root}", hint="set its directory with --store DIR")
         return _create_store(root)
     if found != FORMAT:
         raise Damaged(
-            f"{marker} says {found[:20]!r}: this Atoll knows store format {FORMAT!r} only",
-            hint="use the Atoll that made the store, or another --store DIR",
+            f"{marker} says {found[:20]!r}: this version of Atoll supports only store format {FORMAT!r}",
+            hint="use the version of Atoll that created the store, or another --store DIR",
         )
     for name in PRIVATE:
         close_to_others(root / name)
@@ -123,10 +123,10 @@ def _create_store(root: Path) -> Store:
                 (store.objects / f"{number:02x}").mkdir(exist_ok=True)
             replace_file(root / FORMAT_NAME, FORMAT)
     except PermissionError as error:
-        raise forbidden(f"no store can be made in {root}", error) from error
+        raise forbidden(f"cannot create a store in {root}", error) from error
     except (FileExistsError, NotADirectoryError) as error:
         raise NotFound(
-            f"no store can be made in {root}: {error.filename} is not a directory",
+            f"cannot create a store in {root}: {error.filename} is not a directory",
             hint="choose another --store DIR",
         ) from error
     return store

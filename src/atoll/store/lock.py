@@ -61,7 +61,7 @@ def _open_lock(store: Store) -> int:
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
-        raise forbidden(f"the store in {store.root} cannot be changed", error) from error
+        raise forbidden(f"cannot change the store in {store.root}", error) from error
 
 
 def _take(handle: int, kind: int, store: Store, patience: float) -> None:
@@ -72,8 +72,8 @@ def _take(handle: int, kind: int, store: Store, patience: float) -> None:
         except BlockingIOError:
             if time.monotonic() >= deadline:
                 raise Busy(
-                    f"another operation is at work on the store in {store.root}",
-                    hint="wait for it to end, then try again",
+                    f"another operation is running on the store in {store.root}",
+                    hint="wait until it ends, then try again",
                 ) from None
             time.sleep(0.05)
         else:

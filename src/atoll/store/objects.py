@@ -149,8 +149,8 @@ class ObjectWriter:
         measured = seal_file(path) if self._seal else name
         if measured != name:
             raise Damaged(
-                f"the disk measures {measured} for what was written as object {name}",
-                hint="the content changed while it was read, or memory or disk are failing",
+                f"object {name} has the fs-verity digest {measured} after writing",
+                hint="the file changed while it was read, or memory or disk is failing",
             )
         self._whole[name] = path
 
@@ -243,7 +243,7 @@ def read_object(store: Store, name: ObjectId, *, verify: bool = True) -> bytes:
     finally:
         os.close(handle)
     if verify and verity_digest(data) != name:
-        raise _damaged(store, name, "its content is not what its name says")
+        raise _damaged(store, name, "its content does not match its name")
     return data
 
 
@@ -270,7 +270,7 @@ def measure_object(store: Store, name: ObjectId) -> None:
     finally:
         os.close(handle)
     if found != name or sealed not in (None, name):
-        raise _damaged(store, name, "its content is not what its name says")
+        raise _damaged(store, name, "its content does not match its name")
 
 
 def read_chunks(handle: int) -> Iterator[bytes]:

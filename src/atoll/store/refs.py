@@ -48,7 +48,7 @@ def check_ref_name(text: str) -> str:
     """``text``, when it can be the name of a ref; raises UsageError."""
     if not _NAME.fullmatch(text) or any(part.endswith(_SUFFIX) for part in text.split("/")):
         raise UsageError(
-            f"{text!r} cannot name an image in a store",
+            f"{text!r} is not a valid image name",
             hint="a name has letters, digits and . _ + : ~ @ -, begins with a letter, a digit or _,"
             " and may have parts divided by /",
         )
@@ -59,7 +59,7 @@ def write_ref(store: Store, name: str, ref: Ref) -> None:
     """Let ``name`` mean this tree from now on, durably; the tree is in the store already."""
     path = _path(store, name)
     if not store.image_path(ref.tree).exists():
-        raise NotFound(f"there is no tree {ref.tree} in the store {store.root}")
+        raise NotFound(f"no tree {ref.tree} in the store {store.root}")
     with space_errors(store.root), adding(store):
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, format_ref(ref))
@@ -74,7 +74,7 @@ def read_ref(store: Store, name: str) -> Ref:
     if data is None:
         near = find_nearest(name, list_ref_names(store))
         hint = f"did you mean: store:{near[0]}" if near else "see: atoll store list"
-        raise NotFound(f"there is no image {name} in the store {store.root}", hint=hint)
+        raise NotFound(f"no image {name} in the store {store.root}", hint=hint)
     return parse_ref(data, where=os.fspath(path))
 
 
@@ -100,7 +100,7 @@ def remove_ref(store: Store, name: str) -> None:
             path.unlink()
         except FileNotFoundError as error:
             raise NotFound(
-                f"there is no image {name} in the store {store.root}", hint="see: atoll store list"
+                f"no image {name} in the store {store.root}", hint="see: atoll store list"
             ) from error
         fsync_directory(path.parent)
 
@@ -123,7 +123,7 @@ def parse_ref(data: bytes, *, where: str) -> Ref:
         fields = parse_json_fields(data, file="it")
         for name, known in (("algorithm", ALGORITHM), ("format", IMAGE_FORMAT)):
             if fields.table.get(name) != known:
-                fields.flaw(name, f"must be {known}: a digest of another kind")
+                fields.flaw(name, f"must be {known}: unsupported digest algorithm")
         return Ref(
             tree=parse_tree_id(fields.string("tree")),
             name=fields.line("name"),

@@ -314,17 +314,17 @@ def _unreadable(path: bytes, error: OSError) -> AtollError:
         return _changed(path)
     if isinstance(error, PermissionError):
         return MissingPrivilege(
-            f"{where} cannot be read: {error.strerror}", hint="try again with sudo"
+            f"cannot read {where}: {error.strerror}", hint="try again with sudo"
         )
     return Damaged(
-        f"{where} cannot be read: {error.strerror}", hint="look for disk errors in the system's log"
+        f"cannot read {where}: {error.strerror}", hint="look for disk errors in the journal (journalctl -k)"
     )
 
 
 def _changed(path: bytes) -> Refused:
     return Refused(
         f"{os.fsdecode(path)} changed while it was read",
-        hint="stop what writes there, then try again",
+        hint="stop the program that changes it, then try again",
     )
 
 

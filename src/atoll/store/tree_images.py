@@ -47,8 +47,8 @@ def write_image_bytes(store: Store, data: bytes | bytearray) -> TreeId:
             _write_durably(path, data)
             if not _is_whole(path, name):
                 raise Damaged(
-                    f"image {name} does not read back as it was written to {store.root}",
-                    hint="memory or disk are failing: look into the system's log",
+                    f"image {name} was read back with other content than was written to {store.root}",
+                    hint="memory or disk is failing: see journalctl -k",
                 )
             os.rename(path, store.image_path(name))
         fsync_directory(store.images)
@@ -74,14 +74,14 @@ def read_image_bytes(store: Store, name: TreeId) -> bytes:
         data = read_regular(store.image_path(name), limit=IMAGE_LIMIT)
     except FileNotFoundError as error:
         raise NotFound(
-            f"there is no tree {name} in the store {store.root}", hint="see: atoll store list"
+            f"no tree {name} in the store {store.root}", hint="see: atoll store list"
         ) from error
     except OSError as error:
         raise _damaged(store, name, error.strerror or str(error)) from error
     except Damaged as error:
         raise _damaged(store, name, error.message) from error
     if TreeId(verity_digest(data)) != name:
-        raise _damaged(store, name, "its content is not what its name says")
+        raise _damaged(store, name, "its content does not match its name")
     return data
 
 

@@ -56,7 +56,7 @@ def parse_xattrs(fields: list[bytes]) -> Xattrs:
     if not fields:
         return ()
     if sum(map(len, fields)) + len(fields) - 1 > XATTR_TEXT_LIMIT:
-        raise Malformed("more text of extended attributes than mkcomposefs takes")
+        raise Malformed("more extended attribute text than mkcomposefs accepts")
     found: dict[bytes, bytes] = {}
     for field in fields:
         key, equals, value = field.partition(b"=")
@@ -89,7 +89,7 @@ def _unescape(match: re.Match[bytes]) -> bytes:
     code = match[1]
     if not code:
         raise Malformed(
-            f"an escape that is none of \\\\ \\n \\r \\t \\xHH in {quote_field(match.string)}"
+            f"an escape other than \\\\ \\n \\r \\t \\xHH in {quote_field(match.string)}"
         )
     return _LETTERS[code] if code in _LETTERS else bytes((int(code[1:], 16),))
 

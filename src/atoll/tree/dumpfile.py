@@ -111,7 +111,7 @@ class _Parser:
     def take(self, number: int, line: bytes) -> None:
         fields = line.split(b" ")
         if len(fields) < FIXED_FIELDS:
-            raise Malformed(f"{len(fields)} fields where at least {FIXED_FIELDS} belong")
+            raise Malformed(f"{len(fields)} fields; at least {FIXED_FIELDS} are required")
         if b"\0" in line:
             raise Malformed("a NUL character")
         path = parse_escapes(fields[PATH])
@@ -148,9 +148,9 @@ class _Parser:
     ) -> tuple[Metadata, dict[bytes, Node]]:
         found = self._directories.get(base or b"/")
         if found is None:
-            raise Malformed(f"{quote_field(path)} comes before its directory, or that is none")
+            raise Malformed(f"{quote_field(path)} comes before its directory, or is not below a directory")
         if name in found[1]:
-            raise Malformed(f"{quote_field(path)} is there twice")
+            raise Malformed(f"{quote_field(path)} occurs twice")
         return found
 
     def _metadata_of(self, mode: int, fields: list[bytes]) -> Metadata:
@@ -213,7 +213,7 @@ class _Parser:
         base, _, name = target.rpartition(b"/")
         directory = self._directories.get(base or b"/")
         if directory is None or name not in directory[1] or not target.startswith(b"/"):
-            raise Malformed(f"a hard link to {quote_field(target)}, which is not there", line=line)
+            raise Malformed(f"a hard link to {quote_field(target)}, which does not exist", line=line)
         if target in self._directories:
             raise Malformed(f"a hard link to {quote_field(target)}, a directory", line=line)
         return target
@@ -224,7 +224,7 @@ def _leaf(mode: int, metadata: Metadata, fields: list[bytes]) -> Leaf:
     payload = parse_text(fields[PAYLOAD])
     content = parse_optional(fields[CONTENT])
     if content is not None and len(content) != size:
-        raise Malformed(f"{len(content)} bytes of content where the size is {size}")
+        raise Malformed(f"{len(content)} bytes of content, but the size is {size}")
     if stat.S_ISREG(mode):
         return _regular(metadata, size, payload, content, fields[DIGEST])
     if stat.S_ISLNK(mode):
@@ -249,7 +249,7 @@ def _regular(
     if not size or content is not None:
         return Regular(metadata, size, inline=content or None)
     if size > SIZE_LIMIT:
-        raise Malformed(f"the size {size} is larger than EROFS can say")
+        raise Malformed(f"the size {size} is larger than EROFS can store")
     if payload is not None and len(payload) > PATH_LIMIT:
         raise Malformed(f"a payload of more than {PATH_LIMIT} bytes")
     if payload and digest == payload[:2] + payload[3:] and payload[2:3] == b"/":

@@ -47,12 +47,12 @@ class ImageParts:
         self._budget = len(image)
         self._shared: dict[int, tuple[bytes, bytes]] = {}
         if len(image) < BLOCK_SIZE or len(image) % BLOCK_SIZE:
-            raise malformed("its size is no number of blocks")
+            raise malformed("its size is not a multiple of the block size")
         magic, version, _, self.version = fmt.HEADER.unpack_from(image)
         if (magic, version) != (fmt.HEADER_MAGIC, fmt.HEADER_VERSION):
             raise malformed("it has no composefs header")
         if self.version not in fmt.VERSIONS:
-            raise malformed(f"format {self.version} is not known")
+            raise malformed(f"format {self.version} is not supported")
         fields = fmt.SUPERBLOCK.unpack_from(image, fmt.SUPERBLOCK_OFFSET)
         (
             magic,
@@ -73,9 +73,9 @@ class ImageParts:
         self._shared_start = shared * BLOCK_SIZE
         expected = (fmt.SUPERBLOCK_MAGIC, fmt.FEATURE_MTIME | fmt.FEATURE_XATTR_FILTER)
         if (magic, features) != expected or bits != fmt.BLOCK_BITS or meta or incompatible:
-            raise malformed("its EROFS superblock is another one")
+            raise malformed("its EROFS superblock is not one that composefs writes")
         if blocks * BLOCK_SIZE != len(image):
-            raise malformed(f"it says {blocks} blocks, but has {len(image)} bytes")
+            raise malformed(f"its superblock says {blocks} blocks, but it has {len(image)} bytes")
 
     def inode(self, nid: int) -> RawInode:
         position = nid * SLOT_SIZE
@@ -138,7 +138,7 @@ class ImageParts:
 
     def _take(self, start: int, length: int) -> memoryview:
         if length > len(self._image) - start:
-            raise malformed("something lies beyond its end")
+            raise malformed("it refers to bytes beyond its end")
         self._budget -= length
         if self._budget < 0:
             raise malformed("its parts overlap")
@@ -149,7 +149,7 @@ class ImageParts:
         cleared, shared = fmt.XATTR_HEADER.unpack_from(area)
         at = fmt.XATTR_HEADER.size + 4 * shared
         if at > length:
-            raise malformed("its attributes have no room")
+            raise malformed("its extended attributes do not fit")
         pairs = [
             self._shared_xattr(fmt.XATTR_INDEX.unpack_from(area, place)[0])
             for place in range(fmt.XATTR_HEADER.size, at, 4)
@@ -162,7 +162,7 @@ class ImageParts:
         for name in found:
             cleared |= fmt.filter_bit(name)
         if len(found) != len(pairs) or cleared != fmt.U32_MAX:
-            raise malformed("the attributes of an inode contradict themselves")
+            raise malformed("the extended attributes of an inode are inconsistent")
         return found
 
     def _shared_xattr(self, index: int) -> tuple[bytes, bytes]:

@@ -206,7 +206,7 @@ def _fill_regular(path: bytes, inode: Inode, node: Regular) -> None:
     else:
         inode.chunks = fmt.chunks(node.size)
         if inode.chunks[1] > fmt.CHUNK_COUNT_LIMIT:
-            raise Damaged(f"{path!r}: the size {node.size} is larger than EROFS can say")
+            raise Damaged(f"{path!r}: the size {node.size} is larger than EROFS can store")
         name = node.object
         place = node.redirect
         if place is None and name is not None:

@@ -81,7 +81,7 @@ class _Reader:
         self._put_off: tuple[_Leaf, _Branch, bytes] | None = None
         root = parts.inode(parts.root)
         if not stat.S_ISDIR(root.mode) or root.xattrs.get(fmt.OPAQUE) != b"y":
-            raise malformed("its root is no directory, or not opaque")
+            raise malformed("its root is not a directory, or not opaque")
         del root.xattrs[fmt.OPAQUE]
         self._branches = [_Branch(root, None, 0)]
         self._directories = {root.nid}
@@ -135,11 +135,11 @@ class _Reader:
                     raise malformed(f"{name!r} in a directory is another one")
                 continue
             if not is_name(name) or branch.path_length + 1 + len(name) > PATH_LIMIT:
-                raise malformed(f"{name!r} is no name, or makes too long a path")
+                raise malformed(f"{name!r} is not a valid name, or its path is too long")
             leaf = self._leaves.get(nid)
             inode = leaf.inode if leaf else self._parts.inode(nid)
             if fmt.FILE_TYPES[stat.S_IFMT(inode.mode)] != file_type:
-                raise malformed(f"{name!r} is of another type than its inode")
+                raise malformed(f"{name!r} has another file type than its inode")
             if stat.S_ISDIR(inode.mode):
                 subdirectories += 1
                 self._enter(branch, name, inode)
@@ -246,7 +246,7 @@ class _Reader:
         digest = xattrs.pop(fmt.METACOPY, None)
         place = xattrs.pop(fmt.REDIRECT, None)
         if place is not None and (not place.startswith(b"/") or b"\0" in place):
-            raise malformed("a file has its content at an impossible place")
+            raise malformed("a file has an impossible path to its content")
         metadata = _metadata(inode, xattrs)
         if digest == b"":
             return Regular(metadata, inode.size, redirect=place[1:] if place else b"")

@@ -44,17 +44,17 @@ ROOT = 0
 class FatFault(StrEnum):
     """What can be wrong, in a person's words: ``{}`` is the file, ``{other}`` another one."""
 
-    SHARED = "{} and {other} have the same clusters"
-    INTO_FREE = "{} leads to a cluster that is free"
-    INTO_BAD = "{} leads to a cluster that is marked as bad"
-    LOOP = "the clusters of {} lead back into themselves"
-    OUTSIDE = "{} leads to a cluster that the volume does not have"
-    NO_DIRECTORY = "{} is called a directory but holds none"
-    TOO_LONG = "directory {} is longer than a directory may be"
+    SHARED = "{} and {other} share clusters"
+    INTO_FREE = "the cluster chain of {} contains a free cluster"
+    INTO_BAD = "the cluster chain of {} contains a bad cluster"
+    LOOP = "the cluster chain of {} has a loop"
+    OUTSIDE = "the cluster chain of {} leaves the volume"
+    NO_DIRECTORY = "{} is marked as a directory but does not contain one"
+    TOO_LONG = "directory {} is larger than FAT allows"
     SHORT = "{} has fewer clusters than its size needs"
     LONG = "{} has more clusters than its size needs"
-    AFTER_END = "in directory {} names follow after its end"
-    LOST = "clusters that no file has are in use: {count}"
+    AFTER_END = "directory {} has entries after its end marker"
+    LOST = "lost clusters (allocated, but part of no file): {count}"
     COPIES = "the copies of the FAT differ"
 
     @property
@@ -199,7 +199,7 @@ class _Walk:
         if past_end:
             self._found(FatFault.AFTER_END, number)
         if len(self._items) + len(slots) > ITEMS_LIMIT:
-            raise malformed("it names more files than any ESP has")
+            raise malformed("it has more files than an ESP can have")
         for slot in slots:
             for key in {_key(slot.name), _key(slot.alias)}:
                 self._children[number, key].append(len(self._items))
@@ -217,7 +217,7 @@ class _Walk:
             size = DIRECTORY_LIMIT
         self._bytes += size
         if self._bytes > DIRECTORIES_LIMIT:
-            raise malformed("its directories are larger than those of any ESP")
+            raise malformed("its directories are larger than an ESP can have")
         places = map(geometry.place_of, item.chain[: -(-size // geometry.cluster_size)])
         pieces = [_read(self._read, place, min(size, geometry.cluster_size)) for place in places]
         return b"".join(pieces)
@@ -286,7 +286,7 @@ def files(volume: Volume) -> Iterator[tuple[str, FatItem]]:
 def _read(read: Callable[[int, int], bytes], offset: int, size: int) -> bytes:
     data = read(offset, size)
     if len(data) != size:
-        raise malformed("it ends too early")
+        raise malformed("it is truncated")
     return data
 
 

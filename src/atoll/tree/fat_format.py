@@ -103,15 +103,15 @@ def parse_boot_sector(sector: bytes) -> FatGeometry:
         _BOOT.unpack_from(sector)
     )
     if unit not in (512, 1024, 2048, 4096) or per_cluster not in (1, 2, 4, 8, 16, 32, 64, 128):
-        raise malformed("its boot sector is not one of FAT")
+        raise malformed("its boot sector is not a FAT boot sector")
     is_fat32 = short_fat == 0
     per_fat = long_fat if is_fat32 else short_fat
     root_sectors = -(-slots * SLOT // unit)
     total, before = small or large, reserved + copies * per_fat + root_sectors
     if not reserved or not 1 <= copies <= _COPIES_LIMIT or not per_fat or is_fat32 == bool(slots):
-        raise malformed("its boot sector contradicts itself")
+        raise malformed("its boot sector is inconsistent")
     if is_fat32 and flags & _ONE_FAT and flags & 0x0F:
-        raise malformed("it says that its first FAT is not in use")
+        raise malformed("its first FAT is not the active one")
     clusters = (total - before) // per_cluster
     bits = 32 if is_fat32 else 12 if clusters <= _FAT12_CLUSTERS else 16
     clusters = min(clusters, per_fat * unit * 8 // bits - FIRST_CLUSTER)

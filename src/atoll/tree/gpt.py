@@ -90,7 +90,7 @@ class BlockWrite:
 def parse_header(data: bytes, *, here: int) -> GptHeader:
     """The header in block ``here``. Raises Damaged."""
     if len(data) < _HEADER.size:
-        raise Damaged("the partition table is cut short")
+        raise Damaged("the partition table is truncated")
     (
         mark,
         _revision,
@@ -108,7 +108,7 @@ def parse_header(data: bytes, *, here: int) -> GptHeader:
         entries_sum,
     ) = _HEADER.unpack_from(data)
     if mark != SIGNATURE or size != _HEADER.size or own != here or width != ENTRY:
-        raise Damaged("the disk has no partition table that Atoll knows")
+        raise Damaged("the disk has no partition table that Atoll supports")
     if zlib.crc32(data[:16] + bytes(4) + data[20:size]) != checksum or count > _MOST_ENTRIES:
         raise Damaged("the header of the partition table is damaged")
     return GptHeader(

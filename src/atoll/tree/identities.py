@@ -30,40 +30,40 @@ IDENTITIES = (
     Identity(
         package="openssh-server",
         etc=("ssh/ssh_host_*",),
-        why="who has the image can pose as each server",
+        why="anyone who has the image can impersonate every server",
     ),
     Identity(
         package="dropbear",
         etc=("dropbear/dropbear_*_host_key", "dropbear/initramfs/dropbear_*_host_key"),
-        why="who has the image can pose as each server",
+        why="anyone who has the image can impersonate every server",
     ),
     Identity(
         package="ssl-cert",
         etc=("ssl/private/ssl-cert-snakeoil.key", "ssl/certs/ssl-cert-snakeoil.pem"),
-        why="who has the image can read what is sent to each server",
+        why="anyone who has the image can read what is sent to every server",
     ),
     Identity(
         package="nvme-cli",
         etc=("nvme/hostnqn", "nvme/hostid"),
-        why="storage takes two machines for one, and both write to the same namespace",
+        why="storage mistakes two machines for one, and both write to the same namespace",
     ),
     Identity(
         package="open-iscsi",
         etc=("iscsi/initiatorname.iscsi",),
-        why="storage takes two machines for one, and both write to the same disk",
+        why="storage mistakes two machines for one, and both write to the same disk",
     ),
     Identity(
         package="bind9",
         etc=("bind/rndc.key",),
-        why="who has the image can control each name server",
+        why="anyone who has the image can control every name server",
     ),
     Identity(
         package="munge",
         etc=("munge/munge.key",),
-        why="who has the image can act as any user of a cluster",
+        why="anyone who has the image can act as any user of a cluster",
     ),
     Identity(
-        package="xrdp", etc=("xrdp/rsakeys.ini",), why="who has the image can read each session"
+        package="xrdp", etc=("xrdp/rsakeys.ini",), why="anyone who has the image can read every session"
     ),
     Identity(
         package="unbound",
@@ -73,18 +73,18 @@ IDENTITIES = (
             "unbound/unbound_control.key",
             "unbound/unbound_control.pem",
         ),
-        why="who has the image can control each name server",
+        why="anyone who has the image can control every name server",
     ),
     Identity(
         package="kea-ctrl-agent",
         etc=("kea/kea-api-password",),
-        why="who has the image can control each DHCP server",
+        why="anyone who has the image can control every DHCP server",
     ),
-    Identity(package="zfsutils-linux", etc=("hostid",), why="two machines import one pool at once"),
+    Identity(package="zfsutils-linux", etc=("hostid",), why="two machines may import the same pool at once"),
     Identity(
         package="postgresql-common",
         var=("postgresql",),
-        why="a replica or a backup takes two clusters for one, by their system identifier",
+        why="a replica or a backup mistakes two clusters for one, as both have the same system identifier",
     ),
     Identity(
         package="initramfs-tools",
@@ -108,13 +108,13 @@ IDENTITIES = (
         package="dhcpcd-base",
         etc=("dhcpcd.duid",),
         var=("lib/dhcpcd/duid", "lib/dhcpcd/secret"),
-        why="two machines get one address",
+        why="two machines get the same address",
         made="dhcpcd",
     ),
     Identity(
         package="systemd",
         var=("lib/systemd/random-seed", "lib/systemd/credential.secret"),
-        why="random numbers and encrypted credentials can be told",
+        why="random numbers and encrypted credentials can be predicted",
         made="systemd",
     ),
     Identity(
@@ -126,37 +126,37 @@ IDENTITIES = (
     Identity(
         package="network-manager",
         var=("lib/NetworkManager/secret_key", "lib/NetworkManager/NetworkManager.state"),
-        why="addresses that shall be private can be told",
+        why="private addresses can be predicted",
         made="NetworkManager",
     ),
     Identity(
         package="samba",
         var=("lib/samba/private/secrets.tdb",),
-        why="two machines have one SID, and one password in a domain",
+        why="two machines have the same SID and the same password in a domain",
         made="smbd",
     ),
     Identity(
         package="rabbitmq-server",
         var=("lib/rabbitmq/.erlang.cookie",),
-        why="who has the image can run programs on each server",
+        why="anyone who has the image can run programs on every server",
         made="erlang",
     ),
     Identity(
         package="mysql-server",
         var=("lib/mysql/auto.cnf",),
-        why="replication takes two servers for one",
+        why="replication mistakes two servers for one",
         made="mysqld",
     ),
     Identity(
         package="fwupd",
         var=("lib/fwupd/pki/secret.key",),
-        why="reports can be signed in each machine's name",
+        why="reports can be signed in the name of every machine",
         made="fwupd",
     ),
     Identity(
         package="cloud-init",
         var=("lib/cloud/data/instance-id",),
-        why="the first boot of a machine is taken for another one's later boot",
+        why="the first boot of a machine looks like a later boot of another one",
         made="cloud-init",
     ),
 )

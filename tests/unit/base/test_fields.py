@@ -41,13 +41,13 @@ def test_json_is_strict_and_says_where() -> None:
     fields = parse_json_fields(TEXT, file="f.json")
     second = fields.each("layers")[1]
     wrong: list[tuple[Callable[[], object], str]] = [
-        (lambda: second.string("digest"), "layers[1].digest: must be a text in quotes, not a"),
+        (lambda: second.string("digest"), "layers[1].digest: must be a string, not a"),
         (lambda: fields.string("nick"), "nick: is missing"),
-        (lambda: fields.integer("old"), "old: must be a whole number, not true or false"),
-        (lambda: fields.boolean("size"), "size: must be true or false, not a whole number"),
-        (lambda: fields.strings("layers"), "layers[0]: must be a text in quotes, not a table"),
-        (lambda: fields.each("words"), "words[0]: must be a table, not a text in quotes"),
-        (lambda: fields.within("name"), "name: must be a table, not a text in quotes"),
+        (lambda: fields.integer("old"), "old: must be an integer, not true or false"),
+        (lambda: fields.boolean("size"), "size: must be true or false, not an integer"),
+        (lambda: fields.strings("layers"), "layers[0]: must be a string, not a table"),
+        (lambda: fields.each("words"), "words[0]: must be a table, not a string"),
+        (lambda: fields.within("name"), "name: must be a table, not a string"),
         (lambda: fields.only("name", "siz"), "size: unknown key"),
         (lambda: fields.string("name", check=lambda _: Flaw("is bad")), "name: is bad"),
     ]

@@ -382,7 +382,7 @@ def test_a_damaged_tree_is_told(atoll: Shell) -> None:
     path.chmod(0o644)
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     code, said = atoll("diff", old, "new")
-    assert code == 8 and "its content is not what its name says" in said
+    assert code == 8 and "its content does not match its name" in said
 
 
 def test_inspect_prints_what_an_image_carries(atoll: Shell, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Servers that take their time, never end, or lead to what is no address: refused, and soon."""
+"""Servers that take their time, never end, or lead to what is not a valid address: refused, and soon."""
 
 from __future__ import annotations
 

@@ -166,7 +166,7 @@ def mistake(old: str, new: str) -> str:
         ("epoch = 1780000000", "epoch = -1", "must be a whole number that is not negative"),
         ("epoch = 1780000000\n", "", "atoll.lock: epoch: is missing"),
         ("wishes =", "wish =", "atoll.lock:7: wish: unknown key"),
-        ("size = 10", "size = true", "packages[0].size: must be a whole number, not true or false"),
+        ("size = 10", "size = true", "packages[0].size: must be an integer, not true or false"),
         ("size = 10", "bulk = 10", "atoll.lock:18: packages[0].bulk: unknown key"),
         ('archive = "trixie"', 'archive = "sid"', "no archive of that name: sid"),
         ('name = "mine"', 'name = "-o"', "packages[1].name: '-o' cannot be in a lock"),

@@ -84,7 +84,7 @@ def test_a_finding_names_both_files() -> None:
     volume = edited.parsed()
     (finding,) = volume.findings
     assert volume.describe(finding) == (
-        f"loader/entries/RENAMED.CON and {COUNTED} have the same clusters"
+        f"loader/entries/RENAMED.CON and {COUNTED} share clusters"
     )
 
 
