@@ -398,7 +398,7 @@ def test_a_failing_first_boot_keeps_what_was_staged(disk: Path) -> None:
     stage_etc(lambda: read_views(disk), place)
     first = snapshot(place, disk / "new")
     place.record.write_text("{")
-    with pytest.raises(Damaged, match="is not JSON"):
+    with pytest.raises(Damaged, match="is not valid JSON"):
         merge_at_first_boot(lambda _: read_views(disk), place)
     assert snapshot(place, disk / "new") == first
     assert merge_at_first_boot(lambda _: read_views(disk), place) == ()

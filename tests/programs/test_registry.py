@@ -86,7 +86,7 @@ def test_a_real_registry_that_wants_a_password(
     with registry(tmp_path, passwords=tmp_path / "passwords") as address:
         push(tmp_path, address, "one", "--dest-creds", ":".join(LOGIN))
         auth.write_text("{}")
-        with pytest.raises(MissingPrivilege, match="wants a login"):
+        with pytest.raises(MissingPrivilege, match="requires a login"):
             pull(tmp_path, address, "one")
         run(
             "skopeo",

@@ -166,7 +166,7 @@ def test_a_client_certificate(tmp_path: Path, home: Path) -> None:
         shutil.copy(tmp_path / "ca.crt", certs / "ca.crt")
         assert isinstance(both_fetch(address, tmp_path), NetworkError)
         shutil.copy(tmp_path / "client.crt", certs / "me.cert")
-        with pytest.raises(AtollError, match=r"no me\.key beside it"):
+        with pytest.raises(AtollError, match=r"no matching me\.key"):
             pull(f"docker://{address}/team/hello:one", tmp_path / "store")
         shutil.copy(tmp_path / "client.key", certs / "me.key")
         push(image, address)

@@ -153,7 +153,9 @@ class ProgramFailed(AtollError):
         tail = stderr_tail.strip()
         text = f"{argv[0]} ended with {ended}\n  command: {shlex.join(argv)}"
         if tail:
-            text += "\n  last lines of its output:\n" + "\n".join(f"    {line}" for line in tail.splitlines())
+            text += "\n  last lines of its output:\n" + "\n".join(
+                f"    {line}" for line in tail.splitlines()
+            )
         super().__init__(text, hint=hint)
         self.argv = tuple(argv)
         self.status = status

@@ -55,7 +55,7 @@ def explain_failure(
     said = error.stderr_tail
     if log is not None:
         said = log.read_text(errors="replace")
-    where = f"\n  all it said is in {log}" if log else ""
+    where = f"\n  full output: {log}" if log else ""
     if _NO_SPACE.search(said):
         return NoSpace(
             f"no space left for packages{where}", hint="see: df -h, or choose another --store"
@@ -68,8 +68,8 @@ def explain_failure(
         return _explain_unknown(unknown, suite, known)
     if _WRONG_BYTES.search(said):
         return Damaged(
-            f"the mirror gave other bytes than its Release file names{_quote(_first_error(said))}",
-            hint="it may be at work on itself, or damaged: try again later, or another mirror",
+            f"a download does not match the mirror's Release file{_quote(_first_error(said))}",
+            hint="the mirror may be updating or damaged: try again later, or use another mirror",
         )
     if _NO_SUITE.search(said) and "E: " in said:
         return PackageError(
@@ -85,7 +85,7 @@ def explain_failure(
     if broken:
         return PackageError(f"{', '.join(broken)} failed to install{_quote(said)}{where}")
     if _UNMET.search(said):
-        return PackageError(f"the packages do not fit together{_quote(said)}{where}")
+        return PackageError(f"the packages cannot be installed together{_quote(said)}{where}")
     return PackageError(f"{_program(error)} failed{_quote(said)}{where}")
 
 
@@ -94,9 +94,9 @@ def _explain_key(said: str, where: str) -> PackageError | None:
     if not unsigned:
         return None
     return PackageError(
-        f"the repository {unsigned.group(1) or unsigned.group(2)} is not signed by a key that "
-        f"is believed{_quote(_first_error(said))}{where}",
-        hint="give its public key: key in [[repo]]; Debian's own are in debian-archive-keyring",
+        f"the repository {unsigned.group(1) or unsigned.group(2)} is not signed by a trusted "
+        f"key{_quote(_first_error(said))}{where}",
+        hint="set its public key: key in [[repo]]; Debian's own keys are in the package debian-archive-keyring",
     )
 
 
@@ -105,16 +105,16 @@ def _explain_date(said: str, where: str) -> PackageError | None:
     found = _NOT_YET.search(said)
     if found:
         return PackageError(
-            f"the mirror's {found[1]} begins to be valid in {found[2]} only: this computer's clock"
-            f" is behind, or the mirror's was ahead{where}",
-            hint="look at the clock (date, timedatectl), or try another mirror",
+            f"the mirror's {found[1]} becomes valid only in {found[2]}: the clock of this computer"
+            f" is slow, or the mirror's clock was fast{where}",
+            hint="check the clock (date, timedatectl), or use another mirror",
         )
     found = _EXPIRED.search(said)
     if found:
         return PackageError(
-            f"the mirror's {found[1]} is out of date since {found[2]}: the mirror is no longer"
-            f" updated, or this computer's clock is ahead{where}",
-            hint="look at the clock (date, timedatectl), or try another mirror",
+            f"the mirror's {found[1]} expired {found[2]} ago: the mirror is no longer"
+            f" updated, or the clock of this computer is fast{where}",
+            hint="check the clock (date, timedatectl), or use another mirror",
         )
     return None
 

@@ -134,7 +134,7 @@ def parse_unmet(text: str) -> list[str]:
     lines = text.splitlines()
     unmet = [" ".join(line.split()) for line in lines if _UNMET.match(line)]
     errors = [line.removeprefix("E: ") for line in lines if line.startswith("E: ")]
-    return unmet or errors or [text.strip() or "apt does not say why"]
+    return unmet or errors or [text.strip() or "apt gives no reason"]
 
 
 def _ask(apt: AptDirectory, verb: str, *names: str) -> str:

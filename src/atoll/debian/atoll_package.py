@@ -51,12 +51,12 @@ def find_own_packages(place: Path) -> Mapping[str, Path]:
         if all(path.is_file() for path in found.values()) and found:
             return found
     said = f" ({'; '.join(dict.fromkeys(reasons))})" if reasons else ""
-    raise NotFound(f"the packages of this Atoll are not to be found{said}", hint=_where_to_put())
+    raise NotFound(f"cannot find the packages of this version of Atoll{said}", hint=_where_to_put())
 
 
 def _where_to_put() -> str:
     """apt does not say where a package came from that was installed from a file."""
-    named = 'name them beside the recipe: install = ["./atoll.deb", "./atoll-system.deb"]'
+    named = 'put them beside the recipe: install = ["./atoll.deb", "./atoll-system.deb"]'
     if is_checkout():
         return f"{MAKE}; {named}"
     try:
@@ -64,7 +64,7 @@ def _where_to_put() -> str:
     except AtollError:
         return f"{MAKE}; {named}"
     copies = "".join(f"\n    sudo cp {name}.deb {path}" for name, path in kept.items())
-    return f"where Atoll was installed from files, put both where it looks:{copies}\n  or {named}"
+    return f"if Atoll was installed from files, copy both to apt's cache:{copies}\n  or {named}"
 
 
 def find_system_beside(tool: Path) -> Path | None:
@@ -78,9 +78,9 @@ def check_package(path: Path) -> None:
     try:
         name = run(["dpkg-deb", "--field", path, "Package"]).decode(errors="replace").strip()
     except AtollError as error:
-        raise NotFound(f"{path} is no Debian package", hint=MAKE) from error
+        raise NotFound(f"{path} is not a Debian package", hint=MAKE) from error
     if name != TOOL:
-        raise NotFound(f"{path} is the package {name}, not Atoll's", hint=MAKE)
+        raise NotFound(f"{path} is the package {name}, not atoll", hint=MAKE)
 
 
 def is_checkout() -> bool:

@@ -47,8 +47,8 @@ def first_packages(entries: Sequence[tuple[Pin, Stanza]]) -> tuple[tuple[Pin, St
     names = {stanza.name for stanza in stanzas}
     if "dpkg" not in names:
         raise PackageError(
-            "the packages do not hold dpkg, which installs them",
-            hint='add dpkg to packages.install, or begin with a suite: from = "debian:SUITE"',
+            "the packages do not include dpkg, which installs them",
+            hint='add dpkg to packages.install, or start from a suite: from = "debian:SUITE"',
         )
     roots = [one.key for one in stanzas if one.essential or one.name in ("apt", "dpkg")]
     wanted = closure(stanzas, roots) if "apt" in names else {one.key for one in stanzas}

@@ -36,7 +36,7 @@ def read_control(path: Path) -> str:
 
 def _control_in(file: IO[bytes]) -> str:
     if file.read(len(_MAGIC)) != _MAGIC:
-        raise ValueError("it does not begin as one")
+        raise ValueError("it has no ar header")
     while header := file.read(_HEADER):
         name = header[:16].decode(errors="replace").strip().rstrip("/")
         size = int(header[48:58])
@@ -78,7 +78,7 @@ def _unpack(suffix: str, packed: bytes) -> bytes:
                     return bytes(reader.read(_LARGEST))
             except zstandard.ZstdError as error:
                 raise ValueError(str(error)) from error
-    raise ValueError(f"control.tar{suffix} is packed in a way that is not known here")
+    raise ValueError(f"control.tar{suffix} has an unsupported compression")
 
 
 class _Decompressor(Protocol):
@@ -93,5 +93,5 @@ def _limited(decompressor: _Decompressor, packed: bytes, broken: type[Exception]
     except broken as error:
         raise ValueError(str(error)) from error
     if not decompressor.eof:
-        raise ValueError("its control data is cut off or too large")
+        raise ValueError("its control data is truncated or too large")
     return plain

@@ -32,7 +32,7 @@ def parse_status(text: str) -> tuple[Package, ...]:
             if not all(values):
                 named = f"package {fields['Package']}" if fields.get("Package") else "a package"
                 raise Damaged(
-                    f"dpkg's status: {named} lacks its name, version or architecture",
+                    f"dpkg's status file: {named} has no name, version or architecture",
                     hint="build or pull the image again",
                 )
             name, version, architecture = values
@@ -102,7 +102,7 @@ def parse_diversions(text: str) -> Iterator[tuple[str, tuple[str, str | None]]]:
         lines.pop()
     if len(lines) % 3:
         raise Damaged(
-            "dpkg's file of diversions ends in the middle of one",
+            "dpkg's diversions file is truncated",
             hint="build or pull the image again",
         )
     for original, target, package in zip(lines[::3], lines[1::3], lines[2::3], strict=True):

@@ -67,7 +67,7 @@ def fetch_pins(
         if missing and offline:
             raise NotFound(
                 f"{_count(missing)} not in the cache: {_name(missing)}",
-                hint="run it without --offline once",
+                hint="run it once without --offline",
             )
         said = ""
         for turn in range(max((len(origins.uris(pin)) for pin in missing), default=0)):
@@ -77,14 +77,14 @@ def fetch_pins(
             missing = find_missing(missing, debs)
     if missing and is_hash_mismatch(said):
         raise Damaged(
-            f"{_count(missing)} not what the lock names: {_name(missing)}\n  {said}",
-            hint="the mirror is damaged, or gives something else: try another mirror",
+            f"{_count(missing)} not the ones that the lock pins: {_name(missing)}\n  {said}",
+            hint="the mirror is damaged or serves other packages: use another mirror",
         )
     if missing:
         raise NetworkError(
-            f"{_count(missing)} to be had no longer: {_name(missing)}\n  {said}".rstrip(),
-            hint="a mirror with {snapshot} in its address still has what others dropped; "
-            "or take newer ones: atoll lock --update",
+            f"{_count(missing)} no longer available: {_name(missing)}\n  {said}".rstrip(),
+            hint="a mirror with {snapshot} in its address keeps old packages; "
+            "or update the lock: atoll lock --update",
         )
 
 
@@ -101,7 +101,7 @@ def verify_pin(pin: Pin, path: Path, *, what: str) -> None:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if (size, digest) != (pin.size, pin.sha256):
         raise Damaged(
-            f"{what} is not the package {pin.name} {pin.version} that the lock names: "
+            f"{what} is not the package {pin.name} {pin.version} that the lock pins: "
             f"it has {size} bytes and SHA-256 {digest}, not {pin.size} and {pin.sha256}"
         )
 

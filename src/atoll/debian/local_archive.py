@@ -49,9 +49,9 @@ def read_stanza(debs: Path, pin: Pin) -> Stanza:
     ):
         raise Damaged(
             f"the package {pin.sha256}.deb is {stanza.name} {stanza.version} "
-            f"({stanza.architecture}), where the lock says {pin.name} {pin.version} "
+            f"({stanza.architecture}), but the lock pins {pin.name} {pin.version} "
             f"({pin.architecture})",
-            hint="the lock was changed by hand, or is damaged: make it anew with atoll lock",
+            hint="the lock was edited by hand or is damaged: create it again with atoll lock",
         )
     return stanza
 

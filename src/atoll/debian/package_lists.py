@@ -49,7 +49,7 @@ class ListedPackage:
         fields = self.stanza.fields
         if not fields.get("sha256") or not fields.get("size", "").isdigit():
             where = self.source.uri if self.source else "a local file"
-            raise PackageError(f"{where} gives no SHA-256 of {self.stanza.name}")
+            raise PackageError(f"{where} has no SHA-256 of {self.stanza.name}")
         return Pin(
             name=self.stanza.name,
             architecture=self.stanza.architecture,

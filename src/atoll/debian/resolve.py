@@ -265,7 +265,7 @@ def _offers(lists: PackageLists, said: str) -> list[ListedPackage]:
     for uri in _URI.findall(said):
         offer = lists.find_uri(uri)
         if offer is None:
-            raise PackageError(f"apt would fetch {uri}, which none of its package lists has")
+            raise PackageError(f"apt would fetch {uri}, which is in none of its package lists")
         found.append(offer)
     return found
 

@@ -115,8 +115,10 @@ def parse_release_date(text: str) -> int:
             try:
                 found = int(parsedate_to_datetime(value.strip()).astimezone(UTC).timestamp())
             except (ValueError, OverflowError, TypeError) as error:
-                raise Damaged(f"a Release file has the date {value.strip()[:100]!r}") from error
+                raise Damaged(
+                    f"a Release file has an invalid date: {value.strip()[:100]!r}"
+                ) from error
             if found < 0:
-                raise Damaged(f"a Release file has the date {value.strip()[:100]!r}")
+                raise Damaged(f"a Release file has an invalid date: {value.strip()[:100]!r}")
             return found
     raise Damaged("a Release file has no date")

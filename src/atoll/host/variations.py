@@ -100,7 +100,9 @@ def _file_system(now: Variations, place: Path, space: int) -> Iterator[None]:
     if mounted:
         now.changed.append(f"the order of directories ({mounted})")
     else:
-        now.same.append(f"the order of directories: changing it needs {space * 2 >> 20} MiB of free memory")
+        now.same.append(
+            f"the order of directories: changing it needs {space * 2 >> 20} MiB of free memory"
+        )
     try:
         yield
     finally:
@@ -166,7 +168,9 @@ def _host_name(now: Variations) -> Iterator[None]:
 def _clock(now: Variations) -> Iterator[None]:
     library = next(iter(sorted(Path("/").glob(_CLOCKS))), None)
     if library is None:
-        now.same.append("the clock, except for the time between the two builds: libfaketime is not installed")
+        now.same.append(
+            "the clock, except for the time between the two builds: libfaketime is not installed"
+        )
         yield
         return
     with faketime(library, days=_DAYS):

@@ -101,15 +101,15 @@ class LayeredTree:
         self._members += 1
         if self._members > MAX_MEMBERS:
             raise Damaged(
-                f"{self._where}: more than {MAX_MEMBERS} names are in the image",
-                hint="report it to the image's maker",
+                f"{self._where}: the image has more than {MAX_MEMBERS} files",
+                hint="report it to the publisher of the image",
             )
         xattrs = member.metadata.xattrs
         self._xattrs += sum(_XATTR_COST + len(key) + len(value) for key, value in xattrs)
         if self._xattrs > MAX_XATTRS:
             raise Damaged(
                 f"{self._where}: the image has too many extended attributes",
-                hint="report it to the image's maker",
+                hint="report it to the publisher of the image",
             )
 
     def _put(self, member: TarMember, layer: Layer) -> None:
@@ -141,7 +141,7 @@ class LayeredTree:
             if below is None:
                 below = entries[name] = self._implied_directory()
             if not isinstance(below, Directory):
-                raise self._damaged(path, "it leads through what is not a directory")
+                raise self._damaged(path, "a parent of it is not a directory")
             found = below
         return found
 
@@ -149,8 +149,8 @@ class LayeredTree:
         self._implied += 1
         if self._implied > MAX_IMPLIED:
             raise Damaged(
-                f"{self._where}: more than {MAX_IMPLIED} directories are only part of a name",
-                hint="report it to the image's maker",
+                f"{self._where}: more than {MAX_IMPLIED} directories have no entry of their own",
+                hint="report it to the publisher of the image",
             )
         return Directory(_IMPLIED, {})
 
@@ -158,7 +158,7 @@ class LayeredTree:
         folder, _, name = member.target.rpartition(b"/")
         node = self._folder(folder).entries.get(name)
         if node is None or isinstance(node, Directory):
-            raise self._damaged(member.path, "it is a hard link to what is not there")
+            raise self._damaged(member.path, "it is a hard link to a missing file")
         return node
 
     def _leaf(self, member: TarMember, layer: Layer) -> Leaf:

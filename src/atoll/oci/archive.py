@@ -59,11 +59,11 @@ class ArchiveSource:
 
     def document(self, blob: Descriptor) -> bytes:
         if blob.size > MAX_DOCUMENT:
-            raise Damaged(f"{self.name}: {blob.digest} has {blob.size} bytes: too many to be JSON")
+            raise Damaged(f"{self.name}: {blob.digest} has {blob.size} bytes: too large for JSON")
         data = b"".join(self._read(blob, 0, blob.size))
         if f"sha256:{sha256(data).hexdigest()}" != blob.digest:
             raise Damaged(
-                f"{self.name}: blob {blob.digest} is something else", hint="copy the image again"
+                f"{self.name}: blob {blob.digest} has another digest", hint="copy the image again"
             )
         return data
 
@@ -82,13 +82,13 @@ class ArchiveSource:
         place, size = self._places.get(blob.digest.removeprefix("sha256:"), (0, 0))
         if end > size:
             raise Damaged(
-                f"{self.name}: blob {blob.digest} is missing or too short",
+                f"{self.name}: blob {blob.digest} is missing or truncated",
                 hint="copy the image again",
             )
         while start < end:
             chunk = os.pread(self._file.fileno(), min(CHUNK, end - start), place + start)
             if not chunk:
-                raise Damaged(f"{self.name} is too short", hint="copy the image again")
+                raise Damaged(f"{self.name} is truncated", hint="copy the image again")
             start += len(chunk)
             yield chunk
 
@@ -111,15 +111,15 @@ class _Archive:
 
 @contextmanager
 def open_archive(reference: ArchiveReference, *, architecture: str) -> Iterator[ArchiveSource]:
-    """Raises NotFound, Refused for what is no OCI archive, or Damaged."""
+    """Raises NotFound, Refused for a file that is not an OCI archive, or Damaged."""
     try:
         file = open_regular(Path(reference.file), follow=True)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise NotFound(f"there is no file {reference.file}") from error
+        raise NotFound(f"no such file: {reference.file}") from error
     except Damaged as error:
         raise _no_archive(reference, error.message) from error
     except OSError as error:
-        raise NotFound(f"{reference.file} cannot be read: {error.strerror}") from error
+        raise NotFound(f"{reference.file}: {error.strerror}") from error
     with file:
         try:
             places = _find_blobs(_Archive(file))
@@ -149,6 +149,6 @@ def _find_blobs(archive: _Archive) -> dict[str, tuple[int, int]]:
 
 def _no_archive(reference: ArchiveReference, why: str) -> Refused:
     return Refused(
-        f"{reference.file} is no OCI archive: {why}",
-        hint="make one with: skopeo copy … oci-archive:FILE",
+        f"{reference.file} is not a valid OCI archive: {why}",
+        hint="to make one: skopeo copy … oci-archive:FILE",
     )

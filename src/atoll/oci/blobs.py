@@ -76,7 +76,7 @@ class BlobStore:
     def read_document(self, descriptor: Descriptor) -> bytes:
         """A manifest or config, checked; raises Damaged."""
         if descriptor.size > MAX_DOCUMENT:
-            raise Damaged(f"{descriptor.digest} has {descriptor.size} bytes: too many to be JSON")
+            raise Damaged(f"{descriptor.digest} has {descriptor.size} bytes: too large for JSON")
         with self.open(descriptor) as file:
             return file.read()
 
@@ -97,7 +97,7 @@ class BlobStore:
                 start += len(chunk)
                 yield chunk
         if start < end:
-            raise _damaged(self.path(descriptor.digest), "it is too short")
+            raise _damaged(self.path(descriptor.digest), "it is truncated")
 
     @contextmanager
     def open(self, descriptor: Descriptor) -> Iterator[IO[bytes]]:
@@ -122,7 +122,7 @@ class BlobStore:
         except (FileNotFoundError, NotADirectoryError) as error:
             raise _damaged(path, "it is missing") from error
         except OSError as error:
-            raise _damaged(path, f"it cannot be read: {error.strerror}") from error
+            raise _damaged(path, f"it: {error.strerror}") from error
 
 
 class BlobWriter:

@@ -61,9 +61,7 @@ def find_certificates(place: str, environment: Mapping[str, str] | None = None) 
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
-            raise Damaged(
-                f"{folder} cannot be read: {error.strerror}", hint="look at its permissions"
-            ) from error
+            raise Damaged(f"{folder}: {error.strerror}", hint="check its permissions") from error
         return _sort(folder, names)
     return Trust()
 
@@ -82,8 +80,8 @@ def _sort(folder: Path, names: list[str]) -> Trust:
             other = f"{stem}.{'key' if kind == 'cert' else 'cert'}"
             if other not in names:
                 raise Damaged(
-                    f"{folder / name} has no {other} beside it",
-                    hint="a client certificate is a pair: NAME.cert and NAME.key",
+                    f"{folder / name} has no matching {other}",
+                    hint="a client certificate needs two files: NAME.cert and NAME.key",
                 )
             if kind == "cert":
                 identities.append((folder / name, folder / other))

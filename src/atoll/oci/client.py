@@ -107,9 +107,9 @@ class RegistryClient:
         wanted = reference if ":" in reference else told
         if digest != wanted or (told.startswith("sha256:") and told != digest):
             raise Damaged(
-                f"{self.name}: what came for {reference} has the digest {digest}, not "
+                f"{self.name}: the manifest of {reference} has the digest {digest}, not "
                 f"{(wanted if digest != wanted else told)[:80]!r}",
-                hint="the registry, or something on the way to it, changes images",
+                hint="the registry, or a proxy in front of it, changes images",
             )
         return ReceivedManifest(digest=digest, data=answer.body)
 
@@ -161,9 +161,9 @@ class RegistryClient:
         there = parse_address(url)
         if self._base is not None and origin_of(there) != origin_of(self._base):
             raise NetworkError(
-                f"{self.name}: {what}: the registry sends to {show_address(there)}, which answers"
+                f"{self.name}: {what}: the registry redirects to {show_address(there)}, which answers"
                 f" with status {status}",
-                hint="no login is shown there: report it to the owner of the registry",
+                hint="Atoll sends no credentials there: report it to the administrator of the registry",
             )
 
     def _explained(self, status: int, what: str) -> AtollError:
@@ -172,21 +172,21 @@ class RegistryClient:
             case 404 if "sha256:" in what:
                 return NotFound(
                     f"{self.name}: the registry has no {what}",
-                    hint="the image may have been replaced while it was fetched: try again",
+                    hint="the image may have been replaced during the pull: try again",
                 )
             case 404:
                 return NotFound(
-                    f"{self.name}: the registry has no {what}", hint="check the name and the tag"
+                    f"{self.name}: the registry has no {what}", hint="check the name and tag"
                 )
             case 401 | 403:
-                known = "refuses your login" if self._login else "wants a login"
+                known = "rejects your credentials" if self._login else "requires a login"
                 host = self._endpoint.host
                 return MissingPrivilege(
                     f"{self.name}: the registry {known} for {what}", hint=f"podman login {host}"
                 )
         return NetworkError(
             f"{self.name}: {what}: the registry answers with status {status}",
-            hint="report it to the owner of the registry",
+            hint="report it to the administrator of the registry",
         )
 
     def _repository_url(self) -> str:
@@ -209,7 +209,9 @@ class RegistryClient:
             if self._authorization != shown:
                 return
             if challenge is None:
-                raise NetworkError(f"{self.name}: the registry wants a login of an unknown kind")
+                raise NetworkError(
+                    f"{self.name}: the registry requires an unsupported kind of authentication"
+                )
             if not self._has_looked:
                 self._login, self._has_looked = self._find_login(), True
             if challenge.kind == "bearer":
@@ -232,7 +234,7 @@ class RegistryClient:
             raise self._explained(answer.status, "a token")
         token = parse_token(answer.body)
         if token is None:
-            raise NetworkError(f"{self.name}: the login at {show_address(realm)} gives no token")
+            raise NetworkError(f"{self.name}: the login at {show_address(realm)} returns no token")
         return token
 
     def _checked_realm(self, text: str) -> httpx.URL:
@@ -244,7 +246,7 @@ class RegistryClient:
             realm = parse_address(text).copy_with(fragment=None)
         except NetworkError as error:
             raise NetworkError(
-                f"{self.name}: the registry sends for a login to what is not safe: {error.message}"
+                f"{self.name}: the registry has an unsafe login address: {error.message}"
             ) from error
         assert self._base is not None
         same_host = origin_of(realm).host == origin_of(self._base).host
@@ -252,9 +254,9 @@ class RegistryClient:
             realm.scheme != "https" and not (same_host and self._base.scheme == "http")
         ):
             raise NetworkError(
-                f"{self.name}: the registry sends to {show_address(realm)} for a login,"
+                f"{self.name}: the registry uses {show_address(realm)} for logins,"
                 " which is not safe",
-                hint="report it to the owner of the registry",
+                hint="report it to the administrator of the registry",
             )
         return realm
 

@@ -34,7 +34,7 @@ def ask_helper(name: str, host: str, *, seconds: float = SECONDS) -> Credentials
     if not _NAME.fullmatch(name):
         raise Damaged(
             f"{name!r} cannot be the name of a credential helper",
-            hint=f"{PREFIX}NAME is a program in PATH",
+            hint=f"it must be a program {PREFIX}NAME in PATH",
         )
     program = PREFIX + name
     try:
@@ -42,17 +42,17 @@ def ask_helper(name: str, host: str, *, seconds: float = SECONDS) -> Credentials
     except MissingProgram:
         raise MissingProgram(
             f"the credential helper {program} is not installed",
-            hint=f"install it, or take it out of the file that names it; then: podman login {host}",
+            hint=f"install it, or remove it from the file that names it; then: podman login {host}",
         ) from None
     except (TimeoutError, ValueError, PermissionError) as error:
         raise _failed(program, host, str(error)) from None
     if status:
         if _UNKNOWN in answer:
             return None
-        raise _failed(program, host, f"it ended with status {status}")
+        raise _failed(program, host, f"it exited with status {status}")
     found = parse_answer(answer)
     if found is None:
-        raise _failed(program, host, "its answer is not a user and a secret")
+        raise _failed(program, host, "its output has no user name and secret")
     return found if found.user or found.password else None
 
 
@@ -70,6 +70,6 @@ def parse_answer(answer: bytes) -> Credentials | None:
 
 def _failed(program: str, host: str, why: str) -> MissingPrivilege:
     return MissingPrivilege(
-        f"the credential helper {program} did not help with {host}: {why}",
-        hint=f"try it: echo {host} | {program} get",
+        f"the credential helper {program} failed for {host}: {why}",
+        hint=f"to test it: echo {host} | {program} get",
     )

@@ -64,7 +64,7 @@ def _ask_files(host: str, repository: str, environment: Mapping[str, str]) -> Cr
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
-            raise Damaged(f"{path} cannot be read: {error.strerror}") from error
+            raise Damaged(f"{path}: {error.strerror}") from error
         file = parse_credentials(data, where=str(path))
         if host in file.helpers:
             found = ask_helper(file.helpers[host], host)
@@ -122,7 +122,7 @@ def parse_credentials(data: bytes, *, where: str) -> CredentialFile:
         store = _text(fields.get("credsStore") or "")
     except (Damaged, ValueError, TypeError, KeyError, binascii.Error):
         raise Damaged(
-            f"{where} is not a file of credentials", hint="make it again: podman login HOST"
+            f"{where} is not a valid credentials file", hint="create it again: podman login HOST"
         ) from None
     return CredentialFile(places=places, helpers=helpers, store=store)
 
@@ -130,20 +130,20 @@ def parse_credentials(data: bytes, *, where: str) -> CredentialFile:
 def _table(fields: Mapping[str, object], key: str) -> dict[str, Any]:
     value = fields.get(key) or {}
     if not isinstance(value, dict):
-        raise TypeError(f"{key} is no object")
+        raise TypeError(f"{key} is not an object")
     return value
 
 
 def _is_login(entry: object) -> bool:
     """Entries without ``auth`` only remember that somebody has logged in, elsewhere."""
     if not isinstance(entry, dict):
-        raise TypeError("an entry is no object")
+        raise TypeError("an entry is not an object")
     return bool(entry.get("auth"))
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise TypeError("not a text")
+        raise TypeError("not a string")
     return value
 
 

@@ -58,7 +58,7 @@ class LayerInput:
             size -= len(piece)
             self.size += len(piece)
             if self.size > self._limit:
-                raise Damaged(f"{self._where} holds more than the image says it does")
+                raise Damaged(f"{self._where} is larger than the image declares")
         data = b"".join(pieces)
         self._hasher.update(data)
         return data
@@ -109,7 +109,7 @@ class _Gzip:
             return False
         self._members += 1
         if self._members > MAX_MEMBERS:
-            raise ValueError(f"it has more than {MAX_MEMBERS} parts")
+            raise ValueError(f"it has more than {MAX_MEMBERS} frames")
         self._is_empty = True
         self._expander = zlib.decompressobj(_GZIP)
         return True
@@ -118,7 +118,7 @@ class _Gzip:
         self._expander = None
         self._empty += self._is_empty
         if self._empty > MAX_EMPTY_MEMBERS:
-            raise ValueError(f"more than {MAX_EMPTY_MEMBERS} of its parts are empty")
+            raise ValueError(f"more than {MAX_EMPTY_MEMBERS} of its frames are empty")
 
 
 def _decompressed(file: IO[bytes], media_type: str) -> _Readable:

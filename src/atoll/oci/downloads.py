@@ -50,8 +50,8 @@ class Downloads:
             if not resumed or not self._fill(path, blob, read):
                 path.unlink(missing_ok=True)
                 raise Damaged(
-                    f"what came as blob {blob.digest} is something else",
-                    hint="the registry is damaged or lies: report it to its owner",
+                    f"the download of blob {blob.digest} has another digest",
+                    hint="the registry is damaged or malicious: report it to its administrator",
                 )
         return path
 
@@ -88,7 +88,7 @@ def opened_downloads(
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Busy(
-                f"another pull into the store in {store.root} is at work",
+                f"another pull into the store in {store.root} is running",
                 hint="wait until it ends, then try again",
             ) from None
         _clear(folder, keep=frozenset(digest.removeprefix("sha256:") for digest in wanted))

@@ -142,7 +142,7 @@ def parse_helpers(data: bytes, *, where: str) -> tuple[str, ...]:
     try:
         found = _load(data).get("credential-helpers", [])
         if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
-            raise TypeError("credential-helpers is no list of names")
+            raise TypeError("credential-helpers is not a list of names")
         return tuple(found)
     except _BROKEN as error:
         raise _no_rules(where, error) from error
@@ -154,7 +154,7 @@ def _load(data: bytes) -> dict[str, Any]:
 
 def _no_rules(where: str, error: Exception) -> Damaged:
     return Damaged(
-        f"{where} is not a proper registries.conf: {error}",
+        f"{where} is not a valid registries.conf: {error}",
         hint="see: man 5 containers-registries.conf",
     )
 
@@ -166,7 +166,7 @@ def _read_files(environment: Mapping[str, str] | None) -> Iterator[tuple[Path, b
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
-            raise Damaged(f"{path} cannot be read: {error.strerror}") from error
+            raise Damaged(f"{path}: {error.strerror}") from error
 
 
 def _rule_files(environment: Mapping[str, str]) -> list[Path]:
@@ -186,7 +186,7 @@ def _rule_files(environment: Mapping[str, str]) -> list[Path]:
 def _rule(fields: dict[str, Any]) -> RegistryRule:
     location = _text(fields, "location") or _text(fields, "prefix")
     if not location:
-        raise ValueError("a registry has neither location nor prefix")
+        raise ValueError("a [[registry]] has neither location nor prefix")
     digest_only = _flag(fields, "mirror-by-digest-only")
     return RegistryRule(
         prefix=_text(fields, "prefix") or location,
@@ -210,19 +210,19 @@ def _mirror(fields: dict[str, Any], digest_only: bool) -> Mirror:
 def _endpoint(name: str, *, insecure: bool | None) -> Endpoint:
     host, slash, repository = name.partition("/")
     if not host or not slash or not repository:
-        raise Damaged(f"registries.conf leads to {name!r}, which names no image")
+        raise Damaged(f"registries.conf maps it to {name!r}, which is not an image name")
     return Endpoint(host=host, repository=repository, insecure=insecure)
 
 
 def _text(fields: dict[str, Any], key: str) -> str:
     value = fields.get(key, "")
     if not isinstance(value, str):
-        raise TypeError(f"{key} is not text")
+        raise TypeError(f"{key} is not a string")
     return value.rstrip("/")
 
 
 def _flag(fields: dict[str, Any], key: str) -> bool:
     value = fields.get(key, False)
     if not isinstance(value, bool):
-        raise TypeError(f"{key} is neither true nor false")
+        raise TypeError(f"{key} is not true or false")
     return value

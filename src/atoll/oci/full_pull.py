@@ -85,8 +85,8 @@ class FullPull:
             kept.finish(size=data.size)
         if data.diff_id != layer.diff_id:
             raise Damaged(
-                f"{where}: unpacked it is {data.diff_id}, not {layer.diff_id}",
-                hint="the image is damaged: report it to its maker",
+                f"{where}: its diff_id is {data.diff_id}, not {layer.diff_id}",
+                hint="the image is damaged: report it to its publisher",
             )
         self._left -= data.size
         self.written[layer.diff_id] = record
@@ -100,7 +100,7 @@ class FullPull:
         found = TreeId(verity_digest(image))
         if found != record.tree:
             raise Damaged(
-                f"{self._plan.name}: the layers make the tree {found}, not {record.tree}",
-                hint="the image is damaged: report it to its maker",
+                f"{self._plan.name}: the layers contain the tree {found}, not {record.tree}",
+                hint="the image is damaged: report it to its publisher",
             )
         return image

@@ -29,12 +29,12 @@ class PublishedImage:
 def check_together(manifest: Manifest, record: ImageRecord, *, where: str) -> None:
     """Raises Damaged or Refused for what no image is: before anything large is read."""
     if len(record.layers) != len(manifest.layers):
-        raise Damaged(f"{where}: manifest and config differ in their layers")
+        raise Damaged(f"{where}: manifest and config have different layers")
     packed, unpacked = sum(each.size for each in manifest.layers), record.unpacked_size
     if unpacked > _SMALL + MOST_EXPANSION * packed:
         raise Refused(
             f"{where}: it claims that {packed} bytes unpack to {unpacked}",
-            hint="no honest image does: report it to the owner of the registry",
+            hint="this looks like a decompression bomb: report it to the administrator of the registry",
         )
 
 
@@ -46,7 +46,7 @@ def check_plausible(image: PublishedImage, *, where: str) -> None:
         raise Damaged(
             f"{where}: {packed} bytes of layers are more than the {image.record.unpacked_size}"
             " that they unpack to",
-            hint="no honest image is like that: report it to its maker",
+            hint="this looks like an attack: report it to its publisher",
         )
 
 
@@ -56,6 +56,6 @@ def check_disk(image: PublishedImage, store: Store, *, where: str) -> None:
     if image.record.unpacked_size > found.f_blocks * found.f_frsize:
         raise NoSpace(
             f"{where} unpacks to {image.record.unpacked_size} bytes: more than the file system"
-            f" of {store.root} has",
+            f" of {store.root} can hold",
             hint=f"see: df -h {store.root}",
         )

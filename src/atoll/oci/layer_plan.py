@@ -95,7 +95,7 @@ def _owners(tree: Directory, owner_of: Mapping[bytes, str]) -> dict[bytes, str]:
         if path.rpartition(b"/")[2].startswith(WHITEOUT):
             raise Refused(
                 f"{os.fsdecode(path)} cannot be published: in a layer, a name that "
-                "begins with .wh. means that something is removed"
+                "begins with .wh. is a whiteout"
             )
         owner = owner_of.get(path, "")
         if not isinstance(node, Directory):

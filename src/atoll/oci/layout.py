@@ -249,7 +249,7 @@ def _read_tree(blobs: BlobStore, image: PublishedImage, sink: ObjectSink) -> Dir
                 layered.add_layer(TarLayer(TarReader(layer, where=where), sink), where=where)
         if layer.diff_id != diff_id:
             raise Damaged(
-                f"{where}: unpacked it is {layer.diff_id}, not {diff_id}",
+                f"{where}: its diff_id is {layer.diff_id}, not {diff_id}",
                 hint="pull or copy the image again",
             )
         left -= layer.size
@@ -257,7 +257,7 @@ def _read_tree(blobs: BlobStore, image: PublishedImage, sink: ObjectSink) -> Dir
     found = tree_digest(tree)
     if found != record.tree:
         raise Damaged(
-            f"the layers of image {image.digest} make the tree {found}, not {record.tree}",
+            f"the layers of image {image.digest} contain the tree {found}, not {record.tree}",
             hint="the image, or the object it was written from, is damaged: build or pull it again",
         )
     return tree
@@ -300,12 +300,14 @@ def _read_index(directory: Path, *, missing_is_empty: bool) -> ImageIndex:
     if not os.path.lexists(directory / "oci-layout") or not os.path.lexists(path):
         if not missing_is_empty:
             near = find_near_path(directory)
-            hint = f"did you mean: oci:{near}" if near else "atoll build --output oci:DIR makes one"
+            hint = (
+                f"did you mean: oci:{near}" if near else "atoll build --output oci:DIR creates one"
+            )
             raise NotFound(f"there is no OCI layout in {directory}", hint=hint)
         if {each.name for each in directory.iterdir()} - {"blobs", "oci-layout"}:
             raise Refused(
-                f"{directory} has files that are no OCI layout",
-                hint="choose an empty or a new directory",
+                f"{directory} is not empty and not an OCI layout",
+                hint="choose an empty or new directory",
             )
         return ImageIndex()
     return parse_index(read_regular(path, limit=MAX_DOCUMENT), where=str(path))
@@ -320,13 +322,11 @@ def _locked(directory: Path) -> Iterator[None]:
         handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except PermissionError as error:
         raise MissingPrivilege(
-            f"no image can be written to {directory}: {error.strerror}",
+            f"cannot write an image to {directory}: {error.strerror}",
             hint="choose another directory, or try again with sudo",
         ) from error
     except (FileExistsError, NotADirectoryError) as error:
-        raise UsageError(
-            f"no image can be written to {directory}: it is not a directory"
-        ) from error
+        raise UsageError(f"cannot write an image to {directory}: it is not a directory") from error
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -215,10 +215,10 @@ def parse_manifest(data: bytes, *, where: str) -> Manifest:
     config = _parse_descriptor(fields.get("config"), where)
     layers = tuple(_parse_descriptor(each, where) for each in _list(fields, "layers", where))
     if config.media_type != CONFIG:
-        raise Refused(f"{where}: a config of type {config.media_type!r} is not an image's")
+        raise Refused(f"{where}: {config.media_type!r} is not the media type of an image config")
     for layer in layers:
         if layer.media_type not in LAYER_TYPES:
-            raise Refused(f"{where}: layers of type {layer.media_type!r} cannot be read")
+            raise Refused(f"{where}: unsupported layer media type {layer.media_type!r}")
     if len(layers) > MAX_LAYERS:
         raise Damaged(f"{where}: {len(layers)} layers are more than {MAX_LAYERS}")
     return Manifest(
@@ -233,13 +233,13 @@ def parse_record(data: bytes, *, where: str) -> ImageRecord:
     labels = _strings(inner, "Labels", where)
     if _TREE not in labels:
         raise Refused(
-            f"{where} carries no tree digest: Atoll did not make this image",
-            hint="only images that atoll build wrote can be taken",
+            f"{where} has no tree digest: it is not an Atoll image",
+            hint="only images from atoll build are supported",
         )
     if (labels.get(_ALGORITHM), labels.get(_FORMAT)) != (ALGORITHM, FORMAT):
         raise Refused(
-            f"{where}: the tree digest is of an algorithm or format not known here",
-            hint="a newer Atoll may know it",
+            f"{where}: the tree digest has an unsupported algorithm or format",
+            hint="a newer version of Atoll may support it",
         )
     diff_ids = _list(_dict(fields, "rootfs", where), "diff_ids", where)
     titles = _titles(fields, len(diff_ids), where)
@@ -268,9 +268,9 @@ def _titles(fields: dict[str, Any], count: int, where: str) -> list[str]:
     made = [str(each.get("created_by", "")) for each in history]
     if any(text and not text.startswith(_MADE_BY) for text in made):
         raise Refused(
-            f"{where} is not an Atoll image as it was published: it was made FROM one, and another"
+            f"{where} is not an unmodified Atoll image: it was made FROM one, and another"
             " tool has changed it",
-            hint="pull the image that it was made from, or write the changes into a recipe with"
+            hint="pull its base image, or write the changes into a recipe with"
             ' from = "docker://…" and build that',
         )
     if len(made) != count:
@@ -285,8 +285,8 @@ def _checked_name(value: object, what: str, where: str) -> str:
     """What an image calls itself, at the one door: it becomes file names and menu entries."""
     if not isinstance(value, str) or (value and not _NAME.fullmatch(value)):
         raise Refused(
-            f"{where}: its {what} is not one that an image can have: {str(value)[:40]!r}",
-            hint="letters, digits, . _ and -, at most 128: report it to the image's maker",
+            f"{where}: its {what} is not valid: {str(value)[:40]!r}",
+            hint="allowed are letters, digits, . _ and -, at most 128: report it to the publisher of the image",
         )
     return value
 
@@ -315,7 +315,7 @@ def _parse_descriptor(fields: object, where: str) -> Descriptor:
         raise Damaged(f"{where}: a descriptor is missing")
     size, media_type = fields.get("size"), fields.get("mediaType")
     if type(size) is not int or not 0 <= size <= MAX_SIZE or not isinstance(media_type, str):
-        raise Damaged(f"{where}: a descriptor has no proper size or mediaType")
+        raise Damaged(f"{where}: a descriptor has no valid size or mediaType")
     return Descriptor(
         media_type=media_type,
         digest=_blob_digest(fields.get("digest"), where),
@@ -378,7 +378,7 @@ def _dict(fields: dict[str, Any], key: str, where: str) -> dict[str, Any]:
 def _strings(fields: dict[str, Any], key: str, where: str) -> dict[str, str]:
     value = _dict(fields, key, where)
     if not all(isinstance(each, str) for each in value.values()):
-        raise Damaged(f"{where}: {key} has values that are not text")
+        raise Damaged(f"{where}: {key} has values that are not strings")
     return value
 
 
@@ -392,10 +392,10 @@ def _parse_time(text: object, where: str) -> int:
             raise ValueError("it is missing")
         found = datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
         if found.year < 1970:
-            raise ValueError("it is before there were such times")
+            raise ValueError("it is before 1970")
         return int(found.timestamp())
     except ValueError as error:
-        raise Damaged(f"{where}: the time of creation is wrong: {error}") from error
+        raise Damaged(f"{where}: the creation time is not valid: {error}") from error
 
 
 def _parse_number(text: str, where: str) -> int:

@@ -62,9 +62,9 @@ class _Search:
         self.indexes += 1
         if depth >= MAX_DEPTH or self.indexes > MAX_INDEXES:
             raise Damaged(
-                f"{self.where}: its indexes lie more than {MAX_DEPTH} deep,"
+                f"{self.where}: its indexes are nested more than {MAX_DEPTH} deep,"
                 f" or are more than {MAX_INDEXES}",
-                hint="name the image by its digest",
+                hint="use the digest of the image",
             )
         return parse_index(self.read(descriptor), where=f"{self.where}: {descriptor.digest}")
 
@@ -97,9 +97,9 @@ def choose_tagged(index: ImageIndex, tag: str | None, *, place: str, kind: str) 
         found = images or found
     if not found:
         if tag is not None and any(tag_of(each) == tag for each in index.others):
-            raise Refused(f"{place}: the image {tag} has no digest that Atoll can check (sha256)")
+            raise Refused(f"{place}: the image {tag} has no sha256 digest")
         raise NotFound(
-            f"{place} holds no image {tag or ''}".rstrip(),
+            f"{place} has no image {tag or ''}".rstrip(),
             hint=f"it has: {', '.join(tags)}" if tags else None,
         )
     names = ", ".join(tags)
@@ -109,8 +109,8 @@ def choose_tagged(index: ImageIndex, tag: str | None, *, place: str, kind: str) 
         and len({each.annotations.get(REF_NAME) for each in found}) > 1
     ):
         raise UsageError(
-            f"{place} holds {len(found)} images",
-            hint=f"say which: {kind}:{place}:TAG, one of {names}",
+            f"{place} has {len(found)} images",
+            hint=f"choose one: {kind}:{place}:TAG, one of {names}",
         )
     return ImageIndex(manifests=tuple(found))
 
@@ -148,8 +148,8 @@ def choose_in(
         return only
     if only.media_type not in INDEX_TYPES:
         raise Refused(
-            f"{where}: {only.digest} is no image manifest",
-            hint="only images that atoll build wrote can be taken",
+            f"{where}: {only.digest} is not an image manifest",
+            hint="only images from atoll build are supported",
         )
     index = parse_index(read(only), where=f"{where}: {only.digest}")
     return choose_for_machine(index, read, architecture=architecture, where=where)

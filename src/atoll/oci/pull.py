@@ -59,7 +59,7 @@ def apply_pull(plan: PullPlan, source: ImageSource, store: Store, reporter: Repo
         return
     if plan.space > plan.free:
         raise NoSpace(
-            f"{plan.name} needs {plan.space} bytes where {store.root} is; {plan.free} are free",
+            f"{plan.name} needs {plan.space} bytes on the file system of {store.root}; {plan.free} are free",
             hint=f"see: df -h {store.root}",
         )
     if plan.parts is None:
@@ -70,7 +70,7 @@ def apply_pull(plan: PullPlan, source: ImageSource, store: Store, reporter: Repo
     except (Damaged, NetworkError) as error:
         if isinstance(error, NetworkError) and error.status is None:
             raise
-        reporter.notice(f"{error.message}: fetching whole layers instead")
+        reporter.notice(f"{error.message}: falling back to a full pull")
         layers = plan_layers(plan.image, store, is_here=False)
         apply_pull(replace(plan, parts=None, layers=layers), source, store, reporter)
 
@@ -108,8 +108,8 @@ def _check_tree(plan: PullPlan, image: bytearray) -> None:
         parse_image(image)
     except Damaged as error:
         raise Damaged(
-            f"{plan.name}: its tree {plan.image.record.tree} is no proper tree: {error.message}",
-            hint="the image is damaged: report it to its maker",
+            f"{plan.name}: its tree {plan.image.record.tree} is not a valid tree: {error.message}",
+            hint="the image is damaged: report it to its publisher",
         ) from error
 
 

@@ -128,8 +128,8 @@ class RangeFetcher:
             expected = contents.objects[row]
             if self._put(pieces, size) != expected:
                 raise Damaged(
-                    f"{where}: what came for object {expected} is something else",
-                    hint="the registry is damaged or lies: report it to its owner",
+                    f"{where}: the download of object {expected} has another digest",
+                    hint="the registry is damaged or malicious: report it to its administrator",
                 )
 
     def _put(self, pieces: Iterator[bytes], size: int) -> ObjectId:
@@ -166,7 +166,7 @@ class _PartReader:
         """The bytes at ``offset`` of the layer; not before those that were asked for last."""
         end = offset + size
         if offset < self._start:
-            raise Damaged(f"{self._where}: contents lie over each other")
+            raise Damaged(f"{self._where}: files overlap")
         while offset < end:
             while offset >= self._start + len(self._data):
                 self._read_frame()
@@ -181,7 +181,7 @@ class _PartReader:
         while len(self._waiting) < packed:
             chunk = next(self._chunks, None)
             if chunk is None:
-                raise Damaged(f"{self._where} is too short")
+                raise Damaged(f"{self._where} is truncated")
             self._waiting += chunk
         unpacked = frames.unpacked[number + 1] - frames.unpacked[number]
         view = memoryview(self._waiting)[:packed]

@@ -65,7 +65,7 @@ Reference = LayoutReference | ArchiveReference | RegistryReference | StoreRefere
 def parse_reference(text: str) -> Reference:
     """Raises UsageError that names what is wrong and the forms there are."""
     if _CONTROL.search(text) or text.startswith("-"):
-        raise _unknown(text, "it has control characters or begins with -")
+        raise _unknown(text, "it contains control characters or begins with -")
     kind, colon, rest = text.partition(":")
     if colon and kind in ("oci", "oci-archive", "store"):
         if not rest:
@@ -79,7 +79,7 @@ def parse_reference(text: str) -> Reference:
     if text.startswith("docker://"):
         return _parse_registry(text, text.removeprefix("docker://"))
     if "://" in text:
-        raise _unknown(text, f"{text.partition('://')[0]}:// is not a kind of image that is known")
+        raise _unknown(text, f"{text.partition('://')[0]}:// is not a supported transport")
     return _parse_registry(text, text)
 
 
@@ -102,8 +102,8 @@ def check_tag(tag: str) -> str:
     """``tag``, when it can be one; raises UsageError."""
     if not _TAG.fullmatch(tag):
         raise UsageError(
-            f"{tag!r} cannot be a tag",
-            hint="a tag has up to 128 letters, digits and . _ -, and begins with no . or -",
+            f"{tag!r} is not a valid tag",
+            hint="a tag has up to 128 letters, digits and . _ -, and does not begin with . or -",
         )
     return tag
 
@@ -114,7 +114,7 @@ def _split_path(text: str, rest: str) -> tuple[str, str | None]:
     if not colon or "/" in tag:
         return rest, None
     if not path:
-        raise _unknown(text, "there is no path")
+        raise _unknown(text, "it has no path")
     return path, check_tag(tag)
 
 
@@ -122,12 +122,12 @@ def _parse_registry(text: str, rest: str) -> RegistryReference:
     name, at, digest = rest.partition("@")
     host, slash, repository = name.partition("/")
     if not slash or not _HOST.fullmatch(host):
-        raise _unknown(text, "it does not begin with the host name of a registry")
+        raise _unknown(text, "it does not begin with a registry host name")
     repository, colon, tag = repository.partition(":")
     if colon:
         check_tag(tag)
     if not _REPOSITORY.fullmatch(repository):
-        raise _unknown(text, f"{repository!r} cannot be a name in a registry")
+        raise _unknown(text, f"{repository!r} is not a valid repository name")
     try:
         checked = parse_blob_digest(digest) if at else None
     except Damaged as error:

@@ -147,7 +147,7 @@ class RegistrySource:
         found = self._client.manifest(descriptor.digest)
         if len(found.data) != descriptor.size:
             raise Damaged(
-                f"{self.name}: manifest {descriptor.digest} has another size than its index says"
+                f"{self.name}: manifest {descriptor.digest} does not have the size in its index"
             )
         return found
 
@@ -212,12 +212,12 @@ def inspect_source(source: ImageSource) -> PublishedImage:
     manifest = parse_manifest(received.data, where=f"{source.name}: manifest {received.digest}")
     where = f"{source.name}: config {manifest.config.digest}"
     if manifest.config.size > MAX_DOCUMENT:
-        raise Damaged(f"{where} has {manifest.config.size} bytes: too many for a config")
+        raise Damaged(f"{where} has {manifest.config.size} bytes: too large for a config")
     data = source.document(manifest.config)
     if f"sha256:{sha256(data).hexdigest()}" != manifest.config.digest:
         raise Damaged(
-            f"{where}: what came is something else",
-            hint="the registry is damaged or lies: report it to its owner",
+            f"{where}: the download has another digest",
+            hint="the registry is damaged or malicious: report it to its administrator",
         )
     record = parse_record(data, where=where)
     check_together(manifest, record, where=source.name)
@@ -252,7 +252,7 @@ def opened_source(
                 yield source
         case StoreReference():
             raise UsageError(
-                f"store:{reference.name} names an image that is in the store already",
+                f"store:{reference.name} names an image that is already in the store",
                 hint=f"see: atoll inspect store:{reference.name}",
             )
 

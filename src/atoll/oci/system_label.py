@@ -61,14 +61,14 @@ def parse_facts(found: object, *, where: str) -> SystemLabel:
     """From the JSON object itself, or from its text as older images have it. Raises Damaged."""
     document = parse_json(found, where=f"{where}: its label") if isinstance(found, str) else found
     if not isinstance(document, dict):
-        raise Damaged(f"{where}: what it says of its system is of another form")
+        raise Damaged(f"{where}: it has another format")
     kernel, esp, packages = (document.get(key) for key in ("kernel", "esp", "packages"))
     if not isinstance(kernel, str) or not _KERNEL.fullmatch(kernel):
-        raise Damaged(f"{where}: what it says of its system is of another form")
+        raise Damaged(f"{where}: it has another format")
     if type(esp) is not int or not 0 <= esp < MAX_ESP:
-        raise Damaged(f"{where}: what it says of its system is of another form")
+        raise Damaged(f"{where}: it has another format")
     if not isinstance(packages, dict) or len(packages) > MAX_PACKAGES or not _are_names(packages):
-        raise Damaged(f"{where}: the packages of its system are not names with versions")
+        raise Damaged(f"{where}: its packages are not names with versions")
     return SystemLabel(kernel=kernel, esp=esp, packages=packages)
 
 
@@ -83,9 +83,9 @@ def parse_packages(said: bytes, listed: bytes, *, where: str) -> dict[str, str]:
                 full = name if architecture in (own, "all") else f"{name}:{architecture}"
                 packages[full] = version
             case _:
-                raise Damaged(f"{where}: packages.json is no list of packages")
+                raise Damaged(f"{where}: packages.json is not a list of packages")
     if not _are_names(packages):
-        raise Damaged(f"{where}: packages.json has names that are none")
+        raise Damaged(f"{where}: packages.json has invalid package names")
     return packages
 
 
@@ -97,7 +97,7 @@ def read_facts(store: Store, tree: TreeId) -> SystemLabel | None:
     packages = parse_packages(said, listed, where=f"tree {tree}")
     kernel = parse_json_object(said, where=f"tree {tree}: image.json").get("kernel", "")
     if not isinstance(kernel, str):
-        raise Damaged(f"tree {tree}: image.json: kernel: must be a text")
+        raise Damaged(f"tree {tree}: image.json: kernel: must be a string")
     parts = [
         parse_below(image, f"usr/lib/modules/{kernel}/{name}".encode())
         for name in ("vmlinuz", "initrd")

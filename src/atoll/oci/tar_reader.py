@@ -103,7 +103,7 @@ class TarReader:
             if kind == b"0":
                 self._left, self._padding = member.size, -member.size % BLOCK
             elif member.size:
-                raise self._damaged(f"{os.fsdecode(member.path)} has content but is no file")
+                raise self._damaged(f"{os.fsdecode(member.path)} has content but is not a file")
             yield member
 
     def _read_extra(self, kind: bytes, size: int, extra: _Extra) -> None:
@@ -111,7 +111,7 @@ class TarReader:
         self._globals += kind == b"g"
         extra.headers += kind != b"g"
         if self._globals > _MAX_GLOBAL or extra.headers > _MAX_EXTRA:
-            raise self._damaged("too many extended headers")
+            raise self._damaged("it has too many extended headers")
         if size > _EXTRA_LIMIT:
             raise self._damaged(f"a header of {size} bytes")
         data = self._read(size)
@@ -142,12 +142,12 @@ class TarReader:
     def _finish(self) -> None:
         """After the first block of zeros only zeros may come."""
         if any(self._read(BLOCK)):
-            raise self._damaged("it goes on after its end")
+            raise self._damaged("it has data after its end")
         if isinstance(self._source, SeekableInput):
             return  # nothing after the end is used, and a hole in a file may be large
         while rest := self._source.read(CHUNK):
             if rest.count(0) != len(rest):
-                raise self._damaged("it goes on after its end")
+                raise self._damaged("it has data after its end")
 
     def _read(self, size: int) -> bytes:
         data = self._source.read(size) if size else b""
@@ -174,12 +174,12 @@ class TarReader:
         if kind == b"0" and name.endswith(b"/"):  # how tar said "directory" before 1988
             kind = b"5"
         if kind != b"5" and kind not in _LEAF_KINDS:
-            raise self._damaged(f"{os.fsdecode(name)} is of an unknown kind {kind!r}")
+            raise self._damaged(f"{os.fsdecode(name)} has the unknown type {kind!r}")
         target = _text(block[157:257]) if extra.target is None else extra.target
         if kind == b"1":
             target = self._clean(target)
         elif kind == b"2" and (not target or b"\0" in target or len(target) > _PATH_LIMIT):
-            raise self._damaged(f"the symbolic link {os.fsdecode(name)} has no proper target")
+            raise self._damaged(f"the symbolic link {os.fsdecode(name)} has no valid target")
         numbers = extra.numbers
         is_device = kind in (b"3", b"4")
         return TarMember(
@@ -201,7 +201,7 @@ class TarReader:
         """The parts of a path, joined again; raises Damaged for one that leaves the root."""
         parts = [part for part in name.split(b"/") if part not in (b"", b".")]
         if name.startswith(b"/") or b".." in parts or b"\0" in name:
-            raise self._damaged(f"the name {os.fsdecode(name)!r} leads out of the image")
+            raise self._damaged(f"the name {os.fsdecode(name)!r} points outside the image")
         if len(name) > _PATH_LIMIT or any(len(part) > _NAME_LIMIT for part in parts):
             raise self._damaged("a name is too long")
         if len(parts) > _MAX_DEPTH:
@@ -211,17 +211,17 @@ class TarReader:
     def _device(self, block: bytes) -> int:
         major, minor = self._number(block[329:337]), self._number(block[337:345])
         if not (0 <= major < 1 << 12 and 0 <= minor < 1 << 20):
-            raise self._damaged("a device has a number that cannot be")
+            raise self._damaged("a device has an impossible number")
         return os.makedev(major, minor)
 
     def _id(self, number: int) -> int:
         if not 0 <= number <= _MAX_ID:
-            raise self._damaged(f"{number} is no user or group id")
+            raise self._damaged(f"{number} is not a valid user or group id")
         return number
 
     def _time(self, number: int) -> int:
         if abs(number) > _MAX_TIME:
-            raise self._damaged(f"{number} is no time")
+            raise self._damaged(f"{number} is not a valid time")
         return number
 
     def _number(self, field: bytes) -> int:
@@ -230,7 +230,7 @@ class TarReader:
             return value - (1 << 8 * (len(field) - 1)) if field[0] == 0xFF else value
         digits = field.strip(b" \0")
         if digits.strip(b"01234567"):
-            raise self._damaged(f"{digits!r} is no number")
+            raise self._damaged(f"{digits!r} is not a number")
         return int(digits, 8) if digits else 0
 
     def _read_records(self, data: bytes, extra: _Extra) -> None:
@@ -242,7 +242,7 @@ class TarReader:
             record = data[space + 1 : end]
             key, equals, value = record[:-1].partition(b"=")
             if end <= space or end > len(data) or record[-1:] != b"\n" or not equals or not key:
-                raise self._damaged("an extended header is broken")
+                raise self._damaged("an extended header is malformed")
             self._apply_record(key, value, extra)
             at = end
 
@@ -260,14 +260,14 @@ class TarReader:
             whole = value.partition(b".")[0] if key == b"mtime" else value
             digits = whole.removeprefix(b"-") if key == b"mtime" else whole
             if not digits.isdigit() or len(digits) > 19:
-                raise self._damaged(f"{value!r} is no {key.decode()}")
+                raise self._damaged(f"{value!r} is not a valid {key.decode()}")
             extra.numbers[key] = int(whole)
         elif key.startswith(b"GNU.sparse"):
-            raise self._damaged("it has a sparse member, which no image needs")
+            raise self._damaged("it has a sparse member, which Atoll does not support")
 
     def _damaged(self, why: str) -> Damaged:
         return Damaged(
-            f"{self._where} is not a proper tar archive: {why}", hint="pull or copy the image again"
+            f"{self._where} is not a valid tar archive: {why}", hint="pull or copy the image again"
         )
 
 

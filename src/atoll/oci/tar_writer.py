@@ -66,7 +66,7 @@ class TarWriter:
             case Fifo():
                 self._header(header)
             case Socket():
-                raise Refused(f"{os.fsdecode(path)} is a socket, which no layer can hold")
+                raise Refused(f"{os.fsdecode(path)} is a socket, which a layer cannot contain")
 
     def finish(self) -> None:
         self._output.write(_END)
@@ -126,7 +126,7 @@ def _pax_records(header: TarHeader) -> dict[bytes, bytes]:
     if any(b"=" in key for key in records):
         raise Refused(
             f"an extended attribute of {os.fsdecode(header.name)} has = in its name, "
-            "which no layer can hold"
+            "which a layer cannot contain"
         )
     if len(header.name) > _NAME_SIZE:
         records[b"path"] = header.name

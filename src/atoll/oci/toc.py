@@ -134,10 +134,10 @@ def parse_contents(
     """``layers`` are the sizes of the blobs that it is about. Raises Damaged."""
     view = memoryview(_unpack(data, where))
     if len(view) < _HEAD.size:
-        raise Damaged(f"{where}: it is too short")
+        raise Damaged(f"{where}: it is truncated")
     magic, layer_count, object_count = _HEAD.unpack_from(view)
     if magic != _MAGIC or layer_count != len(layers):
-        raise Damaged(f"{where}: it is about another image, or of an unknown kind")
+        raise Damaged(f"{where}: it belongs to another image, or has an unknown format")
     if object_count > MAX_OBJECTS:
         raise Damaged(f"{where}: {object_count} objects are more than {MAX_OBJECTS}")
     reader = _Columns(view, _HEAD.size, where)
@@ -180,10 +180,10 @@ def _unpack(data: bytes, where: str) -> bytes:
 
     start = len(_TAR_FRAME) + _SKIPPABLE_HEAD.size
     if len(data) < start or not data.startswith(_TAR_FRAME):
-        raise Damaged(f"{where}: it does not begin as it should")
+        raise Damaged(f"{where}: it has a wrong header")
     magic, size = _SKIPPABLE_HEAD.unpack_from(data, len(_TAR_FRAME))
     if magic != _SKIPPABLE or size != len(data) - start:
-        raise Damaged(f"{where}: it is not of the size it should be")
+        raise Damaged(f"{where}: it has a wrong size")
     return unpack_frame(memoryview(data)[start:], None, zstandard.ZstdDecompressor(), where)
 
 
@@ -200,7 +200,7 @@ def unpack_frame(
     try:
         announced = zstandard.frame_content_size(data)
         if announced < 0 or announced > UNPACKED_LIMIT or size not in (None, announced):
-            raise Damaged(f"{where}: a part unpacks to {announced} bytes, not {size}")
+            raise Damaged(f"{where}: a section decompresses to {announced} bytes, not {size}")
         found: bytes = expander.decompress(data)
     except (zstandard.ZstdError, MemoryError) as error:
         raise Damaged(f"{where} cannot be decompressed: {error}") from error
@@ -219,7 +219,7 @@ class _Columns:
         found = array(code)
         end = self.at + count * found.itemsize
         if end > len(self._view):
-            raise Damaged(f"{self._where}: it is too short")
+            raise Damaged(f"{self._where}: it is truncated")
         found.frombytes(self._view[self.at : end])
         if sys.byteorder == "big":
             found.byteswap()
@@ -241,7 +241,7 @@ def _frames(packed: array[int], unpacked: array[int], size: int, where: str) -> 
         each > PACKED_FRAME_LIMIT for each in packed
     )
     if found.packed[-1] != size or too_long:
-        raise Damaged(f"{where}: the parts of a layer are not what the layer is")
+        raise Damaged(f"{where}: the frames of a layer do not add up to the layer")
     return found
 
 
@@ -250,7 +250,7 @@ def _check_places(found: TableOfContents, where: str) -> None:
     ends = [frames.unpacked[-1] for frames in found.frames]
     if len(found.objects) != len(found.layers):
         raise Damaged(
-            f"{where}: it has {len(found.layers)} places for {len(found.objects)} objects"
+            f"{where}: it has {len(found.layers)} positions for {len(found.objects)} objects"
         )
     for layer, offset, size in zip(found.layers, found.offsets, found.sizes, strict=True):
         if layer >= len(ends) or offset + size > ends[layer] or not size:

@@ -52,7 +52,9 @@ def collect(store: Store, keep: Iterable[TreeId], *, dry: bool = False) -> GcRes
             try:
                 needed.update(find_objects(read_image_bytes(store, tree)))
             except (NotFound, Damaged) as error:
-                raise Damaged(f"garbage collection skipped: {error.message}", hint=error.hint) from error
+                raise Damaged(
+                    f"garbage collection skipped: {error.message}", hint=error.hint
+                ) from error
         images = [os.fspath(store.image_path(tree)) for tree in present if tree not in wanted]
         objects = _unneeded(store, needed)
         freed = sum(os.lstat(path).st_blocks * 512 for path in (*images, *objects))

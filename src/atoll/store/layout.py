@@ -96,7 +96,9 @@ def open_store(root: Path, *, create: bool = False) -> Store:
         raise forbidden(f"cannot read the store in {root}", error) from error
     if found is None:
         if not create:
-            raise NotFound(f"there is no store in {root}", hint="set its directory with --store DIR")
+            raise NotFound(
+                f"there is no store in {root}", hint="set its directory with --store DIR"
+            )
         return _create_store(root)
     if found != FORMAT:
         raise Damaged(

@@ -50,7 +50,7 @@ def check_ref_name(text: str) -> str:
         raise UsageError(
             f"{text!r} is not a valid image name",
             hint="a name has letters, digits and . _ + : ~ @ -, begins with a letter, a digit or _,"
-            " and may have parts divided by /",
+            " and may have parts separated by /",
         )
     return text
 

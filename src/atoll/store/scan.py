@@ -317,7 +317,8 @@ def _unreadable(path: bytes, error: OSError) -> AtollError:
             f"cannot read {where}: {error.strerror}", hint="try again with sudo"
         )
     return Damaged(
-        f"cannot read {where}: {error.strerror}", hint="look for disk errors in the journal (journalctl -k)"
+        f"cannot read {where}: {error.strerror}",
+        hint="look for disk errors in the journal (journalctl -k)",
     )
 
 

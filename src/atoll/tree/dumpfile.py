@@ -148,7 +148,9 @@ class _Parser:
     ) -> tuple[Metadata, dict[bytes, Node]]:
         found = self._directories.get(base or b"/")
         if found is None:
-            raise Malformed(f"{quote_field(path)} comes before its directory, or is not below a directory")
+            raise Malformed(
+                f"{quote_field(path)} comes before its directory, or is not below a directory"
+            )
         if name in found[1]:
             raise Malformed(f"{quote_field(path)} occurs twice")
         return found
@@ -213,7 +215,9 @@ class _Parser:
         base, _, name = target.rpartition(b"/")
         directory = self._directories.get(base or b"/")
         if directory is None or name not in directory[1] or not target.startswith(b"/"):
-            raise Malformed(f"a hard link to {quote_field(target)}, which does not exist", line=line)
+            raise Malformed(
+                f"a hard link to {quote_field(target)}, which does not exist", line=line
+            )
         if target in self._directories:
             raise Malformed(f"a hard link to {quote_field(target)}, a directory", line=line)
         return target

@@ -63,7 +63,9 @@ IDENTITIES = (
         why="anyone who has the image can act as any user of a cluster",
     ),
     Identity(
-        package="xrdp", etc=("xrdp/rsakeys.ini",), why="anyone who has the image can read every session"
+        package="xrdp",
+        etc=("xrdp/rsakeys.ini",),
+        why="anyone who has the image can read every session",
     ),
     Identity(
         package="unbound",
@@ -80,7 +82,11 @@ IDENTITIES = (
         etc=("kea/kea-api-password",),
         why="anyone who has the image can control every DHCP server",
     ),
-    Identity(package="zfsutils-linux", etc=("hostid",), why="two machines may import the same pool at once"),
+    Identity(
+        package="zfsutils-linux",
+        etc=("hostid",),
+        why="two machines may import the same pool at once",
+    ),
     Identity(
         package="postgresql-common",
         var=("postgresql",),

@@ -78,5 +78,5 @@ def test_arbitrary_bytes(content: bytes) -> None:
     if isinstance(value, dict):
         assert parse_json_fields(content, file="f").table == value
         return
-    with pytest.raises(Damaged, match=r"^f(: | is not JSON)"):
+    with pytest.raises(Damaged, match=r"^f(: | is not valid JSON)"):
         parse_json_fields(content, file="f")

@@ -173,7 +173,10 @@ def test_a_failed_program_is_shown_so_that_it_can_be_run_again(
 ) -> None:
     verb(raises(ProgramFailed(["apt", "install", "a b"], 100, "E: no\n")))
     assert main(["fake"]) == 12
-    assert "  command: apt install 'a b'\n  last lines of its output:\n    E: no\n" in capsys.readouterr().err
+    assert (
+        "  command: apt install 'a b'\n  last lines of its output:\n    E: no\n"
+        in capsys.readouterr().err
+    )
 
 
 def test_traceback_only_when_asked_for(

@@ -37,13 +37,13 @@ CASES: list[tuple[str, type[AtollError], str]] = [
         "E: Release file for http://m.example/dists/trixie/InRelease is not valid yet (invalid for"
         " another 3h 2min 1s). Updates for this repository will not be applied.",
         PackageError,
-        "m.example/dists/trixie/InRelease begins to be valid in 3h 2min 1s only",
+        "m.example/dists/trixie/InRelease becomes valid only in 3h 2min 1s",
     ),
     (
         "E: Release file for http://m.example/dists/sid/InRelease is expired (invalid since 9d 2h"
         " 1min 4s). Updates for this repository will not be applied.",
         PackageError,
-        "out of date since 9d 2h 1min 4s",
+        "expired 9d 2h 1min 4s ago",
     ),
     ("E: You don't have enough free space in /var/cache/apt/archives/.", NoSpace, "no space"),
     (
@@ -57,7 +57,11 @@ CASES: list[tuple[str, type[AtollError], str]] = [
         PackageError,
         "broken failed to install",
     ),
-    ("The following packages have unmet dependencies:\n a : Depends: b", PackageError, "fit"),
+    (
+        "The following packages have unmet dependencies:\n a : Depends: b",
+        PackageError,
+        "cannot be installed together",
+    ),
     (
         "E: The repository 'http://m.example nosuch Release' does not have a Release file.",
         PackageError,
@@ -67,7 +71,7 @@ CASES: list[tuple[str, type[AtollError], str]] = [
         "W: Invalid 'Date' entry in Release file lists/x\n"
         "E: Failed to fetch http://m.example/Packages.xz  File has unexpected size (1 != 2).",
         Damaged,
-        "names\n    E: Failed to fetch http://m.example/Packages.xz",
+        "Release file\n    E: Failed to fetch http://m.example/Packages.xz",
     ),
     ("E: something new", PackageError, "apt-get failed"),
 ]

@@ -67,7 +67,7 @@ def test_reasons() -> None:
         "Recommends: c but it is not going to be installed",
     ]
     assert parse_unmet("E: no\nE: neither\n") == ["no", "neither"]
-    assert parse_unmet("") == ["apt does not say why"]
+    assert parse_unmet("") == ["apt gives no reason"]
 
 
 @given(st.text())

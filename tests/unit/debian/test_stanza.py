@@ -132,7 +132,7 @@ def test_the_control_data_is_kept_and_must_be_the_pinned_packages(tmp_path: Path
     assert read_stanza(tmp_path, pin("a", "a" * 64)).name == "a"
     (tmp_path / f"{'a' * 64}.deb").unlink()
     assert read_stanza(tmp_path, pin("a", "a" * 64)).version == "1:2"
-    with pytest.raises(Damaged, match=r"is a 1:2 \(all\), where the lock says a 3 \(all\)"):
+    with pytest.raises(Damaged, match=r"is a 1:2 \(all\), but the lock pins a 3 \(all\)"):
         read_stanza(tmp_path, pin("a", "a" * 64, "3"))
 
 

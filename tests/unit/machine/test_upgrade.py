@@ -418,7 +418,7 @@ def test_two_operations_at_once_are_refused(maker: Maker, machine: Sysroot) -> N
     maker.publish("2")
     with (
         locked(machine.state / "lock", what="it"),
-        pytest.raises(Busy, match="another operation is at work"),
+        pytest.raises(Busy, match="another operation is running"),
     ):
         upgrade(machine, UPGRADE, NullReporter())
 

@@ -114,7 +114,7 @@ def test_a_password(registry: FakeRegistry, web: HttpClient, image: MadeImage) -
     registry.bend = bend
     assert client(registry, web, ME).manifest("one").digest == image.digest
     other = Credentials(user="me", password="wrong")
-    with pytest.raises(MissingPrivilege, match="refuses your login") as caught:
+    with pytest.raises(MissingPrivilege, match="rejects your credentials") as caught:
         client(registry, web, other).manifest("one")
     assert "wrong" not in str(caught.value)
     assert "wrong" not in repr(other)

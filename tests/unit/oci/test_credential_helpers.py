@@ -161,7 +161,7 @@ def test_the_first_folder_of_certificates_counts_and_pairs_are_whole(tmp_path: P
     assert [(one.name, two.name) for one, two in found.identities] == [("me.cert", "me.key")]
     assert not find_certificates("h.example", environment).authorities
     (folder / "me.key").unlink()
-    with pytest.raises(Damaged, match=r"no me\.key beside it"):
+    with pytest.raises(Damaged, match=r"no matching me\.key"):
         find_certificates("h.example:5000", environment)
 
 

@@ -247,5 +247,5 @@ def test_a_login_elsewhere_is_refused_by_name(room: Room) -> None:
             Endpoint(host=place, repository="x", insecure=True), web, lambda: ME
         )
         blob = Descriptor(media_type="", digest=BlobDigest(digest_of(BODY)), size=len(BODY))
-        with pytest.raises(AtollError, match=f"sends to http://{room.place(2)}/.*status 401"):
+        with pytest.raises(AtollError, match=f"redirects to http://{room.place(2)}/.*status 401"):
             client.document(blob)

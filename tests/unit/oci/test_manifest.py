@@ -35,7 +35,7 @@ RECORD = ImageRecord(
     config=ImageConfig(name="hello", version="1", created=1_788_000_000, architecture="amd64"),
     tree=TreeId("c" * 64),
     unpacked_size=1024,
-    layers=((A, "bash libc6"), (B, "what no package owns")),
+    layers=((A, "bash libc6"), (B, "files of no package")),
 )
 MANIFEST_VALUE = Manifest(
     config=Descriptor(media_type=CONFIG, digest=A, size=10),

@@ -205,7 +205,7 @@ def test_space_is_asked_for_first(
         assert plan.space > plan.fetch > 0
         registry.asked.clear()
         monkeypatch.setattr(type(plan), "space", 1 << 70)
-        with pytest.raises(NoSpace, match="bytes where"):
+        with pytest.raises(NoSpace, match="bytes on the file system"):
             apply_pull(plan, source, store, NullReporter())
     assert not registry.asked
 

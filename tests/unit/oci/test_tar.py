@@ -196,7 +196,7 @@ def hostile(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> bytes
     ],
 )
 def test_doubtful_archives_are_damaged(data: bytes) -> None:
-    with pytest.raises(Damaged, match="it is not a proper tar"):
+    with pytest.raises(Damaged, match="it is not a valid tar"):
         read(data)
 
 

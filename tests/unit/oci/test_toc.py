@@ -144,7 +144,7 @@ def test_contents_of_another_image_are_damage() -> None:
         parse(blob(), tree=TreeId("0" * 64))
     with pytest.raises(Damaged, match="another image"):
         parse(blob(), layers=[90])
-    with pytest.raises(Damaged, match="parts of a layer"):
+    with pytest.raises(Damaged, match="frames of a layer"):
         parse(blob(), layers=[90, 211])
 
 

@@ -115,7 +115,7 @@ def test_a_spoiled_record_is_not_there(store: Store, spoil: object) -> None:
     assert callable(spoil)
     path.write_bytes(spoil(path.read_bytes()))
     assert find_layer(store, LAYER) is None
-    with pytest.raises(Damaged, match="of no use"):
+    with pytest.raises(Damaged, match="cannot be used"):
         list(read_layer(store, LAYER))
 
 

@@ -104,7 +104,7 @@ def test_a_ref_needs_its_tree(store: Store) -> None:
     ],
 )
 def test_names_that_cannot_be(name: str, store: Store) -> None:
-    with pytest.raises(UsageError, match="cannot name"):
+    with pytest.raises(UsageError, match="not a valid image name"):
         check_ref_name(name)
     with pytest.raises(UsageError):
         read_ref(store, name)
