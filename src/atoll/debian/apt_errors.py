@@ -96,7 +96,8 @@ def _explain_key(said: str, where: str) -> PackageError | None:
     return PackageError(
         f"the repository {unsigned.group(1) or unsigned.group(2)} is not signed by a trusted "
         f"key{_quote(_first_error(said))}{where}",
-        hint="set its public key: key in [[repo]]; Debian's own keys are in the package debian-archive-keyring",
+        hint="set its public key: key in [[repo]]; Debian's own keys are in the package"
+        " debian-archive-keyring",
     )
 
 

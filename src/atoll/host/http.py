@@ -190,7 +190,8 @@ class HttpClient:
                 if len(body) > limit:
                     raise NetworkError(
                         f"{place} sends more than {limit} bytes",
-                        hint="this is not a valid response: report it to the administrator of the server",
+                        hint="this is not a valid response: report it to the administrator of"
+                        " the server",
                     )
                 if time.monotonic() > ends:
                     raise too_slow(place, len(body), self._patience.whole)

@@ -161,9 +161,11 @@ class RegistryClient:
         there = parse_address(url)
         if self._base is not None and origin_of(there) != origin_of(self._base):
             raise NetworkError(
-                f"{self.name}: {what}: the registry redirects to {show_address(there)}, which answers"
+                f"{self.name}: {what}: the registry redirects to {show_address(there)}, which"
+                " answers"
                 f" with status {status}",
-                hint="Atoll sends no credentials there: report it to the administrator of the registry",
+                hint="Atoll sends no credentials there: report it to the administrator of the"
+                " registry",
             )
 
     def _explained(self, status: int, what: str) -> AtollError:

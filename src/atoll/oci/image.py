@@ -34,7 +34,8 @@ def check_together(manifest: Manifest, record: ImageRecord, *, where: str) -> No
     if unpacked > _SMALL + MOST_EXPANSION * packed:
         raise Refused(
             f"{where}: it claims that {packed} bytes unpack to {unpacked}",
-            hint="this looks like a decompression bomb: report it to the administrator of the registry",
+            hint="this looks like a decompression bomb: report it to the administrator of the"
+            " registry",
         )
 
 

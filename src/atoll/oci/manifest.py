@@ -286,7 +286,8 @@ def _checked_name(value: object, what: str, where: str) -> str:
     if not isinstance(value, str) or (value and not _NAME.fullmatch(value)):
         raise Refused(
             f"{where}: its {what} is not valid: {str(value)[:40]!r}",
-            hint="allowed are letters, digits, . _ and -, at most 128: report it to the publisher of the image",
+            hint="allowed are letters, digits, . _ and -, at most 128: report it to the"
+            " publisher of the image",
         )
     return value
 

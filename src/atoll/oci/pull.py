@@ -59,7 +59,8 @@ def apply_pull(plan: PullPlan, source: ImageSource, store: Store, reporter: Repo
         return
     if plan.space > plan.free:
         raise NoSpace(
-            f"{plan.name} needs {plan.space} bytes on the file system of {store.root}; {plan.free} are free",
+            f"{plan.name} needs {plan.space} bytes on the file system of {store.root};"
+            f" {plan.free} are free",
             hint=f"see: df -h {store.root}",
         )
     if plan.parts is None:

@@ -102,7 +102,8 @@ def open_store(root: Path, *, create: bool = False) -> Store:
         return _create_store(root)
     if found != FORMAT:
         raise Damaged(
-            f"{marker} says {found[:20]!r}: this version of Atoll supports only store format {FORMAT!r}",
+            f"{marker} says {found[:20]!r}: this version of Atoll supports only store format"
+            f" {FORMAT!r}",
             hint="use the version of Atoll that created the store, or another --store DIR",
         )
     for name in PRIVATE:

@@ -47,7 +47,8 @@ def write_image_bytes(store: Store, data: bytes | bytearray) -> TreeId:
             _write_durably(path, data)
             if not _is_whole(path, name):
                 raise Damaged(
-                    f"image {name} was read back with other content than was written to {store.root}",
+                    f"image {name} was read back with other content than was written to"
+                    f" {store.root}",
                     hint="memory or disk is failing: see journalctl -k",
                 )
             os.rename(path, store.image_path(name))

@@ -106,7 +106,8 @@ class _Canonical:
         for name, _ in xattrs:
             if name in CONTENT_ELSEWHERE:
                 raise Refused(
-                    f"{_shown(path)} has {name.decode()}: its content is in another layer of an overlay",
+                    f"{_shown(path)} has {name.decode()}: its content is in another layer of an"
+                    " overlay",
                     hint="take the tree from the mounted overlay, not from its upper directory",
                 )
         return tuple(sorted(pair for pair in xattrs if self._keeps(pair[0])))

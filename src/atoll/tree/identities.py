@@ -90,7 +90,8 @@ IDENTITIES = (
     Identity(
         package="postgresql-common",
         var=("postgresql",),
-        why="a replica or a backup mistakes two clusters for one, as both have the same system identifier",
+        why="a replica or a backup mistakes two clusters for one, as both have the same system"
+        " identifier",
     ),
     Identity(
         package="initramfs-tools",

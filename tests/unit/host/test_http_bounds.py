@@ -1,4 +1,4 @@
-"""Servers that take their time, never end, or lead to what is not a valid address: refused, and soon."""
+"""Servers that are slow, never end or redirect to invalid addresses: refused, and soon."""
 
 from __future__ import annotations
 
