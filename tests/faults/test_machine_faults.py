@@ -24,7 +24,7 @@ from atoll.machine.deployments.state import read_state
 from atoll.machine.deployments.sysroot import Sysroot
 from atoll.machine.etc.etc_commands import read_machine_etc
 from atoll.machine.etc.etc_tree import node_at
-from atoll.machine.gc import collect_machine
+from atoll.machine.gc import collect_garbage
 from atoll.machine.pin import set_pin
 from atoll.machine.rollback import cancel, rollback
 from atoll.machine.upgrade import UpgradeRequest, upgrade
@@ -127,7 +127,7 @@ WORKS: dict[str, Callable[[Sysroot], object]] = {
     "rollback with today's /etc": lambda machine: rollback(machine, "1", QUIET, keep_etc=True),
     "cancel": lambda machine: cancel(machine, QUIET),
     "pin": lambda machine: set_pin(machine, 1, pinned=True),
-    "gc": lambda machine: collect_machine(machine, 2, QUIET),
+    "gc": lambda machine: collect_garbage(machine, 2, QUIET),
 }
 
 
@@ -173,7 +173,7 @@ def test_cut_before_any_effect_it_is_the_old_or_the_new(
         assert found in (old, new), f"{work} cut before effect {number}"
         check_bootable(machine)
         # The next one clears up, whatever it is.
-        collect_machine(machine, 3, QUIET)
+        collect_garbage(machine, 3, QUIET)
         check_machine(machine)
         assert picture(machine) == found, f"{work} cut before effect {number}, then gc"
         if code == DONE:
@@ -207,7 +207,7 @@ def test_an_upgrade_that_is_stopped_says_so_and_can_be_done_again(
         check_bootable(machine)
         if found == new and code == DONE and number > 400:
             break
-        collect_machine(machine, 3, QUIET)
+        collect_garbage(machine, 3, QUIET)
         check_machine(machine)
         if code == DONE and found == new and not stopped(number, prepared, tmp_path):
             break
@@ -252,13 +252,13 @@ def test_whatever_a_cut_leaves_is_found_by_the_next_one(
     """No name is there afterwards that a machine without a cut does not have."""
     machine = fresh(prepared, work, tmp_path / "machine")
     WORKS[work](machine)
-    collect_machine(machine, 3, QUIET)
+    collect_garbage(machine, 3, QUIET)
     known = names_below(machine) | names_below(fresh(prepared, work, tmp_path / "old"))
     known |= {"atoll/refs/downloaded.json"}  # what was fetched is not fetched again
     for number in itertools.count(1, 2):
         machine = fresh(prepared, work, tmp_path / "machine")
         code = run_child(lambda machine=machine: WORKS[work](machine), number, cut)  # type: ignore[misc]
-        collect_machine(machine, 3, QUIET)
+        collect_garbage(machine, 3, QUIET)
         assert names_below(machine) <= known, f"{work} cut before effect {number}"
         if code == DONE:
             break

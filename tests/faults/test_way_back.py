@@ -22,8 +22,8 @@ from atoll.base.report import NullReporter
 from atoll.machine.deployments.boot_check import verifier
 from atoll.machine.deployments.state import read_state
 from atoll.machine.deployments.sysroot import Sysroot
-from atoll.machine.deployments.way_back import why_none
-from atoll.machine.gc import collect_machine
+from atoll.machine.deployments.way_back import explain_no_way_back
+from atoll.machine.gc import collect_garbage
 from atoll.machine.health.bless import bless
 from atoll.machine.health.boot_failure_report import (
     apply_report,
@@ -115,7 +115,7 @@ class History:
             ),
             ("cancel", lambda: cancel(machine, QUIET)),
             (f"pin {number} {pinned}", lambda: set_pin(machine, number, pinned=pinned)),
-            (f"gc {keep}", lambda: collect_machine(machine, keep, QUIET, damaged=held and pinned)),
+            (f"gc {keep}", lambda: collect_garbage(machine, keep, QUIET, damaged=held and pinned)),
         ]
         return draw.choices(verbs, weights=[35, 35, 8, 7, 15])[0]
 
@@ -277,7 +277,7 @@ class History:
     def _check_status(self) -> None:
         """Where there is none, status says so."""
         state = read_state(self.machine)
-        told = why_none(state, verifier(self.machine))
+        told = explain_no_way_back(state, verifier(self.machine))
         if not ways_back(self.root):
             assert told or not state.deployments, f"status is silent\n{self._story()}"
 

@@ -249,7 +249,7 @@ def test_the_login_has_messages_when_an_entry_has_no_tries_left(stand: Stand, na
     (entries / name).touch()
     text = stand.script("has-login-messages").replace("/boot/", f"{stand.place}/boot/")
     parsed = parse_entry_name(name)
-    used_up = parsed is not None and parsed.is_used_up
+    used_up = parsed is not None and parsed.is_bad
     assert (stand.run(text).returncode == 0) is used_up
     note = f"echo hello > {run(stand, 'notes')}\n"
     assert stand.run(note + text).returncode == 0

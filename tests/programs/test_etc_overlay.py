@@ -17,7 +17,7 @@ from atoll.machine.deployments.apply import apply_operations
 from atoll.machine.etc.conflicts import read_conflicts
 from atoll.machine.etc.etc_tree import node_at, replaced
 from atoll.machine.etc.merge import plan_merge
-from atoll.machine.etc.merge_base import parse_record
+from atoll.machine.etc.merge_base import parse_merge_base
 from atoll.machine.etc.overlay_upper import plan_live, plan_upper
 from atoll.machine.etc.read import read_directory, read_layered
 from atoll.machine.etc.stage import (
@@ -311,7 +311,7 @@ def test_a_deployment_takes_along_what_changed_until_its_first_boot(disk: Path) 
 
 
 def plan_again(disk: Path, place: EtcPaths) -> tuple[tuple[str, ...], tuple[Operation, ...]]:
-    record = parse_record(place.record.read_bytes(), where="the record")
+    record = parse_merge_base(place.record.read_bytes(), where="the record")
     return plan_first_boot(record, read_views(disk), place)
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from atoll.base.errors import Damaged, NothingToDo
 from atoll.host.run import find_program
 from atoll.machine.disk import MIB, SECTOR, STATE_START, STATE_TYPE, derive_identity, partition
-from atoll.machine.grow import PartitionPlace, apply_writes, find_place, plan
+from atoll.machine.grow import PartitionPlace, apply_writes, find_partition, plan_partition_growth
 from atoll.tree.gpt import parse_header, parse_table
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def partitions(disk: Path) -> list[dict[str, object]]:
 def planned(disk: Path, size: int = LARGE) -> tuple[BlockWrite, ...]:
     os.truncate(disk, size)
     with disk.open("r+b", buffering=0) as file:
-        found = plan(file.fileno(), place_of(disk))
+        found = plan_partition_growth(file.fileno(), place_of(disk))
     assert found is not None
     return found[0]
 
@@ -91,12 +91,12 @@ def test_the_partition_ends_where_the_disk_does(tmp_path: Path) -> None:
 def test_it_grows_again_and_otherwise_stays(tmp_path: Path) -> None:
     disk = make(tmp_path)
     with disk.open("r+b", buffering=0) as file:
-        assert plan(file.fileno(), place_of(disk)) is None
+        assert plan_partition_growth(file.fileno(), place_of(disk)) is None
     for size in (SMALL * 2, SMALL * 3, SMALL * 4):
         write(disk, planned(disk, size))
         assert partitions(disk)[1]["size"] == (size - STATE_START - MIB) // SECTOR
         with disk.open("r+b", buffering=0) as file:
-            assert plan(file.fileno(), place_of(disk)) is None
+            assert plan_partition_growth(file.fileno(), place_of(disk)) is None
 
 
 def test_a_cut_leaves_the_old_table_or_the_new_one(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_what_is_behind_the_partition_is_left_alone(tmp_path: Path) -> None:
     assert SFDISK is not None
     subprocess.run([SFDISK, "--quiet", "--append", disk], input=b"size=8M\n", check=True)
     with disk.open("r+b", buffering=0) as file:
-        assert plan(file.fileno(), place_of(disk)) is None
+        assert plan_partition_growth(file.fileno(), place_of(disk)) is None
 
 
 def test_room_that_a_person_left_on_a_disk_of_their_own_stays_free(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_room_that_a_person_left_on_a_disk_of_their_own_stays_free(tmp_path: Pat
     assert SFDISK is not None
     subprocess.run([SFDISK, "--quiet", "--part-attrs", disk, "2", "GUID:63"], check=True)
     with disk.open("r+b", buffering=0) as file:
-        assert plan(file.fileno(), place_of(disk)) is None
+        assert plan_partition_growth(file.fileno(), place_of(disk)) is None
 
 
 def test_a_boot_program_in_the_first_sector_stays(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_a_damaged_table_is_told_and_nothing_is_written(
         file.seek(SECTOR + at)
         file.write(bytes([byte]))
         with pytest.raises(Damaged):
-            plan(file.fileno(), place_of(disk))
+            plan_partition_growth(file.fileno(), place_of(disk))
     shutil.rmtree(disk.parent)
 
 
@@ -189,8 +189,8 @@ def test_a_partition_and_its_disk_are_found_in_sysfs(tmp_path: Path) -> None:
     links = tmp_path / "block"
     links.mkdir()
     with pytest.raises(NothingToDo):
-        find_place(tmp_path, links)
+        find_partition(tmp_path, links)
     (links / f"{os.major(device)}:{os.minor(device)}").symlink_to(part)
-    found = find_place(tmp_path, links)
+    found = find_partition(tmp_path, links)
     assert (str(found.disk), found.number, found.block) == ("/dev/vda", 2, 4096)
     assert (found.start, found.size) == (2048 * 512, 8192 * 512)

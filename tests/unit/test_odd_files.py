@@ -22,9 +22,9 @@ from atoll.lock.serialize import parse_lock
 from atoll.machine.deployment import parse_deployment, parse_origin
 from atoll.machine.deployments.flags import parse_hold
 from atoll.machine.deployments.history import parse_event
-from atoll.machine.deployments.public_status import parse_public
+from atoll.machine.deployments.public_status import parse_public_status
 from atoll.machine.deployments.sysroot import parse_booted
-from atoll.machine.etc.merge_base import parse_record
+from atoll.machine.etc.merge_base import parse_merge_base
 from atoll.machine.health.boot_attempts import parse_verdict
 from atoll.machine.health.checks import parse_health
 from atoll.machine.machine_file import parse_machine_file
@@ -139,8 +139,8 @@ JSON_FILES: dict[str, tuple[Any, Callable[[bytes], object]]] = {
         {"format": 1, "deployment": 4, "version": "2", "why": "x", "when": 1},
         lambda data: parse_hold(data, where="X"),
     ),
-    "merged-from": (RECORD, lambda data: parse_record(data, where="X")),
-    "status.json": (PUBLIC, lambda data: parse_public(data, where="X")),
+    "merged-from": (RECORD, lambda data: parse_merge_base(data, where="X")),
+    "status.json": (PUBLIC, lambda data: parse_public_status(data, where="X")),
     "verdict": ({"format": 1, "entry": 3, "evidence": True, "why": "x"}, parse_verdict),
     "health.json": (
         {"format": 1, "when": 1, "checks": [{"name": "a", "passed": True, "detail": ""}]},
@@ -374,7 +374,7 @@ def test_toml_without_end_is_told(name: str, text: str) -> None:
 def test_an_error_names_file_and_key() -> None:
     with pytest.raises(Damaged, match=r"^X: deployments\[0\]\.number: must be an integer"):
         spoiled = exchanged(PUBLIC, ("deployments", 0, "number"), "two")
-        parse_public(json.dumps(spoiled).encode(), where="X")
+        parse_public_status(json.dumps(spoiled).encode(), where="X")
 
 
 @pytest.mark.parametrize("text", ["a\x1b[2J", "a\nb", "\u202ea", "x" * 5000])

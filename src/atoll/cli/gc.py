@@ -36,12 +36,12 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     from atoll.base.errors import UsageError
     from atoll.cli.output.upgrade import cleanup_as_json, format_cleanup
     from atoll.machine.deployments.sysroot import find_sysroot
-    from atoll.machine.gc import collect_machine
+    from atoll.machine.gc import collect_garbage
 
     if arguments.keep is not None and arguments.keep < 1:
         raise UsageError("--keep must be at least 1", hint="the booted deployment is always kept")
     sysroot = find_sysroot(arguments.root)
-    tidied = collect_machine(
+    tidied = collect_garbage(
         sysroot, arguments.keep, reporter, dry=arguments.dry_run, damaged=arguments.damaged
     )
     if arguments.json:

@@ -38,14 +38,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    from atoll.machine.deployments.public_status import is_open
+    from atoll.machine.deployments.public_status import may_read_machine
     from atoll.machine.deployments.sysroot import find_sysroot
 
     sysroot = find_sysroot(getattr(arguments, "root", None))
     as_json = getattr(arguments, "json", False)
     if getattr(arguments, "operations", False):
         return _print_operations(sysroot, arguments, as_json=as_json)
-    if not is_open(sysroot) and arguments.what in (None, "upgrade", "rebase"):
+    if not may_read_machine(sysroot) and arguments.what in (None, "upgrade", "rebase"):
         return _plan_for_everyone(sysroot, _request(arguments), reporter, as_json=as_json)
     if arguments.what == "rollback":
         from atoll.cli.output.upgrade import format_rollback, rollback_as_json
@@ -56,9 +56,9 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         return 0
     if arguments.what == "gc":
         from atoll.cli.output.upgrade import cleanup_as_json, format_cleanup
-        from atoll.machine.gc import collect_machine
+        from atoll.machine.gc import collect_garbage
 
-        tidied = collect_machine(sysroot, arguments.keep, reporter, dry=True)
+        tidied = collect_garbage(sysroot, arguments.keep, reporter, dry=True)
         dry = format_cleanup(tidied, dry=True)
         print(json.dumps(cleanup_as_json(tidied), indent=2) if as_json else dry)
         return 0
@@ -68,14 +68,14 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
 def _print_operations(sysroot: Sysroot, arguments: argparse.Namespace, *, as_json: bool) -> int:
     from atoll.base.errors import MissingPrivilege
     from atoll.base.text import one_line
-    from atoll.machine.deployments.public_status import is_open
+    from atoll.machine.deployments.public_status import may_read_machine
     from atoll.machine.operation_list import (
         list_gc_operations,
         list_rollback_operations,
         list_upgrade_operations,
     )
 
-    if not is_open(sysroot):
+    if not may_read_machine(sysroot):
         raise MissingPrivilege("only root can see the operations", hint="try again with sudo")
     if arguments.what == "rollback":
         which, keep_etc = arguments.which, arguments.keep_etc
@@ -104,10 +104,10 @@ def _request(arguments: argparse.Namespace) -> UpgradeRequest:
 def _plan_for_everyone(
     sysroot: Sysroot, request: UpgradeRequest, reporter: Reporter, *, as_json: bool
 ) -> int:
-    from atoll.machine.deployments.public_status import read_public
+    from atoll.machine.deployments.public_status import read_public_status
     from atoll.machine.public_plan import preview_public_upgrade
 
-    public = read_public()
+    public = read_public_status()
     preview = preview_public_upgrade(sysroot, public, request)
     now = public.state.current
     _print(preview, now.deployment.title if now else "", sysroot, as_json=as_json)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import AtollError, UsageError
 from atoll.base.text import cut, one_line
 from atoll.cli.output.progress import format_moment
-from atoll.machine.deployments.public_status import is_open, read_public
+from atoll.machine.deployments.public_status import may_read_machine, read_public_status
 from atoll.machine.deployments.state import read_state
 from atoll.machine.deployments.sysroot import find_sysroot
-from atoll.machine.deployments.way_back import why_none
+from atoll.machine.deployments.way_back import explain_no_way_back
 
 if TYPE_CHECKING:
     import argparse
@@ -45,11 +45,11 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     if arguments.publish:
         return _publish(sysroot)
     when = None
-    if is_open(sysroot):
+    if may_read_machine(sysroot):
         state = read_state(sysroot)
         why_none_is = _why_no_way_back(sysroot, state)
     else:
-        public = read_public()
+        public = read_public_status()
         state, when, why_none_is = public.state, public.when, public.no_way_back
     if arguments.json:
         document = as_json(state)
@@ -79,12 +79,12 @@ def _why_no_way_back(sysroot: Sysroot, state: MachineState) -> tuple[str, ...]:
     if sysroot.booted is None:
         from atoll.machine.deployments.boot_check import verifier
 
-        return why_none(state, verifier(sysroot))
-    at_a_glance = why_none(state, lambda each, _: each.flaw)
+        return explain_no_way_back(state, verifier(sysroot))
+    at_a_glance = explain_no_way_back(state, lambda each, _: each.flaw)
     if at_a_glance:
         return at_a_glance
     with suppress(AtollError, OSError):
-        return read_public().no_way_back
+        return read_public_status().no_way_back
     return ()
 
 

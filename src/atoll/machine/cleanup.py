@@ -141,7 +141,7 @@ def plan_cleanup(
     return leftovers, unfinished, ""
 
 
-def tidy(sysroot: Sysroot, reporter: Reporter) -> MachineState:
+def clean_up(sysroot: Sysroot, reporter: Reporter) -> MachineState:
     """Clean up after interrupted operations; the machine as it is then, with its way back.
 
     What cannot be removed is reported, and does not block the operation that follows.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from atoll.machine.cleanup import prune, tidy
+from atoll.machine.cleanup import clean_up, prune
 from atoll.machine.deployments.machine_lock import locked_machine
 from atoll.machine.deployments.retention import require_current
 from atoll.machine.deployments.state import read_state
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from atoll.machine.deployments.sysroot import Sysroot
 
 
-def collect_machine(
+def collect_garbage(
     sysroot: Sysroot,
     keep: int | None,
     reporter: Reporter,
@@ -34,7 +34,7 @@ def collect_machine(
     Raises Refused when damage hides what the machine needs, or Busy.
     """
     with locked_machine(sysroot) as machine:
-        state = read_state(machine) if dry else tidy(machine, reporter)
+        state = read_state(machine) if dry else clean_up(machine, reporter)
         current = require_current(state)
         if keep is None:
             keep = read_keep(machine, current)

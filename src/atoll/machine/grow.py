@@ -45,11 +45,11 @@ def grow(sysroot: Sysroot) -> int:
 
     Raises NothingToDo, Damaged for a partition table that is not understood, or OSError.
     """
-    place = find_place(sysroot.root)
+    place = find_partition(sysroot.root)
     with locked_machine(sysroot, esp=False) as machine:
         growing = machine.state / GROWING
         with place.disk.open("r+b", buffering=0) as disk:
-            planned = plan(disk.fileno(), place)
+            planned = plan_partition_growth(disk.fileno(), place)
             if planned is None and not growing.exists():
                 raise NothingToDo("the state partition already fills its disk")
             apply_operations([SetFlag(path=growing)])
@@ -64,7 +64,7 @@ def grow(sysroot: Sysroot) -> int:
     return size - place.size
 
 
-def find_place(directory: Path, sysfs: Path = SYSFS) -> PartitionPlace:
+def find_partition(directory: Path, sysfs: Path = SYSFS) -> PartitionPlace:
     """The partition that ``directory`` is on. Raises NothingToDo when it is on none."""
     device = directory.stat().st_dev
     here = (sysfs / f"{os.major(device)}:{os.minor(device)}").resolve()
@@ -84,7 +84,9 @@ def find_place(directory: Path, sysfs: Path = SYSFS) -> PartitionPlace:
     )
 
 
-def plan(disk: int, place: PartitionPlace) -> tuple[tuple[BlockWrite, ...], int] | None:
+def plan_partition_growth(
+    disk: int, place: PartitionPlace
+) -> tuple[tuple[BlockWrite, ...], int] | None:
     """``plan_growth`` for a disk that is open. Raises Damaged."""
     block = place.block
     header = parse_header(os.pread(disk, block, block), here=1)

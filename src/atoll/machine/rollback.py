@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import AtollError, Damaged, NothingToDo, Refused
 from atoll.image.bootable import read_bootable
 from atoll.machine.boot.boot_entry import EntryName
-from atoll.machine.cleanup import list_pairs, plan_removal, tidy
+from atoll.machine.cleanup import clean_up, list_pairs, plan_removal
 from atoll.machine.deployment import Origin
 from atoll.machine.deployments.apply import CommitPlan, apply_plan, format_warning
 from atoll.machine.deployments.boot_check import find_tree_flaw, verifier
@@ -46,7 +46,7 @@ from atoll.machine.deployments.retention import (
     require_current,
 )
 from atoll.machine.deployments.state import read_origin, read_state
-from atoll.machine.deployments.way_back import flaw_of, ways_back
+from atoll.machine.deployments.way_back import find_boot_flaw, ways_back
 from atoll.machine.disable_entries import plan_disable_entries
 from atoll.machine.etc.etc_commands import read_machine_etc
 from atoll.machine.etc.etc_tree import compare
@@ -69,7 +69,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RollbackPlan:
+class RollbackPreview:
     """What going back does. ``settings`` are the paths below ``/etc`` that will be as they were
     in the older deployment; none when they are kept, None when they cannot be compared."""
 
@@ -89,7 +89,7 @@ class Cancelled:
     warning: str | None = None
 
 
-def preview_rollback(sysroot: Sysroot, which: str | None, *, keep_etc: bool) -> RollbackPlan:
+def preview_rollback(sysroot: Sysroot, which: str | None, *, keep_etc: bool) -> RollbackPreview:
     """What ``rollback`` would do; raises as it does."""
     return preview_rollback_of(
         sysroot, read_state(sysroot), which, verifier(sysroot), keep_etc=keep_etc
@@ -98,14 +98,14 @@ def preview_rollback(sysroot: Sysroot, which: str | None, *, keep_etc: bool) -> 
 
 def rollback(
     sysroot: Sysroot, which: str | None, reporter: Reporter, *, keep_etc: bool
-) -> RollbackPlan:
+) -> RollbackPreview:
     """Make an older deployment boot next. Raises NotFound, NothingToDo, Refused or UsageError."""
     with locked_machine(sysroot) as machine:
-        state = tidy(machine, reporter)
+        state = clean_up(machine, reporter)
         verify = verifier(machine)
         found = preview_rollback_of(machine, state, which, verify, keep_etc=keep_etc)
 
-        def roll_back() -> RollbackPlan:
+        def roll_back() -> RollbackPreview:
             number, plan = plan_rollback(machine, state, found, keep_etc=keep_etc)
             check_plan(state, plan.operations, verify)
             return replace(found, number=number, warning=format_warning(apply_plan(plan)))
@@ -115,7 +115,7 @@ def rollback(
 
 
 def plan_rollback(
-    sysroot: Sysroot, state: MachineState, found: RollbackPlan, *, keep_etc: bool
+    sysroot: Sysroot, state: MachineState, found: RollbackPreview, *, keep_etc: bool
 ) -> tuple[int, CommitPlan]:
     """The number of the deployment that boots next, and what makes it so."""
     if keep_etc:
@@ -123,7 +123,7 @@ def plan_rollback(
     return found.target.number, _plan_older_entry(sysroot, state, found)
 
 
-def _plan_older_entry(sysroot: Sysroot, state: MachineState, found: RollbackPlan) -> CommitPlan:
+def _plan_older_entry(sysroot: Sysroot, state: MachineState, found: RollbackPreview) -> CommitPlan:
     """Hold what is left first: after a power cut behind the commit no upgrade takes it again."""
     target = found.target
     leaving = entries_to_disable(state, [each.number for each in found.left_behind])
@@ -134,11 +134,11 @@ def _plan_older_entry(sysroot: Sysroot, state: MachineState, found: RollbackPlan
     return CommitPlan(
         commit=(
             reserve,
-            *_holds(sysroot, state, found),
+            *_plan_holds(sysroot, state, found),
             *plan_entry(sysroot, copy_entry(state, target.number, name)),
         ),
         afterwards=(
-            *_unhold(sysroot, state, target),
+            *_plan_unhold(sysroot, state, target),
             RecordEvent(state=sysroot.state, event=event),
             *plan_disable_entries(sysroot, state, leaving, first=first + 1),
             *plan_removal(sysroot, Removal(entries=redundant_entries(state, of=target.number))),
@@ -148,7 +148,7 @@ def _plan_older_entry(sysroot: Sysroot, state: MachineState, found: RollbackPlan
 
 
 def _plan_keeping_etc(
-    sysroot: Sysroot, state: MachineState, found: RollbackPlan
+    sysroot: Sysroot, state: MachineState, found: RollbackPreview
 ) -> tuple[int, CommitPlan]:
     """The older tree once more, as a deployment of its own with the ``/etc`` of today."""
     staged = _stage_older_tree(sysroot, state, require_current(state), found.target)
@@ -158,9 +158,9 @@ def _plan_keeping_etc(
         deployment=number, sequence=sequence + len({each.deployment for each in leaving})
     )
     return number, CommitPlan(
-        commit=(*_holds(sysroot, state, found), *staged.plan.commit),
+        commit=(*_plan_holds(sysroot, state, found), *staged.plan.commit),
         afterwards=(
-            *_unhold(sysroot, state, found.target),
+            *_plan_unhold(sysroot, state, found.target),
             *staged.plan.afterwards,
             *((set_last_numbers(sysroot.state, last),) if leaving else ()),
             *plan_disable_entries(sysroot, state, leaving, first=sequence + 1),
@@ -175,14 +175,14 @@ def cancel(sysroot: Sysroot, reporter: Reporter) -> Cancelled:
     Raises NothingToDo, or Refused when what would boot next cannot boot.
     """
     with locked_machine(sysroot) as machine:
-        state = tidy(machine, reporter)
+        state = clean_up(machine, reporter)
         verify = verifier(machine)
-        stay = require_current(state) if state.booted is not None else _before(state)
+        stay = require_current(state) if state.booted is not None else _previous_default(state)
         staged = state.default
         dropped: list[str] = []
         failed: tuple[str, ...] = ()
         if stay is not None and staged is not None and staged.number != stay.number:
-            _refuse_flaw(stay, flaw_of(state, stay, verify))
+            _require_bootable(stay, find_boot_flaw(state, stay, verify))
             plan = plan_cancel(machine, state, stay, staged)
             check_plan(state, plan.operations, verify)
             with reporter.step(f"Making {stay.deployment.title} boot next"):
@@ -211,7 +211,7 @@ def plan_cancel(
     return CommitPlan(
         commit=(reserve, *plan_entry(sysroot, copy_entry(state, stay.number, name))),
         afterwards=(
-            *_unhold(sysroot, state, stay),
+            *_plan_unhold(sysroot, state, stay),
             RecordEvent(state=sysroot.state, event=make_event("cancel", stay.deployment, state)),
             WriteEntryList(sysroot=sysroot),
             *plan_removal(sysroot, removal),
@@ -219,7 +219,7 @@ def plan_cancel(
     )
 
 
-def _before(state: MachineState) -> DeploymentState | None:
+def _previous_default(state: MachineState) -> DeploymentState | None:
     """What boots next when a default that has never booted successfully is removed."""
     if state.default is None or state.default.blessed:
         return None
@@ -228,7 +228,7 @@ def _before(state: MachineState) -> DeploymentState | None:
 
 def preview_rollback_of(
     sysroot: Sysroot, state: MachineState, which: str | None, verify: Verify, *, keep_etc: bool
-) -> RollbackPlan:
+) -> RollbackPreview:
     current = require_current(state) if keep_etc else None
     # Only a date needs the history: without one, a damaged history must not block a rollback.
     events = _known_events(sysroot) if which is not None else ()
@@ -236,19 +236,21 @@ def preview_rollback_of(
     def judge(each: DeploymentState) -> str:
         # Kernel and initrd come from the tree again with a new deployment.
         return (
-            find_tree_flaw(sysroot, each.deployment) if keep_etc else flaw_of(state, each, verify)
+            find_tree_flaw(sysroot, each.deployment)
+            if keep_etc
+            else find_boot_flaw(state, each, verify)
         )
 
     target = choose_rollback(state, which, events, datetime.now().astimezone(), judge)
-    _refuse_flaw(target, judge(target))
+    _require_bootable(target, judge(target))
     if current is not None:
         check_staging_space(_stage_older_tree(sysroot, state, current, target), sysroot, state)
     settings = () if keep_etc else _changed_settings(sysroot, state, target)
     left_behind = left_deployments(state, target.number)
-    return RollbackPlan(
+    return RollbackPreview(
         target=target,
         left_behind=left_behind
-        if _may_be_left(state, None if keep_etc else target, left_behind, verify)
+        if _keeps_way_back(state, None if keep_etc else target, left_behind, verify)
         else (),
         settings=settings,
         number=target.number,
@@ -283,7 +285,7 @@ def _changed_settings(
         return None
 
 
-def _may_be_left(
+def _keeps_way_back(
     state: MachineState,
     target: DeploymentState | None,
     left_behind: tuple[DeploymentState, ...],
@@ -301,7 +303,7 @@ def _may_be_left(
     return any(not verify(*pair) for pair in stays)
 
 
-def _refuse_flaw(target: DeploymentState, flaw: str) -> None:
+def _require_bootable(target: DeploymentState, flaw: str) -> None:
     if flaw:
         raise Refused(
             f"{target.deployment.title} cannot boot: {flaw}",
@@ -322,7 +324,9 @@ def _stage_older_tree(
     return plan_staging(sysroot, state, current, image, origin, verb="rollback")
 
 
-def _holds(sysroot: Sysroot, state: MachineState, found: RollbackPlan) -> tuple[Operation, ...]:
+def _plan_holds(
+    sysroot: Sysroot, state: MachineState, found: RollbackPreview
+) -> tuple[Operation, ...]:
     """Hold the trees that are left. An existing hold keeps its reason; the target is not held."""
     now = int(time.time())
     wanted = found.target.deployment.tree
@@ -344,7 +348,7 @@ def _may_hold(state: MachineState, each: DeploymentState) -> bool:
     return hold is None or (hold.why == ROLLED_BACK and hold.deployment != each.number)
 
 
-def _unhold(
+def _plan_unhold(
     sysroot: Sysroot, state: MachineState, target: DeploymentState
 ) -> tuple[Operation, ...]:
     """Choosing a deployment explicitly clears the hold of its tree."""

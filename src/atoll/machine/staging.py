@@ -87,7 +87,7 @@ def plan_staging(
     merge, stage_etc = plan_stage(inputs, paths, rules=machine_file.rules, earlier=etc.conflicts)
     check_ids(f"{image.name} {image.version}", merge)
     name = EntryName(sequence=numbers.sequence, tries_left=BOOT_TRIES)
-    entry = make_entry(image, deployment, find_partition(sysroot, state, source), name)
+    entry = make_entry(image, deployment, find_state_partition(sysroot, state, source), name)
     event = make_event(verb, deployment, state, image=origin.image)
     commit: tuple[Operation, ...] = (
         set_last_numbers(sysroot.state, numbers),
@@ -138,17 +138,17 @@ def make_event(
 
 def copy_entry(state: MachineState, number: int, name: EntryName) -> BootEntry:
     """Another entry for a deployment that has one; raises Refused when none can be read."""
-    for menu_entry in state.menu.of(number):
+    for menu_entry in state.menu.entries_of(number):
         if menu_entry.entry is not None:
             return replace(menu_entry.entry, name=name)
     raise Refused(f"no entry on the ESP boots deployment {number}", hint="see: atoll status")
 
 
-def find_partition(
+def find_state_partition(
     sysroot: Sysroot, state: MachineState, source: DeploymentState
 ) -> StatePartition:
     """The state partition as the entry of ``source`` names it, else as the disk does."""
-    for menu_entry in state.menu.of(source.number):
+    for menu_entry in state.menu.entries_of(source.number):
         entry = menu_entry.entry
         place = entry.option("atoll.state") if entry else None
         if entry is not None and place is not None and place.startswith("UUID="):

@@ -26,7 +26,7 @@ from atoll.base.errors import AtollError, NoSpace, NotFound
 from atoll.base.report import NullReporter
 from atoll.image.bootable import read_bootable
 from atoll.machine.candidate import check_new, fetch_candidate, opened_candidate
-from atoll.machine.cleanup import prune, tidy
+from atoll.machine.cleanup import clean_up, prune
 from atoll.machine.deployments.apply import apply_operations, apply_until_failure, format_warning
 from atoll.machine.deployments.machine_lock import locked_machine
 from atoll.machine.deployments.retention import require_current
@@ -103,7 +103,7 @@ def upgrade(sysroot: Sysroot, request: UpgradeRequest, reporter: Reporter) -> Up
     machine is then as it was.
     """
     with locked_machine(sysroot) as machine:
-        state = tidy(machine, reporter)
+        state = clean_up(machine, reporter)
         candidate = _download(machine, state, request, reporter)
         if request.download_only:
             return UpgradeResult(candidate=candidate)
@@ -175,7 +175,7 @@ def _undone_on_error(machine: Sysroot) -> Iterator[None]:
             if isinstance(error, NoSpace):
                 forget_pending(machine)
                 prune(machine, len(read_state(machine).deployments), NullReporter())
-            tidy(machine, NullReporter())
+            clean_up(machine, NullReporter())
         raise
 
 

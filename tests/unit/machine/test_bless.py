@@ -75,7 +75,7 @@ def test_a_cut_leaves_what_boots_and_the_next_run_ends_it(tmp_path: Path, count:
     assert menu_of(sysroot).default == 2
     assert "atoll-1.conf" in names(sysroot)
     bless(sysroot, 2, NullReporter())
-    entries = menu_of(sysroot).of(2)
+    entries = menu_of(sysroot).entries_of(2)
     assert all(each.name.tries_left is None for each in entries)
     assert len(entries) == 1
     assert (sysroot.state / "blessed/2").exists()

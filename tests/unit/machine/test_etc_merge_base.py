@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 
 from atoll.base.errors import Damaged
-from atoll.machine.etc.merge_base import MergeBase, format_record, parse_record
+from atoll.machine.etc.merge_base import MergeBase, format_merge_base, parse_merge_base
 from atoll.tree.etc_rules import parse_rule
 from tests.unit.machine.etc_trees import File, Link, etc
 from tests.unit.machine.test_etc_merge import views
@@ -21,16 +21,18 @@ if TYPE_CHECKING:
 @given(views())
 def test_what_is_written_is_read_again(live: Node) -> None:
     record = MergeBase(source=3, live=live, rules=(parse_rule("ssh/**", "local"),))
-    assert parse_record(format_record(record), where="x") == record
+    assert parse_merge_base(format_merge_base(record), where="x") == record
 
 
 def test_odd_names_and_attributes() -> None:
     label = (("security.capability", b"\x01\xff"), ("user.x", b""))
     live = etc({"\udcff/ä\n": File("1", 0o4755, 7, label), "l": Link("\udcfe")})
-    assert parse_record(format_record(MergeBase(source=1, live=live)), where="x").live == live
+    assert (
+        parse_merge_base(format_merge_base(MergeBase(source=1, live=live)), where="x").live == live
+    )
 
 
-GOOD = json.loads(format_record(MergeBase(source=1, live=etc(a="1"))))
+GOOD = json.loads(format_merge_base(MergeBase(source=1, live=etc(a="1"))))
 
 
 @pytest.mark.parametrize(
@@ -53,9 +55,9 @@ GOOD = json.loads(format_record(MergeBase(source=1, live=etc(a="1"))))
 )
 def test_what_is_no_record_is_named(document: object) -> None:
     with pytest.raises(Damaged, match="deployments/2"):
-        parse_record(json.dumps(document).encode(), where="deployments/2")
+        parse_merge_base(json.dumps(document).encode(), where="deployments/2")
 
 
 def test_what_is_not_even_json() -> None:
     with pytest.raises(Damaged):
-        parse_record(b"\xff{", where="x")
+        parse_merge_base(b"\xff{", where="x")

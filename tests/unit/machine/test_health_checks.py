@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from atoll.base.errors import Damaged
 from atoll.machine.health.checks import (
     ESSENTIAL,
-    REACHED,
+    TARGET,
     Check,
     HealthResult,
     check_units,
@@ -65,16 +65,16 @@ def test_a_check_that_hangs_is_ended(tmp_path: Path) -> None:
 
 
 def test_units_decide() -> None:
-    states = {REACHED: "active", "dbus.service": "active", "display-manager.service": "inactive"}
+    states = {TARGET: "active", "dbus.service": "active", "display-manager.service": "inactive"}
     assert all(check.passed for check in check_units(states))
-    reached, essential = check_units({REACHED: "inactive", "dbus.service": "failed"})
+    reached, essential = check_units({TARGET: "inactive", "dbus.service": "failed"})
     assert (reached.passed, reached.detail) == (False, "it is inactive")
     assert (essential.passed, essential.detail) == (False, "failed: dbus.service")
 
 
 def test_what_systemctl_says_is_read_in_order() -> None:
-    assert parse_units((REACHED, *ESSENTIAL[:2]), "active\n\nfailed\n\ninactive\n") == {
-        REACHED: "active",
+    assert parse_units((TARGET, *ESSENTIAL[:2]), "active\n\nfailed\n\ninactive\n") == {
+        TARGET: "active",
         ESSENTIAL[0]: "failed",
         ESSENTIAL[1]: "inactive",
     }

@@ -94,7 +94,7 @@ def test_machines_do_as_their_image_says(tmp_path: Path) -> None:
         said = image_files(str(number), f"Reef {number}", keep=2, etc=[["motd", "image"]])
         maker.publish(str(number), said)
         upgrade(machine, UpgradeRequest(verb="upgrade"), NullReporter())
-        for menu_entry in read_state(machine).menu.of(number):
+        for menu_entry in read_state(machine).menu.entries_of(number):
             plain = format_entry_name(EntryName(sequence=menu_entry.name.sequence))
             (machine.entries / format_entry_name(menu_entry.name)).rename(machine.entries / plain)
     state = read_state(machine)

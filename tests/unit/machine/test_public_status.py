@@ -19,7 +19,11 @@ from atoll.base.errors import (
 )
 from atoll.cli.status import as_json, format_state, next_step, warnings
 from atoll.machine.deployments.flags import Hold, set_hold
-from atoll.machine.deployments.public_status import format_public, parse_public, read_public
+from atoll.machine.deployments.public_status import (
+    format_public_status,
+    parse_public_status,
+    read_public_status,
+)
 from atoll.machine.deployments.state import read_state
 from atoll.machine.deployments.write_status import publish_or_forget, write_status
 from atoll.machine.public_plan import preview_public_upgrade
@@ -60,7 +64,7 @@ def test_everyone_reads_the_same_status_as_root(sysroot: Sysroot, place: Path) -
     (sysroot.entries / "windows.conf").write_text("title Windows\n")
     (sysroot.deployments / "7").mkdir()
     write_status(sysroot, when=5, place=place)
-    state, public = read_state(sysroot), read_public(place)
+    state, public = read_state(sysroot), read_public_status(place)
     assert public.when == 5
     assert as_json(public.state) == as_json(state)
     for told in (format_state, warnings, next_step):
@@ -92,7 +96,7 @@ def test_the_file_is_for_everyone_and_has_no_secrets(sysroot: Sysroot, place: Pa
 
 def test_before_it_is_written_that_is_said(place: Path) -> None:
     with pytest.raises(NotFound, match="not written yet"):
-        read_public(place)
+        read_public_status(place)
 
 
 def test_what_cannot_be_written_does_not_tell_what_was_before(
@@ -102,7 +106,7 @@ def test_what_cannot_be_written_does_not_tell_what_was_before(
     (sysroot.atoll / "layers").write_text("no directory")
     publish_or_forget(sysroot, when=6, place=place)
     with pytest.raises(NotFound):
-        read_public(place)
+        read_public_status(place)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +125,7 @@ def test_another_file_is_no_status(
 ) -> None:
     write_status(sysroot, when=5, place=place)
     with pytest.raises(Damaged):
-        parse_public(spoil(place.read_bytes()), where="status.json")
+        parse_public_status(spoil(place.read_bytes()), where="status.json")
 
 
 def test_everyone_may_plan_an_upgrade(
@@ -133,7 +137,7 @@ def test_everyone_may_plan_an_upgrade(
     rows = [[name, version, "amd64"] for name, version in BEFORE.items()]
     (records / "packages.json").write_text(json.dumps(rows))
     write_status(sysroot, when=5, place=place)
-    public = read_public(place)
+    public = read_public_status(place)
     wish = UpgradeRequest(verb="upgrade")
     with pytest.raises(NothingToDo, match="already the newest"):
         preview_public_upgrade(sysroot, public, wish, records)
@@ -158,7 +162,7 @@ def test_no_plan_promises_what_the_verb_refuses(
 
     def obstacle() -> AtollError | None:
         write_status(sysroot, when=5, place=place)
-        return preview_public_upgrade(sysroot, read_public(place), wish).obstacle
+        return preview_public_upgrade(sysroot, read_public_status(place), wish).obstacle
 
     new = maker.publish("2")
     assert obstacle() is None
@@ -182,7 +186,7 @@ def test_the_store_of_the_machine_is_roots_to_see(sysroot: Sysroot, place: Path)
     for image in ("store:downloaded", "a" * 64):
         with pytest.raises(MissingPrivilege):
             preview_public_upgrade(
-                sysroot, read_public(place), UpgradeRequest(verb="rebase", image=image)
+                sysroot, read_public_status(place), UpgradeRequest(verb="rebase", image=image)
             )
 
 
@@ -193,10 +197,10 @@ def test_a_machine_that_follows_no_image_says_so_to_everyone(
     sysroot = maker.install(tmp_path / "other", Published(tree=tree, reference=""), follow=tree)
     write_status(sysroot, when=5, place=place)
     with pytest.raises(Refused, match="follows no image"):
-        preview_public_upgrade(sysroot, read_public(place), UpgradeRequest(verb="upgrade"))
+        preview_public_upgrade(sysroot, read_public_status(place), UpgradeRequest(verb="upgrade"))
 
 
 def test_nothing_is_lost_on_the_way(sysroot: Sysroot, place: Path) -> None:
     write_status(sysroot, when=5, place=place)
     data = place.read_bytes()
-    assert format_public(parse_public(data, where="")) == data
+    assert format_public_status(parse_public_status(data, where="")) == data

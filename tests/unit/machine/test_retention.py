@@ -129,7 +129,7 @@ def test_going_back_never_chooses_what_boots_next(state: MachineState) -> None:
         found = choose_rollback(state, None, (), NOW, sound)
     except NotFound:
         assert not any(
-            each.blessed and not each.default and state.menu.of(each.number)
+            each.blessed and not each.default and state.menu.entries_of(each.number)
             for each in state.deployments
         )
         return
@@ -138,7 +138,7 @@ def test_going_back_never_chooses_what_boots_next(state: MachineState) -> None:
         others = [
             each
             for each in state.deployments
-            if each.blessed and not each.default and state.menu.of(each.number)
+            if each.blessed and not each.default and state.menu.entries_of(each.number)
         ]
         assert all(each.held for each in others)
     assert found not in left_deployments(state, found.number)

@@ -27,7 +27,7 @@ from atoll.machine.deployments.retention import require_current
 from atoll.machine.deployments.state import read_origin, read_state
 from atoll.machine.etc.etc_commands import read_machine_etc
 from atoll.machine.etc.etc_tree import node_at
-from atoll.machine.gc import collect_machine
+from atoll.machine.gc import collect_garbage
 from atoll.machine.pin import set_pin
 from atoll.machine.rollback import cancel, rollback
 from atoll.machine.space import Space
@@ -58,7 +58,7 @@ def machine(maker: Maker, tmp_path: Path) -> Sysroot:
 
 def bless(sysroot: Sysroot, number: int) -> None:
     """What a healthy boot does: the deployment's entry loses its counter."""
-    for menu_entry in read_state(sysroot).menu.of(number):
+    for menu_entry in read_state(sysroot).menu.entries_of(number):
         old = sysroot.entries / format_entry_name(menu_entry.name)
         old.rename(
             sysroot.entries / format_entry_name(EntryName(sequence=menu_entry.name.sequence))
@@ -67,7 +67,7 @@ def bless(sysroot: Sysroot, number: int) -> None:
 
 def use_up(sysroot: Sysroot, number: int) -> None:
     """What the loader does when a deployment does not come up."""
-    for menu_entry in read_state(sysroot).menu.of(number):
+    for menu_entry in read_state(sysroot).menu.entries_of(number):
         name = EntryName(sequence=menu_entry.name.sequence, tries_left=0, tries_used=3)
         old = sysroot.entries / format_entry_name(menu_entry.name)
         old.rename(sysroot.entries / format_entry_name(name))
@@ -198,8 +198,8 @@ def test_going_back_holds_what_was_fled(maker: Maker, machine: Sysroot) -> None:
     state = read_state(machine)
     left_behind = state.find(2)
     assert left_behind is not None and left_behind.held and not left_behind.fallback
-    assert [each.name.is_used_up for each in state.menu.of(2)] == [True]
-    assert [each.name.tries_left for each in state.menu.of(1)] == [None]
+    assert [each.name.is_bad for each in state.menu.entries_of(2)] == [True]
+    assert [each.name.tries_left for each in state.menu.entries_of(1)] == [None]
     with pytest.raises(Refused, match="held on this machine: rolled back"):
         upgrade(machine, UPGRADE, NullReporter())
     maker.publish("3")
@@ -253,7 +253,7 @@ def test_cancel_makes_it_as_it_was(maker: Maker, machine: Sysroot) -> None:
     assert cancel(machine, NullReporter()).dropped == ("hello 2 (2)",)
     check_machine(machine)
     assert default(machine) == (1, "1")
-    collect_machine(machine, None, NullReporter())
+    collect_garbage(machine, None, NullReporter())
     assert objects_there(machine) == before
     with pytest.raises(NothingToDo):
         cancel(machine, NullReporter())
@@ -267,7 +267,7 @@ def test_download_only_changes_nothing_that_boots(maker: Maker, machine: Sysroot
     assert default(machine) == (1, "1")
     preview = preview_upgrade(machine, UPGRADE)
     assert preview.candidate.is_here and preview.etc is not None and preview.candidate.fetch == 0
-    collect_machine(machine, None, NullReporter())
+    collect_garbage(machine, None, NullReporter())
     assert preview_upgrade(machine, UPGRADE).candidate.is_here, "what was fetched is kept"
     go(machine)
     assert read_state(machine).deployments[0].deployment.tree == new.tree
@@ -321,7 +321,7 @@ def test_policy_keeps_three_and_what_is_pinned(maker: Maker, machine: Sysroot) -
     assert numbers == [7, 6, 1]
     assert objects_there(machine) == objects_needed(machine), "no space is lost"
     set_pin(machine, 1, pinned=False)
-    collect_machine(machine, 1, NullReporter())
+    collect_garbage(machine, 1, NullReporter())
     assert [each.number for each in read_state(machine).deployments] == [7, 6]
     check_machine(machine)
 
@@ -354,7 +354,7 @@ def test_a_long_life_keeps_every_promise_and_loses_no_space(maker: Maker, machin
             last = go(machine, UpgradeRequest(verb="rebase", image=maker.follow(), even_held=True))
             bless(machine, last)
             assert settings(machine, last, "kde.conf") is None
-        collect_machine(machine, None, NullReporter())
+        collect_garbage(machine, None, NullReporter())
         check_machine(machine)
         assert objects_there(machine) == objects_needed(machine), "no space is lost"
         assert settings(machine, default(machine)[0], "mine.conf") == "mine\n"
@@ -439,9 +439,9 @@ def test_a_damaged_deployment_is_told_and_stays_until_a_person_says_so(
         bless(machine, go(machine))
     (machine.deployments / "1/deployment.json").write_text("{")
     assert "deployments/1" in read_state(machine).damaged[0]
-    collect_machine(machine, 1, NullReporter())
+    collect_garbage(machine, 1, NullReporter())
     assert (machine.deployments / "1/etc/upper").is_dir()
-    collect_machine(machine, None, NullReporter(), damaged=True)
+    collect_garbage(machine, None, NullReporter(), damaged=True)
     check_machine(machine)
     assert not (machine.deployments / "1").exists()
     (machine.deployments / "3/deployment.json").write_text("{")
@@ -480,7 +480,7 @@ def test_an_empty_menu_is_no_reason_to_remove_anything(maker: Maker, machine: Sy
     for path in machine.entries.iterdir():
         path.unlink()
     with pytest.raises(Refused, match="damaged"):
-        collect_machine(machine, None, NullReporter())
+        collect_garbage(machine, None, NullReporter())
     assert {path.name for path in machine.deployments.iterdir()} == {"1", "2"}
 
 

@@ -16,7 +16,7 @@ from atoll.base.errors import AtollError, Damaged, NoSpace, NotFound, Refused, U
 from atoll.base.report import NullReporter
 from atoll.machine.deployments.state import read_state
 from atoll.machine.deployments.sysroot import Sysroot
-from atoll.machine.gc import collect_machine
+from atoll.machine.gc import collect_garbage
 from atoll.machine.upgrade import UpgradeRequest, upgrade
 from tests.images import snapshot
 from tests.machines import Maker, check_machine, objects_there
@@ -138,7 +138,7 @@ def test_what_is_no_honest_image_changes_nothing(tmp_path: Path, offer: str) -> 
     assert caught.value.message
     assert snapshot(machine.esp) == before and objects_there(machine) == objects
     assert [each.number for each in read_state(machine).deployments] == [1]
-    collect_machine(machine, None, NullReporter())
+    collect_garbage(machine, None, NullReporter())
     check_machine(machine)
 
 
@@ -168,7 +168,7 @@ def test_a_tree_that_cannot_boot_is_refused(tmp_path: Path) -> None:
     new = maker.publish("2", {"usr/lib/atoll/image.json": "{}"})
     with pytest.raises(Refused, match="cannot boot"):
         upgrade(machine, UpgradeRequest(verb="rebase", image=new.reference), NullReporter())
-    collect_machine(machine, None, NullReporter())
+    collect_garbage(machine, None, NullReporter())
     check_machine(machine)
 
 

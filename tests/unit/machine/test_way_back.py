@@ -27,10 +27,10 @@ from atoll.machine.deployments.operations import RemoveDeployment, RemoveFromEsp
 from atoll.machine.deployments.plan_check import check_plan
 from atoll.machine.deployments.retention import choose_removal
 from atoll.machine.deployments.state import read_state
-from atoll.machine.deployments.way_back import why_none
+from atoll.machine.deployments.way_back import explain_no_way_back
 from atoll.machine.etc.etc_commands import read_machine_etc
 from atoll.machine.etc.etc_tree import is_file
-from atoll.machine.gc import collect_machine
+from atoll.machine.gc import collect_garbage
 from atoll.machine.pin import set_pin
 from atoll.machine.rollback import cancel, rollback
 from atoll.machine.upgrade import UpgradeRequest, upgrade
@@ -61,7 +61,7 @@ def machine(maker: Maker, tmp_path: Path) -> Sysroot:
 
 
 def bless(sysroot: Sysroot, number: int) -> None:
-    for menu_entry in read_state(sysroot).menu.of(number):
+    for menu_entry in read_state(sysroot).menu.entries_of(number):
         old = sysroot.entries / format_entry_name(menu_entry.name)
         old.rename(
             sysroot.entries / format_entry_name(EntryName(sequence=menu_entry.name.sequence))
@@ -102,12 +102,12 @@ def test_going_back_twice_with_todays_settings_leaves_what_came_up(
 ) -> None:
     for _ in range(3):
         back(machine, "number:1", keep_etc=True)
-        collect_machine(machine, 1, QUIET)
+        collect_garbage(machine, 1, QUIET)
         assert ways_back(machine.root)
         check_machine(machine)
     maker.publish("v3")
     upgrade(machine, UpgradeRequest(verb="upgrade", even_held=True), QUIET)
-    collect_machine(machine, 1, QUIET)
+    collect_garbage(machine, 1, QUIET)
     assert ways_back(machine.root) == ["1"]
 
 
@@ -127,7 +127,7 @@ def test_going_to_what_never_came_up_uses_nothing_up(maker: Maker, machine: Sysr
     set_pin(machine, 3, pinned=True)
     maker.publish("v4")
     bless(machine, go(machine))
-    collect_machine(machine, 1, QUIET)
+    collect_garbage(machine, 1, QUIET)
     flip(tree_of(machine, 2))
     assert back(machine, "number:3") == 3
     assert ways_back(machine.root) == ["4"]
@@ -202,9 +202,9 @@ def test_the_last_way_back_is_no_ones_to_remove(machine: Sysroot) -> None:
     with pytest.raises(Refused, match="no way back"):
         check_plan(state, plan, verify)
     check_plan(state, (RemoveDeployment(sysroot=machine, number=2),), verify)
-    collect_machine(machine, 1, QUIET)
+    collect_garbage(machine, 1, QUIET)
     assert ways_back(machine.root) == ["1"]
-    (name,) = [each.file for each in state.menu.of(1)]
+    (name,) = [each.file for each in state.menu.entries_of(1)]
     with pytest.raises(Refused, match="no way back"):
         check_plan(state, (RemoveFromEsp(esp=machine.esp, path=machine.entries / name),), verify)
 
@@ -214,7 +214,7 @@ def test_an_entry_that_only_seems_to_outdo_the_last_way_back_stops_nobody(
 ) -> None:
     """The disk changed the entry: it boots another tree, and the older entry is still needed."""
     flip(tree_of(machine, 1))
-    (menu_entry,) = read_state(machine).menu.of(2)
+    (menu_entry,) = read_state(machine).menu.entries_of(2)
     good = machine.entries / menu_entry.file
     sequence = menu_entry.name.sequence + 5
     text = good.read_text().replace(
@@ -238,7 +238,7 @@ def test_status_says_loudly_that_there_is_no_way_back(
     assert main(["status", "--root", str(machine.root)]) == 0
     told = capsys.readouterr()
     assert "NO WAY BACK" in told.err and "is damaged" in told.err and "is missing" in told.err
-    assert why_none(read_state(machine), verifier(machine))
+    assert explain_no_way_back(read_state(machine), verifier(machine))
 
 
 def test_a_lost_tree_keeps_its_objects_and_is_told(
@@ -248,7 +248,7 @@ def test_a_lost_tree_keeps_its_objects_and_is_told(
     tree_of(machine, 1).unlink()
     assert main(["status", "--root", str(machine.root)]) == 0
     assert "its tree is missing" in capsys.readouterr().err
-    tidied = collect_machine(machine, None, QUIET)
+    tidied = collect_garbage(machine, None, QUIET)
     assert tidied.warning is not None and tree_of(machine, 1).name in tidied.warning
     assert objects_there(machine) == before
 
@@ -259,7 +259,7 @@ def test_a_deployment_of_an_unknown_format_stays(maker: Maker, machine: Sysroot,
     path.write_text(text)
     before = objects_there(machine)
     for keep in (1, None):
-        collect_machine(machine, keep, QUIET)
+        collect_garbage(machine, keep, QUIET)
     maker.publish("v3")
     bless(machine, go(machine))
     assert path.read_text() == text and (machine.deployments / "1/etc/upper").is_dir()
@@ -269,7 +269,7 @@ def test_a_deployment_of_an_unknown_format_stays(maker: Maker, machine: Sysroot,
 def test_a_pinned_deployment_stays_whatever_is_said(machine: Sysroot) -> None:
     set_pin(machine, 1, pinned=True)
     (machine.deployments / "1/deployment.json").write_text('{"format": 2}')
-    collect_machine(machine, 1, QUIET, damaged=True)
+    collect_garbage(machine, 1, QUIET, damaged=True)
     assert (machine.deployments / "1").is_dir()
 
 
@@ -281,7 +281,7 @@ def test_marks_that_cannot_be_read_remove_nothing(
     maker.publish("v3")
     go(machine)
     failing.fail(machine.state / kind, errno.EIO)
-    collect_machine(machine, 1, QUIET)
+    collect_garbage(machine, 1, QUIET)
     assert {each.number for each in read_state(machine).deployments} == {1, 2, 3}
     assert any(kind in each for each in read_state(machine).damaged)
 
@@ -321,11 +321,11 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Failing:
 def test_an_entry_that_cannot_be_read_removes_nothing_and_stops_nothing(
     maker: Maker, machine: Sysroot
 ) -> None:
-    (name,) = [each.file for each in read_state(machine).menu.of(1)]
+    (name,) = [each.file for each in read_state(machine).menu.entries_of(1)]
     (machine.entries / name).write_bytes(b"linux /x\nversion 99\n")
     maker.publish("v3", kernel="6.14-three")
     bless(machine, go(machine))
-    collect_machine(machine, 1, QUIET)
+    collect_garbage(machine, 1, QUIET)
     assert (machine.deployments / "1").is_dir() and kernel_of(machine, 1).exists()
 
 
@@ -359,13 +359,13 @@ def test_what_lies_about_stops_nobody(
         if os.system(f"chattr +i {path}"):  # a path of this test
             pytest.skip("this file system knows no immutable files")
         request.addfinalizer(lambda: os.system(f"chattr -R -i {machine.deployments}"))
-    collect_machine(machine, 2, QUIET)
+    collect_garbage(machine, 2, QUIET)
     maker.publish("v4", kernel="6.15-four")
     four = go(machine)
     assert four == 4
     bless(machine, four)
     assert back(machine) == 3
-    collect_machine(machine, 1, QUIET)
+    collect_garbage(machine, 1, QUIET)
     assert ways_back(machine.root)
 
 
@@ -413,7 +413,7 @@ def test_a_fault_after_the_commit_is_a_warning(
             maker.publish(version)
             bless(machine, go(machine))
         monkeypatch.setattr("atoll.machine.deployments.operations.RemoveDeployment.execute", broken)
-        assert "the disk" in (collect_machine(machine, 1, QUIET).warning or "")
+        assert "the disk" in (collect_garbage(machine, 1, QUIET).warning or "")
         return
     monkeypatch.setattr("atoll.machine.deployments.history.RecordEvent.execute", broken)
     works = {
@@ -446,7 +446,7 @@ def test_leftovers_of_every_name_are_found(machine: Sysroot) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x")
     assert len(list_leftovers(machine)) == len(names)
-    collect_machine(machine, None, QUIET)
+    collect_garbage(machine, None, QUIET)
     assert not list_leftovers(machine)
     assert all((machine.atoll / name).exists() for name in mine)
 

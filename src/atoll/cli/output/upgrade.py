@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from atoll.machine.cleanup import CleanupResult
     from atoll.machine.deployments.sysroot import Sysroot
     from atoll.machine.etc.merge import Merge
-    from atoll.machine.rollback import RollbackPlan
+    from atoll.machine.rollback import RollbackPreview
     from atoll.machine.upgrade import UpgradeResult
     from atoll.machine.upgrade_check import UpgradePreview
     from atoll.oci.system_label import PackageChanges
@@ -94,7 +94,7 @@ def format_preview(preview: UpgradePreview, now: str, sysroot: Sysroot) -> str:
     return "\n".join(map(one_line, lines))
 
 
-def format_rollback(found: RollbackPlan) -> str:
+def format_rollback(found: RollbackPreview) -> str:
     lines = [f"back to {found.target.deployment.title}"]
     if found.settings:
         lines.append(f"  /etc       {_count(len(found.settings), 'path')} change back:")
@@ -109,7 +109,7 @@ def format_rollback(found: RollbackPlan) -> str:
     return "\n".join(map(one_line, lines))
 
 
-def rollback_as_json(found: RollbackPlan) -> dict[str, Any]:
+def rollback_as_json(found: RollbackPreview) -> dict[str, Any]:
     return {
         "deployment": found.number,
         "version": found.target.deployment.version,

@@ -74,7 +74,7 @@ class BootMenu:
         """The deployment of the entry that the loader takes by itself."""
         return self.entries[0].deployment if self.entries else None
 
-    def of(self, deployment: int) -> tuple[MenuEntry, ...]:
+    def entries_of(self, deployment: int) -> tuple[MenuEntry, ...]:
         return tuple(each for each in self.entries if each.deployment == deployment)
 
 
@@ -110,7 +110,7 @@ def read_menu(entries: Path, entry_list: Path) -> BootMenu:
         else:
             menu_entry.append(MenuEntry(name=name, deployment=entry.deployment, entry=entry))
     return BootMenu(
-        entries=ordered(menu_entry),
+        entries=in_loader_order(menu_entry),
         drafts=tuple(drafts),
         damaged=tuple(damaged),
         foreign=tuple(foreign),
@@ -158,10 +158,10 @@ def _read_entry_list(entry_list: Path) -> BootMenu:
         return BootMenu()
     entries = parse_entry_list(data)
     last = max((each.name.sequence for each in entries), default=0)
-    return BootMenu(entries=ordered(list(entries)), last_sequence=last)
+    return BootMenu(entries=in_loader_order(list(entries)), last_sequence=last)
 
 
-def ordered(menu_entry: list[MenuEntry]) -> tuple[MenuEntry, ...]:
+def in_loader_order(menu_entry: list[MenuEntry]) -> tuple[MenuEntry, ...]:
     """As the loader takes them."""
     order = {name: place for place, name in enumerate(loader_order([p.name for p in menu_entry]))}
     return tuple(sorted(menu_entry, key=lambda each: order[each.name]))

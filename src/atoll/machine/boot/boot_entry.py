@@ -42,7 +42,7 @@ class EntryName:
     tries_used: int = 0
 
     @property
-    def is_used_up(self) -> bool:
+    def is_bad(self) -> bool:
         return self.tries_left == 0
 
 
@@ -151,4 +151,4 @@ def parse_entry(name: EntryName, text: str) -> BootEntry | None:
 
 def loader_order(names: list[EntryName]) -> list[EntryName]:
     """As systemd-boot sorts entries of a sort-key: newest first, those without tries left last."""
-    return sorted(names, key=lambda name: (name.is_used_up, -name.sequence))
+    return sorted(names, key=lambda name: (name.is_bad, -name.sequence))

@@ -31,7 +31,7 @@ def write_checked(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         fsync_directory(path.parent)
     if _read_from_disk(path) != content:
-        raise _failing(path)
+        raise _read_back_error(path)
 
 
 def copy_checked(path: Path, store: Store, name: ObjectId) -> None:
@@ -58,10 +58,10 @@ def check_copy(path: Path, store: Store, name: ObjectId) -> None:
     """Read a file from the disk; raises Damaged when it is not the object ``name``."""
     if _measure_on_disk(path) != name:
         measure_object(store, name)
-        raise _failing(path)
+        raise _read_back_error(path)
 
 
-def is_copy(path: Path, store: Store, name: ObjectId) -> bool:
+def matches_object(path: Path, store: Store, name: ObjectId) -> bool:
     """Whether ``path`` is the object ``name`` already.
 
     Raises OSError when it cannot be read: it may be whole. Raises Damaged when the object itself is
@@ -112,7 +112,7 @@ def commit_draft(path: Path, entry: BootEntry) -> None:
         os.close(handle)
 
 
-def _failing(path: Path) -> Damaged:
+def _read_back_error(path: Path) -> Damaged:
     return Damaged(
         f"{path} does not read back as it was written",
         hint="the disk may be failing; see: journalctl -k",

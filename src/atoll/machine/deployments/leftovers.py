@@ -37,9 +37,9 @@ _CONFLICTS = re.compile(r"[1-9][0-9]{0,8}\.new")
 def list_leftovers(sysroot: Sysroot) -> tuple[Path, ...]:
     """The leftovers that are there; never a file of the user."""
     deployments, state = sysroot.deployments, sysroot.state
-    numbered = [deployments / name for name in _seen_in(deployments) if is_number(name)]
-    tries = [state / "tries" / name for name in _seen_in(state / "tries")]
-    conflicts = [state / "conflicts" / name for name in _seen_in(state / "conflicts")]
+    numbered = [deployments / name for name in _list_names(deployments) if is_number(name)]
+    tries = [state / "tries" / name for name in _list_names(state / "tries")]
+    conflicts = [state / "conflicts" / name for name in _list_names(state / "conflicts")]
     flags = [state / kind for kind in (PINNED, BLESSED, HELD)]
     found = _matching([deployments], _HALF_MADE)
     found += _matching([state / "conflicts"], _CONFLICTS)
@@ -50,12 +50,15 @@ def list_leftovers(sysroot: Sysroot) -> tuple[Path, ...]:
 
 def _matching(folders: list[Path], pattern: re.Pattern[str]) -> list[Path]:
     return [
-        folder / name for folder in folders for name in _seen_in(folder) if pattern.fullmatch(name)
+        folder / name
+        for folder in folders
+        for name in _list_names(folder)
+        if pattern.fullmatch(name)
     ]
 
 
 def _has(folder: Path, name: str) -> bool:
-    return name in _seen_in(folder)
+    return name in _list_names(folder)
 
 
 def _ref_folders(refs: Path) -> list[Path]:
@@ -63,11 +66,11 @@ def _ref_folders(refs: Path) -> list[Path]:
     while waiting:
         folder = waiting.pop()
         found.append(folder)
-        waiting += [folder / name for name in _seen_in(folder) if (folder / name).is_dir()]
+        waiting += [folder / name for name in _list_names(folder) if (folder / name).is_dir()]
     return found
 
 
-def _seen_in(folder: Path) -> list[str]:
+def _list_names(folder: Path) -> list[str]:
     """Leftovers in a directory that cannot be read stay, and block nothing."""
     try:
         return names_in(folder)

@@ -27,7 +27,7 @@ from atoll.machine.boot.esp import (
     commit_draft,
     copy_checked,
     ensure_directory,
-    is_copy,
+    matches_object,
     write_checked,
     write_draft,
 )
@@ -168,7 +168,7 @@ class WriteKernelPair:
         for name, content in (("linux", pair.linux), ("initrd", pair.initrd)):
             path = self.directory / name
             displace_stray(path, stat.S_IFREG)
-            if self.fresh or not is_copy(path, self.image.store, content):
+            if self.fresh or not matches_object(path, self.image.store, content):
                 copy_checked(path, self.image.store, content)
 
 
@@ -265,7 +265,7 @@ class RemoveDeployment:
 
     def execute(self) -> None:
         menu = read_menu(self.sysroot.entries, self.sysroot.entry_list)
-        if menu.of(self.number):
+        if menu.entries_of(self.number):
             return  # an entry that could not be removed still boots it
         place = self.sysroot.deployments / str(self.number)
         gone = self.sysroot.deployments / f"gone-{self.number}"

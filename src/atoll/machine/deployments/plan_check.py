@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Refused
-from atoll.machine.boot.boot_entries import MenuEntry, ordered
+from atoll.machine.boot.boot_entries import MenuEntry, in_loader_order
 from atoll.machine.deployment import is_number
 from atoll.machine.deployments.flags import BLESSED, HELD, ClearFlag, SetFlag
 from atoll.machine.deployments.operations import CommitEntry, RemoveDeployment, RemoveFromEsp
@@ -45,7 +45,9 @@ def after(state: MachineState, operation: Operation) -> MachineState:
         case CommitEntry(entry=entry) if entry.deployment is not None:
             added = MenuEntry(name=entry.name, deployment=entry.deployment, entry=entry)
             last = max(menu.last_sequence, entry.name.sequence)
-            menu = replace(menu, entries=ordered([*menu.entries, added]), last_sequence=last)
+            menu = replace(
+                menu, entries=in_loader_order([*menu.entries, added]), last_sequence=last
+            )
         case ClearFlag(path=path) if path.parent.name == HELD:
             held = {tree: hold for tree, hold in held.items() if tree != path.name}
         case RemoveFromEsp(path=path):

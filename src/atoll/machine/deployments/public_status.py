@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from atoll.base.fields import Fields
     from atoll.machine.deployments.sysroot import Sysroot
 
-PLACE = Path("/run/atoll/status.json")
+STATUS_FILE = Path("/run/atoll/status.json")
 FORMAT = 1
 FLAGS = ("booted", "default", "staged", "pinned", "blessed", "fallback")
 
@@ -51,12 +51,12 @@ class PublicState:
     """Why no deployment is a way back (``way_back``); empty when one is."""
 
 
-def is_open(sysroot: Sysroot) -> bool:
+def may_read_machine(sysroot: Sysroot) -> bool:
     """Whether this process may read the machine itself."""
     return sysroot.booted is None or os.access(sysroot.atoll, os.R_OK | os.X_OK)
 
 
-def read_public(place: Path = PLACE) -> PublicState:
+def read_public_status(place: Path = STATUS_FILE) -> PublicState:
     """Raises NotFound before it was written for the first time in this boot, or Damaged."""
     data = read_if_there(place)
     if data is None:
@@ -64,10 +64,10 @@ def read_public(place: Path = PLACE) -> PublicState:
             "the public status of this machine is not written yet",
             hint="wait until the system is up, or try again with sudo",
         )
-    return parse_public(data, where=str(place))
+    return parse_public_status(data, where=str(place))
 
 
-def format_public(public: PublicState) -> bytes:
+def format_public_status(public: PublicState) -> bytes:
     state = public.state
     document = {
         "format": FORMAT,
@@ -93,7 +93,7 @@ def format_public(public: PublicState) -> bytes:
     return text + b"\n"
 
 
-def parse_public(data: bytes, *, where: str) -> PublicState:
+def parse_public_status(data: bytes, *, where: str) -> PublicState:
     """Raises Damaged."""
     fields = parse_json_fields(data, file=where)
     if fields.integer("format") != FORMAT:

@@ -33,7 +33,9 @@ def find_flaws(
     found = {}
     for each in deployments:
         entries = [
-            menu_entry for menu_entry in menu.of(each.number) if menu_entry.entry is not None
+            menu_entry
+            for menu_entry in menu.entries_of(each.number)
+            if menu_entry.entry is not None
         ]
         flaws = [check_entry(sysroot, each, menu_entry) for menu_entry in entries]
         flaw = check_state(sysroot, each) or (flaws[0] if flaws and all(flaws) else "")

@@ -163,7 +163,7 @@ def entries_to_disable(state: MachineState, numbers: Iterable[int]) -> tuple[Men
     return tuple(
         each
         for each in state.menu.entries
-        if each.deployment in chosen and not each.name.is_used_up and each.entry is not None
+        if each.deployment in chosen and not each.name.is_bad and each.entry is not None
     )
 
 

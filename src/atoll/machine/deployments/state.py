@@ -238,7 +238,7 @@ def _find_fallback(
             if each.deployment in holds
             and each.deployment != default
             and each.deployment in blessed
-            and not each.name.is_used_up
+            and not each.name.is_bad
             and not speaks_against(holds[each.deployment])
             and not flaws.get(each.deployment)
         ),

@@ -49,28 +49,30 @@ def find_way_back(state: MachineState, verify: Verify) -> int | None:
     )
 
 
-def flaw_of(state: MachineState, each: DeploymentState, verify: Verify) -> str:
+def find_boot_flaw(state: MachineState, each: DeploymentState, verify: Verify) -> str:
     """Why a deployment could not boot by the entry that another entry would be copied from."""
     entries = [
-        menu_entry for menu_entry in state.menu.of(each.number) if menu_entry.entry is not None
+        menu_entry
+        for menu_entry in state.menu.entries_of(each.number)
+        if menu_entry.entry is not None
     ]
     if not entries:
         return each.flaw or "none of its boot entries can be read"
     return each.flaw or verify(each, entries[0])
 
 
-def why_none(state: MachineState, verify: Verify) -> tuple[str, ...]:
+def explain_no_way_back(state: MachineState, verify: Verify) -> tuple[str, ...]:
     """Why no deployment is a way back, for each of them; empty when one is."""
     if find_way_back(state, verify) is not None:
         return ()
     free = {menu_entry.deployment: menu_entry for _, menu_entry in ways_back(state)}
     return tuple(
-        f"{each.deployment.title}: {_why_not(each, free.get(each.number), verify)}"
+        f"{each.deployment.title}: {_explain_one(each, free.get(each.number), verify)}"
         for each in state.deployments
     )
 
 
-def _why_not(each: DeploymentState, menu_entry: MenuEntry | None, verify: Verify) -> str:
+def _explain_one(each: DeploymentState, menu_entry: MenuEntry | None, verify: Verify) -> str:
     if each.flaw:
         return each.flaw
     if menu_entry is not None:

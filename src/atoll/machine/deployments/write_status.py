@@ -9,9 +9,9 @@ from atoll.base.errors import AtollError
 from atoll.base.ids import is_hex_digest
 from atoll.host.fs import replace_file
 from atoll.machine.deployments.boot_check import verifier
-from atoll.machine.deployments.public_status import PLACE, PublicState, format_public
+from atoll.machine.deployments.public_status import STATUS_FILE, PublicState, format_public_status
 from atoll.machine.deployments.state import read_origin, read_state
-from atoll.machine.deployments.way_back import why_none
+from atoll.machine.deployments.way_back import explain_no_way_back
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from atoll.machine.deployments.sysroot import Sysroot
 
 
-def write_status(sysroot: Sysroot, *, when: int, place: Path = PLACE) -> None:
+def write_status(sysroot: Sysroot, *, when: int, place: Path = STATUS_FILE) -> None:
     """Raises OSError."""
     state = read_state(sysroot)
     default = state.default or state.current
@@ -36,12 +36,12 @@ def write_status(sysroot: Sysroot, *, when: int, place: Path = PLACE) -> None:
         state=state,
         follows=follows,
         layers=frozenset(layers),
-        no_way_back=why_none(state, verifier(sysroot)),
+        no_way_back=explain_no_way_back(state, verifier(sysroot)),
     )
-    replace_file(place, format_public(public))
+    replace_file(place, format_public_status(public))
 
 
-def publish_or_forget(sysroot: Sysroot, *, when: int, place: Path = PLACE) -> None:
+def publish_or_forget(sysroot: Sysroot, *, when: int, place: Path = STATUS_FILE) -> None:
     """After an operation: a status that cannot be written must not stay as it was before."""
     try:
         write_status(sysroot, when=when, place=place)

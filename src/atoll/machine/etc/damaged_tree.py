@@ -19,7 +19,7 @@ from atoll.machine.etc.stage import etc_paths
 if TYPE_CHECKING:
     from atoll.machine.deployments.sysroot import Sysroot
 
-_NOTHING = Node(Entry(kind=Kind.DIRECTORY, mode=0o755))
+_EMPTY_ETC = Node(Entry(kind=Kind.DIRECTORY, mode=0o755))
 
 
 def read_source_etc(sysroot: Sysroot, number: int, new: Node | None) -> tuple[MachineEtc, str]:
@@ -31,21 +31,21 @@ def read_source_etc(sysroot: Sysroot, number: int, new: Node | None) -> tuple[Ma
     try:
         etc = read_machine_etc(sysroot, number)
         for node in (etc.tree, etc.live):
-            _read_all(node)
+            _verify_contents(node)
     except Busy:
         raise
     except (Damaged, NotFound, OSError) as error:
-        return _without_tree(sysroot, number, new or _NOTHING), str(error)
+        return _read_without_base(sysroot, number, new or _EMPTY_ETC), str(error)
     return etc, ""
 
 
-def _read_all(etc: Node) -> None:
+def _verify_contents(etc: Node) -> None:
     for _, entry in walk(etc):
         if entry.kind is Kind.FILE:
             entry.read()
 
 
-def _without_tree(sysroot: Sysroot, number: int, new: Node) -> MachineEtc:
+def _read_without_base(sysroot: Sysroot, number: int, new: Node) -> MachineEtc:
     place = etc_paths(sysroot, number)
     reading = read_layered(new, place.upper)
     old = new

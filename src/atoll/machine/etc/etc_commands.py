@@ -154,7 +154,7 @@ def plan_reset(etc: MachineEtc, path: str) -> tuple[Operation, ...]:
     left = tuple(each for each in etc.conflicts if not f"{each.path}/".startswith(f"{path}/"))
     if before == after and left == etc.conflicts:
         raise NothingToDo(f"/etc/{path} already matches the tree")
-    return _plan(etc, replaced(etc.live, path, after, parents=etc.tree), left)
+    return _plan_change(etc, replaced(etc.live, path, after, parents=etc.tree), left)
 
 
 def plan_resolve(etc: MachineEtc, path: str, *, image: bool) -> tuple[Operation, ...]:
@@ -163,11 +163,11 @@ def plan_resolve(etc: MachineEtc, path: str, *, image: bool) -> tuple[Operation,
     if conflict is None:
         raise NotFound(f"there is no conflict at /etc/{path}", hint="see: atoll etc")
     left = tuple(each for each in etc.conflicts if each != conflict)
-    wanted = _with_image(etc, conflict) if image else etc.live
-    return _plan(etc, wanted, left)
+    wanted = _take_image_version(etc, conflict) if image else etc.live
+    return _plan_change(etc, wanted, left)
 
 
-def _with_image(etc: MachineEtc, conflict: Conflict) -> Node:
+def _take_image_version(etc: MachineEtc, conflict: Conflict) -> Node:
     path, here, image = conflict.path, node_at(etc.live, conflict.path), conflict.image
     if image is not None and here is not None:
         if conflict.attributes:
@@ -185,7 +185,7 @@ def _with_image(etc: MachineEtc, conflict: Conflict) -> Node:
     return replaced(etc.live, path, image, parents=etc.tree)
 
 
-def _forget_good(place: EtcPaths) -> tuple[Operation, ...]:
+def _plan_forget_good_copy(place: EtcPaths) -> tuple[Operation, ...]:
     """Remove the copy that the last good boot kept, before the upper directory changes. Early boot
     restores that copy when files of it are missing, so it would undo what a person resets."""
     aside = place.upper.with_name(f"{place.upper.name}.new")
@@ -197,12 +197,14 @@ def _forget_good(place: EtcPaths) -> tuple[Operation, ...]:
     )
 
 
-def _plan(etc: MachineEtc, wanted: Node, left: tuple[Conflict, ...]) -> tuple[Operation, ...]:
+def _plan_change(
+    etc: MachineEtc, wanted: Node, left: tuple[Conflict, ...]
+) -> tuple[Operation, ...]:
     """The list of conflicts is written last: until then the same command can be repeated."""
     if etc.mounted is not None:
         first = plan_live(etc.live, wanted, etc.mounted)
     elif wanted == etc.live:
         first = ()
     else:
-        first = (*_forget_good(etc.place), *plan_upper(wanted, etc.tree, etc.place.upper))
+        first = (*_plan_forget_good_copy(etc.place), *plan_upper(wanted, etc.tree, etc.place.upper))
     return (*first, *(plan_conflicts(left, etc.place.conflicts) if left != etc.conflicts else ()))

@@ -73,7 +73,7 @@ def find_id_conflicts(file: str, live: bytes, new: bytes) -> tuple[IdConflict, .
         elif mine is None and owner is not None and image.get(owner) != number:
             found.append((name, number, owner))
     return tuple(
-        IdConflict(file=file, name=_say(name), image_id=_say(number), here=_say(what))
+        IdConflict(file=file, name=_decode(name), image_id=_decode(number), here=_decode(what))
         for name, number, what in found
     )
 
@@ -136,7 +136,7 @@ class _Merger:
                 self.merged[key] = line
         before: Key | None = None
         for key in self.new:
-            if key not in self.live and self._wants_added(key):
+            if key not in self.live and self._should_add(key):
                 self.merged = _inserted(self.merged, key, self.new[key], after=before)
             if key in self.merged:
                 before = key
@@ -174,7 +174,7 @@ class _Merger:
                 same = here == before
                 merged.append(there if same else _merge_set(before or b"", here, there))
             elif index in _IDS.get(self.file, ()):
-                self._conflict(key, f"id {_say(here)} here, {_say(there)} in the image")
+                self._conflict(key, f"id {_decode(here)} here, {_decode(there)} in the image")
                 return self.live[key]
             elif here == before:
                 merged.append(there)
@@ -186,19 +186,19 @@ class _Merger:
                 return self.live[key]
         return _join(merged)
 
-    def _wants_added(self, key: Key) -> bool:
+    def _should_add(self, key: Key) -> bool:
         """Whether a record that only the image has is added."""
         old, new = self.old.get(key), self.new[key]
         if old is not None:
             if _without_last_change(self.file, old) != _without_last_change(self.file, new):
                 self._conflict(key, "removed here, changed in the image")
             return False
-        other = self._clash(key)
+        other = self._find_conflicting(key)
         if other is not None:
-            self._conflict(key, f"its id is taken by {_say(other)} here")
+            self._conflict(key, f"its id is taken by {_decode(other)} here")
         return other is None
 
-    def _clash(self, key: Key) -> bytes | None:
+    def _find_conflicting(self, key: Key) -> bytes | None:
         """The name that has the id, or a part of the range, of the image's record ``key``."""
         for other, line in self.merged.items():
             # Two names that share an id in the image as well do so on purpose.
@@ -209,7 +209,7 @@ class _Merger:
         return None
 
     def _conflict(self, key: Key, why: str) -> None:
-        self.conflicts.append(f"{_say(key[0].split(b':')[0])}: {why}")
+        self.conflicts.append(f"{_decode(key[0].split(b':')[0])}: {why}")
 
 
 def _inserted(records: Records, key: Key, line: bytes, *, after: Key | None) -> Records:
@@ -286,5 +286,5 @@ def _format(records: Records) -> bytes:
     return b"".join(line + b"\n" for line in records.values())
 
 
-def _say(text: bytes) -> str:
+def _decode(text: bytes) -> str:
     return text.decode(errors="backslashreplace")

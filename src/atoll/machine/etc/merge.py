@@ -210,7 +210,7 @@ class _Merger:
         # passwd or group with conflicting ids is merged by records even when it was not edited: the
         # image's file would change ids, and with them the owners of files in /var and /home.
         keyed = path in self.id_files and is_file(live) and is_file(new)
-        alike = new != old and (_alike(live, old) or _alike(live, new))
+        alike = new != old and (_equivalent(live, old) or _equivalent(live, new))
         unchanged = (live == old or alike) and not keyed
         if wins is Winner.IMAGE or (wins is Winner.MERGE and unchanged):
             self._decide(
@@ -223,7 +223,7 @@ class _Merger:
         if wins is Winner.LOCAL and never_here:
             self._decide(path, MergeOutcome.IMAGE)
             return new
-        if wins is Winner.LOCAL or _alike(new, old):
+        if wins is Winner.LOCAL or _equivalent(new, old):
             self._decide(
                 path, MergeOutcome.LOCAL if live is not None else MergeOutcome.REMOVED_HERE
             )
@@ -285,7 +285,7 @@ def _merge_content(path: str, old: Entry | None, live: Entry, new: Entry) -> _Co
         before = b"" if old is None else old.read()
         merge = merge_keyed(path, before, live.read(), new.read())
         source = with_content(live, merge.content)
-        return _Content(source=_like(source, live, new), conflicts=merge.conflicts)
+        return _Content(source=_prefer_side(source, live, new), conflicts=merge.conflicts)
     if live.content == base:
         return _Content(source=new)
     if new.content == base:
@@ -293,14 +293,16 @@ def _merge_content(path: str, old: Entry | None, live: Entry, new: Entry) -> _Co
     if path == BUNDLE:
         before = b"" if old is None else old.read()
         certificates = merge_certificates(before, live.read(), new.read())
-        return _Content(source=_like(with_content(live, certificates), live, new))
+        return _Content(source=_prefer_side(with_content(live, certificates), live, new))
     if old is None:
         return None
     text = merge_text(old.read(), live.read(), new.read())
-    return None if text is None else _Content(source=_like(with_content(live, text), live, new))
+    return (
+        None if text is None else _Content(source=_prefer_side(with_content(live, text), live, new))
+    )
 
 
-def _alike(one: Node | None, other: Node | None) -> bool:
+def _equivalent(one: Node | None, other: Node | None) -> bool:
     """Equal, or links to the same file under merged /usr: packages change such targets between
     releases, which is no change of the machine's."""
     if one is None or other is None or one == other:
@@ -310,7 +312,7 @@ def _alike(one: Node | None, other: Node | None) -> bool:
     return kinds == {Kind.SYMLINK} and targets[0] == targets[1]
 
 
-def _like(entry: Entry, live: Entry, new: Entry) -> Entry:
+def _prefer_side(entry: Entry, live: Entry, new: Entry) -> Entry:
     """The side that already has this content, if any, so that its mtime is kept too."""
     return next((side for side in (new, live) if side.content == entry.content), entry)
 

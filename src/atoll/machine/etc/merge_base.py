@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FORMAT = 1
-RECORD_LIMIT = 64 << 20
+MERGE_BASE_LIMIT = 64 << 20
 """Bytes: some hundred for each path in /etc."""
 
 
@@ -36,11 +36,11 @@ RECORD_LIMIT = 64 << 20
 class MergeBase:
     source: int
     live: Node
-    """After ``parse_record`` without the contents of its files."""
+    """After ``parse_merge_base`` without the contents of its files."""
     rules: Rules = ()
 
 
-def format_record(record: MergeBase) -> bytes:
+def format_merge_base(record: MergeBase) -> bytes:
     document = {
         "format": FORMAT,
         "source": record.source,
@@ -50,10 +50,10 @@ def format_record(record: MergeBase) -> bytes:
     return json.dumps(document, separators=(",", ":")).encode() + b"\n"
 
 
-def parse_record(data: bytes, *, where: str) -> MergeBase:
+def parse_merge_base(data: bytes, *, where: str) -> MergeBase:
     """Raises Damaged."""
     try:
-        document: Any = parse_json(data, where=where, limit=RECORD_LIMIT, file_names=True)
+        document: Any = parse_json(data, where=where, limit=MERGE_BASE_LIMIT, file_names=True)
         if document["format"] != FORMAT:
             raise Damaged(f"{where} is of format {document['format']!r}, not {FORMAT}")
         entries = {path: _parse_entry(words) for path, words in document["entries"].items()}

@@ -28,7 +28,12 @@ from atoll.machine.etc.conflicts import (
 from atoll.machine.etc.etc_operations import RemoveFile, WriteFile
 from atoll.machine.etc.first_boot_merge import find_changed, merge_changed
 from atoll.machine.etc.merge import Conflict, Merge, plan_merge
-from atoll.machine.etc.merge_base import RECORD_LIMIT, MergeBase, format_record, parse_record
+from atoll.machine.etc.merge_base import (
+    MERGE_BASE_LIMIT,
+    MergeBase,
+    format_merge_base,
+    parse_merge_base,
+)
 from atoll.machine.etc.overlay_upper import plan_upper
 from atoll.machine.etc.read import read_layered
 
@@ -84,7 +89,7 @@ def plan_stage(
     conflicts = keep_open_conflicts(earlier, merge, inputs.new)
     record = MergeBase(source=inputs.source, live=inputs.live, rules=rules)
     return merge, (
-        WriteFile(path=place.record, content=format_record(record)),
+        WriteFile(path=place.record, content=format_merge_base(record)),
         *plan_conflicts(conflicts, place.conflicts),
         *plan_upper(merge.result, inputs.new, place.upper),
     )
@@ -102,8 +107,8 @@ def merge_at_first_boot(
     if not place.record.exists():
         return ()
     try:
-        record = parse_record(
-            read_regular(place.record, limit=RECORD_LIMIT), where=str(place.record)
+        record = parse_merge_base(
+            read_regular(place.record, limit=MERGE_BASE_LIMIT), where=str(place.record)
         )
         changed, operations = plan_first_boot(record, read_inputs(record.source), place)
         apply_operations(operations)

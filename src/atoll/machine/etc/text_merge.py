@@ -74,10 +74,10 @@ def find_common(before: list[bytes], after: list[bytes]) -> dict[int, int] | Non
     common |= {line + start: other + start for line, other in middle.items()}
     shift = len(after) - len(before)
     common |= {line: line + shift for line in range(len(before) - tail, len(before))}
-    return _drawn_up(common, before, after)
+    return _align_early(common, before, after)
 
 
-def _drawn_up(common: dict[int, int], before: list[bytes], after: list[bytes]) -> dict[int, int]:
+def _align_early(common: dict[int, int], before: list[bytes], after: list[bytes]) -> dict[int, int]:
     """``common`` with each line moved as early as possible.
 
     Adding one of several equal lines can be seen as a change at any of them. Moved to the first
@@ -113,7 +113,7 @@ def _find_common_middle(before: list[bytes], after: list[bytes]) -> dict[int, in
                 x, y = x + 1, y + 1
             reached[diagonal] = x
             if x >= len(before) and y >= len(after):
-                return _way_back(rounds, len(before), len(after))
+                return _backtrack(rounds, len(before), len(after))
         rounds.append(reached)
     return None
 
@@ -130,7 +130,7 @@ def _step(reached: dict[int, int], diagonal: int) -> tuple[int, bool]:
     return below + 1, False
 
 
-def _way_back(rounds: list[dict[int, int]], x: int, y: int) -> dict[int, int]:
+def _backtrack(rounds: list[dict[int, int]], x: int, y: int) -> dict[int, int]:
     common: dict[int, int] = {}
     for reached in reversed(rounds):
         begin, added = _step(reached, x - y)

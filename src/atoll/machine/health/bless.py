@@ -49,7 +49,7 @@ def plan_bless(
     sysroot: Sysroot, number: int, menu: BootMenu, given: LastNumbers
 ) -> tuple[Operation, ...]:
     """``given`` are the last numbers that were assigned."""
-    own = [each for each in menu.of(number) if each.entry is not None]
+    own = [each for each in menu.entries_of(number) if each.entry is not None]
     if not own:
         raise NotFound(f"deployment {number} has no boot entry", hint="see: atoll status")
     counted = [each for each in own if each.name.tries_left is not None]
@@ -82,7 +82,7 @@ def _preferred_to(blessed: MenuEntry, menu: BootMenu) -> list[MenuEntry]:
         for each in menu.entries
         if each.entry is not None
         and each.deployment != blessed.deployment
-        and not each.name.is_used_up
+        and not each.name.is_bad
         and (each.name.sequence > blessed.name.sequence)
     ]
     return sorted(later, key=lambda each: each.name.sequence)

@@ -59,12 +59,12 @@ def find_failed(machine: MachineState) -> tuple[tuple[DeploymentState, MenuEntry
     """
     found = []
     for state in machine.deployments:
-        entries = machine.menu.of(state.number)
+        entries = machine.menu.entries_of(state.number)
         if state.booted or state.blessed or not entries:
             continue
         newest = max(entries, key=lambda each: each.name.sequence)
         if (
-            all(each.name.is_used_up for each in entries)
+            all(each.name.is_bad for each in entries)
             and newest.name.tries_used > DISABLED_TRIES_USED
         ):
             found.append((state, newest))

@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 CHECK_SECONDS = 120
-SHIPPED = Path("/usr/lib/atoll/health.d")
-LOCAL = Path("/etc/atoll/health.d")
-NOTED = Path("/run/atoll")
+VENDOR_CHECKS = Path("/usr/lib/atoll/health.d")
+LOCAL_CHECKS = Path("/etc/atoll/health.d")
+RUN_DIRECTORY = Path("/run/atoll")
 WATCHDOGS = Path("/sys/class/watchdog")
-REACHED = "multi-user.target"
+TARGET = "multi-user.target"
 ESSENTIAL = (
     "systemd-journald.service",
     "systemd-udevd.service",
@@ -76,8 +76,8 @@ class HealthResult:
 
 
 def run_checks(reporter: Reporter, *, when: int) -> HealthResult:
-    checks = [*check_units(read_units((REACHED, *ESSENTIAL)))]
-    for path in find_checks(SHIPPED, LOCAL):
+    checks = [*check_units(read_units((TARGET, *ESSENTIAL)))]
+    for path in find_checks(VENDOR_CHECKS, LOCAL_CHECKS):
         with reporter.step(f"Health check {path.name}"):
             checks.append(run_check(path))
     return HealthResult(when=when, checks=tuple(checks))
@@ -110,9 +110,9 @@ def run_check(path: Path, *, seconds: int = CHECK_SECONDS) -> Check:
 
 def check_units(states: dict[str, str]) -> Iterator[Check]:
     """``states``: the ActiveState of units by their names."""
-    reached = states.get(REACHED, "unknown")
+    reached = states.get(TARGET, "unknown")
     yield Check(
-        name=REACHED,
+        name=TARGET,
         passed=reached == "active",
         detail="" if reached == "active" else f"it is {reached}",
     )
@@ -167,7 +167,7 @@ def parse_health(data: bytes) -> HealthResult:
     )
 
 
-def write_health(health: HealthResult, directory: Path = NOTED) -> None:
+def write_health(health: HealthResult, directory: Path = RUN_DIRECTORY) -> None:
     """Write the results of this boot, and a flag file for units that wait for them."""
     replace_file(directory / "health.json", format_health(health))
     mark, other = ("healthy", "unhealthy") if health.healthy else ("unhealthy", "healthy")
@@ -175,7 +175,7 @@ def write_health(health: HealthResult, directory: Path = NOTED) -> None:
     replace_file(directory / mark, f"{health.why}\n".encode(errors="replace"))
 
 
-def read_health(directory: Path = NOTED) -> HealthResult | None:
+def read_health(directory: Path = RUN_DIRECTORY) -> HealthResult | None:
     """None before the checks of this boot have run."""
     data = read_if_there(directory / "health.json")
     return None if data is None else parse_health(data)
@@ -191,7 +191,7 @@ def find_watchdog(directory: Path = WATCHDOGS) -> str | None:
     return None
 
 
-def end_trial(directory: Path = NOTED) -> None:
+def end_trial(directory: Path = RUN_DIRECTORY) -> None:
     """End the trial of this boot: nothing restarts the machine automatically any more."""
     for name in ("try", "unblessed"):
         (directory / name).unlink(missing_ok=True)
