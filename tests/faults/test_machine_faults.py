@@ -28,6 +28,7 @@ from atoll.machine.gc import collect_garbage
 from atoll.machine.pin import set_pin
 from atoll.machine.rollback import cancel, rollback
 from atoll.machine.upgrade import UpgradeRequest, upgrade
+from tests.faults.effects import is_effect
 from tests.machines import Maker, check_contents, check_machine, write
 
 if TYPE_CHECKING:
@@ -36,30 +37,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.root
 
-EFFECTS = {
-    "os.mkdir",
-    "os.rename",
-    "os.remove",
-    "os.rmdir",
-    "os.chmod",
-    "os.chown",
-    "os.link",
-    "os.symlink",
-    "os.utime",
-    "os.setxattr",
-    "os.truncate",
-    "fcntl.ioctl",
-    "ctypes.dlopen",  # how syncfs and the exchange of names begin
-}
 CUT, INTERRUPTED, REFUSED, DONE = 77, 130, 6, 0
 QUIET = NullReporter()
-
-
-def is_effect(event: str, arguments: tuple[object, ...]) -> bool:
-    if event != "open":
-        return event in EFFECTS
-    flags = arguments[2]
-    return isinstance(flags, int) and bool(flags & (os.O_CREAT | os.O_WRONLY | os.O_RDWR))
 
 
 def run_child(work: Callable[[], object], number: int, stop: Callable[[], None]) -> int:

@@ -26,6 +26,7 @@ from atoll.store.layout import open_store
 from atoll.store.refs import Ref, read_ref, write_ref
 from atoll.store.tree_images import list_images, read_image
 from tests.fake_registry import Asked, FakeRegistry, Reply, fake_registry
+from tests.faults.effects import is_effect
 from tests.images import MadeImage, publish, snapshot
 
 if TYPE_CHECKING:
@@ -35,26 +36,10 @@ if TYPE_CHECKING:
     from atoll.oci.pull_plan import PullPlan
     from atoll.store.layout import Store
 
-EFFECTS = {
-    "os.mkdir",
-    "os.rename",
-    "os.remove",
-    "os.rmdir",
-    "os.chmod",
-    "fcntl.ioctl",
-    "ctypes.dlopen",  # how syncfs begins
-}
 MOST = 400
 CUT, INTERRUPTED, SURVIVED, DONE = 77, 130, 78, 0
 QUICK = RetryPolicy(attempts=2, first_pause=0.001, longest_pause=0.002, timeout=5.0)
 FILES = {"/usr/bash/bash": os.urandom(3000) * 70, "/usr/zlib/zlib": b"zlib" * 70, "/etc/m": b"m"}
-
-
-def is_effect(event: str, arguments: tuple[object, ...]) -> bool:
-    if event != "open":
-        return event in EFFECTS
-    flags = arguments[2]
-    return isinstance(flags, int) and bool(flags & (os.O_CREAT | os.O_WRONLY | os.O_RDWR))
 
 
 def pull(reference: str, store: Store) -> PullPlan:

@@ -21,30 +21,14 @@ from atoll.store.layout import Store, open_store
 from atoll.store.refs import Ref, list_refs, write_ref
 from atoll.store.scan import import_directory
 from atoll.store.tree_images import read_image, write_image
+from tests.faults.effects import is_effect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-EFFECTS = {
-    "os.mkdir",
-    "os.rename",
-    "os.remove",
-    "os.rmdir",
-    "os.chmod",
-    "os.link",
-    "fcntl.ioctl",
-    "ctypes.dlopen",  # how syncfs begins
-}
 MOST = 400
 CUT, INTERRUPTED = 77, 130
-
-
-def is_effect(event: str, arguments: tuple[object, ...]) -> bool:
-    if event != "open":
-        return event in EFFECTS
-    flags = arguments[2]
-    return isinstance(flags, int) and bool(flags & (os.O_CREAT | os.O_WRONLY | os.O_RDWR))
 
 
 def work(store: Store, root: Path) -> None:

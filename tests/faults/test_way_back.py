@@ -33,7 +33,8 @@ from atoll.machine.health.boot_failure_report import (
 from atoll.machine.pin import set_pin
 from atoll.machine.rollback import cancel, rollback
 from atoll.machine.upgrade import UpgradeRequest, upgrade
-from tests.faults.test_machine_faults import CUT, is_effect
+from tests.faults.effects import is_effect
+from tests.faults.test_machine_faults import CUT
 from tests.machines import Maker
 from tests.wayback_checker import Choice, loader_entries, ways_back, why_not
 

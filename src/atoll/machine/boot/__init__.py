@@ -1,1 +1,1 @@
-"""What boots: entries of the boot menu, the EFI system partition, and the firmware's variables."""
+"""Booting: boot entries, the EFI system partition, and EFI variables."""

@@ -1,6 +1,6 @@
-"""The boot menu as it lies on the ESP: Atoll's entries, what a cut left of one, what is foreign.
+"""The boot entries on the ESP: Atoll's own, drafts that a power cut left, and foreign ones.
 
-Whoever may not read the ESP gets what Atoll noted of the entries, in ``atoll/state/entries.json``::
+Users who may not read the ESP get the list of entries in ``atoll/state/entries.json``::
 
     [{"entry": "atoll-7+2-1.conf", "deployment": 4}, …]
 """
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ENTRIES = "loader/entries"
-MOST = 1 << 16
-"""No entry is larger: what is, is not one."""
+ENTRY_LIMIT = 1 << 16
+"""Bytes: no boot entry is larger."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MenuEntry:
     """An entry on the ESP: its name, and the deployment that it boots.
 
-    ``entry`` is what it says, None when only its name was noted.
+    ``entry`` is its content, None when only its name is known (from ``entries.json``).
     """
 
     name: EntryName
@@ -57,10 +57,10 @@ class MenuEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootMenu:
-    """``entries`` are in the order in which the loader takes them.
+    """``entries`` are in the loader's order.
 
     ``drafts`` are names of entries that were never committed; ``damaged`` says what is wrong with
-    entries that carry Atoll's names; ``foreign`` are the names of all others.
+    entries that have Atoll's names; ``foreign`` are the names of all others.
     """
 
     entries: tuple[MenuEntry, ...] = ()
@@ -71,7 +71,7 @@ class BootMenu:
 
     @property
     def default(self) -> int | None:
-        """The deployment of the entry that the loader takes by itself."""
+        """The deployment of the entry that the loader starts by itself."""
         return self.entries[0].deployment if self.entries else None
 
     def entries_of(self, deployment: int) -> tuple[MenuEntry, ...]:
@@ -98,7 +98,7 @@ def read_menu(entries: Path, entry_list: Path) -> BootMenu:
             continue
         last = max(last, name.sequence)
         try:
-            data = read_regular(entries / text, limit=MOST)
+            data = read_regular(entries / text, limit=ENTRY_LIMIT)
             entry = parse_entry(name, data.decode(errors="replace"))
         except (Damaged, OSError) as error:
             damaged.append(str(error))
@@ -162,6 +162,6 @@ def _read_entry_list(entry_list: Path) -> BootMenu:
 
 
 def in_loader_order(menu_entry: list[MenuEntry]) -> tuple[MenuEntry, ...]:
-    """As the loader takes them."""
+    """The entries in the order in which the loader tries them."""
     order = {name: place for place, name in enumerate(loader_order([p.name for p in menu_entry]))}
     return tuple(sorted(menu_entry, key=lambda each: order[each.name]))

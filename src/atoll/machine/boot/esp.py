@@ -64,8 +64,8 @@ def check_copy(path: Path, store: Store, name: ObjectId) -> None:
 def matches_object(path: Path, store: Store, name: ObjectId) -> bool:
     """Whether ``path`` is the object ``name`` already.
 
-    Raises OSError when it cannot be read: it may be whole. Raises Damaged when the object itself is
-    not what its name says.
+    Raises OSError when it cannot be read, for it may be intact. Raises Damaged when the object
+    itself does not match its name.
     """
     try:
         same_size = path.stat().st_size == store.object_path(name).stat().st_size

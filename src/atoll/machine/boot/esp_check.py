@@ -1,8 +1,9 @@
-"""May a file on the ESP be unlinked? Asked before Atoll removes anything there.
+"""Whether a file on the ESP may be unlinked: checked before Atoll removes anything there.
 
-A cut, or the loader when it renames a counted entry, can leave two names on the same clusters, or a
-name on freed ones. Unlinking such a name frees what another file uses, or makes Linux see the
-damage and mount the ESP read-only. What must not be unlinked stays until the ESP is repaired.
+A power cut, also during the loader's rename of a counted entry, can leave two names on the same
+clusters, or a name on freed ones. Unlinking such a name frees clusters that another file uses, or
+makes Linux detect the damage and remount the ESP read-only. Such files stay until the ESP is
+repaired.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ FINDINGS_SHOWN = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EspCheck:
-    """What may be unlinked, why the rest may not, and all that is wrong with the ESP, as lines.
+    """What may be unlinked, why the rest may not, and the damage of the ESP, as lines.
 
     ``device`` is None for a directory that is not on a FAT volume: all is safe there.
     """
@@ -46,7 +47,7 @@ class EspCheck:
 
     @property
     def repair(self) -> str | None:
-        """What a person can do about the findings."""
+        """The command that repairs the findings."""
         return None if self.device is None else f"repair it unmounted: {_repair(self.device)}"
 
 
@@ -103,7 +104,7 @@ def _reason(volume: Volume, name: str) -> str | None:
 
 
 def read_volume(source: Path) -> Volume:
-    """What is on a block device or an image of one. Raises Damaged, NotFound, MissingPrivilege."""
+    """Read a FAT volume from a device or an image. Raises Damaged, NotFound, MissingPrivilege."""
     try:
         handle = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError as error:

@@ -1,4 +1,4 @@
-"""Which FAT volume a directory is on: the kernel's list of mounts, read as proc(5) draws it::
+"""Which FAT volume a directory is on, by the kernel's list of mounts; its lines, from proc(5)::
 
 36 35 259:1 /  /boot ro,nosuid … shared:1 - vfat /dev/nvme0n1p1 rw,umask=0077
 |  |  |     |  |     |           |          |    |              options of the volume
@@ -36,7 +36,7 @@ class Mount:
 
 
 def parse_mounts(text: str) -> tuple[Mount, ...]:
-    """Those lines that can be understood; later ones are mounted over earlier ones."""
+    """Lines that are well-formed, in order: a later mount may cover an earlier one."""
     mounts = []
     for line in text.splitlines():
         before, _, after = line.partition(" - ")
@@ -93,7 +93,7 @@ def find_mount(directory: Path) -> Mount | None:
 
 
 def find_device(mount: Mount) -> Path:
-    """The block device of a mount, whatever it was called when it was mounted."""
+    """The block device of a mount, by its number: its name may have changed since."""
     numbered = DEVICES / f"{os.major(mount.device)}:{os.minor(mount.device)}"
     for path in (numbered, Path(mount.source)):
         try:

@@ -1,8 +1,8 @@
-"""What the firmware's memory says about the next boot: it overrides the order of the entries.
+"""EFI variables that override the order of the boot entries (``bootctl set-default``).
 
 systemd-boot's variables, in efivarfs: four bytes of attributes, then UTF-16 with a zero at its end.
-``LoaderEntryDefault`` holds for every boot and is cleared, for what boots is decided by the
-entries alone; ``LoaderEntryOneShot`` holds for one boot that somebody asked for, and stays.
+``LoaderEntryDefault`` holds for every boot and is cleared, because the order of the entries alone
+decides what boots; ``LoaderEntryOneShot`` holds for the next boot only, on request, and stays.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ DEFAULT, ONE_SHOT = "LoaderEntryDefault", "LoaderEntryOneShot"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootOverride:
-    """``variable`` says that ``entry`` boots, whatever the order is."""
+    """``variable`` makes ``entry`` boot, whatever the order of the entries is."""
 
     variable: str
     entry: str
@@ -42,7 +42,7 @@ def read_overrides(variables: Path = VARIABLES) -> tuple[BootOverride, ...]:
 
 
 def clear_override(override: BootOverride) -> bool:
-    """Whether it is gone; only root can do it, and only for what holds for every boot."""
+    """Whether it was cleared: only ``LoaderEntryDefault`` is, and only by root."""
     if override.variable != DEFAULT or os.geteuid() != 0:
         return False
     try:

@@ -1,4 +1,4 @@
-"""Ways for a tree's contents to get from the maker's store into the store of a machine."""
+"""How the objects of a tree get from a builder's store into that of a machine."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def choose_transfer(target: Store, source: Store) -> ObjectTransfer:
 
 
 class LinkObjects:
-    """Each object is measured, then gets one more name."""
+    """Hard links; the digest of each object is checked first."""
 
     def __init__(self, *, source: Store, target: Store) -> None:
         self._source = source
@@ -50,7 +50,7 @@ class LinkObjects:
 
 
 class CopyObjects:
-    """Each object is measured while it is copied."""
+    """Copies; the digest of each object is checked meanwhile."""
 
     def __init__(self, *, source: Store, target: Store) -> None:
         self._source = source

@@ -1,6 +1,6 @@
-"""The merge of a list of certificates: they are a set, and a list is generated, not edited.
+"""The merge of a certificate bundle, which is generated and not edited: it is merged as a set.
 
-A machine that has a certificate authority of its own keeps it, whatever the image adds and drops.
+A machine with a certificate authority of its own keeps it, whatever the image adds and removes.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What an ``/etc`` holds, as values: the three views that a merge reads and the one it makes.
+"""The content of an ``/etc`` as values: the three inputs of a merge, and its result.
 
 A path is relative to ``/etc`` (``ssh/sshd_config``; the directory itself is ``""``) and a ``str``
-in which bytes that are no UTF-8 stand as surrogates, as ``os.fsdecode`` has them. Files carry the
-digest of their content and a way to read it, so a view of all of ``/etc`` stays small.
+as ``os.fsdecode`` makes it. A file has the digest of its content and a function that reads it, so
+that a whole ``/etc`` takes little memory.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def join(parent: str, name: str) -> str:
 
 
 def with_content(entry: Entry, content: bytes) -> Entry:
-    """``entry`` with another content, which is held in memory and has no time of its own."""
+    """``entry`` with another content, which is held in memory and has no mtime."""
     digest = verity_digest(content)
     return replace(entry, content=digest, mtime_ns=None, read=partial(bytes, content))
 
@@ -113,8 +113,8 @@ def node_at(root: Node | None, path: str) -> Node | None:
 def replaced(root: Node, path: str, node: Node | None, *, parents: Node | None = None) -> Node:
     """``root`` with ``node`` at ``path``, or with nothing there.
 
-    Parents that are missing, or are no directories, become what they are in ``parents``; those of
-    a path that is taken away are left alone.
+    Parents that are missing, or are not directories, are taken from ``parents``; nothing is changed
+    above a path that is removed.
     """
     if not path:
         assert node is not None, "an /etc is always there"

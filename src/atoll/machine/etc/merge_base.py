@@ -1,7 +1,7 @@
-"""The record of what a merge was made from: the state of every path of the live ``/etc``.
+"""The merge base of a staged ``/etc``: the state of every path of the live ``/etc`` at that time.
 
-It lies beside the upper directory until the deployment's first boot, which merges again what is no
-longer as it was recorded::
+It is kept beside the upper directory until the deployment's first boot, which merges again the
+paths that have changed since::
 
     {"format": 1, "source": 3, "rules": [["ssh/**", "local"]],
      "entries": {"": ["directory", 493, 0, 0, "", {}],
@@ -9,7 +9,7 @@ longer as it was recorded::
                  "mtab": ["symlink", 511, 0, 0, "../proc/self/mounts", {}]}}
 
 ``source`` is the deployment whose ``/etc`` it was, ``rules`` are the machine's own at that time.
-Mode, owner and group are numbers. Names that are no UTF-8 have surrogates for the odd bytes.
+Mode, owner and group are numbers. Names that are not UTF-8 have surrogates (``os.fsdecode``).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""From a view to operations: the upper directory that shows it, or the steps on a live ``/etc``.
+"""From a merged ``/etc`` to operations: write an upper directory, or change a live ``/etc``.
 
-``upper`` holds what differs from the tree and nothing else: files and links whole, directories
-with the attributes they show, whiteouts for names that are gone. It never holds an opaque mark:
-what a later version of the tree adds to a directory shows through.
+``upper`` holds only what differs from the tree: whole files and links, directories with their
+attributes, and whiteouts for removed names. It never has opaque directories: what a later version
+of the tree adds to a directory shows through.
 """
 
 from __future__ import annotations
@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 
 
 def plan_upper(result: Node, tree: Node, upper: Path) -> tuple[Operation, ...]:
-    """All that makes ``upper`` show ``result`` over the ``/etc`` of ``tree``, the old one going
-    at one instant."""
+    """Replace ``upper``, with one rename, to show ``result`` over the ``/etc`` of ``tree``."""
     fresh = upper.with_name(f"{upper.name}.new")
     return (
         RemoveLeftover(path=fresh),
@@ -40,12 +39,12 @@ def plan_upper(result: Node, tree: Node, upper: Path) -> tuple[Operation, ...]:
 
 
 def plan_difference(result: Node, tree: Node | None, into: Path) -> tuple[Operation, ...]:
-    """What differs, written into the new directory ``into``."""
+    """Write what differs into the new directory ``into``."""
     operations: list[Operation] = [MakeDirectory(path=into, entry=result.entry)]
     made = {""}
     for path, _, after in differences(tree, result):
         parts = path.split("/")
-        # The directories on the way show their attributes through the upper one.
+        # A directory in upper replaces the attributes of the lower one, so each needs its own.
         for count in range(1, len(parts)):
             parent = "/".join(parts[:count])
             node = node_at(result, parent)
@@ -65,7 +64,7 @@ def plan_difference(result: Node, tree: Node | None, into: Path) -> tuple[Operat
 
 
 def plan_live(live: Node, wanted: Node, etc: Path) -> tuple[Operation, ...]:
-    """All that makes ``wanted`` of ``live``, which is in use at ``etc``."""
+    """Change ``live``, which is in use at ``etc``, to ``wanted``, name by name."""
     operations: list[Operation] = []
     for path, before, after in differences(live, wanted):
         place = etc / path

@@ -1,9 +1,9 @@
-"""Reading the views of ``/etc``: a directory, the upper directory of an overlay, a tree.
+"""Reading an ``/etc``: a directory, the upper directory of an overlay, or a tree's image.
 
 The upper directory of an overlay says what differs from the lower one: a character device 0:0 is a
 whiteout (the name is not there), a directory with ``trusted.overlay.opaque`` = ``y`` hides all that
 the lower one has in it. ``/etc`` is mounted without redirects and metacopy, so a file or directory
-that carries their marks was written otherwise and is refused.
+with their xattrs was written by another mount and is refused.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _PIECE = 1 << 20
 class EtcReader:
     root: Node
     skipped: tuple[str, ...] = ()
-    """Sockets, pipes and devices: they are not carried to another deployment."""
+    """Sockets, pipes and devices: they are not merged into another deployment."""
 
 
 def read_directory(directory: Path) -> EtcReader:
@@ -57,7 +57,7 @@ def etc_of_tree(etc: model.Directory, read_object: Callable[[ObjectId], bytes]) 
 
 
 def is_kept_xattr(name: str) -> bool:
-    """Whether an extended attribute belongs to a file, rather than to where it is stored."""
+    """Whether an xattr belongs to the file itself, rather than to the file system it is on."""
     if name.startswith("security."):
         return name != "security.evm"
     return name in _ACLS or (name.startswith("user.") and not name.startswith("user.overlay."))
@@ -97,11 +97,11 @@ class _Scanner:
     skipped: list[str] = field(default_factory=list)
 
     def scan(self, place: str, path: str, lower: Node | None) -> Node | None:
-        """What is at ``place``; None when nothing is, or nothing that is carried along."""
+        """What is at ``place``; None when there is nothing, or nothing that a merge handles."""
         try:
             return self._scan(place, path, lower)
         except FileNotFoundError:
-            # It went between two looks at its directory.
+            # Removed while its directory was being read.
             return None
 
     def _scan(self, place: str, path: str, lower: Node | None) -> Node | None:
