@@ -45,6 +45,8 @@ def root(tmp_path: Path) -> Iterator[Path]:
         (root / "usr/lib/atoll").mkdir()
         for path in SCRIPTS.iterdir():
             shutil.copy(path, root / "usr/lib/atoll" / path.name)
+        # As debian/atoll-system.links has it.
+        (root / "usr/lib/atoll/instead").symlink_to("command-wrapper")
         shutil.copy(SCRIPTS.parents[2] / HOOK, root / HOOK)
         script = """
             cd /usr/bin; cp true one; cp true two; cp true two-x; touch /usr/share/one.1
@@ -149,7 +151,7 @@ def test_an_alternative_is_switched_by_its_links_in_etc(root: Path) -> None:
         ("--set tool /usr/bin/three", "no alternative /usr/bin/three for tool"),
         ("--set tool", "needs a NAME and a PATH"),
         ("--auto nothing", "no alternatives for nothing"),
-        ("--config tool < /etc/hostname", "is no number of the list"),
+        ("--config tool < /etc/hostname", "is not a number of the list"),
     ],
 )
 def test_what_is_no_alternative_changes_nothing(root: Path, words: str, message: str) -> None:
