@@ -105,14 +105,14 @@ class History:
         )
         number = draw.choice(numbers)
         image, keep = draw.choice(self.images), draw.randint(1, 4)
-        wish = draw.choice([None, str(number), f"number:{number}", "yesterday"])
+        which = draw.choice([None, str(number), f"number:{number}", "yesterday"])
         keep_etc, held, pinned = (draw.random() < 0.5 for _ in range(3))
         rebase = UpgradeRequest(verb="rebase", image=image, even_held=held)
         verbs: list[tuple[str, Callable[[], object]]] = [
             (f"upgrade to {image[-8:]}", lambda: upgrade(machine, rebase, QUIET)),
             (
-                f"rollback {wish} keep_etc={keep_etc}",
-                lambda: rollback(machine, wish, QUIET, keep_etc=keep_etc),
+                f"rollback {which} keep_etc={keep_etc}",
+                lambda: rollback(machine, which, QUIET, keep_etc=keep_etc),
             ),
             ("cancel", lambda: cancel(machine, QUIET)),
             (f"pin {number} {pinned}", lambda: set_pin(machine, number, pinned=pinned)),

@@ -128,17 +128,29 @@ def plan_removal(sysroot: Sysroot, removal: Removal) -> tuple[Operation, ...]:
     )
 
 
-def plan_cleanup(
-    sysroot: Sysroot, state: MachineState, verify: Verify
-) -> tuple[tuple[Operation, ...], tuple[Operation, ...], str]:
-    """What cleans up after interrupted operations: operations that may fail alone, those that go
-    on in order, and why neither is safe; empty when they are."""
-    leftovers, unfinished = plan_leftovers(sysroot, state), plan_unfinished(sysroot, state)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CleanupPlan:
+    """What cleans up after interrupted operations: ``leftovers`` may fail alone, ``unfinished`` are
+    executed in order. ``refused`` says why neither is safe, empty when they are."""
+
+    leftovers: tuple[Operation, ...] = ()
+    unfinished: tuple[Operation, ...] = ()
+    refused: str = ""
+
+    @property
+    def operations(self) -> tuple[Operation, ...]:
+        return (*self.leftovers, *self.unfinished)
+
+
+def plan_cleanup(sysroot: Sysroot, state: MachineState, verify: Verify) -> CleanupPlan:
+    plan = CleanupPlan(
+        leftovers=plan_leftovers(sysroot, state), unfinished=plan_unfinished(sysroot, state)
+    )
     try:
-        check_plan(state, (*leftovers, *unfinished), verify)
+        check_plan(state, plan.operations, verify)
     except Refused as error:
-        return (), (), error.message
-    return leftovers, unfinished, ""
+        return CleanupPlan(refused=error.message)
+    return plan
 
 
 def clean_up(sysroot: Sysroot, reporter: Reporter) -> MachineState:
@@ -149,11 +161,11 @@ def clean_up(sysroot: Sysroot, reporter: Reporter) -> MachineState:
     verify = verifier(sysroot)
     state = with_way_back(read_state(sysroot), verify)
     _report_esp(sysroot, reporter)
-    leftovers, unfinished, refused = plan_cleanup(sysroot, state, verify)
-    failed: tuple[str, ...] = (refused,) if refused else ()
-    if leftovers or unfinished:
+    plan = plan_cleanup(sysroot, state, verify)
+    failed: tuple[str, ...] = (plan.refused,) if plan.refused else ()
+    if plan.operations:
         with reporter.step("Cleaning up after an interrupted operation"):
-            failed = (*apply_each(leftovers), *apply_until_failure(unfinished))
+            failed = (*apply_each(plan.leftovers), *apply_until_failure(plan.unfinished))
         state = with_way_back(read_state(sysroot), verify)
     for each in (*state.damaged, *failed):
         reporter.notice(f"not changed: {each}")

@@ -90,8 +90,7 @@ def list_gc_operations(sysroot: Sysroot, keep: int | None) -> tuple[Operation, .
 def _cleaned_up(sysroot: Sysroot, verify: Verify) -> tuple[MachineState, tuple[Operation, ...]]:
     """The machine after the cleanup that each verb begins with, and the operations of that."""
     state = with_way_back(read_state(sysroot), verify)
-    leftovers, unfinished, _ = plan_cleanup(sysroot, state, verify)
-    operations = (*leftovers, *unfinished)
+    operations = plan_cleanup(sysroot, state, verify).operations
     return (_after_all(state, operations, verify) if operations else state), operations
 
 

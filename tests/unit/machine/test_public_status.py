@@ -138,11 +138,11 @@ def test_everyone_may_plan_an_upgrade(
     (records / "packages.json").write_text(json.dumps(rows))
     write_status(sysroot, when=5, place=place)
     public = read_public_status(place)
-    wish = UpgradeRequest(verb="upgrade")
+    upgrade_request = UpgradeRequest(verb="upgrade")
     with pytest.raises(NothingToDo, match="already the newest"):
-        preview_public_upgrade(sysroot, public, wish, records)
+        preview_public_upgrade(sysroot, public, upgrade_request, records)
     new = maker.publish("2", packages={"bash": "5.3", "htop": "3"})
-    preview = preview_public_upgrade(sysroot, public, wish, records)
+    preview = preview_public_upgrade(sysroot, public, upgrade_request, records)
     assert preview.candidate.tree == new.tree and preview.candidate.title == "hello 2"
     assert preview.packages is not None and preview.obstacle is None
     assert preview.packages.changed == (("bash", "5.2", "5.3"),)
@@ -152,17 +152,19 @@ def test_everyone_may_plan_an_upgrade(
     hold = Hold(deployment=1, version="2", why="it failed", when=3)
     held = {new.tree: hold}
     object.__setattr__(public.state, "held", held)
-    assert isinstance(preview_public_upgrade(sysroot, public, wish, records).obstacle, Refused)
+    assert isinstance(
+        preview_public_upgrade(sysroot, public, upgrade_request, records).obstacle, Refused
+    )
 
 
 def test_no_plan_promises_what_the_verb_refuses(
     maker: Maker, sysroot: Sysroot, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wish = UpgradeRequest(verb="upgrade")
+    upgrade_request = UpgradeRequest(verb="upgrade")
 
     def obstacle() -> AtollError | None:
         write_status(sysroot, when=5, place=place)
-        return preview_public_upgrade(sysroot, read_public_status(place), wish).obstacle
+        return preview_public_upgrade(sysroot, read_public_status(place), upgrade_request).obstacle
 
     new = maker.publish("2")
     assert obstacle() is None
@@ -171,12 +173,12 @@ def test_no_plan_promises_what_the_verb_refuses(
     mark = set_hold(sysroot.state, new.tree, hold)
     mark.execute()
     assert isinstance(obstacle(), Refused)
-    assert isinstance(preview_upgrade(sysroot, wish).obstacle, Refused)
+    assert isinstance(preview_upgrade(sysroot, upgrade_request).obstacle, Refused)
     mark.path.unlink()
     monkeypatch.setattr("atoll.machine.public_plan.measure_free", lambda _: Space(state=9, esp=9))
     assert isinstance(obstacle(), NoSpace)
     (sysroot.deployments / "1/deployment.json").write_text("noise")
-    for plan in (obstacle, lambda: preview_upgrade(sysroot, wish)):
+    for plan in (obstacle, lambda: preview_upgrade(sysroot, upgrade_request)):
         with pytest.raises(Refused):
             plan()
 

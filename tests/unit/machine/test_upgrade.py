@@ -73,15 +73,15 @@ def use_up(sysroot: Sysroot, number: int) -> None:
         old.rename(sysroot.entries / format_entry_name(name))
 
 
-def go(sysroot: Sysroot, wish: UpgradeRequest = UPGRADE) -> int:
-    staged = upgrade(sysroot, wish, NullReporter())
+def go(sysroot: Sysroot, request: UpgradeRequest = UPGRADE) -> int:
+    staged = upgrade(sysroot, request, NullReporter())
     assert staged.deployment is not None and staged.warning is None
     check_machine(sysroot)
     return staged.deployment.number
 
 
-def back(sysroot: Sysroot, wish: str | None = None, *, keep_etc: bool = False) -> int:
-    found = rollback(sysroot, wish, NullReporter(), keep_etc=keep_etc)
+def back(sysroot: Sysroot, which: str | None = None, *, keep_etc: bool = False) -> int:
+    found = rollback(sysroot, which, NullReporter(), keep_etc=keep_etc)
     check_machine(sysroot)
     return found.number
 
@@ -262,8 +262,8 @@ def test_cancel_makes_it_as_it_was(maker: Maker, machine: Sysroot) -> None:
 
 def test_download_only_changes_nothing_that_boots(maker: Maker, machine: Sysroot) -> None:
     new = maker.publish("2")
-    wish = UpgradeRequest(verb="upgrade", download_only=True)
-    assert upgrade(machine, wish, NullReporter()).deployment is None
+    request = UpgradeRequest(verb="upgrade", download_only=True)
+    assert upgrade(machine, request, NullReporter()).deployment is None
     assert default(machine) == (1, "1")
     preview = preview_upgrade(machine, UPGRADE)
     assert preview.candidate.is_here and preview.etc is not None and preview.candidate.fetch == 0

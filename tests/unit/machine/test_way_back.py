@@ -74,8 +74,8 @@ def go(sysroot: Sysroot) -> int:
     return staged.deployment.number
 
 
-def back(sysroot: Sysroot, wish: str | None = None, *, keep_etc: bool = False) -> int:
-    return rollback(sysroot, wish, QUIET, keep_etc=keep_etc).number
+def back(sysroot: Sysroot, which: str | None = None, *, keep_etc: bool = False) -> int:
+    return rollback(sysroot, which, QUIET, keep_etc=keep_etc).number
 
 
 def kernel_of(sysroot: Sysroot, number: int) -> Path:
@@ -151,9 +151,9 @@ def test_no_rollback_goes_to_what_cannot_boot(machine: Sysroot, damage: str) -> 
     else:
         path = kernel if damage.startswith("kernel") else tree
         path.unlink() if damage.endswith("gone") else flip(path)
-    for wish in ("number:1", "v1", None):
+    for which in ("number:1", "v1", None):
         with pytest.raises(Refused, match=r"cannot boot|can boot"):
-            back(machine, wish)
+            back(machine, which)
     assert ways_back(machine.root) == ["2"]
     state = read_state(machine)
     assert state.default is not None and state.default.number == 2
