@@ -10,17 +10,8 @@ from typing import TYPE_CHECKING
 
 import zstandard
 
-from atoll.oci.manifest import (
-    CONFIG,
-    LAYER_ZSTD,
-    MANIFEST,
-    Descriptor,
-    ImageConfig,
-    ImageRecord,
-    Manifest,
-    format_manifest,
-    format_record,
-)
+from atoll.oci.config import ImageConfig, ImageRecord, format_record
+from atoll.oci.manifest import CONFIG, LAYER_ZSTD, MANIFEST, Descriptor, Manifest, format_manifest
 from tests.fake_registry import digest_of
 from tests.images import EPOCH
 

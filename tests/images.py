@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING
 
 from atoll.base.report import NullReporter
 from atoll.oci.blobs import BlobStore
+from atoll.oci.config import ImageConfig, format_record
 from atoll.oci.layout import NewImage, inspect_layout, write_layout
 from atoll.oci.manifest import (
     CONFIG,
     MANIFEST,
     REF_NAME,
-    ImageConfig,
     ImageIndex,
     format_index,
     format_manifest,
-    format_record,
     parse_index,
 )
 from atoll.oci.reference import LayoutReference

@@ -20,8 +20,8 @@ from atoll.machine.deployments.retention import required_deployments
 from atoll.machine.deployments.state import read_state
 from atoll.machine.deployments.sysroot import Sysroot
 from atoll.machine.install import plan_install
+from atoll.oci.config import ImageConfig
 from atoll.oci.layout import NewImage, write_layout
-from atoll.oci.manifest import ImageConfig
 from atoll.oci.reference import LayoutReference
 from atoll.oci.system_label import read_facts
 from atoll.store.check import FindingKind, check_store

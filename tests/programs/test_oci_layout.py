@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atoll.base.report import NullReporter
+from atoll.oci.config import ImageConfig
 from atoll.oci.layout import NewImage, inspect_layout, read_layout, write_layout
-from atoll.oci.manifest import ImageConfig
 from atoll.oci.reference import LayoutReference
 from atoll.store.layout import open_store
 from atoll.store.scan import import_directory

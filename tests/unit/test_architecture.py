@@ -39,7 +39,6 @@ MODULE_LINES, FUNCTION_LINES, PARAMETERS = 400, 40, 6
 LONGER: dict[str, str] = {
     # module or function: why it may be longer
     "host.sandbox_init": "runs in a process of its own, and says why it keeps each capability",
-    "oci.manifest": "reads and writes one format, which is drawn at its top",
 }
 
 JSON_DOORS = {"base.json": "the one way in"}

@@ -13,7 +13,8 @@ from atoll.base.ids import is_hex_digest
 from atoll.host.fs import open_regular
 from atoll.oci.blobs import CHUNK
 from atoll.oci.client import ReceivedManifest
-from atoll.oci.manifest import MAX_DOCUMENT, parse_index
+from atoll.oci.documents import MAX_DOCUMENT
+from atoll.oci.manifest import parse_index
 from atoll.oci.platforms import choose_in, choose_tagged
 from atoll.oci.reference import format_reference
 from atoll.oci.tar_reader import TarReader

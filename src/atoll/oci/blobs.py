@@ -19,7 +19,8 @@ from typing import IO, TYPE_CHECKING
 from atoll.base.errors import Damaged
 from atoll.base.ids import BlobDigest
 from atoll.host.fs import open_regular
-from atoll.oci.manifest import MAX_DOCUMENT, Descriptor
+from atoll.oci.documents import MAX_DOCUMENT
+from atoll.oci.manifest import Descriptor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,8 @@ from atoll.base.errors import Damaged, NoSpace, Refused
 
 if TYPE_CHECKING:
     from atoll.base.ids import BlobDigest
-    from atoll.oci.manifest import ImageRecord, Manifest
+    from atoll.oci.config import ImageRecord
+    from atoll.oci.manifest import Manifest
     from atoll.store.layout import Store
 
 MOST_EXPANSION = 256

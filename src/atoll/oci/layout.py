@@ -18,28 +18,30 @@ from atoll.host.fs import find_near_path, make_directory, read_regular, replace_
 from atoll.host.syscalls import syncfs
 from atoll.oci.apply_layers import LayeredTree, TarLayer
 from atoll.oci.blobs import BlobStore
+from atoll.oci.config import (
+    ImageConfig,
+    ImageRecord,
+    format_record,
+    parse_record,
+    record_annotations,
+)
 from atoll.oci.container_layer import plan_container_layer
 from atoll.oci.decompress import LayerInput
+from atoll.oci.documents import MAX_DOCUMENT
 from atoll.oci.image import PublishedImage, check_disk, check_plausible, check_together
 from atoll.oci.layer_plan import plan_layers
 from atoll.oci.manifest import (
     CONFIG,
     LAYER_ZSTD,
     MANIFEST,
-    MAX_DOCUMENT,
     REF_NAME,
     Descriptor,
-    ImageConfig,
     ImageIndex,
-    ImageRecord,
     Manifest,
     format_index,
     format_manifest,
-    format_record,
     parse_index,
     parse_manifest,
-    parse_record,
-    record_annotations,
 )
 from atoll.oci.platforms import choose_in, choose_tagged, tag_of, this_architecture
 from atoll.oci.reference import format_reference

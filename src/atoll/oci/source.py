@@ -21,19 +21,13 @@ from atoll.oci.archive import open_archive
 from atoll.oci.blobs import BlobStore
 from atoll.oci.certificates import trust_for
 from atoll.oci.client import ReceivedManifest, RegistryClient
+from atoll.oci.config import parse_record
 from atoll.oci.credentials import find_credentials
+from atoll.oci.documents import MAX_DOCUMENT
 from atoll.oci.endpoints import find_endpoints, read_helpers, read_rules
 from atoll.oci.image import PublishedImage, check_together
 from atoll.oci.layout import inspect_layout
-from atoll.oci.manifest import (
-    INDEX,
-    INDEX_TYPES,
-    MAX_DOCUMENT,
-    Descriptor,
-    parse_index,
-    parse_manifest,
-    parse_record,
-)
+from atoll.oci.manifest import INDEX, INDEX_TYPES, Descriptor, parse_index, parse_manifest
 from atoll.oci.platforms import choose_for_machine, this_architecture
 from atoll.oci.reference import (
     ArchiveReference,

@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from atoll.base.errors import AtollError, Damaged, NotFound, Refused
 from atoll.base.ids import TreeId
 from atoll.base.report import NullReporter
+from atoll.oci.config import parse_record
 from atoll.oci.decompress import LayerInput
 from atoll.oci.layout import inspect_layout, measure_layout, read_layout
 from atoll.oci.manifest import (
@@ -34,7 +35,6 @@ from atoll.oci.manifest import (
     MAX_LAYERS,
     parse_index,
     parse_manifest,
-    parse_record,
 )
 from atoll.oci.pull import pull_image
 from atoll.oci.reference import ArchiveReference, LayoutReference

@@ -137,7 +137,7 @@ LIES: dict[str, tuple[Callable[[Asked, Reply], Reply], type[AtollError], str]] =
     "a redirect to a file": (
         lambda _, __: Reply(status=307, headers={"Location": "file:///etc/shadow"}),
         NetworkError,
-        "unsafe",
+        "not safe",
     ),
     "a compressed answer": (
         manifests(lambda r: Reply(body=r.body, headers={"Content-Encoding": "gzip"})),

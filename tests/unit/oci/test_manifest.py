@@ -10,23 +10,25 @@ from hypothesis import strategies as st
 
 from atoll.base.errors import AtollError, Damaged, Refused
 from atoll.base.ids import BlobDigest, TreeId
+from atoll.oci.config import (
+    ImageConfig,
+    ImageRecord,
+    format_record,
+    parse_record,
+    record_annotations,
+)
 from atoll.oci.manifest import (
     CONFIG,
     LAYER_ZSTD,
     MANIFEST,
     REF_NAME,
     Descriptor,
-    ImageConfig,
     ImageIndex,
-    ImageRecord,
     Manifest,
     format_index,
     format_manifest,
-    format_record,
     parse_index,
     parse_manifest,
-    parse_record,
-    record_annotations,
 )
 from atoll.oci.system_label import SystemLabel
 

@@ -13,13 +13,13 @@ from atoll.base.errors import AtollError, Damaged, NotFound, Refused, UsageError
 from atoll.base.ids import BlobDigest
 from atoll.base.report import NullReporter
 from atoll.oci.blobs import BlobStore
+from atoll.oci.config import ImageConfig
 from atoll.oci.layout import NewImage, inspect_layout, measure_layout, read_layout, write_layout
 from atoll.oci.manifest import (
     LAYER_GZIP,
     MANIFEST,
     REF_NAME,
     Descriptor,
-    ImageConfig,
     ImageIndex,
     format_index,
     format_manifest,

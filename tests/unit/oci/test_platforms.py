@@ -246,8 +246,8 @@ def test_any_index_has_an_image_or_is_refused(entries: list[dict[str, object]]) 
 
 def test_whole_layers_with_user_attributes_make_the_same_tree(tmp_path: Path) -> None:
     """As they come when another tool has packed an image again."""
+    from atoll.oci.config import ImageConfig
     from atoll.oci.layout import NewImage
-    from atoll.oci.manifest import ImageConfig
     from atoll.store.tree_images import write_image
     from atoll.tree.canonical import canonical
     from tests.images import _without_contents
