@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,11 @@ KERNEL_FILES = {
 MODULES = sorted(SOURCE.rglob("*.py"))
 
 
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def name_of(path: Path) -> str:
     return ".".join(path.relative_to(SOURCE).with_suffix("").parts)
 
@@ -79,7 +85,7 @@ def floor_of(part: str) -> int:
 
 def imports(path: Path) -> list[tuple[str, int]]:
     found = []
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             found += [(alias.name, node.lineno) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -152,7 +158,7 @@ def test_modules_and_functions_stay_small(path: Path) -> None:
     name = name_of(path)
     if name not in LONGER:
         assert len(text.splitlines()) <= MODULE_LINES, f"{path} has more than {MODULE_LINES} lines"
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(parsed(path)):
         if not isinstance(node, ast.FunctionDef):
             continue
         if f"{name}.{node.name}" in LONGER:
@@ -167,7 +173,7 @@ def test_modules_and_functions_stay_small(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_every_module_says_what_it_is(path: Path) -> None:
-    assert ast.get_docstring(ast.parse(path.read_text())), f"{path} has no docstring"
+    assert ast.get_docstring(parsed(path)), f"{path} has no docstring"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
@@ -175,7 +181,7 @@ def test_json_from_outside_comes_in_by_one_door(path: Path) -> None:
     """``parse_json`` bounds size, depth and numbers; ``json.loads`` bounds nothing."""
     if name_of(path) in JSON_DOORS:
         return
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Attribute) and node.attr in ("load", "loads", "JSONDecoder"):
             door = isinstance(node.value, ast.Name) and node.value.id == "json"
             assert not door, f"{path}:{node.lineno}: json.{node.attr}; take base.json.parse_json"
@@ -196,7 +202,7 @@ def test_files_that_others_may_have_put_there_are_read_by_one_door(path: Path) -
         return
     calls = [
         node.func.attr
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
     ]
     found = sum(call in ("read_bytes", "read_text") for call in calls)
@@ -206,7 +212,7 @@ def test_files_that_others_may_have_put_there_are_read_by_one_door(path: Path) -
 def test_no_two_public_classes_share_a_name() -> None:
     places: dict[str, list[str]] = {}
     for path in MODULES:
-        for node in ast.parse(path.read_text()).body:
+        for node in parsed(path).body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 places.setdefault(node.name, []).append(name_of(path))
     assert {name: where for name, where in places.items() if len(where) > 1} == {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import functools
 import json
 import re
 import shlex
@@ -138,12 +139,14 @@ def parse(words: list[str]) -> None:
     parser_of(verb.name).parse_args(words[1:])
 
 
+@functools.cache
 def parser_of(name: str) -> argparse.ArgumentParser:
     parser = Parser(prog=f"atoll {name}")
     import_module(f"atoll.cli.{name}").add_arguments(parser)
     return parser
 
 
+@functools.cache
 def options_of(parser: argparse.ArgumentParser) -> set[str]:
     """Those of a verb and of the verbs within it."""
     found = {

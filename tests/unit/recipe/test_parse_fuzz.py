@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "recipes"
+EXAMPLES = settings().max_examples
+"""As many as the profile says; what takes more than a second for them has a part of it."""
 TEXTS = [path.read_bytes() for path in sorted(GOLDEN.glob("*.toml"))]
 
 ANYTHING = st.recursive(
@@ -133,12 +135,13 @@ def check(text: str, file: str, load: Callable[[str], str] | None) -> None:
             assert chosen.variant == variant
 
 
+@settings(max_examples=EXAMPLES // 2)
 @given(documents())
 def test_documents_grown_from_the_schema(document: dict[str, Any]) -> None:
     check(document_text(document), "x/atoll.toml", lambda _: "schema = 1\n")
 
 
-@settings(max_examples=30)
+@settings(max_examples=EXAMPLES // 4)
 @given(documents(), st.text(max_size=20) | documents().map(document_text))
 def test_whatever_is_included(document: dict[str, Any], other: str) -> None:
     text = document_text({**document, "include": ["./a/other.toml", "../b.toml"]})
@@ -170,7 +173,7 @@ def only_recipe_errors(content: bytes) -> None:
     assert all(type(problem) is RecipeError for problem in problems)
 
 
-@settings(max_examples=30)
+@settings(max_examples=EXAMPLES // 4)
 @given(documents())
 def test_the_line_of_every_key_is_known(document: dict[str, Any]) -> None:
     """``toml`` writes each top key on a line of its own."""
