@@ -119,6 +119,11 @@ def spoil(path: Path, odd: str) -> None:
 
 
 def run_verb(verb: str, root: Path, out: Path) -> int:
+    """A verb of the machine in ``root``, as ``run_words`` does it."""
+    return run_words([*verb.split(), "--root", str(root)], out)
+
+
+def run_words(words: list[str], out: Path) -> int:
     """In a child, which is given up when it waits; what it says is in ``out``."""
     child = os.fork()
     if child:
@@ -131,7 +136,7 @@ def run_verb(verb: str, root: Path, out: Path) -> int:
         sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
         signal.signal(signal.SIGALRM, lambda *_: os._exit(GIVEN_UP))
         signal.alarm(PATIENCE)
-        code = main([*verb.split(), "--root", str(root)])
+        code = main(words)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -227,6 +232,23 @@ def test_status_says_what_it_cannot_read(template: Path, tmp_path: Path, odd: st
         if code == 0 and main_out.read_text() == good:
             silent.append(place)
     assert silent == []
+
+
+@pytest.mark.parametrize("place", ["index.json", "oci-layout", "blobs/sha256/*"])
+def test_an_image_on_a_failing_stick_is_named(tmp_path: Path, place: str) -> None:
+    maker = Maker(tmp_path / "maker")
+    reference = maker.publish("1").reference
+    for path in sorted((tmp_path / "maker/layout").glob(place)):
+        kept = path.read_bytes()
+        spoil(path, "unreadable")
+        words = f"pull {reference} --store {tmp_path / 'store'}"
+        out = tmp_path / "out"
+        code = run_words(words.split(), out)
+        subprocess.run(["umount", path], check=True)
+        path.unlink()
+        path.write_bytes(kept)
+        shutil.rmtree(tmp_path / "store", ignore_errors=True)
+        assert code in (0, 1, 8) and (code == 0 or path.name in out.read_text()), out.read_text()
 
 
 DISPLACED = (

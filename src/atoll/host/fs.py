@@ -64,11 +64,22 @@ def open_regular(path: Path, *, follow: bool = False) -> IO[bytes]:
 
 def read_regular(path: Path, *, limit: int, follow: bool = False) -> bytes:
     """The content of a file that ``open_regular`` opens; Damaged with more than ``limit`` bytes."""
-    with open_regular(path, follow=follow) as file:
+    with open_regular(path, follow=follow) as file, name_errors(path):
         data = file.read(limit + 1)
     if len(data) > limit:
         raise Damaged(f"{path} is larger than {limit} bytes", hint="look at what it is")
     return data
+
+
+@contextmanager
+def name_errors(path: Path) -> Iterator[None]:
+    """Add the file's name to an error that has none: a read knows its handle only."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
 
 
 def _check_regular(path: Path, found: os.stat_result) -> None:

@@ -94,7 +94,8 @@ class BlobStore:
         """Bytes of a blob, not checked; raises Damaged when there are fewer."""
         with self._open(descriptor.digest) as file:
             file.seek(start)
-            while start < end and (chunk := file.read(min(CHUNK, end - start))):
+            path = self.path(descriptor.digest)
+            while start < end and (chunk := _read(file, path, min(CHUNK, end - start))):
                 start += len(chunk)
                 yield chunk
         if start < end:
@@ -109,7 +110,7 @@ class BlobStore:
             if size != descriptor.size:
                 raise _damaged(path, f"it has {size} bytes instead of {descriptor.size}")
             hasher = sha256()
-            while chunk := file.read(CHUNK):
+            while chunk := _read(file, path, CHUNK):
                 hasher.update(chunk)
             if hasher.hexdigest() != descriptor.digest.removeprefix("sha256:"):
                 raise _damaged(path, "its content does not match its name")
@@ -124,6 +125,13 @@ class BlobStore:
             raise _damaged(path, "it is missing") from error
         except OSError as error:
             raise _damaged(path, f"it: {error.strerror}") from error
+
+
+def _read(file: IO[bytes], path: Path, size: int) -> bytes:
+    try:
+        return file.read(size)
+    except OSError as error:
+        raise _damaged(path, f"it cannot be read: {error.strerror}") from error
 
 
 class BlobWriter:

@@ -143,7 +143,7 @@ def test_no_word_of_others_is_a_verb_of_ours() -> None:
         (
             OSError(errno.EIO, "Input/output error", "/x", None, "/y"),
             1,
-            "atoll: /x -> /y: Input/output error\n  ATOLL_DEBUG=1 shows where it happened\n",
+            "atoll: /x -> /y: Input/output error\n  the disk or stick is failing: see dmesg\n",
         ),
         (
             ValueError("what"),
