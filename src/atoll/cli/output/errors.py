@@ -93,6 +93,8 @@ def _as_atoll_error(error: BaseException) -> AtollError | None:
             return NoSpace(_words_of(error), hint="see: df -h")
         case PermissionError() if os.geteuid() != 0:
             return MissingPrivilege(_words_of(error), hint="try again with sudo")
+        case OSError(errno=errno.ENOTDIR | errno.EISDIR | errno.ELOOP):
+            return AtollError(_words_of(error), hint="look at what is there; move it elsewhere")
         case OSError(errno=errno.EIO):
             return AtollError(_words_of(error), hint="the disk or stick is failing: see dmesg")
         case OSError():
