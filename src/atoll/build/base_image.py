@@ -28,19 +28,17 @@ from atoll.debian.stanza import parse_stanza
 from atoll.host.fs import temporary_directory
 from atoll.image.info import PLACE, ImageInfo, parse_image_info
 from atoll.lock.model import LockedBase
-from atoll.oci.pull import pull_image
+from atoll.oci.fetch import fetch_image
 from atoll.oci.reference import (
     ArchiveReference,
     LayoutReference,
     RegistryReference,
-    StoreReference,
     parse_reference,
 )
-from atoll.oci.source import opened_source
 from atoll.store.checkout import check_out
 from atoll.store.lock import adding
 from atoll.store.objects import find_missing, read_object
-from atoll.store.refs import Ref, read_ref, write_ref
+from atoll.store.refs import Ref, write_ref
 from atoll.store.tree_images import read_image, read_image_bytes
 from atoll.tree.erofs_objects import find_objects
 from atoll.tree.erofs_reader import parse_below
@@ -180,14 +178,10 @@ def _is_whole(store: Store, tree: TreeId) -> bool:
 
 def _fetch(job: BuildContext, base: ImageBase, locked: LockedBase | None) -> LockedBase:
     reference = parse_reference(base.reference)
-    if isinstance(reference, StoreReference):
-        tree = read_ref(job.store, reference.name).tree
-        return LockedBase(reference=base.reference, manifest="", tree=tree)
     if isinstance(reference, RegistryReference) and locked and locked.manifest:
         reference = replace(reference, digest=parse_blob_digest(locked.manifest))
-    with opened_source(_local(job, reference)) as source:
-        image = pull_image(source, job.store, job.reporter)
-    return LockedBase(reference=base.reference, manifest=image.digest, tree=image.record.tree)
+    image = fetch_image(_local(job, reference), lambda: job.store, job.reporter)
+    return LockedBase(reference=base.reference, manifest=image.manifest or "", tree=image.tree)
 
 
 def _local(job: BuildContext, reference: Reference) -> Reference:

@@ -10,6 +10,8 @@ from atoll.base.errors import Unrepeatable, UsageError
 from atoll.build.build import build_tree
 from atoll.build.publish import publish
 from atoll.build.use_lock import Rules
+from atoll.build.verify import verify_build
+from atoll.cli.output.verify import format_verification, verification_as_json
 from atoll.oci.reference import LayoutReference, parse_reference
 from atoll.recipe.language.parse import read_recipe
 from atoll.store.layout import default_store_root, open_store
@@ -50,8 +52,6 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     ref = recipe.image.name
     result: dict[str, object] = {"tree": built.tree, "manifest": manifest, "ref": ref}
     if arguments.verify and target is not None:
-        from atoll.build.verify import verify_build
-
         found = verify_build(recipe, built, (store, target), reporter, rules)
         return _tell_verified(found, recipe.image.name, result if arguments.json else None)
     if arguments.json:
@@ -68,8 +68,6 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
 
 def _tell_verified(found: Verification, name: str, result: dict[str, object] | None) -> int:
     """Say how the second build went; ``result`` is what JSON shall say besides, if it shall."""
-    from atoll.cli.output.verify import format_verification, verification_as_json
-
     if result is not None:
         print(json.dumps(result | {"verify": verification_as_json(found)}, indent=2))
     else:

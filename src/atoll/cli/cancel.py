@@ -6,6 +6,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from atoll.machine.deployments.sysroot import find_sysroot
+from atoll.machine.rollback import cancel
+
 if TYPE_CHECKING:
     import argparse
 
@@ -20,9 +23,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    from atoll.machine.deployments.sysroot import find_sysroot
-    from atoll.machine.rollback import cancel
-
     done = cancel(find_sysroot(arguments.root), reporter)
     if arguments.json:
         print(json.dumps({"dropped": list(done.dropped), "warning": done.warning}, indent=2))

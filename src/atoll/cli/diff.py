@@ -7,15 +7,23 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import NothingToDo, UsageError
-from atoll.cli.subjects import (
-    HELP,
-    LockSubject,
-    RecipeSubject,
-    add_place_arguments,
-    find_subject,
+from atoll.cli.output.diff import difference_as_json, format_difference
+from atoll.cli.references import (
+    TREE_HELP,
+    ResolvedLock,
+    ResolvedRecipe,
+    add_store_arguments,
+    kind_of_resolved,
+    opened_resolved,
     opened_store,
-    subject_kind,
+    resolve_word,
 )
+from atoll.inspect import tree_records
+from atoll.inspect.describe import describe_lock, describe_recipe, describe_tree
+from atoll.inspect.diff import compare_systems
+from atoll.lock.path import find_lock
+from atoll.lock.serialize import read_lock
+from atoll.recipe.language.parse import read_recipe
 
 if TYPE_CHECKING:
     import argparse
@@ -23,13 +31,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from atoll.base.report import Reporter
-    from atoll.cli.subjects import ImageSubject, TreeSubject
+    from atoll.cli.references import ResolvedImage, ResolvedTree
     from atoll.inspect.diff import Description
     from atoll.store.layout import Store
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    what = f"{HELP}; a recipe (a folder or FILE.toml), or a lock (FILE.lock)"
+    what = f"{TREE_HELP}; a recipe (a folder or FILE.toml), or a lock (FILE.lock)"
     parser.add_argument("before", metavar="A", help=what)
     parser.add_argument(
         "after", metavar="B", help="the system to compare it with, named in the same way"
@@ -42,13 +50,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="variant of both recipes; give it twice for A and B separately",
     )
     parser.add_argument("--files", action="store_true", help="list every changed file")
-    add_place_arguments(parser)
+    add_store_arguments(parser)
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    from atoll.cli.output.diff import difference_as_json, format_difference
-    from atoll.inspect.diff import compare_systems
-
     with opened_store(arguments.store) as store:
         before, after = _describe_both(arguments, store, reporter)
     with reporter.step("Comparing"):
@@ -65,8 +70,8 @@ def _describe_both(
 ) -> tuple[Description, Description]:
     """Both as the same kind of thing: a tree beside a recipe or a lock is what it carries of it."""
     words = (arguments.before, arguments.after)
-    one, other = (find_subject(word, store, arguments.root) for word in words)
-    kinds = {subject_kind(one), subject_kind(other)}
+    one, other = (resolve_word(word, store.root, arguments.root) for word in words)
+    kinds = {kind_of_resolved(one), kind_of_resolved(other)}
     if kinds == {"recipe", "lock"}:
         raise UsageError(
             "a recipe and a lock cannot be compared with each other",
@@ -76,14 +81,14 @@ def _describe_both(
     mixed = len(kinds) > 1
     variants = _variants(arguments.variant)
     found = []
-    for word, subject, variant in zip(words, (one, other), variants, strict=True):
+    for word, resolved, variant in zip(words, (one, other), variants, strict=True):
         with reporter.step(f"Reading {word}"):
-            if isinstance(subject, RecipeSubject):
-                found.append(_describe_recipe(subject.path, variant, is_here=not mixed))
-            elif isinstance(subject, LockSubject):
-                found.append(_describe_lock(subject.path))
+            if isinstance(resolved, ResolvedRecipe):
+                found.append(_describe_recipe(resolved.path, variant, is_here=not mixed))
+            elif isinstance(resolved, ResolvedLock):
+                found.append(_describe_lock(resolved.path))
             else:
-                found.append(_describe_tree(subject, kind))
+                found.append(_describe_tree(resolved, store, kind))
     return _agreed(found[0], found[1])
 
 
@@ -94,28 +99,17 @@ def _variants(given: Sequence[str]) -> tuple[str | None, str | None]:
 
 
 def _describe_recipe(path: Path, variant: str | None, *, is_here: bool) -> Description:
-    from atoll.inspect.describe import describe_recipe
-    from atoll.lock.path import find_lock
-    from atoll.recipe.language.parse import read_recipe
-
     recipe = read_recipe(path, variant)
     found = describe_recipe(recipe, find_lock(recipe), is_here=is_here)
     return found if variant is None else replace(found, title=f"{found.title}, {variant}")
 
 
 def _describe_lock(path: Path) -> Description:
-    from atoll.inspect.describe import describe_lock
-    from atoll.lock.serialize import read_lock
-
     return describe_lock(read_lock(path), str(path))
 
 
-def _describe_tree(subject: ImageSubject | TreeSubject, kind: str) -> Description:
-    from atoll.cli.subjects import opened
-    from atoll.inspect import tree_records
-    from atoll.inspect.describe import describe_lock, describe_recipe, describe_tree
-
-    with opened(subject) as tree:
+def _describe_tree(resolved: ResolvedImage | ResolvedTree, store: Store, kind: str) -> Description:
+    with opened_resolved(resolved, store) as tree:
         if kind == "recipe":
             recipe = describe_recipe(tree_records.parse_recipe_of(tree), None, is_here=False)
             return _with_packages(recipe, describe_tree(tree))

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 from atoll.base.errors import Refused, UsageError
-from atoll.cli.references import take_image
+from atoll.cli.references import IMAGE_HELP, fetch_word
 from atoll.image.bootable import read_bootable
-from atoll.machine.candidate import make_origin
 from atoll.machine.disk import DiskSpec, derive_identity, make_disk
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("image", help="store:NAME, oci:DIR[:TAG] or a tree digest")
+    parser.add_argument("image", metavar="IMAGE", help=IMAGE_HELP)
     parser.add_argument("out", type=Path, metavar="OUT", help="file to write, such as NAME.img")
     parser.add_argument(
         "--overwrite", "--force", action="store_true", help="replace OUT if it exists"
@@ -48,18 +47,17 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     size = None if arguments.size is None else parse_size(arguments.size)
     identity = derive_identity(parse_identity(arguments.identity))
     check_out(arguments.out, arguments.image, overwrite=arguments.overwrite)
-    store, tree = take_image(arguments.image, arguments.store, reporter)
-    image = read_bootable(store, tree)
+    image = fetch_word(arguments.image, arguments.store, reporter, follow=arguments.follow)
     made = make_disk(
-        image,
-        make_origin(arguments.follow or arguments.image),
+        read_bootable(image.store, image.tree),
+        image.origin,
         arguments.out,
-        source=store,
+        source=image.store,
         spec=DiskSpec(size=size, identity=identity),
         reporter=reporter,
     )
     if arguments.json:
-        result = {"tree": tree, "disk": str(arguments.out), "size": made}
+        result = {"tree": image.tree, "disk": str(arguments.out), "size": made}
         print(json.dumps(result, indent=2))
     reporter.notice("next: try it in a virtual machine, or write it to a disk")
     reporter.notice(f"  {try_command(arguments.image, arguments.store)}")

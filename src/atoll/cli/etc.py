@@ -6,8 +6,21 @@ import json
 from argparse import SUPPRESS
 from typing import TYPE_CHECKING
 
+from atoll.base.errors import Damaged
 from atoll.base.text import one_line
 from atoll.cli.arguments import Parser, add_machine_arguments
+from atoll.machine.deployments.apply import apply_operations
+from atoll.machine.deployments.machine_lock import locked_machine
+from atoll.machine.deployments.sysroot import find_sysroot
+from atoll.machine.etc.etc_commands import (
+    choose_deployment,
+    complete_staged,
+    parse_path,
+    plan_reset,
+    plan_resolve,
+    read_machine_etc,
+)
+from atoll.machine.etc.stage import retry_if_changed
 
 if TYPE_CHECKING:
     import argparse
@@ -46,15 +59,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    from atoll.machine.deployments.sysroot import find_sysroot
-    from atoll.machine.etc.etc_commands import (
-        choose_deployment,
-        parse_path,
-        plan_reset,
-        plan_resolve,
-        read_machine_etc,
-    )
-
     sysroot = find_sysroot(getattr(arguments, "root", None))
     deployment = choose_deployment(sysroot, getattr(arguments, "deployment", None))
     as_json = getattr(arguments, "json", False)
@@ -85,8 +89,6 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
 
 def _refuse_unread(etc: MachineEtc) -> None:
     """Raises Damaged: nobody is told that all is settled when that cannot be known."""
-    from atoll.base.errors import Damaged
-
     if etc.unread:
         raise Damaged(
             f"there may be more conflicts: {etc.unread}",
@@ -96,8 +98,6 @@ def _refuse_unread(etc: MachineEtc) -> None:
 
 
 def _complete(sysroot: Sysroot, deployment: int, reporter: Reporter, *, as_json: bool) -> int:
-    from atoll.machine.etc.etc_commands import complete_staged
-
     paths = [_whole(path) for path in complete_staged(sysroot, deployment)]
     for path in paths:
         reporter.notice(f"changed since staging: {one_line(path)}")
@@ -109,11 +109,6 @@ def _complete(sysroot: Sysroot, deployment: int, reporter: Reporter, *, as_json:
 def _change(
     sysroot: Sysroot, deployment: int, plan: Callable[[MachineEtc], tuple[Operation, ...]]
 ) -> None:
-    from atoll.machine.deployments.apply import apply_operations
-    from atoll.machine.deployments.machine_lock import locked_machine
-    from atoll.machine.etc.etc_commands import read_machine_etc
-    from atoll.machine.etc.stage import retry_if_changed
-
     with locked_machine(sysroot, esp=False):
         retry_if_changed(lambda: apply_operations(plan(read_machine_etc(sysroot, deployment))))
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from atoll.base.errors import UsageError
 from atoll.base.text import one_line
+from atoll.cli import explain_errors
 from atoll.lint.explain import describe_lint, explain_lint
 from atoll.lint.run import find_lint
 from atoll.recipe.language import parse, reference
@@ -71,7 +72,6 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         _tell_tables(as_json=arguments.json)
         reporter.notice("next: atoll explain KEY")
         return 0
-    from atoll.cli import explain_errors
 
     told = explain_errors.find_errors(arguments.key)
     if told:

@@ -6,6 +6,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from atoll.base.errors import UsageError
+from atoll.cli.output.upgrade import cleanup_as_json, format_cleanup
+from atoll.machine.deployments.sysroot import find_sysroot
+from atoll.machine.gc import collect_garbage
+
 if TYPE_CHECKING:
     import argparse
 
@@ -33,11 +38,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    from atoll.base.errors import UsageError
-    from atoll.cli.output.upgrade import cleanup_as_json, format_cleanup
-    from atoll.machine.deployments.sysroot import find_sysroot
-    from atoll.machine.gc import collect_garbage
-
     if arguments.keep is not None and arguments.keep < 1:
         raise UsageError("--keep must be at least 1", hint="the booted deployment is always kept")
     sysroot = find_sysroot(arguments.root)

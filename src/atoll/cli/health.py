@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from atoll.base.errors import AtollError, Unhealthy
 from atoll.base.text import one_line
 from atoll.cli.arguments import Parser
+from atoll.cli.output.progress import format_amount
+from atoll.machine.deployments.boot_history import record_boot
+from atoll.machine.deployments.state import read_state
+from atoll.machine.deployments.sysroot import find_sysroot
+from atoll.machine.etc.etc_commands import choose_deployment
+from atoll.machine.grow import grow
+from atoll.machine.health import boot_failure_report
+from atoll.machine.health.bless import bless
+from atoll.machine.health.checks import end_trial, run_checks, write_health
+from atoll.machine.health.pstore import read_panics
+from atoll.machine.health.report import read_report
 
 if TYPE_CHECKING:
-    import argparse
-
     from atoll.base.report import Reporter
     from atoll.machine.deployments.sysroot import Sysroot
     from atoll.machine.health.report import HealthReport
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    import argparse
-
     # Without defaults, so that an inner parser does not undo what the outer one has read.
     nothing = argparse.SUPPRESS
     verbs = parser.add_subparsers(dest="what", metavar="WHAT", parser_class=Parser)
@@ -57,8 +67,6 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         return _report(reporter)
     if arguments.what == "grow":
         return _grow(reporter, as_json=as_json)
-    from atoll.machine.deployments.sysroot import find_sysroot
-    from atoll.machine.health.report import read_report
 
     report = read_report(find_sysroot(root))
     print(json.dumps(as_document(report), indent=2) if as_json else format_report(report))
@@ -66,12 +74,6 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
 
 
 def _run_checks(reporter: Reporter, *, as_json: bool) -> int:
-    import time
-
-    from atoll.base.errors import Unhealthy
-    from atoll.machine.deployments.sysroot import find_sysroot
-    from atoll.machine.health.checks import run_checks, write_health
-
     sysroot = find_sysroot(None)
     health = run_checks(reporter, when=int(time.time()))
     write_health(health)
@@ -86,9 +88,6 @@ def _run_checks(reporter: Reporter, *, as_json: bool) -> int:
 
 def _note_boot(sysroot: Sysroot, reporter: Reporter) -> None:
     """For ``rollback yesterday``. That it cannot be noted makes no boot a bad one."""
-    from atoll.base.errors import AtollError
-    from atoll.machine.deployments.boot_history import record_boot
-
     try:
         record_boot(sysroot)
     except (AtollError, OSError) as error:
@@ -96,11 +95,6 @@ def _note_boot(sysroot: Sysroot, reporter: Reporter) -> None:
 
 
 def _bless(root: Path | None, number: int | None, reporter: Reporter) -> int:
-    from atoll.machine.deployments.sysroot import find_sysroot
-    from atoll.machine.etc.etc_commands import choose_deployment
-    from atoll.machine.health.bless import bless
-    from atoll.machine.health.checks import end_trial
-
     sysroot = find_sysroot(root)
     bless(sysroot, choose_deployment(sysroot, number), reporter)
     if sysroot.booted is not None and number in (None, sysroot.booted):
@@ -109,10 +103,6 @@ def _bless(root: Path | None, number: int | None, reporter: Reporter) -> int:
 
 
 def _grow(reporter: Reporter, *, as_json: bool) -> int:
-    from atoll.cli.output.progress import format_amount
-    from atoll.machine.deployments.sysroot import find_sysroot
-    from atoll.machine.grow import grow
-
     won = grow(find_sysroot(None))
     if as_json:
         print(json.dumps({"grown": won}))
@@ -121,13 +111,6 @@ def _grow(reporter: Reporter, *, as_json: bool) -> int:
 
 
 def _report(reporter: Reporter) -> int:
-    import time
-
-    from atoll.machine.deployments.state import read_state
-    from atoll.machine.deployments.sysroot import find_sysroot
-    from atoll.machine.health import boot_failure_report
-    from atoll.machine.health.pstore import read_panics
-
     sysroot = find_sysroot(None)
     machine = read_state(sysroot)
     failed = boot_failure_report.decide_failed(sysroot, machine, read_panics())

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from atoll.base.text import one_line
+from atoll.cli.output.progress import format_moment
+from atoll.machine.deployments.history import read_history
+from atoll.machine.deployments.sysroot import find_sysroot
 
 if TYPE_CHECKING:
     import argparse
@@ -21,13 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:  # noqa: ARG001
-    from atoll.machine.deployments.history import read_history
-    from atoll.machine.deployments.sysroot import find_sysroot
 
     events = read_history(find_sysroot(arguments.root).state)[::-1]
     if arguments.json:
-        from dataclasses import asdict
-
         print(json.dumps({"events": [asdict(each) for each in events]}, indent=2))
     else:
         print("\n".join(map(format_event, events)) or "the history is empty")
@@ -35,9 +37,6 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:  # noqa: ARG0
 
 
 def format_event(event: HistoryEvent) -> str:
-    from atoll.base.text import one_line
-    from atoll.cli.output.progress import format_moment
-
     when = format_moment(event.when)
     was = f", before {event.was}" if event.was not in (None, event.deployment) else ""
     title = f"{event.name} {event.version}".strip()

@@ -5,35 +5,49 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from atoll.base.errors import NotFound
 from atoll.base.text import one_line
 from atoll.cli.output.terminal import write_result
-from atoll.cli.subjects import HELP, add_place_arguments, find_subject, opened_store
+from atoll.cli.references import (
+    TREE_HELP,
+    ResolvedImage,
+    add_store_arguments,
+    opened_resolved,
+    opened_store,
+    require_tree_or_image,
+)
+from atoll.inspect.describe import describe_tree
+from atoll.inspect.tree_records import has_record, read_record
+from atoll.inspect.tree_source import read_info_fields
+from atoll.oci.reference import StoreReference
+from atoll.oci.source import inspect_source, opened_source
 
 if TYPE_CHECKING:
     import argparse
 
     from atoll.base.report import Reporter
-    from atoll.cli.subjects import ImageSubject, Subject, TreeSubject
+    from atoll.cli.references import ResolvedTree
     from atoll.inspect.tree_source import OpenTree
     from atoll.oci.image import PublishedImage
+    from atoll.store.layout import Store
 
 _PARTS = ("packages", "recipe", "lock")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("reference", metavar="REF", help=HELP)
+    parser.add_argument("reference", metavar="REF", help=TREE_HELP)
     one = parser.add_mutually_exclusive_group()
     one.add_argument("--packages", action="store_true", help="print its packages, one per line")
     one.add_argument("--recipe", action="store_true", help="print the recipe it was built from")
     one.add_argument("--lock", action="store_true", help="print the lock it was built from")
-    add_place_arguments(parser)
+    add_store_arguments(parser)
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:  # noqa: ARG001
     part = next((name for name in _PARTS if getattr(arguments, name)), None)
     with opened_store(arguments.store) as store:
-        subject = _tree_like(find_subject(arguments.reference, store, arguments.root))
-        found = _look(subject, part)
+        resolved = require_tree_or_image(arguments.reference, store.root, arguments.root)
+        found = _look(resolved, store, part)
     if arguments.json:
         print(json.dumps(found, indent=2))
     elif part == "packages":
@@ -46,39 +60,21 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:  # noqa: ARG0
     return 0
 
 
-def _tree_like(subject: Subject) -> ImageSubject | TreeSubject:
-    from atoll.base.errors import UsageError
-    from atoll.cli.subjects import LockSubject, RecipeSubject, subject_kind
-
-    if isinstance(subject, (RecipeSubject, LockSubject)):
-        raise UsageError(
-            f"{subject.path} is a {subject_kind(subject)}, not an image or a tree",
-            hint="check a recipe with: atoll check",
-        )
-    return subject
-
-
-def _look(subject: ImageSubject | TreeSubject, part: str | None) -> dict[str, Any]:
+def _look(resolved: ResolvedImage | ResolvedTree, store: Store, part: str | None) -> dict[str, Any]:
     """The fields of the result; of an image elsewhere only the part needs more than a look."""
-    from atoll.cli.subjects import ImageSubject, opened
-    from atoll.oci.reference import StoreReference
-    from atoll.oci.source import inspect_source, opened_source
-
-    elsewhere = isinstance(subject, ImageSubject) and not isinstance(
-        subject.reference, StoreReference
+    elsewhere = isinstance(resolved, ResolvedImage) and not isinstance(
+        resolved.reference, StoreReference
     )
     if elsewhere and part is None:
-        assert isinstance(subject, ImageSubject)
-        with opened_source(subject.reference) as source:
+        assert isinstance(resolved, ResolvedImage)
+        with opened_source(resolved.reference) as source:
             return _published(inspect_source(source))
-    with opened(subject) as tree:
+    with opened_resolved(resolved, store) as tree:
         fields = _published(tree.published) if tree.published else _kept(tree)
         return fields | (_part(tree, part) if part else {})
 
 
 def _part(tree: OpenTree, part: str) -> dict[str, Any]:
-    from atoll.inspect.tree_records import read_record
-
     if part == "packages":
         return {"package_list": _packages(tree)}
     return {part: read_record(tree, part).decode(errors="surrogateescape")}
@@ -86,9 +82,6 @@ def _part(tree: OpenTree, part: str) -> dict[str, Any]:
 
 def _packages(tree: OpenTree) -> list[dict[str, str]]:
     """From the tree, or where that cannot be seen from what the image says of itself."""
-    from atoll.base.errors import NotFound
-    from atoll.inspect.describe import describe_tree
-
     found = describe_tree(tree)
     if "packages" not in found.facets:
         raise NotFound(f"{tree.title}: {found.unknown['packages']}")
@@ -100,10 +93,6 @@ def _packages(tree: OpenTree) -> list[dict[str, str]]:
 
 def _kept(tree: OpenTree) -> dict[str, Any]:
     """A tree of the store, which says of itself what an image's config would."""
-    from atoll.inspect.describe import describe_tree
-    from atoll.inspect.tree_records import has_record
-    from atoll.inspect.tree_source import read_info_fields
-
     said = read_info_fields(tree)
     packages = describe_tree(tree).facets.get("packages")
     return {

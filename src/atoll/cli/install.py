@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import Refused, UsageError
 from atoll.cli.disk import onto_device
-from atoll.cli.references import take_image
+from atoll.cli.references import IMAGE_HELP, fetch_word
 from atoll.host.fs import require_root
 from atoll.image.bootable import read_bootable
-from atoll.machine.candidate import make_origin
 from atoll.machine.install import install
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("image", help="store:NAME, oci:DIR[:TAG] or a tree digest")
+    parser.add_argument("image", metavar="IMAGE", help=IMAGE_HELP)
     parser.add_argument("device", nargs="?", help=argparse.SUPPRESS)
     parser.add_argument(
         "--root",
@@ -46,17 +45,16 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     root = _root(arguments)
     require_root("installing a system")
     (check_directory if arguments.into_directory else check_mounted)(root)
-    store, tree = take_image(arguments.image, arguments.store, reporter)
-    image = read_bootable(store, tree)
+    image = fetch_word(arguments.image, arguments.store, reporter, follow=arguments.follow)
     install(
-        image,
-        make_origin(arguments.follow or arguments.image),
+        read_bootable(image.store, image.tree),
+        image.origin,
         root,
-        source=store,
+        source=image.store,
         reporter=reporter,
     )
     if arguments.json:
-        print(json.dumps({"deployment": 1, "tree": tree, "root": str(root)}, indent=2))
+        print(json.dumps({"deployment": 1, "tree": image.tree, "root": str(root)}, indent=2))
     reporter.notice(f"next: atoll status --root {quote(str(root))}")
     return 0
 

@@ -6,12 +6,35 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
+from atoll.base.errors import MissingPrivilege
+from atoll.base.text import one_line
 from atoll.cli.arguments import Parser, add_machine_arguments
+from atoll.cli.output.upgrade import (
+    cleanup_as_json,
+    format_cleanup,
+    format_preview,
+    format_rollback,
+    preview_as_json,
+    rollback_as_json,
+)
+from atoll.cli.references import IMAGE_HELP, format_image, require_image
+from atoll.machine.deployments.public_status import may_read_machine, read_public_status
+from atoll.machine.deployments.retention import require_current
+from atoll.machine.deployments.state import read_state
+from atoll.machine.deployments.sysroot import find_sysroot
+from atoll.machine.gc import collect_garbage
+from atoll.machine.operation_list import (
+    list_gc_operations,
+    list_rollback_operations,
+    list_upgrade_operations,
+)
+from atoll.machine.public_plan import preview_public_upgrade
+from atoll.machine.rollback import preview_rollback
+from atoll.machine.upgrade import UpgradeRequest, preview_upgrade
 
 if TYPE_CHECKING:
     from atoll.base.report import Reporter
     from atoll.machine.deployments.sysroot import Sysroot
-    from atoll.machine.upgrade import UpgradeRequest
     from atoll.machine.upgrade_check import UpgradePreview
 
 
@@ -21,12 +44,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "upgrade", help="upgrade to the newest version of the image (default)"
     )
     rebase = verbs.add_parser("rebase", help="switch to another image")
-    rebase.add_argument("image", metavar="REF")
+    rebase.add_argument("image", metavar="REF", help=IMAGE_HELP)
     rollback = verbs.add_parser("rollback", help="go back to an older deployment")
-    rollback.add_argument("which", nargs="?", metavar="WHICH")
-    rollback.add_argument("--keep-etc", action="store_true")
+    rollback.add_argument(
+        "which", nargs="?", metavar="WHICH", help="as atoll rollback --help explains"
+    )
+    rollback.add_argument("--keep-etc", action="store_true", help="keep the current /etc")
     collection = verbs.add_parser("gc", help="remove old deployments and unused data")
-    collection.add_argument("--keep", type=int, metavar="N")
+    collection.add_argument("--keep", type=int, metavar="N", help="number of deployments to keep")
     for each in (parser, upgrade, rebase, rollback, collection):
         each.add_argument(
             "--operations",
@@ -38,43 +63,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    from atoll.machine.deployments.public_status import may_read_machine
-    from atoll.machine.deployments.sysroot import find_sysroot
-
     sysroot = find_sysroot(getattr(arguments, "root", None))
     as_json = getattr(arguments, "json", False)
     if getattr(arguments, "operations", False):
         return _print_operations(sysroot, arguments, as_json=as_json)
     if not may_read_machine(sysroot) and arguments.what in (None, "upgrade", "rebase"):
-        return _plan_for_everyone(sysroot, _request(arguments), reporter, as_json=as_json)
+        return _plan_for_everyone(sysroot, _request(arguments, sysroot), reporter, as_json=as_json)
     if arguments.what == "rollback":
-        from atoll.cli.output.upgrade import format_rollback, rollback_as_json
-        from atoll.machine.rollback import preview_rollback
-
         found = preview_rollback(sysroot, arguments.which, keep_etc=arguments.keep_etc)
         print(json.dumps(rollback_as_json(found), indent=2) if as_json else format_rollback(found))
         return 0
     if arguments.what == "gc":
-        from atoll.cli.output.upgrade import cleanup_as_json, format_cleanup
-        from atoll.machine.gc import collect_garbage
-
         tidied = collect_garbage(sysroot, arguments.keep, reporter, dry=True)
         dry = format_cleanup(tidied, dry=True)
         print(json.dumps(cleanup_as_json(tidied), indent=2) if as_json else dry)
         return 0
-    return _plan_upgrade(sysroot, _request(arguments), reporter, as_json=as_json)
+    return _plan_upgrade(sysroot, _request(arguments, sysroot), reporter, as_json=as_json)
 
 
 def _print_operations(sysroot: Sysroot, arguments: argparse.Namespace, *, as_json: bool) -> int:
-    from atoll.base.errors import MissingPrivilege
-    from atoll.base.text import one_line
-    from atoll.machine.deployments.public_status import may_read_machine
-    from atoll.machine.operation_list import (
-        list_gc_operations,
-        list_rollback_operations,
-        list_upgrade_operations,
-    )
-
     if not may_read_machine(sysroot):
         raise MissingPrivilege("only root can see the operations", hint="try again with sudo")
     if arguments.what == "rollback":
@@ -83,7 +90,7 @@ def _print_operations(sysroot: Sysroot, arguments: argparse.Namespace, *, as_jso
     elif arguments.what == "gc":
         operations = list_gc_operations(sysroot, arguments.keep)
     else:
-        operations = list_upgrade_operations(sysroot, _request(arguments))
+        operations = list_upgrade_operations(sysroot, _request(arguments, sysroot))
     lines = [each.describe() for each in operations]
     if as_json:
         print(json.dumps({"operations": lines}, indent=2))
@@ -93,20 +100,17 @@ def _print_operations(sysroot: Sysroot, arguments: argparse.Namespace, *, as_jso
     return 0
 
 
-def _request(arguments: argparse.Namespace) -> UpgradeRequest:
-    from atoll.machine.upgrade import UpgradeRequest
-
+def _request(arguments: argparse.Namespace, sysroot: Sysroot) -> UpgradeRequest:
     if arguments.what == "rebase":
-        return UpgradeRequest(verb="rebase", image=arguments.image)
+        return UpgradeRequest(
+            verb="rebase", image=format_image(require_image(arguments.image, sysroot.atoll))
+        )
     return UpgradeRequest(verb="upgrade")
 
 
 def _plan_for_everyone(
     sysroot: Sysroot, request: UpgradeRequest, reporter: Reporter, *, as_json: bool
 ) -> int:
-    from atoll.machine.deployments.public_status import read_public_status
-    from atoll.machine.public_plan import preview_public_upgrade
-
     public = read_public_status()
     preview = preview_public_upgrade(sysroot, public, request)
     now = public.state.current
@@ -120,10 +124,6 @@ def _plan_for_everyone(
 def _plan_upgrade(
     sysroot: Sysroot, request: UpgradeRequest, reporter: Reporter, *, as_json: bool
 ) -> int:
-    from atoll.machine.deployments.retention import require_current
-    from atoll.machine.deployments.state import read_state
-    from atoll.machine.upgrade import preview_upgrade
-
     preview = preview_upgrade(sysroot, request)
     now = require_current(read_state(sysroot)).deployment.title
     _print(preview, now, sysroot, as_json=as_json)
@@ -134,8 +134,6 @@ def _plan_upgrade(
 
 
 def _print(preview: UpgradePreview, now: str, sysroot: Sysroot, *, as_json: bool) -> None:
-    from atoll.cli.output.upgrade import format_preview, preview_as_json
-
     if as_json:
         print(json.dumps(preview_as_json(preview, sysroot), indent=2))
     else:

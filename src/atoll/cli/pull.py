@@ -6,19 +6,28 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from atoll.base.errors import UsageError
 from atoll.cli.output.progress import format_amount
+from atoll.cli.references import require_image
+from atoll.oci.pull import apply_pull
+from atoll.oci.pull_plan import plan_pull
+from atoll.oci.reference import StoreReference
+from atoll.oci.source import opened_source
+from atoll.store.layout import default_store_root, open_store
+from atoll.store.refs import Ref, check_ref_name, write_ref
 
 if TYPE_CHECKING:
     import argparse
 
     from atoll.base.report import Reporter
     from atoll.oci.pull_plan import PullPlan
-    from atoll.store.refs import Ref
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "reference", metavar="REF", help="the image: docker://HOST/NAME[:TAG] or oci:DIR[:TAG]"
+        "reference",
+        metavar="REF",
+        help="an image: docker://HOST/NAME[:TAG], oci:DIR[:TAG] or oci-archive:FILE",
     )
     parser.add_argument(
         "--as",
@@ -31,17 +40,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    from atoll.oci.pull import apply_pull
-    from atoll.oci.pull_plan import plan_pull
-    from atoll.oci.reference import parse_reference
-    from atoll.oci.source import opened_source
-    from atoll.store.layout import default_store_root, open_store
-    from atoll.store.refs import check_ref_name, write_ref
-
     if arguments.name is not None:
         check_ref_name(arguments.name)
-    with opened_source(parse_reference(arguments.reference)) as source:
-        store = open_store((arguments.store or default_store_root()).absolute(), create=True)
+    root = (arguments.store or default_store_root()).absolute()
+    reference = require_image(arguments.reference, root)
+    if isinstance(reference, (str, StoreReference)):
+        raise UsageError(
+            f"{arguments.reference} names an image of a store, not one to pull",
+            hint="pull docker://HOST/NAME:TAG, oci:DIR[:TAG] or oci-archive:FILE",
+        )
+    with opened_source(reference) as source:
+        source.manifest()
+        store = open_store(root, create=True)
         plan = plan_pull(source, store)
         name = check_ref_name(arguments.name or plan.image.record.config.name)
         reporter.notice(_summary(plan))
@@ -67,8 +77,6 @@ def _summary(plan: PullPlan) -> str:
 
 
 def _ref(plan: PullPlan) -> Ref:
-    from atoll.store.refs import Ref
-
     config = plan.image.record.config
     return Ref(
         tree=plan.image.record.tree,

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from atoll.cli.references import IMAGE_HELP, format_image, require_image
 from atoll.cli.upgrade import add_upgrade_arguments, run_upgrade
+from atoll.machine.deployments.sysroot import find_sysroot
+from atoll.machine.upgrade import UpgradeRequest
 
 if TYPE_CHECKING:
     import argparse
@@ -16,18 +19,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "image",
         metavar="REF",
-        help="docker://HOST/NAME:TAG, oci:DIR[:TAG], or what the machine's store has:"
-        " store:NAME, a tree digest",
+        help=IMAGE_HELP,
     )
     add_upgrade_arguments(parser)
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    from atoll.machine.upgrade import UpgradeRequest
-
+    sysroot = find_sysroot(arguments.root)
     request = UpgradeRequest(
         verb="rebase",
-        image=arguments.image,
+        image=format_image(require_image(arguments.image, sysroot.atoll)),
         even_held=arguments.even_held,
         download_only=arguments.download_only,
     )

@@ -1,94 +1,292 @@
-"""An image as a person writes it, for the verbs that need the whole tree: in a store afterwards.
+"""What a person's word means: an image, a tree, a deployment, a recipe or a lock.
 
-A layout is read into the store, which is made where there is none. What names no image is answered
-with what it probably means: a name in the store, a layout, a recipe, or a file nearby.
+All verbs that take such a word ask ``resolve_word``, so that the same word means the same thing to
+each of them. A word that means nothing is answered with what was probably meant.
 """
 
 from __future__ import annotations
 
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, TypeAlias
 
-from atoll.base.errors import NotFound, Refused, UsageError
+from atoll.base.errors import MissingPrivilege, NotFound, UsageError
 from atoll.base.ids import TreeId, is_hex_digest
 from atoll.base.suggest import find_nearest
-from atoll.host.fs import find_near_path
-from atoll.oci.layout import read_layout
+from atoll.host.fs import find_near_path, temporary_directory
+from atoll.inspect.tree_source import open_tree, opened_image
+from atoll.machine.candidate import absolute_reference
+from atoll.machine.deployment import Origin
+from atoll.machine.deployments.state import read_state
+from atoll.machine.deployments.sysroot import find_sysroot
+from atoll.oci.fetch import fetch_image
+from atoll.oci.layout import is_layout
 from atoll.oci.reference import (
-    ArchiveReference,
     LayoutReference,
     Reference,
-    RegistryReference,
     StoreReference,
+    format_reference,
     parse_reference,
 )
 from atoll.store.layout import default_store_root, open_store
-from atoll.store.refs import list_ref_names, read_ref
+from atoll.store.refs import list_ref_names
 
 if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
     from atoll.base.report import Reporter
+    from atoll.inspect.tree_source import OpenTree
     from atoll.store.layout import Store
 
-_MOST = 5
+IMAGE_HELP = (
+    "an image: docker://HOST/NAME:TAG, oci:DIR[:TAG], oci-archive:FILE, store:NAME or a tree"
+    " digest in the store"
+)
+TREE_HELP = (
+    "an image (docker://HOST/NAME:TAG, oci:DIR[:TAG], oci-archive:FILE, store:NAME), a name or a"
+    " tree digest in the store, or a deployment (its number, booted, default, fallback)"
+)
+_PREFIXES = ("oci:", "oci-archive:", "store:", "docker://")
+_ROLES = ("booted", "default", "fallback")
+_LISTED = 5
 """How many names of a store a hint lists."""
 
 
-def take_image(text: str, store: Path | None, reporter: Reporter) -> tuple[Store, TreeId]:
-    """The tree that ``text`` names and the store that has it; raises NotFound or UsageError."""
-    from atoll.oci.layout import inspect_layout
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedImage:
+    reference: Reference
 
-    root = store or default_store_root()
-    reference = None if is_hex_digest(text) else parse_image(text, root)
-    if isinstance(reference, LayoutReference):
-        inspect_layout(reference)
-        opened = open_store(root.absolute(), create=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedTree:
+    """``store`` is the directory of the store that has the tree."""
+
+    tree: TreeId
+    store: Path
+    title: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedRecipe:
+    path: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedLock:
+    path: Path
+
+
+Resolved: TypeAlias = ResolvedImage | ResolvedTree | ResolvedRecipe | ResolvedLock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalImage:
+    """An image whose whole tree is in ``store``; upgrades come from ``origin``."""
+
+    store: Store
+    tree: TreeId
+    origin: Origin
+
+
+def add_store_arguments(parser: argparse.ArgumentParser, *, json: bool = True) -> None:
+    parser.add_argument("--store", metavar="DIR", type=Path, help="store to use")
+    parser.add_argument(
+        "--root",
+        metavar="DIR",
+        type=Path,
+        help="use the deployments of the machine in this directory",
+    )
+    if json:
+        parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def resolve_word(text: str, store: Path, machine: Path | None) -> Resolved:
+    """Nothing of an image is read. Raises UsageError or NotFound with what was probably meant.
+
+    ``store`` is the directory of a store, which need not exist; ``machine`` is the root directory
+    of the machine whose deployments are meant, None for the running one.
+    """
+    if is_hex_digest(text):
+        return ResolvedTree(tree=TreeId(text), store=store, title=f"tree {text[:16]}…")
+    if text in _ROLES or (text.isascii() and text.isdecimal()):
+        return _resolve_deployment(text, machine)
+    if not text.startswith(_PREFIXES):
+        path = Path(text)
+        if path.exists():
+            return _resolve_path(path, text)
+        if text.endswith((".toml", ".lock")) or text.startswith((".", "/")):
+            near = find_near_path(path)
+            hint = f"did you mean: {near}" if near else f"name a recipe, a lock, or {TREE_HELP}"
+            raise NotFound(f"there is no {text}", hint=hint)
+        if text in _ref_names(store):
+            return ResolvedImage(reference=StoreReference(name=text))
+    return ResolvedImage(reference=_parse_reference(text, store))
+
+
+def require_image(text: str, store: Path) -> Reference | TreeId:
+    """The image that ``text`` names, for verbs that take nothing else; raises UsageError."""
+    if is_hex_digest(text):
+        return TreeId(text)
+    if text in _ROLES or (text.isascii() and text.isdecimal()):
+        raise UsageError(
+            f"{text} is a deployment, not an image", hint=f"to boot it next: atoll rollback {text}"
+        )
+    resolved = require_tree_or_image(text, store, None)
+    return resolved.tree if isinstance(resolved, ResolvedTree) else resolved.reference
+
+
+def format_image(image: Reference | TreeId) -> str:
+    """The word for ``image`` that is understood in every directory."""
+    return image if isinstance(image, str) else format_reference(absolute_reference(image))
+
+
+def fetch_word(
+    text: str, store: Path | None, reporter: Reporter, *, follow: str | None = None
+) -> LocalImage:
+    """The image or tree that ``text`` means, fetched into the store where it is not there yet.
+
+    ``follow`` names the image that upgrades take instead. Raises what ``resolve_word`` and
+    ``fetch_image`` raise.
+    """
+    root = (store or default_store_root()).absolute()
+    resolved = require_tree_or_image(text, root, None)
+    followed = None if follow is None else Origin(image=format_image(require_image(follow, root)))
+    if isinstance(resolved, ResolvedTree):
+        origin = followed or Origin(image=resolved.tree)
+        return LocalImage(store=_open_store(resolved.store), tree=resolved.tree, origin=origin)
+    reference = resolved.reference
+    if isinstance(reference, StoreReference):
+        fetched = fetch_image(reference, partial(_open_store, root), reporter)
     else:
-        opened = _open_store(root)
-    return opened, find_image(text, opened, reporter)
+        fetched = fetch_image(reference, partial(open_store, root, create=True), reporter)
+    origin = followed or Origin(image=format_image(reference))
+    return LocalImage(store=fetched.store, tree=fetched.tree, origin=origin)
 
 
-def parse_image(text: str, store: Path) -> Reference:
+@contextmanager
+def opened_store(root: Path | None) -> Iterator[Store]:
+    """The store at ``root``; by default the usual one, or an empty temporary one without it."""
+    if root is not None:
+        yield open_store(root)
+        return
+    try:
+        store = open_store(default_store_root())
+    except NotFound:
+        with temporary_directory(Path(tempfile.gettempdir()), prefix="atoll-") as empty:
+            yield open_store(empty / "store", create=True)
+        return
+    yield store
+
+
+@contextmanager
+def opened_word(text: str, store: Store, machine: Path | None) -> Iterator[OpenTree]:
+    """The tree that ``text`` means, of an image elsewhere only what is asked of it."""
+    resolved = require_tree_or_image(text, store.root, machine)
+    with opened_resolved(resolved, store) as tree:
+        yield tree
+
+
+@contextmanager
+def opened_resolved(resolved: ResolvedImage | ResolvedTree, store: Store) -> Iterator[OpenTree]:
+    if isinstance(resolved, ResolvedTree):
+        yield open_tree(open_store(resolved.store), resolved.tree, resolved.title)
+        return
+    with opened_image(resolved.reference, store) as tree:
+        yield tree
+
+
+def kind_of_resolved(resolved: Resolved) -> str:
+    match resolved:
+        case ResolvedRecipe():
+            return "recipe"
+        case ResolvedLock():
+            return "lock"
+        case _:
+            return "tree"
+
+
+def require_tree_or_image(
+    text: str, store: Path, machine: Path | None
+) -> ResolvedImage | ResolvedTree:
+    """What ``text`` means, for verbs that need a tree; raises UsageError for a recipe or a lock."""
+    resolved = resolve_word(text, store, machine)
+    if isinstance(resolved, ResolvedRecipe):
+        raise UsageError(
+            f"{text} is a recipe, not an image", hint=f"build it first: atoll build {text}"
+        )
+    if isinstance(resolved, ResolvedLock):
+        raise UsageError(
+            f"{text} is a lock, not an image", hint="build an image: atoll build RECIPE"
+        )
+    return resolved
+
+
+def _resolve_path(path: Path, text: str) -> Resolved:
+    if is_layout(path):
+        return ResolvedImage(reference=LayoutReference(directory=text))
+    if path.suffix == ".lock":
+        return ResolvedLock(path=path)
+    if path.suffix == ".toml" or (path / "atoll.toml").exists():
+        return ResolvedRecipe(path=path)
+    if path.suffix in (".tar", ".oci"):
+        hint = f"did you mean: oci-archive:{text}"
+    else:
+        hint = "a recipe is a file NAME.toml, or a directory with an atoll.toml"
+    raise UsageError(f"{text} is not a recipe, a lock or an OCI layout", hint=hint)
+
+
+def _resolve_deployment(text: str, machine: Path | None) -> ResolvedTree:
+    sysroot = find_sysroot(machine)
+    state = read_state(sysroot)
+    if text in _ROLES:
+        found = next((each for each in state.deployments if getattr(each, text)), None)
+    else:
+        found = state.find(int(text[:10]))
+    if found is None:
+        known = ", ".join(str(each.number) for each in state.deployments) or "none"
+        what = f"no {text} deployment" if text in _ROLES else f"no deployment {text}"
+        raise NotFound(f"there is {what} on this machine", hint=f"it has: {known}")
+    return ResolvedTree(
+        tree=found.deployment.tree, store=sysroot.atoll, title=f"deployment {found.number}"
+    )
+
+
+def _parse_reference(text: str, store: Path) -> Reference:
     """As ``parse_reference``; the error says what ``text`` probably means."""
     try:
         return parse_reference(text)
     except UsageError as error:
-        hint = _meant(text, store)
+        hint = _suggest(text, store)
         if hint is None and set(text) & {"/", ":"}:
             raise
         hint = (
-            hint
-            or "write store:NAME (see: atoll store list), oci:DIR:TAG or docker://HOST/NAME:TAG"
+            hint or "use store:NAME (see: atoll store list), oci:DIR:TAG or docker://HOST/NAME:TAG"
         )
         raise UsageError(f"{text!r} does not name an image", hint=hint) from error
 
 
-def _meant(text: str, store: Path) -> str | None:
-    path = Path(text)
-    if (path / "oci-layout").exists():
-        return f"did you mean: oci:{text}"
-    if (path / "atoll.toml").exists() or (path.suffix == ".toml" and path.exists()):
-        return f"it is a recipe; build it first: atoll build {text}"
-    if path.suffix in (".tar", ".oci") and path.exists():
-        return f"did you mean: oci-archive:{text}"
-    if path.exists():
-        return None
-    names = _names(store)
+def _suggest(text: str, store: Path) -> str | None:
+    names = _ref_names(store)
     near = find_nearest(text, names)
     if near:
         return f"did you mean: store:{near[0]}"
-    found = find_near_path(path)
-    if found is not None:
-        return f"did you mean: {found}"
+    path = find_near_path(Path(text))
+    if path is not None:
+        return f"did you mean: {path}"
     if "/" in text or ":" in text or not names:
         return None
-    more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
-    return f"the store has {', '.join(f'store:{name}' for name in names[:_MOST])}{more}"
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return f"the store has {', '.join(f'store:{name}' for name in names[:_LISTED])}{more}"
 
 
-def _names(store: Path) -> tuple[str, ...]:
+def _ref_names(store: Path) -> tuple[str, ...]:
     try:
         return list_ref_names(open_store(store))
-    except (NotFound, OSError):
+    except (NotFound, MissingPrivilege, OSError):
         return ()
 
 
@@ -98,24 +296,3 @@ def _open_store(root: Path) -> Store:
     except NotFound as error:
         hint = "build an image first: atoll build RECIPE; or name one: oci:DIR:TAG"
         raise NotFound(f"{error.message}: nothing has been built yet", hint=hint) from error
-
-
-def find_image(text: str, store: Store, reporter: Reporter) -> TreeId:
-    """The tree that a person's ``text`` means, in ``store`` when this returns.
-
-    A tree digest, ``store:NAME`` or ``oci:DIR[:TAG]``.
-    """
-    if is_hex_digest(text):
-        return TreeId(text)
-    match parse_reference(text):
-        case StoreReference(name=name):
-            return read_ref(store, name).tree
-        case LayoutReference() as layout:
-            return read_layout(layout, store, reporter).tree
-        case ArchiveReference() | RegistryReference():
-            raise Refused(
-                f"{text} cannot be installed from there",
-                hint="copy it into a directory first: skopeo copy … oci:DIR:TAG",
-            )
-        case other:
-            assert_never(other)

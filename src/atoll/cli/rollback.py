@@ -6,6 +6,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from atoll.cli.output.upgrade import format_rollback, rollback_as_json
+from atoll.machine.deployments.sysroot import find_sysroot
+from atoll.machine.rollback import rollback
+
 if TYPE_CHECKING:
     import argparse
 
@@ -28,10 +32,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    from atoll.cli.output.upgrade import format_rollback, rollback_as_json
-    from atoll.machine.deployments.sysroot import find_sysroot
-    from atoll.machine.rollback import rollback
-
     sysroot = find_sysroot(arguments.root)
     found = rollback(sysroot, arguments.which, reporter, keep_etc=arguments.keep_etc)
     print(

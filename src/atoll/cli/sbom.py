@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.cli.output.terminal import write_result
-from atoll.cli.subjects import HELP, add_place_arguments, opened_store, opened_subject
+from atoll.cli.references import TREE_HELP, add_store_arguments, opened_store, opened_word
+from atoll.host.fs import replace_file
+from atoll.inspect.sbom import format_sbom, read_inventory
 
 if TYPE_CHECKING:
     import argparse
@@ -15,21 +17,18 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("reference", metavar="REF", help=HELP)
+    parser.add_argument("reference", metavar="REF", help=TREE_HELP)
     parser.add_argument(
         "--output", metavar="FILE", type=Path, help="write to this file (default: stdout)"
     )
-    add_place_arguments(parser, json=False)
+    add_store_arguments(parser, json=False)
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    from atoll.host.fs import replace_file
-    from atoll.inspect.sbom import format_sbom, read_inventory
-
     with (
         reporter.step(f"Reading {arguments.reference}"),
         opened_store(arguments.store) as store,
-        opened_subject(arguments.reference, store, arguments.root) as tree,
+        opened_word(arguments.reference, store, arguments.root) as tree,
     ):
         inventory = read_inventory(tree)
     data = format_sbom(inventory)

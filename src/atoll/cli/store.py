@@ -7,7 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from atoll.base.errors import Damaged
 from atoll.base.text import one_line
+from atoll.store.check import check_store
+from atoll.store.layout import default_store_root, open_store
+from atoll.store.refs import list_refs, remove_ref
 
 if TYPE_CHECKING:
     import argparse
@@ -31,8 +35,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    from atoll.store.layout import default_store_root, open_store
-
     store = open_store(arguments.store or default_store_root())
     match arguments.what:
         case "list":
@@ -43,8 +45,6 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
 
 
 def _list(store: Store, reporter: Reporter, *, as_json: bool) -> int:
-    from atoll.store.refs import list_refs
-
     refs = list_refs(store)
     if as_json:
         print(json.dumps({"refs": [{"ref": name, **asdict(ref)} for name, ref in refs]}, indent=2))
@@ -58,9 +58,6 @@ def _list(store: Store, reporter: Reporter, *, as_json: bool) -> int:
 
 
 def _check(store: Store, reporter: Reporter, *, as_json: bool) -> int:
-    from atoll.base.errors import Damaged
-    from atoll.store.check import check_store
-
     findings = check_store(store, reporter)
     if as_json:
         print(json.dumps({"findings": [asdict(each) for each in findings]}, indent=2))
@@ -71,8 +68,6 @@ def _check(store: Store, reporter: Reporter, *, as_json: bool) -> int:
 
 
 def _remove(store: Store, name: str, *, as_json: bool) -> int:
-    from atoll.store.refs import remove_ref
-
     remove_ref(store, name)
     if as_json:
         print(json.dumps({"removed": name}))

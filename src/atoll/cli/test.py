@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import Unhealthy, UsageError
 from atoll.base.text import one_line
-from atoll.cli import vm_common
+from atoll.cli import vm_setup
 from atoll.vm.run_trial import TrialSettings, run_trial
 from atoll.vm.trial import SKIPPED, TrialEnd, check_scripts, find_scripts
 
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=".",
         help="a recipe that has been built, or an image (default: the recipe here)",
     )
-    vm_common.add_common_arguments(parser)
+    vm_setup.add_common_arguments(parser)
     parser.add_argument(
         "--script",
         metavar="FILE",
@@ -49,16 +49,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     if arguments.timeout is not None and arguments.timeout <= 0:
         raise UsageError("--timeout must be a number of seconds above 0")
-    reference = vm_common.find_reference(arguments, arguments.image)
-    recipe = vm_common.find_recipe(arguments.image)
+    reference = vm_setup.find_reference(arguments, arguments.image)
+    recipe = vm_setup.find_recipe(arguments.image)
     scripts = tuple(arguments.script) or _scripts_of(recipe)
     check_scripts(scripts)
-    with vm_common.temporary_disk(reference, arguments, reporter, recipe=recipe) as (disk, tree):
-        kvm = vm_common.choose_kvm(reporter)
+    with vm_setup.temporary_disk(reference, arguments, reporter, recipe=recipe) as (disk, tree):
+        kvm = vm_setup.choose_kvm(reporter)
         setup = TrialSettings(
             kvm=kvm,
             memory=arguments.memory,
-            cpus=vm_common.choose_cpus(arguments.cpus, kvm=kvm),
+            cpus=vm_setup.choose_cpus(arguments.cpus, kvm=kvm),
             timeout=arguments.timeout or _SECONDS[kvm],
             network=arguments.network,
         )

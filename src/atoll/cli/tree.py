@@ -9,12 +9,22 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import NotFound, UsageError
 from atoll.base.text import one_line
 from atoll.cli.output.terminal import write_result
+from atoll.host.fs import replace_file
+from atoll.oci.layout import is_layout, measure_layout
+from atoll.oci.reference import LayoutReference, parse_reference
+from atoll.store.objects import DigestSink
+from atoll.store.scan import scan_directory
+from atoll.tree.dumpfile import format_dump, parse_dump
+from atoll.tree.erofs_format import HEADER_MAGIC
+from atoll.tree.erofs_reader import parse_image
+from atoll.tree.erofs_writer import format_image, tree_digest
+from atoll.tree.model import Device, Directory, Fifo, Regular, Symlink, walk
 
 if TYPE_CHECKING:
     import argparse
 
     from atoll.base.report import Reporter
-    from atoll.tree.model import Directory, Node
+    from atoll.tree.model import Node
 
 _PATH_HELP = "a directory, an OCI layout (also oci:DIR:TAG), a composefs dump or a composefs image"
 
@@ -45,17 +55,10 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     tree = _read_tree(arguments.path, reporter)
     match arguments.what:
         case "digest":
-            from atoll.tree.erofs_writer import tree_digest
-
             print(tree_digest(tree, version=arguments.format))
         case "dump":
-            from atoll.tree.dumpfile import format_dump
-
             write_result(format_dump(tree))
         case "image":
-            from atoll.host.fs import replace_file
-            from atoll.tree.erofs_writer import format_image
-
             # Small files are in it as they are, those that only root may read too.
             image = format_image(tree, version=arguments.format)
             replace_file(Path(arguments.out), image, mode=0o600)
@@ -65,15 +68,10 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
 
 
 def _read_tree(text: str, reporter: Reporter) -> Directory:
-    from atoll.oci.layout import is_layout, measure_layout
-    from atoll.oci.reference import LayoutReference, parse_reference
-
     path = Path(text)
     if path.is_dir():
         if is_layout(path):
             return measure_layout(LayoutReference(directory=text))
-        from atoll.store.objects import DigestSink
-        from atoll.store.scan import scan_directory
 
         return scan_directory(path, DigestSink(), reporter)
     if path.exists():
@@ -86,10 +84,6 @@ def _read_tree(text: str, reporter: Reporter) -> Directory:
 
 
 def _read_file(path: Path) -> Directory:
-    from atoll.tree.dumpfile import parse_dump
-    from atoll.tree.erofs_format import HEADER_MAGIC
-    from atoll.tree.erofs_reader import parse_image
-
     if not path.is_file():
         raise UsageError(f"{path} is neither a directory nor a regular file")
     with path.open("rb") as file:
@@ -99,15 +93,11 @@ def _read_file(path: Path) -> Directory:
 
 
 def _list(tree: Directory) -> None:
-    from atoll.tree.model import walk
-
     for path, node in walk(tree):
         print(_line(path, node))
 
 
 def _line(path: bytes, node: Node) -> str:
-    from atoll.tree.model import Device, Directory, Fifo, Regular, Symlink
-
     size = ""
     match node:
         case Directory():

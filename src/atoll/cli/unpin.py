@@ -1,10 +1,10 @@
-"""``atoll unpin N``: let policy remove a deployment again."""
+"""``atoll unpin N``: let a deployment be removed again."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from atoll.cli.pinning import add_pin_arguments, run_pin
+from atoll.cli import pin
 
 if TYPE_CHECKING:
     import argparse
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_pin_arguments(parser)
+    pin.add_arguments(parser)
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    return run_pin(arguments, reporter, pinned=False)
+    return pin.run_pin(arguments, reporter, pinned=False)

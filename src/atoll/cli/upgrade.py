@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.base.text import one_line
+from atoll.cli.output.upgrade import candidate_as_json, conflict_lines, staged_as_json
+from atoll.machine.deployments.sysroot import find_sysroot
+from atoll.machine.etc.merge import Merge
+from atoll.machine.upgrade import UpgradeRequest, check_upgrade, upgrade
 
 if TYPE_CHECKING:
     import argparse
 
     from atoll.base.report import Reporter
-    from atoll.machine.upgrade import UpgradeRequest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,8 +36,6 @@ def add_upgrade_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    from atoll.machine.upgrade import UpgradeRequest
-
     request = UpgradeRequest(
         verb="upgrade", even_held=arguments.even_held, download_only=arguments.download_only
     )
@@ -42,10 +43,6 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
 
 
 def run_upgrade(arguments: argparse.Namespace, request: UpgradeRequest, reporter: Reporter) -> int:
-    from atoll.cli.output.upgrade import candidate_as_json, staged_as_json
-    from atoll.machine.deployments.sysroot import find_sysroot
-    from atoll.machine.upgrade import check_upgrade, upgrade
-
     sysroot = find_sysroot(arguments.root)
     if arguments.check:
         candidate = check_upgrade(sysroot, request)
@@ -74,9 +71,6 @@ def print_staged(
     title: str, merge: object, arguments: argparse.Namespace, reporter: Reporter
 ) -> None:
     """What to do next when a deployment waits for its first boot."""
-    from atoll.cli.output.upgrade import conflict_lines
-    from atoll.machine.etc.merge import Merge
-
     if isinstance(merge, Merge) and merge.conflicts:
         for line in conflict_lines(merge):
             reporter.notice(line)

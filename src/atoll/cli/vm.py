@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from atoll.cli import vm_common
+from atoll.cli import vm_setup
 from atoll.host.run import running
 from atoll.vm.qemu import VmSpec, copy_variables, find_firmware, kernel_arguments, plan_command
 
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=".",
         help="an image, or a recipe that has been built (default: the recipe here)",
     )
-    vm_common.add_common_arguments(parser)
+    vm_setup.add_common_arguments(parser)
     parser.add_argument(
         "--ssh-port",
         metavar="N",
@@ -46,10 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    reference = vm_common.find_reference(arguments, arguments.image)
-    recipe = vm_common.find_recipe(arguments.image)
-    with vm_common.temporary_disk(reference, arguments, reporter, recipe=recipe) as (disk, _):
-        kvm = vm_common.choose_kvm(reporter)
+    reference = vm_setup.find_reference(arguments, arguments.image)
+    recipe = vm_setup.find_recipe(arguments.image)
+    with vm_setup.temporary_disk(reference, arguments, reporter, recipe=recipe) as (disk, _):
+        kvm = vm_setup.choose_kvm(reporter)
         firmware = find_firmware()
         machine = VmSpec(
             disk=disk,
@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
             variables=copy_variables(firmware, disk.parent),
             kvm=kvm,
             memory=arguments.memory,
-            cpus=vm_common.choose_cpus(arguments.cpus, kvm=kvm),
+            cpus=vm_setup.choose_cpus(arguments.cpus, kvm=kvm),
             strings=(kernel_arguments(["console=ttyS0"]),),
             ssh_port=arguments.ssh_port,
         )

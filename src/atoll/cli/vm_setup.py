@@ -9,11 +9,11 @@ from uuid import uuid4
 
 from atoll.base.errors import NotFound, UsageError
 from atoll.build.use_lock import is_current
-from atoll.cli.references import take_image
+from atoll.cli.references import fetch_word
 from atoll.host.fs import temporary_directory
 from atoll.image.bootable import read_bootable
-from atoll.machine.candidate import make_origin
 from atoll.machine.disk import DiskSpec, derive_identity, make_disk
+from atoll.oci.layout import is_layout
 from atoll.recipe.language.parse import read_recipe
 from atoll.vm.qemu import find_firmware, has_kvm, require_qemu, temporary_place
 
@@ -38,7 +38,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 def find_recipe(text: str) -> Path | None:
     """The recipe that ``text`` leads to; None where it is an image."""
     path = Path(text)
-    return path if path.is_dir() or path.suffix == ".toml" else None
+    return path if path.suffix == ".toml" or (path.is_dir() and not is_layout(path)) else None
 
 
 def find_reference(arguments: argparse.Namespace, text: str) -> str:
@@ -65,26 +65,26 @@ def temporary_disk(
     require_qemu()
     find_firmware()
     try:
-        store, tree = take_image(reference, arguments.store, reporter)
+        image = fetch_word(reference, arguments.store, reporter)
     except NotFound as error:
         if recipe is None:
             raise
         where = f" --store {arguments.store}" if arguments.store else ""
         hint = f"build it first: atoll build {recipe}{where}"
         raise NotFound(error.message, hint=hint) from error
-    if recipe is not None and not is_current(read_recipe(recipe, arguments.variant), tree):
+    if recipe is not None and not is_current(read_recipe(recipe, arguments.variant), image.tree):
         reporter.notice(f"{reference} is older than {recipe}; to update it: atoll build {recipe}")
     with temporary_directory(temporary_place(), prefix="atoll-disk-") as directory:
         disk = directory / "disk.img"
         make_disk(
-            read_bootable(store, tree),
-            make_origin(reference),
+            read_bootable(image.store, image.tree),
+            image.origin,
             disk,
-            source=store,
+            source=image.store,
             spec=DiskSpec(size=None, identity=derive_identity(uuid4())),
             reporter=reporter,
         )
-        yield disk, tree
+        yield disk, image.tree
 
 
 def choose_cpus(wanted: int | None, *, kvm: bool) -> int:
