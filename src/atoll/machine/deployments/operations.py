@@ -285,7 +285,7 @@ def _may_be_unlinked(esp: Path, paths: tuple[Path, ...]) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemovePath:
-    """Remove a file or directory on the state partition."""
+    """Remove a file, or a directory with all below it; nothing need be there."""
 
     path: Path
 

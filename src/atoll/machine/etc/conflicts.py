@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import Damaged
 from atoll.base.fields import parse_json_fields
 from atoll.host.fs import fsync_directory, read_if_there
+from atoll.machine.deployments.operations import RemovePath
 from atoll.machine.etc.etc_operations import (
     MakeDirectory,
     MoveAside,
     PutInPlace,
-    RemoveLeftover,
     WriteFile,
 )
 from atoll.machine.etc.etc_tree import Entry, Kind, Node, node_at, replaced
@@ -60,7 +60,7 @@ class MakeParents:
 def plan_conflicts(conflicts: tuple[Conflict, ...], place: Path) -> tuple[Operation, ...]:
     """Replace the list at ``place`` by ``conflicts``, with one rename."""
     fresh = place.with_name(f"{place.name}.new")
-    gone = RemoveLeftover(path=fresh)
+    gone = RemovePath(path=fresh)
     if not conflicts:
         return (gone, MoveAside(place=place, aside=fresh), gone)
     kept = Node(_PRIVATE)

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged, NotFound, NothingToDo, Refused, UsageError
 from atoll.machine.boot.boot_entries import read_menu
+from atoll.machine.deployments.operations import RemovePath
 from atoll.machine.deployments.state import deployment_numbers, read_deployment
 from atoll.machine.etc.conflicts import find_conflicts, plan_conflicts
-from atoll.machine.etc.etc_operations import MoveAside, RemoveLeftover
+from atoll.machine.etc.etc_operations import MoveAside
 from atoll.machine.etc.etc_tree import Node, compare, is_file, node_at, replaced, with_content
 from atoll.machine.etc.keyed_files import KEYED, take_image_records
 from atoll.machine.etc.overlay_upper import plan_live, plan_upper
@@ -189,7 +190,7 @@ def _plan_forget_good_copy(place: EtcPaths) -> tuple[Operation, ...]:
     """Remove the copy that the last good boot kept, before the upper directory changes. Early boot
     restores that copy when files of it are missing, so it would undo what a person resets."""
     aside = place.upper.with_name(f"{place.upper.name}.new")
-    gone = RemoveLeftover(path=aside)
+    gone = RemovePath(path=aside)
     return tuple(
         operation
         for name in ("good.new", "good")

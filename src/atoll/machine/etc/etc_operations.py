@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from atoll.host.fs import fsync_directory, remove_tree, replace_file, space_errors
+from atoll.host.fs import fsync_directory, replace_file, space_errors
 from atoll.host.syscalls import exchange_names, syncfs
 from atoll.machine.etc.etc_tree import Entry, Kind
 from atoll.machine.etc.read import read_xattrs
@@ -21,19 +21,6 @@ if TYPE_CHECKING:
 
 _WHITEOUT = os.makedev(0, 0)
 _CHARACTER_DEVICE = 0o020000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RemoveLeftover:
-    """Remove what an earlier run left at ``path``, or replaced."""
-
-    path: Path
-
-    def describe(self) -> str:
-        return f"remove {self.path}"
-
-    def execute(self) -> None:
-        remove_tree(self.path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,19 +132,6 @@ class RemoveFile:
     def execute(self) -> None:
         self.path.unlink(missing_ok=True)
         fsync_directory(self.path.parent)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RemoveLive:
-    """Remove a path, and all below it, from an ``/etc`` that is in use."""
-
-    path: Path
-
-    def describe(self) -> str:
-        return f"remove {self.path}"
-
-    def execute(self) -> None:
-        remove_tree(self.path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from atoll.machine.deployments.operations import RemovePath
 from atoll.machine.etc.etc_operations import (
     MakeDirectory,
     MakeWhiteout,
     PutInPlace,
-    RemoveLeftover,
-    RemoveLive,
     ReplaceLive,
     SetAttributes,
     WriteLeaf,
@@ -31,10 +30,10 @@ def plan_upper(result: Node, tree: Node, upper: Path) -> tuple[Operation, ...]:
     """Replace ``upper``, with one rename, to show ``result`` over the ``/etc`` of ``tree``."""
     fresh = upper.with_name(f"{upper.name}.new")
     return (
-        RemoveLeftover(path=fresh),
+        RemovePath(path=fresh),
         *plan_difference(result, tree, fresh),
         PutInPlace(fresh=fresh, place=upper),
-        RemoveLeftover(path=fresh),
+        RemovePath(path=fresh),
     )
 
 
@@ -69,11 +68,11 @@ def plan_live(live: Node, wanted: Node, etc: Path) -> tuple[Operation, ...]:
     for path, before, after in differences(live, wanted):
         place = etc / path
         if after is None:
-            operations.append(RemoveLive(path=place))
+            operations.append(RemovePath(path=place))
             continue
         stays = before is not None and is_directory(before) == is_directory(after)
         if before is not None and not stays:
-            operations.append(RemoveLive(path=place))
+            operations.append(RemovePath(path=place))
         if after.entry.kind is not Kind.DIRECTORY:
             draft = etc / DRAFT
             operations.append(ReplaceLive(path=place, entry=after.entry, draft=draft))
