@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from atoll.debian.deb822 import parse_fields, split_paragraphs
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
@@ -68,8 +70,8 @@ class Licences:
 
 def parse_copyright(text: str) -> Licences | None:
     """The licences of all files of a package together; None for what is not machine-readable."""
-    paragraphs = [dict(_fields(part)) for part in re.split(r"\n[ \t]*\n", text.strip())]
-    if not _FORMAT.fullmatch(paragraphs[0].get("format", "")):
+    paragraphs = [parse_fields(part) for part in split_paragraphs(text)]
+    if not paragraphs or not _FORMAT.fullmatch(paragraphs[0].get("format", "")):
         return None
     texts = dict(_texts(paragraphs))
     names = {
@@ -171,18 +173,3 @@ def _reference(name: str, text: str, refs: dict[str, str]) -> str:
     found = f"LicenseRef-{plain}-{digest[:8]}"
     refs[found] = text or f"{name}: see the copyright files of the packages that name it."
     return found
-
-
-def _fields(paragraph: str) -> Iterator[tuple[str, str]]:
-    """Name in lower case and value; what goes on in the next lines keeps its line breaks."""
-    name, value = "", ""
-    for line in paragraph.split("\n"):
-        if line[:1] in (" ", "\t"):
-            value += "\n" + line.strip()
-        elif not line.startswith("#"):
-            if name:
-                yield name, value.strip(" ")
-            name, _, value = line.partition(":")
-            name, value = name.strip().lower(), value.strip()
-    if name:
-        yield name, value.strip(" ")

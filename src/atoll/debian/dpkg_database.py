@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged
+from atoll.debian.deb822 import parse_fields, split_paragraphs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+_SOURCE = re.compile(r"(\S+)(?:\s+\((\S+)\))?")
 _NAME = re.compile(rb"^Package: (\S+)$", re.MULTILINE)
 
 
@@ -22,22 +24,71 @@ class Package:
     architecture: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class DescribedPackage:
+    """``size`` is the installed size in bytes, None when the status file has none.
+
+    ``source`` and ``source_version`` are of the source package. Missing texts are empty.
+    """
+
+    name: str
+    version: str
+    architecture: str
+    source: str
+    source_version: str
+    size: int | None = None
+    maintainer: str = ""
+    homepage: str = ""
+
+
 def parse_status(text: str) -> tuple[Package, ...]:
     """The installed packages of a dpkg status file, sorted. Raises Damaged."""
     found = []
-    for stanza in text.split("\n\n"):
-        fields = dict(_fields(stanza))
-        if fields.get("Status", "").endswith(" installed"):
-            values = [fields.get(key, "") for key in ("Package", "Version", "Architecture")]
-            if not all(values):
-                named = f"package {fields['Package']}" if fields.get("Package") else "a package"
-                raise Damaged(
-                    f"dpkg's status file: {named} has no name, version or architecture",
-                    hint="build or pull the image again",
-                )
-            name, version, architecture = values
-            found.append(Package(name=name, version=version, architecture=architecture))
+    for fields in _installed(text):
+        values = [fields.get(key, "") for key in ("package", "version", "architecture")]
+        if not all(values):
+            named = f"package {fields['package']}" if fields.get("package") else "a package"
+            raise Damaged(
+                f"dpkg's status file: {named} has no name, version or architecture",
+                hint="build or pull the image again",
+            )
+        name, version, architecture = values
+        found.append(Package(name=name, version=version, architecture=architecture))
     return tuple(sorted(found))
+
+
+def parse_package_details(text: str) -> tuple[DescribedPackage, ...]:
+    """The installed packages of a dpkg status file, sorted; those without a version are skipped."""
+    found = [
+        _parse_details(fields)
+        for fields in _installed(text)
+        if fields.keys() >= {"package", "version", "architecture"}
+    ]
+    return tuple(sorted(found, key=lambda each: (each.name, each.architecture, each.version)))
+
+
+def _parse_details(fields: dict[str, str]) -> DescribedPackage:
+    source = _SOURCE.fullmatch(fields.get("source", ""))
+    size = fields.get("installed-size", "")
+    version = fields["version"]
+    return DescribedPackage(
+        name=fields["package"],
+        version=version,
+        architecture=fields["architecture"],
+        source=source.group(1) if source else fields["package"],
+        source_version=(source.group(2) if source else None) or version,
+        size=int(size) * 1024 if size.isascii() and size.isdigit() and len(size) < 16 else None,
+        maintainer=fields.get("maintainer", ""),
+        homepage=fields.get("homepage", ""),
+    )
+
+
+def _installed(text: str) -> Iterator[dict[str, str]]:
+    """The fields of each installed package of a dpkg status file."""
+    for paragraph in split_paragraphs(text):
+        fields = parse_fields(paragraph)
+        if fields.get("status", "").endswith(" installed"):
+            yield fields
 
 
 def read_packages(database: Path) -> tuple[Package, ...]:
@@ -66,14 +117,6 @@ def read_names(lists: Path) -> Iterator[str]:
     for path in lists.glob("*_Packages"):
         for match in _NAME.finditer(path.read_bytes()):
             yield match.group(1).decode(errors="replace")
-
-
-def _fields(stanza: str) -> Iterator[tuple[str, str]]:
-    for line in stanza.splitlines():
-        if line[:1].isspace():
-            continue
-        name, _, value = line.partition(":")
-        yield name, value.strip()
 
 
 def parse_owners(lists: Iterable[tuple[str, str]], diversions: str) -> dict[str, str]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from atoll.debian.deb822 import parse_fields
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from atoll.debian.sources import AptSource
 
-_FIELDS = (("Origin", "o"), ("Label", "l"), ("Suite", "a"), ("Codename", "n"))
+_FIELDS = (("origin", "o"), ("label", "l"), ("suite", "a"), ("codename", "n"))
 _EXACTLY = 1001
 """Above 1000, so that an older version is taken, too."""
 _RATHER = 995
@@ -40,18 +42,12 @@ def format_preferences(
 
 def select(source: AptSource, releases: Mapping[str, str]) -> str:
     """How a source is told from others: by what its Release file says, else by its host."""
-    said = {
-        name: value.strip()
-        for name, colon, value in (
-            line.partition(":") for line in releases.get(source.name, "").splitlines()
-        )
-        if colon and not name.startswith(" ")
-    }
+    release = parse_fields(releases.get(source.name, ""))
     # a comma would end the value
     words = [
-        f"{short}={said[name]}"
+        f"{short}={release[name]}"
         for name, short in _FIELDS
-        if said.get(name) and "," not in said[name]
+        if release.get(name) and "," not in release[name]
     ]
     if words:
         return f"release {','.join(words)}"

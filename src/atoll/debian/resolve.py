@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import PackageError, ProgramFailed
 from atoll.debian.apt_errors import explain_failure
+from atoll.debian.deb822 import parse_fields, split_paragraphs
 from atoll.debian.dpkg_database import read_names
 from atoll.debian.isolated_apt import refresh_lists
 from atoll.debian.local_archive import write_flat_archive
@@ -182,7 +183,7 @@ def find_base(apt: AptDirectory, lists: PackageLists) -> tuple[str, ...]:
     if not names:
         return ("apt",)
     shown = apt.run("apt-cache", "show", "--no-all-versions", "--", *names)
-    stanzas = [parse_stanza(text) for text in shown.split("\n\n") if text.strip()]
+    stanzas = [parse_stanza(text) for text in split_paragraphs(shown)]
     return tuple(sorted({stanza.name for stanza in stanzas if stanza.essential} | {"apt"}))
 
 
@@ -208,7 +209,7 @@ def format_automatic(keys: Iterable[tuple[str, str]], native: str) -> str:
 
 def parse_automatic(text: str) -> list[tuple[str, str]]:
     """Names and architectures of the automatic packages in apt's extended_states."""
-    marks = (parse_stanza(part).fields for part in text.split("\n\n") if part.strip())
+    marks = (parse_fields(part) for part in split_paragraphs(text))
     return [
         (mark.get("package", ""), mark.get("architecture", ""))
         for mark in marks

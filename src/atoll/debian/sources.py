@@ -12,6 +12,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged
+from atoll.debian.deb822 import parse_fields
 from atoll.host.fs import temporary_directory
 from atoll.host.run import require_program, run
 
@@ -109,16 +110,13 @@ def read_architecture() -> str:
 
 def parse_release_date(text: str) -> int:
     """When a Release file was made, in seconds; raises Damaged."""
-    for line in text.splitlines():
-        name, _, value = line.partition(":")
-        if name == "Date":
-            try:
-                found = int(parsedate_to_datetime(value.strip()).astimezone(UTC).timestamp())
-            except (ValueError, OverflowError, TypeError) as error:
-                raise Damaged(
-                    f"a Release file has an invalid date: {value.strip()[:100]!r}"
-                ) from error
-            if found < 0:
-                raise Damaged(f"a Release file has an invalid date: {value.strip()[:100]!r}")
-            return found
-    raise Damaged("a Release file has no date")
+    value = parse_fields(text).get("date")
+    if value is None:
+        raise Damaged("a Release file has no date")
+    try:
+        found = int(parsedate_to_datetime(value).astimezone(UTC).timestamp())
+    except (ValueError, OverflowError, TypeError) as error:
+        raise Damaged(f"a Release file has an invalid date: {value[:100]!r}") from error
+    if found < 0:
+        raise Damaged(f"a Release file has an invalid date: {value[:100]!r}")
+    return found

@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from atoll.debian.deb822 import parse_fields
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
@@ -53,19 +55,8 @@ class Stanza:
 
 
 def parse_stanza(text: str) -> Stanza:
-    """Names of fields are lower case in the result; lines that continue a field are joined."""
-    found: dict[str, str] = {}
-    name = ""
-    for line in text.splitlines():
-        if line[:1] in (" ", "\t"):
-            if name:
-                found[name] += "\n" + line.strip()
-            continue
-        name, colon, value = line.partition(":")
-        name = name.lower() if colon else ""
-        if name:
-            found[name] = value.strip()
-    return Stanza(text=text.strip("\n"), fields=found)
+    """The control data of one package."""
+    return Stanza(text=text.strip("\n"), fields=parse_fields(text))
 
 
 def parse_relation(text: str) -> Iterator[tuple[str, ...]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from atoll.base.errors import Damaged
 from atoll.base.json import parse_json
-from atoll.debian.package_details import parse_described
+from atoll.debian.dpkg_database import parse_package_details
 from atoll.inspect.attributes import argument_facet, group_facet, unit_facet, user_facet
 from atoll.inspect.diff import Description
 from atoll.inspect.tree_source import RECORDS, parse_info_fields
@@ -168,7 +168,7 @@ def describe_lock(lock: Lock, title: str) -> Description:
 
 def _read_sizes(tree: OpenTree, own: str | None) -> tuple[Mapping[str, int], Facet]:
     """Installed sizes and versions by dpkg's database; empty where the tree has none."""
-    packages = parse_described(tree.status() or "")
+    packages = parse_package_details(tree.status() or "")
     named = {_package_name(each.name, each.architecture, own): each for each in packages}
     sizes = {name: each.size for name, each in named.items() if each.size is not None}
     return sizes, {name: each.version for name, each in named.items()}

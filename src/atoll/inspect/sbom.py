@@ -25,7 +25,7 @@ from urllib.parse import quote
 from atoll import __version__
 from atoll.base.errors import Refused
 from atoll.debian.copyright import Licences, parse_copyright
-from atoll.debian.package_details import DescribedPackage, parse_described
+from atoll.debian.dpkg_database import DescribedPackage, parse_package_details
 from atoll.inspect.tree_records import parse_lock_of
 from atoll.inspect.tree_source import parse_info_fields
 from atoll.tree.model import Symlink
@@ -89,7 +89,7 @@ def read_inventory(tree: OpenTree) -> Inventory:
             f"{tree.title}: Atoll cannot list its contents before it is pulled",
             hint="it has no table of contents: pull it with atoll pull, then name store:NAME",
         )
-    packages = parse_described(tree.status() or "")
+    packages = parse_package_details(tree.status() or "")
     if not packages:
         raise Refused(
             f"{tree.title} has no package database, so its packages are unknown",

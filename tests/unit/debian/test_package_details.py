@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from atoll.debian.package_details import DescribedPackage, parse_described
+from atoll.debian.dpkg_database import DescribedPackage, parse_package_details
 
 STATUS = """Package: libstdc++6
 Status: install ok installed
@@ -35,7 +35,7 @@ Status: install ok installed
 
 
 def test_what_is_said_of_a_package() -> None:
-    library, odd = parse_described(STATUS)
+    library, odd = parse_package_details(STATUS)
     assert library == DescribedPackage(
         name="libstdc++6",
         version="14.2.0-19+b1",
@@ -47,4 +47,4 @@ def test_what_is_said_of_a_package() -> None:
         homepage="https://gcc.example.org/",
     )
     assert (odd.source, odd.source_version, odd.size) == ("other", "1", None)
-    assert parse_described("") == ()
+    assert parse_package_details("") == ()

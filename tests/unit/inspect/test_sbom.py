@@ -13,7 +13,7 @@ import pytest
 
 from atoll.base.errors import Refused
 from atoll.debian.copyright import Licences, parse_copyright
-from atoll.debian.package_details import DescribedPackage
+from atoll.debian.dpkg_database import DescribedPackage
 from atoll.debian.pin import Pin
 from atoll.inspect.sbom import Inventory, format_purl, format_sbom, format_supplier, read_inventory
 from atoll.inspect.tree_source import open_tree, opened_image
