@@ -34,7 +34,8 @@ from typing import TYPE_CHECKING
 from atoll.base.report import NullReporter
 from atoll.debian.dpkg_database import read_owners
 from atoll.oci.config import ImageConfig
-from atoll.oci.layout import NewImage, inspect_layout, write_layout
+from atoll.oci.layout import inspect_layout
+from atoll.oci.layout_writer import NewImage, write_layout
 from atoll.oci.reference import LayoutReference
 from atoll.oci.system_label import read_facts
 from atoll.store.layout import open_store

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from atoll.base.report import NullReporter
 from atoll.oci.blobs import BlobStore
 from atoll.oci.config import ImageConfig, format_record
-from atoll.oci.layout import NewImage, inspect_layout, write_layout
+from atoll.oci.layout import inspect_layout
+from atoll.oci.layout_writer import NewImage, write_layout
 from atoll.oci.manifest import (
     CONFIG,
     MANIFEST,

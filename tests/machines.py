@@ -21,7 +21,7 @@ from atoll.machine.deployments.state import read_state
 from atoll.machine.deployments.sysroot import Sysroot
 from atoll.machine.install import plan_install
 from atoll.oci.config import ImageConfig
-from atoll.oci.layout import NewImage, write_layout
+from atoll.oci.layout_writer import NewImage, write_layout
 from atoll.oci.reference import LayoutReference
 from atoll.oci.system_label import read_facts
 from atoll.store.check import FindingKind, check_store

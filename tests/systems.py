@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.report import NullReporter
 from atoll.oci.config import ImageConfig
-from atoll.oci.layout import NewImage, write_layout
+from atoll.oci.layout_writer import NewImage, write_layout
 from atoll.oci.reference import LayoutReference
 from atoll.store.objects import adding_objects
 from atoll.store.refs import Ref, write_ref

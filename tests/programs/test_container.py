@@ -15,7 +15,8 @@ from atoll.base.report import NullReporter
 from atoll.debian.dpkg_database import parse_status
 from atoll.oci.config import ImageConfig
 from atoll.oci.container_layer import TITLE
-from atoll.oci.layout import NewImage, inspect_layout, read_layout, write_layout
+from atoll.oci.layout import inspect_layout, read_layout
+from atoll.oci.layout_writer import NewImage, write_layout
 from atoll.oci.reference import LayoutReference
 from atoll.store.layout import open_store
 from tests.programs.test_oci_layout import LIMITS, containers, need, run

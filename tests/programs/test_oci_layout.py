@@ -17,7 +17,8 @@ import pytest
 
 from atoll.base.report import NullReporter
 from atoll.oci.config import ImageConfig
-from atoll.oci.layout import NewImage, inspect_layout, read_layout, write_layout
+from atoll.oci.layout import inspect_layout, read_layout
+from atoll.oci.layout_writer import NewImage, write_layout
 from atoll.oci.reference import LayoutReference
 from atoll.store.layout import open_store
 from atoll.store.scan import import_directory

@@ -15,7 +15,8 @@ from atoll.build.finish.factory import FACTORY
 from atoll.build.finish.image_layout import TREE_VAR
 from atoll.debian.dpkg_database import name_of_list, parse_owners
 from atoll.oci.config import ImageConfig
-from atoll.oci.layout import NewImage, inspect_layout, write_layout
+from atoll.oci.layout import inspect_layout
+from atoll.oci.layout_writer import NewImage, write_layout
 from atoll.oci.reference import RegistryReference, format_reference, parse_reference
 from atoll.oci.system_label import read_facts
 from atoll.store.objects import read_object

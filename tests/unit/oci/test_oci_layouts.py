@@ -14,7 +14,8 @@ from atoll.base.ids import BlobDigest
 from atoll.base.report import NullReporter
 from atoll.oci.blobs import BlobStore
 from atoll.oci.config import ImageConfig
-from atoll.oci.layout import NewImage, inspect_layout, measure_layout, read_layout, write_layout
+from atoll.oci.layout import inspect_layout, measure_layout, read_layout
+from atoll.oci.layout_writer import NewImage, write_layout
 from atoll.oci.manifest import (
     LAYER_GZIP,
     MANIFEST,

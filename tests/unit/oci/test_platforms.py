@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from atoll.base.errors import AtollError, Damaged, NotFound, Refused, UsageError
 from atoll.base.report import NullReporter
-from atoll.oci.layout import inspect_layout, write_layout
+from atoll.oci.layout import inspect_layout
+from atoll.oci.layout_writer import write_layout
 from atoll.oci.manifest import INDEX, MANIFEST, REF_NAME, format_index, parse_index
 from atoll.oci.platforms import MAX_DEPTH, choose_for_machine
 from atoll.oci.pull import pull_image
@@ -247,7 +248,7 @@ def test_any_index_has_an_image_or_is_refused(entries: list[dict[str, object]]) 
 def test_whole_layers_with_user_attributes_make_the_same_tree(tmp_path: Path) -> None:
     """As they come when another tool has packed an image again."""
     from atoll.oci.config import ImageConfig
-    from atoll.oci.layout import NewImage
+    from atoll.oci.layout_writer import NewImage
     from atoll.store.tree_images import write_image
     from atoll.tree.canonical import canonical
     from tests.images import _without_contents
