@@ -18,6 +18,7 @@ from atoll.base.fields import parse_json_fields
 from atoll.cli.history import format_event
 from atoll.debian.dpkg_database import parse_diversions, parse_owners, parse_status
 from atoll.image.info import parse_image_info
+from atoll.image.policy import parse_policy
 from atoll.lock.serialize import parse_lock
 from atoll.machine.deployment import parse_deployment, parse_origin
 from atoll.machine.deployments.flags import parse_hold
@@ -28,7 +29,6 @@ from atoll.machine.etc.merge_base import parse_merge_base
 from atoll.machine.health.boot_attempts import parse_verdict
 from atoll.machine.health.checks import parse_health
 from atoll.machine.machine_file import parse_machine_file
-from atoll.machine.policy import parse_policy
 from atoll.oci.system_label import parse_packages
 from atoll.recipe.language.parse import parse_problems
 from atoll.store.refs import parse_ref

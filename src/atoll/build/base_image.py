@@ -19,14 +19,15 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import Damaged, NotFound, RecipeError, Refused
 from atoll.base.ids import parse_blob_digest
 from atoll.build.finish.debian_layout import unshape_root
-from atoll.build.finish.image_layout import ATOLL, TREE_VAR
 from atoll.build.finish.var_rules import MARKS
 from atoll.build.steps.ids import AccountFiles, AccountIds, list_ids, parse_lines
 from atoll.debian.resolve import Installed
 from atoll.debian.sources import read_architecture
 from atoll.debian.stanza import parse_stanza
 from atoll.host.fs import temporary_directory
-from atoll.image.info import PLACE, ImageInfo, parse_image_info
+from atoll.image.info import ImageInfo, parse_image_info
+from atoll.image.paths import ATOLL, DPKG, IMAGE_INFO
+from atoll.image.read_file import read_file
 from atoll.lock.model import LockedBase
 from atoll.oci.fetch import fetch_image
 from atoll.oci.reference import (
@@ -37,12 +38,10 @@ from atoll.oci.reference import (
 )
 from atoll.store.checkout import check_out
 from atoll.store.lock import adding
-from atoll.store.objects import find_missing, read_object
+from atoll.store.objects import find_missing
 from atoll.store.refs import Ref, write_ref
 from atoll.store.tree_images import read_image, read_image_bytes
 from atoll.tree.erofs_objects import find_objects
-from atoll.tree.erofs_reader import parse_below
-from atoll.tree.model import Regular
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -127,13 +126,15 @@ def base_root_name(tree: TreeId) -> str:
 
 def read_image_info(store: Store, tree: TreeId) -> ImageInfo:
     """What a tree of the store says of itself; raises Refused or Damaged."""
-    return parse_image_info(_read(store, tree, PLACE), where=f"tree {tree}")
+    return parse_image_info(read_file(store, tree, IMAGE_INFO), where=f"tree {tree}")
 
 
 def read_installed(store: Store, tree: TreeId) -> Installed:
     """What is installed in a tree, where resolving what else to install has to start from."""
-    status = (_read(store, tree, f"{TREE_VAR}/lib/dpkg/status") or b"").decode(errors="replace")
-    states = (_read(store, tree, f"{ATOLL}{MARKS}/extended_states") or b"").decode(errors="replace")
+    status = (read_file(store, tree, f"{DPKG}/status") or b"").decode(errors="replace")
+    states = (read_file(store, tree, f"{ATOLL}{MARKS}/extended_states") or b"").decode(
+        errors="replace"
+    )
     stanzas = tuple(
         stanza
         for stanza in map(parse_stanza, filter(str.strip, status.split("\n\n")))
@@ -155,18 +156,10 @@ def read_installed(store: Store, tree: TreeId) -> Installed:
 def read_tree_ids(store: Store, tree: TreeId) -> AccountIds:
     """The ids of the accounts in a tree."""
     texts = {
-        name: (_read(store, tree, f"etc/{name}") or b"").decode(errors="surrogateescape")
+        name: (read_file(store, tree, f"etc/{name}") or b"").decode(errors="surrogateescape")
         for name in ("passwd", "group")
     }
     return list_ids(AccountFiles(**{name: parse_lines(text) for name, text in texts.items()}))
-
-
-def _read(store: Store, tree: TreeId, path: str) -> bytes | None:
-    """The content of an ordinary file of a tree, None when there is none."""
-    node = parse_below(read_image_bytes(store, tree), path.encode())
-    if not isinstance(node, Regular):
-        return None
-    return read_object(store, node.object) if node.object else node.inline or b""
 
 
 def _is_whole(store: Store, tree: TreeId) -> bool:

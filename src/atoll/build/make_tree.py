@@ -10,7 +10,6 @@ Nothing of it is kept but the initrd: it takes seconds, and nearly everything ch
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,8 +18,8 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import RecipeError
 from atoll.build.finish.check_recipe import check_recipe, read_contents
 from atoll.build.finish.identities import find_unknown
-from atoll.build.finish.image_layout import ATOLL, INCLUDED, shape_root
-from atoll.build.finish.initrd import MAKE_INITRD, ensure_initrd, initrd_inputs
+from atoll.build.finish.image_layout import shape_root
+from atoll.build.finish.initrd import ensure_initrd, initrd_inputs
 from atoll.build.finish.normalize import normalize
 from atoll.build.finish.old_kernels import drop_old_kernels
 from atoll.build.finish.presets import write_presets
@@ -32,7 +31,9 @@ from atoll.build.use_lock import with_ids
 from atoll.debian.dpkg_database import read_owners, read_packages
 from atoll.host.in_root import exists_in_root, in_root, write_text
 from atoll.host.poll_progress import told_seconds
-from atoll.image.info import PLACE, BaseInfo, ImageInfo, VarRules, format_image_info
+from atoll.image.info import BaseInfo, ImageInfo, VarRules, format_image_info
+from atoll.image.packages import format_packages
+from atoll.image.paths import IMAGE_INFO, INCLUDED, LOCK, MAKE_INITRD, PACKAGES, RECIPE
 from atoll.lock.serialize import format_lock
 from atoll.store.objects import adding_objects
 from atoll.store.scan import import_directory
@@ -85,7 +86,7 @@ def finish_tree(job: BuildContext, chain: Chain, origin: TreeOrigin) -> TreeId:
         said = write_image_info(job.recipe, origin, kernel, initrd_inputs(tree, kernel, job.store))
         tree = write_initrd(job, root, tree, said, origin.base)
         tree = write_file(
-            job.store, tree, PLACE, format_image_info(said).encode(), time=origin.epoch
+            job.store, tree, IMAGE_INFO, format_image_info(said).encode(), time=origin.epoch
         )
         with job.reporter.step("Writing the tree"):
             return write_image(job.store, tree)
@@ -129,15 +130,14 @@ def write_records(root: Path, recipe: Recipe, lock: Lock, inventory: tuple[Packa
     The lock is complete but for the digest of the tree, which cannot be in the tree.
     """
     # They may have password hashes, and the text of files that only root may read.
-    write_text(root, f"{ATOLL}/recipe.toml", recipe.text, mode=0o600)
+    write_text(root, RECIPE, recipe.text, mode=0o600)
     for number, (name, text) in enumerate(recipe.sources[1:], start=1):
-        write_text(root, f"{ATOLL}/{INCLUDED}/{number}-{Path(name).name}", text, mode=0o600)
+        write_text(root, f"{INCLUDED}/{number}-{Path(name).name}", text, mode=0o600)
     ids = read_ids(root)
     whole = with_ids(replace(lock, tree=None), users=dict(ids.users), groups=dict(ids.groups))
-    write_text(root, f"{ATOLL}/lock.toml", format_lock(whole))
-    rows = ([package.name, package.version, package.architecture] for package in inventory)
-    lines = ",\n".join(f" {json.dumps(row)}" for row in rows)
-    write_text(root, f"{ATOLL}/packages.json", f"[\n{lines}\n]\n")
+    write_text(root, LOCK, format_lock(whole))
+    rows = ((package.name, package.version, package.architecture) for package in inventory)
+    write_text(root, PACKAGES, format_packages(rows))
 
 
 def write_image_info(recipe: Recipe, origin: TreeOrigin, kernel: str, initrd: str) -> ImageInfo:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged, NotFound, Refused
 from atoll.build.finish.factory import FACTORY
-from atoll.build.finish.image_layout import TREE_VAR
 from atoll.debian.dpkg_database import name_of_list, parse_owners
+from atoll.image.paths import DPKG
 from atoll.oci.config import ImageConfig
 from atoll.oci.layout import inspect_layout
 from atoll.oci.layout_writer import NewImage, write_layout
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from atoll.store.layout import Store
 
 _OCI = "org.opencontainers.image"
-_DATABASE = f"/{TREE_VAR}/lib/dpkg"
+_DATABASE = f"/{DPKG}"
 _MOVED = (("/opt/", "/usr/lib/opt/"), ("/var/", f"{FACTORY}/var/"))
 
 

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged, Refused
 from atoll.base.fields import Flaw, parse_json_fields
-from atoll.store.objects import open_object, read_chunks, read_object
+from atoll.image.paths import IMAGE_INFO, LOCK, RECIPE
+from atoll.image.read_file import read_image_file
+from atoll.store.objects import open_object, read_chunks
 from atoll.store.tree_images import read_image, read_image_bytes
 from atoll.tree import cmdline
 from atoll.tree.erofs_reader import parse_below
@@ -22,9 +24,6 @@ if TYPE_CHECKING:
     from atoll.base.ids import ObjectId, TreeId
     from atoll.store.layout import Store
 
-FACTS = "usr/lib/atoll/image.json"
-RECIPE = "usr/lib/atoll/recipe.toml"
-LOCK = "usr/lib/atoll/lock.toml"
 LONGEST = 200
 """Characters of an image's name, version and title: they stand in a boot entry of 512 bytes, in the
 menu and in refs."""
@@ -76,7 +75,7 @@ class BootableImage:
 def read_bootable(store: Store, tree: TreeId) -> BootableImage:
     """Raises NotFound or Damaged, or Refused for a tree that is not made to boot."""
     image = read_image_bytes(store, tree)
-    facts = check_facts(_content(store, image, FACTS) or b"", tree)
+    facts = check_facts(read_image_file(store, image, IMAGE_INFO) or b"", tree)
     modules = f"usr/lib/modules/{facts.kernel}"
     linux = parse_below(image, f"{modules}/vmlinuz".encode())
     initrd = parse_below(image, f"{modules}/initrd".encode())
@@ -101,9 +100,9 @@ def read_bootable(store: Store, tree: TreeId) -> BootableImage:
             initrd_size=initrd.size,
             digest=sha256(b"".join(parts)).hexdigest(),
         ),
-        loader=_content(store, image, loader) or b"",
-        recipe=_content(store, image, RECIPE) or b"",
-        lock=_content(store, image, LOCK) or b"",
+        loader=read_image_file(store, image, loader) or b"",
+        recipe=read_image_file(store, image, RECIPE) or b"",
+        lock=read_image_file(store, image, LOCK) or b"",
         title=facts.title,
         timeout=facts.timeout,
     )
@@ -129,7 +128,7 @@ class _Facts:
 def check_facts(data: bytes, tree: TreeId) -> _Facts:
     """What ``image.json`` says. Raises Refused for a tree that cannot boot by it."""
     try:
-        fields = parse_json_fields(data, file=f"/{FACTS}")
+        fields = parse_json_fields(data, file=f"/{IMAGE_INFO}")
         name, version = fields.line("name", most=LONGEST), fields.line("version", most=LONGEST)
         kernel = fields.string("kernel", check=_check_kernel)
         architecture = fields.string("architecture")
@@ -172,18 +171,6 @@ def _check_kernel(version: str) -> Flaw | None:
 
 def _not_bootable(tree: TreeId, why: str) -> Refused:
     return Refused(f"tree {tree} cannot boot: {why}", hint="make it with: atoll build")
-
-
-def _content(store: Store, image: bytes, path: str) -> bytes | None:
-    node = parse_below(image, path.encode())
-    if not isinstance(node, Regular):
-        return None
-    if node.object is None:
-        return node.inline or b""
-    data = read_object(store, node.object)
-    if len(data) != node.size:
-        raise Damaged(f"/{path} in the tree has {node.size} bytes, its object {len(data)}")
-    return data
 
 
 def _sha256(store: Store, name: ObjectId) -> bytes:

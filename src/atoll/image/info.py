@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import Refused
 from atoll.base.fields import parse_json_fields
 from atoll.base.ids import TreeId, is_hex_digest
+from atoll.base.json import parse_json_object
+from atoll.image.paths import IMAGE_INFO
 
 if TYPE_CHECKING:
     from atoll.base.fields import Fields
-
-PLACE = "usr/lib/atoll/image.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,10 +101,10 @@ def parse_image_info(text: bytes | None, *, where: str) -> ImageInfo:
     """Raises Refused when nothing is said, Damaged when it is something else."""
     if text is None:
         raise Refused(
-            f"{where} has no /{PLACE}, so Atoll did not build it",
+            f"{where} has no /{IMAGE_INFO}, so Atoll did not build it",
             hint="a recipe can only be derived from an image that Atoll built",
         )
-    fields = parse_json_fields(text, file=f"{where}: /{PLACE}")
+    fields = parse_json_fields(text, file=f"{where}: /{IMAGE_INFO}")
     return ImageInfo(
         name=fields.line("name"),
         version=fields.line("version"),
@@ -122,6 +122,11 @@ def parse_image_info(text: bytes | None, *, where: str) -> ImageInfo:
         initrd=fields.string("initrd", ""),
         base=_parse_base(fields.within("base")) if fields.table.get("base") is not None else None,
     )
+
+
+def parse_info_fields(data: bytes, *, where: str) -> dict[str, object]:
+    """All that image.json says, for readers that compare or show it. Raises Damaged."""
+    return parse_json_object(data, where=f"{where}: /{IMAGE_INFO}")
 
 
 def _parse_var(fields: Fields) -> VarRules:

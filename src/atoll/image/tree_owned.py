@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-PATH = "usr/lib/atoll/tree-owned"
-
 
 def format_tree_owned(paths: Iterable[str]) -> str:
     """Raises ValueError for a path that cannot be a line of the list."""

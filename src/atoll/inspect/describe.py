@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import fields, is_dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from atoll.base.errors import Damaged
-from atoll.base.json import parse_json
 from atoll.debian.dpkg_database import parse_package_details
+from atoll.image.info import parse_info_fields
+from atoll.image.packages import package_name, parse_package_list
+from atoll.image.paths import IMAGE_INFO, PACKAGES
 from atoll.inspect.attributes import argument_facet, group_facet, unit_facet, user_facet
 from atoll.inspect.diff import Description
-from atoll.inspect.tree_source import RECORDS, parse_info_fields
 from atoll.tree.capabilities import find_privileged
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from atoll.lock.model import Lock
     from atoll.recipe.model import File, Group, Recipe, Units, User
 
-_SAID, _LIST = f"{RECORDS}/image.json", f"{RECORDS}/packages.json"
 _PASSWD, _SHADOW, _GROUP = "etc/passwd", "etc/shadow", "etc/group"
 _OF_TREES = (
     "privileged",
@@ -62,8 +61,8 @@ _CONTENTS = {
 
 def describe_tree(tree: OpenTree) -> Description:
     """Raises Damaged when a record of the tree cannot be read."""
-    found = tree.contents([_SAID, _LIST, _PASSWD, _SHADOW, _GROUP])
-    said = parse_info_fields(found[_SAID], tree.title) if _SAID in found else {}
+    found = tree.contents([IMAGE_INFO, PACKAGES, _PASSWD, _SHADOW, _GROUP])
+    said = parse_info_fields(found[IMAGE_INFO], where=tree.title) if IMAGE_INFO in found else {}
     architecture = said.get("architecture")
     own = architecture if isinstance(architecture, str) else None
     facets: dict[str, Facet] = {}
@@ -75,7 +74,7 @@ def describe_tree(tree: OpenTree) -> Description:
         }
         facets["units"] = unit_facet(tree.root)
         sizes, status = _read_sizes(tree, own)
-        packages = _parse_list(found.get(_LIST), own, tree.title) or status
+        packages = _parse_list(found.get(PACKAGES), own, tree.title) or status
         facets |= {"packages": packages} if packages else {}
     facets |= _said_facets(said) | _account_facets(found)
     if tree.facts is not None:
@@ -169,7 +168,7 @@ def describe_lock(lock: Lock, title: str) -> Description:
 def _read_sizes(tree: OpenTree, own: str | None) -> tuple[Mapping[str, int], Facet]:
     """Installed sizes and versions by dpkg's database; empty where the tree has none."""
     packages = parse_package_details(tree.status() or "")
-    named = {_package_name(each.name, each.architecture, own): each for each in packages}
+    named = {package_name(each.name, each.architecture, own): each for each in packages}
     sizes = {name: each.size for name, each in named.items() if each.size is not None}
     return sizes, {name: each.version for name, each in named.items()}
 
@@ -177,18 +176,7 @@ def _read_sizes(tree: OpenTree, own: str | None) -> tuple[Mapping[str, int], Fac
 def _parse_list(data: bytes | None, own: str | None, title: str) -> Facet | None:
     if data is None:
         return None
-    rows: Any = parse_json(data, where=f"{title}: /{_LIST}")
-    try:
-        return {
-            _package_name(str(name), str(architecture), own): str(version)
-            for name, version, architecture in rows
-        }
-    except (ValueError, TypeError) as error:
-        raise Damaged(f"{title}: /{_LIST} is not a list of packages: {error}") from error
-
-
-def _package_name(name: str, architecture: str, own: str | None) -> str:
-    return name if architecture in (own, "all") else f"{name}:{architecture}"
+    return parse_package_list(data, native=own, where=f"{title}: /{PACKAGES}")
 
 
 def _said_facets(said: Mapping[str, object]) -> dict[str, Facet]:
@@ -229,7 +217,7 @@ def _why(name: str, tree: OpenTree) -> str:
         "packages": "it has no list of packages",
         "users": f"it has no /{_PASSWD}",
         "groups": f"it has no /{_GROUP}",
-    }.get(name, f"it has no /{_SAID}")
+    }.get(name, f"it has no /{IMAGE_INFO}")
 
 
 def _pin_facets(lock: Lock) -> dict[str, Facet]:
@@ -245,7 +233,7 @@ def _pin_sizes(lock: Lock) -> dict[str, int]:
 
 
 def _pin_name(pin: Pin, lock: Lock) -> str:
-    return _package_name(pin.name, pin.architecture, lock.architecture)
+    return package_name(pin.name, pin.architecture, lock.architecture)
 
 
 def _wishes(recipe: Recipe, local: _Local) -> Facet:

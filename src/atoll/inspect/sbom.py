@@ -26,8 +26,9 @@ from atoll import __version__
 from atoll.base.errors import Refused
 from atoll.debian.copyright import Licences, parse_copyright
 from atoll.debian.dpkg_database import DescribedPackage, parse_package_details
+from atoll.image.info import parse_info_fields
+from atoll.image.paths import IMAGE_INFO
 from atoll.inspect.tree_records import parse_lock_of
-from atoll.inspect.tree_source import parse_info_fields
 from atoll.tree.model import Symlink
 from atoll.tree.path_ops import find_node
 
@@ -50,7 +51,6 @@ _UNSAID = {
 _SYSTEM = "SPDXRef-System"
 _DEBIAN = "SPDXRef-OperatingSystem"
 _TOOL = f"Tool: atoll-{__version__}"
-_SAID = "usr/lib/atoll/image.json"
 _RELEASE = "etc/debian_version"
 _RELEASED = re.compile(r"[0-9]{1,4}")
 _DOCUMENTS = "usr/share/doc"
@@ -95,9 +95,9 @@ def read_inventory(tree: OpenTree) -> Inventory:
             f"{tree.title} has no package database, so its packages are unknown",
             hint="it is not a system that Atoll built",
         )
-    texts = tree.contents([_SAID, _RELEASE])
-    data = texts.get(_SAID)
-    said = parse_info_fields(data, tree.title) if data is not None else {}
+    texts = tree.contents([IMAGE_INFO, _RELEASE])
+    data = texts.get(IMAGE_INFO)
+    said = parse_info_fields(data, where=tree.title) if data is not None else {}
     release = _RELEASED.match(texts.get(_RELEASE, b"").decode(errors="replace"))
     epoch = said.get("epoch")
     created = tree.created if tree.created is not None else epoch

@@ -7,8 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import NotFound, RecipeError, Refused
-from atoll.build.finish.image_layout import INCLUDED
-from atoll.inspect.tree_source import RECORDS
+from atoll.image.paths import INCLUDED, LOCK, RECIPE
 from atoll.lock.serialize import parse_lock
 from atoll.recipe.language.parse import parse_recipe
 
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from atoll.recipe.language.includes import Load
     from atoll.recipe.model import Recipe
 
-PATHS = {"recipe": f"{RECORDS}/recipe.toml", "lock": f"{RECORDS}/lock.toml"}
+PATHS = {"recipe": RECIPE, "lock": LOCK}
 """Where a tree has what it carries."""
 
 
@@ -67,7 +66,7 @@ def _included(tree: OpenTree) -> Load:
         if name not in names:
             names.append(name)
         number = names.index(name) + 1
-        path = f"{RECORDS}/{INCLUDED}/{number}-{posixpath.basename(name)}"
+        path = f"{INCLUDED}/{number}-{posixpath.basename(name)}"
         found = tree.contents([path])
         if path not in found:
             raise NotFound(f"{tree.title} does not carry it: /{path} is not in it")

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged
-from atoll.base.json import parse_json_object
+from atoll.image.info import parse_info_fields
+from atoll.image.paths import DPKG, IMAGE_INFO
 from atoll.oci.partial_read import MOST, preview_objects
 from atoll.oci.pull_plan import plan_pull
 from atoll.oci.reference import StoreReference, format_reference
@@ -33,10 +34,9 @@ if TYPE_CHECKING:
     from atoll.store.layout import Store
     from atoll.tree.model import Directory
 
-RECORDS = "usr/lib/atoll"
 LARGEST = MOST
 """Bytes of a file that is read whole; no record and no database is larger."""
-_STATUS = ("usr/lib/atoll/var/lib/dpkg/status", "var/lib/dpkg/status")
+_STATUS = (f"{DPKG}/status", "var/lib/dpkg/status")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,14 +157,8 @@ def open_tree(store: Store, tree: TreeId, title: str) -> OpenTree:
 
 def read_info_fields(tree: OpenTree) -> dict[str, object]:
     """What image.json of the tree says; empty when there is none. Raises Damaged."""
-    path = f"{RECORDS}/image.json"
-    data = tree.contents([path]).get(path)
-    return {} if data is None else parse_info_fields(data, tree.title)
-
-
-def parse_info_fields(data: bytes, title: str) -> dict[str, object]:
-    """Raises Damaged, naming ``title``."""
-    return parse_json_object(data, where=f"{title}: /{RECORDS}/image.json")
+    data = tree.contents([IMAGE_INFO]).get(IMAGE_INFO)
+    return {} if data is None else parse_info_fields(data, where=tree.title)
 
 
 def _reader(store: Store) -> Callable[[Iterable[ObjectId]], Mapping[ObjectId, bytes]]:

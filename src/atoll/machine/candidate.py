@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged, NotFound, NothingToDo, Refused
 from atoll.base.ids import TreeId, is_hex_digest
-from atoll.image.bootable import FACTS
+from atoll.image.paths import IMAGE_INFO
 from atoll.machine.deployment import Origin
 from atoll.machine.deployments.retention import choose_kept, required_deployments
 from atoll.machine.deployments.state import read_origin
@@ -156,12 +156,12 @@ def read_candidate_etc(candidate: Candidate, store: Store) -> Node | None:
 def read_candidate_image_json(candidate: Candidate, store: Store) -> bytes | None:
     """The image's ``image.json``, also before the image is here; None when it cannot be had."""
     if candidate.is_here:
-        node = read_below(store, candidate.tree, FACTS)
+        node = read_below(store, candidate.tree, IMAGE_INFO)
         read: Callable[[ObjectId], bytes] | None = partial(read_object, store)
     elif candidate.pull is None or candidate.pull.parts is None or candidate.source is None:
         return None
     else:
-        node = parse_below(candidate.pull.parts.contents.image, FACTS.encode())
+        node = parse_below(candidate.pull.parts.contents.image, IMAGE_INFO.encode())
         wanted = [node.object] if isinstance(node, Regular) and node.object else []
         read = preview_objects(candidate.pull, candidate.source, store, wanted)
     if not isinstance(node, Regular) or read is None:

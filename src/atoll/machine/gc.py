@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from atoll.image.policy import find_policy
 from atoll.machine.cleanup import clean_up, prune
 from atoll.machine.deployments.machine_lock import locked_machine
 from atoll.machine.deployments.retention import require_current
 from atoll.machine.deployments.state import read_state
 from atoll.machine.etc.etc_commands import read_machine_etc
 from atoll.machine.machine_file import read_machine_file
-from atoll.machine.policy import find_policy
 from atoll.store.layout import open_store
 
 if TYPE_CHECKING:

@@ -25,8 +25,8 @@ from atoll.machine.deployments.retention import DEFAULT_KEEP
 from atoll.tree.etc_rules import Rules, parse_rule
 
 if TYPE_CHECKING:
+    from atoll.image.policy import Policy
     from atoll.machine.etc.etc_tree import Node
-    from atoll.machine.policy import Policy
 
 PLACE = "atoll/machine.toml"
 LEAST = 2

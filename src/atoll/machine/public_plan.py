@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import AtollError, MissingPrivilege, NothingToDo
 from atoll.base.ids import is_hex_digest
 from atoll.host.fs import OWN_LIMIT, read_regular
+from atoll.image.paths import ATOLL
 from atoll.machine.candidate import (
     ESP_MARGIN,
     STATE_MARGIN,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from atoll.oci.image import PublishedImage
     from atoll.oci.system_label import PackageChanges, SystemLabel
 
-RECORDS = Path("/usr/lib/atoll")
+RECORDS = Path("/", ATOLL)
 UPPER_LIMIT = "this is an upper limit; for exact figures: sudo atoll plan"
 
 

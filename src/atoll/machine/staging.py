@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Refused
+from atoll.image.policy import read_policy
 from atoll.machine.boot.boot_entry import EntryName
 from atoll.machine.boot.new_entry import StatePartition, find_uuid, make_entry
 from atoll.machine.deployment import make_deployment
@@ -32,7 +33,6 @@ from atoll.machine.etc.etc_commands import read_etc_of_tree
 from atoll.machine.etc.merge import plan_merge
 from atoll.machine.etc.stage import MergeInputs, etc_paths, plan_stage
 from atoll.machine.machine_file import read_machine_file
-from atoll.machine.policy import read_policy
 
 if TYPE_CHECKING:
     from atoll.image.bootable import BootableImage

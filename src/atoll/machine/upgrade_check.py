@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import AtollError
 from atoll.image.bootable import check_facts
+from atoll.image.policy import find_policy
 from atoll.machine.candidate import (
     check_new,
     compare_to_current,
@@ -23,7 +24,6 @@ from atoll.machine.deployments.state import next_numbers
 from atoll.machine.etc.damaged_tree import read_source_etc
 from atoll.machine.etc.stage import MergeInputs, etc_paths, plan_stage, retry_if_changed
 from atoll.machine.machine_file import read_machine_file
-from atoll.machine.policy import find_policy
 from atoll.machine.space import INODES, Space, check_space, cost_of, measure_free
 from atoll.machine.staging import check_ids, preview_etc
 from atoll.store.layout import open_store

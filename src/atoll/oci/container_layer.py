@@ -13,7 +13,7 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING
 
-from atoll.image.tree_owned import PATH as TREE_OWNED
+from atoll.image.paths import TREE_OWNED, TREE_VAR
 from atoll.image.tree_owned import parse_tree_owned
 from atoll.oci.layer_plan import LayerPlan
 from atoll.store.objects import read_object
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from atoll.tree.model import Node
 
 TITLE = "the package database, for containers"
-_TREE_VAR = "usr/lib/atoll/var"
 _DPKG = "/var/lib/dpkg"
 _STATUS = b"status"
 
@@ -79,7 +78,7 @@ def _entries(
 
 
 def _moved(path: str) -> str:
-    return f"/{_TREE_VAR}{path.removeprefix('/var')}"
+    return f"/{TREE_VAR}{path.removeprefix('/var')}"
 
 
 def _target(path: str, name: bytes | None = None) -> bytes:

@@ -17,9 +17,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged
-from atoll.base.json import parse_json, parse_json_object
+from atoll.base.json import parse_json
 from atoll.base.text import is_one_line
-from atoll.store.objects import read_object
+from atoll.image.info import parse_info_fields
+from atoll.image.packages import parse_package_list
+from atoll.image.paths import IMAGE_INFO, PACKAGES
+from atoll.image.read_file import read_image_file
 from atoll.store.tree_images import read_image_bytes
 from atoll.tree.erofs_reader import parse_below
 from atoll.tree.model import Regular
@@ -30,7 +33,6 @@ if TYPE_CHECKING:
     from atoll.base.ids import TreeId
     from atoll.store.layout import Store
 
-PLACE = "usr/lib/atoll"
 MAX_PACKAGES = 100_000
 MAX_ESP = 1 << 40
 _KERNEL = re.compile(r"[A-Za-z0-9.+:~_-]{1,128}")
@@ -74,16 +76,10 @@ def parse_facts(found: object, *, where: str) -> SystemLabel:
 
 def parse_packages(said: bytes, listed: bytes, *, where: str) -> dict[str, str]:
     """Names with versions, from ``image.json`` and ``packages.json`` of a tree. Raises Damaged."""
-    own = parse_json_object(said, where=f"{where}: image.json").get("architecture")
-    rows = parse_json(listed, where=f"{where}: packages.json")
-    packages: dict[str, str] = {}
-    for row in rows if isinstance(rows, list) else [None]:
-        match row:
-            case [str(name), str(version), str(architecture)]:
-                full = name if architecture in (own, "all") else f"{name}:{architecture}"
-                packages[full] = version
-            case _:
-                raise Damaged(f"{where}: packages.json is not a list of packages")
+    own = parse_info_fields(said, where=where).get("architecture")
+    packages = parse_package_list(
+        listed, native=own if isinstance(own, str) else None, where=f"{where}: packages.json"
+    )
     if not _are_names(packages):
         raise Damaged(f"{where}: packages.json has invalid package names")
     return packages
@@ -92,10 +88,10 @@ def parse_packages(said: bytes, listed: bytes, *, where: str) -> dict[str, str]:
 def read_facts(store: Store, tree: TreeId) -> SystemLabel | None:
     """What a tree of the store says itself; None for one that does not boot. Raises Damaged."""
     image = read_image_bytes(store, tree)
-    said = _content(store, image, f"{PLACE}/image.json") or b"{}"
-    listed = _content(store, image, f"{PLACE}/packages.json") or b"[]"
+    said = read_image_file(store, image, IMAGE_INFO) or b"{}"
+    listed = read_image_file(store, image, PACKAGES) or b"[]"
     packages = parse_packages(said, listed, where=f"tree {tree}")
-    kernel = parse_json_object(said, where=f"tree {tree}: image.json").get("kernel", "")
+    kernel = parse_info_fields(said, where=f"tree {tree}").get("kernel", "")
     if not isinstance(kernel, str):
         raise Damaged(f"tree {tree}: image.json: kernel: must be a string")
     parts = [
@@ -124,10 +120,3 @@ def _are_names(packages: Mapping[str, object]) -> bool:
     """One line each: they are shown to people."""
     pairs = (each for pair in packages.items() for each in pair)
     return all(isinstance(each, str) and is_one_line(each) for each in pairs)
-
-
-def _content(store: Store, image: bytes, path: str) -> bytes | None:
-    node = parse_below(image, path.encode())
-    if not isinstance(node, Regular):
-        return None
-    return read_object(store, node.object) if node.object else node.inline

@@ -13,7 +13,7 @@ from atoll.build.finish.check_recipe import check_recipe, find_differences, read
 from atoll.build.finish.factory import FACTORY
 from atoll.build.finish.image_layout import SEEDS
 from atoll.build.finish.paths import place_in_tree
-from atoll.image.tree_owned import PATH as TREE_OWNED
+from atoll.image.paths import TREE_OWNED
 from atoll.recipe.model import (
     Debian,
     DebianBase,

@@ -9,12 +9,12 @@ import pytest
 
 from atoll.base.errors import Damaged
 from atoll.base.report import NullReporter
+from atoll.image.policy import Policy, parse_policy
 from atoll.machine.boot.boot_entry import EntryName, format_entry_name
 from atoll.machine.deployments.retention import DEFAULT_KEEP
 from atoll.machine.deployments.state import read_state
 from atoll.machine.etc.etc_tree import Entry, Kind, Node, with_content
 from atoll.machine.machine_file import read_machine_file
-from atoll.machine.policy import Policy, parse_policy
 from atoll.machine.upgrade import UpgradeRequest, upgrade
 from atoll.tree.etc_rules import Winner, winner
 from tests.machines import Maker, system_files, write

@@ -15,21 +15,18 @@ from pathlib import Path
 from atoll.base.errors import Damaged
 from atoll.build.finish.factory import FACTORY
 from atoll.build.finish.image_layout import (
-    ATOLL,
     BOUND,
     FIRST_SEEDS,
-    INCLUDED,
     MARKS_CONF,
     SEEDS,
     STATES,
-    TREE_VAR,
     check_folders,
 )
 from atoll.build.finish.presets import PRESET, PRESETS
 from atoll.build.finish.var_rules import MARKS
 from atoll.host.fs import remove_tree
 from atoll.host.in_root import in_root
-from atoll.image.tree_owned import PATH as TREE_OWNED
+from atoll.image.paths import ATOLL, INCLUDED, TREE_OWNED, TREE_VAR
 from atoll.image.tree_owned import parse_tree_owned
 
 RECORDS = ("image.json", "packages.json", "recipe.toml", "lock.toml")
@@ -41,7 +38,7 @@ def unshape_root(root: Path) -> None:
     check_folders(root)
     for name in _written_anew():
         in_root(root, name, follow=False).unlink(missing_ok=True)
-    remove_tree(in_root(root, f"{ATOLL}/{INCLUDED}", follow=False))
+    remove_tree(in_root(root, INCLUDED, follow=False))
     restore_state(root)
     restore_tree_var(root)
     restore_marks(root)

@@ -23,12 +23,13 @@ from typing import TYPE_CHECKING
 
 from atoll.build.finish.acl import ACL_NAMES, format_acl
 from atoll.build.finish.tmpfiles import Declared, quote_path, quote_rest
+from atoll.image import paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-FACTORY = "/usr/lib/atoll/factory"
+FACTORY = f"/{paths.FACTORY}"
 _COPY_DEPTH = 3
 """Places such as /var/lib/NAME are one program's and are copied whole; above are directories."""
 _ROOTS_HOME = "/var/root"

@@ -29,16 +29,12 @@ from atoll.host.in_root import (
 )
 from atoll.host.run import run
 from atoll.host.sandbox import Sandbox
-from atoll.image.tree_owned import PATH as TREE_OWNED
+from atoll.image.paths import ATOLL, TREE_OWNED, TREE_VAR
 from atoll.image.tree_owned import format_tree_owned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-ATOLL = "usr/lib/atoll"
-TREE_VAR = "usr/lib/atoll/var"
-INCLUDED = "recipe.d"
-"""Below ``ATOLL``: the files that the recipe includes, numbered in their order."""
 SEEDS = "usr/lib/tmpfiles.d/atoll-factory.conf"
 FIRST_SEEDS = "usr/lib/tmpfiles.d/000-atoll-factory.conf"
 """For paths that a package's own line would make another thing of."""

@@ -17,6 +17,7 @@ from atoll.base.errors import ProgramFailed
 from atoll.build.cache import make_id
 from atoll.debian.install import package_sandbox
 from atoll.host.in_root import read_bytes
+from atoll.image.paths import FACTORY, MAKE_INITRD, TREE_VAR
 from atoll.store.objects import read_object
 from atoll.tree.model import Directory, Regular, Symlink, walk
 from atoll.tree.path_ops import find_node
@@ -29,12 +30,11 @@ if TYPE_CHECKING:
     from atoll.store.layout import Store
     from atoll.tree.model import Node
 
-MAKE_INITRD = "usr/lib/atoll/make-initrd"
 _TEXTS = (
     b"/usr/lib/dracut/",
     b"/etc/dracut.conf",
     b"/usr/bin/dracut",
-    b"/usr/lib/atoll/make-initrd",
+    f"/{MAKE_INITRD}".encode(),
 )
 """Where it stands what else comes in."""
 
@@ -69,8 +69,8 @@ _NEVER = (
     b"/usr/share/bug/",
     b"/usr/include/",
     b"/usr/src/",
-    b"/usr/lib/atoll/var/",
-    b"/usr/lib/atoll/factory/",
+    f"/{TREE_VAR}/".encode(),
+    f"/{FACTORY}/".encode(),
 )
 _SYSTEMD = b"/usr/lib/systemd/"
 _BY_NAME_IN_SYSTEMD = (

@@ -22,6 +22,7 @@ from atoll.build.finish.icon_cache import (
 )
 from atoll.build.finish.identities import drop_identities
 from atoll.host.in_root import exists_in_root, glob_in_root, in_root, write_text
+from atoll.image.paths import TREE_VAR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,7 +88,7 @@ def normalize(root: Path, epoch: int) -> None:
     write_text(root, "etc/fstab", "# The tree's own mounts are made in early boot.\n")
     set_resolver(root)
     set_shadow_dates(in_root(root, "etc/shadow"), epoch)
-    clean_tree_var(in_root(root, "usr/lib/atoll/var"))
+    clean_tree_var(in_root(root, TREE_VAR))
     settle_bytecode(in_root(root, "usr"), epoch)
     settle_icon_caches(root)
     mark_updated(in_root(root, "etc/.updated", follow=False), epoch)

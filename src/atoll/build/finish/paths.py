@@ -6,9 +6,9 @@ import posixpath
 from typing import TYPE_CHECKING
 
 from atoll.build.finish.factory import FACTORY
-from atoll.build.finish.image_layout import ATOLL, BOUND
+from atoll.build.finish.image_layout import BOUND
 from atoll.host.in_root import exists_in_root, in_root, read_text
-from atoll.image.tree_owned import PATH as TREE_OWNED
+from atoll.image.paths import ATOLL, TREE_OWNED
 from atoll.image.tree_owned import parse_tree_owned
 
 if TYPE_CHECKING:

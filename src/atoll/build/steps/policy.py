@@ -7,15 +7,16 @@ as what holds where the machine file says nothing.
 
 from __future__ import annotations
 
-import json
 import shlex
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from atoll.base.json import parse_json_object
 from atoll.build.steps.in_root import FileToWrite, write_files
 from atoll.build.steps.local_files import digest_named, require_input
 from atoll.host.in_root import read_text
+from atoll.image.paths import HEALTH_CHECKS, POLICY
+from atoll.image.policy import FORMAT, PolicyDocument, format_policy_document
 from atoll.recipe.model import Update
 
 if TYPE_CHECKING:
@@ -23,12 +24,6 @@ if TYPE_CHECKING:
 
     from atoll.recipe.model import HealthCheck, Recipe
 
-Policy: TypeAlias = dict[str, Any]
-"""The document as ``json`` has it."""
-
-FORMAT = 1
-POLICY = "/usr/lib/atoll/policy.json"
-CHECKS = "/usr/lib/atoll/health.d"
 UNITS_CHECK = "10-units"
 _PATIENCE = 60
 """Seconds that a unit may still be starting when the checks begin."""
@@ -58,16 +53,22 @@ class WritePolicy:
         policy = merge_policy(before, list_policy(recipe))
         files = []
         if policy != before:
-            files.append(FileToWrite(path=POLICY, content=_format(policy).encode()))
+            files.append(
+                FileToWrite(path=f"/{POLICY}", content=format_policy_document(policy).encode())
+            )
         if recipe.health.units:
             text = format_units_check(tuple(policy["health"]["units"]))
             files.append(
-                FileToWrite(path=f"{CHECKS}/{UNITS_CHECK}", content=text.encode(), mode=0o755)
+                FileToWrite(
+                    path=f"/{HEALTH_CHECKS}/{UNITS_CHECK}", content=text.encode(), mode=0o755
+                )
             )
         for check in recipe.health.checks:
             files.append(
                 FileToWrite(
-                    path=f"{CHECKS}/{check.name}", content=_program(recipe, check), mode=0o755
+                    path=f"/{HEALTH_CHECKS}/{check.name}",
+                    content=_program(recipe, check),
+                    mode=0o755,
                 )
             )
         if files:
@@ -76,19 +77,19 @@ class WritePolicy:
 
 def format_policy(recipe: Recipe) -> str:
     """All of it, also what the recipe does not say: a reader needs no defaults of its own."""
-    return _format(list_policy(recipe))
+    return format_policy_document(list_policy(recipe))
 
 
-def read_policy(root: Path) -> Policy | None:
+def read_policy(root: Path) -> PolicyDocument | None:
     """What the base of a derived recipe says; None where there is none."""
     text = read_text(root, POLICY, missing="")
     if not text:
         return None
-    policy: Policy = parse_json_object(text, where=f"{POLICY} of the base")
+    policy: PolicyDocument = parse_json_object(text, where=f"/{POLICY} of the base")
     return policy
 
 
-def merge_policy(base: Policy | None, own: Policy) -> Policy:
+def merge_policy(base: PolicyDocument | None, own: PolicyDocument) -> PolicyDocument:
     """What a derived recipe says, over what its base does: lists are joined, the recipe's first.
 
     Where an image is published, and what its machines follow, is never its base's.
@@ -116,7 +117,7 @@ def _join(own: list[Any], base: list[Any], *, key: int | str | None = None) -> l
     return [*own, *(each for each in base if (each if key is None else each[key]) not in names)]
 
 
-def list_update(update: Update) -> Policy:
+def list_update(update: Update) -> PolicyDocument:
     return {
         "follow": update.follow,
         "auto": update.auto,
@@ -125,7 +126,7 @@ def list_update(update: Update) -> Policy:
     }
 
 
-def list_policy(recipe: Recipe) -> Policy:
+def list_policy(recipe: Recipe) -> PolicyDocument:
     boxes = recipe.boxes
     return {
         "format": FORMAT,
@@ -146,10 +147,6 @@ def list_policy(recipe: Recipe) -> Policy:
             for box in boxes
         ],
     }
-
-
-def _format(policy: Policy) -> str:
-    return json.dumps(policy, indent=1, ensure_ascii=False) + "\n"
 
 
 def format_units_check(units: tuple[str, ...]) -> str:

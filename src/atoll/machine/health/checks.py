@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import Damaged, ProgramFailed
 from atoll.base.fields import parse_json_fields
 from atoll.host.fs import read_if_there, replace_file
+from atoll.image.paths import HEALTH_CHECKS
 from atoll.machine.health.boot_attempts import readable
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 CHECK_SECONDS = 120
-VENDOR_CHECKS = Path("/usr/lib/atoll/health.d")
+VENDOR_CHECKS = Path("/", HEALTH_CHECKS)
 LOCAL_CHECKS = Path("/etc/atoll/health.d")
 RUN_DIRECTORY = Path("/run/atoll")
 WATCHDOGS = Path("/sys/class/watchdog")
