@@ -26,7 +26,7 @@ from atoll.base.ids import TreeId
 from atoll.base.report import NullReporter
 from atoll.build.cache import Cache, opened_cache
 from atoll.build.lock_command import LockResult, audit, follow_recipe, update
-from atoll.build.steps.packages import Supply
+from atoll.build.steps.packages import LockedPackages
 from atoll.build.use_lock import FREELY, Rules, check_tree, choose_lock, complete_lock
 from atoll.debian.local_archive import deb_path
 from atoll.debian.sources import read_architecture
@@ -111,7 +111,7 @@ class World:
         """Let the cache hold the locked packages."""
         lock = read_lock(lock_path(self.recipe))
         with opened_cache(self.store.root / "cache") as cache:
-            supply = Supply(
+            supply = LockedPackages(
                 recipe=self.recipe, lock=lock, cache=cache, reporter=QUIET, offline=offline
             )
             supply.fetch(lock.packages)
@@ -601,7 +601,7 @@ def test_a_package_that_changed_in_the_cache_is_not_installed(world: World) -> N
     path = deb_path(world.cache.debs, pins["editor"])
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     lock = read_lock(lock_path(world.recipe))
-    supply = Supply(recipe=world.recipe, lock=lock, cache=world.cache, reporter=QUIET)
+    supply = LockedPackages(recipe=world.recipe, lock=lock, cache=world.cache, reporter=QUIET)
     entries = supply.fetch(lock.packages)
     with pytest.raises(Damaged, match="is not the package editor"):
         supply.batch(entries)

@@ -17,7 +17,7 @@ import pytest
 from atoll.base.report import NullReporter
 from atoll.build.cache import opened_cache
 from atoll.build.lock_command import audit, follow_recipe
-from atoll.build.steps.packages import Supply, make_start, plan_packages, start_id
+from atoll.build.steps.packages import LockedPackages, make_start, plan_packages, start_id
 from atoll.build.steps.step_cache import Chain, chain_mounted, run_steps
 from atoll.debian.dpkg_database import read_packages
 from atoll.lock.path import lock_path
@@ -90,7 +90,9 @@ def build_root(recipe: Recipe, store: Path, *, offline: bool) -> Seen:
     steps = Steps()
     lock = read_lock(lock_path(recipe))
     with opened_cache(store / "cache") as cache:
-        supply = Supply(recipe=recipe, lock=lock, cache=cache, reporter=steps, offline=offline)
+        supply = LockedPackages(
+            recipe=recipe, lock=lock, cache=cache, reporter=steps, offline=offline
+        )
         chain = Chain(cache=cache, id=start_id(supply), layers=(make_start(supply),))
         with chain_mounted(run_steps(chain, plan_packages(supply), steps)) as root:
             return Seen(

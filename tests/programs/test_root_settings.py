@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atoll.base.errors import Damaged, PackageError, RecipeError
-from atoll.base.report import NullReporter
+from atoll.build.cache import Cache
 from atoll.build.finish.check_recipe import check_recipe, read_contents
 from atoll.build.finish.image_layout import move_opt
 from atoll.build.finish.presets import write_presets
 from atoll.build.steps.ids import AccountIds
 from atoll.build.steps.known_ids import KNOWN
 from atoll.build.steps.modules import BuildModules
-from atoll.build.steps.plan_steps import Means, plan_settings, run_steps
+from atoll.build.steps.plan_steps import plan_settings
 from atoll.build.steps.remap_ids import Renumber, change_owners, read_ids
 from atoll.host.sandbox import Sandbox
 from atoll.recipe.model import (
@@ -75,15 +75,11 @@ def recipe(tmp_path: Path) -> Recipe:
 
 def apply(recipe: Recipe, root: Path, locked: AccountIds | None = None) -> AccountIds:
     folder = Path(recipe.file).parent
-    means = Means(
-        locked=locked or AccountIds(),
-        epoch=EPOCH,
-        logs=folder / "logs",
-        downloads=folder / "downloads",
-    )
     workspace = folder / "workspace"
     workspace.mkdir(exist_ok=True)
-    run_steps(plan_settings(recipe, means), root, workspace, NullReporter())
+    ids = locked or AccountIds()
+    for step in plan_settings(recipe, Cache(root=folder), ids=ids, epoch=EPOCH):
+        step.execute(root, workspace)
     assert list(workspace.iterdir()) == []
     return read_ids(root)
 
@@ -551,7 +547,7 @@ def test_files_of_the_web_are_fetched_once_and_checked(
         with pytest.raises(Damaged, match="has the SHA-256"):
             apply(replace(recipe, files=(replace(file, sha256="0" * 64),)), root)
     assert (root / "usr/share/web").read_bytes() == content
-    assert sorted(path.name for path in (tmp_path / "downloads").iterdir()) == [file.sha256]
+    assert sorted(path.name for path in (tmp_path / "files").iterdir()) == [file.sha256]
 
 
 DKMS = ("dkms", "acpi-call-dkms", "linux-image-cloud-amd64", "linux-headers-cloud-amd64")

@@ -58,65 +58,75 @@ _FORM = "1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseImage:
-    """A tree in the store that a recipe is derived from."""
+    """A tree in the store that a recipe is derived from, and what the build takes from it."""
 
     locked: LockedBase
-    said: ImageInfo
+    info: ImageInfo
+    installed: Installed
+    ids: AccountIds
+    """Those of its accounts; they stay, whatever the recipe says."""
 
     @property
     def tree(self) -> TreeId:
         return self.locked.tree
 
 
-def find_image(job: BuildContext, base: ImageBase, locked: LockedBase | None = None) -> BaseImage:
+def find_image(
+    context: BuildContext, base: ImageBase, locked: LockedBase | None = None
+) -> BaseImage:
     """The base that a recipe names, in the store when this returns.
 
     With ``locked`` it is exactly that one, and no network is touched while the store has it.
     Raises RecipeError, NotFound, NetworkError, Refused or Damaged.
     """
-    with adding(job.store):
-        if locked is None or not _is_whole(job.store, locked.tree):
-            found = _fetch(job, base, locked)
+    with adding(context.store):
+        if locked is None or not _is_whole(context.store, locked.tree):
+            found = _fetch(context, base, locked)
             if locked is not None and found.tree != locked.tree:
                 raise Refused(
                     f"{base.reference} is tree {found.tree}, the lock says {locked.tree}",
                     hint="see: atoll lock --update",
                 )
             locked = found
-        return keep_base(job, locked)
+        return keep_base(context, locked)
 
 
-def keep_base(job: BuildContext, locked: LockedBase) -> BaseImage:
+def keep_base(context: BuildContext, locked: LockedBase) -> BaseImage:
     """The base ``locked``, which is in the store, with a name there that keeps it from going."""
-    said = read_image_info(job.store, locked.tree)
+    info = read_image_info(context.store, locked.tree)
     ours = read_architecture()
-    if said.architecture != ours:
+    if info.architecture != ours:
         raise RecipeError(
-            f"the base is for {said.architecture}, this machine is {ours}",
-            file=job.recipe.file,
+            f"the base is for {info.architecture}, this machine is {ours}",
+            file=context.recipe.file,
             key="from",
             hint=f"name an image for {ours}, or build on a machine of the base's kind",
         )
-    ref = Ref(tree=locked.tree, name=said.name, version=said.version, created=said.epoch)
-    write_ref(job.store, f"bases/{job.recipe.image.name}", ref)
-    return BaseImage(locked=locked, said=said)
+    ref = Ref(tree=locked.tree, name=info.name, version=info.version, created=info.epoch)
+    write_ref(context.store, f"bases/{context.recipe.image.name}", ref)
+    return BaseImage(
+        locked=locked,
+        info=info,
+        installed=read_installed(context.store, locked.tree),
+        ids=read_tree_ids(context.store, locked.tree),
+    )
 
 
-def ensure_checkout(job: BuildContext, base: BaseImage) -> Path:
+def ensure_checkout(context: BuildContext, base: BaseImage) -> Path:
     """The base as a root in Debian's shape, kept for every recipe that is derived from it."""
     name = base_root_name(base.tree)
-    kept = job.cache.find("roots", name)
+    kept = context.cache.find("roots", name)
     if kept is not None:
         return kept
     with (
-        job.reporter.step(f"Unpacking {base.said.name} {base.said.version}"),
-        adding(job.store),
-        temporary_directory(job.cache.root / "roots", prefix=".new-") as temporary,
+        context.reporter.step(f"Unpacking {base.info.name} {base.info.version}"),
+        adding(context.store),
+        temporary_directory(context.cache.root / "roots", prefix=".new-") as temporary,
     ):
         made = temporary / "root"
-        check_out(job.store, read_image(job.store, base.tree), made, job.reporter)
+        check_out(context.store, read_image(context.store, base.tree), made, context.reporter)
         unshape_root(made)
-        return job.cache.keep(made, "roots", name)
+        return context.cache.keep(made, "roots", name)
 
 
 def base_root_name(tree: TreeId) -> str:
@@ -169,19 +179,19 @@ def _is_whole(store: Store, tree: TreeId) -> bool:
         return False
 
 
-def _fetch(job: BuildContext, base: ImageBase, locked: LockedBase | None) -> LockedBase:
+def _fetch(context: BuildContext, base: ImageBase, locked: LockedBase | None) -> LockedBase:
     reference = parse_reference(base.reference)
     if isinstance(reference, RegistryReference) and locked and locked.manifest:
         reference = replace(reference, digest=parse_blob_digest(locked.manifest))
-    image = fetch_image(_local(job, reference), lambda: job.store, job.reporter)
+    image = fetch_image(_local(context, reference), lambda: context.store, context.reporter)
     return LockedBase(reference=base.reference, manifest=image.manifest or "", tree=image.tree)
 
 
-def _local(job: BuildContext, reference: Reference) -> Reference:
+def _local(context: BuildContext, reference: Reference) -> Reference:
     """A path in a reference begins at the recipe's folder."""
     match reference:
         case LayoutReference(directory=directory):
-            return replace(reference, directory=os.fspath(job.recipe.resolve(directory)))
+            return replace(reference, directory=os.fspath(context.recipe.resolve(directory)))
         case ArchiveReference(file=file):
-            return replace(reference, file=os.fspath(job.recipe.resolve(file)))
+            return replace(reference, file=os.fspath(context.recipe.resolve(file)))
     return reference

@@ -21,15 +21,13 @@ from atoll.base.fields import parse_json_fields
 from atoll.base.ids import TreeId, parse_tree_id
 from atoll.build.base_image import base_root_name, ensure_checkout, read_tree_ids
 from atoll.build.build_context import BuildContext
-from atoll.build.build_inputs import find_build_inputs, find_ground_lock
+from atoll.build.build_inputs import find_build_inputs
 from atoll.build.cache import make_id, opened_cache
 from atoll.build.finish.normalize import check_clock
-from atoll.build.make_tree import TreeOrigin, finish_tree
-from atoll.build.steps.ids import AccountIds
-from atoll.build.steps.kernel import kernel_arguments
-from atoll.build.steps.packages import Supply, make_start, plan_packages, start_id
-from atoll.build.steps.plan_steps import Means, plan_settings
-from atoll.build.steps.step_cache import Chain, Start, chain_id, run_steps
+from atoll.build.make_tree import finish_tree
+from atoll.build.steps.packages import LockedPackages, make_start, plan_packages, start_id
+from atoll.build.steps.plan_steps import plan_settings
+from atoll.build.steps.step_cache import Chain, chain_id, run_steps
 from atoll.build.use_lock import FREELY, check_tree, complete_lock
 from atoll.host.fs import umask
 from atoll.host.mount import enter_private_mounts
@@ -37,11 +35,13 @@ from atoll.host.userns import become_root
 from atoll.store.refs import Ref, write_ref
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from atoll.base.report import Reporter
     from atoll.build.build_inputs import BuildInputs
     from atoll.build.steps.step import Step
     from atoll.build.use_lock import Rules
-    from atoll.lock.model import Lock, LockedBase
+    from atoll.lock.model import LockedBase
     from atoll.recipe.model import Recipe
     from atoll.store.layout import Store
 
@@ -62,12 +62,12 @@ class Built:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildPlan:
-    """All that a build will do. ``name`` covers everything that decides the tree."""
+    """What a build will do. ``start`` is the id of the root that the steps begin with;
+    ``result`` covers everything that decides the tree."""
 
-    origin: TreeOrigin
-    start: Start
+    start: str
     steps: tuple[Step, ...]
-    name: str
+    result: str
 
 
 def build_tree(recipe: Recipe, store: Store, reporter: Reporter, rules: Rules = FREELY) -> Built:
@@ -78,135 +78,112 @@ def build_tree(recipe: Recipe, store: Store, reporter: Reporter, rules: Rules = 
     become_root("building a tree")
     enter_private_mounts()
     with opened_cache(store.root / "cache") as cache:
-        job = BuildContext(recipe=recipe, store=store, cache=cache, reporter=reporter, rules=rules)
-        return build_job(job)
+        return build_in(
+            BuildContext(recipe=recipe, store=store, cache=cache, reporter=reporter, rules=rules)
+        )
 
 
 @umask(0o022)
-def build_job(job: BuildContext) -> Built:
+def build_in(context: BuildContext) -> Built:
     """The same, for a cache that is open already."""
-    ground = find_build_inputs(job, lambda other: build_job(other).tree)
-    lock = find_ground_lock(job, ground)
-    plan = plan_build(job, ground, lock)
-    check_clock(plan.origin.epoch)
-    tree = find_result(job, plan.name)
+    inputs = find_build_inputs(context, lambda other: build_in(other).tree)
+    plan = plan_build(context, inputs)
+    check_clock(inputs.epoch)
+    tree = find_result(context, plan.result)
     reused = tree is not None
     if tree is None:
-        chain = Chain(cache=job.cache, id=plan.start.id, layers=(plan.start.make(),))
-        tree = finish_tree(job, run_steps(chain, plan.steps, job.reporter), plan.origin)
-        keep_result(job, plan.name, tree)
-    check_tree(lock, tree, job.rules, job.reporter)
-    update_lock(job, ground, lock, tree)
-    image, origin = job.recipe.image, plan.origin
+        layers = (ensure_start(context, inputs),)
+        chain = Chain(cache=context.cache, id=plan.start, layers=layers)
+        tree = finish_tree(context, run_steps(chain, plan.steps, context.reporter), inputs)
+        keep_result(context, plan.result, tree)
+    check_tree(inputs.lock, tree, context.rules, context.reporter)
+    update_lock(context, inputs, tree)
+    image = context.recipe.image
     write_ref(
-        job.store,
+        context.store,
         image.name,
-        Ref(tree=tree, name=image.name, version=image.version, created=origin.epoch),
+        Ref(tree=tree, name=image.name, version=image.version, created=inputs.epoch),
     )
     return Built(
         tree=tree,
-        epoch=origin.epoch,
-        architecture=origin.architecture,
+        epoch=inputs.epoch,
+        architecture=inputs.lock.architecture,
         reused=reused,
-        base=origin.base.locked if origin.base else None,
+        base=inputs.base.locked if inputs.base else None,
     )
 
 
-def plan_build(job: BuildContext, ground: BuildInputs, lock: Lock) -> BuildPlan:
-    recipe = ground.recipe
-    supply = Supply(
-        recipe=recipe, lock=lock, cache=job.cache, reporter=job.reporter, offline=job.rules.offline
+def plan_build(context: BuildContext, inputs: BuildInputs) -> BuildPlan:
+    """What is done, without doing it. Raises RecipeError."""
+    recipe, base = inputs.recipe, inputs.base
+    packages = locked_packages(context, inputs)
+    start = base_root_name(base.tree) if base else start_id(packages)
+    # steps may depend on the epoch, so the id that they begin with covers it
+    start = make_id("start 1", start, inputs.epoch)
+    settings = plan_settings(
+        recipe,
+        context.cache,
+        ids=inputs.ids,
+        epoch=inputs.epoch,
+        offline=context.rules.offline,
+        derived=base is not None,
     )
-    origin = find_origin(ground, lock)
-    start = plan_start(job, origin, supply)
-    steps = (*plan_packages(supply), *plan_settings(recipe, step_context(job, ground, origin)))
-    name = result_id(recipe, origin, chain_id(start.id, steps))
-    return BuildPlan(origin=origin, start=start, steps=steps, name=name)
+    steps = (*plan_packages(packages), *settings)
+    return BuildPlan(start=start, steps=steps, result=result_id(inputs, chain_id(start, steps)))
 
 
-def find_origin(ground: BuildInputs, lock: Lock) -> TreeOrigin:
-    """What the recipe does not say is as in its base. Raises RecipeError."""
-    debian, base = ground.recipe.debian, ground.base
-    return TreeOrigin(
-        base=base,
-        lock=lock,
-        suite=debian.suite or "",
-        components=debian.components or ("main",),
-        architecture=lock.architecture,
-        architectures=debian.architectures,
-        args=kernel_arguments(ground.recipe.kernel, base.said.args if base else ()),
-        epoch=max(lock.epoch, base.said.epoch) if base else lock.epoch,
-    )
-
-
-def plan_start(job: BuildContext, origin: TreeOrigin, supply: Supply) -> Start:
-    """Where the steps begin. What they do may depend on the epoch, so its id covers that."""
-    base, epoch = origin.base, origin.epoch
-    if base:
-        return Start(
-            id=make_id("start 1", base_root_name(base.tree), epoch),
-            make=lambda: ensure_checkout(job, base),
-        )
-    return Start(id=make_id("start 1", start_id(supply), epoch), make=lambda: make_start(supply))
-
-
-def step_context(job: BuildContext, ground: BuildInputs, origin: TreeOrigin) -> Means:
-    """What the steps work with. Ids that the base gave stay, whatever else is said."""
-    lock = origin.lock
-    return Means(
-        locked=AccountIds(
-            users=_over(lock.users, ground.ids.users), groups=_over(lock.groups, ground.ids.groups)
-        ),
-        epoch=origin.epoch,
-        logs=job.cache.logs,
-        downloads=job.cache.root / "files",
-        offline=job.rules.offline,
-        derived=ground.base is not None,
+def locked_packages(context: BuildContext, inputs: BuildInputs) -> LockedPackages:
+    return LockedPackages(
+        recipe=inputs.recipe,
+        lock=inputs.lock,
+        cache=context.cache,
+        reporter=context.reporter,
+        offline=context.rules.offline,
     )
 
 
-def update_lock(job: BuildContext, ground: BuildInputs, lock: Lock, tree: TreeId) -> None:
+def ensure_start(context: BuildContext, inputs: BuildInputs) -> Path:
+    """The root that the steps begin with: the base, or the first packages."""
+    if inputs.base:
+        return ensure_checkout(context, inputs.base)
+    return make_start(locked_packages(context, inputs))
+
+
+def update_lock(context: BuildContext, inputs: BuildInputs, tree: TreeId) -> None:
     """Write into the lock what only a build could tell; it then names the same result."""
-    ids = read_tree_ids(job.store, tree)
-    whole = complete_lock(
-        job.recipe, lock, users=dict(ids.users), groups=dict(ids.groups), tree=tree
+    ids = read_tree_ids(context.store, tree)
+    lock = complete_lock(
+        context.recipe, inputs.lock, users=dict(ids.users), groups=dict(ids.groups), tree=tree
     )
-    keep_result(job, plan_build(job, ground, whole).name, tree)
+    keep_result(context, plan_build(context, replace(inputs, lock=lock)).result, tree)
 
 
-def result_id(recipe: Recipe, origin: TreeOrigin, steps: str) -> str:
+def result_id(inputs: BuildInputs, steps: str) -> str:
     """Covers everything that decides the tree: the steps, and what it says of itself."""
+    recipe = inputs.recipe
     texts = recipe.sources or ((recipe.file, recipe.text),)
-    base = origin.base.tree if origin.base else None
-    lock = replace(origin.lock, tree=None)
     return make_id(
         _FORM,
         steps,
-        base,
-        origin.epoch,
+        inputs.base.tree if inputs.base else None,
+        inputs.epoch,
         recipe.variant,
-        repr(lock),
+        repr(replace(inputs.lock, tree=None)),
         recipe.text,
         *(text for _, text in texts),
     )
 
 
-def find_result(job: BuildContext, name: str) -> TreeId | None:
+def find_result(context: BuildContext, name: str) -> TreeId | None:
     """The tree that these inputs gave before, while the store still has it."""
-    path = job.cache.find("results", f"{name}.json")
+    path = context.cache.find("results", f"{name}.json")
     if path is None:
         return None
     tree = parse_tree_id(parse_json_fields(path.read_bytes(), file=str(path)).string("tree"))
-    return tree if job.store.image_path(tree).exists() else None
+    return tree if context.store.image_path(tree).exists() else None
 
 
-def keep_result(job: BuildContext, name: str, tree: TreeId) -> None:
-    if find_result(job, name) != tree:
+def keep_result(context: BuildContext, name: str, tree: TreeId) -> None:
+    if find_result(context, name) != tree:
         text = json.dumps({"tree": tree}) + "\n"
-        job.cache.keep_bytes(text.encode(), "results", f"{name}.json")
-
-
-def _over(
-    pairs: tuple[tuple[str, int], ...], others: tuple[tuple[str, int], ...]
-) -> tuple[tuple[str, int], ...]:
-    return tuple(sorted({**dict(pairs), **dict(others)}.items()))
+        context.cache.keep_bytes(text.encode(), "results", f"{name}.json")

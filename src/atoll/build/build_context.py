@@ -1,4 +1,4 @@
-"""One build: what it is asked, and what it may use."""
+"""One build: the request, and where it works."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildContext:
-    """``above`` are the recipes that wait for this one, because they are derived from it.
+    """``above`` are the recipes that are derived from this one and wait for it to be built.
 
-    ``moves_base``: an image that the recipe is derived from is looked for anew, whatever the lock
-    says of it.
+    ``moves_base``: use the newest image of the base, whatever the lock says.
     """
 
     recipe: Recipe

@@ -85,6 +85,11 @@ class Cache:
     def logs(self) -> Path:
         return self.root / "logs"
 
+    @property
+    def downloads(self) -> Path:
+        """Files of the web by their SHA-256."""
+        return self.root / "files"
+
     def place(self, kind: str, name: str) -> Path:
         """Where the entry ``name`` of a kind of entry is, or would be."""
         return self.root / kind / name

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from atoll.build.build import build_job
+from atoll.build.build import build_in
 from atoll.build.build_context import BuildContext
-from atoll.build.build_inputs import find_build_inputs, inputs_resolver
+from atoll.build.build_inputs import find_resolver
 from atoll.build.cache import opened_cache
 from atoll.build.use_lock import source_date_epoch, with_inputs
 from atoll.debian.resolve import find_newer
@@ -61,13 +61,13 @@ class OutdatedPin:
 def follow_recipe(recipe: Recipe, store: Store, reporter: Reporter) -> LockResult:
     """Make the lock when there is none; let it fit the recipe, moving nothing that may stay."""
     before = find_lock(recipe)
-    with opened_maker(recipe, store, reporter, before) as maker:
-        if before is None or not has_base(before, maker):
-            after = make_lock(maker, epoch=source_date_epoch(), before=before)
-        elif satisfies(before, maker.recipe, maker.wishes):
+    with opened_resolver(recipe, store, reporter, before) as resolver:
+        if before is None or not has_base(before, resolver):
+            after = make_lock(resolver, epoch=source_date_epoch(), before=before)
+        elif satisfies(before, resolver.recipe, resolver.wishes):
             after = before
         else:
-            after = grow_lock(before, maker)
+            after = grow_lock(before, resolver)
     return _settle(recipe, before, after)
 
 
@@ -75,13 +75,13 @@ def update(recipe: Recipe, store: Store, names: Sequence[str], reporter: Reporte
     """Move the packages ``names`` and what they need to the newest; without names, everything, the
     base included."""
     before = find_lock(recipe)
-    with opened_maker(recipe, store, reporter, before, moves_base=not names) as maker:
-        if before is not None and names and has_base(before, maker):
-            if not satisfies(before, maker.recipe, maker.wishes):
-                before = grow_lock(before, maker)
-            after = move_lock(before, maker, names, epoch=source_date_epoch())
+    with opened_resolver(recipe, store, reporter, before, moves_base=not names) as resolver:
+        if before is not None and names and has_base(before, resolver):
+            if not satisfies(before, resolver.recipe, resolver.wishes):
+                before = grow_lock(before, resolver)
+            after = move_lock(before, resolver, names, epoch=source_date_epoch())
         else:
-            after = make_lock(maker, epoch=source_date_epoch(), before=before)
+            after = make_lock(resolver, epoch=source_date_epoch(), before=before)
             if before and is_same_choice(before, after):
                 after = before
     return _settle(recipe, find_lock(recipe), after)
@@ -90,10 +90,10 @@ def update(recipe: Recipe, store: Store, names: Sequence[str], reporter: Reporte
 def audit(recipe: Recipe, store: Store, reporter: Reporter) -> tuple[OutdatedPin, ...]:
     """Locked packages of which the archives have newer versions now; raises NotFound."""
     lock = read_lock(lock_path(recipe))
-    with opened_maker(recipe, store, reporter, lock) as maker:
-        apt = maker.open_apt()
-        installed = installed_pins(maker, lock.packages, maker.stanzas(lock.packages))
-        newer = find_newer(apt, maker.wishes, installed=installed)
+    with opened_resolver(recipe, store, reporter, lock) as resolver:
+        apt = resolver.open_apt()
+        installed = installed_pins(resolver, lock.packages, resolver.stanzas(lock.packages))
+        newer = find_newer(apt, resolver.wishes, installed=installed)
     suites = {source.name: source.suite for source in apt.sources}
     old = {(pin.name, pin.architecture): pin for pin in lock.packages}
     found = (
@@ -107,7 +107,7 @@ def audit(recipe: Recipe, store: Store, reporter: Reporter) -> tuple[OutdatedPin
 
 
 @contextmanager
-def opened_maker(
+def opened_resolver(
     recipe: Recipe, store: Store, reporter: Reporter, lock: Lock | None, *, moves_base: bool = False
 ) -> Iterator[Resolver]:
     """What makes locks of ``recipe``; another recipe that it is derived from is built for it."""
@@ -115,17 +115,17 @@ def opened_maker(
         become_root("building the base of the recipe")
         enter_private_mounts()
     with opened_cache(store.root / "cache") as cache:
-        job = BuildContext(
+        context = BuildContext(
             recipe=recipe, store=store, cache=cache, reporter=reporter, moves_base=moves_base
         )
-        ground = find_build_inputs(job, lambda other: build_job(other).tree)
+        resolver = find_resolver(context, lock, lambda other: build_in(other).tree)
         with reporter.step("Choosing packages"):
-            yield inputs_resolver(job, ground, lock)
+            yield resolver
 
 
-def has_base(lock: Lock, maker: Resolver) -> bool:
+def has_base(lock: Lock, resolver: Resolver) -> bool:
     """Whether the base of the recipe is still that of the lock."""
-    base = maker.locked_base
+    base = resolver.locked_base
     return (lock.base.tree if lock.base else None) == (base.tree if base else None)
 
 

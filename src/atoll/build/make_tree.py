@@ -11,7 +11,7 @@ Nothing of it is kept but the initrd: it takes seconds, and nearly everything ch
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ from atoll.build.finish.normalize import normalize
 from atoll.build.finish.old_kernels import drop_old_kernels
 from atoll.build.finish.presets import write_presets
 from atoll.build.finish.var_rules import merge_rules
-from atoll.build.steps.kernel import find_kernel
+from atoll.build.steps.kernel import find_kernel, kernel_arguments
 from atoll.build.steps.remap_ids import read_ids
 from atoll.build.steps.step_cache import chain_mounted
 from atoll.build.use_lock import with_ids
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from atoll.base.ids import TreeId
     from atoll.build.base_image import BaseImage
     from atoll.build.build_context import BuildContext
+    from atoll.build.build_inputs import BuildInputs
     from atoll.build.steps.step_cache import Chain
     from atoll.debian.dpkg_database import Package
     from atoll.lock.model import Lock
@@ -56,76 +57,58 @@ if TYPE_CHECKING:
     from atoll.tree.model import Directory
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TreeOrigin:
-    """Where a tree comes from: its base, if it is derived, its lock, what its packages are of.
-
-    ``architectures`` are foreign ones, ``args`` are the kernel's; ``epoch`` is in seconds, and no
-    time in the tree is later.
-    """
-
-    base: BaseImage | None
-    lock: Lock
-    suite: str
-    components: tuple[str, ...]
-    architecture: str
-    architectures: tuple[str, ...]
-    args: tuple[str, ...]
-    epoch: int
-
-
-def finish_tree(job: BuildContext, chain: Chain, origin: TreeOrigin) -> TreeId:
+def finish_tree(context: BuildContext, chain: Chain, inputs: BuildInputs) -> TreeId:
     """The tree of what the steps gave, in the store."""
     begun = time.time_ns()
     with chain_mounted(chain) as root:
-        with job.reporter.step("Arranging the tree"):
-            kernel = choose_ids(job, root, origin)
-        with job.reporter.step("Adding the tree to the store"):
-            tree = canonical(_import(job, chain, root, begun), epoch=origin.epoch)
-            tree = keep_base_times(job.store, tree, origin)
-        said = write_image_info(job.recipe, origin, kernel, initrd_inputs(tree, kernel, job.store))
-        tree = write_initrd(job, root, tree, said, origin.base)
+        with context.reporter.step("Arranging the tree"):
+            kernel = choose_ids(context, root, inputs)
+        with context.reporter.step("Adding the tree to the store"):
+            tree = canonical(_import(context, chain, root, begun), epoch=inputs.epoch)
+            tree = keep_base_times(context.store, tree, inputs)
+        info = make_image_info(inputs, kernel, initrd_inputs(tree, kernel, context.store))
+        tree = write_initrd(context, root, tree, info, inputs.base)
         tree = write_file(
-            job.store, tree, IMAGE_INFO, format_image_info(said).encode(), time=origin.epoch
+            context.store, tree, IMAGE_INFO, format_image_info(info).encode(), time=inputs.epoch
         )
-        with job.reporter.step("Writing the tree"):
-            return write_image(job.store, tree)
+        with context.reporter.step("Writing the tree"):
+            return write_image(context.store, tree)
 
 
-def keep_base_times(store: Store, tree: Directory, origin: TreeOrigin) -> Directory:
+def keep_base_times(store: Store, tree: Directory, inputs: BuildInputs) -> Directory:
     """What comes out as it was in the base keeps its time, though it was written again."""
-    base = origin.base
-    if base is None or base.said.epoch == origin.epoch:
+    base = inputs.base
+    if base is None or base.info.epoch == inputs.epoch:
         return tree
-    return keep_times(read_image(store, base.tree), tree, epoch=origin.epoch)
+    return keep_times(read_image(store, base.tree), tree, epoch=inputs.epoch)
 
 
-def choose_ids(job: BuildContext, root: Path, origin: TreeOrigin) -> str:
+def choose_ids(context: BuildContext, root: Path, inputs: BuildInputs) -> str:
     """Let ``root`` be as it will be seen; the version of its kernel."""
     if not exists_in_root(root, MAKE_INITRD):
-        raise _without_atoll(job.recipe)
+        raise _without_atoll(context.recipe)
     for link in write_presets(root):
-        job.reporter.notice(f"made whole by presets: {link}")
-    if origin.base:
+        context.reporter.notice(f"made whole by presets: {link}")
+    if inputs.base:
         drop_old_kernels(root, find_kernel(root))
     inventory = read_packages(in_root(root, "var/lib/dpkg"))
-    contents = read_contents(root, job.recipe)
+    contents = read_contents(root, context.recipe)
     shipped = read_owners(in_root(root, "var/lib/dpkg")).keys()
     kernel = shape_root(
         root,
-        homes=list_homes(job.recipe, origin.base),
-        rules=merge_rules(merge_var_rules(job.recipe, origin.base)),
+        homes=list_homes(context.recipe, inputs.base),
+        rules=merge_rules(merge_var_rules(context.recipe, inputs.base)),
     )
-    write_records(root, job.recipe, origin.lock, inventory)
-    normalize(root, origin.epoch)
-    check_recipe(root, job.recipe, contents)
+    write_records(root, context.recipe, inputs.lock, inventory)
+    normalize(root, inputs.epoch)
+    check_recipe(root, context.recipe, contents)
     for found in find_unknown(root, shipped):
-        job.reporter.notice(f"{found}: see docs/reference/identities.md")
+        context.reporter.notice(f"{found}: see docs/reference/identities.md")
     return kernel
 
 
 def write_records(root: Path, recipe: Recipe, lock: Lock, inventory: tuple[Package, ...]) -> None:
-    """What the tree says of itself, in /usr/lib/atoll, beside ``finish.said``.
+    """What the tree says of itself, in /usr/lib/atoll, beside ``finish.info``.
 
     The lock is complete but for the digest of the tree, which cannot be in the tree.
     """
@@ -140,25 +123,26 @@ def write_records(root: Path, recipe: Recipe, lock: Lock, inventory: tuple[Packa
     write_text(root, PACKAGES, format_packages(rows))
 
 
-def write_image_info(recipe: Recipe, origin: TreeOrigin, kernel: str, initrd: str) -> ImageInfo:
+def make_image_info(inputs: BuildInputs, kernel: str, initrd: str) -> ImageInfo:
     """A derived tree has its base's menu, unless it says."""
-    base, boot = origin.base, recipe.boot
+    recipe, base = inputs.recipe, inputs.base
+    boot, debian = recipe.boot, recipe.debian
     return ImageInfo(
         name=recipe.image.name,
         version=recipe.image.version,
         kernel=kernel,
-        args=origin.args,
-        suite=origin.suite,
-        components=origin.components,
-        architecture=origin.architecture,
-        architectures=origin.architectures,
-        title=boot.title or (base.said.title if base else None),
-        timeout=base.said.timeout if base and boot.timeout is None else boot.timeout,
-        epoch=origin.epoch,
+        args=kernel_arguments(recipe.kernel, base.info.args if base else ()),
+        suite=debian.suite or "",
+        components=debian.components or ("main",),
+        architecture=inputs.lock.architecture,
+        architectures=debian.architectures,
+        title=boot.title or (base.info.title if base else None),
+        timeout=base.info.timeout if base and boot.timeout is None else boot.timeout,
+        epoch=inputs.epoch,
         homes=tuple(home for home in list_homes(recipe, base) if home.startswith("/var/")),
         var=merge_var_rules(recipe, base),
         initrd=initrd,
-        base=BaseInfo(name=base.said.name, version=base.said.version, tree=base.tree)
+        base=BaseInfo(name=base.info.name, version=base.info.version, tree=base.tree)
         if base
         else None,
     )
@@ -166,7 +150,7 @@ def write_image_info(recipe: Recipe, origin: TreeOrigin, kernel: str, initrd: st
 
 def list_homes(recipe: Recipe, base: BaseImage | None) -> tuple[str, ...]:
     """Every home of the tree's users that is known from recipes."""
-    homes = [*(base.said.homes if base else ()), *(user.home for user in recipe.users)]
+    homes = [*(base.info.homes if base else ()), *(user.home for user in recipe.users)]
     return tuple(dict.fromkeys(homes))
 
 
@@ -176,24 +160,24 @@ def merge_var_rules(recipe: Recipe, base: BaseImage | None) -> VarRules:
         return recipe.var
     own = {*recipe.var.tree, *recipe.var.state, *recipe.var.drop}
     kinds = {
-        kind: tuple(path for path in getattr(base.said.var, kind) if path not in own)
+        kind: tuple(path for path in getattr(base.info.var, kind) if path not in own)
         for kind in ("tree", "state", "drop")
     }
     return VarRules(**{kind: (*paths, *getattr(recipe.var, kind)) for kind, paths in kinds.items()})
 
 
 def write_initrd(
-    job: BuildContext, root: Path, tree: Directory, said: ImageInfo, base: BaseImage | None
+    context: BuildContext, root: Path, tree: Directory, info: ImageInfo, base: BaseImage | None
 ) -> Directory:
     """``tree`` with the initrd of its kernel; a base's stays when it would come out the same."""
-    place = f"usr/lib/modules/{said.kernel}"
-    if base and base.said.initrd == said.initrd and find_node(tree, f"{place}/initrd"):
+    place = f"usr/lib/modules/{info.kernel}"
+    if base and base.info.initrd == info.initrd and find_node(tree, f"{place}/initrd"):
         return tree
     kernel = find_node(tree, f"{place}/vmlinuz")
-    time = kernel.metadata.mtime if kernel else said.epoch
-    with job.reporter.step("Making the initrd"), told_seconds(job.reporter):
-        made = ensure_initrd(job.cache, root, said.kernel, said.initrd, time)
-        return write_file(job.store, tree, f"{place}/initrd", made.read_bytes(), time=time)
+    time = kernel.metadata.mtime if kernel else info.epoch
+    with context.reporter.step("Making the initrd"), told_seconds(context.reporter):
+        made = ensure_initrd(context.cache, root, info.kernel, info.initrd, time)
+        return write_file(context.store, tree, f"{place}/initrd", made.read_bytes(), time=time)
 
 
 def write_file(store: Store, tree: Directory, path: str, content: bytes, *, time: int) -> Directory:
@@ -207,14 +191,14 @@ def write_file(store: Store, tree: Directory, path: str, content: bytes, *, time
     return with_node(tree, path, Regular(metadata, size, name))
 
 
-def _import(job: BuildContext, chain: Chain, root: Path, begun: int) -> Directory:
+def _import(context: BuildContext, chain: Chain, root: Path, begun: int) -> Directory:
     """The tree of ``root``; files that an earlier build has read are not read again."""
-    kept = job.cache.place("known", chain.layers[-1].name)
-    known = StatCache(job.store, device=job.cache.root.stat().st_dev, begun=begun)
+    kept = context.cache.place("known", chain.layers[-1].name)
+    known = StatCache(context.store, device=context.cache.root.stat().st_dev, begun=begun)
     known.load(kept)
-    tree = import_directory(job.store, root, job.reporter, known)
+    tree = import_directory(context.store, root, context.reporter, known)
     known.save(kept)
-    job.cache.find("known", kept.name)
+    context.cache.find("known", kept.name)
     return tree
 
 

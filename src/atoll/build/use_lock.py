@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import NotFound, RecipeError, Refused, UsageError
 from atoll.build.steps.local_files import digest_named
-from atoll.build.steps.packages import Supply
+from atoll.build.steps.packages import LockedPackages
 from atoll.debian.resolve import NOTHING
 from atoll.lock.own_packages import notice_other_own
 from atoll.lock.path import find_lock, lock_path
@@ -78,8 +78,8 @@ def choose_lock(
     if rules.locked or rules.offline:
         raise NotFound(f"there is no lock file {path}", hint=f"run: atoll lock {recipe.file}")
     with reporter.step("Choosing packages"):
-        maker = open_maker(recipe, None, cache, reporter, base=base, locked_base=locked_base)
-        lock = make_lock(maker, epoch=source_date_epoch())
+        resolver = open_resolver(recipe, None, cache, reporter, base=base, locked_base=locked_base)
+        lock = make_lock(resolver, epoch=source_date_epoch())
         return with_inputs(lock, recipe)
 
 
@@ -92,7 +92,7 @@ def with_inputs(lock: Lock, recipe: Recipe) -> Lock:
     return replace(lock, inputs=now, tools=tools, tree=None)
 
 
-def open_maker(
+def open_resolver(
     recipe: Recipe,
     lock: Lock | None,
     cache: Cache,
@@ -106,8 +106,8 @@ def open_maker(
 
     def stanzas(pins: Iterable[Pin]) -> Mapping[str, Stanza]:
         assert lock is not None, "only a lock has pins"
-        supply = Supply(recipe=recipe, lock=lock, cache=cache, reporter=reporter)
-        return {pin.sha256: stanza for pin, stanza in supply.fetch(pins)}
+        packages = LockedPackages(recipe=recipe, lock=lock, cache=cache, reporter=reporter)
+        return {pin.sha256: stanza for pin, stanza in packages.fetch(pins)}
 
     return Resolver(
         recipe=recipe,

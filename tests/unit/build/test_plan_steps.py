@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atoll.base.errors import NetworkError, PackageError, RecipeError
+from atoll.build.cache import Cache
 from atoll.build.finish.var_rules import VarAction, match_var_rule, merge_rules
 from atoll.build.steps.ids import AccountIds
 from atoll.build.steps.kernel import kernel_arguments, module_names, plan_files
 from atoll.build.steps.local_files import copy_input, digest_input, ensure_download
 from atoll.build.steps.modules import find_missing, find_sources, is_wanted, settle_builds
-from atoll.build.steps.plan_steps import Means, plan_settings
+from atoll.build.steps.plan_steps import plan_settings
 from atoll.build.steps.policy import format_policy, format_units_check
 from atoll.build.steps.remap_ids import read_accounts
 from atoll.build.steps.scripts import find_line
@@ -46,6 +47,8 @@ from atoll.recipe.model import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from atoll.build.steps.step import Step
 
 LAYOUTS = """! model
   pc105           Generic
@@ -91,18 +94,16 @@ def folder(recipe: Recipe) -> Path:
     return folder
 
 
-def means(folder: Path, *, locked: AccountIds | None = None) -> Means:
-    return Means(
-        locked=locked or AccountIds(), epoch=1, logs=folder / "logs", downloads=folder / "files"
-    )
+def steps_of(recipe: Recipe, folder: Path, ids: AccountIds | None = None) -> tuple[Step, ...]:
+    return tuple(plan_settings(recipe, Cache(root=folder), ids=ids or AccountIds(), epoch=1))
 
 
 def parts(recipe: Recipe, folder: Path) -> list[tuple[str, ...]]:
-    return [step.parts() for step in plan_settings(recipe, means(folder))]
+    return [step.parts() for step in steps_of(recipe, folder)]
 
 
 def test_steps_have_an_order_and_titles(recipe: Recipe, folder: Path) -> None:
-    titles = [step.title for step in plan_settings(recipe, means(folder))]
+    titles = [step.title for step in steps_of(recipe, folder)]
     assert titles == [
         "Building kernel modules",
         "Settling the ids of accounts",
@@ -119,7 +120,7 @@ def test_steps_have_an_order_and_titles(recipe: Recipe, folder: Path) -> None:
 
 def test_what_there_is_nothing_to_do_for_is_no_step(recipe: Recipe, folder: Path) -> None:
     bare = replace(recipe, files=(), users=(), groups=(), scripts=(), kernel=Kernel())
-    assert len(plan_settings(bare, means(folder))) == 5
+    assert len(steps_of(bare, folder)) == 5
 
 
 CHANGES: list[tuple[int, Callable[[Recipe], Recipe]]] = [
@@ -165,8 +166,8 @@ def test_a_missing_local_file_is_told(recipe: Recipe, folder: Path) -> None:
 
 
 def test_locked_ids_decide_accounts_only(recipe: Recipe, folder: Path) -> None:
-    one = plan_settings(recipe, means(folder))
-    two = plan_settings(recipe, means(folder, locked=AccountIds(users=(("ann", 1000),))))
+    one = steps_of(recipe, folder)
+    two = steps_of(recipe, folder, AccountIds(users=(("ann", 1000),)))
     differ = [a.title for a, b in zip(one, two, strict=True) if a.parts() != b.parts()]
     assert differ == ["Settling the ids of accounts", "Making accounts"]
 

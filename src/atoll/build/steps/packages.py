@@ -46,8 +46,9 @@ _FORM = "packages 4"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Supply:
-    """Where a build has its packages from. ``offline``: what the cache lacks is not fetched."""
+class LockedPackages:
+    """The packages of a lock, fetched when they are needed. ``offline``: what the cache lacks is
+    not fetched."""
 
     recipe: Recipe
     lock: Lock
@@ -91,7 +92,7 @@ class Supply:
 class InstallStage:
     """A step: the packages of one stage, without those that the first root has already."""
 
-    supply: Supply
+    packages: LockedPackages
     number: int
 
     @property
@@ -99,9 +100,9 @@ class InstallStage:
         return "Installing packages" if self.number == 1 else f"Adding packages ({self.number})"
 
     def parts(self) -> tuple[str, ...]:
-        recipe = self.supply.recipe
-        pins = (pin.sha256 for pin in self.supply.stage(self.number))
-        removed = recipe.packages.remove if self.supply.lock.base else ()
+        recipe = self.packages.recipe
+        pins = (pin.sha256 for pin in self.packages.stage(self.number))
+        removed = recipe.packages.remove if self.packages.lock.base else ()
         return (
             _FORM,
             *pins,
@@ -114,23 +115,23 @@ class InstallStage:
         )
 
     def execute(self, root: Path, workspace: Path) -> None:  # noqa: ARG002
-        entries = self.supply.fetch(self.supply.stage(self.number))
-        if self.number == 1 and self.supply.lock.base is None:
+        entries = self.packages.fetch(self.packages.stage(self.number))
+        if self.number == 1 and self.packages.lock.base is None:
             there = {pin for pin, _ in first_packages(entries)}
             entries = tuple(entry for entry in entries if entry[0] not in there)
-        if entries or self.supply.lock.base:
-            install_batch(root, self.supply.batch(entries), self.supply.reporter)
+        if entries or self.packages.lock.base:
+            install_batch(root, self.packages.batch(entries), self.packages.reporter)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinishPackages:
     """A step: what apt in the tree knows: which packages are automatic, and where more are."""
 
-    supply: Supply
+    packages: LockedPackages
     title: str = "Writing apt's lists"
 
     def parts(self) -> tuple[str, ...]:
-        recipe, lock = self.supply.recipe, self.supply.lock
+        recipe, lock = self.packages.recipe, self.packages.lock
         keys = tuple(text for repo in kept_repositories(recipe) for text in repo)
         return ("finish 1", self._marks(), format_list(recipe, lock.archives), *keys)
 
@@ -138,43 +139,43 @@ class FinishPackages:
         if not exists_in_root(root, "usr/bin/apt-get"):
             return
         path = in_root(root, _STATES, follow=False)
-        lock = self.supply.lock
+        lock = self.packages.lock
         before = read_text(root, _STATES, missing="") if lock.base else ""
         text = self._marks(before)
         if text != before or not path.is_file():
             write_text(root, _STATES, text, mode=0o644)
         if lock.archives or not lock.base:
-            write_tree_sources(root, self.supply.recipe, lock.archives)
+            write_tree_sources(root, self.packages.recipe, lock.archives)
 
     def _marks(self, before: str = "") -> str:
         """The lock's marks, and those of the base that the lock says nothing of."""
-        lock = self.supply.lock
+        lock = self.packages.lock
         keys = [(pin.name, pin.architecture) for pin in lock.packages if pin.automatic]
         names = {pin.name for pin in lock.packages}
         kept = [key for key in parse_automatic(before) if key[0] not in names]
         return format_automatic([*kept, *keys], lock.architecture)
 
 
-def start_id(supply: Supply) -> str:
+def start_id(packages: LockedPackages) -> str:
     """Covers what decides the first root; the packages themselves need not be there for it."""
-    return make_id(_FORM, "root", *(pin.sha256 for pin in supply.stage(1)))
+    return make_id(_FORM, "root", *(pin.sha256 for pin in packages.stage(1)))
 
 
-def make_start(supply: Supply) -> Path:
+def make_start(packages: LockedPackages) -> Path:
     """The first root, which recipes with the same essential packages share."""
-    first = first_packages(supply.fetch(supply.stage(1)))
-    kept = supply.cache.find("roots", root_id(first))
+    first = first_packages(packages.fetch(packages.stage(1)))
+    kept = packages.cache.find("roots", root_id(first))
     if kept is not None:
         return kept
-    with supply.reporter.step("Making the first root"), told_seconds(supply.reporter):
-        return ensure_root(supply.batch(first), supply.cache.root)
+    with packages.reporter.step("Making the first root"), told_seconds(packages.reporter):
+        return ensure_root(packages.batch(first), packages.cache.root)
 
 
-def plan_packages(supply: Supply) -> tuple[Step, ...]:
+def plan_packages(packages: LockedPackages) -> tuple[Step, ...]:
     """Everything about packages that comes after the first root."""
-    numbers = sorted({pin.stage for pin in supply.lock.packages})
-    stages = (InstallStage(supply=supply, number=number) for number in numbers)
-    return (*stages, FinishPackages(supply=supply))
+    numbers = sorted({pin.stage for pin in packages.lock.packages})
+    stages = (InstallStage(packages=packages, number=number) for number in numbers)
+    return (*stages, FinishPackages(packages=packages))
 
 
 def _verify(pin: Pin, path: Path) -> None:

@@ -17,7 +17,6 @@ A step that has nothing to do is not there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from atoll.build.steps.accounts import MakeAccounts
@@ -32,54 +31,37 @@ from atoll.build.steps.units import SetUnits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-    from atoll.base.report import Reporter
+    from atoll.build.cache import Cache
     from atoll.build.steps.ids import AccountIds
     from atoll.build.steps.step import Step
     from atoll.recipe.model import Recipe
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Means:
-    """What steps work with beside the recipe.
+def plan_settings(
+    recipe: Recipe,
+    cache: Cache,
+    *,
+    ids: AccountIds,
+    epoch: int,
+    offline: bool = False,
+    derived: bool = False,
+) -> Iterator[Step]:
+    """The steps for a root in which the packages are installed, in their order.
 
-    ``locked`` are ids of accounts that stay what they are; ``epoch`` is in seconds; ``logs`` gets
-    what programs say; ``downloads`` keeps files of the web by their SHA-256; ``offline``: none is
-    fetched. ``derived``: what the recipe does not say stays as its base has it.
+    ``ids`` are those that accounts keep; ``epoch`` is in seconds; ``offline``: no file of the web
+    is fetched. ``derived``: what the recipe does not say stays as its base has it.
     """
-
-    locked: AccountIds
-    epoch: int
-    logs: Path
-    downloads: Path
-    offline: bool = False
-    derived: bool = False
-
-
-def plan_settings(recipe: Recipe, means: Means) -> tuple[Step, ...]:
-    """The steps for a root in which the packages are installed, in their order."""
-    return tuple(_steps(recipe, means))
-
-
-def _steps(recipe: Recipe, means: Means) -> Iterator[Step]:
-    yield BuildModules(epoch=means.epoch, logs=means.logs)
-    yield Renumber(recipe=recipe, locked=means.locked)
-    yield SetSystem(system=recipe.system, derived=means.derived)
+    yield BuildModules(epoch=epoch, logs=cache.logs)
+    yield Renumber(recipe=recipe, locked=ids)
+    yield SetSystem(system=recipe.system, derived=derived)
     if recipe.groups or recipe.users:
-        yield MakeAccounts(recipe=recipe, locked=means.locked)
+        yield MakeAccounts(recipe=recipe, locked=ids)
     if recipe.kernel.modules or recipe.kernel.blacklist or recipe.kernel.initrd_modules:
         yield SetKernel(kernel=recipe.kernel)
     if recipe.files:
-        yield WriteFiles(recipe=recipe, downloads=means.downloads, offline=means.offline)
+        yield WriteFiles(recipe=recipe, downloads=cache.downloads, offline=offline)
     for script in recipe.scripts:
-        yield RunScript(script=script, recipe=recipe, epoch=means.epoch, logs=means.logs)
+        yield RunScript(script=script, recipe=recipe, epoch=epoch, logs=cache.logs)
     yield SetUnits(units=recipe.units)
     yield WritePolicy(recipe=recipe)
-
-
-def run_steps(steps: tuple[Step, ...], root: Path, workspace: Path, reporter: Reporter) -> None:
-    """All of them, one after the other, with nothing kept."""
-    for step in steps:
-        with reporter.step(step.title):
-            step.execute(root, workspace)

@@ -16,22 +16,12 @@ from atoll.build.cache import make_id, step_mounted
 from atoll.host.fs import temporary_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from atoll.base.report import Reporter
     from atoll.build.cache import Cache
     from atoll.build.steps.step import Step
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Start:
-    """Where steps begin. ``id`` is known before ``make`` gives the directory, which takes long when
-    it was not made before.
-    """
-
-    id: str
-    make: Callable[[], Path]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
