@@ -64,7 +64,7 @@ def follow_recipe(recipe: Recipe, store: Store, reporter: Reporter) -> LockResul
     with opened_resolver(recipe, store, reporter, before) as resolver:
         if before is None or not has_base(before, resolver):
             after = make_lock(resolver, epoch=source_date_epoch(), before=before)
-        elif satisfies(before, resolver.recipe, resolver.wishes):
+        elif satisfies(before, resolver.recipe, resolver.requirements):
             after = before
         else:
             after = grow_lock(before, resolver)
@@ -77,7 +77,7 @@ def update(recipe: Recipe, store: Store, names: Sequence[str], reporter: Reporte
     before = find_lock(recipe)
     with opened_resolver(recipe, store, reporter, before, moves_base=not names) as resolver:
         if before is not None and names and has_base(before, resolver):
-            if not satisfies(before, resolver.recipe, resolver.wishes):
+            if not satisfies(before, resolver.recipe, resolver.requirements):
                 before = grow_lock(before, resolver)
             after = move_lock(before, resolver, names, epoch=source_date_epoch())
         else:
@@ -93,7 +93,7 @@ def audit(recipe: Recipe, store: Store, reporter: Reporter) -> tuple[OutdatedPin
     with opened_resolver(recipe, store, reporter, lock) as resolver:
         apt = resolver.open_apt()
         installed = installed_pins(resolver, lock.packages, resolver.stanzas(lock.packages))
-        newer = find_newer(apt, resolver.wishes, installed=installed)
+        newer = find_newer(apt, resolver.requirements, installed=installed)
     suites = {source.name: source.suite for source in apt.sources}
     old = {(pin.name, pin.architecture): pin for pin in lock.packages}
     found = (

@@ -111,7 +111,7 @@ def open_resolver(
 
     return Resolver(
         recipe=recipe,
-        wishes=package_requirements(recipe),
+        requirements=package_requirements(recipe),
         cache=cache.root,
         stanzas=stanzas,
         base=base,

@@ -94,13 +94,13 @@ def _files(recipe: Recipe, place: FactSources) -> tuple[tuple[LocalDeb, ...], st
     if place.offline and not place.cache.is_dir():
         return (), None
     try:
-        wishes = package_requirements(recipe)
+        requirements = package_requirements(recipe)
     except AtollError:  # a file that is named, which is a finding of its own
         return (), None
     try:
-        return (*wishes.local, *read_own(wishes.own, place.cache)), None
+        return (*requirements.local, *read_own(requirements.own, place.cache)), None
     except AtollError as error:
-        return wishes.local, error.message
+        return requirements.local, error.message
 
 
 def _with_lists(

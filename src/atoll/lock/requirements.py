@@ -1,4 +1,4 @@
-"""What of a recipe decides packages, in the words of ``debian``: sources, wishes, their digest."""
+"""The package requirements of a recipe: what to install, from which sources, and their digest."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _read_deb(recipe: Recipe, name: str) -> LocalDeb:
     return LocalDeb(name=name, path=path, sha256=digest_file(path), stanza=stanza)
 
 
-def format_requirements(recipe: Recipe, wishes: PackageRequirements) -> tuple[str, ...]:
+def format_requirements(recipe: Recipe, requirements: PackageRequirements) -> tuple[str, ...]:
     """Everything in the recipe that decides packages, a fact a line, in a stable order.
 
     Mirrors are not among them: another mirror of the same archive has the same packages. Nor is
@@ -91,13 +91,13 @@ def format_requirements(recipe: Recipe, wishes: PackageRequirements) -> tuple[st
             f"{one.priority}"
             for one in recipe.repositories
         ),
-        *(f"install {word}" for word in sorted(wishes.install)),
-        *(f"local {one.name} {one.sha256}" for one in wishes.local if not is_own(one.name)),
-        *(f"own {name}" for name in wishes.own),
-        *(f"remove {word}" for word in sorted(wishes.remove)),
-        *(f"version {name} {version}" for name, version in sorted(wishes.versions)),
-        *(f"source {name} {place}" for name, place in sorted(wishes.sources)),
-        *(("with recommends",) if wishes.recommends else ()),
+        *(f"install {word}" for word in sorted(requirements.install)),
+        *(f"local {one.name} {one.sha256}" for one in requirements.local if not is_own(one.name)),
+        *(f"own {name}" for name in requirements.own),
+        *(f"remove {word}" for word in sorted(requirements.remove)),
+        *(f"version {name} {version}" for name, version in sorted(requirements.versions)),
+        *(f"source {name} {place}" for name, place in sorted(requirements.sources)),
+        *(("with recommends",) if requirements.recommends else ()),
     ]
     return tuple(lines)
 
@@ -116,8 +116,8 @@ def name_base(recipe: Recipe) -> str:
             return f"debian:{suite}"
 
 
-def wishes_digest(recipe: Recipe, wishes: PackageRequirements) -> str:
-    return hashlib.sha256("\n".join(format_requirements(recipe, wishes)).encode()).hexdigest()
+def digest_requirements(recipe: Recipe, requirements: PackageRequirements) -> str:
+    return hashlib.sha256("\n".join(format_requirements(recipe, requirements)).encode()).hexdigest()
 
 
 def architectures(recipe: Recipe) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
-"""Making a lock, letting it follow its recipe, and moving it: what changes, and why.
+"""Makes a lock, extends it when its recipe changes, and updates it; and compares two locks.
 
-A lock follows its recipe by what is missing only. Packages that come without a change to those
-before them get a stage of their own, so that what was installed for the earlier stages is used
-again. As soon as something has to change or go, all packages are of one stage: a new system.
+A lock that no longer fits its recipe gains only what is missing. Added packages get a stage of
+their own as long as no earlier package changes, so what was installed for the earlier stages is
+reused. As soon as a package has to change or go, all packages are put into one stage.
 """
 
 from __future__ import annotations
@@ -19,7 +19,12 @@ from atoll.debian.sources import read_architecture
 from atoll.debian.stanza import closure
 from atoll.lock.model import Lock
 from atoll.lock.own_packages import implied_words, read_own
-from atoll.lock.requirements import architectures, find_sources, format_requirements, wishes_digest
+from atoll.lock.requirements import (
+    architectures,
+    digest_requirements,
+    find_sources,
+    format_requirements,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -58,25 +63,24 @@ class LockDifference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolver:
-    """What locks are made with: the recipe and its wishes, a cache, and who finds the control data
-    of pinned packages by their SHA-256. ``base`` is what a tree has already that the recipe is
-    derived from."""
+    """Chooses the packages of a recipe. ``stanzas`` gives the control data of pinned packages by
+    their SHA-256; ``base`` is what the tree that the recipe is derived from has already."""
 
     recipe: Recipe
-    wishes: PackageRequirements
+    requirements: PackageRequirements
     cache: Path
     stanzas: Callable[[Iterable[Pin]], Mapping[str, Stanza]]
     base: Installed = NOTHING
     locked_base: LockedBase | None = None
 
     def with_own(self) -> Resolver:
-        """With the files of Atoll's own packages among the wishes, and the words that these imply;
+        """Adds the files of Atoll's own packages to the requirements, and what these imply;
         raises NotFound."""
-        there = {deb.name for deb in self.wishes.local}
-        missing = [name for name in self.wishes.own if own_path(name) not in there]
-        local = (*self.wishes.local, *read_own(missing, self.cache))
-        wishes = replace(self.wishes, local=local, implied=implied_words(local))
-        return replace(self, wishes=wishes)
+        there = {deb.name for deb in self.requirements.local}
+        missing = [name for name in self.requirements.own if own_path(name) not in there]
+        local = (*self.requirements.local, *read_own(missing, self.cache))
+        requirements = replace(self.requirements, local=local, implied=implied_words(local))
+        return replace(self, requirements=requirements)
 
     def open_apt(self) -> AptDirectory:
         return open_directory(
@@ -98,16 +102,18 @@ def compare_locks(before: Lock | None, after: Lock) -> LockDifference:
     )
 
 
-def satisfies(lock: Lock, recipe: Recipe, wishes: PackageRequirements) -> bool:
+def satisfies(lock: Lock, recipe: Recipe, requirements: PackageRequirements) -> bool:
     """Whether a lock was made for what the recipe says of packages now."""
-    return lock.wishes == wishes_digest(recipe, wishes)
+    return lock.wishes == digest_requirements(recipe, requirements)
 
 
-def require_fit(lock: Lock, recipe: Recipe, wishes: PackageRequirements, *, file: Path) -> None:
+def require_fit(
+    lock: Lock, recipe: Recipe, requirements: PackageRequirements, *, file: Path
+) -> None:
     """Raises RecipeError that says what changed in the recipe since."""
-    if satisfies(lock, recipe, wishes):
+    if satisfies(lock, recipe, requirements):
         return
-    now, then = format_requirements(recipe, wishes), lock.asked
+    now, then = format_requirements(recipe, requirements), lock.asked
     changes = [f"+ {line}" for line in now if line not in then]
     changes += [f"- {line}" for line in then if line not in now]
     listed = "".join(f"\n    {line}" for line in changes)
@@ -118,20 +124,20 @@ def require_fit(lock: Lock, recipe: Recipe, wishes: PackageRequirements, *, file
     )
 
 
-def make_lock(maker: Resolver, *, epoch: int | None = None, before: Lock | None = None) -> Lock:
+def make_lock(resolver: Resolver, *, epoch: int | None = None, before: Lock | None = None) -> Lock:
     """A lock of the newest packages; of ``before``, what is not about packages is kept."""
-    if maker.locked_base is not None and is_empty(maker.wishes):
-        return _without_packages(maker, epoch or 0, before)
-    maker = maker.with_own()
-    apt = maker.open_apt()
-    found = resolve(apt, maker.wishes, installed=maker.base)
+    if resolver.locked_base is not None and is_empty(resolver.requirements):
+        return _without_packages(resolver, epoch or 0, before)
+    resolver = resolver.with_own()
+    apt = resolver.open_apt()
+    found = resolve(apt, resolver.requirements, installed=resolver.base)
     lock = Lock(
-        variant=maker.recipe.variant,
+        variant=resolver.recipe.variant,
         architecture=apt.architectures[0],
         epoch=found.epoch if epoch is None else epoch,
-        wishes=wishes_digest(maker.recipe, maker.wishes),
-        asked=format_requirements(maker.recipe, maker.wishes),
-        base=maker.locked_base,
+        wishes=digest_requirements(resolver.recipe, resolver.requirements),
+        asked=format_requirements(resolver.recipe, resolver.requirements),
+        base=resolver.locked_base,
         archives=found.archives,
         packages=found.pins,
         tools=read_tools(),
@@ -139,20 +145,22 @@ def make_lock(maker: Resolver, *, epoch: int | None = None, before: Lock | None 
     return _like_before(lock, before)
 
 
-def is_empty(wishes: PackageRequirements) -> bool:
+def is_empty(requirements: PackageRequirements) -> bool:
     """Whether a derived recipe leaves packages as its base has them."""
-    return not (wishes.install or wishes.remove or wishes.local or wishes.own)
+    return not (
+        requirements.install or requirements.remove or requirements.local or requirements.own
+    )
 
 
-def _without_packages(maker: Resolver, epoch: int, before: Lock | None) -> Lock:
+def _without_packages(resolver: Resolver, epoch: int, before: Lock | None) -> Lock:
     """A lock for which no archive has to be asked: all is as in the base, its epoch included."""
     lock = Lock(
-        variant=maker.recipe.variant,
+        variant=resolver.recipe.variant,
         architecture=read_architecture(),
         epoch=epoch,
-        wishes=wishes_digest(maker.recipe, maker.wishes),
-        asked=format_requirements(maker.recipe, maker.wishes),
-        base=maker.locked_base,
+        wishes=digest_requirements(resolver.recipe, resolver.requirements),
+        asked=format_requirements(resolver.recipe, resolver.requirements),
+        base=resolver.locked_base,
         tools=read_tools(),
     )
     return _like_before(lock, before)
@@ -172,26 +180,28 @@ def read_tools() -> tuple[tuple[str, str], ...]:
     return (("atoll", __version__), ("zstd", version))
 
 
-def grow_lock(lock: Lock, maker: Resolver) -> Lock:
+def grow_lock(lock: Lock, resolver: Resolver) -> Lock:
     """The lock for a recipe that changed: every package that is still wanted stays as it is."""
-    maker = maker.with_own()
-    wishes = maker.wishes
-    stanzas = maker.stanzas(lock.packages)
-    pins = [pin for pin in lock.packages if _still_asked(pin, wishes)]
-    kept = _wanted(pins, stanzas, maker, lock.architecture)
-    apt = maker.open_apt()
+    resolver = resolver.with_own()
+    requirements = resolver.requirements
+    stanzas = resolver.stanzas(lock.packages)
+    pins = [pin for pin in lock.packages if _still_asked(pin, requirements)]
+    kept = _wanted(pins, stanzas, resolver, lock.architecture)
+    apt = resolver.open_apt()
     missing = replace(
-        wishes,
-        base=wishes.base and not kept,
-        install=tuple(w for w in wishes.words if not _has(kept, stanzas, w, lock)),
+        requirements,
+        base=requirements.base and not kept,
+        install=tuple(w for w in requirements.words if not _has(kept, stanzas, w, lock)),
         implied=(),
-        local=tuple(deb for deb in wishes.local if deb.sha256 not in {p.sha256 for p in kept}),
+        local=tuple(
+            deb for deb in requirements.local if deb.sha256 not in {p.sha256 for p in kept}
+        ),
     )
-    found = resolve(apt, missing, installed=installed_pins(maker, kept, stanzas))
-    return _merge(lock, maker, (lock.packages, kept), found)
+    found = resolve(apt, missing, installed=installed_pins(resolver, kept, stanzas))
+    return _merge(lock, resolver, (lock.packages, kept), found)
 
 
-def move_lock(lock: Lock, maker: Resolver, names: Sequence[str], *, epoch: int | None) -> Lock:
+def move_lock(lock: Lock, resolver: Resolver, names: Sequence[str], *, epoch: int | None) -> Lock:
     """The lock with the packages ``names`` as new as can be, and what these need; the rest stays.
 
     Raises PackageError for a name that is not in the lock.
@@ -202,34 +212,34 @@ def move_lock(lock: Lock, maker: Resolver, names: Sequence[str], *, epoch: int |
         raise PackageError(
             f"not in the lock: {', '.join(unknown)}", hint="atoll lock adds what the recipe names"
         )
-    maker = maker.with_own()
-    names = _with_both(names, maker.wishes)
-    local = tuple(deb for deb in maker.wishes.local if deb.stanza.name in names)
+    resolver = resolver.with_own()
+    names = _with_both(names, resolver.requirements)
+    local = tuple(deb for deb in resolver.requirements.local if deb.stanza.name in names)
     kept = _without_others(lock.packages, local)
-    stanzas = maker.stanzas(lock.packages)
-    apt = maker.open_apt()
-    required = {word: parse_requirement(word).name for word in maker.wishes.install}
+    stanzas = resolver.stanzas(lock.packages)
+    apt = resolver.open_apt()
+    required = {word: parse_requirement(word).name for word in resolver.requirements.install}
     words = [word for word, name in required.items() if name in names] + [
         name for name in names if name not in required.values()
     ]
     asked = replace(
-        maker.wishes,
+        resolver.requirements,
         base=False,
         install=tuple(words),
         remove=(),
         local=local,
-        implied=tuple(word for word in maker.wishes.implied if word not in there),
+        implied=tuple(word for word in resolver.requirements.implied if word not in there),
     )
-    found = resolve(apt, asked, installed=installed_pins(maker, kept, stanzas))
-    merged = _merge(lock, maker, (lock.packages, kept), found)
+    found = resolve(apt, asked, installed=installed_pins(resolver, kept, stanzas))
+    merged = _merge(lock, resolver, (lock.packages, kept), found)
     if merged == lock:
         return lock
     return replace(merged, epoch=found.epoch if epoch is None else epoch, tree=None)
 
 
-def _with_both(names: Sequence[str], wishes: PackageRequirements) -> Sequence[str]:
+def _with_both(names: Sequence[str], requirements: PackageRequirements) -> Sequence[str]:
     """Atoll's own packages are of one version, so they move together."""
-    both = wishes.own if {*wishes.own} & {*names} else ()
+    both = requirements.own if {*requirements.own} & {*names} else ()
     return tuple(dict.fromkeys((*names, *both)))
 
 
@@ -240,23 +250,23 @@ def _without_others(pins: Sequence[Pin], local: Iterable[LocalDeb]) -> tuple[Pin
     return tuple(pin for pin in pins if files.get(pin.name, pin.sha256) == pin.sha256)
 
 
-def _still_asked(pin: Pin, wishes: PackageRequirements) -> bool:
+def _still_asked(pin: Pin, requirements: PackageRequirements) -> bool:
     """A local package whose file changed counts as gone, as does what the recipe removes."""
-    if pin.name in wishes.remove:
+    if pin.name in requirements.remove:
         return False
-    return bool(pin.archive) or any(deb.sha256 == pin.sha256 for deb in wishes.local)
+    return bool(pin.archive) or any(deb.sha256 == pin.sha256 for deb in requirements.local)
 
 
 def _wanted(
-    pins: Sequence[Pin], stanzas: Mapping[str, Stanza], maker: Resolver, native: str
+    pins: Sequence[Pin], stanzas: Mapping[str, Stanza], resolver: Resolver, native: str
 ) -> list[Pin]:
     """Those that the recipe asks for, and what these need."""
-    wishes = maker.wishes
-    those = [*maker.base.stanzas, *(stanzas[pin.sha256] for pin in pins)]
-    roots = set(manual_keys(wishes.words, those, native, wishes.local))
-    if wishes.base:
+    requirements = resolver.requirements
+    those = [*resolver.base.stanzas, *(stanzas[pin.sha256] for pin in pins)]
+    roots = set(manual_keys(requirements.words, those, native, requirements.local))
+    if requirements.base:
         roots |= {one.key for one in those if one.essential or one.name == "apt"}
-    needed = closure(those, roots, recommends=wishes.recommends)
+    needed = closure(those, roots, recommends=requirements.recommends)
     return [pin for pin in pins if (pin.name, pin.architecture) in needed]
 
 
@@ -276,21 +286,21 @@ def _has(kept: Sequence[Pin], stanzas: Mapping[str, Stanza], text: str, lock: Lo
 
 
 def installed_pins(
-    maker: Resolver, pins: Iterable[Pin], stanzas: Mapping[str, Stanza]
+    resolver: Resolver, pins: Iterable[Pin], stanzas: Mapping[str, Stanza]
 ) -> Installed:
     """The base with the pins over it."""
     pins = list(pins)
     keys = {(pin.name, pin.architecture) for pin in pins}
-    below = [stanza for stanza in maker.base.stanzas if stanza.key not in keys]
+    below = [stanza for stanza in resolver.base.stanzas if stanza.key not in keys]
     return Installed(
         stanzas=(*below, *(stanzas[pin.sha256] for pin in pins)),
-        automatic=frozenset(maker.base.automatic - keys)
+        automatic=frozenset(resolver.base.automatic - keys)
         | {(pin.name, pin.architecture) for pin in pins if pin.automatic},
     )
 
 
 def _merge(
-    lock: Lock, maker: Resolver, pins: tuple[Sequence[Pin], Sequence[Pin]], found: Resolution
+    lock: Lock, resolver: Resolver, pins: tuple[Sequence[Pin], Sequence[Pin]], found: Resolution
 ) -> Lock:
     """The lock with what was found; ``pins`` are those that it had, and those of them that stay."""
     had, kept = pins
@@ -312,17 +322,17 @@ def _merge(
     ]
     if disturbed:
         stays = [replace(pin, stage=1) for pin in stays]
-    stays = _marked(stays, maker.wishes)
+    stays = _marked(stays, resolver.requirements)
     packages = tuple(
         sorted([*stays, *new], key=lambda pin: (pin.stage, pin.name, pin.architecture))
     )
-    asked = format_requirements(maker.recipe, maker.wishes)
+    asked = format_requirements(resolver.recipe, resolver.requirements)
     changed = packages != lock.packages
     return replace(
         lock,
-        wishes=wishes_digest(maker.recipe, maker.wishes),
+        wishes=digest_requirements(resolver.recipe, resolver.requirements),
         asked=asked,
-        base=maker.locked_base,
+        base=resolver.locked_base,
         archives=archives if changed else lock.archives,
         packages=packages,
         tools=read_tools() if changed else lock.tools,
@@ -330,9 +340,9 @@ def _merge(
     )
 
 
-def _marked(pins: Iterable[Pin], wishes: PackageRequirements) -> list[Pin]:
+def _marked(pins: Iterable[Pin], requirements: PackageRequirements) -> list[Pin]:
     """What the recipe names by now no longer counts as automatic."""
-    named = {parse_requirement(word).name for word in wishes.words}
+    named = {parse_requirement(word).name for word in requirements.words}
     return [replace(pin, automatic=False) if pin.name in named else pin for pin in pins]
 
 

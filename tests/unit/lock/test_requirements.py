@@ -12,12 +12,12 @@ from atoll.build.steps.tree_sources import format_list, write_tree_sources
 from atoll.debian.pin import PinnedArchive
 from atoll.debian.resolve import PackageRequirement, parse_requirement
 from atoll.lock.requirements import (
+    digest_requirements,
     find_sources,
     format_requirements,
     format_time,
     other_uris,
     package_requirements,
-    wishes_digest,
 )
 from atoll.recipe.model import Debian, DebianBase, Image, Packages, Recipe, Repository
 
@@ -111,7 +111,7 @@ def test_every_address_and_suite_of_a_repository_is_a_source(tmp_path: Path) -> 
 
 
 def digest(recipe: Recipe) -> str:
-    return wishes_digest(recipe, package_requirements(recipe))
+    return digest_requirements(recipe, package_requirements(recipe))
 
 
 def test_what_decides_packages_decides_whether_a_lock_fits() -> None:

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import RecipeError
 from atoll.build.steps.ids import AccountIds, plan_accounts
 from atoll.build.steps.in_root import run_inside
-from atoll.build.steps.remap_ids import choose_ids, format_wishes, read_accounts, write_accounts
+from atoll.build.steps.remap_ids import (
+    choose_ids,
+    format_account_requests,
+    read_accounts,
+    write_accounts,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +47,7 @@ class MakeAccounts:
             "accounts 3",
             repr(recipe.groups),
             repr(recipe.users),
-            *format_wishes(recipe, self.locked),
+            *format_account_requests(recipe, self.locked),
         )
 
     def execute(self, root: Path, workspace: Path) -> None:  # noqa: ARG002

@@ -51,7 +51,7 @@ class Renumber:
     title: str = "Settling the ids of accounts"
 
     def parts(self) -> tuple[str, ...]:
-        return ("renumber 2", *format_wishes(self.recipe, self.locked))
+        return ("renumber 2", *format_account_requests(self.recipe, self.locked))
 
     def execute(self, root: Path, workspace: Path) -> None:  # noqa: ARG002
         ids = choose_ids(root, self.recipe, self.locked)
@@ -61,7 +61,7 @@ class Renumber:
         change_owners(root, users, groups)
 
 
-def format_wishes(recipe: Recipe, locked: AccountIds) -> tuple[str, ...]:
+def format_account_requests(recipe: Recipe, locked: AccountIds) -> tuple[str, ...]:
     """Everything beside a root that decides the ids of its packages' accounts."""
     users = [
         (user.name, user.uid, user.system)
