@@ -14,12 +14,14 @@ import pytest
 
 from atoll.base.errors import AtollError, MissingPrivilege, NetworkError
 from atoll.base.report import NullReporter
+from atoll.cli.main import main
 from atoll.host.http import RetryPolicy
 from atoll.oci.pull import pull_image
 from atoll.oci.reference import LayoutReference, parse_reference
 from atoll.oci.source import opened_source
 from atoll.store.layout import open_store
 from tests.images import MadeImage, publish
+from tests.machines import Maker
 from tests.registry_server import run
 from vmtest.service import free_port, serving
 
@@ -171,6 +173,30 @@ def test_a_client_certificate(tmp_path: Path, home: Path) -> None:
         shutil.copy(tmp_path / "client.key", certs / "me.key")
         push(image, address)
         assert both_fetch(address, tmp_path) == image.tree
+
+
+def test_a_disk_and_a_pull_by_the_command_line(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``atoll disk docker://…`` needs no other program to copy the image first."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    maker = Maker(tmp_path / "maker")
+    tree = maker.publish("1").tree
+    with tls_registry(tmp_path) as address:
+        word = f"docker://{address}/team/hello:one"
+        source = f"oci:{tmp_path}/maker/layout:hello"
+        run("skopeo", "copy", "--quiet", "--dest-tls-verify=false", source, word)
+        assert main(["disk", word, str(tmp_path / "x.img")]) == 5
+        assert f"certs.d/{address}/ca.crt" in capsys.readouterr().err
+        assert not (tmp_path / "data/atoll").exists()
+        shutil.copy(tmp_path / "ca.crt", certs_of(home, address) / "ca.crt")
+        assert main(["disk", word, str(tmp_path / "x.img"), "--json"]) == 0
+        said = capsys.readouterr()
+        assert json.loads(said.out)["tree"] == tree
+        assert f"Fetching {word}" in said.err
+        assert main(["pull", word]) == 0
+        assert "is already in the store" in capsys.readouterr().err
+    assert (tmp_path / "x.img").stat().st_size > 1 << 20
 
 
 HELPER = """#!/bin/sh

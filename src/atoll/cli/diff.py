@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import NothingToDo, UsageError
-from atoll.cli.output.diff import difference_as_json, format_difference
+from atoll.cli.output.diff import format_difference
+from atoll.cli.output.diff_json import difference_as_json
 from atoll.cli.references import (
     TREE_HELP,
     ResolvedLock,

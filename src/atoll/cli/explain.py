@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from atoll.base import errors
 from atoll.base.errors import UsageError
 from atoll.base.text import one_line
-from atoll.cli import explain_errors
+from atoll.cli.output.errors import BROKEN_PIPE, UNEXPECTED
 from atoll.lint.explain import describe_lint, explain_lint
 from atoll.lint.run import find_lint
 from atoll.recipe.language import parse, reference
@@ -25,7 +27,7 @@ from atoll.recipe.language.schema_model import KeyRule, TableRule
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from atoll.base.report import Reporter
 
@@ -73,9 +75,9 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         reporter.notice("next: atoll explain KEY")
         return 0
 
-    told = explain_errors.find_errors(arguments.key)
-    if told:
-        explain_errors.tell(told, as_json=arguments.json)
+    found_errors = _find_errors(arguments.key)
+    if found_errors:
+        _print_errors(found_errors, as_json=arguments.json)
         return 0
     lint = find_lint(arguments.key)
     if lint is not None:
@@ -207,3 +209,54 @@ def _setting_as_json(setting: KeySetting) -> dict[str, object]:
         "name": setting.name or None,
         "holds": setting.holds,
     }
+
+
+class ErrorHelp(NamedTuple):
+    name: str | None
+    code: int
+    doc: str
+
+
+_CODES_WITHOUT_CLASS = (
+    ErrorHelp(None, 0, "Success."),
+    ErrorHelp(None, UNEXPECTED, "A bug in Atoll; ATOLL_DEBUG=1 shows where."),
+    ErrorHelp(None, BROKEN_PIPE, "The reader of the output closed it (broken pipe)."),
+)
+
+
+def _find_errors(word: str) -> tuple[ErrorHelp, ...]:
+    """The errors of that name, or all with that exit code; none where it is neither."""
+    known = (*_error_classes(), *_CODES_WITHOUT_CLASS)
+    if word.isdecimal():
+        found = tuple(each for each in known if str(each.code) == word)
+        if not found:
+            codes = ", ".join(str(code) for code in sorted({each.code for each in known}))
+            raise errors.UsageError(f"Atoll has no exit code {word}", hint=f"exit codes: {codes}")
+        return found
+    return tuple(each for each in known if each.name and each.name.lower() == word.lower())
+
+
+def _print_errors(found: Sequence[ErrorHelp], *, as_json: bool) -> None:
+    if as_json:
+        listed = [{"name": each.name, "exit_code": each.code, "doc": each.doc} for each in found]
+        print(json.dumps({"errors": listed}, indent=2))
+        return
+    for each in found:
+        print(
+            f"{each.name or 'exit code'}{':' if each.name else ''} "
+            f"{f'exit code {each.code}' if each.name else each.code}"
+        )
+        for line in each.doc.splitlines():
+            print(f"  {line}".rstrip())
+
+
+def _error_classes() -> tuple[ErrorHelp, ...]:
+    kinds = [
+        kind
+        for _, kind in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(kind, errors.AtollError)
+    ]
+    kinds.sort(key=lambda kind: kind.exit_code)
+    return tuple(
+        ErrorHelp(kind.__name__, kind.exit_code, inspect.getdoc(kind) or "") for kind in kinds
+    )

@@ -11,7 +11,7 @@ import pytest
 
 from atoll.build.make_tree import write_records
 from atoll.cli.main import main
-from atoll.cli.output.diff import top_directory
+from atoll.cli.output.diff_summary import top_directory
 from atoll.lock.serialize import format_lock
 from atoll.oci.system_label import SystemLabel
 from atoll.recipe.language.parse import read_recipe
@@ -350,7 +350,7 @@ def test_what_an_image_says_steers_no_terminal(atoll: Shell, tmp_path: Path) -> 
         (("diff", "old", "./nothing"), 7, "there is no ./nothing"),
         (("diff", "old", "nothing.toml"), 7, "there is no nothing.toml"),
         (("diff", "old", "nothing"), 2, "does not name an image"),
-        (("diff", "old", "oci-archive:/nothing"), 7, "no file /nothing"),
+        (("diff", "old", "oci-archive:/nothing"), 7, "no such file: /nothing"),
         (("diff", "old", "/dev/null"), 2, "not a recipe, a lock"),
         (("diff", "old", "booted"), 7, "does not run an Atoll system"),
         (("diff", "old", "1", "--root", "/nothing"), 7, "no Atoll system in /nothing"),

@@ -182,6 +182,6 @@ def test_a_recipe_that_is_wrong(recipe: Path, capsys: pytest.CaptureFixture[str]
 
 def test_a_lint(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "lock-stale"]) == 0
-    assert capsys.readouterr().out.startswith("lock-stale: fatal: the lock does not fit")
+    assert capsys.readouterr().out.startswith("lock-stale: fatal: the lock no longer fits")
     assert main(["explain", "lock-stale", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["severity"] == "fatal"
