@@ -1,4 +1,4 @@
-"""What apt, dpkg and mmdebstrap say when they fail, as errors that a person can act on."""
+"""Errors of apt, dpkg and mmdebstrap, translated from their output."""
 
 from __future__ import annotations
 
@@ -50,67 +50,67 @@ _UNMET = re.compile(r"unmet dependencies|held broken packages|Unsatisfied depend
 def explain_failure(
     error: ProgramFailed, *, suite: str, log: Path | None = None, known: Iterable[str] = ()
 ) -> AtollError:
-    """The error to tell instead of ``error``. ``log`` holds all that the program said; ``known``
-    are the names of packages there are, looked at only when one is unknown."""
-    said = error.stderr_tail
+    """The error to raise instead of ``error``. ``log`` holds the full output; ``known`` are the
+    names of all packages, read only when a package is unknown."""
+    output = error.stderr_tail
     if log is not None:
-        said = log.read_text(errors="replace")
+        output = log.read_text(errors="replace")
     where = f"\n  full output: {log}" if log else ""
-    if _NO_SPACE.search(said):
+    if _NO_SPACE.search(output):
         return NoSpace(
             f"no space left for packages{where}", hint="see: df -h, or choose another --store"
         )
-    untrusted = _explain_key(said, where) or _explain_date(said, where)
+    untrusted = _explain_key(output, where) or _explain_date(output, where)
     if untrusted:
         return untrusted
-    unknown = sorted({next(filter(None, match.groups())) for match in _UNKNOWN.finditer(said)})
+    unknown = sorted({next(filter(None, match.groups())) for match in _UNKNOWN.finditer(output)})
     if unknown:
         return _explain_unknown(unknown, suite, known)
-    if _WRONG_BYTES.search(said):
+    if _WRONG_BYTES.search(output):
         return Damaged(
-            f"a download does not match the mirror's Release file{_quote(_first_error(said))}",
+            f"a download does not match the mirror's Release file{_quote(_first_error(output))}",
             hint="the mirror may be updating or damaged: try again later, or use another mirror",
         )
-    if _NO_SUITE.search(said) and "E: " in said:
+    if _NO_SUITE.search(output) and "E: " in output:
         return PackageError(
             f"the mirror does not have the suite {suite} or a component of it{where}",
             hint="check `from` and [debian] in the recipe",
         )
-    if _NO_NETWORK.search(said):
+    if _NO_NETWORK.search(output):
         return NetworkError(
-            f"the package mirror cannot be reached: {_first_error(said)}",
+            f"the package mirror cannot be reached: {_first_error(output)}",
             hint="check the network, and [debian] mirror in the recipe when it is set",
         )
-    broken = sorted(set(_BROKEN.findall(said)))
+    broken = sorted(set(_BROKEN.findall(output)))
     if broken:
-        return PackageError(f"{', '.join(broken)} failed to install{_quote(said)}{where}")
-    if _UNMET.search(said):
-        return PackageError(f"the packages cannot be installed together{_quote(said)}{where}")
-    return PackageError(f"{_program(error)} failed{_quote(said)}{where}")
+        return PackageError(f"{', '.join(broken)} failed to install{_quote(output)}{where}")
+    if _UNMET.search(output):
+        return PackageError(f"the packages cannot be installed together{_quote(output)}{where}")
+    return PackageError(f"{_program(error)} failed{_quote(output)}{where}")
 
 
-def _explain_key(said: str, where: str) -> PackageError | None:
-    unsigned = _NO_KEY.search(said)
+def _explain_key(output: str, where: str) -> PackageError | None:
+    unsigned = _NO_KEY.search(output)
     if not unsigned:
         return None
     return PackageError(
         f"the repository {unsigned.group(1) or unsigned.group(2)} is not signed by a trusted "
-        f"key{_quote(_first_error(said))}{where}",
+        f"key{_quote(_first_error(output))}{where}",
         hint="set its public key: key in [[repo]]; Debian's own keys are in the package"
         " debian-archive-keyring",
     )
 
 
-def _explain_date(said: str, where: str) -> PackageError | None:
-    """A Release file is valid for some time, by the clock of whoever reads it."""
-    found = _NOT_YET.search(said)
+def _explain_date(output: str, where: str) -> PackageError | None:
+    """Release files are valid for a limited time, by the clock of the machine that reads them."""
+    found = _NOT_YET.search(output)
     if found:
         return PackageError(
             f"the mirror's {found[1]} becomes valid only in {found[2]}: the clock of this computer"
             f" is slow, or the mirror's clock was fast{where}",
             hint="check the clock (date, timedatectl), or use another mirror",
         )
-    found = _EXPIRED.search(said)
+    found = _EXPIRED.search(output)
     if found:
         return PackageError(
             f"the mirror's {found[1]} expired {found[2]} ago: the mirror is no longer"
@@ -120,9 +120,9 @@ def _explain_date(said: str, where: str) -> PackageError | None:
     return None
 
 
-def is_hash_mismatch(said: str) -> bool:
-    """Whether apt complains of content that is not what was promised."""
-    return _WRONG_BYTES.search(said) is not None
+def is_hash_mismatch(output: str) -> bool:
+    """Whether apt reports a download that does not match its digest or size."""
+    return _WRONG_BYTES.search(output) is not None
 
 
 def _explain_unknown(unknown: list[str], suite: str, known: Iterable[str]) -> PackageError:
@@ -135,15 +135,15 @@ def _explain_unknown(unknown: list[str], suite: str, known: Iterable[str]) -> Pa
     )
 
 
-def _first_error(said: str) -> str:
-    """What ended it, rather than a warning before."""
-    lines = [line.strip() for line in said.splitlines()]
+def _first_error(output: str) -> str:
+    """The error, rather than a warning before it."""
+    lines = [line.strip() for line in output.splitlines()]
     found = (line for kind in ("E:", "Err:", "W:") for line in lines if line.startswith(kind))
     return next(found, "no answer")
 
 
-def _quote(said: str) -> str:
-    return "".join(f"\n    {line}" for line in tail(said.encode()).splitlines())
+def _quote(output: str) -> str:
+    return "".join(f"\n    {line}" for line in tail(output.encode()).splitlines())
 
 
 def _program(error: ProgramFailed) -> str:

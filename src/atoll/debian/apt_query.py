@@ -1,6 +1,6 @@
-"""What the package lists of an apt directory offer, and what apt would install: asked, never done.
+"""Queries to apt: which packages the lists have, and what apt would install. Nothing is changed.
 
-Nothing is fetched: the answers are those of the lists that are there.
+Nothing is downloaded: apt answers from the lists of the last update.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def parse_offered(text: str) -> tuple[AvailablePackage, ...]:
 
 
 def read_suites(lists: Path) -> frozenset[str]:
-    """What the suites of package lists call themselves: their names and their code names."""
+    """The suites and code names in the Release files of package lists."""
     return frozenset(
         found[1]
         for path in (*lists.glob("*InRelease"), *lists.glob("*_Release"))
@@ -89,11 +89,11 @@ def find_providers(apt: AptDirectory, name: str) -> tuple[str, ...]:
 def simulate_install(
     apt: AptDirectory, words: Sequence[str], *, recommends: bool = False
 ) -> tuple[Package, ...]:
-    """What apt would install for ``words`` (its own, and absolute paths) into nothing.
+    """The packages that apt would install into an empty root for these arguments.
 
-    Raises PackageError that says what does not fit together.
+    Raises PackageError with apt's reasons when they cannot be installed together.
     """
-    wish = f"APT::Install-Recommends={'true' if recommends else 'false'}"
+    recommends_option = f"APT::Install-Recommends={'true' if recommends else 'false'}"
     argv = [
         "apt-get",
         "--simulate",
@@ -101,7 +101,7 @@ def simulate_install(
         "-o",
         "Debug::NoLocking=true",
         "-o",
-        wish,
+        recommends_option,
         "install",
         "--",
         *words,
@@ -138,10 +138,10 @@ def parse_unmet(text: str) -> list[str]:
 
 
 def _ask(apt: AptDirectory, verb: str, *names: str) -> str:
-    # without this, apt's own cache of the lists would not be kept where a container says so
+    # Debian's container images disable this cache (docker-clean); without it every query is slow.
     kept = ("-o", "Dir::Cache::pkgcache=pkgcache.bin")
     try:
         return apt.run("apt-cache", *kept, verb, "--", *names)
     except ProgramFailed:
-        # apt-cache fails when it knows none of the names, which is an answer
+        # apt-cache exits with an error when it knows none of the names.
         return ""

@@ -26,19 +26,19 @@ SOURCE = Path(__file__).resolve().parents[3]
 
 
 def own_path(name: str) -> str:
-    """What a lock has as the path of the own package ``name``: it is no file of the recipe's."""
+    """The path of Atoll's own package ``name`` in a lock: it is not a file of the recipe."""
     return f"{_OWN}{name}.deb"
 
 
 def is_own(path: str) -> bool:
-    """Whether a pin's path means one of the packages of whichever Atoll builds."""
+    """Whether a pin's path is one of Atoll's own packages."""
     return path.startswith(_OWN)
 
 
 def find_own_packages(place: Path) -> Mapping[str, Path]:
-    """Both packages of the Atoll that runs, by name; made or fetched in ``place``, which is kept.
+    """Both packages of the running version of Atoll, by name, built or downloaded in ``place``.
 
-    A checkout builds them; an installed Atoll finds what apt has of them. Raises NotFound.
+    A source checkout builds them; an installed Atoll takes them from apt. Raises NotFound.
     """
     place.mkdir(parents=True, exist_ok=True)
     reasons: list[str] = []
@@ -55,7 +55,7 @@ def find_own_packages(place: Path) -> Mapping[str, Path]:
 
 
 def _where_to_put() -> str:
-    """apt does not say where a package came from that was installed from a file."""
+    """The hint: apt does not record the file that a package was installed from."""
     named = 'put them beside the recipe: install = ["./atoll.deb", "./atoll-system.deb"]'
     if is_checkout():
         return f"{MAKE}; {named}"

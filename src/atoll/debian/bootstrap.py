@@ -4,9 +4,8 @@
 
     <cache>/roots/<id>/       a root directory; never changed once it has this name
 
-Whatever unpacks the packages the first time, dpkg of the suite does it again in the root and runs
-their scripts. So the machine that builds gives only a kernel, and the root depends on nothing but
-the packages.
+The suite's own dpkg unpacks the packages a second time inside the root and runs their scripts. So
+the build machine contributes only its kernel, and the root depends on nothing but the packages.
 """
 
 from __future__ import annotations
@@ -39,9 +38,9 @@ _FIRST = ("base-files", "base-passwd")
 
 
 def first_packages(entries: Sequence[tuple[Pin, Stanza]]) -> tuple[tuple[Pin, Stanza], ...]:
-    """What the first root holds: all that is essential, apt, and what these need.
+    """The packages of the first root: the essential ones, apt, and their dependencies.
 
-    Without apt among them it holds everything. Raises PackageError when there is no dpkg.
+    All packages when apt is not among them. Raises PackageError when there is no dpkg.
     """
     stanzas = [stanza for _, stanza in entries]
     names = {stanza.name for stanza in stanzas}
@@ -91,8 +90,8 @@ def make_root(batch: InstallBatch, made: Path) -> None:
 
 
 def _extract(batch: InstallBatch, made: Path) -> None:
-    """Unpack all packages, where their links lead nowhere else: what unpacks them sees this
-    machine's programs, and may write into ``made`` alone."""
+    """Unpack all packages in a sandbox that sees this machine's programs and can write only to
+    ``made``, so that a link in a package cannot redirect a file."""
     with temporary_directory(made.parent, prefix="unpack-") as place:
         for name in ("etc", "usr", "made", "debs"):
             (place / name).mkdir()

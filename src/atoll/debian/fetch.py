@@ -1,7 +1,7 @@
-"""Pinned packages into the cache, by apt's own ways to reach a mirror; every one is verified.
+"""Download pinned packages into the cache with apt's helper, and verify each one.
 
-Where an archive no longer has a package, because its mirror has moved on, another address of the
-same archive as it was then is tried: one that a snapshot service answers.
+When a mirror no longer has a package, the addresses of a snapshot service for the same archive are
+tried.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Origins:
 def fetch_pins(
     pins: Iterable[Pin], origins: Origins, debs: Path, *, offline: bool, reporter: Reporter
 ) -> None:
-    """Let every package be in ``debs``; raises NotFound, NetworkError, Damaged or NoSpace."""
+    """Put every package into ``debs``; raises NotFound, NetworkError, Damaged or NoSpace."""
     debs.mkdir(parents=True, exist_ok=True)
     missing = find_missing(pins, debs)
     if not missing:
@@ -69,27 +69,27 @@ def fetch_pins(
                 f"{_count(missing)} not in the cache: {_name(missing)}",
                 hint="run it once without --offline",
             )
-        said = ""
+        errors = ""
         for turn in range(max((len(origins.uris(pin)) for pin in missing), default=0)):
-            said = _fetch(missing, origins, turn, place, reporter=reporter) or said
+            errors = _fetch(missing, origins, turn, place, reporter=reporter) or errors
             for pin in missing:
                 _keep(pin, place / pin.sha256, debs)
             missing = find_missing(missing, debs)
-    if missing and is_hash_mismatch(said):
+    if missing and is_hash_mismatch(errors):
         raise Damaged(
-            f"{_count(missing)} not the ones that the lock pins: {_name(missing)}\n  {said}",
+            f"{_count(missing)} not the ones that the lock pins: {_name(missing)}\n  {errors}",
             hint="the mirror is damaged or serves other packages: use another mirror",
         )
     if missing:
         raise NetworkError(
-            f"{_count(missing)} no longer available: {_name(missing)}\n  {said}".rstrip(),
+            f"{_count(missing)} no longer available: {_name(missing)}\n  {errors}".rstrip(),
             hint="a mirror with {snapshot} in its address keeps old packages; "
             "or update the lock: atoll lock --update",
         )
 
 
 def find_missing(pins: Iterable[Pin], debs: Path) -> list[Pin]:
-    """Those that are not in ``debs`` in their size, each content once."""
+    """The pins without a file of the right size in ``debs``, each digest once."""
     found = {pin.sha256: pin for pin in pins if _size(deb_path(debs, pin)) != pin.size}
     return list(found.values())
 
@@ -109,9 +109,9 @@ def verify_pin(pin: Pin, path: Path, *, what: str) -> None:
 def _fetch(
     pins: Sequence[Pin], origins: Origins, turn: int, place: Path, *, reporter: Reporter
 ) -> str:
-    """Fetch what there is an address for; what fails is left out, and told in the result."""
+    """Try the ``turn``-th address of each package; returns the last error, or an empty text."""
     wanted = [(uris[turn], pin) for pin in pins if len(uris := origins.uris(pin)) > turn]
-    said = ""
+    errors = ""
     total, done = sum(pin.size for _, pin in wanted), 0
     with written_configuration(place) as environment:
         for start in range(0, len(wanted), _AT_ONCE):
@@ -119,16 +119,16 @@ def _fetch(
             reporter.progress(done, total, unit="B")
             words: list[str | Path] = [HELPER, "download-file"]
             for uri, pin in part:
-                # the method "file" would only leave a link
+                # apt's method "file" would create a link instead of a copy.
                 uri = "copy:" + uri[5:] if uri.startswith("file:") else uri
                 words += [uri, place / pin.sha256, f"SHA256:{pin.sha256}"]
             try:
                 run(words, env=environment)
             except ProgramFailed as error:
                 lines = [line for line in error.stderr_tail.splitlines() if line.startswith("E:")]
-                said = lines[0] if lines else error.stderr_tail
+                errors = lines[0] if lines else error.stderr_tail
             done += sum(pin.size for _, pin in part)
-    return said
+    return errors
 
 
 def _keep(pin: Pin, fetched: Path, debs: Path) -> None:
@@ -139,10 +139,10 @@ def _keep(pin: Pin, fetched: Path, debs: Path) -> None:
 
 
 def _keep_local(pin: Pin, path: Path, debs: Path) -> None:
-    """A local file is kept too, so that the lock still builds when it is made anew."""
+    """Cache a local file, so that the lock still builds after the file has changed."""
     if not path.is_file():
         return
-    with suppress(Damaged):  # another build of it; told as missing
+    with suppress(Damaged):  # another build of the package: reported as missing
         verify_pin(pin, path, what=str(path))
         new = debs / f".new-{pin.sha256}"
         new.write_bytes(path.read_bytes())

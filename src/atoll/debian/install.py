@@ -1,8 +1,8 @@
-"""apt and dpkg inside a root, in a sandbox: nothing starts, nothing asks, nothing is left behind.
+"""apt and dpkg inside a root, in a sandbox: no services start and no questions are asked.
 
-Exactly the pinned packages are installed, from an archive in which there is nothing else. The
-root's own apt finds the order, so that the same packages give the same root on every machine. What
-apt reads and writes for that lies in the sandbox's /run, so no trace of it becomes part of a tree.
+The pinned packages are installed from an archive that contains only them. The root's own apt
+finds the order, so the same packages give the same root on every machine. The files that apt needs
+for it are in the sandbox's /run, so they do not become part of a tree.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _ENVIRONMENT = {
     "DEBIAN_FRONTEND": "noninteractive",
     "DEBCONF_NONINTERACTIVE_SEEN": "true",
-    # the initrd is a later step of the build; the kernel packages' hooks obey this
+    # The initrd is a later step of the build; this disables the hooks of kernel packages.
     "INITRD": "No",
     "PYTHONHASHSEED": "0",
 }
@@ -114,7 +114,7 @@ def package_sandbox(root: Path, *binds: Bind) -> Sandbox:
 
 
 def resolver_binds(root: Path) -> tuple[Bind, ...]:
-    """The machine's name server for a sandbox that has a network, where programs look for it."""
+    """The machine's resolv.conf at each path where a sandbox with a network may look for it."""
     if not _RESOLV_CONF.exists():
         return ()
     ours = _RESOLV_CONF.resolve()
@@ -127,8 +127,8 @@ def resolver_binds(root: Path) -> tuple[Bind, ...]:
     return tuple(Bind(source=ours, target=target) for target in targets)
 
 
-def package_room(root: Path, batch: InstallBatch, archive: Path | None = None) -> Sandbox:
-    """A room that sees the kept packages, and the archive that lists them."""
+def install_sandbox(root: Path, batch: InstallBatch, archive: Path | None = None) -> Sandbox:
+    """A sandbox that sees the cached packages, and the archive that lists them."""
     binds = [Bind(source=archive.resolve(), target=ARCHIVE)] if archive else []
     debs = Bind(source=batch.debs.resolve(), target=f"{ARCHIVE}/debs")
     return package_sandbox(root, *binds, debs)
@@ -144,7 +144,7 @@ def install_batch(root: Path, batch: InstallBatch, reporter: Reporter) -> None:
         write_archive(place, batch.entries)
         (place / "words").write_text("".join(f"{word}\n" for word in apt_arguments(batch)))
         (place / "answers").write_text("".join(f"{line}\n" for line in batch.debconf))
-        sandbox = package_room(root, batch, place)
+        sandbox = install_sandbox(root, batch, place)
         debconf = next((word for word in apt_arguments(batch) if word.startswith("debconf=")), "")
         words = [
             "sh",
@@ -167,18 +167,18 @@ def install_batch(root: Path, batch: InstallBatch, reporter: Reporter) -> None:
 
 
 def install_by_dpkg(root: Path, batch: InstallBatch) -> None:
-    """The same by dpkg alone, which takes no account of what must be ready before."""
+    """The same with dpkg alone, which ignores the order that Pre-Depends requires."""
     names = [f"{ARCHIVE}/debs/{pin.sha256}.deb" for pin, _ in batch.entries]
     words = ["dpkg", "--install", "--force-depends", "--force-unsafe-io", *names]
     with services_disabled(root):
         try:
-            run_logged(package_room(root, batch), words, batch.log_path)
+            run_logged(install_sandbox(root, batch), words, batch.log_path)
         except ProgramFailed as error:
             raise explain_failure(error, suite="the lock", log=batch.log_path) from error
 
 
 def apt_arguments(batch: InstallBatch) -> list[str]:
-    """Every package at exactly its version, and what goes."""
+    """``NAME=VERSION`` for each package to install, ``NAME-`` for each to remove."""
     return [
         f"{pin.name}{_suffix(pin.architecture, batch.native)}={pin.version}"
         for pin, _ in batch.entries
@@ -197,9 +197,9 @@ def run_logged(sandbox: Sandbox, words: Sequence[str], log_path: Path) -> None:
 
 @contextmanager
 def services_disabled(root: Path) -> Iterator[None]:
-    """Forbid starting services, as invoke-rc.d and deb-systemd-invoke ask, while this lasts.
+    """Keep invoke-rc.d and deb-systemd-invoke from starting services while this lasts.
 
-    There is a resolv.conf, too, for packages that care about it; what becomes of it is theirs.
+    A resolv.conf exists as well, for packages whose scripts need one.
     """
     policy = _write_policy(root)
     resolver = _write_resolver(root)
@@ -221,7 +221,7 @@ def _write_policy(root: Path) -> Path:
 
 
 def _write_resolver(root: Path) -> Path | None:
-    """Until a package brings a resolver's link of its own. It names no server of this machine."""
+    """A resolv.conf without name servers, unless a package already installed a link."""
     path = in_root(root, "etc/resolv.conf", follow=False)
     if path.is_symlink() or not path.parent.is_dir():
         return None

@@ -123,34 +123,34 @@ class Resolution:
 
 
 def resolve(
-    apt: AptDirectory, wishes: PackageRequirements, *, installed: Installed = NOTHING
+    apt: AptDirectory, requirements: PackageRequirements, *, installed: Installed = NOTHING
 ) -> Resolution:
     """Choose packages by the newest lists; raises PackageError, NetworkError, Damaged, NoSpace."""
-    _write_local_archive(apt.local, wishes.local)
+    _write_local_archive(apt.local, requirements.local)
     refresh_lists(apt)
-    return choose(apt, wishes, installed=installed)
+    return choose(apt, requirements, installed=installed)
 
 
 def choose(
-    apt: AptDirectory, wishes: PackageRequirements, *, installed: Installed = NOTHING
+    apt: AptDirectory, requirements: PackageRequirements, *, installed: Installed = NOTHING
 ) -> Resolution:
     """``resolve`` by the lists that are there."""
-    _prefer(apt, wishes, installed)
+    _prefer(apt, requirements, installed)
     with opened_lists(apt) as lists:
-        base = find_base(apt, lists) if wishes.base else ()
-        words = _words(apt, wishes, base)
+        base = find_base(apt, lists) if requirements.base else ()
+        words = _words(apt, requirements, base)
         if not words:
-            return _result(apt, wishes, base, [], ())
-        said = _ask(apt, words, "--print-uris", recommends=wishes.recommends)
-        offers = _offers(lists, said)
+            return _result(apt, requirements, base, [], ())
+        output = _ask(apt, words, "--print-uris", recommends=requirements.recommends)
+        offers = _offers(lists, output)
         removed: tuple[tuple[str, str], ...] = ()
         if installed.stanzas:
-            simulated = _ask(apt, words, "--simulate", recommends=wishes.recommends)
+            simulated = _ask(apt, words, "--simulate", recommends=requirements.recommends)
             removed = tuple(parse_removed(simulated, apt.architectures[0]))
-    return _result(apt, wishes, base, offers, removed)
+    return _result(apt, requirements, base, offers, removed)
 
 
-def _prefer(apt: AptDirectory, wishes: PackageRequirements, installed: Installed) -> None:
+def _prefer(apt: AptDirectory, requirements: PackageRequirements, installed: Installed) -> None:
     releases = {source.name: read_release(apt, source) for source in apt.sources}
     apt.write_state(
         status=format_status(installed.stanzas),
@@ -158,23 +158,25 @@ def _prefer(apt: AptDirectory, wishes: PackageRequirements, installed: Installed
         preferences=format_preferences(
             apt.sources,
             releases,
-            versions=wishes.versions,
-            taken=wishes.sources,
-            local=[(deb.stanza.name, deb.stanza.version) for deb in wishes.local],
+            versions=requirements.versions,
+            taken=requirements.sources,
+            local=[(deb.stanza.name, deb.stanza.version) for deb in requirements.local],
         ),
     )
 
 
 def find_newer(
-    apt: AptDirectory, wishes: PackageRequirements, *, installed: Installed
+    apt: AptDirectory, requirements: PackageRequirements, *, installed: Installed
 ) -> tuple[Pin, ...]:
     """Newer versions of what is installed, as far as they fit together; by the newest lists."""
     _write_local_archive(apt.local, ())
     refresh_lists(apt)
-    _prefer(apt, wishes, installed)
+    _prefer(apt, requirements, installed)
     with opened_lists(apt) as lists:
-        said = _ask(apt, (), "--print-uris", verb="dist-upgrade", recommends=wishes.recommends)
-        return _result(apt, wishes, (), _offers(lists, said), ()).pins
+        output = _ask(
+            apt, (), "--print-uris", verb="dist-upgrade", recommends=requirements.recommends
+        )
+        return _result(apt, requirements, (), _offers(lists, output), ()).pins
 
 
 def find_base(apt: AptDirectory, lists: PackageLists) -> tuple[str, ...]:
@@ -187,16 +189,16 @@ def find_base(apt: AptDirectory, lists: PackageLists) -> tuple[str, ...]:
     return tuple(sorted({stanza.name for stanza in stanzas if stanza.essential} | {"apt"}))
 
 
-def parse_removed(said: str, native: str) -> Iterable[tuple[str, str]]:
+def parse_removed(output: str, native: str) -> Iterable[tuple[str, str]]:
     """The packages (name, architecture) that a simulation says it removes."""
-    for match in _REMOVED.finditer(said):
+    for match in _REMOVED.finditer(output):
         yield match.group(1), match.group(2) or native
 
 
 def format_status(stanzas: Iterable[Stanza]) -> str:
     """A dpkg status file in which all of them are installed."""
-    said = "Status: install ok installed\n"
-    return "".join(f"{one.text}\n{'' if 'status' in one.fields else said}\n" for one in stanzas)
+    output = "Status: install ok installed\n"
+    return "".join(f"{one.text}\n{'' if 'status' in one.fields else output}\n" for one in stanzas)
 
 
 def format_automatic(keys: Iterable[tuple[str, str]], native: str) -> str:
@@ -217,15 +219,15 @@ def parse_automatic(text: str) -> list[tuple[str, str]]:
     ]
 
 
-def _words(apt: AptDirectory, wishes: PackageRequirements, base: Sequence[str]) -> list[str]:
-    unwanted = set(wishes.remove)
+def _words(apt: AptDirectory, requirements: PackageRequirements, base: Sequence[str]) -> list[str]:
+    unwanted = set(requirements.remove)
     native = apt.architectures[0]
     local = [
         f"{one.stanza.name}{_suffix(one.stanza.architecture, native)}={one.stanza.version}"
-        for one in wishes.local
+        for one in requirements.local
     ]
     wanted = [name for name in base if name not in unwanted]
-    return [*wanted, *wishes.words, *local, *(f"{name}-" for name in wishes.remove)]
+    return [*wanted, *requirements.words, *local, *(f"{name}-" for name in requirements.remove)]
 
 
 def _suffix(architecture: str, native: str) -> str:
@@ -261,9 +263,9 @@ def _ask(
         return log.read().decode(errors="replace")
 
 
-def _offers(lists: PackageLists, said: str) -> list[ListedPackage]:
+def _offers(lists: PackageLists, output: str) -> list[ListedPackage]:
     found = []
-    for uri in _URI.findall(said):
+    for uri in _URI.findall(output):
         offer = lists.find_uri(uri)
         if offer is None:
             raise PackageError(f"apt would fetch {uri}, which is in none of its package lists")
@@ -273,16 +275,16 @@ def _offers(lists: PackageLists, said: str) -> list[ListedPackage]:
 
 def _result(
     apt: AptDirectory,
-    wishes: PackageRequirements,
+    requirements: PackageRequirements,
     base: Sequence[str],
     offers: Sequence[ListedPackage],
     removed: tuple[tuple[str, str], ...],
 ) -> Resolution:
     native = apt.architectures[0]
     asked = manual_keys(
-        [*base, *wishes.words], [offer.stanza for offer in offers], native, wishes.local
+        [*base, *requirements.words], [offer.stanza for offer in offers], native, requirements.local
     )
-    names = {f"{number}.deb": deb.name for number, deb in enumerate(wishes.local)}
+    names = {f"{number}.deb": deb.name for number, deb in enumerate(requirements.local)}
     pins = []
     for offer in offers:
         pin = offer.pin(stage=1, automatic=offer.stanza.key not in asked)
