@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.packages import copy_packages
 from tests.programs.hosts import SUITES, Host, host_of
-from tests.programs.test_package import NEEDED, TOP, told
+from tests.programs.test_package import NEEDED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,9 +54,7 @@ OLD_FILES = {
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("packages")
-    told(TOP / "debian" / "make", folder)
-    (folder / "atoll.deb.inputs").unlink()
+    folder = copy_packages(tmp_path_factory.mktemp("packages"))
     write_old(folder)
     return folder
 

@@ -48,12 +48,6 @@ def atoll(*words: str | Path) -> str:
     return str(done.stdout)
 
 
-def make_package() -> None:
-    """Atoll's own Debian packages, for tests that name their files."""
-    with alone("store"):
-        subprocess.run([CHECKOUT / "debian" / "make", CHECKOUT / "build"], cwd=CHECKOUT, check=True)
-
-
 def copy_example(example: str, directory: Path, changes: Mapping[str, str] | None = None) -> Path:
     """The folder of an example below ``directory``, where its lock may be written.
 

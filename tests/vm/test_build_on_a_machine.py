@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cache import alone
+from tests.packages import make_packages
 from tests.registry_server import registry, run
 from vmtest import Disk, Machine, MachineSpec, UserNetwork
 
-from .conftest import CHECKOUT, STORE, atoll, build_version, make_package
+from .conftest import CHECKOUT, STORE, atoll, build_version
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +56,7 @@ insecure = true
 
 
 def test_the_tree_is_the_same(tmp_path: Path) -> None:
-    make_package()
+    make_packages()
     recipe = tmp_path / "mine"
     recipe.mkdir()
     (recipe / "atoll.toml").write_text(RECIPE)

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.packages import make_packages
 from tests.registry_server import registry, run
 from vmtest import Disk, Machine, MachineSpec, UserNetwork
 
-from .conftest import STORE, Built, atoll, build_version, make_package
+from .conftest import STORE, Built, atoll, build_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,7 +125,7 @@ class Story:
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     folder = tmp_path_factory.mktemp("story")
-    make_package()
+    make_packages()
     with registry(folder) as address:
         first = build_version(folder, "1")
         disk = folder / "hello.img"

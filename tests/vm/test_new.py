@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .conftest import CHECKOUT, atoll, make_package
+from tests.packages import make_packages
+
+from .conftest import CHECKOUT, atoll
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +43,7 @@ def run_all(folder: Path, *words: str, environment: dict[str, str]) -> int:
 
 
 def test_a_new_repository_publishes_what_passed(tmp_path: Path) -> None:
-    make_package()
+    make_packages()
     environment = put_atoll_in_path(tmp_path) | {"ATOLL_STORE": str(tmp_path / "store")}
     folder = tmp_path / "reef"
     atoll("new", folder, "--deb", CHECKOUT / "build/atoll.deb")

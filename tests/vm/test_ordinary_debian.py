@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.packages import copy_packages
 from tests.programs.hosts import Host, host_of
-from tests.programs.test_package import TOP, told
 from vmtest import DirectKernel, Disk, Machine, MachineSpec, Writes
 
 if TYPE_CHECKING:
@@ -65,9 +65,8 @@ def boot(disk: Path, place: Path) -> Machine:
 
 
 def test_it_comes_up_after_the_tool_was_installed(tmp_path: Path) -> None:
-    told(TOP / "debian" / "make", tmp_path / "debs")
     host = host_of("trixie", tmp_path / "host")
-    shutil.copytree(tmp_path / "debs", host.files / "debs")
+    copy_packages(host.files / "debs")
     disk = tmp_path / "debian.img"
     make_disk(host, disk)
     with boot(disk, tmp_path / "first") as machine:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.packages import make_packages
 from tests.registry_server import registry, run
 from vmtest import Disk, Machine, MachineSpec, UserNetwork
 
-from .conftest import Built, atoll, build_version, make_package
+from .conftest import Built, atoll, build_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +69,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
 
 @pytest.fixture(scope="module")
 def versions(shop: Shop, workshop: Path) -> dict[str, Built]:  # noqa: ARG001
-    make_package()
+    make_packages()
     enabled = {"enable = [": 'enable = ["two.service", '}
     other = {'    "nano",\n': '    "vim-tiny",\n    "busybox",\n'}
     return {
