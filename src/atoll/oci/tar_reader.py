@@ -107,7 +107,7 @@ class TarReader:
             yield member
 
     def _read_extra(self, kind: bytes, size: int, extra: _Extra) -> None:
-        """A header that says more of the next member, or (``g``) of nothing that matters here."""
+        """Read an extended header of the next member; a global one (``g``) is ignored."""
         self._globals += kind == b"g"
         extra.headers += kind != b"g"
         if self._globals > _MAX_GLOBAL or extra.headers > _MAX_EXTRA:
@@ -124,7 +124,7 @@ class TarReader:
             self._read_records(data, extra)
 
     def content(self) -> Iterator[bytes]:
-        """The content of the member that came last; what is not taken is skipped."""
+        """The content of the current member; the rest is skipped before the next one."""
         while self._left:
             chunk = self._read(min(self._left, CHUNK))
             self._left -= len(chunk)
@@ -140,7 +140,10 @@ class TarReader:
         self._left = self._padding = 0
 
     def _finish(self) -> None:
-        """After the first block of zeros only zeros may come."""
+        """After the first block of zeros only zeros may follow.
+
+        Some readers stop at the first zero block, others go on: such an archive has two contents.
+        """
         if any(self._read(BLOCK)):
             raise self._damaged("it has data after its end")
         if isinstance(self._source, SeekableInput):
@@ -156,6 +159,7 @@ class TarReader:
         return data
 
     def _check(self, block: bytes) -> tuple[bytes, int]:
+        # The checksum is computed with its own field as eight spaces.
         expected = sum(block) - sum(block[148:156]) + 8 * 32
         if self._number(block[148:156]) != expected:
             raise self._damaged("a header has the wrong checksum")
@@ -171,7 +175,7 @@ class TarReader:
             name = _text(block[0:100])
             if block[257:263] == b"ustar\0" and block[345]:
                 name = _text(block[345:500]) + b"/" + name
-        if kind == b"0" and name.endswith(b"/"):  # how tar said "directory" before 1988
+        if kind == b"0" and name.endswith(b"/"):  # directories in archives older than POSIX 1988
             kind = b"5"
         if kind != b"5" and kind not in _LEAF_KINDS:
             raise self._damaged(f"{os.fsdecode(name)} has the unknown type {kind!r}")
@@ -225,6 +229,7 @@ class TarReader:
         return number
 
     def _number(self, field: bytes) -> int:
+        # GNU tar writes numbers too large for octal digits in binary, marked by the first byte.
         if field[0] in (0x80, 0xFF):
             value = int.from_bytes(field[1:], "big")
             return value - (1 << 8 * (len(field) - 1)) if field[0] == 0xFF else value

@@ -1,7 +1,8 @@
-"""A layer as zstd frames that can be unpacked one by one; together they are an ordinary layer.
+"""A layer as zstd frames, each of which can be decompressed alone.
 
-A frame ends where a package ends, where a file ends and the frame has ENOUGH, and in a large file
-every FRAME_LIMIT bytes: whoever misses some files of a layer fetches the frames that hold them.
+zstd allows several frames in one file, so for other tools this is an ordinary compressed layer. A
+frame ends at the end of a package, at the end of a file once the frame has ENOUGH bytes, and every
+FRAME_LIMIT bytes within a large file. An update fetches only the frames with files that it lacks.
 """
 
 from __future__ import annotations
@@ -22,17 +23,17 @@ if TYPE_CHECKING:
     from atoll.oci.blobs import BlobWriter
 
 LEVEL = 6
-"""How hard zstd tries. Its release, this and the sizes below fix the bytes of a layer."""
+"""The compression level. It, the sizes below and the release of zstd determine a layer's bytes."""
 
 ENOUGH = 256 << 10
-"""Small files share a frame of about this many bytes: fewer would compress badly."""
+"""Bytes after which no more small files join a frame: shorter frames compress badly."""
 
 _THREADS = 2
 _WAITING = 8
 
 
 class FrameWriter:
-    """Takes an uncompressed layer, gives it to a blob as frames, and knows its diff_id."""
+    """Compresses a layer into frames, writes them to a blob, and computes the diff_id."""
 
     def __init__(self, blob: BlobWriter, pool: ThreadPoolExecutor) -> None:
         self._blob = blob
@@ -73,6 +74,7 @@ class FrameWriter:
         del self._pending[:size]
         self._hasher.update(data)
         self._packing.append((size, self._pool.submit(_packed, data)))
+        # Frames are written in order, and only so many wait: this bounds memory.
         if len(self._packing) > _WAITING:
             self._take()
 
@@ -85,7 +87,7 @@ class FrameWriter:
 
 @contextmanager
 def packing_threads() -> Iterator[ThreadPoolExecutor]:
-    """For FrameWriter; what waits is given up when the block ends with an error."""
+    """Threads for FrameWriter; queued frames are cancelled when the block ends with an error."""
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="pack")
     try:
         yield pool

@@ -1,7 +1,10 @@
 """A tree as a composefs image, byte for byte what mkcomposefs 1.0.8 writes from the tree's dump.
 
-First every inode is given its place, from the same lengths that are written afterwards; writing
-then checks that each inode starts where its number says. The layout is drawn in ``erofs_format``.
+The first pass assigns every inode its offset, the second pass writes the inodes and checks that
+each starts at its offset. ``erofs_format`` describes the layout.
+
+Other layouts would be valid EROFS as well. This one has to match mkcomposefs in every byte, as the
+digest of the image is the identity of a tree.
 """
 
 from __future__ import annotations
@@ -46,7 +49,7 @@ def tree_digest(tree: Directory, version: int = 1) -> TreeId:
 
 
 def default_version(tree: Directory) -> int:
-    """The format that mkcomposefs chooses unasked: 0, but 1 for a tree with whiteouts."""
+    """The default format of mkcomposefs: 0, or 1 for a tree with whiteouts."""
     directories = [tree]
     for directory in directories:
         for node in directory.entries.values():
@@ -74,6 +77,7 @@ class _Image:
         for inode in self.inodes:
             _measure_data(inode)
             metadata = inode.metadata
+            # A compact inode has 16-bit ids and link count, a 32-bit size, and no time of its own.
             inode.compact = (
                 (metadata.mtime, metadata.mtime_nsec) == self.earliest
                 and inode.nlink <= fmt.U16_MAX
@@ -153,6 +157,7 @@ def _shared_xattrs(inodes: list[Inode]) -> dict[tuple[bytes, bytes], int]:
     """The attributes that several inodes have, with their offsets, in the order of the image."""
     counts = Counter(chain.from_iterable(inode.xattrs for inode in inodes))
     several = [pair for pair, count in counts.items() if count > 1]
+    # Descending by name, then length, then value: the order in which mkcomposefs writes them.
     several.sort(key=lambda pair: (pair[0], len(pair[1]), pair[1]), reverse=True)
     offset = 0
     shared = {}
@@ -200,6 +205,7 @@ def _xattr(pair: tuple[bytes, bytes]) -> bytes:
 
 
 def _xattr_head(inode: Inode, shared_base: int) -> bytes:
+    # A Bloom filter with inverted bits: a set bit means that no attribute has this hash.
     filtered = fmt.U32_MAX
     for name, _ in inode.xattrs:
         filtered &= ~fmt.filter_bit(name)
@@ -215,7 +221,7 @@ def _xattr_head(inode: Inode, shared_base: int) -> bytes:
 
 
 def _measure_data(inode: Inode) -> None:
-    """How much of the data is whole blocks, and how much is a tail behind the inode."""
+    """Divide the data into whole blocks and an inline tail of at most half a block."""
     file_type = stat.S_IFMT(inode.mode)
     if file_type == stat.S_IFDIR:
         lengths = [length for _, length in _directory_blocks(inode.entries)]
@@ -235,9 +241,10 @@ def _measure_data(inode: Inode) -> None:
 
 
 def _padding(inode: Inode, position: int, head: int) -> int:
-    """What to leave free before an inode so that its tail lies within a block.
+    """Bytes to leave free before an inode so that its tail does not cross a block boundary.
 
-    Where that cannot be, the tail becomes a block of its own.
+    The kernel reads an inline tail from the block in which it starts, so a tail that crosses into
+    the next one would be unreadable. If no padding helps, the tail becomes a block of its own.
     """
     if stat.S_ISLNK(inode.mode):
         end = position + head + inode.tail
@@ -248,6 +255,7 @@ def _padding(inode: Inode, position: int, head: int) -> int:
     left = BLOCK_SIZE - (position + head) % BLOCK_SIZE
     if left >= inode.tail:
         return 0
+    # Move the end of the head past the block boundary: the tail then starts in the next block.
     padding = round_up(left, SLOT_SIZE)
     if BLOCK_SIZE - (position + head + padding) % BLOCK_SIZE >= inode.tail:
         return padding

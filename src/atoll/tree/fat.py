@@ -1,9 +1,9 @@
-"""The files of a FAT volume, and what a power cut or a foreign rename has left wrong with them.
+"""The files of a FAT volume, and the damage of a power cut or of a rename by another system.
 
-A name on FAT is no link that is counted: whoever removes a name frees the clusters that it leads
-to, whatever else leads there. So every chain of clusters is followed from every name, as Linux
-follows it, and each cluster is given to the first name that leads to it. That bounds the work, too:
-no cluster is walked over twice, whatever a damaged volume says.
+FAT does not count links: removing a name frees its clusters, even when another name refers to them
+as well. So every cluster chain is followed from every name, as Linux does it, and each cluster
+belongs to the first name that refers to it. This also bounds the work: no cluster is visited twice,
+however damaged the volume is.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 DIRECTORY_LIMIT = 1 << 21
-"""A directory has no more bytes than this, says the format, and Linux follows none further."""
+"""The largest directory in bytes, by the specification; Linux stops there, too."""
 
 DIRECTORIES_LIMIT = 1 << 26
 ITEMS_LIMIT = 1 << 17
@@ -42,7 +42,7 @@ ROOT = 0
 
 
 class FatFault(StrEnum):
-    """What can be wrong, in a person's words: ``{}`` is the file, ``{other}`` another one."""
+    """A kind of damage and its message: ``{}`` is the file, ``{other}`` another one."""
 
     SHARED = "{} and {other} share clusters"
     INTO_FREE = "the cluster chain of {} contains a free cluster"
@@ -59,7 +59,8 @@ class FatFault(StrEnum):
 
     @property
     def forbids_unlink(self) -> bool:
-        """Would removing the name free what another has, or make Linux give the volume up?"""
+        """Whether removing the name would free clusters of another file, or make Linux remount the
+        volume read-only."""
         return self not in (
             FatFault.SHORT,
             FatFault.LONG,

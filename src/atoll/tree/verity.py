@@ -77,8 +77,10 @@ class VerityHasher:
         """The Merkle tree, root level first, and the descriptor of what has been taken so far."""
         hashes = bytes(self._hashes)
         if self._rest:
+            # Not added to self._hashes: more content may follow, and would change the last block.
             hashes += sha256(_padded(bytes(self._rest))).digest()
         levels = []
+        # Content of one block has one hash, which is the root; empty content has none: zeros.
         while len(hashes) > HASH_SIZE:
             levels.append(_padded(hashes))
             hashes = _block_hashes(memoryview(levels[-1]))
