@@ -71,34 +71,34 @@ class ImageInfo:
     base: BaseInfo | None = field(default=None)
 
 
-def format_image_info(said: ImageInfo) -> str:
+def format_image_info(info: ImageInfo) -> str:
     fields: dict[str, object] = {
-        "name": said.name,
-        "version": said.version,
-        "kernel": said.kernel,
-        "args": said.args,
-        "title": said.title,
-        "timeout": said.timeout,
-        "suite": said.suite,
-        "components": said.components,
-        "architecture": said.architecture,
-        "architectures": said.architectures,
-        "epoch": said.epoch,
-        "homes": said.homes,
-        "var": {"tree": said.var.tree, "state": said.var.state, "drop": said.var.drop},
-        "initrd": said.initrd,
+        "name": info.name,
+        "version": info.version,
+        "kernel": info.kernel,
+        "args": info.args,
+        "title": info.title,
+        "timeout": info.timeout,
+        "suite": info.suite,
+        "components": info.components,
+        "architecture": info.architecture,
+        "architectures": info.architectures,
+        "epoch": info.epoch,
+        "homes": info.homes,
+        "var": {"tree": info.var.tree, "state": info.var.state, "drop": info.var.drop},
+        "initrd": info.initrd,
     }
-    if said.base:
+    if info.base:
         fields["base"] = {
-            "name": said.base.name,
-            "version": said.base.version,
-            "tree": said.base.tree,
+            "name": info.base.name,
+            "version": info.base.version,
+            "tree": info.base.tree,
         }
     return json.dumps(fields, indent=1) + "\n"
 
 
 def parse_image_info(text: bytes | None, *, where: str) -> ImageInfo:
-    """Raises Refused when nothing is said, Damaged when it is something else."""
+    """Raises Refused when there is no image.json, and Damaged when it is not valid."""
     if text is None:
         raise Refused(
             f"{where} has no /{IMAGE_INFO}, so Atoll did not build it",

@@ -62,8 +62,8 @@ _CONTENTS = {
 def describe_tree(tree: OpenTree) -> Description:
     """Raises Damaged when a record of the tree cannot be read."""
     found = tree.contents([IMAGE_INFO, PACKAGES, _PASSWD, _SHADOW, _GROUP])
-    said = parse_info_fields(found[IMAGE_INFO], where=tree.title) if IMAGE_INFO in found else {}
-    architecture = said.get("architecture")
+    info = parse_info_fields(found[IMAGE_INFO], where=tree.title) if IMAGE_INFO in found else {}
+    architecture = info.get("architecture")
     own = architecture if isinstance(architecture, str) else None
     facets: dict[str, Facet] = {}
     sizes: Mapping[str, int] = {}
@@ -76,7 +76,7 @@ def describe_tree(tree: OpenTree) -> Description:
         sizes, status = _read_sizes(tree, own)
         packages = _parse_list(found.get(PACKAGES), own, tree.title) or status
         facets |= {"packages": packages} if packages else {}
-    facets |= _said_facets(said) | _account_facets(found)
+    facets |= _info_facets(info) | _account_facets(found)
     if tree.facts is not None:
         facets.setdefault("packages", tree.facts.packages)
         facets.setdefault("kernel", {"version": tree.facts.kernel})
@@ -179,15 +179,15 @@ def _parse_list(data: bytes | None, own: str | None, title: str) -> Facet | None
     return parse_package_list(data, native=own, where=f"{title}: /{PACKAGES}")
 
 
-def _said_facets(said: Mapping[str, object]) -> dict[str, Facet]:
-    if not said:
+def _info_facets(info: Mapping[str, object]) -> dict[str, Facet]:
+    if not info:
         return {}
-    arguments = said.get("args")
+    arguments = info.get("args")
     words = [str(word) for word in arguments] if isinstance(arguments, list) else []
     return {
-        "kernel": {"version": str(said.get("kernel", "none"))},
+        "kernel": {"version": str(info.get("kernel", "none"))},
         "arguments": argument_facet(words),
-        "settings": {key: _words(said[key]) for key in _TITLES if said.get(key)},
+        "settings": {key: _words(info[key]) for key in _TITLES if info.get(key)},
     }
 
 

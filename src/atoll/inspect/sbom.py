@@ -97,15 +97,15 @@ def read_inventory(tree: OpenTree) -> Inventory:
         )
     texts = tree.contents([IMAGE_INFO, _RELEASE])
     data = texts.get(IMAGE_INFO)
-    said = parse_info_fields(data, where=tree.title) if data is not None else {}
+    info = parse_info_fields(data, where=tree.title) if data is not None else {}
     release = _RELEASED.match(texts.get(_RELEASE, b"").decode(errors="replace"))
-    epoch = said.get("epoch")
+    epoch = info.get("epoch")
     created = tree.created if tree.created is not None else epoch
     lock = parse_lock_of(tree)
     return Inventory(
-        name=tree.name or str(said.get("name", "system")),
-        version=tree.version or str(said.get("version", "")),
-        release=release[0] if release else str(said.get("suite") or ""),
+        name=tree.name or str(info.get("name", "system")),
+        version=tree.version or str(info.get("version", "")),
+        release=release[0] if release else str(info.get("suite") or ""),
         tree=tree.tree,
         created=created if type(created) is int else 0,
         packages=packages,

@@ -142,15 +142,15 @@ def open_ref(store: Store, name: str, title: str) -> OpenTree:
 def open_tree(store: Store, tree: TreeId, title: str) -> OpenTree:
     """A tree of the store that is called what it calls itself. Raises NotFound or Damaged."""
     found = OpenTree(title=title, tree=tree, root=read_image(store, tree), read=_reader(store))
-    said = read_info_fields(found)
-    epoch = said.get("epoch")
+    info = read_info_fields(found)
+    epoch = info.get("epoch")
     return OpenTree(
         title=title,
         tree=tree,
         root=found.root,
         read=found.read,
-        name=str(said.get("name", "")),
-        version=str(said.get("version", "")),
+        name=str(info.get("name", "")),
+        version=str(info.get("version", "")),
         created=epoch if type(epoch) is int else None,
     )
 

@@ -1,4 +1,4 @@
-"""A recipe as values. Whoever holds a ``Recipe`` may rely on what ``recipe.parse`` has checked.
+"""A recipe as values. ``recipe.language.parse`` has checked every value of a ``Recipe``.
 
 A recipe is read from one or more files, with one variant or none chosen; what is here is the sum.
 Nothing here says how a recipe is written; the language is in docs/reference/recipe.md.

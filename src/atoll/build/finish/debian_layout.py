@@ -1,6 +1,6 @@
 """From Atoll's shape back to Debian's, so that apt and dpkg work on a tree that was built before.
 
-The inverse of ``recipe.shape``, part by part and in the opposite order: shaping what this gives
+The inverse of ``image_layout``, part by part and in the opposite order: shaping what this gives
 makes the same tree again. What a build writes anew goes away: the seeds, the list of tree-owned
 directories, apt's word about its marks, what the tree said of itself, and the presets, by which a
 unit of a package that is added would be disabled. The kernel stays where its diversions have it,

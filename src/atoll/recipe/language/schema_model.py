@@ -1,4 +1,4 @@
-"""What can be said of a table and of a key of the recipe language; ``recipe.schema`` says it.
+"""The rules of tables and keys of the recipe language; ``recipe.language.schema`` has them all.
 
 The parser, ``atoll explain``, the JSON Schema and the reference page read nothing else. What the
 parser needs before it can begin has no ``eq`` and no ``repr``: they cost more time than parsing.
