@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, NoReturn
 
 from atoll.base.errors import UsageError
@@ -80,6 +81,11 @@ def add_machine_arguments(*parsers: argparse.ArgumentParser) -> None:
             default=argparse.SUPPRESS,
             help="print the result as JSON",
         )
+
+
+def format_option(name: str, value: object) -> str:
+    """An option of a command that a hint names: `` --root DIR``, or nothing without a value."""
+    return "" if value is None else f" {name} {quote(str(value))}"
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from atoll.cli.arguments import format_option
 from atoll.machine.deployments.sysroot import find_sysroot
 from atoll.machine.rollback import cancel
 
@@ -23,10 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
+    root = format_option("--root", arguments.root)
     done = cancel(find_sysroot(arguments.root), reporter)
     if arguments.json:
         print(json.dumps({"dropped": list(done.dropped), "warning": done.warning}, indent=2))
-    reporter.notice(f"discarded: {', '.join(done.dropped)}; next: atoll status")
+    reporter.notice(f"discarded: {', '.join(done.dropped)}; next: atoll status{root}")
     if done.warning:
-        reporter.notice(f"warning: {done.warning}\n  next: atoll gc")
+        reporter.notice(f"warning: {done.warning}\n  next: atoll gc{root}")
     return 0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import NothingToDo, UsageError
 from atoll.base.text import one_line
 from atoll.build.lock_command import audit, follow_recipe, update
+from atoll.cli.arguments import format_option
 from atoll.cli.output.progress import format_amount
 from atoll.cli.output.upgrade import MOST
 from atoll.recipe.language.parse import read_recipe
@@ -62,7 +63,9 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         print("\n".join(_lines(done, most=None if arguments.long else MOST)))
     if not done.written:
         raise NothingToDo(f"{done.path} is up to date")
-    reporter.notice(f"next: atoll build {arguments.recipe}")
+    reporter.notice(
+        f"next: atoll build {arguments.recipe}{format_option('--variant', arguments.variant)}"
+    )
     return 0
 
 

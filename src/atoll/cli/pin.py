@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from atoll.cli.arguments import format_option
 from atoll.machine.deployments.sysroot import find_sysroot
 from atoll.machine.pin import set_pin
 
@@ -35,5 +36,5 @@ def run_pin(arguments: argparse.Namespace, reporter: Reporter, *, pinned: bool) 
     if arguments.json:
         print(json.dumps({"deployment": arguments.number, "pinned": pinned}))
     state = "is pinned" if pinned else "is no longer pinned"
-    reporter.notice(f"{title} {state}; see: atoll status")
+    reporter.notice(f"{title} {state}; see: atoll status{format_option('--root', arguments.root)}")
     return 0

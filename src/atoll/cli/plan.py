@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import MissingPrivilege
 from atoll.base.text import one_line
-from atoll.cli.arguments import Parser, add_machine_arguments
+from atoll.cli.arguments import Parser, add_machine_arguments, format_option
 from atoll.cli.output.upgrade import (
     cleanup_as_json,
     format_cleanup,
@@ -117,7 +117,9 @@ def _plan_for_everyone(
     _print(preview, now.deployment.title if now else "", sysroot, as_json=as_json)
     if preview.obstacle is not None:
         raise preview.obstacle
-    reporter.notice(f"these are upper limits: exact figures need root\nnext: sudo {_next(request)}")
+    reporter.notice(
+        f"these are upper limits: exact figures need root\nnext: sudo {_next(request, sysroot)}"
+    )
     return 0
 
 
@@ -129,7 +131,7 @@ def _plan_upgrade(
     _print(preview, now, sysroot, as_json=as_json)
     if preview.obstacle is not None:
         raise preview.obstacle
-    reporter.notice(f"next: {_next(request)}")
+    reporter.notice(f"next: {_next(request, sysroot)}")
     return 0
 
 
@@ -140,5 +142,7 @@ def _print(preview: UpgradePreview, now: str, sysroot: Sysroot, *, as_json: bool
         print(format_preview(preview, now, sysroot))
 
 
-def _next(request: UpgradeRequest) -> str:
-    return f"atoll {request.verb}{f' {request.image}' if request.image else ''}"
+def _next(request: UpgradeRequest, sysroot: Sysroot) -> str:
+    image = f" {request.image}" if request.image else ""
+    root = None if sysroot.booted is not None else sysroot.root
+    return f"atoll {request.verb}{image}{format_option('--root', root)}"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import UsageError
+from atoll.cli.arguments import format_option
 from atoll.cli.output.progress import format_amount
 from atoll.cli.references import require_image
 from atoll.oci.pull import apply_pull
@@ -61,7 +62,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         print(json.dumps(_fields(plan, name)))
     else:
         print(plan.image.record.tree)
-    reporter.notice(f"next: atoll inspect store:{name}")
+    reporter.notice(f"next: atoll inspect store:{name}{format_option('--store', arguments.store)}")
     return 0
 
 

@@ -132,9 +132,9 @@ def require_image(text: str, store: Path) -> Reference | TreeId:
     if is_hex_digest(text):
         return TreeId(text)
     if text in _ROLES or (text.isascii() and text.isdecimal()):
-        raise UsageError(
-            f"{text} is a deployment, not an image", hint=f"to boot it next: atoll rollback {text}"
-        )
+        number = text.isdecimal()
+        hint = f"to boot it next: atoll rollback {text}" if number else f"name {IMAGE_HELP}"
+        raise UsageError(f"{text} is a deployment, not an image", hint=hint)
     resolved = require_tree_or_image(text, store, None)
     return resolved.tree if isinstance(resolved, ResolvedTree) else resolved.reference
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.base.text import one_line
+from atoll.cli.arguments import format_option
 from atoll.cli.output.upgrade import candidate_as_json, conflict_lines, staged_as_json
 from atoll.machine.deployments.sysroot import find_sysroot
 from atoll.machine.etc.merge import Merge
@@ -50,7 +51,9 @@ def run_upgrade(arguments: argparse.Namespace, request: UpgradeRequest, reporter
             print(json.dumps(candidate_as_json(candidate), indent=2))
         else:
             print(one_line(f"{candidate.title} is available: {candidate.origin.image}"))
-        reporter.notice("next: atoll plan, or atoll upgrade")
+        root = format_option("--root", arguments.root)
+        image = f" {request.image}" if request.image else ""
+        reporter.notice(f"next: atoll {request.verb}{image}{root}")
         return 0
     staged = upgrade(sysroot, request, reporter)
     if arguments.json:
@@ -61,6 +64,7 @@ def run_upgrade(arguments: argparse.Namespace, request: UpgradeRequest, reporter
         reporter.notice(
             f"{staged.candidate.title} is downloaded; next: atoll {request.verb}"
             + (f" {request.image}" if request.image else "")
+            + format_option("--root", arguments.root)
         )
         return 0
     print_staged(staged.deployment.title, staged.merge, arguments, reporter)
@@ -78,4 +82,6 @@ def print_staged(
     if arguments.root is None:
         reporter.notice(f"{title} boots next: systemctl reboot (or undo with: atoll cancel)")
     else:
-        reporter.notice(f"{title} boots next; see: atoll status --root {arguments.root}")
+        reporter.notice(
+            f"{title} boots next; see: atoll status{format_option('--root', arguments.root)}"
+        )

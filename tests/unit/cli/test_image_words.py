@@ -294,3 +294,18 @@ def test_a_machine_in_a_new_directory_by_the_option(
     assert "hello 1" in capsys.readouterr().out
     assert main(words) == 11
     assert (built / "new/atoll").is_dir()
+
+
+def test_the_command_that_comes_next_works_as_it_is_printed(
+    words: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["pull", words["oci"], "--store", "other store"]) == 0
+    assert "next: atoll inspect store:hello --store 'other store'" in capsys.readouterr().err
+    assert main(["inspect", "store:hello", "--store", "other store"]) == 0
+
+
+def test_a_deployment_is_no_image_to_pull(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["pull", "booted"]) == 2
+    assert "atoll rollback" not in capsys.readouterr().err
+    assert main(["pull", "3"]) == 2
+    assert "atoll rollback 3" in capsys.readouterr().err
