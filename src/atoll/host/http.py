@@ -1,10 +1,10 @@
-"""The one door to HTTP: bounded in size, time, redirects and patience, and a download resumes.
+"""The HTTP client: limits on size, time, redirects and retries; downloads resume.
 
-Only faults that may pass are tried again: no connection, a break, a stall, 408, 429 and 5xx. All
-that goes wrong is a NetworkError that names the address (without its query, where secrets are).
-Credentials go to the server they are for and to no other: a redirect to another scheme, host or
-port goes without them, no cookie is kept, and a client certificate is shown where ``trust_of``
-says. A redirect never leaves https for http.
+Only transient faults are retried: no connection, a broken connection, a stall, 408, 429 and 5xx.
+Every failure is a NetworkError with the address, without its query, which may hold secrets.
+Credentials are sent only to the server that they are for: a redirect to another scheme, host or
+port drops them, no cookies are kept, and ``trust_of`` decides which server gets a client
+certificate. A redirect from https to http is refused.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 _Result = TypeVar("_Result")
 MAX_REDIRECTS = 5
 MAX_HEADERS = 1 << 20
-"""Bytes that may come before an answer's headers are complete: informational answers, too."""
+"""Bytes of response headers, including those of informational (1xx) responses."""
 
 _TRANSIENT = frozenset((408, 429, 500, 502, 503, 504))
 _MOVED = frozenset((301, 302, 303, 307, 308))
 _ENOUGH = 1 << 20
-"""A download that brought this much since its last fault may fail as often again."""
+"""Bytes received since the last fault after which the count of attempts starts again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,13 +1,13 @@
-"""Programs inside another root directory, of which they see nothing but that root.
+"""Run programs in a sandbox whose root is another directory.
 
-They have mounts, processes, IPC, host name and control groups of their own, few capabilities, no
-way to new ones, and no network unless they are given the machine's. ``host/sandbox_init.py`` is the
-program that makes all of this and then starts them; docs/decisions/0012-sandbox.md says why it is
-as it is.
+The programs have their own namespaces for mounts, processes, IPC, host name and control groups,
+few capabilities that they cannot extend, and no network unless it is asked for.
+``host/sandbox_init.py`` sets this up and starts them;
+docs/decisions/0012-sandbox.md gives the reasons.
 
-The sandbox has /proc, an empty /sys, a small /dev, an empty /run and /tmp, and the binds it was
-given. When the program ends, or the one that waits for it, the kernel kills every process in the
-sandbox and drops its mounts, so nothing that a package starts outlives the call, and no mount does.
+The sandbox has /proc, an empty /sys, a small /dev, an empty /run and /tmp, and the given binds.
+When the program or its parent ends, the kernel kills every process in the sandbox and drops
+its mounts, so neither outlives the call.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A tree from whole layers, where an image has no table of contents that is of use.
+"""Pull a tree as whole layers, for an image without a usable table of contents.
 
 ::
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 class FullPull:
-    """Layers on their way into one tree. This thread fetches; a second one unpacks, in order."""
+    """Builds one tree from layers: this thread downloads, a second one unpacks them in order."""
 
     def __init__(self, *, plan: PullPlan, store: Store, sink: ObjectSink, records: Path) -> None:
         self._plan = plan

@@ -1,15 +1,15 @@
-"""Take an image into a store: only what is missing, checked, or nothing.
+"""Pull an image into a store. Only missing data is downloaded, and all of it is verified.
 
 ::
 
     manifest, config ─→ a plan (``pull_plan``): what is missing, how many bytes, how much space
     table of contents ─→ the tree, compared with its digest; the parts of layers that hold what is
-                        missing (``parts``), each object compared with its name
-    without one      ─→ whole layers, and the tree made from them (``rebuild``)
-    all is there     ─→ objects get their names, then layer records, then the tree's image
+                        missing (``ranges``), each object compared with its name
+    without one      ─→ whole layers, and the tree built from them (``full_pull``)
+    all is complete  ─→ objects get their names, then layer records, then the tree's image
 
-Until the tree and what is to get a name are checked, nothing has a name in the store; after it a
-cut leaves objects that the next run finds. A ref is the caller's to write, last.
+Nothing gets a name in the store before it is verified. An interruption after that leaves objects
+that the next run finds. The caller writes the ref, last.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from atoll.store.layout import Store
 
 _RESUMED = (NetworkError, Interrupted, KeyboardInterrupt)
-"""After these the next run goes on where this one stopped."""
+"""After these errors the next run resumes where this one stopped."""
 
 
 def pull_image(source: ImageSource, store: Store, reporter: Reporter) -> PublishedImage:
@@ -49,10 +49,10 @@ def pull_image(source: ImageSource, store: Store, reporter: Reporter) -> Publish
 
 
 def apply_pull(plan: PullPlan, source: ImageSource, store: Store, reporter: Reporter) -> None:
-    """Do what was planned. After an error nothing of the image has a name in the store, but
-    objects that the next run needs when this one was interrupted.
+    """Apply the plan. After an error no part of the image has a name in the store, except objects
+    that the next run reuses after an interruption.
 
-    Raises NoSpace before anything is fetched; NetworkError, Damaged, Refused or Busy.
+    Raises NoSpace before any download; NetworkError, Damaged, Refused or Busy.
     """
     if plan.is_here:
         clear_downloads(store)

@@ -1,13 +1,14 @@
-"""The parts of layers that hold the objects a store misses: which they are, and fetching them.
+"""Partial pull: finds and downloads the byte ranges of layers that hold missing objects.
 
 ::
 
-    objects of the tree ─→ those the store misses, in the order of the layers
+    objects of the tree ─→ those missing from the store, in the order of the layers
                         ─→ frames that hold them ─→ parts: frames that follow each other
     each part           ─→ fetched, unpacked frame by frame, cut into contents       (THREADS)
                         ─→ objects in staging, each of which has the name that the tree says
 
-Small gaps are fetched too, as a request costs more; long parts are cut, so that threads share them.
+Small gaps are downloaded as well, as another request costs more. Long ranges are split, so that
+threads can share them.
 """
 
 from __future__ import annotations

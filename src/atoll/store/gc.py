@@ -1,7 +1,7 @@
-"""Removing what no root needs: trees that nothing names, and objects that no remaining tree names.
+"""Garbage collection: removes trees without a root, and objects that no remaining tree refers to.
 
-Roots are the refs and the trees that a caller keeps besides. Which objects a tree names is found in
-its image's bytes: what only looks like a name keeps an object that could go, never otherwise.
+Roots are the refs, and the trees that the caller asks to keep. The bytes of each image are searched
+for object names. A false match keeps an object that could go; no match is ever missed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _HEX = frozenset("0123456789abcdef")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GcResult:
-    """What went, or would go; ``freed`` is in bytes of the disk."""
+    """What was removed, or would be; ``freed`` is in bytes on disk."""
 
     images: int = 0
     objects: int = 0
@@ -37,11 +37,11 @@ class GcResult:
 
 
 def collect(store: Store, keep: Iterable[TreeId], *, dry: bool = False) -> GcResult:
-    """Remove what neither a ref nor ``keep`` needs. Images go before objects, so that an image that
-    is there always has its objects.
+    """Remove what neither a ref nor ``keep`` needs. Images are removed before objects, so that an
+    existing image always has its objects.
 
-    Raises Busy when anything else is at work on the store, and Damaged, before anything is removed,
-    when a tree that is to stay is lost or cannot be read: nobody knows then what it needs.
+    Raises Busy while another operation uses the store. Raises Damaged, before anything is removed,
+    when a tree to keep is missing or unreadable, as its objects are then unknown.
     """
     with removing(store):
         wanted = {*keep, *(ref.tree for _, ref in list_refs(store))}

@@ -68,7 +68,7 @@ def write_ref(store: Store, name: str, ref: Ref) -> None:
 
 
 def read_ref(store: Store, name: str) -> Ref:
-    """What ``name`` means; raises NotFound or Damaged."""
+    """The ref ``name``; raises NotFound or Damaged."""
     path = _path(store, name)
     data = read_if_there(path)
     if data is None:
@@ -79,7 +79,7 @@ def read_ref(store: Store, name: str) -> Ref:
 
 
 def list_ref_names(store: Store) -> tuple[str, ...]:
-    """All of them; raises OSError when any directory of refs cannot be read."""
+    """The names of all refs; raises OSError when a directory of refs cannot be read."""
     found = []
     for folder, _, files in os.walk(store.refs, onerror=_raise):
         above = Path(folder).relative_to(store.refs)
@@ -93,7 +93,7 @@ def list_refs(store: Store) -> tuple[tuple[str, Ref], ...]:
 
 
 def remove_ref(store: Store, name: str) -> None:
-    """Forget ``name``; its tree stays until the next collection."""
+    """Remove the ref ``name``; its tree stays until the next garbage collection."""
     path = _path(store, name)
     with adding(store):
         try:
@@ -123,7 +123,7 @@ def parse_ref(data: bytes, *, where: str) -> Ref:
         fields = parse_json_fields(data, file="it")
         for name, known in (("algorithm", ALGORITHM), ("format", IMAGE_FORMAT)):
             if fields.table.get(name) != known:
-                fields.flaw(name, f"must be {known}: unsupported digest algorithm")
+                fields.flaw(name, f"must be {known}: no other is supported")
         return Ref(
             tree=parse_tree_id(fields.string("tree")),
             name=fields.line("name"),

@@ -1,6 +1,6 @@
-"""What files on disk were found to hold, so that an import need not read them again.
+"""A cache of file contents by inode, ctime and size, so that an import need not read them again.
 
-One line a file, in a file of its own that can be lost without harm::
+The cache is one file with a line for each cached file; it may be deleted at any time::
 
     atoll-known 1 <device> <SHA-256 of the rest>
     <inode> <ctime> <size> o<64 hex>            a regular file, its content an object of the store
@@ -8,14 +8,13 @@ One line a file, in a file of its own that can be lost without harm::
     <inode> <ctime> <size> l<hex>               a symbolic link, and its target
     …                              <name>=<hex> after each, its extended attributes
 
-Why that is safe. The kernel sets ctime (in nanoseconds, no program can choose it) whenever content,
-size, attributes, mode or owner change, and when an inode is used for another file. So a line says
-something only of a file that is as it was when it was read, unless it changed afterwards within
-the same tick of the kernel's clock. Nothing is noted that may still change in such a way: only what
-was settled well before the import began, which is what steps of a build left and nobody writes to
-any more. Mode, owner and times come from the file's status each time. Through an overlay whose
-layers are on one file system, inode and ctime are those of the file below. An object that was
-collected since is not in the store, and then the file is read as if nothing was known of it.
+Why this is safe: the kernel sets ctime (in nanoseconds, no program can choose it) whenever content,
+size, attributes, mode or owner change, and when an inode is reused. So a line matches only an
+unchanged file, unless the file changed within the same tick of the kernel's clock after it was
+read. To exclude that, only files that last changed well before the import began are cached: the
+output of finished build steps. Mode, owner and times are always read from the file's status.
+Through an overlay with all layers on one file system, inode and ctime are those of the lower file.
+If garbage collection has removed the object, the file is read again.
 """
 
 from __future__ import annotations
