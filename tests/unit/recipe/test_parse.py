@@ -138,7 +138,7 @@ def test_every_key() -> None:
 
 def test_read_finds_atoll_toml_and_local_files(tmp_path: Path) -> None:
     (tmp_path / "atoll.toml").write_text(FULL)
-    with pytest.raises(RecipeError, match=r"tool_1\.0_all\.deb is no file"):
+    with pytest.raises(RecipeError, match=r"tool_1\.0_all\.deb is not a file"):
         read_recipe(tmp_path)
     (tmp_path / "local").mkdir()
     (tmp_path / "local" / "tool_1.0_all.deb").touch()
