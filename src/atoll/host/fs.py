@@ -16,6 +16,7 @@ from atoll.host.signals import signals_deferred
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from gzip import GzipFile
     from pathlib import Path
 
 _KINDS = {
@@ -26,6 +27,9 @@ _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+
+
+_CHUNK = 1 << 20
 
 
 def replace_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
@@ -65,10 +69,24 @@ def open_regular(path: Path, *, follow: bool = False) -> IO[bytes]:
 def read_regular(path: Path, *, limit: int, follow: bool = False) -> bytes:
     """The content of a file that ``open_regular`` opens; Damaged with more than ``limit`` bytes."""
     with open_regular(path, follow=follow) as file, name_errors(path):
-        data = file.read(limit + 1)
+        data = read_at_most(file, limit + 1)
     if len(data) > limit:
         raise Damaged(f"{path} is larger than {limit} bytes", hint="look at what it is")
     return data
+
+
+def read_at_most(file: IO[bytes] | GzipFile, limit: int) -> bytes:
+    """Up to ``limit`` bytes, in memory for what is there only.
+
+    ``file.read(limit)`` allocates ``limit`` bytes at once, which a small machine does not have.
+    """
+    chunks = [file.read(min(limit, os.fstat(file.fileno()).st_size + 1))]
+    left = limit - len(chunks[0])
+    # A file of the kernel has no size, a compressed one has more in it, and another may grow.
+    while left and (chunk := file.read(min(left, _CHUNK))):
+        chunks.append(chunk)
+        left -= len(chunk)
+    return b"".join(chunks)
 
 
 @contextmanager

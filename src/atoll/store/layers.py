@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from atoll.base.errors import Damaged
 from atoll.base.ids import BlobDigest, is_hex_digest, parse_object_id
 from atoll.base.json import parse_json, parse_json_object
-from atoll.host.fs import fsync_directory, make_directory, open_regular, remove_tree
+from atoll.host.fs import fsync_directory, make_directory, open_regular, read_at_most, remove_tree
 from atoll.host.syscalls import syncfs
 from atoll.tree.model import Metadata
 
@@ -175,7 +175,7 @@ def _can_be_read(path: Path) -> bool:
 def _read_record(store: Store, diff_id: BlobDigest) -> tuple[int, list[bytes]]:
     """The unpacked size of the layer, and a line for each member. The checksum was compared."""
     with open_regular(_path(store, diff_id)) as packed, gzip.GzipFile(fileobj=packed) as file:
-        data = file.read(RECORD_LIMIT + 1)
+        data = read_at_most(file, RECORD_LIMIT + 1)
     if len(data) > RECORD_LIMIT:
         raise ValueError(f"it has more than {RECORD_LIMIT} bytes")
     head, *lines, last = data.splitlines()

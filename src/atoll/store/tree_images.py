@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged, NotFound
 from atoll.base.ids import TreeId, is_hex_digest
-from atoll.host.fs import displace_stray, fsync_directory, open_regular, read_regular, space_errors
+from atoll.host.fs import (
+    displace_stray,
+    fsync_directory,
+    open_regular,
+    read_at_most,
+    read_regular,
+    space_errors,
+)
 from atoll.host.syscalls import measure_verity
 from atoll.store.lock import adding
 from atoll.store.objects import OBJECT_MODE, seal_file, staging_directory
@@ -111,7 +118,8 @@ def _is_whole(path: Path, name: TreeId) -> bool:
             if (os.fstat(file.fileno()).st_mode & 0o7777) != OBJECT_MODE:
                 return False
             sealed = measure_verity(file.fileno())
-            return sealed in (None, name) and TreeId(verity_digest(file.read(IMAGE_LIMIT))) == name
+            data = read_at_most(file, IMAGE_LIMIT)
+            return sealed in (None, name) and TreeId(verity_digest(data)) == name
     except FileNotFoundError:
         return False
     except OSError as error:
