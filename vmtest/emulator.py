@@ -73,8 +73,13 @@ class Emulator:
         self.channel.close()
 
 
-def start_emulator(spec: MachineSpec, directory: Path, *, kvm: bool) -> Emulator:
-    """Start QEMU; raises MachineError with its own words when it does not come up."""
+def start_emulator(
+    spec: MachineSpec, directory: Path, *, kvm: bool, incoming: bool = False
+) -> Emulator:
+    """Start QEMU; raises MachineError with its own words when it does not come up.
+
+    With ``incoming`` it waits for a saved state instead of booting.
+    """
     with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
         monitor, monitor_end = socket.socketpair()
         channel, channel_end = socket.socketpair()
@@ -90,11 +95,9 @@ def start_emulator(spec: MachineSpec, directory: Path, *, kvm: bool) -> Emulator
         )
         ensure_files(spec, wiring)
         argv = [
-            find_program("setpriv", package="util-linux"),
-            "--pdeathsig",
-            "KILL",
-            *plan_command(spec, wiring),
-        ]
+            find_program("setpriv", package="util-linux"), "--pdeathsig", "KILL",
+            *plan_command(spec, wiring), *(("-incoming", "defer") if incoming else ()),
+        ]  # fmt: skip
         with (directory / "qemu.log").open("ab") as log:
             process = subprocess.Popen(
                 argv,

@@ -12,10 +12,11 @@ from vmtest.clock import Deadline, stretched
 from vmtest.console import Console
 from vmtest.emulator import Emulator, Ending, start_emulator
 from vmtest.errors import MachineError, MachineGone, RequestFailed, ShellRestarted, hide_frames
-from vmtest.keyboard import keys_of, parse_keys, press
 from vmtest.patience import SETTLED, patience_for, settle
 from vmtest.qemu import ensure_possible, overlay_path, probe_kvm
-from vmtest.screen import parse_ppm, wait_for_picture, write_png
+from vmtest.saved import check_savable, lay_out_state, resume_state, write_state
+from vmtest.seat import Seat
+from vmtest.units import wait_for_unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from vmtest.channel import Finished
     from vmtest.patience import Patience
-    from vmtest.screen import Picture
     from vmtest.spec import MachineSpec
 
 __tracebackhide__ = hide_frames
@@ -41,7 +41,7 @@ def _tell(line: str) -> None:
     print(line, flush=True)
 
 
-class Machine:
+class Machine(Seat):
     """One machine with a directory of its own for disks, firmware variables and logs.
 
     A context manager: however the block ends, so does QEMU. All limits are in seconds and are
@@ -73,14 +73,32 @@ class Machine:
 
     def start(self) -> None:
         """Switch it on and return at once; the first command waits until it has booted."""
+        self._switch_on()
+        self._say("started")
+
+    def save(self, place: Path) -> None:
+        """Keep it as it is now in the new folder ``place``, and end it. Its shell must be up."""
+        check_savable(self.spec)
+        write_state(self._booted(), self.directory, place)
+        self._say(f"saved to {place}")
+
+    def restore(self, place: Path) -> None:
+        """Begin where a machine of the same spec was saved; its clock is set to the present.
+
+        The next ``start``, after a reboot or a power cut, boots from what the disks then hold.
+        """
         if self.is_running():
             raise MachineError(f"{self.name} runs already")
-        self.kill()
-        ensure_possible(self.spec)
-        self.directory.mkdir(parents=True, exist_ok=True)
-        self.console.mark_start()
-        self._emulator = start_emulator(self.spec, self.directory, kvm=probe_kvm())
-        self._say("started")
+        self.console = Console(self.console.path)
+        lay_out_state(self.spec, place, self.directory)
+        emulator = self._switch_on(incoming=True)
+        try:
+            resume_state(emulator, place)
+        except MachineError as error:
+            words = (self.directory / "qemu.log").read_text(errors="replace")
+            raise self._error(f"cannot begin at {place}: {error}\n{words[-2000:]}") from None
+        self._quietly(f"date --set=@{time.time():.3f}")
+        self._say(f"begins at {place.name}")
 
     def is_running(self) -> bool:
         return self._emulator is not None and self._emulator.is_alive()
@@ -200,23 +218,13 @@ class Machine:
 
     def wait_for_unit(self, unit: str, *, timeout: float = BOOT_SECONDS) -> None:
         """Wait until a unit is active; fails at once when nothing is going to start it."""
-        name = shlex.quote(unit)
-        ask = f"systemctl show -P ActiveState -P Job -- {name}"
-        deadline, idle = Deadline(timeout), False
-        while True:
-            state, *job = self._words(ask)
-            if state == "active":
-                self._say(f"{unit} is active")
-                return
-            jobs = job or self._words("systemctl list-jobs --no-legend")
-            # A job may have ended between the two questions: believe it when it is so twice.
-            if not jobs and (state == "failed" or (state == "inactive" and idle)):
-                status = self.execute(f"systemctl status --no-pager -n 20 -- {name}")[1]
-                raise RequestFailed(f"{self.name}: {unit} is {state}\n{status}".rstrip())
-            idle = not jobs
-            if deadline.is_over():
-                raise self._error(f"waited {deadline.seconds:.0f} s for {unit}, which is {state}")
-            time.sleep(PAUSE_SECONDS)
+        try:
+            wait_for_unit(self._said, unit, Deadline(timeout))
+        except RequestFailed as error:
+            raise RequestFailed(f"{self.name}: {error}") from None
+        except MachineError as error:
+            raise self._error(str(error)) from None
+        self._say(f"{unit} is active")
 
     def wait_until_succeeds(self, command: str, *, timeout: float = COMMAND_SECONDS) -> str:
         """Repeat a command until it exits with 0; what it wrote to stdout."""
@@ -270,47 +278,20 @@ class Machine:
         raw = self._quietly(f"cat {LOADER_ENTRY}")
         return raw[4:].decode("utf-16-le").rstrip("\0")
 
-    # Screen and keys
-
-    def picture(self) -> Picture:
-        """What its screen shows now; needs a ``Display``."""
-        path = self.directory / "screen.ppm"
-        self._control("screendump", filename=str(path))
-        data = path.read_bytes()
-        path.unlink()
-        return parse_ppm(data)
-
-    def screenshot(self, path: Path) -> None:
-        """Write what its screen shows as a PNG file."""
-        write_png(path, self.picture())
-        self._say(f"screenshot: {path}")
-
-    def wait_for_screen(
-        self, *, colours: int = 2, steady: float = 3.0, timeout: float = BOOT_SECONDS
-    ) -> Picture:
-        """Wait until the screen shows so many colours and has not changed for ``steady`` seconds.
-
-        A blinking cursor is no change. A text console has a few colours, a greeter more than 32.
-        """
-        deadline = Deadline(timeout)
-        picture = wait_for_picture(self.picture, colours, steady, deadline)
-        if picture is None:
-            raise self._error(
-                f"waited {deadline.seconds:.0f} s for a steady screen of {colours} colours; "
-                f"it has {self.picture().colours()}"
-            )
-        return picture
-
-    def send_key(self, combination: str) -> None:
-        """Press keys together: ``ret``, ``ctrl-alt-f2``; the names are those of QEMU."""
-        press(self._control, parse_keys(combination))
-
-    def send_chars(self, text: str) -> None:
-        """Type text on an American keyboard."""
-        for character in text:
-            press(self._control, keys_of(character))
-
     # Inside
+
+    def _switch_on(self, *, incoming: bool = False) -> Emulator:
+        if self.is_running():
+            raise MachineError(f"{self.name} runs already")
+        self.kill()
+        ensure_possible(self.spec)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        if not incoming:
+            self.console.mark_start()
+        self._emulator = start_emulator(
+            self.spec, self.directory, kvm=probe_kvm(), incoming=incoming
+        )
+        return self._emulator
 
     def _attempt(self, command: str, stdin: bytes, timeout: float) -> Finished:
         emulator = self._booted()
@@ -326,8 +307,8 @@ class Machine:
             )
         return finished
 
-    def _words(self, command: str) -> list[str]:
-        return self._attempt(command, b"", COMMAND_SECONDS).output.decode().split()
+    def _said(self, command: str) -> str:
+        return self._attempt(command, b"", COMMAND_SECONDS).output.decode()
 
     def _need(self, command: str, finished: Finished) -> bytes:
         if finished.status != 0:
@@ -339,7 +320,7 @@ class Machine:
     def _quietly(self, command: str, stdin: bytes = b"") -> bytes:
         return self._need(command, self._attempt(command, stdin, COMMAND_SECONDS))
 
-    def _control(self, command: str, **arguments: object) -> object:
+    def _control(self, command: str, **arguments: object) -> object:  # type: ignore[explicit-override]
         emulator = self._running()
         try:
             return emulator.qmp.execute(command, **arguments)
@@ -392,9 +373,9 @@ class Machine:
                 )
             time.sleep(PAUSE_SECONDS)
 
-    def _error(self, message: str) -> MachineError:
+    def _error(self, message: str) -> MachineError:  # type: ignore[explicit-override]
         tail = self.console.tail()
         return MachineError(f"{self.name}: {message}\n--- console tail ---\n{tail}".rstrip())
 
-    def _say(self, line: str) -> None:
+    def _say(self, line: str) -> None:  # type: ignore[explicit-override]
         self._tell(f"{self.name}: {line}")

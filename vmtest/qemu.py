@@ -45,7 +45,7 @@ class Wiring:
 
     @property
     def variables(self) -> Path:
-        return self.directory / "uefi-variables.fd"
+        return variables_path(self.directory)
 
     def disk(self, number: int) -> Path:
         return overlay_path(self.directory, number)
@@ -54,6 +54,11 @@ class Wiring:
 def overlay_path(directory: Path, number: int) -> Path:
     """What a machine in ``directory`` writes to its disk goes there."""
     return directory / f"disk{number}.qcow2"
+
+
+def variables_path(directory: Path) -> Path:
+    """The firmware variables of the machine in ``directory``."""
+    return directory / "uefi-variables.fd"
 
 
 def find_program(name: str, *, package: str) -> str:

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cache import CACHE
-from vmtest import DirectKernel, Disk, Display, MachineError, MachineSpec, RequestFailed, Uefi
+from vmtest import (
+    DirectKernel,
+    Disk,
+    Display,
+    MachineError,
+    MachineSpec,
+    RequestFailed,
+    Uefi,
+    UserNetwork,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -189,18 +198,50 @@ def test_a_day_in_the_life_of_a_machine(
         assert image.stat().st_mtime_ns == untouched
 
 
-def test_firmware_boots_the_first_disk_and_keeps_its_variables(
-    machine_factory: MachineFactory, guest: Path
+def test_firmware_boots_the_first_disk_and_machines_begin_at_its_state(
+    machine_factory: MachineFactory, subtest: Subtest, guest: Path, tmp_path: Path
 ) -> None:
     disks = (Disk(image=guest / "esp.img"), Disk(image=guest / "root.img", serial="root"))
-    machine = machine_factory(MachineSpec(boot=Uefi(), disks=disks))
-    machine.start()
-    machine.wait_for_console_text("guest login: ")
-    assert machine.boot_entry() == "guest.conf"
-    assert machine.succeed("realpath /dev/disk/by-id/virtio-root") == "/dev/vdb\n"
-    machine.run(f"cat > {VARIABLE}", stdin=b"\x07\0\0\0kept")
-    machine.reboot()
-    assert machine.run(f"cat {VARIABLE}").output[4:] == b"kept"
+    spec = MachineSpec(
+        boot=Uefi(), disks=disks, memory=512, display=Display.STD, network=UserNetwork()
+    )
+    machine = machine_factory(spec)
+    state = tmp_path / "state"
+
+    with subtest("firmware boots the first disk"):
+        machine.start()
+        machine.wait_for_console_text("guest login: ")
+        assert machine.boot_entry() == "guest.conf"
+        assert machine.succeed("realpath /dev/disk/by-id/virtio-root") == "/dev/vdb\n"
+        machine.run(f"cat > {VARIABLE}", stdin=b"\x07\0\0\0kept")
+
+    with subtest("it is saved"):
+        machine.wait_for_system()
+        machine.succeed("echo before > /root/before", "date --set=2020-01-01")
+        boot = machine.succeed("cat /proc/sys/kernel/random/boot_id")
+        machine.save(state)
+        assert not machine.is_running()
+
+    with subtest("two machines begin there, each with its own disks"):
+        first, second = (machine_factory(spec, name=name) for name in ("first", "second"))
+        for each in (first, second):
+            each.restore(state)
+            assert each.succeed("cat /root/before") == "before\n"
+            assert each.succeed("cat /proc/sys/kernel/random/boot_id") == boot
+            assert each.wait_for_system() == "running"
+            each.wait_for_login_prompt()
+            each.succeed(f"echo {each.name} > /root/mine; sync")
+        first.send_key("ctrl-alt-f2")
+        for each in (first, second):
+            assert each.succeed("cat /root/mine") == f"{each.name}\n"
+            assert int(each.succeed("date +%Y")) >= 2025
+
+    with subtest("after a power cut one boots from its own disks and variables"):
+        first.power_cut()
+        first.start()
+        assert first.succeed("cat /root/before /root/mine") == "before\nfirst\n"
+        assert first.run(f"cat {VARIABLE}").output[4:] == b"kept"
+        assert first.succeed("cat /proc/sys/kernel/random/boot_id") != boot
 
 
 def test_a_damaged_kernel_is_an_error_with_the_console(

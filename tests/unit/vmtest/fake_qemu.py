@@ -1,7 +1,8 @@
 """A program that behaves like QEMU with a booted Debian, without a machine.
 
 It obeys the words of vmtest's command line: says something on the console, answers on the control
-socket, and runs the true guest shell of vmtest behind the channel. FAKE_QEMU chooses its mood.
+socket, and runs the true guest shell of vmtest behind the channel. Its memory, which it saves and
+reads back, is a line of text. FAKE_QEMU chooses its mood.
 """
 
 from __future__ import annotations
@@ -29,6 +30,13 @@ is-system-running) echo "${FAKE_STATE:-running}" ;;
 show) case ${!#} in up.service) echo active ;; broken.service) echo failed ;; *) echo inactive ;; esac; echo ;;
 esac
 """  # noqa: E501
+DATE = """#!/bin/bash
+case $1 in
+--set=@*) echo "${1#--set=@}" >"$RUNTIME_DIRECTORY/clock" ;;
+*) exec /bin/date "$@" ;;
+esac
+"""
+MEMORY = b"all that the machine knows\n"
 PICTURE = b"P6\n2 2\n255\n" + bytes(range(12))
 
 
@@ -45,8 +53,9 @@ class Guest:
         self.events = folder / "events"
         if not self.events.exists():
             os.mkfifo(self.events)
-            (folder / "systemctl").write_text(SYSTEMCTL)
-            (folder / "systemctl").chmod(0o755)
+            for name, script in (("systemctl", SYSTEMCTL), ("date", DATE)):
+                (folder / name).write_text(script)
+                (folder / name).chmod(0o755)
         self.socket, inside = socket.socketpair()
         environment = os.environ | {
             "PATH": f"{folder}:{os.environ['PATH']}",
@@ -73,6 +82,8 @@ class Control:
     """The control socket's other end."""
 
     def __init__(self, number: int) -> None:
+        self.runs = True
+        self.migration: dict[str, object] = {}
         self.socket = socket.socket(fileno=number)
         self.lines = self.socket.makefile("rb")
         self.say({"QMP": {"version": {}, "capabilities": []}})
@@ -88,7 +99,18 @@ class Control:
         if not line:
             return False
         request = json.loads(line)
+        value: dict[str, object] = {}
         match request["execute"]:
+            case "stop" | "cont" as verb:
+                self.runs = verb == "cont"
+            case "migrate-set-parameters":
+                pass
+            case "migrate":
+                self.migration = transfer(request["arguments"]["uri"], MEMORY, b"")
+            case "migrate-incoming":
+                self.migration = transfer(request["arguments"]["uri"], b"", MEMORY)
+            case "query-migrate":
+                value = self.migration
             case "screendump":
                 Path(request["arguments"]["filename"]).write_bytes(PICTURE)
             case "send-key":
@@ -100,17 +122,29 @@ class Control:
             case command:
                 self.say({"error": {"class": "CommandNotFound", "desc": f"no {command}"}})
                 return True
-        self.say({"return": {}})
+        self.say({"return": value})
         return True
 
 
-def serve(control: Control, channel: socket.socket, folder: Path) -> None:
+def transfer(uri: str, given: bytes, expected: bytes) -> dict[str, object]:
+    """Through the program that ``uri`` names; the answer to query-migrate."""
+    kind, _, command = uri.partition(":")
+    assert kind == "exec"
+    done = subprocess.run(["sh", "-c", command], input=given, stdout=subprocess.PIPE, check=False)
+    if done.returncode == 0 and done.stdout == expected:
+        return {"status": "completed"}
+    return {"status": "failed", "error-desc": "load of migration failed"}
+
+
+def serve(control: Control, channel: socket.socket, folder: Path, *, incoming: bool) -> None:
     guest = Guest(folder)
+    if incoming:  # the shell said hello before it was saved
+        guest.socket.recv(100)
     events = os.open(guest.events, os.O_RDWR)
     try:
         while True:
             watched = [control.socket.fileno(), channel.fileno(), guest.socket.fileno(), events]
-            ready = select.select(watched, [], [])[0]
+            ready = select.select(watched if control.runs else watched[:1], [], [])[0]
             if control.socket.fileno() in ready and not control.answer():
                 return
             for here, there in ((channel, guest.socket), (guest.socket, channel)):
@@ -133,9 +167,11 @@ def main() -> int:
     if mood == "refuses":
         sys.stderr.write("fake-qemu: Could not open the disk\n")
         return 1
+    incoming = "-incoming" in sys.argv
     console = Path(word(r"path=(.*console\.log)"))
-    with console.open("a") as log:
-        log.write("\x1b[2J\x1b[1;32mbooting\x1b[0m\r\nFake GNU/Linux\r\n\r\nfake login: ")
+    if not incoming:
+        with console.open("a") as log:
+            log.write("\x1b[2J\x1b[1;32mbooting\x1b[0m\r\nFake GNU/Linux\r\n\r\nfake login: ")
     control = Control(int(word(r"id=monitor,fd=(\d+)")))
     channel = socket.socket(fileno=int(word(r"id=channel,fd=(\d+)")))
     if mood == "hangs":
@@ -150,7 +186,8 @@ def main() -> int:
         return 0
     folder = Path(tempfile.mkdtemp())
     try:
-        serve(control, channel, folder)
+        control.runs = not incoming
+        serve(control, channel, folder, incoming=incoming)
     finally:
         shutil.rmtree(folder)
     return 0
