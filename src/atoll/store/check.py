@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import AtollError, Damaged
 from atoll.base.ids import ObjectId, is_hex_digest
-from atoll.store.lock import adding
+from atoll.store.lock import reading
 from atoll.store.objects import measure_object
 from atoll.store.refs import list_ref_names, read_ref
 from atoll.store.tree_images import list_images, read_image
@@ -47,7 +47,7 @@ class StoreFinding:
 
 def check_store(store: Store, reporter: Reporter) -> tuple[StoreFinding, ...]:
     """Read everything in ``store``; what is wrong, in the order of the drawing in ``layout``."""
-    with adding(store):
+    with reading(store):
         names, strays = _list_objects(store)
         with reporter.step("Reading objects"):
             damaged = _check_objects(store, names, reporter)

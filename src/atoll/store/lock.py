@@ -44,6 +44,20 @@ def adding(store: Store, *, patience: float = PATIENCE) -> Iterator[None]:
 
 
 @contextmanager
+def reading(store: Store, *, patience: float = PATIENCE) -> Iterator[None]:
+    """Keep others from removing anything while the store is read, also one that is read-only."""
+    try:
+        handle = os.open(store.lock, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        handle = _open_lock(store)
+    try:
+        _take(handle, fcntl.LOCK_SH, store, patience)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
 def removing(store: Store) -> Iterator[None]:
     """Hold ``store`` alone; raises Busy when anything else is at work on it."""
     handle = _open_lock(store)

@@ -14,9 +14,10 @@ from contextlib import contextmanager
 from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
-from atoll.base.errors import Damaged
+from atoll.base.errors import Damaged, Refused
 from atoll.host.fs import remove_tree, space_errors
 from atoll.host.syscalls import enable_verity, measure_verity, syncfs
+from atoll.store.layout import forbidden
 from atoll.store.lock import adding
 from atoll.tree.verity import VerityHasher, verity_digest
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from atoll.base.errors import AtollError
     from atoll.base.ids import ObjectId
     from atoll.store.layout import Store
     from atoll.tree.model import Regular
@@ -32,6 +34,17 @@ WHOLE_LIMIT = 1 << 20
 """Contents up to this size are read into memory once; larger ones are hashed, then copied."""
 
 OBJECT_MODE = 0o444
+_DAMAGE = {
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENXIO,
+    errno.EIO,
+    errno.EUCLEAN,
+    errno.EBADMSG,
+}
+"""Errors of an object that is not there, is no file, or is lost on the disk."""
 _CANNOT_COPY = {errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 
 
@@ -230,7 +243,7 @@ def open_object(store: Store, name: ObjectId) -> int:
     try:
         return os.open(store.object_path(name), flags)
     except OSError as error:
-        raise _damaged(store, name, error.strerror or str(error)) from error
+        raise _unreadable(store, name, error) from error
 
 
 def read_object(store: Store, name: ObjectId, *, verify: bool = True) -> bytes:
@@ -239,7 +252,7 @@ def read_object(store: Store, name: ObjectId, *, verify: bool = True) -> bytes:
     try:
         data = b"".join(read_chunks(handle))
     except OSError as error:
-        raise _damaged(store, name, error.strerror or str(error)) from error
+        raise _unreadable(store, name, error) from error
     finally:
         os.close(handle)
     if verify and verity_digest(data) != name:
@@ -266,7 +279,7 @@ def measure_object(store: Store, name: ObjectId) -> None:
         found = DigestSink().put_file(handle)
         sealed = measure_verity(handle)
     except OSError as error:
-        raise _damaged(store, name, error.strerror or str(error)) from error
+        raise _unreadable(store, name, error) from error
     finally:
         os.close(handle)
     if found != name or sealed not in (None, name):
@@ -286,6 +299,19 @@ def _damaged(store: Store, name: ObjectId, why: str) -> Damaged:
         f"object {name} in {store.root}: {why}",
         hint=f"remove {store.object_path(name)} and build or pull the image again",
     )
+
+
+def _unreadable(store: Store, name: ObjectId, error: OSError) -> AtollError | OSError:
+    """Damaged only where the object or the disk is at fault: what cannot be read may be whole."""
+    if error.errno in _DAMAGE:
+        return _damaged(store, name, error.strerror or str(error))
+    what = f"object {name} in {store.root} cannot be read"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return forbidden(what, error)
+    if error.errno == errno.EOPNOTSUPP:
+        hint = "start a kernel with fs-verity, such as Debian's own"
+        return Refused(f"{what}: this kernel has no fs-verity", hint=hint)
+    return OSError(error.errno, error.strerror, str(store.object_path(name)))
 
 
 def _write_all(handle: int, data: bytes) -> None:

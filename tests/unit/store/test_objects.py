@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import errno
+import os
 import stat
 from typing import TYPE_CHECKING
 
 import pytest
 
-from atoll.base.errors import Damaged
+from atoll.base.errors import AtollError, Damaged
 from atoll.base.ids import ObjectId
 from atoll.store.layout import Store, open_store
 from atoll.store.objects import (
@@ -95,3 +97,22 @@ def test_damage_is_noticed_on_reading(store: Store) -> None:
 def test_a_missing_object_is_damage(store: Store) -> None:
     with pytest.raises(Damaged, match="No such file"):
         read_object(store, ObjectId("0" * 64))
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EACCES, errno.EOPNOTSUPP, errno.ENOMEM])
+def test_what_cannot_be_read_is_not_called_damaged(
+    store: Store, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """``store check`` advised to remove each object where a kernel lacks fs-verity."""
+    with adding_objects(store) as sink:
+        name = sink.put_bytes(content(5000))
+
+    def refuse(*_: object) -> bytes:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("atoll.store.objects.os.pread", refuse)
+    for read in (read_object, measure_object):
+        with pytest.raises((AtollError, OSError)) as caught:
+            read(store, name)
+        assert not isinstance(caught.value, Damaged)
+        assert name[2:] in str(caught.value)
