@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import os
 import subprocess
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -49,9 +48,7 @@ def test_what_mtools_put_there_is_read(
 ) -> None:
     source = tmp_path / "esp.fat"
     make_volume(source, bits=bits, size=size, per_cluster=per_cluster)
-    began = time.process_time()
     volume = read_volume(source)
-    assert time.process_time() - began < 1
     assert volume.geometry.bits == bits
     assert {p: i.size for p, i in files(volume) if not i.is_directory} == CONTENT
     data = source.read_bytes()

@@ -203,12 +203,15 @@ def tail(text: bytes) -> str:
     return "\n".join(text.decode(errors="replace").splitlines()[-TAIL_LINES:])
 
 
-def _end(process: subprocess.Popen[bytes], *, patience: float = PATIENCE) -> None:
-    """What the program started itself ends, too: it may be writing where its caller cleans up."""
+def _end(process: subprocess.Popen[bytes], *, patience: float | None = None) -> None:
+    """End the program and all that it started, which may be writing where its caller cleans up.
+
+    It has ``patience`` seconds (else ``PATIENCE``) to end by itself.
+    """
     with signals_deferred():
         _signal_group(process, signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(patience)
+            process.wait(PATIENCE if patience is None else patience)
         _signal_group(process, signal.SIGKILL)
         process.wait()
         # Killed at once, but gone only when whoever inherited them has seen it.
