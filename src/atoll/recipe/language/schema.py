@@ -68,7 +68,7 @@ TOP = TableRule(
         KeyRule(
             name="include",
             kind=ValueKind.TEXTS,
-            doc="Files in this language that come before this one; paths are relative to it.",
+            doc="Files in this language that are read before this one; paths are relative to it.",
             example='["./common.toml"]',
             check=policy.check_include,
             local=bool,
@@ -79,10 +79,11 @@ TOP = TableRule(
 )
 
 FRAGMENTS = {
-    "variant": "Another image from the same recipe: [variant.NAME.TABLE] holds what it has more"
-    " or instead, and --variant NAME chooses it.",
-    "when": 'What holds only under a condition: [when."architecture=arm64".TABLE], also suite= and'
-    " variant=; several, joined by a comma, must all be true.",
+    "variant": "Another image from the same recipe: [variant.NAME.TABLE] adds to "
+    "it or replaces parts of it; --variant NAME chooses it.",
+    "when": "What applies only under a condition: "
+    '[when."architecture=arm64".TABLE], also suite= and variant=; '
+    "several, joined by a comma, must all be true.",
 }
 """What a file can hold beside ``TOP``: tables of fragments, by name or condition."""
 

@@ -8,19 +8,19 @@ from atoll.recipe.language.schema_model import KeyRule, TableRule, ValueKind
 
 KERNEL = TableRule(
     name="kernel",
-    doc="The kernel, and what it is told.",
+    doc="The kernel and its arguments.",
     keys=(
         KeyRule(
             name="package",
-            doc="The package of the kernel, beside packages.install.",
+            doc="The kernel package, in addition to packages.install.",
             example='"linux-image-amd64"',
-            otherwise="one of packages.install, or what the base has",
+            otherwise="one of packages.install, or that of the base",
             check=packages.check_kernel_package,
         ),
         KeyRule(
             name="args",
             kind=ValueKind.TEXTS,
-            doc="Kernel arguments, one an item; spaces only between quotes.",
+            doc="Kernel arguments, one in each item; spaces only inside quotes.",
             example='["quiet", "console=ttyS0"]',
             unique=False,
             check=values.check_kernel_argument,
@@ -28,14 +28,14 @@ KERNEL = TableRule(
         KeyRule(
             name="remove_args",
             kind=ValueKind.TEXTS,
-            doc="Arguments of the base to go without; a name alone takes all that it has of it.",
+            doc="Arguments of the base to remove; a name alone removes all its values.",
             example='["quiet", "console"]',
             check=values.check_kernel_argument,
         ),
         KeyRule(
             name="modules",
             kind=ValueKind.TEXTS,
-            doc="Modules that are loaded at each boot.",
+            doc="Modules to load on every boot.",
             example='["br_netfilter"]',
             rivals=("blacklist",),
             check=values.check_module,
@@ -43,7 +43,7 @@ KERNEL = TableRule(
         KeyRule(
             name="blacklist",
             kind=ValueKind.TEXTS,
-            doc="Modules that are never loaded by themselves.",
+            doc="Modules that are never loaded automatically.",
             example='["nouveau"]',
             rivals=("modules", "initrd_modules"),
             check=values.check_module,
@@ -51,7 +51,7 @@ KERNEL = TableRule(
         KeyRule(
             name="initrd_modules",
             kind=ValueKind.TEXTS,
-            doc="Modules that are in the initrd, whatever the build finds by itself.",
+            doc="Modules to add to the initrd, besides those that the build selects.",
             example='["virtio_blk"]',
             rivals=("blacklist",),
             check=values.check_module,
@@ -66,7 +66,7 @@ BOOT = TableRule(
         KeyRule(
             name="timeout",
             kind=ValueKind.NUMBER,
-            doc="How many seconds the menu shows; with 0 it is hidden.",
+            doc="How many seconds the menu is shown; 0 hides it.",
             example="5",
             otherwise="3",
             least=0,
@@ -74,7 +74,7 @@ BOOT = TableRule(
         ),
         KeyRule(
             name="title",
-            doc="What the menu calls the system.",
+            doc="The title of the system in the menu.",
             example='"Reef"',
             otherwise="the image's name",
             check=values.check_one_line,

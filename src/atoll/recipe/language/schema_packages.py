@@ -9,11 +9,11 @@ from atoll.recipe.language.schema_model import KeyRule, TableRule, ValueKind
 
 IMAGE = TableRule(
     name="image",
-    doc="What the image is called.",
+    doc="The name and version of the image.",
     keys=(
         KeyRule(
             name="name",
-            doc="The image's name: small letters and digits, with single . _ - between them.",
+            doc="The image's name: lower-case letters and digits, with single . _ - between them.",
             example='"hello"',
             required=True,
             otherwise="an error; with a variant it is followed by -VARIANT",
@@ -28,7 +28,7 @@ IMAGE = TableRule(
         ),
         KeyRule(
             name="description",
-            doc="One line that says what the image is for.",
+            doc="One line about the purpose of the image.",
             example='"A desktop for schools"',
             default="",
             otherwise="empty",
@@ -37,7 +37,7 @@ IMAGE = TableRule(
         KeyRule(
             name="labels",
             kind=ValueKind.MAP,
-            doc="More labels of the image, as OCI has them.",
+            doc="Further OCI labels of the image.",
             example='{ "org.opencontainers.image.source" = "https://git.example/hello" }',
             check=values.check_one_line,
             check_name=policy.check_label,
@@ -47,19 +47,19 @@ IMAGE = TableRule(
 
 DEBIAN = TableRule(
     name="debian",
-    doc="Where Debian's packages come from.",
+    doc="The Debian archive that packages come from.",
     keys=(
         KeyRule(
             name="suite",
-            doc='The suite; only where from does not name one, and needed with from = "empty".',
+            doc='The suite; only where from does not name one, required with from = "empty".',
             example='"trixie"',
-            otherwise="from says it, or the base has it",
+            otherwise="from from, or that of the base",
             check=packages.check_suite,
         ),
         KeyRule(
             name="components",
             kind=ValueKind.TEXTS,
-            doc="The parts of the archive that packages are taken from.",
+            doc="The components of the archive to use.",
             example='["main", "non-free-firmware"]',
             otherwise='["main"], or what the base has',
             check=packages.check_component,
@@ -67,43 +67,45 @@ DEBIAN = TableRule(
         KeyRule(
             name="architectures",
             kind=ValueKind.TEXTS,
-            doc="Foreign architectures beside the machine's, whose packages can be installed too.",
+            doc="Foreign architectures, whose packages can be installed too.",
             example='["i386"]',
             check=packages.check_architecture,
         ),
         KeyRule(
             name="mirror",
-            doc="Where the archive is: http://, https:// or file:///, without a password;"
-            " {snapshot} in it stands for the time of the snapshot.",
+            doc=(
+                "The address of the archive: http://, https:// or file:///, without "
+                "a password; {snapshot} in it stands for the time of the snapshot."
+            ),
             example='"https://mirror.example/debian"',
-            otherwise="the building machine's apt decides",
+            otherwise="from the configuration of apt on the building machine",
             check=packages.check_mirror,
         ),
         KeyRule(
             name="security_mirror",
-            doc="Where the archive of security updates is, written as mirror is.",
+            doc="The address of the security archive, in the form of mirror.",
             example='"https://mirror.example/debian-security"',
-            otherwise="the building machine's apt decides",
+            otherwise="from the configuration of apt on the building machine",
             check=packages.check_mirror,
         ),
         KeyRule(
             name="snapshot",
-            doc="The time in UTC at which the archive is looked at; mirror has {snapshot} in it.",
+            doc="Use the archive as it was at this time (UTC); mirror needs {snapshot} in it.",
             example='"20260820T000000Z"',
-            otherwise="the archive as it is",
+            otherwise="the archive as it is now",
             check=packages.check_snapshot,
         ),
         KeyRule(
             name="security",
             kind=ValueKind.SWITCH,
-            doc="Whether packages are taken from SUITE-security too, where the suite has one.",
+            doc="Whether to use SUITE-security too, where the suite has one.",
             example="false",
             default=True,
         ),
         KeyRule(
             name="updates",
             kind=ValueKind.SWITCH,
-            doc="Whether packages are taken from SUITE-updates too, where the suite has one.",
+            doc="Whether to use SUITE-updates too, where the suite has one.",
             example="false",
             default=True,
         ),
@@ -112,12 +114,12 @@ DEBIAN = TableRule(
 
 REPOSITORY = TableRule(
     name="repo",
-    doc="One more repository of packages.",
+    doc="An additional package repository.",
     row="name",
     keys=(
         KeyRule(
             name="name",
-            doc="What the repository is called here and in the tree's apt.",
+            doc="The name of the repository, here and in the tree's apt.",
             example='"vendor"',
             required=True,
             check=packages.check_repository,
@@ -125,7 +127,7 @@ REPOSITORY = TableRule(
         KeyRule(
             name="uris",
             kind=ValueKind.TEXTS,
-            doc="Where the repository is: http://, https:// or file:///, without a password.",
+            doc="Its addresses: http://, https:// or file:///, without a password.",
             example='["https://packages.example/debian"]',
             required=True,
             check=packages.check_repository_uri,
@@ -133,7 +135,7 @@ REPOSITORY = TableRule(
         KeyRule(
             name="suites",
             kind=ValueKind.TEXTS,
-            doc="Its suites, or folders in it that end in / where it has none.",
+            doc="Its suites; for a repository without suites, directories that end in /.",
             example='["stable"]',
             required=True,
             check=packages.check_repository_suite,
@@ -141,31 +143,34 @@ REPOSITORY = TableRule(
         KeyRule(
             name="components",
             kind=ValueKind.TEXTS,
-            doc="The components that are used; a folder has none, a suite has one at least.",
+            doc="The components to use; a directory has none, a suite has at least one.",
             example='["main"]',
             check=packages.check_component,
         ),
         KeyRule(
             name="architectures",
             kind=ValueKind.TEXTS,
-            doc="The architectures that it has.",
+            doc="The architectures to use.",
             example='["amd64"]',
-            otherwise="all that the tree has",
+            otherwise="all architectures of the tree",
             check=packages.check_architecture,
         ),
         KeyRule(
             name="key",
-            doc="A local file with the public key that signs the repository, armoured or not.",
+            doc="A local file with the public key that signs the repository, armored or not.",
             example='"./vendor.asc"',
             default="",
-            otherwise="it is signed with a key that Debian trusts",
+            otherwise="keys that Debian trusts",
             check=values.check_source,
             local=bool,
         ),
         KeyRule(
             name="priority",
             kind=ValueKind.NUMBER,
-            doc="apt's pin priority of its packages: below 0 never, above 1000 even downgrades.",
+            doc=(
+                "The apt pin priority of its packages: below 0 never installs, "
+                "above 1000 even downgrades."
+            ),
             example="100",
             otherwise="apt's own, 500",
             least=-32768,
@@ -174,7 +179,7 @@ REPOSITORY = TableRule(
         KeyRule(
             name="keep",
             kind=ValueKind.SWITCH,
-            doc="Whether the tree's own apt knows the repository, too.",
+            doc="Whether the apt of the tree uses the repository too.",
             example="false",
             default=True,
         ),
@@ -183,7 +188,7 @@ REPOSITORY = TableRule(
 
 PACKAGES = TableRule(
     name="packages",
-    doc="Which packages are in the tree.",
+    doc="The packages of the tree.",
     keys=(
         KeyRule(
             name="install",
@@ -200,7 +205,7 @@ PACKAGES = TableRule(
         KeyRule(
             name="remove",
             kind=ValueKind.TEXTS,
-            doc="Packages (NAME or NAME:ARCH) that must not be there.",
+            doc="Packages (NAME or NAME:ARCH) that must not be installed.",
             example='["nano"]',
             check=packages.check_removed_package,
             same=packages.package_name,
@@ -209,7 +214,10 @@ PACKAGES = TableRule(
         KeyRule(
             name="versions",
             kind=ValueKind.MAP,
-            doc="The version that a package has, whoever wants it; * at the end is any rest.",
+            doc=(
+                "The version of a package, also when only another package needs it; "
+                "* at the end matches anything."
+            ),
             example='{ "linux-image-amd64" = "6.12.*" }',
             check=packages.check_kept_version,
             check_name=packages.check_removed_package,
@@ -217,7 +225,7 @@ PACKAGES = TableRule(
         KeyRule(
             name="sources",
             kind=ValueKind.MAP,
-            doc="The [[repo]] or the suite that a package is taken from.",
+            doc="The [[repo]] or suite that a package comes from.",
             example='{ "podman" = "trixie-backports" }',
             check=packages.check_package_source,
             check_name=packages.check_removed_package,
@@ -225,14 +233,17 @@ PACKAGES = TableRule(
         KeyRule(
             name="recommends",
             kind=ValueKind.SWITCH,
-            doc="Whether recommended packages are installed, too.",
+            doc="Whether to install recommended packages too.",
             example="true",
             default=False,
         ),
         KeyRule(
             name="debconf",
             kind=ValueKind.TEXTS,
-            doc="Answers to what packages ask, lines for debconf-set-selections; licences, too.",
+            doc=(
+                "Answers to questions of packages, also about licences: lines for "
+                "debconf-set-selections."
+            ),
             example='["steam steam/question select I AGREE"]',
             check=packages.check_debconf,
         ),

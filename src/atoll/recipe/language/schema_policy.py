@@ -10,7 +10,7 @@ from atoll.recipe.language.schema_program import program_keys
 ETC = KeyRule(
     name="etc",
     kind=ValueKind.MAP,
-    doc="Whose version of a path in /etc wins when the image changes: image, local or merge.",
+    doc="Which version of a path in /etc wins when the image changes it: image, local or merge.",
     example='{ "ssh/**" = "local" }',
     otherwise="changes are merged",
     choices=("image", "local", "merge"),
@@ -33,36 +33,44 @@ def _var_key(name: str, doc: str, example: str) -> KeyRule:
 
 VAR = TableRule(
     name="var",
-    doc="What becomes of paths below /var that packages leave there, beside Atoll's own rules.",
+    doc="Rules for paths below /var that packages create, in addition to Atoll's own.",
     keys=(
-        _var_key("tree", "Directories that belong to the tree, read-only.", '["/var/lib/app/db"]'),
-        _var_key("state", "Paths that each machine begins with and then owns.", '["/var/lib/app"]'),
-        _var_key("drop", "Paths that are left out of the tree.", '["/var/cache/app"]'),
+        _var_key(
+            "tree", "Directories that belong to the tree and are read-only.", '["/var/lib/app/db"]'
+        ),
+        _var_key(
+            "state",
+            "Paths that each machine gets a first copy of, and then owns.",
+            '["/var/lib/app"]',
+        ),
+        _var_key("drop", "Paths to leave out of the tree.", '["/var/cache/app"]'),
     ),
 )
 
 UPDATE = TableRule(
     name="update",
-    doc="How machines follow this image, unless their owner says otherwise.",
+    doc="How machines follow this image, unless their owner decides otherwise.",
     keys=(
         KeyRule(
             name="follow",
-            doc="The image that machines take new versions from.",
+            doc="The image to take new versions from.",
             example='"docker://registry.example/desktop:stable"',
-            otherwise="where the machine was installed from",
+            otherwise="the image that the machine was installed from",
             check=policy.check_image,
         ),
         KeyRule(
             name="auto",
-            doc="How much happens by itself: none, check, download or stage."
-            " No machine of this version acts on it.",
+            doc=(
+                "What happens automatically: none, check, download or stage. "
+                "Machines of this version do not use it yet."
+            ),
             example='"stage"',
             default="none",
             choices=("none", "check", "download", "stage"),
         ),
         KeyRule(
             name="window",
-            doc="When that happens, a calendar expression of systemd.time(7).",
+            doc="When it happens: a calendar expression, see systemd.time(7).",
             example='"Sun 03:00"',
             default="daily",
             check=policy.check_calendar,
@@ -70,7 +78,7 @@ UPDATE = TableRule(
         KeyRule(
             name="delay",
             kind=ValueKind.NUMBER,
-            doc="How many seconds at most each machine waits at random.",
+            doc="The maximum random delay of each machine, in seconds.",
             example="600",
             default=3600,
             least=0,
@@ -81,7 +89,7 @@ UPDATE = TableRule(
 
 HEALTH = TableRule(
     name="health",
-    doc="What makes a boot a good one.",
+    doc="When a boot counts as good.",
     keys=(
         KeyRule(
             name="units",
@@ -94,10 +102,10 @@ HEALTH = TableRule(
     tables=(
         TableRule(
             name="check",
-            doc="A program that must succeed.",
+            doc="A program that must succeed for a boot to be good.",
             row="name",
             keys=program_keys(
-                called="What it is called in messages.",
+                called="Its name in messages.",
                 name='"web"',
                 text='"curl --fail http://localhost/"',
                 source='"checks/web"',
@@ -108,12 +116,12 @@ HEALTH = TableRule(
 
 KEEP = TableRule(
     name="keep",
-    doc="What stays on machines, unless their owner says otherwise.",
+    doc="What machines keep, unless their owner decides otherwise.",
     keys=(
         KeyRule(
             name="deployments",
             kind=ValueKind.NUMBER,
-            doc="How many deployments stay: one to run, one to fall back to, and more.",
+            doc="How many deployments to keep, at least 2: one to run and one to fall back to.",
             example="3",
             otherwise="the machine decides",
             least=2,
@@ -124,19 +132,19 @@ KEEP = TableRule(
 
 PUBLISH = TableRule(
     name="publish",
-    doc="Where the image goes.",
+    doc="Where the image is published.",
     keys=(
         KeyRule(
             name="to",
-            doc="The image's place, without a tag.",
+            doc="The image's address, without a tag.",
             example='"docker://registry.example/desktop"',
-            otherwise="a command says it",
+            otherwise="the command names it",
             check=policy.check_publish_to,
         ),
         KeyRule(
             name="tags",
             kind=ValueKind.TEXTS,
-            doc="Tags beside the version.",
+            doc="Further tags besides the version.",
             example='["stable"]',
             check=policy.check_tag,
         ),
@@ -145,12 +153,15 @@ PUBLISH = TableRule(
 
 FLATPAK = TableRule(
     name="flatpak",
-    doc="Apps for machines: carried in the image; no machine of this version installs them.",
+    doc=(
+        "Flatpak apps. They are stored in the image; machines of this "
+        "version do not install them yet."
+    ),
     keys=(
         KeyRule(
             name="remotes",
             kind=ValueKind.MAP,
-            doc="Where apps come from: names and the addresses of .flatpakrepo files.",
+            doc="Remotes: names, and addresses of .flatpakrepo files.",
             example='{ "flathub" = "https://apps.example/flathub.flatpakrepo" }',
             check=values.check_url,
             check_name=policy.check_remote_name,
@@ -167,19 +178,22 @@ FLATPAK = TableRule(
 
 BOX = TableRule(
     name="box",
-    doc="A container to work in: carried in the image; no machine of this version makes it.",
+    doc=(
+        "A container to work in. It is stored in the image; machines of "
+        "this version do not create it yet."
+    ),
     row="name",
     keys=(
         KeyRule(
             name="name",
-            doc="What it is called.",
+            doc="Its name.",
             example='"dev"',
             required=True,
             check=policy.check_box_name,
         ),
         KeyRule(
             name="image",
-            doc="The container image that it is made from.",
+            doc="Its container image.",
             example='"docker://registry.example/fedora:43"',
             required=True,
             check=policy.check_image,
@@ -187,14 +201,14 @@ BOX = TableRule(
         KeyRule(
             name="packages",
             kind=ValueKind.TEXTS,
-            doc="What is installed in it, by its own package manager.",
+            doc="Packages to install in it with its own package manager.",
             example='["gcc"]',
             check=policy.check_box_package,
         ),
         KeyRule(
             name="home",
             kind=ValueKind.SWITCH,
-            doc="Whether the person's home is in it.",
+            doc="Whether your home directory is available in it.",
             example="false",
             default=True,
         ),

@@ -20,7 +20,7 @@ SYSTEM = TableRule(
         ),
         KeyRule(
             name="locale",
-            doc="Language and customs of messages, dates and numbers.",
+            doc="The locale: language, and formats of dates and numbers.",
             example='"de_DE.UTF-8"',
             otherwise="Debian's default",
             check=values.check_locale,
@@ -28,7 +28,7 @@ SYSTEM = TableRule(
         KeyRule(
             name="locales",
             kind=ValueKind.TEXTS,
-            doc="More locales that people can choose.",
+            doc="Further locales that people can choose.",
             example='["en_US.UTF-8"]',
             check=values.check_locale,
         ),
@@ -41,7 +41,7 @@ SYSTEM = TableRule(
         ),
         KeyRule(
             name="keymap",
-            doc="The layout of the keyboard.",
+            doc="The keyboard layout.",
             example='"de"',
             otherwise="Debian's default",
             check=values.check_keymap,
@@ -51,12 +51,12 @@ SYSTEM = TableRule(
 
 USER = TableRule(
     name="user",
-    doc="An account; root is there already, and can be given keys, a shell or a password.",
+    doc="A user account. root exists already; it can get keys, a shell or a password.",
     row="name",
     keys=(
         KeyRule(
             name="name",
-            doc="The account's name.",
+            doc="The name of the account.",
             example='"ada"',
             required=True,
             check=values.check_user,
@@ -64,9 +64,9 @@ USER = TableRule(
         KeyRule(
             name="uid",
             kind=ValueKind.NUMBER,
-            doc="The account's number: 1000 to 59999, of a system account 100 to 999.",
+            doc="The user id: 1000 to 59999; for a system account 100 to 999.",
             example="1000",
-            otherwise="one is chosen, and stays",
+            otherwise="one is assigned, and never changes",
         ),
         KeyRule(
             name="gecos",
@@ -78,7 +78,7 @@ USER = TableRule(
         ),
         KeyRule(
             name="shell",
-            doc="The program that a login starts.",
+            doc="The login shell.",
             example='"/usr/bin/zsh"',
             otherwise="/bin/bash; of a system account /usr/sbin/nologin",
             check=paths.check_absolute,
@@ -86,14 +86,14 @@ USER = TableRule(
         KeyRule(
             name="groups",
             kind=ValueKind.TEXTS,
-            doc="More groups that the account is in.",
+            doc="Further groups of the account.",
             example='["sudo"]',
             check=values.check_account,
         ),
         KeyRule(
             name="ssh_keys",
             kind=ValueKind.TEXTS,
-            doc="Public keys that may log in, each the line of a .pub file.",
+            doc="Public ssh keys that may log in, each a line of a .pub file.",
             example='["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0XvYH3oN1FQmXYd7jQ3sJ0XvYH"]',
             unique=False,
             check=values.check_ssh_key,
@@ -115,7 +115,7 @@ USER = TableRule(
         KeyRule(
             name="system",
             kind=ValueKind.SWITCH,
-            doc="Whether it is a program's account and no person's.",
+            doc="Whether it is the account of a program, not of a person.",
             example="true",
             default=False,
         ),
@@ -124,12 +124,14 @@ USER = TableRule(
 
 GROUP = TableRule(
     name="group",
-    doc="A group that no package makes; accounts have a group of their own name anyway.",
+    doc=(
+        "A group that no package creates. Every account gets a group of its own name automatically."
+    ),
     row="name",
     keys=(
         KeyRule(
             name="name",
-            doc="The group's name.",
+            doc="The name of the group.",
             example='"reef"',
             required=True,
             check=values.check_group,
@@ -137,14 +139,14 @@ GROUP = TableRule(
         KeyRule(
             name="gid",
             kind=ValueKind.NUMBER,
-            doc="The group's number: 1000 to 59999, of a system group 100 to 999.",
+            doc="The group id: 1000 to 59999; for a system group 100 to 999.",
             example="2000",
-            otherwise="one is chosen, and stays",
+            otherwise="one is assigned, and never changes",
         ),
         KeyRule(
             name="system",
             kind=ValueKind.SWITCH,
-            doc="Whether it is for programs and not for people.",
+            doc="Whether it is for programs, not for people.",
             example="true",
             default=False,
         ),
@@ -153,73 +155,73 @@ GROUP = TableRule(
 
 FILE = TableRule(
     name="file",
-    doc="A file or a symbolic link of the tree.",
+    doc="A file or symbolic link in the tree.",
     row="path",
     keys=(
         KeyRule(
             name="path",
-            doc="Where it is in the tree: an absolute path without ..",
+            doc="Its absolute path in the tree, without ..",
             example='"/etc/motd"',
             required=True,
             check=paths.check_file_path,
         ),
         KeyRule(
             name="text",
-            doc="What is in the file.",
+            doc="The content of the file.",
             example='"An atoll.\\n"',
-            otherwise="there must be source, url or link",
+            otherwise="one of source, url or link is required",
             rivals=("source", "url", "sha256", "link"),
             check=values.check_text,
         ),
         KeyRule(
             name="source",
-            doc="A local file that holds what is in it, relative to the recipe's folder.",
+            doc="A local file with the content; the path is relative to the recipe's folder.",
             example='"files/motd"',
-            otherwise="there must be text, url or link",
+            otherwise="one of text, url or link is required",
             rivals=("text", "url", "sha256", "link"),
             check=values.check_source,
             local=bool,
         ),
         KeyRule(
             name="url",
-            doc="An address (http:// or https://) that gives what is in it, and sha256 proves it.",
+            doc="The address (http:// or https://) of the content; sha256 verifies it.",
             example='"https://files.example/tool"',
-            otherwise="there must be text, source or link",
+            otherwise="one of text, source or link is required",
             rivals=("text", "source", "link"),
             check=values.check_url,
         ),
         KeyRule(
             name="sha256",
-            doc="The SHA-256 of what url gives, 64 hex digits.",
+            doc="The SHA-256 of the download, 64 hex digits.",
             example=f'"{"0123456789abcdef" * 4}"',
             otherwise="an error with url",
             check=values.check_sha256,
         ),
         KeyRule(
             name="link",
-            doc="Makes a symbolic link that leads there.",
+            doc="Makes a symbolic link to this target.",
             example='"../usr/lib/os-release"',
-            otherwise="there must be text, source or url",
+            otherwise="one of text, source or url is required",
             rivals=("text", "source", "url", "sha256", "mode"),
             check=values.check_link,
         ),
         KeyRule(
             name="mode",
-            doc="The mode, octal digits in quotes; not with link.",
+            doc="The file mode: octal digits in quotes; not with link.",
             example='"0755"',
             default="0644",
             check=values.check_mode,
         ),
         KeyRule(
             name="owner",
-            doc="The user whom it belongs to.",
+            doc="The owner.",
             example='"ada"',
             default="root",
             check=values.check_account,
         ),
         KeyRule(
             name="group",
-            doc="The group that it belongs to.",
+            doc="The group.",
             example='"adm"',
             default="root",
             check=values.check_account,
@@ -229,12 +231,14 @@ FILE = TableRule(
 
 SCRIPT = TableRule(
     name="script",
-    doc="A program that changes the tree when all else is in place; it sees nothing of the"
-    " building machine but its inputs.",
+    doc=(
+        "A program that changes the tree after everything else. It sees "
+        "nothing of the building machine but its inputs."
+    ),
     row="name",
     keys=(
         *program_keys(
-            called="What it is called in messages and in the lock.",
+            called="Its name in messages and in the lock.",
             name='"fonts"',
             text='"fc-cache --force"',
             source='"scripts/fonts"',
@@ -242,7 +246,7 @@ SCRIPT = TableRule(
         KeyRule(
             name="inputs",
             kind=ValueKind.TEXTS,
-            doc="Local files and folders that it finds in /run/atoll/inputs.",
+            doc="Local files and folders that it can read in /run/atoll/inputs.",
             example='["fonts"]',
             check=values.check_source,
             local=bool,
@@ -250,7 +254,10 @@ SCRIPT = TableRule(
         KeyRule(
             name="network",
             kind=ValueKind.SWITCH,
-            doc="Whether it has this machine's network; what it fetches is then in no lock.",
+            doc=(
+                "Whether it may use the network of the building machine; the lock "
+                "does not pin what it downloads."
+            ),
             example="true",
             default=False,
         ),
@@ -266,7 +273,7 @@ def _unit_keys(enable: str, disable: str, mask: str, example: str) -> tuple[KeyR
             kind=ValueKind.TEXTS,
             doc=doc,
             example=example,
-            otherwise="as the packages say",
+            otherwise="the default of the packages",
             rivals=tuple(other for other in docs if other != name),
             check=values.check_unit,
         )
@@ -276,18 +283,18 @@ def _unit_keys(enable: str, disable: str, mask: str, example: str) -> tuple[KeyR
 
 UNITS = TableRule(
     name="units",
-    doc="What systemd starts; a unit is in one list only.",
+    doc="Which units systemd starts; a unit can be in one list only.",
     keys=(
         *_unit_keys(
-            "Units that start with the machine, or when they are wanted.",
-            "Units that do not start by themselves.",
-            "Units that cannot be started at all.",
+            "Units to enable.",
+            "Units to disable.",
+            "Units to mask: they cannot be started at all.",
             '["ssh.service"]',
         ),
         KeyRule(
             name="dropin",
             kind=ValueKind.MAP,
-            doc="More settings for a unit, the text of a drop-in file.",
+            doc="Further settings of a unit: the text of a drop-in file.",
             example='{ "ssh.service" = "[Service]\\nMemoryMax=100M\\n" }',
             check=values.check_text,
             check_name=values.check_unit,
@@ -296,11 +303,11 @@ UNITS = TableRule(
     tables=(
         TableRule(
             name="user",
-            doc="The same for the systemd of every person who is logged in.",
+            doc="The same for the user manager (systemd --user) of every person who logs in.",
             keys=_unit_keys(
-                "Units that start when a person logs in.",
-                "Units of people that do not start by themselves.",
-                "Units of people that cannot be started at all.",
+                "User units to enable.",
+                "User units to disable.",
+                "User units to mask.",
                 '["gnome-keyring-daemon.socket"]',
             ),
         ),
