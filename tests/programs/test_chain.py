@@ -12,8 +12,8 @@ import pytest
 
 from atoll.base.errors import PackageError
 from atoll.base.report import NullReporter
-from atoll.build.cache import opened_cache
-from atoll.build.steps.step_cache import Chain, chain_id, chain_mounted, run_steps
+from atoll.builder.cache import opened_cache
+from atoll.builder.steps.step_cache import Chain, chain_id, chain_mounted, run_steps
 from atoll.host.mount import enter_private_mounts
 
 if TYPE_CHECKING:

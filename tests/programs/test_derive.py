@@ -17,9 +17,9 @@ import pytest
 
 from atoll.base.errors import RecipeError
 from atoll.base.report import NullReporter
-from atoll.build.base_image import base_root_name, read_installed
-from atoll.build.build import build_tree
-from atoll.build.use_lock import is_current
+from atoll.builder.base_image import base_root_name, read_installed
+from atoll.builder.build import build_tree
+from atoll.builder.use_lock import is_current
 from atoll.recipe.language.parse import read_recipe
 from atoll.store.check import check_store
 from atoll.store.layout import open_store
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from atoll.base.ids import TreeId
-    from atoll.build.build import Built
+    from atoll.builder.build import Built
     from atoll.recipe.model import Recipe
     from atoll.store.layout import Store
     from atoll.tree.model import Directory

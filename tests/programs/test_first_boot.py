@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from atoll.build.finish.identities import drop_identities
+from atoll.builder.finish.identities import drop_identities
 from tests.programs.small_root import ensure_small_root, laid_over
 
 if TYPE_CHECKING:

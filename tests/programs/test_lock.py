@@ -24,10 +24,10 @@ from atoll.base.errors import (
 )
 from atoll.base.ids import TreeId
 from atoll.base.report import NullReporter
-from atoll.build.cache import Cache, opened_cache
-from atoll.build.lock_command import LockResult, audit, follow_recipe, update
-from atoll.build.steps.packages import LockedPackages
-from atoll.build.use_lock import FREELY, Rules, check_tree, choose_lock, complete_lock
+from atoll.builder.cache import Cache, opened_cache
+from atoll.builder.lock_command import LockResult, audit, follow_recipe, update
+from atoll.builder.steps.packages import LockedPackages
+from atoll.builder.use_lock import FREELY, Rules, check_tree, choose_lock, complete_lock
 from atoll.debian.local_archive import deb_path
 from atoll.debian.sources import read_architecture
 from atoll.lock.path import lock_path

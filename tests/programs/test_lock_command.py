@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atoll.base.ids import TreeId
-from atoll.build.use_lock import is_current
+from atoll.builder.use_lock import is_current
 from atoll.cli.main import main
 from atoll.debian.sources import read_architecture
 from atoll.recipe.language.parse import read_recipe

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atoll.base.report import NullReporter
-from atoll.build.cache import opened_cache
-from atoll.build.lock_command import audit, follow_recipe
-from atoll.build.steps.packages import LockedPackages, make_start, plan_packages, start_id
-from atoll.build.steps.step_cache import Chain, chain_mounted, run_steps
+from atoll.builder.cache import opened_cache
+from atoll.builder.lock_command import audit, follow_recipe
+from atoll.builder.steps.packages import LockedPackages, make_start, plan_packages, start_id
+from atoll.builder.steps.step_cache import Chain, chain_mounted, run_steps
 from atoll.debian.dpkg_database import read_packages
 from atoll.lock.path import lock_path
 from atoll.lock.serialize import read_lock

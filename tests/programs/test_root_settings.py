@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atoll.base.errors import Damaged, PackageError, RecipeError
-from atoll.build.cache import Cache
-from atoll.build.finish.check_recipe import check_recipe, read_contents
-from atoll.build.finish.image_layout import move_opt
-from atoll.build.finish.presets import write_presets
-from atoll.build.steps.ids import AccountIds
-from atoll.build.steps.known_ids import KNOWN
-from atoll.build.steps.modules import BuildModules
-from atoll.build.steps.plan_steps import plan_settings
-from atoll.build.steps.remap_ids import Renumber, change_owners, read_ids
+from atoll.builder.cache import Cache
+from atoll.builder.finish.check_recipe import check_recipe, read_contents
+from atoll.builder.finish.image_layout import move_opt
+from atoll.builder.finish.presets import write_presets
+from atoll.builder.steps.ids import AccountIds
+from atoll.builder.steps.known_ids import KNOWN
+from atoll.builder.steps.modules import BuildModules
+from atoll.builder.steps.plan_steps import plan_settings
+from atoll.builder.steps.remap_ids import Renumber, change_owners, read_ids
 from atoll.host.sandbox import Sandbox
 from atoll.recipe.model import (
     Debian,

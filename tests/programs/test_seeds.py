@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from atoll.build.finish.image_layout import drop_var, move_state, move_tree_var, write_seeds
-from atoll.build.finish.var_rules import VarAction, match_var_rule
+from atoll.builder.finish.image_layout import drop_var, move_state, move_tree_var, write_seeds
+from atoll.builder.finish.var_rules import VarAction, match_var_rule
 from atoll.host.fs import remove_tree
 from tests.programs.small_root import ensure_small_root, laid_over
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from atoll.build.use_lock import with_inputs
+from atoll.builder.use_lock import with_inputs
 from atoll.cli.main import main
 from atoll.lock.model import Lock
 from atoll.lock.path import lock_path

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Unrepeatable, UsageError
-from atoll.build.build import build_tree
-from atoll.build.publish import publish
-from atoll.build.use_lock import Rules
-from atoll.build.verify import verify_build
+from atoll.builder.build import build_tree
+from atoll.builder.publish import publish
+from atoll.builder.use_lock import Rules
+from atoll.builder.verify import verify_build
 from atoll.cli.output.verify import format_verification, verification_as_json
 from atoll.oci.reference import LayoutReference, parse_reference
 from atoll.recipe.language.parse import read_recipe
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import argparse
 
     from atoll.base.report import Reporter
-    from atoll.build.verify import Verification
+    from atoll.builder.verify import Verification
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import NothingToDo, UsageError
 from atoll.base.text import one_line
-from atoll.build.lock_command import audit, follow_recipe, update
+from atoll.builder.lock_command import audit, follow_recipe, update
 from atoll.cli.arguments import format_option
 from atoll.cli.output.progress import format_amount
 from atoll.cli.output.upgrade import MOST
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from atoll.base.report import Reporter
-    from atoll.build.lock_command import LockResult, OutdatedPin
+    from atoll.builder.lock_command import LockResult, OutdatedPin
     from atoll.debian.pin import Pin
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from atoll.base.errors import NotFound, UsageError
-from atoll.build.use_lock import is_current
+from atoll.builder.use_lock import is_current
 from atoll.cli.references import fetch_word
 from atoll.host.fs import temporary_directory
 from atoll.image.bootable import read_bootable

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VarRules:
-    """What becomes of paths below /var, beside Atoll's own rules (build/finish/var_rules.py)."""
+    """What becomes of paths below /var, beside Atoll's own rules (builder/finish/var_rules.py)."""
 
     tree: tuple[str, ...] = ()
     state: tuple[str, ...] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from atoll.build.steps.known_ids import KNOWN
+from atoll.builder.steps.known_ids import KNOWN
 from atoll.lint.model import FactKind, Finding, Lint, Severity
 from atoll.lint.names import merged
 

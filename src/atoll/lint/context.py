@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import AtollError, NotFound, PackageError
-from atoll.build.base_image import read_installed
-from atoll.build.steps.local_files import digest_input
+from atoll.builder.base_image import read_installed
+from atoll.builder.steps.local_files import digest_input
 from atoll.debian.apt_query import find_offered, find_providers, read_suites, simulate_install
 from atoll.debian.dpkg_database import Package, read_names
 from atoll.debian.isolated_apt import open_directory, refresh_lists, sources_id

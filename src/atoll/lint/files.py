@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import RecipeError
-from atoll.build.finish.var_rules import match_var_rule, merge_rules
+from atoll.builder.finish.var_rules import match_var_rule, merge_rules
 from atoll.lint.model import FactKind, Finding, Lint, Severity
 from atoll.lint.names import local_files, merged
 from atoll.tree.identities import has_private_key

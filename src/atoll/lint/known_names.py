@@ -12,7 +12,7 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from atoll.build.steps.system import parse_layouts
+from atoll.builder.steps.system import parse_layouts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

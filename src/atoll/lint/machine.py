@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import RecipeError
-from atoll.build.steps.system import find_layout
-from atoll.build.steps.unit_links import full_name
+from atoll.builder.steps.system import find_layout
+from atoll.builder.steps.unit_links import full_name
 from atoll.lint.model import FactKind, Finding, Lint, Severity
 from atoll.lint.packages import INSTALL
 from atoll.recipe.model import DebianBase, EmptyBase

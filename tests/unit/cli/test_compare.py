@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from atoll.build.make_tree import write_records
+from atoll.builder.make_tree import write_records
 from atoll.cli.main import main
 from atoll.cli.output.diff_summary import top_directory
 from atoll.lock.serialize import format_lock

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atoll.base.report import NullReporter
-from atoll.build.explain_diff import PathDifference, explain_content, explain_differences, find_kind
+from atoll.builder.explain_diff import (
+    PathDifference,
+    explain_content,
+    explain_differences,
+    find_kind,
+)
 from atoll.store.layout import open_store
 from atoll.store.scan import import_directory
 from atoll.store.tree_images import write_image

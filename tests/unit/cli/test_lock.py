@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from atoll.build.lock_command import LockResult
+from atoll.builder.lock_command import LockResult
 from atoll.cli.lock import _lines
 from atoll.lock.resolve import compare_locks
 from tests.unit.lock.test_serialize import LOCK

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from atoll.base.ids import BlobDigest, TreeId
-from atoll.build.explain_diff import PathDifference
-from atoll.build.verify import BuildResult, Verification
+from atoll.builder.explain_diff import PathDifference
+from atoll.builder.verify import BuildResult, Verification
 from atoll.cli.output.verify import SHOWN, format_verification, verification_as_json
 
 

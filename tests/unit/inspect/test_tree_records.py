@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from atoll.build.make_tree import write_records
+from atoll.builder.make_tree import write_records
 from atoll.debian.dpkg_database import Package
 from atoll.lock.model import Lock
 from atoll.lock.serialize import parse_lock

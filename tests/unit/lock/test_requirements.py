@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from atoll.base.errors import RecipeError
-from atoll.build.steps.tree_sources import format_list, write_tree_sources
+from atoll.builder.steps.tree_sources import format_list, write_tree_sources
 from atoll.debian.pin import PinnedArchive
 from atoll.debian.resolve import PackageRequirement, parse_requirement
 from atoll.lock.requirements import (

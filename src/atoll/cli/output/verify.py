@@ -10,8 +10,8 @@ from atoll.base.text import one_line
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from atoll.build.explain_diff import PathDifference
-    from atoll.build.verify import Verification
+    from atoll.builder.explain_diff import PathDifference
+    from atoll.builder.verify import Verification
 
 SHOWN = 20
 """How many paths are told to a person; JSON has them all."""

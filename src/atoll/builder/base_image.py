@@ -1,0 +1,197 @@
+"""What a recipe is ``from`` when that is an image or another recipe: a tree that was built before.
+
+::
+
+    docker:// oci: oci-archive: ─pull─→ ┐
+    store:NAME ────────────────ref────→ ├ tree in the store ─check out, unshape─→ cache/roots/tree-…
+    another recipe ───────────build───→ ┘        └ refs/bases/NAME keeps it        steps begin there
+
+Nothing but the tree decides what a derived recipe begins with, however the tree came here, so the
+same recipe on the same base gives the same digest on a laptop, a build server and a machine.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import Damaged, NotFound, RecipeError, Refused
+from atoll.base.ids import parse_blob_digest
+from atoll.builder.finish.debian_layout import unshape_root
+from atoll.builder.finish.var_rules import MARKS
+from atoll.builder.steps.ids import AccountFiles, AccountIds, list_ids, parse_lines
+from atoll.debian.resolve import Installed
+from atoll.debian.sources import read_architecture
+from atoll.debian.stanza import parse_stanza
+from atoll.host.fs import temporary_directory
+from atoll.image.info import ImageInfo, parse_image_info
+from atoll.image.paths import ATOLL, DPKG, IMAGE_INFO
+from atoll.image.read_file import read_file
+from atoll.lock.model import LockedBase
+from atoll.oci.fetch import fetch_image
+from atoll.oci.reference import (
+    ArchiveReference,
+    LayoutReference,
+    RegistryReference,
+    parse_reference,
+)
+from atoll.store.checkout import check_out
+from atoll.store.lock import adding
+from atoll.store.objects import find_missing
+from atoll.store.refs import Ref, write_ref
+from atoll.store.tree_images import read_image, read_image_bytes
+from atoll.tree.erofs_objects import find_objects
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from atoll.base.ids import TreeId
+    from atoll.builder.build_context import BuildContext
+    from atoll.oci.reference import Reference
+    from atoll.recipe.model import ImageBase
+    from atoll.store.layout import Store
+
+_FORM = "1"
+"""Changes when the same tree is checked out or unshaped into another root."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseImage:
+    """A tree in the store that a recipe is derived from, and what the build takes from it."""
+
+    locked: LockedBase
+    info: ImageInfo
+    installed: Installed
+    ids: AccountIds
+    """Those of its accounts; they stay, whatever the recipe says."""
+
+    @property
+    def tree(self) -> TreeId:
+        return self.locked.tree
+
+
+def find_image(
+    context: BuildContext, base: ImageBase, locked: LockedBase | None = None
+) -> BaseImage:
+    """The base that a recipe names, in the store when this returns.
+
+    With ``locked`` it is exactly that one, and no network is touched while the store has it.
+    Raises RecipeError, NotFound, NetworkError, Refused or Damaged.
+    """
+    with adding(context.store):
+        if locked is None or not _is_whole(context.store, locked.tree):
+            found = _fetch(context, base, locked)
+            if locked is not None and found.tree != locked.tree:
+                raise Refused(
+                    f"{base.reference} is tree {found.tree}, the lock says {locked.tree}",
+                    hint="see: atoll lock --update",
+                )
+            locked = found
+        return keep_base(context, locked)
+
+
+def keep_base(context: BuildContext, locked: LockedBase) -> BaseImage:
+    """The base ``locked``, which is in the store, with a name there that keeps it from going."""
+    info = read_image_info(context.store, locked.tree)
+    ours = read_architecture()
+    if info.architecture != ours:
+        raise RecipeError(
+            f"the base is for {info.architecture}, this machine is {ours}",
+            file=context.recipe.file,
+            key="from",
+            hint=f"name an image for {ours}, or build on a machine of the base's kind",
+        )
+    ref = Ref(tree=locked.tree, name=info.name, version=info.version, created=info.epoch)
+    write_ref(context.store, f"bases/{context.recipe.image.name}", ref)
+    return BaseImage(
+        locked=locked,
+        info=info,
+        installed=read_installed(context.store, locked.tree),
+        ids=read_tree_ids(context.store, locked.tree),
+    )
+
+
+def ensure_checkout(context: BuildContext, base: BaseImage) -> Path:
+    """The base as a root in Debian's shape, kept for every recipe that is derived from it."""
+    name = base_root_name(base.tree)
+    kept = context.cache.find("roots", name)
+    if kept is not None:
+        return kept
+    with (
+        context.reporter.step(f"Unpacking {base.info.name} {base.info.version}"),
+        adding(context.store),
+        temporary_directory(context.cache.root / "roots", prefix=".new-") as temporary,
+    ):
+        made = temporary / "root"
+        check_out(context.store, read_image(context.store, base.tree), made, context.reporter)
+        unshape_root(made)
+        return context.cache.keep(made, "roots", name)
+
+
+def base_root_name(tree: TreeId) -> str:
+    """What the checked-out tree is called among the cache's roots."""
+    return f"tree{_FORM}-{tree}"
+
+
+def read_image_info(store: Store, tree: TreeId) -> ImageInfo:
+    """What a tree of the store says of itself; raises Refused or Damaged."""
+    return parse_image_info(read_file(store, tree, IMAGE_INFO), where=f"tree {tree}")
+
+
+def read_installed(store: Store, tree: TreeId) -> Installed:
+    """What is installed in a tree, where resolving what else to install has to start from."""
+    status = (read_file(store, tree, f"{DPKG}/status") or b"").decode(errors="replace")
+    states = (read_file(store, tree, f"{ATOLL}{MARKS}/extended_states") or b"").decode(
+        errors="replace"
+    )
+    stanzas = tuple(
+        stanza
+        for stanza in map(parse_stanza, filter(str.strip, status.split("\n\n")))
+        if stanza.fields.get("status", "").endswith(" installed")
+    )
+    marks = (parse_stanza(text).fields for text in states.split("\n\n"))
+    native = read_image_info(store, tree).architecture
+    automatic = {
+        (mark.get("package", ""), mark.get("architecture", native))
+        for mark in marks
+        if mark.get("auto-installed") == "1"
+    }
+    keys = {stanza.key for stanza in stanzas}
+    # apt writes down its marks of packages for every kind of machine under the native one
+    automatic |= {(name, "all") for name, _ in automatic}
+    return Installed(stanzas=stanzas, automatic=frozenset(automatic & keys))
+
+
+def read_tree_ids(store: Store, tree: TreeId) -> AccountIds:
+    """The ids of the accounts in a tree."""
+    texts = {
+        name: (read_file(store, tree, f"etc/{name}") or b"").decode(errors="surrogateescape")
+        for name in ("passwd", "group")
+    }
+    return list_ids(AccountFiles(**{name: parse_lines(text) for name, text in texts.items()}))
+
+
+def _is_whole(store: Store, tree: TreeId) -> bool:
+    try:
+        return not find_missing(store, find_objects(read_image_bytes(store, tree)))
+    except (NotFound, Damaged):
+        return False
+
+
+def _fetch(context: BuildContext, base: ImageBase, locked: LockedBase | None) -> LockedBase:
+    reference = parse_reference(base.reference)
+    if isinstance(reference, RegistryReference) and locked and locked.manifest:
+        reference = replace(reference, digest=parse_blob_digest(locked.manifest))
+    image = fetch_image(_local(context, reference), lambda: context.store, context.reporter)
+    return LockedBase(reference=base.reference, manifest=image.manifest or "", tree=image.tree)
+
+
+def _local(context: BuildContext, reference: Reference) -> Reference:
+    """A path in a reference begins at the recipe's folder."""
+    match reference:
+        case LayoutReference(directory=directory):
+            return replace(reference, directory=os.fspath(context.recipe.resolve(directory)))
+        case ArchiveReference(file=file):
+            return replace(reference, file=os.fspath(context.recipe.resolve(file)))
+    return reference

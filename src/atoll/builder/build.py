@@ -1,0 +1,189 @@
+"""A recipe becomes a tree in the store: the steps, in order, each reusing what it gave before.
+
+::
+
+    base, lock ─→ packages ─→ what the recipe says, step by step ─→ finish: shape, tree, initrd,
+                   (kept)      (each kept)                              records (kept: which inputs
+                                                                        gave which tree)
+
+Everything a step does happens in an overlay over the steps before it, inside a mount namespace that
+ends with this process; until the image has its name in the store, nothing of a build is to be seen.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from atoll import __version__
+from atoll.base.fields import parse_json_fields
+from atoll.base.ids import TreeId, parse_tree_id
+from atoll.builder.base_image import base_root_name, ensure_checkout, read_tree_ids
+from atoll.builder.build_context import BuildContext
+from atoll.builder.build_inputs import find_build_inputs
+from atoll.builder.cache import make_id, opened_cache
+from atoll.builder.finish.normalize import check_clock
+from atoll.builder.make_tree import finish_tree
+from atoll.builder.steps.packages import LockedPackages, make_start, plan_packages, start_id
+from atoll.builder.steps.plan_steps import plan_settings
+from atoll.builder.steps.step_cache import Chain, chain_id, run_steps
+from atoll.builder.use_lock import FREELY, check_tree, complete_lock
+from atoll.host.fs import umask
+from atoll.host.mount import enter_private_mounts
+from atoll.host.userns import become_root
+from atoll.store.refs import Ref, write_ref
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from atoll.base.report import Reporter
+    from atoll.builder.build_inputs import BuildInputs
+    from atoll.builder.steps.step import Step
+    from atoll.builder.use_lock import Rules
+    from atoll.lock.model import LockedBase
+    from atoll.recipe.model import Recipe
+    from atoll.store.layout import Store
+
+_FORM = f"build 5 {__version__}"
+"""Changes when the same steps give another tree."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """What a build gave. ``reused``: an earlier build of the same inputs had made it."""
+
+    tree: TreeId
+    epoch: int
+    architecture: str
+    reused: bool
+    base: LockedBase | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildPlan:
+    """What a build will do. ``start`` is the id of the root that the steps begin with;
+    ``result`` covers everything that decides the tree."""
+
+    start: str
+    steps: tuple[Step, ...]
+    result: str
+
+
+def build_tree(recipe: Recipe, store: Store, reporter: Reporter, rules: Rules = FREELY) -> Built:
+    """Make the tree of ``recipe`` and name it in ``store`` after the recipe's image.
+
+    Raises MissingPrivilege, RecipeError, PackageError, NetworkError, NoSpace, Busy.
+    """
+    become_root("building a tree")
+    enter_private_mounts()
+    with opened_cache(store.root / "cache") as cache:
+        return build_in(
+            BuildContext(recipe=recipe, store=store, cache=cache, reporter=reporter, rules=rules)
+        )
+
+
+@umask(0o022)
+def build_in(context: BuildContext) -> Built:
+    """The same, for a cache that is open already."""
+    inputs = find_build_inputs(context, lambda other: build_in(other).tree)
+    plan = plan_build(context, inputs)
+    check_clock(inputs.epoch)
+    tree = find_result(context, plan.result)
+    reused = tree is not None
+    if tree is None:
+        layers = (ensure_start(context, inputs),)
+        chain = Chain(cache=context.cache, id=plan.start, layers=layers)
+        tree = finish_tree(context, run_steps(chain, plan.steps, context.reporter), inputs)
+        keep_result(context, plan.result, tree)
+    check_tree(inputs.lock, tree, context.rules, context.reporter)
+    update_lock(context, inputs, tree)
+    image = context.recipe.image
+    write_ref(
+        context.store,
+        image.name,
+        Ref(tree=tree, name=image.name, version=image.version, created=inputs.epoch),
+    )
+    return Built(
+        tree=tree,
+        epoch=inputs.epoch,
+        architecture=inputs.lock.architecture,
+        reused=reused,
+        base=inputs.base.locked if inputs.base else None,
+    )
+
+
+def plan_build(context: BuildContext, inputs: BuildInputs) -> BuildPlan:
+    """What is done, without doing it. Raises RecipeError."""
+    recipe, base = inputs.recipe, inputs.base
+    packages = locked_packages(context, inputs)
+    start = base_root_name(base.tree) if base else start_id(packages)
+    # steps may depend on the epoch, so the id that they begin with covers it
+    start = make_id("start 1", start, inputs.epoch)
+    settings = plan_settings(
+        recipe,
+        context.cache,
+        ids=inputs.ids,
+        epoch=inputs.epoch,
+        offline=context.rules.offline,
+        derived=base is not None,
+    )
+    steps = (*plan_packages(packages), *settings)
+    return BuildPlan(start=start, steps=steps, result=result_id(inputs, chain_id(start, steps)))
+
+
+def locked_packages(context: BuildContext, inputs: BuildInputs) -> LockedPackages:
+    return LockedPackages(
+        recipe=inputs.recipe,
+        lock=inputs.lock,
+        cache=context.cache,
+        reporter=context.reporter,
+        offline=context.rules.offline,
+    )
+
+
+def ensure_start(context: BuildContext, inputs: BuildInputs) -> Path:
+    """The root that the steps begin with: the base, or the first packages."""
+    if inputs.base:
+        return ensure_checkout(context, inputs.base)
+    return make_start(locked_packages(context, inputs))
+
+
+def update_lock(context: BuildContext, inputs: BuildInputs, tree: TreeId) -> None:
+    """Write into the lock what only a build could tell; it then names the same result."""
+    ids = read_tree_ids(context.store, tree)
+    lock = complete_lock(
+        context.recipe, inputs.lock, users=dict(ids.users), groups=dict(ids.groups), tree=tree
+    )
+    keep_result(context, plan_build(context, replace(inputs, lock=lock)).result, tree)
+
+
+def result_id(inputs: BuildInputs, steps: str) -> str:
+    """Covers everything that decides the tree: the steps, and what it says of itself."""
+    recipe = inputs.recipe
+    texts = recipe.sources or ((recipe.file, recipe.text),)
+    return make_id(
+        _FORM,
+        steps,
+        inputs.base.tree if inputs.base else None,
+        inputs.epoch,
+        recipe.variant,
+        repr(replace(inputs.lock, tree=None)),
+        recipe.text,
+        *(text for _, text in texts),
+    )
+
+
+def find_result(context: BuildContext, name: str) -> TreeId | None:
+    """The tree that these inputs gave before, while the store still has it."""
+    path = context.cache.find("results", f"{name}.json")
+    if path is None:
+        return None
+    tree = parse_tree_id(parse_json_fields(path.read_bytes(), file=str(path)).string("tree"))
+    return tree if context.store.image_path(tree).exists() else None
+
+
+def keep_result(context: BuildContext, name: str, tree: TreeId) -> None:
+    if find_result(context, name) != tree:
+        text = json.dumps({"tree": tree}) + "\n"
+        context.cache.keep_bytes(text.encode(), "results", f"{name}.json")

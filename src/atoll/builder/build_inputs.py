@@ -1,0 +1,146 @@
+"""What a build begins with: the base of its recipe and the lock, which together decide the tree.
+
+A lock is made for a recipe and, for a derived one, for what its base has already. ``atoll lock``
+and ``atoll build`` find the base in the same way.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import RecipeError
+from atoll.builder.base_image import find_image, keep_base
+from atoll.builder.steps.ids import AccountIds
+from atoll.builder.use_lock import choose_lock, open_resolver
+from atoll.debian.resolve import NOTHING
+from atoll.lock.model import LockedBase
+from atoll.lock.path import find_lock
+from atoll.lock.requirements import name_base
+from atoll.recipe.language.parse import read_recipe
+from atoll.recipe.model import ImageBase, RecipeBase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from atoll.base.ids import TreeId
+    from atoll.builder.base_image import BaseImage
+    from atoll.builder.build_context import BuildContext
+    from atoll.lock.model import Lock
+    from atoll.lock.resolve import Resolver
+    from atoll.recipe.model import Recipe
+
+    BuildBase = Callable[[BuildContext], TreeId]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildInputs:
+    """All that decides the tree. ``recipe`` has the Debian settings of its base where it sets none
+    itself."""
+
+    recipe: Recipe
+    base: BaseImage | None
+    lock: Lock
+
+    @property
+    def epoch(self) -> int:
+        """Seconds; no time in the tree is later."""
+        return max(self.lock.epoch, self.base.info.epoch) if self.base else self.lock.epoch
+
+    @property
+    def ids(self) -> AccountIds:
+        """The ids that accounts keep: those of the base, then those of the lock."""
+        base = self.base.ids if self.base else AccountIds()
+        return AccountIds(
+            users=_over(self.lock.users, base.users), groups=_over(self.lock.groups, base.groups)
+        )
+
+
+def find_build_inputs(context: BuildContext, build_base: BuildBase) -> BuildInputs:
+    """The base of the recipe, and the lock to build by. ``build_base`` builds another recipe that
+    this one is derived from. Raises what ``find_base`` and ``choose_lock`` raise."""
+    base = find_base(context, build_base)
+    recipe = merge_base_settings(context.recipe, base)
+    lock = choose_lock(
+        recipe,
+        context.cache,
+        context.rules,
+        context.reporter,
+        base=base.installed if base else NOTHING,
+        locked_base=base.locked if base else None,
+    )
+    return BuildInputs(recipe=recipe, base=base, lock=lock)
+
+
+def find_resolver(context: BuildContext, lock: Lock | None, build_base: BuildBase) -> Resolver:
+    """What makes and updates locks of the recipe on its base."""
+    base = find_base(context, build_base)
+    return open_resolver(
+        merge_base_settings(context.recipe, base),
+        lock,
+        context.cache,
+        context.reporter,
+        base=base.installed if base else NOTHING,
+        locked_base=base.locked if base else None,
+    )
+
+
+def merge_base_settings(recipe: Recipe, base: BaseImage | None) -> Recipe:
+    """The recipe, with the Debian settings of its base where it sets none itself."""
+    if base is None:
+        return recipe
+    debian, info = recipe.debian, base.info
+    return replace(
+        recipe,
+        debian=replace(
+            debian,
+            suite=debian.suite or info.suite,
+            components=debian.components or info.components,
+            architectures=debian.architectures or info.architectures,
+        ),
+    )
+
+
+def find_base(context: BuildContext, build_base: BuildBase) -> BaseImage | None:
+    """The tree that the recipe is derived from, in the store; another recipe is built first."""
+    match context.recipe.base:
+        case ImageBase() as image:
+            lock = None if context.moves_base else find_lock(context.recipe)
+            pinned = lock.base if lock and lock.base else None
+            if pinned and pinned.reference != image.reference:
+                pinned = None
+            return find_image(context, image, pinned)
+        case RecipeBase() as other:
+            recipe = read_recipe(other.path, other.variant)
+            check_cycle(context, recipe)
+            above = (*context.above, context.recipe)
+            tree = build_base(replace(context, recipe=recipe, above=above))
+            name = name_base(context.recipe)
+            return keep_base(context, LockedBase(reference=name, manifest="", tree=tree))
+    return None
+
+
+def check_cycle(context: BuildContext, recipe: Recipe) -> None:
+    """Raises RecipeError when ``recipe`` waits for itself; names the whole way round."""
+    way = [*context.above, context.recipe, recipe]
+    names = [_name(each) for each in way]
+    if names[-1] in names[:-1]:
+        shown = " → ".join(names[names.index(names[-1]) :])
+        raise RecipeError(
+            f"is derived from itself: {shown}",
+            file=context.recipe.file,
+            key="from",
+            hint="start one of them from an image or a Debian suite",
+        )
+
+
+def _name(recipe: Recipe) -> str:
+    path = os.path.realpath(recipe.file)
+    return path if recipe.variant is None else f"{path} ({recipe.variant})"
+
+
+def _over(
+    pairs: tuple[tuple[str, int], ...], others: tuple[tuple[str, int], ...]
+) -> tuple[tuple[str, int], ...]:
+    return tuple(sorted({**dict(pairs), **dict(others)}.items()))

@@ -1,0 +1,185 @@
+"""What state starts as: the factory copies in a tree and the tmpfiles.d lines that lay them out.
+
+``/usr/lib/tmpfiles.d/atoll-factory.conf`` uses these lines of tmpfiles.d(5)::
+
+    d  PATH MODE UID GID            an empty directory, and those above the others
+    L  PATH - UID GID - TARGET      a symbolic link
+    C  PATH - - - - FACTORY/PATH    a copy, only where there is nothing or an empty directory yet
+    z  PATH MODE UID GID            what a package's own line for PATH leaves open
+    a  PATH - - - - ACL             access control lists, which C does not copy
+
+systemd-tmpfiles takes the first line for a path and ignores any other. So a directory that a
+package declares itself keeps the package's line, for it may say how old the content may grow; its
+content is seeded entry by entry. Where a package declares another thing than what the tree has,
+the line goes into a file that is read before all others.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from atoll.builder.finish.acl import ACL_NAMES, format_acl
+from atoll.builder.finish.tmpfiles import Declared, quote_path, quote_rest
+from atoll.image import paths
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+FACTORY = f"/{paths.FACTORY}"
+_COPY_DEPTH = 3
+"""Places such as /var/lib/NAME are one program's and are copied whole; above are directories."""
+_ROOTS_HOME = "/var/root"
+"""Early boot makes it when it is not there, so its copy needs a mode."""
+_GLOB = str.maketrans({"*": "[*]", "?": "[?]", "[": "[[]", "\\": "\\\\"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seed:
+    """One line. ``mode``, ``uid`` and ``gid`` None leave the field open (``-``).
+
+    ``first``: it has to be read before the lines of packages.
+    """
+
+    kind: str
+    path: str
+    argument: str | None = None
+    mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+    first: bool = False
+
+
+def plan_seeds(
+    factory_var: Path,
+    mount_points: Iterable[str],
+    declared: Mapping[str, Declared] | None = None,
+) -> Iterator[Seed]:
+    """The lines that make ``/var`` what the directory ``factory_var`` holds.
+
+    No copy covers any of ``mount_points``: early boot has made those before tmpfiles looks, so a
+    copy of a directory above would find it there and leave out the rest. ``declared`` are the
+    paths that tmpfiles.d files of packages create.
+    """
+    planner = _Planner(factory_var, frozenset(_parents(mount_points)), declared or {})
+    yield from planner.below(factory_var, "/var", 1)
+
+
+def format_seeds(seeds: Iterable[Seed]) -> str:
+    """A tmpfiles.d file."""
+    lines = ["# What state starts as. Copies are made once; afterwards it is the machine's."]
+    return "\n".join([*lines, *map(_line, seeds)]) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class _Planner:
+    factory_var: Path
+    above: frozenset[str]
+    declared: Mapping[str, Declared]
+
+    def below(self, directory: Path, path: str, depth: int) -> Iterator[Seed]:
+        for entry in sorted(os.scandir(directory), key=lambda entry: entry.name):
+            place = f"{path}/{entry.name}"
+            if entry.is_symlink():
+                yield from self._link(place, directory / entry.name)
+            elif not entry.is_dir(follow_symlinks=False) or self._is_copied(
+                place, depth + 1, entry.path
+            ):
+                yield from self._copy(place, directory / entry.name)
+            else:
+                yield from self._directory(place, directory / entry.name)
+                yield from self.below(directory / entry.name, place, depth + 1)
+
+    def _link(self, place: str, link: Path) -> Iterator[Seed]:
+        target, status = str(link.readlink()), link.lstat()
+        theirs = self.declared.get(place)
+        if theirs is None or not theirs.makes_link(place, target):
+            owned = bool(status.st_uid or status.st_gid)
+            yield Seed(
+                kind="L",
+                path=place,
+                argument=target,
+                first=theirs is not None,
+                uid=status.st_uid if owned else None,
+                gid=status.st_gid if owned else None,
+            )
+
+    def _copy(self, place: str, source: Path) -> Iterator[Seed]:
+        theirs = self.declared.get(place)
+        if theirs is None or not theirs.forced:
+            mode = stat.S_IMODE(source.stat().st_mode) if place == _ROOTS_HOME else None
+            yield Seed(
+                kind="C", path=place, argument=FACTORY + place, mode=mode, first=theirs is not None
+            )
+        yield from self._acls(place, source)
+
+    def _directory(self, place: str, directory: Path) -> Iterator[Seed]:
+        status = directory.stat()
+        mode = stat.S_IMODE(status.st_mode)
+        theirs = self.declared.get(place)
+        seed = Seed(
+            kind="d",
+            path=place,
+            mode=mode,
+            uid=status.st_uid,
+            gid=status.st_gid,
+            first=theirs is not None,
+        )
+        if theirs is None or not theirs.is_directory:
+            yield seed
+        elif (mode, status.st_uid, status.st_gid) != (0o755, 0, 0) and theirs.leaves_open:
+            yield Seed(
+                kind="z",
+                path=place.translate(_GLOB),
+                mode=None if theirs.mode else mode,
+                uid=None if theirs.user else status.st_uid,
+                gid=None if theirs.group else status.st_gid,
+            )
+        yield from self._acls(place, directory, deep=False)
+
+    def _is_copied(self, place: str, depth: int, path: str) -> bool:
+        theirs = self.declared.get(place)
+        if place in self.above or (theirs is not None and theirs.is_directory):
+            return False
+        return (depth >= _COPY_DEPTH or place == _ROOTS_HOME) and _has_content(path)
+
+    def _acls(self, place: str, source: Path, *, deep: bool = True) -> Iterator[Seed]:
+        """A copy has no ACLs of what is in it."""
+        found = [source]
+        if deep and source.is_dir():
+            found += sorted(path for path in source.rglob("*") if not path.is_symlink())
+        for path in found:
+            names = set(os.listxattr(path)) & ACL_NAMES.keys()
+            if names:
+                text = ",".join(
+                    format_acl(os.getxattr(path, name), prefix=ACL_NAMES[name])
+                    for name in sorted(names)
+                )
+                where = place + str(path)[len(str(source)) :]
+                yield Seed(kind="a", path=where.translate(_GLOB), argument=text)
+
+
+def _has_content(directory: str) -> bool:
+    """Whether there is anything in it that is no directory; a link is none, wherever it leads."""
+    with os.scandir(directory) as entries:
+        return any(
+            not entry.is_dir(follow_symlinks=False) or _has_content(entry.path) for entry in entries
+        )
+
+
+def _parents(paths: Iterable[str]) -> Iterator[str]:
+    for path in paths:
+        while path != "/var":
+            path = path.rpartition("/")[0]
+            yield path
+
+
+def _line(seed: Seed) -> str:
+    mode = "-" if seed.mode is None else f"{seed.mode:04o}"
+    uid = "-" if seed.uid is None else str(seed.uid)
+    gid = "-" if seed.gid is None else str(seed.gid)
+    words = [seed.kind, quote_path(seed.path), mode, uid, gid, "-"]
+    return " ".join(words if seed.argument is None else [*words, quote_rest(seed.argument)])

@@ -1,0 +1,189 @@
+"""The packages of a lock as a root: fetched, then installed stage by stage.
+
+::
+
+    pins ─→ <cache>/debs ─→ first root ─→ stage 1 ─→ stage 2 … ─→ marks and sources of apt
+            (kept)          (kept)        each a step, kept
+
+Stages let a package that is added later leave what was installed before as it is. A machine that
+has none of it installs the same stages one after the other, so it gets the same tree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import Damaged
+from atoll.builder.cache import make_id
+from atoll.builder.steps.tree_sources import format_list, kept_repositories, write_tree_sources
+from atoll.debian.atoll_package import is_own
+from atoll.debian.bootstrap import ensure_root, first_packages, root_id
+from atoll.debian.fetch import Origins, fetch_pins, verify_pin
+from atoll.debian.install import InstallBatch, install_batch
+from atoll.debian.local_archive import deb_path, read_stanza
+from atoll.debian.resolve import format_automatic, parse_automatic
+from atoll.host.in_root import exists_in_root, in_root, read_text, write_text
+from atoll.host.poll_progress import told_seconds
+from atoll.lock.own_packages import find_own
+from atoll.lock.requirements import other_uris
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from atoll.base.report import Reporter
+    from atoll.builder.cache import Cache
+    from atoll.builder.steps.step import Step
+    from atoll.debian.pin import Pin
+    from atoll.debian.stanza import Stanza
+    from atoll.lock.model import Lock
+    from atoll.recipe.model import Recipe
+
+_STATES = "var/lib/apt/extended_states"
+_FORM = "packages 4"
+"""Changes when the same pins give another root."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockedPackages:
+    """The packages of a lock, fetched when they are needed. ``offline``: what the cache lacks is
+    not fetched."""
+
+    recipe: Recipe
+    lock: Lock
+    cache: Cache
+    reporter: Reporter
+    offline: bool = False
+
+    def fetch(self, pins: Iterable[Pin]) -> tuple[tuple[Pin, Stanza], ...]:
+        """The pins with their control data, all in the cache; raises NetworkError, NotFound,
+        Damaged or NoSpace."""
+        pins = tuple(pins)
+        others = other_uris(self.recipe, self.lock.epoch)
+        origins = Origins(archives=self.lock.archives, local=self._local, others=others)
+        fetch_pins(pins, origins, self.cache.debs, offline=self.offline, reporter=self.reporter)
+        return tuple((pin, read_stanza(self.cache.debs, pin)) for pin in pins)
+
+    def _local(self, pin: Pin) -> Path:
+        if is_own(pin.path):
+            return find_own(self.recipe, pin, self.cache.root)
+        return self.recipe.resolve(pin.path)
+
+    def stage(self, number: int) -> tuple[Pin, ...]:
+        return tuple(pin for pin in self.lock.packages if pin.stage == number)
+
+    def batch(self, entries: tuple[tuple[Pin, Stanza], ...]) -> InstallBatch:
+        """Raises Damaged for a package in the cache that is no longer what it was."""
+        for pin, _ in entries:
+            _verify(pin, deb_path(self.cache.debs, pin))
+        return InstallBatch(
+            entries=entries,
+            debs=self.cache.debs,
+            log_path=self.cache.logs / "packages.log",
+            native=self.lock.architecture,
+            foreign=tuple(sorted(self.recipe.debian.architectures)),
+            debconf=self.recipe.packages.debconf,
+            remove=self.recipe.packages.remove if self.lock.base else (),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstallStage:
+    """A step: the packages of one stage, without those that the first root has already."""
+
+    packages: LockedPackages
+    number: int
+
+    @property
+    def title(self) -> str:
+        return "Installing packages" if self.number == 1 else f"Adding packages ({self.number})"
+
+    def parts(self) -> tuple[str, ...]:
+        recipe = self.packages.recipe
+        pins = (pin.sha256 for pin in self.packages.stage(self.number))
+        removed = recipe.packages.remove if self.packages.lock.base else ()
+        return (
+            _FORM,
+            *pins,
+            "answers",
+            *recipe.packages.debconf,
+            "foreign",
+            *sorted(recipe.debian.architectures),
+            "remove",
+            *removed,
+        )
+
+    def execute(self, root: Path, workspace: Path) -> None:  # noqa: ARG002
+        entries = self.packages.fetch(self.packages.stage(self.number))
+        if self.number == 1 and self.packages.lock.base is None:
+            there = {pin for pin, _ in first_packages(entries)}
+            entries = tuple(entry for entry in entries if entry[0] not in there)
+        if entries or self.packages.lock.base:
+            install_batch(root, self.packages.batch(entries), self.packages.reporter)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinishPackages:
+    """A step: what apt in the tree knows: which packages are automatic, and where more are."""
+
+    packages: LockedPackages
+    title: str = "Writing apt's lists"
+
+    def parts(self) -> tuple[str, ...]:
+        recipe, lock = self.packages.recipe, self.packages.lock
+        keys = tuple(text for repo in kept_repositories(recipe) for text in repo)
+        return ("finish 1", self._marks(), format_list(recipe, lock.archives), *keys)
+
+    def execute(self, root: Path, workspace: Path) -> None:  # noqa: ARG002
+        if not exists_in_root(root, "usr/bin/apt-get"):
+            return
+        path = in_root(root, _STATES, follow=False)
+        lock = self.packages.lock
+        before = read_text(root, _STATES, missing="") if lock.base else ""
+        text = self._marks(before)
+        if text != before or not path.is_file():
+            write_text(root, _STATES, text, mode=0o644)
+        if lock.archives or not lock.base:
+            write_tree_sources(root, self.packages.recipe, lock.archives)
+
+    def _marks(self, before: str = "") -> str:
+        """The lock's marks, and those of the base that the lock says nothing of."""
+        lock = self.packages.lock
+        keys = [(pin.name, pin.architecture) for pin in lock.packages if pin.automatic]
+        names = {pin.name for pin in lock.packages}
+        kept = [key for key in parse_automatic(before) if key[0] not in names]
+        return format_automatic([*kept, *keys], lock.architecture)
+
+
+def start_id(packages: LockedPackages) -> str:
+    """Covers what decides the first root; the packages themselves need not be there for it."""
+    return make_id(_FORM, "root", *(pin.sha256 for pin in packages.stage(1)))
+
+
+def make_start(packages: LockedPackages) -> Path:
+    """The first root, which recipes with the same essential packages share."""
+    first = first_packages(packages.fetch(packages.stage(1)))
+    kept = packages.cache.find("roots", root_id(first))
+    if kept is not None:
+        return kept
+    with packages.reporter.step("Making the first root"), told_seconds(packages.reporter):
+        return ensure_root(packages.batch(first), packages.cache.root)
+
+
+def plan_packages(packages: LockedPackages) -> tuple[Step, ...]:
+    """Everything about packages that comes after the first root."""
+    numbers = sorted({pin.stage for pin in packages.lock.packages})
+    stages = (InstallStage(packages=packages, number=number) for number in numbers)
+    return (*stages, FinishPackages(packages=packages))
+
+
+def _verify(pin: Pin, path: Path) -> None:
+    """A package in the cache is read once more before it is installed."""
+    try:
+        verify_pin(pin, path, what=str(path))
+    except Damaged as error:
+        path.unlink()
+        raise Damaged(
+            error.message, hint="Atoll removed it; the next build fetches it again"
+        ) from None
