@@ -95,9 +95,12 @@ def start_emulator(
         )
         ensure_files(spec, wiring)
         argv = [
-            find_program("setpriv", package="util-linux"), "--pdeathsig", "KILL",
-            *plan_command(spec, wiring), *(("-incoming", "defer") if incoming else ()),
-        ]  # fmt: skip
+            find_program("setpriv", package="util-linux"),
+            "--pdeathsig",
+            "KILL",
+            *plan_command(spec, wiring),
+            *(("-incoming", "defer") if incoming else ()),
+        ]
         with (directory / "qemu.log").open("ab") as log:
             process = subprocess.Popen(
                 argv,

@@ -104,8 +104,19 @@ def lay_out_state(spec: MachineSpec, place: Path, directory: Path) -> None:
     program = find_program("qemu-img", package="qemu-utils")
     for number, disk in enumerate(spec.disks):
         image = os.fspath(disk.image.resolve())
-        argv = [program, "rebase", "-q", "-u", "-f", "qcow2", "-F", disk.format, "-b", image,
-                os.fspath(overlay_path(directory, number))]  # fmt: skip
+        argv = [
+            program,
+            "rebase",
+            "-q",
+            "-u",
+            "-f",
+            "qcow2",
+            "-F",
+            disk.format,
+            "-b",
+            image,
+            os.fspath(overlay_path(directory, number)),
+        ]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise MachineError(f"no saved disk over {disk.image}: {done.stderr.strip()}")

@@ -17,8 +17,12 @@ PARTS = (".ci", "docs", "examples", "make-site", "pyproject.toml", "README.md", 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """Its virtual environment is the one that runs the tests."""
-    names = subprocess.run(["git", "-c", f"safe.directory={TOP}", "ls-files", "-z", *PARTS],
-                           cwd=TOP, capture_output=True, check=True).stdout  # fmt: skip
+    names = subprocess.run(
+        ["git", "-c", f"safe.directory={TOP}", "ls-files", "-z", *PARTS],
+        cwd=TOP,
+        capture_output=True,
+        check=True,
+    ).stdout
     there = [name for name in os.fsdecode(names).split("\0") if name and (TOP / name).exists()]
     subprocess.run(["cp", "--parents", "--target-directory", tmp_path, *there], cwd=TOP, check=True)
     venv = tmp_path / "build/venv"
@@ -31,8 +35,9 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def make_site(checkout: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["./make-site", *words], cwd=checkout, capture_output=True, text=True,
-                          check=False)  # fmt: skip
+    return subprocess.run(
+        ["./make-site", *words], cwd=checkout, capture_output=True, text=True, check=False
+    )
 
 
 def test_it_says_where_the_site_is(checkout: Path) -> None:

@@ -146,10 +146,21 @@ def test_the_search_works_without_a_web_server(site: Path, tmp_path: Path) -> No
     probe = site / "probe.html"
     probe.write_text(page.replace("</body>", f"<script>{asking}</script></body>"))
     done = subprocess.run(
-        [str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom",
-         "--virtual-time-budget=60000", f"--user-data-dir={tmp_path}", probe.as_uri()],
-        capture_output=True, text=True, check=True, env=os.environ | {"HOME": str(tmp_path)},
-    )  # fmt: skip
+        [
+            str(BROWSER),
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--dump-dom",
+            "--virtual-time-budget=60000",
+            f"--user-data-dir={tmp_path}",
+            probe.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"HOME": str(tmp_path)},
+    )
     probe.unlink()
     assert 'data-found="' in done.stdout
     assert "howto/upgrade-and-go-back.html?h=rollback" in done.stdout
