@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
 from atoll.vm import qemu
-from atoll.vm.qemu import EMULATED, FIRMWARE, KVM, PROGRAM, runs_firmware
+from atoll.vm.qemu import KVM, runs_firmware
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,13 +36,3 @@ def test_kvm_is_believed_when_firmware_runs_under_it(
     assert runs_firmware(str(program), KVM) is works
     assert (tmp_path / "OVMF_VARS_4M.fd").read_bytes() == b"as shipped"
     assert list(tmp_path.glob("atoll-kvm-*")) == []
-
-
-@pytest.mark.skipif(
-    not (
-        shutil.which(PROGRAM) and any((folder / "OVMF_VARS_4M.fd").exists() for folder in FIRMWARE)
-    ),
-    reason=f"needs {PROGRAM} and ovmf",
-)
-def test_firmware_runs_in_a_real_emulator() -> None:
-    assert runs_firmware(PROGRAM, EMULATED)
