@@ -365,8 +365,8 @@ def test_without_root_it_says_so() -> None:
         "Making the first root",
         "Installing packages",
         "Settling the ids",
-        "Giving the tree",
-        "Putting the tree",
+        "Arranging the tree",
+        "Adding the tree",
         "Making the initrd",
     ],
 )
