@@ -468,7 +468,7 @@ def test_diff_sees_what_the_systems_own_programs_see(system: System, tmp_path: P
             for unit, one in units.items()
             if one == state and "(user)" not in unit and unit in states
         }
-    assert look(system, "diff", "small", system.tree, code=77).endswith("the same\n")
+    assert look(system, "diff", "small", system.tree, code=77).endswith("identical\n")
 
 
 def keep_dump(system: System, path: Path) -> str:
