@@ -40,6 +40,7 @@ from atoll.recipe.model import (
     EmptyBase,
     File,
     Image,
+    LocalReference,
     Packages,
     Recipe,
     Repository,
@@ -472,7 +473,11 @@ def test_what_a_build_gave_stays_in_the_lock(world: World) -> None:
 def test_a_lock_follows_files_of_the_recipe_but_not_when_locked(world: World) -> None:
     (world.folder / "motd").write_text("hello\n")
     world.want("editor")
-    world.recipe = replace(world.recipe, files=(File(path="/etc/motd", source="motd"),))
+    world.recipe = replace(
+        world.recipe,
+        files=(File(path="/etc/motd", source="motd"),),
+        local_files=(LocalReference("file.source", "motd", "/etc/motd"),),
+    )
     world.lock()
     whole = complete_lock(world.recipe, world.settle(), tree=FIRST)
     assert [name for name, _ in whole.inputs] == ["atoll.toml", "motd"]
@@ -577,7 +582,7 @@ def test_an_old_snapshot_may_have_expired(world: World) -> None:
     world.want("editor")
     address = world.url + "/snapshot/20200101T000000Z"
     world.debian(mirror=address)
-    with pytest.raises(AtollError, match="out of date"):
+    with pytest.raises(AtollError, match="InRelease expired"):
         world.lock()
     world.debian(mirror=world.url + "/snapshot/{snapshot}", snapshot="20200101T000000Z")
     world.lock()
