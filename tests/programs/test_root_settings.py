@@ -116,7 +116,7 @@ def test_the_system_is_as_the_recipe_says(root: Path, recipe: Recipe) -> None:
         (System(keymap="xx"), "no keyboard layout xx"),
         (System(keymap="de-nodeadkey"), "no variant nodeadkey"),
         (System(locales=("de_DE.UTF-9",)), "knows no locale de_DE.UTF-9"),
-        (System(timezone="Europe/Atlantis"), "no time zone"),
+        (System(timezone="Europe/Atlantis"), "time zone Europe/Atlantis"),
     ],
 )
 def test_what_the_root_does_not_know_is_an_error(

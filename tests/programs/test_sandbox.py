@@ -106,7 +106,8 @@ def test_a_bind_goes_nowhere_else(
     try:
         Sandbox(root=root, binds=(*binds, bind)).run(["true"])
     except ProgramFailed as error:
-        assert "cannot be made" in error.stderr_tail  # the link leads to nothing in the root
+        # the link leads to nothing in the root
+        assert "cannot create the sandbox" in error.stderr_tail
     assert list(machine.iterdir()) == []
 
 
