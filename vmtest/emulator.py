@@ -95,9 +95,7 @@ def start_emulator(
         )
         ensure_files(spec, wiring)
         argv = [
-            find_program("setpriv", package="util-linux"),
-            "--pdeathsig",
-            "KILL",
+            *(find_program("setpriv", package="util-linux"), "--pdeathsig", "KILL"),
             *plan_command(spec, wiring),
             *(("-incoming", "defer") if incoming else ()),
         ]
