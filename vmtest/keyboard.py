@@ -57,4 +57,5 @@ def press(control: Callable[..., object], keys: tuple[str, ...]) -> None:
     """Press ``keys`` together and let go of them; ``control`` runs a command of QEMU's monitor."""
     codes = [{"type": "qcode", "data": key} for key in keys]
     control("send-key", keys=codes, **{"hold-time": KEY_MILLISECONDS})
+    # QEMU releases the keys after this time and reports nothing: without a pause they run together.
     time.sleep(2 * KEY_MILLISECONDS / 1000)

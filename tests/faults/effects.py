@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import TypeAlias
+
+IsEffect: TypeAlias = Callable[[str, tuple[object, ...]], bool]
 
 EFFECTS = {
     "os.mkdir",
@@ -27,3 +31,8 @@ def is_effect(event: str, arguments: tuple[object, ...]) -> bool:
         return event in EFFECTS
     flags = arguments[2]
     return isinstance(flags, int) and bool(flags & (os.O_CREAT | os.O_WRONLY | os.O_RDWR))
+
+
+def makes_something(event: str, arguments: tuple[object, ...]) -> bool:
+    """An effect but for removals: removing needs no space, and what it leaves it cannot remove."""
+    return event not in ("os.remove", "os.rmdir") and is_effect(event, arguments)

@@ -74,7 +74,7 @@ def check_obeyed(subject: LintSubject) -> Iterator[Finding]:
             "update.auto",
             recipe.update.auto,
             "does not update machines by itself",
-            "run: atoll upgrade",
+            "run atoll upgrade",
         )
     if recipe.flatpak.install or recipe.flatpak.remotes:
         first = (*recipe.flatpak.install, *(name for name, _ in recipe.flatpak.remotes))[0]
@@ -86,7 +86,7 @@ def check_obeyed(subject: LintSubject) -> Iterator[Finding]:
 def _not_obeyed(key: str, value: str, what: str, instead: str) -> Finding:
     return Finding(
         message=f"this version of Atoll stores it in the image but {what}",
-        hint=f"for now, {instead}",
+        hint=f"{instead} on the machine",
         key=key,
         value=value,
     )
