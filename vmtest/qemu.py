@@ -14,7 +14,7 @@ from typing import assert_never
 
 from vmtest.errors import MachineError
 from vmtest.guest import PORT, format_credential, shell_credentials
-from vmtest.spec import DirectKernel, Disk, Display, MachineSpec, Uefi, Writes
+from vmtest.spec import DirectKernel, Disk, Display, Interface, MachineSpec, Uefi, Writes
 
 PROGRAM = "qemu-system-x86_64"
 FIRMWARE_FOLDERS = (Path("/usr/share/OVMF"), Path("/usr/share/ovmf"), Path("/usr/share/qemu"))
@@ -225,10 +225,34 @@ def _disk(number: int, disk: Disk, wiring: Wiring) -> list[str]:
         ]
         drive = f"driver=throttle,node-name=disk{number},throttle-group=limit{number}"
         drive += f",file=fast{number}"
-    serial = f",serial={disk.serial}" if disk.serial else ""
+    return [*before, "-blockdev", drive, *_disk_device(number, disk)]
+
+
+def _disk_device(number: int, disk: Disk) -> list[str]:
     # The order is the firmware's: the first disk is the one that boots.
-    device = f"virtio-blk-pci,drive=disk{number},bootindex={number + 1}{serial}"
-    return [*before, "-blockdev", drive, "-device", device]
+    options = f",drive=disk{number},bootindex={number + 1}"
+    if disk.serial:
+        options += f",serial={disk.serial}"
+    if disk.sector != 512:
+        options += f",logical_block_size={disk.sector},physical_block_size={disk.sector}"
+    match disk.interface:
+        case Interface.VIRTIO:
+            return ["-device", f"virtio-blk-pci{options}"]
+        case Interface.USB:
+            controller = f"usb{number}"
+            stick = f"usb-storage,bus={controller}.0,removable=on{options}"
+            return ["-device", f"qemu-xhci,id={controller}", "-device", stick]
+        case Interface.NVME:
+            # It has no serial of its own accord.
+            serial = "" if disk.serial else f",serial=disk{number}"
+            return ["-device", f"nvme{options}{serial}"]
+        case Interface.SATA:
+            if disk.sector != 512:
+                raise MachineError(f"{disk.image}: QEMU has no SATA disks with other sectors")
+            # The controller of the machine q35 has six ports.
+            return ["-device", f"ide-hd,bus=ide.{number}{options}"]
+        case never:
+            assert_never(never)
 
 
 def _input(spec: MachineSpec) -> list[str]:

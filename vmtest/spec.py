@@ -27,9 +27,19 @@ class Display(StrEnum):
     VIRTIO = "virtio"
 
 
+class Interface(StrEnum):
+    """How a disk is connected."""
+
+    VIRTIO = "virtio"
+    USB = "usb"
+    """A removable stick."""
+    NVME = "nvme"
+    SATA = "sata"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disk:
-    """One virtio disk.
+    """One disk.
 
     With ``cache="writeback"`` the guest's flushes reach the host's file system, and a power cut may
     lose what QEMU still holds of writes that were never flushed. ``cache="unsafe"`` ignores
@@ -42,6 +52,9 @@ class Disk:
     cache: str = "writeback"
     serial: str | None = None
     """Shows as ``/dev/disk/by-id/virtio-SERIAL`` in the machine."""
+    interface: Interface = Interface.VIRTIO
+    sector: int = 512
+    """Bytes of a logical block: 512 or 4096. QEMU's SATA disks have 512 only."""
     bytes_per_second: int | None = None
     """How much is read and how much is written at most: a slow disk."""
     write_log: Path | None = None

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from vmtest import DirectKernel, Disk, Display, MachineError, MachineSpec, Uefi, UserNetwork, Writes
+from vmtest import (
+    DirectKernel,
+    Disk,
+    Display,
+    Interface,
+    MachineError,
+    MachineSpec,
+    Uefi,
+    UserNetwork,
+    Writes,
+)
 from vmtest.guest import PORT, SERVE
 from vmtest.qemu import TCG, Wiring, ensure_files, ensure_possible, plan_command, probe_accelerator
 
@@ -81,6 +91,37 @@ def test_a_slow_disk_is_throttled_before_the_machine_sees_it() -> None:
     assert "throttle-group,id=limit0,x-bps-read=2000000,x-bps-write=2000000" in argv
     assert "driver=throttle,node-name=disk0,throttle-group=limit0,file=fast0" in argv
     assert any(word.startswith("driver=qcow2,node-name=fast0,") for word in argv)
+
+
+@pytest.mark.parametrize(
+    ("disk", "words"),
+    [
+        (
+            Disk(image=Path("/i"), interface=Interface.USB, serial="S"),
+            "-device qemu-xhci,id=usb0"
+            " -device usb-storage,bus=usb0.0,removable=on,drive=disk0,bootindex=1,serial=S",
+        ),
+        (
+            Disk(image=Path("/i"), interface=Interface.NVME, sector=4096),
+            "-device nvme,drive=disk0,bootindex=1,"
+            "logical_block_size=4096,physical_block_size=4096,serial=disk0",
+        ),
+        (
+            Disk(image=Path("/i"), interface=Interface.SATA),
+            "-device ide-hd,bus=ide.0,drive=disk0,bootindex=1",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("programs")
+def test_a_disk_is_connected_as_its_interface_says(disk: Disk, words: str) -> None:
+    assert words in " ".join(plan_command(replace(DIRECT, disks=(disk,)), WIRING))
+
+
+@pytest.mark.usefixtures("programs")
+def test_a_sata_disk_has_sectors_of_512_bytes() -> None:
+    disk = Disk(image=Path("/i"), interface=Interface.SATA, sector=4096)
+    with pytest.raises(MachineError, match="no SATA disks"):
+        plan_command(replace(DIRECT, disks=(disk,)), WIRING)
 
 
 def test_a_write_log_needs_a_raw_disk_of_its_own(programs: Path) -> None:
