@@ -1,0 +1,122 @@
+"""Where a system goes on a disk: which partitions are made, formatted, used or left as they are.
+
+``plan_installation`` is pure: from what the machine has and what a person asks for it makes the
+table before and after, and says in words what is erased. Nothing is written here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from atoll.installer.block_devices import NO_SIGNATURE, DeviceIdentity, Signature
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class TargetKind(StrEnum):
+    DISK = "disk"
+    PARTITION = "partition"
+    FREE_SPACE = "free space"
+
+
+class FirmwareEntry(StrEnum):
+    """What becomes of the firmware's own list of systems (its boot order in NVRAM)."""
+
+    NONE = "none"
+    """It is not touched; the firmware finds ``EFI/BOOT/BOOTX64.EFI`` on the disk by itself."""
+    LAST = "last"
+    FIRST = "first"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where a person wants the system. ``device`` is a disk, or a partition for PARTITION.
+
+    ``esp`` None: the one on the same disk. ``home``: a partition that the new system mounts at
+    /home; nothing in it is changed. ``firmware`` None: NONE where the disk starts without it.
+    """
+
+    kind: TargetKind
+    device: Path
+    esp: Path | None = None
+    home: Path | None = None
+    firmware: FirmwareEntry | None = None
+
+
+class Role(StrEnum):
+    ESP = "ESP"
+    BOOT = "kernels"
+    """Extended boot loader partition (XBOOTLDR): kernels and entries where the ESP is small."""
+    STATE = "system"
+    HOME = "home"
+    OTHER = ""
+
+
+class Fate(StrEnum):
+    KEPT = "kept"
+    USED = "used"
+    """It stays as it is, and gets files of the new system."""
+    CREATED = "new"
+    FORMATTED = "formatted"
+    ERASED = "erased"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedPartition:
+    """A partition of the table before or after; ``fate`` in the table before is what becomes of
+    it. Places and sizes are bytes; ``kind`` is the type's GUID, ``flags`` as sfdisk writes them."""
+
+    path: Path
+    number: int
+    start: int
+    size: int
+    kind: str
+    name: str
+    flags: str
+    role: Role
+    fate: Fate
+    signature: Signature = NO_SIGNATURE
+
+    @property
+    def end(self) -> int:
+        return self.start + self.size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectedDisk:
+    """What a disk was when the plan was made: ``table`` is the digest of its partition table."""
+
+    path: Path
+    identity: DeviceIdentity
+    table: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstallationPlan:
+    """What an installation does. ``device`` is the disk whose name a person types to confirm.
+
+    ``expected`` has every disk that is written to; it must still be that when the writing begins.
+    ``state``, ``esp``, ``boot`` and ``home`` are partitions; ``boot`` is None where kernels are on
+    the ESP. ``new_table``: the whole disk gets a new partition table.
+    """
+
+    target: Target
+    device: Path
+    expected: tuple[ExpectedDisk, ...]
+    before: tuple[PlannedPartition, ...]
+    after: tuple[PlannedPartition, ...]
+    erased: tuple[str, ...]
+    notes: tuple[str, ...]
+    to_write: int
+    seconds: int
+    """An estimate of the time."""
+    new_table: bool
+    esp: Path
+    state: Path
+    boot: Path | None
+    home: Path | None
+    encrypted: bool
+    firmware: FirmwareEntry
