@@ -1,9 +1,10 @@
-"""``[[script]]``: a program that changes the root, in the sandbox, with nothing but what it names.
+"""``[[script]]``: a program that changes the root. It runs in the sandbox, and sees nothing from
+outside except its declared inputs.
 
-It sees the root, its inputs at /run/atoll/inputs/NAME (read-only, all of them root's, with one time
-and plain modes), and a small fixed environment. Without ``network`` it has a loopback interface of
-its own and nothing else. It is refused what the recipe says elsewhere: packages and accounts, which
-would be none of the lock's.
+Inputs are at /run/atoll/inputs/NAME: read-only, owned by root, with mode 0755 or 0644 and one
+modification time. The environment is small and fixed. Without ``network`` there is only a loopback
+interface. A script must not change packages or accounts: they are locked, and have keys of their
+own in the recipe.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import ProgramFailed, RecipeError
+from atoll.builder.steps.bounded_log import bounded_log
 from atoll.builder.steps.local_files import copy_input, digest_named, require_input
 from atoll.debian.install import resolver_binds
 from atoll.host.fs import temporary_directory
@@ -27,22 +29,23 @@ if TYPE_CHECKING:
 
 INPUTS = "/run/atoll/inputs"
 _SCRIPT = "/run/atoll/script"
-_SAID = 10
-"""How many of a failed script's last lines a person is shown."""
+_LAST_LINES = 10
+"""How many of the last lines of a failed script the error shows."""
 
-_AT = re.compile(rf"^{_SCRIPT}: (\d+): ", re.MULTILINE)
+_SHELL_ERROR = re.compile(rf"^{_SCRIPT}: (\d+): ", re.MULTILINE)
 _TRACED = re.compile(r"^\++ (.+)$", re.MULTILINE)
-_ELSEWHERE = {
+_PROTECTED = {
     "var/lib/dpkg/status": ("installs or removes packages", "say it in [packages]"),
     "etc/passwd": ("makes accounts", "say it with [[user]]"),
     "etc/group": ("makes groups", "say it with [[group]]"),
 }
-"""Files that no script changes: what it does then, and where the recipe says such things."""
+"""Files that a script must not change: what a script that does has done, and what to write in the
+recipe instead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunScript:
-    """One script. ``logs`` gets all that it says, as ``script-NAME.log``."""
+    """One script. Its output goes to ``script-NAME.log`` in ``logs``. ``epoch`` is in seconds."""
 
     script: Script
     recipe: Recipe
@@ -72,15 +75,15 @@ class RunScript:
         )
 
     def execute(self, root: Path, workspace: Path) -> None:
-        before = {name: _read(in_root(root, name)) for name in _ELSEWHERE}
+        before = {name: _read(in_root(root, name)) for name in _PROTECTED}
         with temporary_directory(workspace, prefix="script-") as staged:
             self._stage(staged)
             binds = (
                 Bind(source=staged / "script", target=_SCRIPT),
                 Bind(source=staged / "inputs", target=INPUTS),
             )
-            self._run(self._room(root, binds))
-        for name, (what, hint) in _ELSEWHERE.items():
+            self._run(self._sandbox(root, binds))
+        for name, (what, hint) in _PROTECTED.items():
             if _read(in_root(root, name)) != before[name]:
                 raise self._error(f"the script {self.script.name} {what}", hint=hint)
 
@@ -103,7 +106,7 @@ class RunScript:
                 )
             copy_input(require_input(self.recipe, name, "script.inputs"), target)
 
-    def _room(self, root: Path, binds: tuple[Bind, ...]) -> Sandbox:
+    def _sandbox(self, root: Path, binds: tuple[Bind, ...]) -> Sandbox:
         if self.script.network:
             binds = (*resolver_binds(root), *binds)
         environment = {
@@ -116,39 +119,46 @@ class RunScript:
         argv = ["/bin/sh", "-eux", _SCRIPT] if self.script.text is not None else [_SCRIPT]
         self.logs.mkdir(parents=True, exist_ok=True)
         path = self.logs / f"script-{self.script.name}.log"
-        with path.open("w+b") as log:
-            try:
-                sandbox.run(argv, log=log)
-            except ProgramFailed as error:
-                said = path.read_text(errors="replace")
-                what = f"the script {self.script.name} ended with status {error.status}"
-                raise self._error(
-                    what + explain(self.script.text or "", said),
-                    hint=f"its whole output is in {path}",
-                ) from error
+        try:
+            with bounded_log(path) as log:
+                sandbox.run(argv, log=log.output)
+        except ProgramFailed as error:
+            output = path.read_text(errors="replace")
+            message = f"the script {self.script.name} ended with status {error.status}"
+            hint = f"its whole output is in {path}"
+            if log.cut:
+                hint = f"the end of its output is in {path}; the first {log.cut} bytes were dropped"
+            raise self._error(
+                message + describe_failure(self.script.text or "", output), hint=hint
+            ) from error
 
     def _error(self, message: str, *, hint: str) -> RecipeError:
         return RecipeError(message, file=self.recipe.file, key="script", hint=hint)
 
 
 def input_name(name: str) -> str:
-    """What an input is called below ``INPUTS``."""
+    """The name of an input below ``INPUTS``."""
     return PurePath(name).name
 
 
-def explain(text: str, said: str) -> str:
-    """In which of its lines a script failed, if that can be told, and its last words."""
-    line = find_line(text, said)
+def describe_failure(text: str, output: str) -> str:
+    """The end of an error message: the line in which a script failed, if known, and the last lines
+    of its ``output``."""
+    line = find_line(text, output)
     where = f" in its line {line}" if line else ""
-    return where + "".join(f"\n    {word}" for word in said.splitlines()[-_SAID:])
+    return where + "".join(f"\n    {each}" for each in output.splitlines()[-_LAST_LINES:])
 
 
-def find_line(text: str, said: str) -> int | None:
-    """The line that the shell itself names, or the only one that is what it traced last."""
-    named = _AT.findall(said)
+def find_line(text: str, output: str) -> int | None:
+    """The number of the line of the script ``text`` that failed, as its ``output`` shows it.
+
+    Either the shell names the line in an error message, or exactly one line is the command that
+    ``set -x`` traced last. None otherwise.
+    """
+    named = _SHELL_ERROR.findall(output)
     if named:
         return int(named[-1])
-    traced = _TRACED.findall(said)
+    traced = _TRACED.findall(output)
     if not traced:
         return None
     lines = [
