@@ -24,10 +24,11 @@ from atoll.base.errors import (
 )
 from atoll.base.ids import TreeId
 from atoll.base.report import NullReporter
+from atoll.builder.build_context import BuildContext
 from atoll.builder.cache import Cache, opened_cache
 from atoll.builder.lock_command import LockResult, audit, follow_recipe, update
 from atoll.builder.steps.packages import LockedPackages
-from atoll.builder.use_lock import FREELY, Rules, check_tree, choose_lock, complete_lock
+from atoll.builder.use_lock import check_tree, choose_lock, complete_lock
 from atoll.debian.local_archive import deb_path
 from atoll.debian.sources import read_architecture
 from atoll.lock.path import lock_path
@@ -98,9 +99,18 @@ class World:
         repo = Repository(name=name, uris=(f"{self.url}/{name}",), suites=("stable",), **more)  # type: ignore[arg-type]
         self.recipe = replace(self.recipe, repositories=(*self.recipe.repositories, repo))
 
-    def settle(self, rules: Rules = FREELY) -> Lock:
-        """The lock that a build would go by."""
-        return choose_lock(self.recipe, self.cache, rules, QUIET)
+    def choose(self, *, locked: bool = False, offline: bool = False) -> Lock:
+        """The lock that a build would follow."""
+        return choose_lock(
+            BuildContext(
+                recipe=self.recipe,
+                store=self.store,
+                cache=self.cache,
+                reporter=QUIET,
+                locked=locked,
+                offline=offline,
+            )
+        )
 
     def lock(self) -> dict[str, Pin]:
         return by_name(follow_recipe(self.recipe, self.store, QUIET))
@@ -337,7 +347,7 @@ def test_vendors_repositories_of_every_form(
         assert (pin.version, pin.archive, pin.path) == ("1:2.0+b~1", "vendor", f"pool/{name}")
         world.fetch()
     assert deb_path(world.store.root / "cache/debs", pin).exists()
-    archive = next(one for one in world.settle().archives if one.name == "vendor")
+    archive = next(one for one in world.choose().archives if one.name == "vendor")
     assert archive.release == hashlib.sha256((top / "InRelease").read_bytes()).hexdigest()
 
 
@@ -435,22 +445,22 @@ def test_a_build_does_not_move_its_lock(world: World) -> None:
     world.want("editor")
     world.lock()
     text = lock_path(world.recipe).read_bytes()
-    world.settle()
+    world.choose()
     world.want("editor", "spell")
     with pytest.raises(RecipeError, match=r"no longer fits the recipe\n    \+ install spell"):
-        world.settle()
+        world.choose()
     assert lock_path(world.recipe).read_bytes() == text
 
 
-@pytest.mark.parametrize("rules", [Rules(locked=True), Rules(offline=True)])
-def test_without_a_lock_nothing_is_chosen(world: World, rules: Rules) -> None:
+@pytest.mark.parametrize("option", ["locked", "offline"])
+def test_without_a_lock_nothing_is_chosen(world: World, option: str) -> None:
     with pytest.raises(NotFound, match="no lock"):
-        world.settle(rules)
+        world.choose(**{option: True})
 
 
 def test_a_build_without_a_lock_makes_one_and_writes_it_when_it_is_done(world: World) -> None:
     world.want("editor")
-    lock = world.settle()
+    lock = world.choose()
     assert not lock_path(world.recipe).exists()
     whole = complete_lock(world.recipe, lock, users={"_apt": 42}, tree=FIRST)
     assert read_lock(lock_path(world.recipe)) == whole
@@ -460,13 +470,12 @@ def test_a_build_without_a_lock_makes_one_and_writes_it_when_it_is_done(world: W
 def test_what_a_build_gave_stays_in_the_lock(world: World) -> None:
     world.want("editor")
     world.lock()
-    whole = complete_lock(world.recipe, world.settle(), users={"_apt": 42}, tree=FIRST)
-    strict = Rules(locked=True)
-    assert world.settle() == world.settle(strict) == whole
-    check_tree(whole, FIRST, strict, QUIET)
+    whole = complete_lock(world.recipe, world.choose(), users={"_apt": 42}, tree=FIRST)
+    assert world.choose() == world.choose(locked=True) == whole
+    check_tree(whole, FIRST, QUIET, locked=True)
     with pytest.raises(Refused, match="the lock names 1111"):
-        check_tree(whole, SECOND, strict, QUIET)
-    check_tree(whole, SECOND, FREELY, QUIET)
+        check_tree(whole, SECOND, QUIET, locked=True)
+    check_tree(whole, SECOND, QUIET, locked=False)
     assert complete_lock(world.recipe, whole, users={"_apt": 7}, tree=SECOND) == whole
 
 
@@ -479,12 +488,12 @@ def test_a_lock_follows_files_of_the_recipe_but_not_when_locked(world: World) ->
         local_files=(LocalReference("file.source", "motd", "/etc/motd"),),
     )
     world.lock()
-    whole = complete_lock(world.recipe, world.settle(), tree=FIRST)
+    whole = complete_lock(world.recipe, world.choose(), tree=FIRST)
     assert [name for name, _ in whole.inputs] == ["atoll.toml", "motd"]
     (world.folder / "motd").write_text("changed\n")
     with pytest.raises(RecipeError, match="these changed after the lock was written: motd"):
-        world.settle(Rules(locked=True))
-    lock = world.settle()
+        world.choose(locked=True)
+    lock = world.choose()
     assert (lock.packages, lock.tree) == (whole.packages, None)
     assert complete_lock(world.recipe, lock, tree=SECOND).tree == SECOND
 

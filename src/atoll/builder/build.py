@@ -28,7 +28,7 @@ from atoll.builder.make_tree import finish_tree
 from atoll.builder.steps.packages import LockedPackages, make_start, plan_packages, start_id
 from atoll.builder.steps.plan_steps import plan_settings
 from atoll.builder.steps.step_cache import Chain, chain_id, run_steps
-from atoll.builder.use_lock import FREELY, check_tree, complete_lock
+from atoll.builder.use_lock import check_tree, complete_lock
 from atoll.host.fs import umask
 from atoll.host.mount import enter_private_mounts
 from atoll.host.userns import become_root
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from atoll.base.report import Reporter
     from atoll.builder.build_inputs import BuildInputs
     from atoll.builder.steps.step import Step
-    from atoll.builder.use_lock import Rules
     from atoll.lock.model import LockedBase
     from atoll.recipe.model import Recipe
     from atoll.store.layout import Store
@@ -70,22 +69,38 @@ class BuildPlan:
     result: str
 
 
-def build_tree(recipe: Recipe, store: Store, reporter: Reporter, rules: Rules = FREELY) -> Built:
-    """Make the tree of ``recipe`` and name it in ``store`` after the recipe's image.
+def build_tree(
+    recipe: Recipe,
+    store: Store,
+    reporter: Reporter,
+    *,
+    locked: bool = False,
+    offline: bool = False,
+) -> Built:
+    """Build the tree of ``recipe`` and give it a ref in ``store`` named after the image.
 
-    Raises MissingPrivilege, RecipeError, PackageError, NetworkError, NoSpace, Busy.
+    ``locked``: there must be a lock, and the build must give its tree. ``offline``: do not use the
+    network. Raises MissingPrivilege, RecipeError, PackageError, NetworkError, NoSpace, Busy, and
+    NotFound or Refused with ``locked`` or ``offline``.
     """
     become_root("building a tree")
     enter_private_mounts()
     with opened_cache(store.root / "cache") as cache:
         return build_in(
-            BuildContext(recipe=recipe, store=store, cache=cache, reporter=reporter, rules=rules)
+            BuildContext(
+                recipe=recipe,
+                store=store,
+                cache=cache,
+                reporter=reporter,
+                locked=locked,
+                offline=offline,
+            )
         )
 
 
 @umask(0o022)
 def build_in(context: BuildContext) -> Built:
-    """The same, for a cache that is open already."""
+    """``build_tree`` with a cache that is already open."""
     inputs = find_build_inputs(context, lambda other: build_in(other).tree)
     plan = plan_build(context, inputs)
     check_clock(inputs.epoch)
@@ -96,7 +111,7 @@ def build_in(context: BuildContext) -> Built:
         chain = Chain(cache=context.cache, id=plan.start, layers=layers)
         tree = finish_tree(context, run_steps(chain, plan.steps, context.reporter), inputs)
         keep_result(context, plan.result, tree)
-    check_tree(inputs.lock, tree, context.rules, context.reporter)
+    check_tree(inputs.lock, tree, context.reporter, locked=context.locked)
     update_lock(context, inputs, tree)
     image = context.recipe.image
     write_ref(
@@ -125,7 +140,7 @@ def plan_build(context: BuildContext, inputs: BuildInputs) -> BuildPlan:
         context.cache,
         ids=inputs.ids,
         epoch=inputs.epoch,
-        offline=context.rules.offline,
+        offline=context.offline,
         derived=base is not None,
     )
     steps = (*plan_packages(packages), *settings)
@@ -138,7 +153,7 @@ def locked_packages(context: BuildContext, inputs: BuildInputs) -> LockedPackage
         lock=inputs.lock,
         cache=context.cache,
         reporter=context.reporter,
-        offline=context.rules.offline,
+        offline=context.offline,
     )
 
 

@@ -1,31 +1,31 @@
-"""One build: the request, and where it works."""
+"""The request for one build, and the store and cache that it works in."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from atoll.builder.use_lock import FREELY
-
 if TYPE_CHECKING:
     from atoll.base.report import Reporter
     from atoll.builder.cache import Cache
-    from atoll.builder.use_lock import Rules
     from atoll.recipe.model import Recipe
     from atoll.store.layout import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildContext:
-    """``above`` are the recipes that are derived from this one and wait for it to be built.
+    """The request for one build.
 
-    ``moves_base``: use the newest image of the base, whatever the lock says.
+    ``locked``: there must be a lock, and the build must give its tree. ``offline``: do not use the
+    network. ``above``: the recipes derived from this one that wait for it to be built, the
+    requested one first. ``moves_base``: use the newest image of the base, not the locked one.
     """
 
     recipe: Recipe
     store: Store
     cache: Cache
     reporter: Reporter
-    rules: Rules = FREELY
+    locked: bool = False
+    offline: bool = False
     above: tuple[Recipe, ...] = ()
     moves_base: bool = False

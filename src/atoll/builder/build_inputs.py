@@ -63,10 +63,7 @@ def find_build_inputs(context: BuildContext, build_base: BuildBase) -> BuildInpu
     base = find_base(context, build_base)
     recipe = merge_base_settings(context.recipe, base)
     lock = choose_lock(
-        recipe,
-        context.cache,
-        context.rules,
-        context.reporter,
+        replace(context, recipe=recipe),
         base=base.installed if base else NOTHING,
         locked_base=base.locked if base else None,
     )
@@ -77,10 +74,8 @@ def find_resolver(context: BuildContext, lock: Lock | None, build_base: BuildBas
     """What makes and updates locks of the recipe on its base."""
     base = find_base(context, build_base)
     return open_resolver(
-        merge_base_settings(context.recipe, base),
+        replace(context, recipe=merge_base_settings(context.recipe, base)),
         lock,
-        context.cache,
-        context.reporter,
         base=base.installed if base else NOTHING,
         locked_base=base.locked if base else None,
     )

@@ -1,15 +1,15 @@
-"""The lock of a build: which one a build goes by, and what the lock learns from the build.
+"""The lock in a build: which lock the build follows, and what the build writes back into it.
 
-What was chosen is never moved by a build: packages, and the base that a recipe is derived from.
-What comes of it is written down: ids of accounts, digests of the recipe's own files, the tree.
-These follow when the recipe's files change; ``--locked`` refuses instead.
+A build never changes what the lock chose: packages, and the base of a derived recipe. It records
+what only a build can know: ids of accounts, digests of the recipe's files, the tree. When the
+recipe's files change, it records the new digests; with ``--locked`` it fails instead.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from atoll.base.ids import TreeId
     from atoll.base.report import Reporter
-    from atoll.builder.cache import Cache
+    from atoll.builder.build_context import BuildContext
     from atoll.debian.pin import Pin
     from atoll.debian.resolve import Installed
     from atoll.debian.stanza import Stanza
@@ -36,56 +36,43 @@ if TYPE_CHECKING:
     from atoll.recipe.model import Recipe
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """How strictly a build follows its lock. ``locked``: it must be there, and give its tree again.
-    ``offline``: no network is touched."""
-
-    locked: bool = False
-    offline: bool = False
-
-
-FREELY = Rules()
 _LOCKED_ELSEWHERE = ("packages.install", "from")
-"""Keys of local files that a lock pins in tables of their own, not among its inputs."""
+"""Recipe keys whose local files the lock pins in tables of their own, not in ``inputs``."""
 
 
 def choose_lock(
-    recipe: Recipe,
-    cache: Cache,
-    rules: Rules,
-    reporter: Reporter,
-    *,
-    base: Installed = NOTHING,
-    locked_base: LockedBase | None = None,
+    context: BuildContext, *, base: Installed = NOTHING, locked_base: LockedBase | None = None
 ) -> Lock:
-    """The lock to build by: the one that is there, which must fit, or one made now (not written).
+    """The lock to build from: the existing one, which must fit the recipe, or a new one, which is
+    not written yet.
 
-    ``base`` is what a tree has already that the recipe is derived from. Raises RecipeError (it no
-    longer fits), NotFound (``locked`` or ``offline`` without one), and what resolving raises.
+    ``base`` lists the packages of the tree that the recipe is derived from, and ``locked_base``
+    names that tree. Raises RecipeError when the lock does not fit, NotFound when there is none and
+    ``locked`` or ``offline`` is set, and the errors of resolving.
     """
+    recipe = context.recipe
     path = lock_path(recipe)
     lock = find_lock(recipe)
     if lock is not None:
         require_fit(lock, recipe, package_requirements(recipe), file=path)
         require_base(lock, locked_base, file=path)
-        if not rules.locked:
-            notice_other_own(lock.packages, cache.root, reporter)
-        if rules.locked and lock.inputs:
+        if not context.locked:
+            notice_other_own(lock.packages, context.cache.root, context.reporter)
+        if context.locked and lock.inputs:
             require_inputs(lock, read_inputs(recipe), file=path)
             return lock
         return with_inputs(lock, recipe)
-    if rules.locked or rules.offline:
+    if context.locked or context.offline:
         raise NotFound(f"there is no lock file {path}", hint=f"run: atoll lock {recipe.file}")
-    with reporter.step("Choosing packages"):
-        resolver = open_resolver(recipe, None, cache, reporter, base=base, locked_base=locked_base)
+    with context.reporter.step("Choosing packages"):
+        resolver = open_resolver(context, None, base=base, locked_base=locked_base)
         lock = make_lock(resolver, epoch=source_date_epoch())
         return with_inputs(lock, recipe)
 
 
 def with_inputs(lock: Lock, recipe: Recipe) -> Lock:
-    """The lock for the recipe's files and the tools as they are now. Where these are others than
-    it was written with, nothing is known of the tree."""
+    """The lock with the current digests of the recipe's files and versions of the tools. If any of
+    them changed, the tree digest is dropped: the build may give another tree."""
     now, tools = read_inputs(recipe), read_tools()
     if (now, tools) == (lock.inputs, lock.tools):
         return lock
@@ -93,20 +80,19 @@ def with_inputs(lock: Lock, recipe: Recipe) -> Lock:
 
 
 def open_resolver(
-    recipe: Recipe,
+    context: BuildContext,
     lock: Lock | None,
-    cache: Cache,
-    reporter: Reporter,
     *,
     base: Installed = NOTHING,
     locked_base: LockedBase | None = None,
 ) -> Resolver:
-    """What locks of ``recipe`` are made with. Where control data of packages of ``lock`` is asked
-    for, they are fetched."""
+    """The resolver that makes and updates locks of the recipe. It fetches the packages of ``lock``
+    whose control data it needs."""
+    recipe, cache = context.recipe, context.cache
 
     def stanzas(pins: Iterable[Pin]) -> Mapping[str, Stanza]:
         assert lock is not None, "only a lock has pins"
-        packages = LockedPackages(recipe=recipe, lock=lock, cache=cache, reporter=reporter)
+        packages = LockedPackages(recipe=recipe, lock=lock, cache=cache, reporter=context.reporter)
         return {pin.sha256: stanza for pin, stanza in packages.fetch(pins)}
 
     return Resolver(
@@ -120,7 +106,7 @@ def open_resolver(
 
 
 def source_date_epoch() -> int | None:
-    """SOURCE_DATE_EPOCH, where it is set: no time in a new lock's tree is later."""
+    """SOURCE_DATE_EPOCH in seconds, None when it is not set. It becomes the epoch of a new lock."""
     text = os.environ.get("SOURCE_DATE_EPOCH")
     if text is not None and not (text.isascii() and text.isdigit()):
         raise UsageError(
@@ -131,10 +117,10 @@ def source_date_epoch() -> int | None:
 
 
 def is_current(recipe: Recipe, tree: TreeId) -> bool:
-    """Whether the lock beside the recipe says that ``tree`` is what all its files give now. Of the
-    base only the name counts: nobody looks for a newer one.
+    """Whether ``tree`` is what a build of the recipe would give now, according to its lock. Only
+    the reference of the base is compared: this does not look for a newer image.
 
-    Raises what the recipe's local files raise when they are not there or not what they should be.
+    Raises the errors of missing or unsuitable local files of the recipe.
     """
     lock = find_lock(recipe)
     if lock is None or lock.tree != tree:
@@ -144,9 +130,9 @@ def is_current(recipe: Recipe, tree: TreeId) -> bool:
     return local <= pinned and with_inputs(lock, recipe) == lock
 
 
-def check_tree(lock: Lock, tree: TreeId, rules: Rules, reporter: Reporter) -> None:
-    """Tell when the same inputs gave another tree than the lock names; with ``locked`` that raises
-    Refused."""
+def check_tree(lock: Lock, tree: TreeId, reporter: Reporter, *, locked: bool) -> None:
+    """Report that the same inputs gave a tree other than the locked one. With ``locked`` this is an
+    error: Refused."""
     if lock.tree in (None, tree):
         return
     now = dict(read_tools())
@@ -157,13 +143,13 @@ def check_tree(lock: Lock, tree: TreeId, rules: Rules, reporter: Reporter) -> No
     ]
     because = f" ({', '.join(tools)})" if tools else ""
     message = f"the build gave the tree {tree}, but the lock names {lock.tree}{because}"
-    if rules.locked:
+    if locked:
         raise Refused(message, hint="to see what differs, run: atoll build --verify")
     reporter.notice(message)
 
 
 def require_inputs(lock: Lock, now: tuple[tuple[str, str], ...], *, file: Path) -> None:
-    """Raises RecipeError when the recipe's files are not those that the lock was written with."""
+    """Raises RecipeError when files of the recipe changed after the lock was written."""
     old, new = dict(lock.inputs), dict(now)
     changed = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
     if changed:
@@ -175,7 +161,8 @@ def require_inputs(lock: Lock, now: tuple[tuple[str, str], ...], *, file: Path) 
 
 
 def read_inputs(recipe: Recipe) -> tuple[tuple[str, str], ...]:
-    """What of the recipe's own decides its tree beside packages: names and SHA-256, sorted."""
+    """The recipe's files, and the local and downloaded files that it names, other than packages:
+    sorted pairs of name and SHA-256 (64 hex digits)."""
     found = dict(_texts(recipe))
     for key, name, _ in recipe.local_files:
         if key not in _LOCKED_ELSEWHERE:
@@ -185,7 +172,8 @@ def read_inputs(recipe: Recipe) -> tuple[tuple[str, str], ...]:
 
 
 def _texts(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """The recipe's files, named as they lie beside it, so that the folder may be anywhere."""
+    """The recipe's files with their digests. Names are relative to the recipe's folder, so that the
+    folder can move."""
     folder = Path(recipe.file).parent
     for name, text in recipe.sources or ((Path(recipe.file).name, recipe.text),):
         digest = hashlib.sha256(text.encode()).hexdigest()
@@ -193,7 +181,7 @@ def _texts(recipe: Recipe) -> Iterator[tuple[str, str]]:
 
 
 def require_base(lock: Lock, base: LockedBase | None, *, file: Path) -> None:
-    """Raises RecipeError when the lock was made on another base than there is now."""
+    """Raises RecipeError when the lock was made for another base than the current one."""
     if lock.base == base or (lock.base and base and lock.base.tree == base.tree):
         return
     then = lock.base.tree if lock.base else "none"
@@ -206,7 +194,7 @@ def require_base(lock: Lock, base: LockedBase | None, *, file: Path) -> None:
 
 
 def with_ids(lock: Lock, *, users: Mapping[str, int], groups: Mapping[str, int]) -> Lock:
-    """The lock with the ids that it does not have yet."""
+    """The lock, with ids for the accounts that it does not list yet."""
     return replace(
         lock,
         users=tuple(sorted((dict(users) | dict(lock.users)).items())),
@@ -222,8 +210,8 @@ def complete_lock(
     groups: Mapping[str, int] | None = None,
     tree: TreeId | None = None,
 ) -> Lock:
-    """Write the lock beside its recipe when it is not there or lacks ids or the tree, or when the
-    recipe's files changed. What was chosen, and ids that were given, stay."""
+    """Add missing ids and the tree to the lock, and write it when it differs from the file. Pins
+    and ids that it has already stay."""
     whole = replace(with_ids(lock, users=users or {}, groups=groups or {}), tree=lock.tree or tree)
     if whole != find_lock(recipe):
         write_lock(lock_path(recipe), whole)

@@ -7,14 +7,13 @@ its own, on another file system where that is possible, and all that should not 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from atoll.builder.build import build_tree
 from atoll.builder.cache import opened_cache
 from atoll.builder.explain_diff import explain_differences
 from atoll.builder.publish import publish
-from atoll.builder.use_lock import FREELY
 from atoll.host.fs import temporary_directory
 from atoll.host.mount import enter_private_mounts
 from atoll.host.run import run
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     from atoll.base.report import Reporter
     from atoll.builder.build import Built
     from atoll.builder.explain_diff import PathDifference
-    from atoll.builder.use_lock import Rules
     from atoll.recipe.model import Recipe
     from atoll.store.layout import Store
 
@@ -76,11 +74,13 @@ def verify_build(
     built: Built,
     places: tuple[Store, LayoutReference],
     reporter: Reporter,
-    rules: Rules = FREELY,
+    *,
+    offline: bool = False,
 ) -> Verification:
-    """Build ``recipe`` again, by the lock that is there now.
+    """Build ``recipe`` again from the current lock, and compare.
 
-    ``built`` is what the first build gave, ``places`` where its tree and its image are.
+    ``built`` is the result of the first build, and ``places`` the store with its tree and the
+    layout with its image. Raises what ``build_tree`` and ``publish`` raise.
     """
     store, image = places
     enter_private_mounts()
@@ -94,7 +94,7 @@ def verify_build(
         again = open_store(now.directory / "store", create=True)
         share_packages(cache.root, again.root / "cache")
         link_base(recipe, store, again)
-        rebuilt = build_tree(recipe, again, reporter, replace(rules, locked=False))
+        rebuilt = build_tree(recipe, again, reporter, offline=offline)
         copy = LayoutReference(directory=str(now.directory / "image"), tag=recipe.image.name)
         publish(recipe, rebuilt, again, copy, reporter)
         differences = explain_differences((store, built.tree), (again, rebuilt.tree))

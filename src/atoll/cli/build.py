@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import Unrepeatable, UsageError
 from atoll.builder.build import build_tree
 from atoll.builder.publish import publish
-from atoll.builder.use_lock import Rules
 from atoll.builder.verify import verify_build
 from atoll.cli.output.verify import format_verification, verification_as_json
 from atoll.oci.reference import LayoutReference, parse_reference
@@ -44,15 +43,15 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     root = Path(arguments.store) if arguments.store else default_store_root()
     target = _target(arguments, root, recipe.image.name)
     store = open_store(root.absolute(), create=True)
-    rules = Rules(locked=arguments.locked, offline=arguments.offline)
-    built = build_tree(recipe, store, reporter, rules)
+    offline = arguments.offline
+    built = build_tree(recipe, store, reporter, locked=arguments.locked, offline=offline)
     manifest = None
     if target is not None:
         manifest = publish(recipe, built, store, target, reporter)
     ref = recipe.image.name
     result: dict[str, object] = {"tree": built.tree, "manifest": manifest, "ref": ref}
     if arguments.verify and target is not None:
-        found = verify_build(recipe, built, (store, target), reporter, rules)
+        found = verify_build(recipe, built, (store, target), reporter, offline=offline)
         return _tell_verified(found, recipe.image.name, result if arguments.json else None)
     if arguments.json:
         print(json.dumps(result))
