@@ -37,7 +37,7 @@ from atoll.oci.config import ImageConfig
 from atoll.oci.layout import inspect_layout
 from atoll.oci.layout_writer import NewImage, write_layout
 from atoll.oci.reference import LayoutReference
-from atoll.oci.system_label import read_facts
+from atoll.oci.system_label import read_system_label
 from atoll.store.layout import open_store
 from atoll.store.scan import import_directory
 from atoll.store.tree_images import write_image
@@ -208,7 +208,7 @@ def publish(place: Path, version: str) -> None:
         version=version,
         created=EPOCH,
         architecture="amd64",
-        system=read_facts(store, written),
+        system=read_system_label(store, written),
     )
     image = NewImage(tree=written, config=config, owner_of=owners(place / version))
     target = LayoutReference(directory=str(place / "layout"), tag=version)

@@ -23,7 +23,7 @@ from atoll.machine.install import plan_install
 from atoll.oci.config import ImageConfig
 from atoll.oci.layout_writer import NewImage, write_layout
 from atoll.oci.reference import LayoutReference
-from atoll.oci.system_label import read_facts
+from atoll.oci.system_label import read_system_label
 from atoll.store.check import FindingKind, check_store
 from atoll.store.layout import open_store
 from atoll.store.scan import import_directory
@@ -77,7 +77,7 @@ class Maker:
             version=version,
             created=EPOCH,
             architecture="amd64",
-            system=read_facts(self.store, tree),
+            system=read_system_label(self.store, tree),
         )
         owners = {
             path: os.fsdecode(path).split("/")[2] for path, _ in walk(made) if path.count(b"/") > 2

@@ -15,7 +15,8 @@ from atoll.base.report import NullReporter
 from atoll.debian.dpkg_database import parse_status
 from atoll.oci.config import ImageConfig
 from atoll.oci.container_layer import TITLE
-from atoll.oci.layout import inspect_layout, read_layout
+from atoll.oci.fetch import fetch_image
+from atoll.oci.layout import inspect_layout
 from atoll.oci.layout_writer import NewImage, write_layout
 from atoll.oci.reference import LayoutReference
 from atoll.store.layout import open_store
@@ -90,4 +91,4 @@ def test_whoever_takes_the_image_gets_the_tree_without_that(
     system: System, image: LayoutReference, tmp_path: Path
 ) -> None:
     store = open_store(tmp_path / "store", create=True)
-    assert read_layout(image, store, NullReporter()).tree == system.tree
+    assert fetch_image(image, lambda: store, NullReporter()).tree == system.tree

@@ -17,7 +17,8 @@ import pytest
 
 from atoll.base.report import NullReporter
 from atoll.oci.config import ImageConfig
-from atoll.oci.layout import inspect_layout, read_layout
+from atoll.oci.fetch import fetch_image
+from atoll.oci.layout import inspect_layout
 from atoll.oci.layout_writer import NewImage, write_layout
 from atoll.oci.reference import LayoutReference
 from atoll.store.layout import open_store
@@ -91,7 +92,9 @@ def test_skopeo_moves_it_and_the_tree_stays(debian: LayoutReference, tmp_path: P
     moved = LayoutReference(directory=str(tmp_path / "moved"), tag="other")
     run("skopeo", "copy", f"oci:{debian.directory}:latest", f"oci:{moved.directory}:other")
     store = open_store(tmp_path / "store", create=True)
-    assert read_layout(moved, store, NullReporter()).tree == inspect_layout(debian).record.tree
+    assert (
+        fetch_image(moved, lambda: store, NullReporter()).tree == inspect_layout(debian).record.tree
+    )
 
 
 @pytest.fixture

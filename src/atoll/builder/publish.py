@@ -18,7 +18,7 @@ from atoll.oci.config import ImageConfig
 from atoll.oci.layout import inspect_layout
 from atoll.oci.layout_writer import NewImage, write_layout
 from atoll.oci.reference import RegistryReference, format_reference, parse_reference
-from atoll.oci.system_label import read_facts
+from atoll.oci.system_label import read_system_label
 from atoll.store.objects import read_object
 from atoll.store.tree_images import read_image
 from atoll.tree.model import Directory, Regular
@@ -47,7 +47,7 @@ def publish(
         version=recipe.image.version,
         created=built.epoch,
         architecture=built.architecture,
-        system=read_facts(store, built.tree),
+        system=read_system_label(store, built.tree),
         labels=plan_labels(recipe, built.base),
     )
     there = _find_published(target) if built.reused else None

@@ -28,7 +28,7 @@ from atoll.oci.reference import (
     parse_reference,
 )
 from atoll.oci.source import opened_source
-from atoll.oci.system_label import SystemLabel, compare_packages, read_facts
+from atoll.oci.system_label import SystemLabel, compare_packages, read_system_label
 from atoll.store.layout import open_store
 from atoll.store.objects import read_object
 from atoll.store.refs import read_ref
@@ -211,7 +211,7 @@ def compare_to_current(
 ) -> PackageChanges | None:
     """What changes in packages; None when either side does not say what it has."""
     try:
-        mine = read_facts(store, current.deployment.tree)
+        mine = read_system_label(store, current.deployment.tree)
     except (Damaged, NotFound):
         return None  # a damaged running tree must not block an upgrade
     if mine is None or candidate.facts is None:
@@ -256,7 +256,7 @@ def suggest_space(state: MachineState, keep: int) -> str:
 
 
 def _from_store(store: Store, tree: TreeId, name: str, version: str, origin: Origin) -> Candidate:
-    facts = read_facts(store, tree)
+    facts = read_system_label(store, tree)
     esp = facts.esp if facts else 0
     return Candidate(
         origin=origin,

@@ -1,1 +1,1 @@
-"""OCI images: references, registries, layouts, manifests and layers."""
+"""OCI images: references, registries, image layouts, manifests and layers."""

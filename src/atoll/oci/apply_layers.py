@@ -1,7 +1,9 @@
-"""Layers, one over the other → a tree. It is built as a model, so no path can touch a disk.
+"""Apply layers in order to build a tree ("Image Layer Filesystem Changeset" of the OCI image spec).
 
-OCI's marks: ``.wh.NAME`` removes what lower layers have under NAME, ``.wh..wh..opq`` all that they
-have in its directory; neither touches what the same layer brings.
+The tree is a model in memory, so no path of a layer can touch a disk.
+
+Whiteouts: ``.wh.NAME`` removes NAME of lower layers, ``.wh..wh..opq`` removes everything of lower
+layers in its directory. Neither affects entries of its own layer.
 """
 
 from __future__ import annotations
@@ -32,20 +34,22 @@ if TYPE_CHECKING:
 OPAQUE = b".wh..wh..opq"
 WHOLE_LIMIT = 1 << 20
 MAX_MEMBERS = 1_000_000
-"""Names in an image. The model of a tree takes some 600 bytes for each."""
+"""Members of all layers of an image. The model needs some 600 bytes of memory for each."""
 
 MAX_IMPLIED = 10_000
-"""Directories that no layer has a header for: a path of a few bytes can name many."""
+"""Parent directories without a tar header: a short path can name many of them."""
 
 MAX_XATTRS = 64 << 20
-"""Bytes of memory that extended attributes of an image may take."""
+"""Bytes of memory for the extended attributes of an image."""
 
 _XATTR_COST = 200
+"""Bytes of overhead for each extended attribute in memory."""
+
 _IMPLIED = Metadata(mode=0o755)
 
 
 class Layer(Protocol):
-    """Iterate for the members; ``regular`` makes the node of the file that came last."""
+    """Iterate for the members; ``regular`` makes the node of the current member, a regular file."""
 
     def __iter__(self) -> Iterator[TarMember]: ...
 
@@ -53,7 +57,7 @@ class Layer(Protocol):
 
 
 class TarLayer:
-    """A layer that comes as a tar; the contents of its files go into ``sink``."""
+    """A layer read from a tar; the contents of its files go into ``sink``."""
 
     def __init__(self, reader: TarReader, sink: ObjectSink) -> None:
         self._reader = reader
@@ -73,7 +77,7 @@ class TarLayer:
 
 
 class LayeredTree:
-    """Takes layers from the lowest to the highest; ``root`` is what they make so far."""
+    """Applies layers from the lowest to the highest; ``root`` is the result so far."""
 
     def __init__(self) -> None:
         self._members = 0
@@ -83,7 +87,7 @@ class LayeredTree:
         self.root = Directory(_IMPLIED, {})
 
     def add_layer(self, layer: Layer, *, where: str) -> None:
-        """Raises Damaged when the layer is not one; the tree is of no use then."""
+        """Apply one layer. Raises Damaged if it is invalid; the tree is unusable afterwards."""
         self._where = where
         new: set[bytes] = set()
         for member in layer:
@@ -95,7 +99,7 @@ class LayeredTree:
                 self._remove(folder, name.removeprefix(WHITEOUT), new)
             else:
                 self._put(member, layer)
-                _note(member.path, new)
+                _add_with_parents(member.path, new)
 
     def _count(self, member: TarMember) -> None:
         self._members += 1
@@ -119,21 +123,21 @@ class LayeredTree:
         if not member.path:
             raise self._damaged(member.path, "the root is not a directory")
         folder, _, name = member.path.rpartition(b"/")
-        node = self._linked(member) if member.kind == b"1" else self._leaf(member, layer)
-        _children(self._folder(folder))[name] = node
+        node = self._link_target(member) if member.kind == b"1" else self._leaf(member, layer)
+        _children(self._directory(folder))[name] = node
 
     def _put_directory(self, member: TarMember) -> None:
         if not member.path:
             self.root = Directory(member.metadata, self.root.entries)
             return
         folder, _, name = member.path.rpartition(b"/")
-        siblings = _children(self._folder(folder))
-        before = siblings.get(name)
-        kept = before.entries if isinstance(before, Directory) else {}
+        siblings = _children(self._directory(folder))
+        existing = siblings.get(name)
+        kept = existing.entries if isinstance(existing, Directory) else {}
         siblings[name] = Directory(member.metadata, kept)
 
-    def _folder(self, path: bytes) -> Directory:
-        """The directory at ``path``, made where no layer says what it is."""
+    def _directory(self, path: bytes) -> Directory:
+        """The directory at ``path``; directories without a tar header are created."""
         found = self.root
         for name in path.split(b"/") if path else ():
             entries = _children(found)
@@ -154,9 +158,9 @@ class LayeredTree:
             )
         return Directory(_IMPLIED, {})
 
-    def _linked(self, member: TarMember) -> Leaf:
+    def _link_target(self, member: TarMember) -> Leaf:
         folder, _, name = member.target.rpartition(b"/")
-        node = self._folder(folder).entries.get(name)
+        node = self._directory(folder).entries.get(name)
         if node is None or isinstance(node, Directory):
             raise self._damaged(member.path, "it is a hard link to a missing file")
         return node
@@ -175,15 +179,15 @@ class LayeredTree:
 
     def _remove(self, folder: bytes, name: bytes, new: set[bytes]) -> None:
         path = folder + b"/" + name if folder else name
-        siblings = _children(self._folder(folder))
+        siblings = _children(self._directory(folder))
         if path not in new:
             siblings.pop(name, None)
         elif isinstance(siblings.get(name), Directory):
             self._clear(path, new)
 
     def _clear(self, folder: bytes, new: set[bytes]) -> None:
-        """Take out of a directory what lower layers put there."""
-        todo = [(folder, self._folder(folder))]
+        """Remove from a directory what lower layers put there: everything that is not ``new``."""
+        todo = [(folder, self._directory(folder))]
         while todo:
             above, directory = todo.pop()
             entries = _children(directory)
@@ -202,13 +206,13 @@ class LayeredTree:
 
 
 def _children(directory: Directory) -> dict[bytes, Node]:
-    """The entries of a directory that is still being made."""
+    """The entries of a directory that is still being built, as a mutable dict."""
     assert isinstance(directory.entries, dict)
     return directory.entries
 
 
-def _note(path: bytes, new: set[bytes]) -> None:
-    """Remember that the layer at work brought ``path``, and so all directories above it."""
+def _add_with_parents(path: bytes, new: set[bytes]) -> None:
+    """Add ``path`` and all its parents to the paths that come from the current layer."""
     while path and path not in new:
         new.add(path)
         path = path.rpartition(b"/")[0]

@@ -1,4 +1,4 @@
-"""An image in an OCI archive: a layout in one tar file, not compressed, read where it lies."""
+"""An image in an OCI archive, an image layout in one uncompressed tar file, read in place."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from atoll.oci.blobs import CHUNK
 from atoll.oci.client import ReceivedManifest
 from atoll.oci.documents import MAX_DOCUMENT
 from atoll.oci.manifest import parse_index
-from atoll.oci.platforms import choose_in, choose_tagged
+from atoll.oci.platforms import choose_manifest, choose_tagged
 from atoll.oci.reference import format_reference
 from atoll.oci.tar_reader import TarReader
 
@@ -32,19 +32,19 @@ _MAX_MEMBERS = 100_000
 
 
 class ArchiveSource:
-    """``places`` has offset and size in ``file`` of each blob, by its 64 hex digits."""
+    """An image in an archive. ``blobs`` maps 64 hex digits to offset and size in ``file``."""
 
     def __init__(
         self,
         reference: ArchiveReference,
         file: IO[bytes],
-        places: dict[str, tuple[int, int]],
+        blobs: dict[str, tuple[int, int]],
         *,
         architecture: str,
     ) -> None:
         self._reference = reference
         self._file = file
-        self._places = places
+        self._blobs = blobs
         self._architecture = architecture
 
     @property
@@ -53,9 +53,11 @@ class ArchiveSource:
 
     def manifest(self) -> ReceivedManifest:
         index = parse_index(self._read_index(), where=f"{self.name}: index.json")
-        place = self._reference.file
-        tagged = choose_tagged(index, self._reference.tag, place=place, kind="oci-archive")
-        found = choose_in(tagged, self.document, architecture=self._architecture, where=self.name)
+        path = self._reference.file
+        tagged = choose_tagged(index, self._reference.tag, path=path, kind="oci-archive")
+        found = choose_manifest(
+            tagged, self.document, architecture=self._architecture, where=self.name
+        )
         return ReceivedManifest(digest=found.digest, data=self.document(found))
 
     def document(self, blob: Descriptor) -> bytes:
@@ -69,25 +71,25 @@ class ArchiveSource:
         return data
 
     def layer(self, blob: Descriptor, downloads: Downloads) -> Path:
-        return downloads.bring(blob, lambda offset: self._read(blob, offset, blob.size))
+        return downloads.complete(blob, lambda offset: self._read(blob, offset, blob.size))
 
     def part(self, blob: Descriptor, span: ByteRange) -> Iterator[bytes]:
         return self._read(blob, span.start, span.end)
 
     def _read_index(self) -> bytes:
-        start, size = self._places["index.json"]
+        start, size = self._blobs["index.json"]
         return os.pread(self._file.fileno(), size, start)
 
     def _read(self, blob: Descriptor, start: int, end: int) -> Iterator[bytes]:
-        """Bytes of a blob, not checked. Raises Damaged when there are fewer."""
-        place, size = self._places.get(blob.digest.removeprefix("sha256:"), (0, 0))
+        """Yield bytes of a blob, not checked. Raises Damaged if it is truncated."""
+        position, size = self._blobs.get(blob.digest.removeprefix("sha256:"), (0, 0))
         if end > size:
             raise Damaged(
                 f"{self.name}: blob {blob.digest} is missing or truncated",
                 hint="copy the image again",
             )
         while start < end:
-            chunk = os.pread(self._file.fileno(), min(CHUNK, end - start), place + start)
+            chunk = os.pread(self._file.fileno(), min(CHUNK, end - start), position + start)
             if not chunk:
                 raise Damaged(f"{self.name} is truncated", hint="copy the image again")
             start += len(chunk)
@@ -95,7 +97,7 @@ class ArchiveSource:
 
 
 class _Archive:
-    """A file as the tar reader wants it, which skips what is large."""
+    """Adapts a file to TarReader's SeekableInput, so that large members are skipped by a seek."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -106,34 +108,34 @@ class _Archive:
     def skip(self, size: int, /) -> None:
         self._file.seek(size, os.SEEK_CUR)
 
-    def at(self) -> int:
+    def offset(self) -> int:
         return self._file.tell()
 
 
 @contextmanager
 def open_archive(reference: ArchiveReference, *, architecture: str) -> Iterator[ArchiveSource]:
-    """Raises NotFound, Refused for a file that is not an OCI archive, or Damaged."""
+    """Open an archive. Raises NotFound, Damaged, or Refused for a file that is not an archive."""
     try:
         file = open_regular(Path(reference.file), follow=True)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise NotFound(f"no such file: {reference.file}") from error
     except Damaged as error:
-        raise _no_archive(reference, error.message) from error
+        raise _invalid_archive(reference, error.message) from error
     except OSError as error:
         raise NotFound(f"{reference.file}: {error.strerror}") from error
     with file:
         try:
-            places = _find_blobs(_Archive(file))
+            blobs = _find_blobs(_Archive(file))
         except Damaged as error:
-            raise _no_archive(reference, error.message) from error
-        if "index.json" not in places:
-            raise _no_archive(reference, "it has no index.json")
-        yield ArchiveSource(reference, file, places, architecture=architecture)
+            raise _invalid_archive(reference, error.message) from error
+        if "index.json" not in blobs:
+            raise _invalid_archive(reference, "it has no index.json")
+        yield ArchiveSource(reference, file, blobs, architecture=architecture)
 
 
 def _find_blobs(archive: _Archive) -> dict[str, tuple[int, int]]:
-    """Where each blob is, by its 64 hex digits, and ``index.json``. Raises Damaged."""
-    places: dict[str, tuple[int, int]] = {}
+    """Offset and size of each blob by its 64 hex digits, and of ``index.json``. Raises Damaged."""
+    blobs: dict[str, tuple[int, int]] = {}
     for number, member in enumerate(TarReader(archive, where="the file")):
         if number > _MAX_MEMBERS:
             raise Damaged(f"it has more than {_MAX_MEMBERS} files")
@@ -142,13 +144,13 @@ def _find_blobs(archive: _Archive) -> dict[str, tuple[int, int]]:
         if member.kind != b"0":
             continue
         if name == "index.json" and member.size <= MAX_DOCUMENT:
-            places[name] = archive.at(), member.size
+            blobs[name] = archive.offset(), member.size
         elif name.startswith(_BLOBS) and is_hex_digest(digest):
-            places[digest] = archive.at(), member.size
-    return places
+            blobs[digest] = archive.offset(), member.size
+    return blobs
 
 
-def _no_archive(reference: ArchiveReference, why: str) -> Refused:
+def _invalid_archive(reference: ArchiveReference, why: str) -> Refused:
     return Refused(
         f"{reference.file} is not a valid OCI archive: {why}",
         hint="to make one: skopeo copy … oci-archive:FILE",

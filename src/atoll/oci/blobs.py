@@ -1,9 +1,9 @@
-"""The blobs of an OCI layout: written under a temporary name and hashed on the way, read checked.
+"""The blobs of an OCI image layout: hashed while written under a temporary name, checked when read.
 
 ::
 
     DIR/oci-layout              {"imageLayoutVersion": "1.0.0"}
-    DIR/index.json              which manifests there are, by tag; replaced last
+    DIR/index.json              the index of manifests, with tags; replaced last
     DIR/blobs/sha256/<64 hex>   manifests, configs, layers
     DIR/blobs/sha256/.atoll-*   a blob that is being written
 """
@@ -31,14 +31,14 @@ _PARTIAL = ".atoll-"
 
 
 class BlobStore:
-    """The blobs of the layout in ``directory``; what is new since it was made can be taken back."""
+    """The blobs of the layout in ``directory``; remembers new ones, so that they can be removed."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory / "blobs" / "sha256"
         self._new: list[Path] = []
 
     def prepare(self) -> None:
-        """Make the place, and clear what an interrupted run left."""
+        """Create the directory and remove partial blobs of an interrupted run."""
         self._directory.mkdir(parents=True, exist_ok=True)
         for path in self._directory.glob(_PARTIAL + "*"):
             path.unlink()
@@ -46,8 +46,8 @@ class BlobStore:
     def path(self, digest: BlobDigest) -> Path:
         return self._directory / digest.removeprefix("sha256:")
 
-    def take_back(self) -> None:
-        """Remove what was added; for a run that failed."""
+    def remove_new(self) -> None:
+        """Remove the blobs that were added; for a run that failed."""
         for path in self._new:
             path.unlink(missing_ok=True)
 
@@ -58,7 +58,7 @@ class BlobStore:
 
     @contextmanager
     def writing(self, media_type: str) -> Iterator[BlobWriter]:
-        """A blob that has its name when the block ends without an error; else it is gone."""
+        """Write a blob; it gets its name if the block ends without an error, else it is removed."""
         handle, name = tempfile.mkstemp(prefix=_PARTIAL, dir=self._directory)
         path = self._directory / os.path.basename(name)  # noqa: PTH119
         try:
@@ -75,14 +75,14 @@ class BlobStore:
             raise
 
     def read_document(self, descriptor: Descriptor) -> bytes:
-        """A manifest or config, checked; raises Damaged."""
+        """Read a manifest or config and check it. Raises Damaged."""
         if descriptor.size > MAX_DOCUMENT:
             raise Damaged(f"{descriptor.digest} has {descriptor.size} bytes: too large for JSON")
         with self.open(descriptor) as file:
             return file.read()
 
     def read_checked(self, digest: BlobDigest, limit: int) -> bytes:
-        """A blob of at most ``limit`` bytes, its digest checked; raises Damaged."""
+        """Read a blob of at most ``limit`` bytes and check its digest. Raises Damaged."""
         with self._open(digest) as file:
             size = os.fstat(file.fileno()).st_size
         if size > limit:
@@ -91,7 +91,7 @@ class BlobStore:
             return file.read()
 
     def read_part(self, descriptor: Descriptor, start: int, end: int) -> Iterator[bytes]:
-        """Bytes of a blob, not checked; raises Damaged when there are fewer."""
+        """Yield the bytes from ``start`` to ``end``, not checked. Raises Damaged if truncated."""
         with self._open(descriptor.digest) as file:
             file.seek(start)
             path = self.path(descriptor.digest)
@@ -103,7 +103,7 @@ class BlobStore:
 
     @contextmanager
     def open(self, descriptor: Descriptor) -> Iterator[IO[bytes]]:
-        """A blob, at its start, its size and digest checked; raises Damaged."""
+        """Open a blob after its size and digest are checked; at its start. Raises Damaged."""
         path = self.path(descriptor.digest)
         with self._open(descriptor.digest) as file:
             size = os.fstat(file.fileno()).st_size
@@ -135,7 +135,7 @@ def _read(file: IO[bytes], path: Path, size: int) -> bytes:
 
 
 class BlobWriter:
-    """Where the bytes of one blob go."""
+    """Writes and hashes one blob."""
 
     def __init__(self, file: IO[bytes], media_type: str) -> None:
         self._file = file

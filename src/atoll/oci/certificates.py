@@ -1,12 +1,12 @@
-"""The certificates for one registry, where containers keep them: folders named ``HOST[:PORT]``.
+"""TLS certificates for one registry, as in containers-certs.d(5): directories ``HOST[:PORT]``.
 
 ::
 
-    ~/.config/containers/certs.d/HOST:PORT/     the first of these folders that is there
-    /etc/containers/certs.d/HOST:PORT/          is the only one that counts
+    ~/.config/containers/certs.d/HOST:PORT/     only the first of these directories
+    /etc/containers/certs.d/HOST:PORT/          that exists is used
     /etc/docker/certs.d/HOST:PORT/
-        *.crt           authorities to believe, besides the system's
-        *.cert, *.key   a client certificate and its key, of one name
+        *.crt           certificate authorities to trust, besides the system's
+        *.cert, *.key   a client certificate and its key, with the same stem
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ SYSTEM = (Path("/etc/containers/certs.d"), Path("/etc/docker/certs.d"))
 
 
 def trust_for(address: str, *, insecure: bool) -> Callable[[ServerOrigin], Trust]:
-    """What is believed, and shown, while the registry at ``HOST[:PORT]`` is spoken to.
+    """The TLS settings for each server contacted while pulling from the registry ``HOST[:PORT]``.
 
-    Its authorities count for the servers that it sends to as well, as docker has it. A client
-    certificate is for the registry itself only; leave to believe anybody, for its host.
+    As in docker, the registry's certificate authorities are also trusted for the servers that it
+    redirects to. Its client certificate is for the registry alone; ``insecure`` covers its host.
+    Raises Damaged for an unreadable directory or a client certificate without its key.
     """
     registry = origin_of(parse_address(f"https://{address}"))
     own = find_certificates(address)
@@ -50,29 +51,29 @@ def trust_for(address: str, *, insecure: bool) -> Callable[[ServerOrigin], Trust
     return trust_of
 
 
-def find_certificates(place: str, environment: Mapping[str, str] | None = None) -> Trust:
-    """What the folder for ``HOST`` or ``HOST:PORT`` holds. Raises Damaged."""
-    if "/" in place or place in ("", ".", ".."):
+def find_certificates(host: str, environment: Mapping[str, str] | None = None) -> Trust:
+    """The certificates for ``HOST`` or ``HOST:PORT``. Raises Damaged."""
+    if "/" in host or host in ("", ".", ".."):
         return Trust()
-    for parent in _parents(os.environ if environment is None else environment):
-        folder = parent / place
+    for parent in _search_path(os.environ if environment is None else environment):
+        folder = parent / host
         try:
             names = sorted(each.name for each in folder.iterdir())
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
             raise Damaged(f"{folder}: {error.strerror}", hint="check its permissions") from error
-        return _sort(folder, names)
+        return _classify(folder, names)
     return Trust()
 
 
-def _parents(environment: Mapping[str, str]) -> tuple[Path, ...]:
+def _search_path(environment: Mapping[str, str]) -> tuple[Path, ...]:
     home = Path(environment.get("HOME") or "/root")
     own = Path(environment.get("XDG_CONFIG_HOME") or home / ".config")
     return (own / "containers/certs.d", *SYSTEM)
 
 
-def _sort(folder: Path, names: list[str]) -> Trust:
+def _classify(folder: Path, names: list[str]) -> Trust:
     identities = []
     for name in names:
         stem, dot, kind = name.rpartition(".")

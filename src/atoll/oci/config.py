@@ -1,18 +1,19 @@
-"""The config of an OCI image: what Atoll writes into it and reads from it. Pure.
+"""The config of an OCI image: the fields and labels that Atoll writes and reads. Pure.
 
 Atoll adds these labels. The manifest has the same values as annotations: ``podman inspect`` shows
-labels, and a registry shows annotations without a download of the config::
+labels, and a registry can show annotations without downloading the config::
 
     dev.atoll.tree             64 hex: the digest of the tree that the layers contain
     dev.atoll.tree.algorithm   fsverity-sha256-4096
     dev.atoll.tree.format      1: the version of composefs's image format
-    dev.atoll.size             bytes of all layers uncompressed; reading stops beyond them
-    dev.atoll.container        the diff_id of a layer that is not part of the tree (``container``)
+    dev.atoll.size             uncompressed size of all layers in bytes; an upper limit for readers
+    dev.atoll.container        the diff_id of the container layer, which is not part of the tree
+                               (``container_layer``)
     org.opencontainers.image.title, .version, .created    name, version, the lock's epoch
     org.opencontainers.image.base.name, .base.digest      the base image
-    org.opencontainers.image.description, and others      what the recipe says in [image]
+    org.opencontainers.image.description, and others      from [image] of the recipe
 
-The packages and the kernel are in a field of the config itself, ``dev.atoll.system``
+The package list and the kernel's version are in a field of the config itself, ``dev.atoll.system``
 (``system_label``).
 """
 
@@ -33,7 +34,7 @@ from atoll.oci.documents import (
     take_object,
     take_strings,
 )
-from atoll.oci.system_label import SystemLabel, facts_as_json, parse_facts
+from atoll.oci.system_label import SystemLabel, format_system, parse_system
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,7 +43,7 @@ ALGORITHM = "fsverity-sha256-4096"
 FORMAT = "1"
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
-"""The name and the version of an image; both become parts of paths and menu entries."""
+"""Valid name or version of an image; both become parts of paths and menu entries."""
 
 _TITLE_LIMIT = 200
 _MADE_BY = "atoll: "
@@ -60,7 +61,7 @@ _OWN = {_TREE, _ALGORITHM, _FORMAT, _SIZE, _CONTAINER, _SYSTEM, _TITLE, _VERSION
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageConfig:
-    """What an image says of itself, without its layers. ``created`` is the lock's epoch."""
+    """An image's metadata. ``created`` is the lock's epoch, in seconds since 1970."""
 
     name: str
     version: str
@@ -69,28 +70,32 @@ class ImageConfig:
     command: tuple[str, ...] = ("/bin/sh",)
     system: SystemLabel | None = None
     labels: tuple[tuple[str, str], ...] = ()
-    """Others than those above, sorted by name."""
+    """All other labels, sorted by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRecord:
-    """The config blob: an ImageConfig bound to a tree and to the layers that make it."""
+    """The config blob: metadata, and the tree with its layers.
+
+    ``unpacked_size`` is that of all layers, in bytes.
+    """
 
     config: ImageConfig
     tree: TreeId
     unpacked_size: int
     layers: tuple[tuple[BlobDigest, str], ...]
-    """The diff_id of each layer, and what is in it, for people."""
+    """The diff_id of each layer and a title for people."""
 
     container: BlobDigest | None = None
-    """The diff_id of the layer that is no part of the tree, where there is one."""
+    """The diff_id of the container layer, if there is one."""
 
 
 def format_record(record: ImageRecord) -> bytes:
+    """The bytes of the config blob; deterministic."""
     created = _format_time(record.config.created)
     system = record.config.system
-    # Not a label: programs print all labels, and this is a list of hundreds of packages.
-    own = {} if system is None else {_SYSTEM: facts_as_json(system)}
+    # Not a label: tools print all labels, and this is a list of hundreds of packages.
+    own = {} if system is None else {_SYSTEM: format_system(system)}
     return dump_document(
         own
         | {
@@ -111,7 +116,7 @@ def format_record(record: ImageRecord) -> bytes:
 
 
 def record_annotations(record: ImageRecord) -> dict[str, str]:
-    """What both the config, as labels, and the manifest, as annotations, carry."""
+    """The values that are both labels of the config and annotations of the manifest."""
     return {
         **dict(record.config.labels),
         _TREE: record.tree,
@@ -126,7 +131,7 @@ def record_annotations(record: ImageRecord) -> dict[str, str]:
 
 
 def parse_record(data: bytes, *, where: str) -> ImageRecord:
-    """Raises Damaged, or Refused when it is not an image that Atoll made."""
+    """Parse a config blob. Raises Damaged, or Refused for an image that Atoll did not build."""
     fields = load_document(data, where)
     inner = take_object(fields, "config", where)
     labels = take_strings(inner, "Labels", where)
@@ -162,26 +167,26 @@ def parse_record(data: bytes, *, where: str) -> ImageRecord:
 
 
 def _titles(fields: dict[str, Any], count: int, where: str) -> list[str]:
-    """What is in each layer, for people. Raises Refused where another tool has added layers."""
+    """The title of each layer. Raises Refused if another tool has added layers."""
     history = [each for each in take_list(fields, "history", where) if isinstance(each, dict)]
-    made = [str(each.get("created_by", "")) for each in history]
-    if any(text and not text.startswith(_MADE_BY) for text in made):
+    created_by = [str(each.get("created_by", "")) for each in history]
+    if any(text and not text.startswith(_MADE_BY) for text in created_by):
         raise Refused(
             f"{where} is not an unmodified Atoll image: it was made FROM one, and another"
             " tool has changed it",
             hint="pull its base image, or write the changes into a recipe with"
             ' from = "docker://…" and build that',
         )
-    if len(made) != count:
+    if len(created_by) != count:
         return [""] * count
     return [
         "".join(each if each.isprintable() else "?" for each in text)[:_TITLE_LIMIT]
-        for text in (text.removeprefix(_MADE_BY) for text in made)
+        for text in (text.removeprefix(_MADE_BY) for text in created_by)
     ]
 
 
 def _checked_name(value: object, what: str, where: str) -> str:
-    """What an image calls itself, at the one door: it becomes file names and menu entries."""
+    """Check a name from an image: it becomes part of file names and menu entries."""
     if not isinstance(value, str) or (value and not _NAME.fullmatch(value)):
         raise Refused(
             f"{where}: its {what} is not valid: {str(value)[:40]!r}",
@@ -195,7 +200,7 @@ def _parse_system(
     fields: dict[str, Any], labels: Mapping[str, str], where: str
 ) -> SystemLabel | None:
     found = fields.get(_SYSTEM, labels.get(_SYSTEM))
-    return None if found is None else parse_facts(found, where=where)
+    return None if found is None else parse_system(found, where=where)
 
 
 def _format_time(epoch: int) -> str:

@@ -1,11 +1,11 @@
-"""The layer of an image that only containers see: the package database where programs look for it.
+"""The container layer: makes the package database visible in containers and to scanners.
 
-A tree has what packages know of themselves in /usr/lib/atoll/var; early boot mounts it where Debian
-has it. Nobody does that in a container, nor for a scanner that reads layers. So an image has one
-more layer, which is no part of the tree: in it each of these directories is a symbolic link at its
-usual place. Of dpkg's the status itself is a file there, for scanners that follow no link; all else
-in it is a link. The config names the layer by its diff_id (the label ``dev.atoll.container``), and
-whoever takes a tree out of an image leaves it out.
+A tree keeps the package database below /usr/lib/atoll/var, and early boot bind-mounts it where
+Debian has it. In a container, or for a scanner that reads layers, nothing does so. An image
+therefore has one more layer, which is not part of the tree: it has a symbolic link at the usual
+place of each tree-owned directory. dpkg's directory is real there, with links to all it contains
+except ``status``: that is a regular file, for scanners that do not follow links. The config names
+this layer by its diff_id (label ``dev.atoll.container``), and a pull of the tree leaves it out.
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ _STATUS = b"status"
 
 
 def plan_container_layer(store: Store, tree: Directory) -> LayerPlan | None:
-    """None for a tree that is not in Atoll's shape, or has something in these places."""
+    """The container layer of a tree.
+
+    None for a tree that has no tree-owned directories or already has entries in ``/var``.
+    """
     listed = find_node(tree, TREE_OWNED)
     var = find_node(tree, "var")
     if not isinstance(listed, Regular) or (isinstance(var, Directory) and var.entries):
@@ -43,46 +46,46 @@ def plan_container_layer(store: Store, tree: Directory) -> LayerPlan | None:
         for path in parse_tree_owned(content.decode(errors="surrogateescape"))
         if path.startswith("/var/") and posixpath.normpath(path) == path
     ]
-    below = {
+    owned = {
         path: node
         for path in paths
-        if isinstance(node := find_node(tree, _moved(path)[1:]), Directory)
+        if isinstance(node := find_node(tree, _path_in_tree(path)[1:]), Directory)
     }
-    if not below:
+    if not owned:
         return None
-    entries = dict(_entries(tree, below, tree.metadata.mtime))
+    entries = dict(_entries(tree, owned, tree.metadata.mtime))
     return LayerPlan(title=TITLE, groups=(tuple(sorted(entries.items())),))
 
 
 def _entries(
-    tree: Directory, below: dict[str, Directory], time: int
+    tree: Directory, owned: dict[str, Directory], time: int
 ) -> Iterator[tuple[bytes, Node]]:
-    """Paths and nodes; the directories above them too, some of them more than once."""
-    folder, link = Metadata(mode=0o755, mtime=time), Metadata(mode=0o777, mtime=time)
+    """Yield paths with nodes, parent directories included; some come more than once."""
+    default, link = Metadata(mode=0o755, mtime=time), Metadata(mode=0o777, mtime=time)
     yield b"/", Directory(tree.metadata, {})
-    for path, node in below.items():
-        above = posixpath.dirname(path)
-        while above != "/":
-            there = find_node(tree, above[1:])
-            metadata = there.metadata if isinstance(there, Directory) else folder
-            yield above.encode(), Directory(metadata, {})
-            above = posixpath.dirname(above)
+    for path, node in owned.items():
+        parent = posixpath.dirname(path)
+        while parent != "/":
+            existing = find_node(tree, parent[1:])
+            metadata = existing.metadata if isinstance(existing, Directory) else default
+            yield parent.encode(), Directory(metadata, {})
+            parent = posixpath.dirname(parent)
         if path != _DPKG:
             yield path.encode(), Symlink(link, _target(path))
             continue
         yield path.encode(), Directory(node.metadata, {})
         for name, each in node.entries.items():
-            place = path.encode() + b"/" + name
+            full_path = path.encode() + b"/" + name
             is_status = name == _STATUS and isinstance(each, Regular)
-            yield place, each if is_status else Symlink(link, _target(path, name))
+            yield full_path, each if is_status else Symlink(link, _target(path, name))
 
 
-def _moved(path: str) -> str:
+def _path_in_tree(path: str) -> str:
     return f"/{TREE_VAR}{path.removeprefix('/var')}"
 
 
 def _target(path: str, name: bytes | None = None) -> bytes:
-    """Relative, so that it leads there also where the image is mounted somewhere."""
+    """A relative link target, which is also right where the image is mounted at another path."""
     start = posixpath.dirname(path) if name is None else path
-    target = posixpath.relpath(_moved(path), start).encode()
+    target = posixpath.relpath(_path_in_tree(path), start).encode()
     return target if name is None else target + b"/" + name

@@ -1,11 +1,11 @@
-"""Programs that keep passwords: ``docker-credential-NAME get``, as docker and podman run them.
+"""Credential helpers: programs ``docker-credential-NAME``, run as docker and podman run them.
 
-The program reads the registry's name from stdin and answers on stdout, within bounds of time and
-size::
+``docker-credential-NAME get`` reads the registry's host from stdin and answers on stdout; time and
+size are limited::
 
     {"ServerURL": "HOST", "Username": "USER", "Secret": "PASSWORD"}
 
-What it answers is in no log and no message.
+The output appears in no log and no message.
 """
 
 from __future__ import annotations
@@ -19,17 +19,20 @@ from atoll.oci.login import Credentials
 
 PREFIX = "docker-credential-"
 SECONDS = 60.0
-"""A helper may ask the person for a password of its own."""
+"""Time limit. It is long because a helper may ask the user for a passphrase."""
 
 LIMIT = 64 << 10
+"""Bytes of output."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _UNKNOWN = b"credentials not found in native keychain"
 
 
 def ask_helper(name: str, host: str, *, seconds: float = SECONDS) -> Credentials | None:
-    """What the helper ``name`` knows of ``host``; None when it knows nothing.
+    """Ask the helper ``name`` for credentials of ``host``; None if it has none.
 
-    Raises MissingProgram, or MissingPrivilege when it fails or answers something else.
+    Raises Damaged for an invalid ``name``, MissingProgram, or MissingPrivilege when the helper
+    fails or its output is not valid.
     """
     if not _NAME.fullmatch(name):
         raise Damaged(
@@ -57,7 +60,10 @@ def ask_helper(name: str, host: str, *, seconds: float = SECONDS) -> Credentials
 
 
 def parse_answer(answer: bytes) -> Credentials | None:
-    """None for what is no answer, or an identity token, which Atoll does not use."""
+    """Parse a helper's output; None if it is not valid or an identity token, which is unsupported.
+
+    A helper marks an identity token by the user name ``<token>``.
+    """
     try:
         fields = parse_json_object(answer, where="answer")
     except Damaged:

@@ -1,13 +1,14 @@
-"""Who a person is at a registry: containers' ``auth.json``, found where podman looks for it.
+"""Credentials for a registry: ``auth.json`` (containers-auth.json(5)), found where podman looks.
 
 ::
 
     {"auths":       {"HOST[/PATH]": {"auth": base64("USER:PASSWORD")}},
-     "credHelpers": {"HOST": "NAME"},     docker-credential-NAME knows the password (``helpers``)
-     "credsStore":  "NAME"}               it knows those of all other hosts
+     "credHelpers": {"HOST": "NAME"},     docker-credential-NAME has the password
+     "credsStore":  "NAME"}               the helper for all other hosts
 
-A helper for the host comes first, as podman has it; then the longest entry that HOST/NAME begins
-with, then ``credsStore``. After the files come the helpers that ``registries.conf`` names.
+As in podman, a helper for the host comes first; then the longest key of ``auths`` that is a prefix
+of HOST/REPOSITORY, then ``credsStore``. ``registries.conf`` can name further helpers, and its order
+decides (``endpoints.read_helpers``).
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 FILES = "containers-auth.json"
-"""What ``credential-helpers`` calls the files."""
+"""The name of these files in the ``credential-helpers`` of ``registries.conf``."""
 
 LIMIT = 1 << 20
-"""Bytes of a file of credentials."""
+"""Bytes of a credentials file."""
 
 
 def find_credentials(
@@ -42,13 +43,14 @@ def find_credentials(
     *,
     helpers: Sequence[str] = (FILES,),
 ) -> Credentials | None:
-    """What the first that knows this place says: files and helpers in the order of ``helpers``.
+    """The first credentials found; ``helpers`` gives the order of files and helpers.
 
-    Raises Damaged for a file that is broken, MissingProgram or MissingPrivilege for a helper.
+
+    Raises Damaged for an invalid file, MissingProgram or MissingPrivilege for a helper.
     """
     for name in helpers:
         found = (
-            _ask_files(host, repository, os.environ if environment is None else environment)
+            _find_in_files(host, repository, os.environ if environment is None else environment)
             if name == FILES
             else ask_helper(name, host)
         )
@@ -57,7 +59,9 @@ def find_credentials(
     return None
 
 
-def _ask_files(host: str, repository: str, environment: Mapping[str, str]) -> Credentials | None:
+def _find_in_files(
+    host: str, repository: str, environment: Mapping[str, str]
+) -> Credentials | None:
     for path in credential_files(environment):
         try:
             data = read_regular(path, limit=LIMIT, follow=True)
@@ -78,56 +82,57 @@ def _ask_files(host: str, repository: str, environment: Mapping[str, str]) -> Cr
 
 
 def credential_files(environment: Mapping[str, str]) -> tuple[Path, ...]:
-    """Where to look, best first. REGISTRY_AUTH_FILE, when set, is the only place."""
+    """Paths to search, in order. REGISTRY_AUTH_FILE, if set, is the only one."""
     named = environment.get("REGISTRY_AUTH_FILE")
     if named:
         return (Path(named),)
     home = Path(environment.get("HOME") or "/root")
     run = Path(environment.get("XDG_RUNTIME_DIR") or f"/run/containers/{os.geteuid()}")
     config = Path(environment.get("XDG_CONFIG_HOME") or home / ".config")
-    below = "containers/auth.json" if environment.get("XDG_RUNTIME_DIR") else "auth.json"
+    name = "containers/auth.json" if environment.get("XDG_RUNTIME_DIR") else "auth.json"
     docker = Path(environment.get("DOCKER_CONFIG") or home / ".docker")
-    return (run / below, config / "containers/auth.json", docker / "config.json")
+    return (run / name, config / "containers/auth.json", docker / "config.json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class CredentialFile:
-    """What one file knows, by place (``HOST`` or ``HOST/PATH``), and which helper knows more."""
+    """One file: credentials by ``HOST`` or ``HOST/PATH``, helpers by host, the default helper."""
 
-    places: Mapping[str, Credentials]
+    logins: Mapping[str, Credentials]
     helpers: Mapping[str, str] = field(default_factory=dict)
     store: str = ""
 
     def find(self, host: str, repository: str) -> Credentials | None:
-        place = f"{host}/{repository}"
-        while place:
-            if place in self.places:
-                return self.places[place]
-            place = place.rpartition("/")[0]
+        key = f"{host}/{repository}"
+        while key:
+            if key in self.logins:
+                return self.logins[key]
+            key = key.rpartition("/")[0]
         return None
 
 
 def parse_credentials(data: bytes, *, where: str) -> CredentialFile:
-    """Raises Damaged; the message never shows what the file holds."""
+    """Parse an ``auth.json``. Raises Damaged; the message never shows what the file contains."""
     try:
         fields = parse_json_object(data or b"{}", where=where)
-        places = {
-            _place(name): _credentials(entry["auth"])
-            for name, entry in _table(fields, "auths").items()
+        logins = {
+            _normalize_key(name): _credentials(entry["auth"])
+            for name, entry in _object_of(fields, "auths").items()
             if _is_login(entry)
         }
         helpers = {
-            _place(name): _text(helper) for name, helper in _table(fields, "credHelpers").items()
+            _normalize_key(name): _text(helper)
+            for name, helper in _object_of(fields, "credHelpers").items()
         }
         store = _text(fields.get("credsStore") or "")
     except (Damaged, ValueError, TypeError, KeyError, binascii.Error):
         raise Damaged(
             f"{where} is not a valid credentials file", hint="create it again: podman login HOST"
         ) from None
-    return CredentialFile(places=places, helpers=helpers, store=store)
+    return CredentialFile(logins=logins, helpers=helpers, store=store)
 
 
-def _table(fields: Mapping[str, object], key: str) -> dict[str, Any]:
+def _object_of(fields: Mapping[str, object], key: str) -> dict[str, Any]:
     value = fields.get(key) or {}
     if not isinstance(value, dict):
         raise TypeError(f"{key} is not an object")
@@ -135,7 +140,7 @@ def _table(fields: Mapping[str, object], key: str) -> dict[str, Any]:
 
 
 def _is_login(entry: object) -> bool:
-    """Entries without ``auth`` only remember that somebody has logged in, elsewhere."""
+    """Entries without ``auth`` only record that a login is kept elsewhere, by a helper."""
     if not isinstance(entry, dict):
         raise TypeError("an entry is not an object")
     return bool(entry.get("auth"))
@@ -147,8 +152,8 @@ def _text(value: object) -> str:
     return value
 
 
-def _place(name: str) -> str:
-    """Older files have addresses: ``https://HOST/v1/``."""
+def _normalize_key(name: str) -> str:
+    """Reduce a key to ``HOST[/PATH]``; older files have URLs: ``https://HOST/v1/``."""
     bare = name.removeprefix("https://").removeprefix("http://")
     return bare.partition("/")[0] if bare != name else bare.rstrip("/")
 

@@ -1,4 +1,4 @@
-"""A layer as it was before compression: bounded in size, in memory, and in the pieces it is of."""
+"""Decompress a layer, with limits on its size, its memory and its number of frames."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAX_WINDOW = 128 << 20
-"""Bytes that a zstd frame may look back, and so have in memory: what zstd itself takes at most
-unless told otherwise."""
+"""Largest window of a zstd frame, in bytes of memory: the default limit of zstd itself."""
 
 MAX_MEMBERS = 1_000_000
 MAX_EMPTY_MEMBERS = 1000
-"""A gzip file may consist of many. One for each file is a known way; empty ones only cost time."""
+"""Members of a gzip file (RFC 1952). Some tools write one for each file; empty ones only cost time.
+"""
 
 _CHUNK = 16 << 10
 _GZIP = 31
-"""What tells zlib that a gzip header comes."""
+"""``wbits`` for a gzip header and the largest window."""
 
 
 class _Readable(Protocol):
     def read(self, size: int, /) -> bytes:
-        """Up to ``size`` bytes; none only at the end."""
+        """Up to ``size`` bytes; an empty result only at the end."""
 
 
 class LayerInput:
-    """A layer unpacked: at most ``limit`` bytes, hashed on the way."""
+    """A decompressed layer: at most ``limit`` bytes, hashed while it is read."""
 
     def __init__(self, file: IO[bytes], media_type: str, *, limit: int, where: str) -> None:
         self._source = _decompressed(file, media_type)
@@ -42,7 +42,7 @@ class LayerInput:
         self.size = 0
 
     def read(self, size: int, /) -> bytes:
-        """``size`` bytes, fewer only at the end; raises Damaged."""
+        """``size`` bytes; fewer only at the end. Raises Damaged."""
         pieces = []
         while size:
             try:
@@ -65,36 +65,39 @@ class LayerInput:
 
     @property
     def diff_id(self) -> BlobDigest:
-        """Of what has been read so far."""
+        """The digest of what has been read so far."""
         return BlobDigest(f"sha256:{self._hasher.hexdigest()}")
 
 
 class _Gzip:
-    """Gzip members, one after the other. Python's own reader takes any number of empty ones, and
-    a fifth of a millisecond for each."""
+    """A file of several gzip members.
+
+    Python's own reader accepts any number of empty members and takes 0.2 ms for each: a small file
+    could keep it busy for hours.
+    """
 
     def __init__(self, read: Callable[[int], bytes]) -> None:
         self._read = read
-        self._waiting = b""
-        self._expander: zlib._Decompress | None = None
+        self._buffer = b""
+        self._decompressor: zlib._Decompress | None = None
         self._members = 0
         self._empty = 0
         self._is_empty = True
 
     def read(self, size: int, /) -> bytes:
         while True:
-            self._waiting = self._waiting or self._read(_CHUNK)
-            is_last = not self._waiting
-            if self._expander is None and (is_last or not self._begin()):
+            self._buffer = self._buffer or self._read(_CHUNK)
+            is_last = not self._buffer
+            if self._decompressor is None and (is_last or not self._begin()):
                 if is_last:
                     return b""
                 continue
-            assert self._expander is not None
-            data = self._expander.decompress(self._waiting, size)
-            self._waiting = self._expander.unconsumed_tail
+            assert self._decompressor is not None
+            data = self._decompressor.decompress(self._buffer, size)
+            self._buffer = self._decompressor.unconsumed_tail
             self._is_empty = self._is_empty and not data
-            if self._expander.eof:
-                self._waiting = self._expander.unused_data
+            if self._decompressor.eof:
+                self._buffer = self._decompressor.unused_data
                 self._end()
             elif is_last and not data:
                 raise EOFError("it is truncated")
@@ -102,20 +105,20 @@ class _Gzip:
                 return data
 
     def _begin(self) -> bool:
-        """Whether a member begins; zeros may come instead: a gzip file may be padded."""
+        """Start the next member if there is one; zero padding between members is skipped."""
         if self._members:
-            self._waiting = self._waiting.lstrip(b"\0")
-        if not self._waiting:
+            self._buffer = self._buffer.lstrip(b"\0")
+        if not self._buffer:
             return False
         self._members += 1
         if self._members > MAX_MEMBERS:
             raise ValueError(f"it has more than {MAX_MEMBERS} frames")
         self._is_empty = True
-        self._expander = zlib.decompressobj(_GZIP)
+        self._decompressor = zlib.decompressobj(_GZIP)
         return True
 
     def _end(self) -> None:
-        self._expander = None
+        self._decompressor = None
         self._empty += self._is_empty
         if self._empty > MAX_EMPTY_MEMBERS:
             raise ValueError(f"more than {MAX_EMPTY_MEMBERS} of its frames are empty")
@@ -127,8 +130,8 @@ def _decompressed(file: IO[bytes], media_type: str) -> _Readable:
     if media_type == LAYER_ZSTD:
         import zstandard
 
-        expander = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
-        reader: _Readable = expander.stream_reader(file, read_across_frames=True, closefd=False)
+        decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
+        reader: _Readable = decompressor.stream_reader(file, read_across_frames=True, closefd=False)
         return reader
     return file
 

@@ -1,4 +1,4 @@
-"""Fields of the JSON documents of OCI images. Every error names the document it was found in."""
+"""Read fields of OCI JSON documents. Every error names the document (``where``)."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ MAX_DOCUMENT = 8 << 20
 
 
 def load_document(data: bytes, where: str) -> dict[str, Any]:
-    """Raises Damaged for a document that is too large or not a JSON object."""
+    """Parse a document. Raises Damaged if it is too large or not a JSON object."""
     return parse_json_object(data, where=where, limit=MAX_DOCUMENT)
 
 
 def dump_document(fields: dict[str, object]) -> bytes:
-    """Equal fields give equal bytes, as the digest of a blob is the digest of these."""
+    """Serialize deterministically: a document is referred to by the digest of these bytes."""
     return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def take_list(fields: dict[str, Any], key: str, where: str) -> list[Any]:
-    """A missing list is empty."""
+    """The list ``fields[key]``; empty if missing. Raises Damaged if it is not a list."""
     value = fields.get(key)
     if value is None:
         return []
@@ -34,7 +34,7 @@ def take_list(fields: dict[str, Any], key: str, where: str) -> list[Any]:
 
 
 def take_object(fields: dict[str, Any], key: str, where: str) -> dict[str, Any]:
-    """A missing object is empty."""
+    """The object ``fields[key]``; empty if missing. Raises Damaged if it is not an object."""
     value = fields.get(key)
     if value is None:
         return {}
@@ -44,6 +44,7 @@ def take_object(fields: dict[str, Any], key: str, where: str) -> dict[str, Any]:
 
 
 def take_strings(fields: dict[str, Any], key: str, where: str) -> dict[str, str]:
+    """Like ``take_object``, and all values must be strings."""
     value = take_object(fields, key, where)
     if not all(isinstance(each, str) for each in value.values()):
         raise Damaged(f"{where}: {key} has values that are not strings")
@@ -51,6 +52,7 @@ def take_strings(fields: dict[str, Any], key: str, where: str) -> dict[str, str]
 
 
 def take_digest(value: object, where: str) -> BlobDigest:
+    """``value`` as a ``sha256:`` digest. Raises Damaged."""
     if not isinstance(value, str):
         raise Damaged(f"{where}: a digest is missing")
     try:

@@ -1,11 +1,11 @@
-"""Blobs on their way into a store: kept when the network breaks off, so that a rerun goes on there.
+"""Downloaded blobs on their way into a store, kept after a network error so that a rerun resumes.
 
 ::
 
-    ROOT/downloads/<64 hex of the blob's SHA-256>    the bytes that have come so far, from the start
+    ROOT/downloads/<64 hex of the blob's SHA-256>    the bytes received so far, from the start
 
-One pull at a time works here. When it succeeds, or refuses what it got, all of it goes; what is no
-part of the image that is pulled goes at the start.
+Only one pull at a time works here. It first removes blobs that are not part of its image. When it
+succeeds, or rejects what it received, it removes everything.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ CHUNK = 1 << 20
 
 
 class Downloads:
-    """Made by ``opened_downloads`` only. ``told`` is called with the number of bytes that came."""
+    """Created by ``opened_downloads`` only. ``on_bytes`` gets the number of bytes received."""
 
-    def __init__(self, folder: Path, told: Callable[[int], None]) -> None:
+    def __init__(self, folder: Path, on_bytes: Callable[[int], None]) -> None:
         self._folder = folder
-        self._told = told
+        self._on_bytes = on_bytes
 
-    def bring(self, blob: Descriptor, read: Callable[[int], Iterator[bytes]]) -> Path:
-        """The path of ``blob``, whole and checked; ``read`` gives its bytes from an offset on.
+    def complete(self, blob: Descriptor, read: Callable[[int], Iterator[bytes]]) -> Path:
+        """Complete the file of ``blob``, check it and return its path.
 
-        Raises Damaged when what came is not what its digest says.
+        ``read`` yields the blob's bytes from an offset. Raises Damaged if the digest is wrong.
         """
         path = self._folder / blob.digest.removeprefix("sha256:")
         resumed = path.exists()
         if not self._fill(path, blob, read):
             path.unlink()
-            # What an earlier run left may be what is wrong, after a power cut for one.
+            # The part from an earlier run may be wrong, for example after a power failure.
             if not resumed or not self._fill(path, blob, read):
                 path.unlink(missing_ok=True)
                 raise Damaged(
@@ -56,7 +56,7 @@ class Downloads:
         return path
 
     def _fill(self, path: Path, blob: Descriptor, read: Callable[[int], Iterator[bytes]]) -> bool:
-        """Get what is missing of ``blob``; whether it is what its digest says."""
+        """Append what is missing of ``blob``; whether its digest is right."""
         hasher = sha256()
         with space_errors(path), path.open("ab+", buffering=0) as file:
             if os.fstat(file.fileno()).st_size > blob.size:
@@ -66,20 +66,20 @@ class Downloads:
             while chunk := file.read(CHUNK):
                 hasher.update(chunk)
                 offset += len(chunk)
-            self._told(offset)
+            self._on_bytes(offset)
             if offset < blob.size:
                 for chunk in read(offset):
                     file.write(chunk)
                     hasher.update(chunk)
-                    self._told(len(chunk))
+                    self._on_bytes(len(chunk))
         return hasher.hexdigest() == blob.digest.removeprefix("sha256:")
 
 
 @contextmanager
 def opened_downloads(
-    store: Store, wanted: frozenset[BlobDigest], told: Callable[[int], None]
+    store: Store, wanted: frozenset[BlobDigest], on_bytes: Callable[[int], None]
 ) -> Iterator[Downloads]:
-    """The place for downloads, held alone; raises Busy. ``wanted`` are the blobs of this pull."""
+    """Lock the downloads directory for one pull; ``wanted`` are its blobs. Raises Busy."""
     folder = _folder(store)
     make_directory(folder, mode=0o700)
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -91,28 +91,28 @@ def opened_downloads(
                 f"another pull into the store in {store.root} is running",
                 hint="wait until it ends, then try again",
             ) from None
-        _clear(folder, keep=frozenset(digest.removeprefix("sha256:") for digest in wanted))
+        _remove_others(folder, keep=frozenset(digest.removeprefix("sha256:") for digest in wanted))
         try:
-            yield Downloads(folder, told)
+            yield Downloads(folder, on_bytes)
         except (NetworkError, Interrupted, KeyboardInterrupt):
             raise
         except BaseException:
-            _clear(folder, keep=frozenset())
+            _remove_others(folder, keep=frozenset())
             raise
-        _clear(folder, keep=frozenset())
+        _remove_others(folder, keep=frozenset())
     finally:
         os.close(handle)
 
 
 def clear_downloads(store: Store) -> None:
-    """Remove what interrupted pulls have left, unless a pull is at work."""
+    """Remove what interrupted pulls left, unless a pull is running."""
     if any(_folder(store).glob("*")):
         with suppress(Busy), opened_downloads(store, frozenset(), lambda _: None):
-            pass  # opening has cleared
+            pass  # opening removes everything that is not wanted
 
 
 def downloaded_size(store: Store, blob: Descriptor) -> int:
-    """How many bytes of ``blob`` an interrupted pull has left."""
+    """The number of bytes of ``blob`` that an interrupted pull left."""
     try:
         found = (_folder(store) / blob.digest.removeprefix("sha256:")).stat().st_size
     except FileNotFoundError:
@@ -120,7 +120,7 @@ def downloaded_size(store: Store, blob: Descriptor) -> int:
     return found if found <= blob.size else 0
 
 
-def _clear(folder: Path, *, keep: frozenset[str]) -> None:
+def _remove_others(folder: Path, *, keep: frozenset[str]) -> None:
     for path in folder.iterdir():
         if path.name not in keep:
             path.unlink()

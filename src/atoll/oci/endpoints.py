@@ -1,9 +1,9 @@
-"""Where an image is really fetched from: containers' ``registries.conf``, mirrors first.
+"""Which servers an image is fetched from: containers-registries.conf(5), mirrors first.
 
-Understood, of version 2 of the file: ``[[registry]]`` with ``prefix``, ``location``, ``insecure``,
-``blocked``, ``mirror-by-digest-only`` and ``[[registry.mirror]]`` with ``location``, ``insecure``,
-``pull-from-mirror``; and ``credential-helpers``. Short names are not searched for: an image is
-named with its registry.
+Supported keys of version 2 of the file: ``[[registry]]`` with ``prefix``, ``location``,
+``insecure``, ``blocked``, ``mirror-by-digest-only`` and ``[[registry.mirror]]`` with ``location``,
+``insecure``, ``pull-from-mirror``; and ``credential-helpers``. Short names are not resolved: a
+reference must include its registry.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
 SYSTEM = Path("/etc/containers")
 LIMIT = 1 << 20
-"""Bytes of a file of rules."""
+"""Bytes of one ``registries.conf`` or drop-in."""
 
-_BROKEN = (ValueError, TypeError, AttributeError, KeyError)
+_INVALID = (ValueError, TypeError, AttributeError, KeyError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """One place that may have an image; an insecure one need not prove who it is.
+    """A server and repository that may have an image.
 
-    ``insecure`` is None where ``registries.conf`` does not say.
+    ``insecure`` accepts unverified TLS and plain http; None if ``registries.conf`` does not set it.
     """
 
     host: str
@@ -43,19 +43,21 @@ class Endpoint:
     insecure: bool | None = None
 
     @property
-    def may_be_plain(self) -> bool:
-        """Whether http will do where nobody speaks https: when it is insecure, and on this machine
-        unless it is said not to be."""
-        return bool(self.insecure) or (self.insecure is None and self.is_local)
+    def allows_http(self) -> bool:
+        """Whether to fall back to http if the server does not speak TLS.
+
+        Only if it is insecure, or on the loopback interface and not explicitly secure.
+        """
+        return bool(self.insecure) or (self.insecure is None and self.is_loopback)
 
     @property
     def address(self) -> str:
-        """The host that answers, which for Docker Hub is another than its name."""
+        """The host to connect to; that of Docker Hub differs from its name in references."""
         return "registry-1.docker.io" if self.host == "docker.io" else self.host
 
     @property
-    def is_local(self) -> bool:
-        """Whether it is this machine."""
+    def is_loopback(self) -> bool:
+        """Whether the host is ``localhost`` or a loopback address."""
         if self.host.startswith("["):
             return self.host.partition("]")[0] == "[::1"
         name = self.host.partition(":")[0]
@@ -75,7 +77,7 @@ class Mirror:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryRule:
-    """What is to be done with all names that begin with ``prefix``."""
+    """One ``[[registry]]``: applies to all names ``HOST/REPOSITORY`` that begin with ``prefix``."""
 
     prefix: str
     location: str
@@ -83,8 +85,8 @@ class RegistryRule:
     blocked: bool = False
     mirrors: tuple[Mirror, ...] = ()
 
-    def rest_of(self, name: str) -> str | None:
-        """What follows the prefix in ``HOST/NAME``; None when this rule is about other names."""
+    def remainder(self, name: str) -> str | None:
+        """The part of ``HOST/REPOSITORY`` after the prefix; None if the rule does not match."""
         if self.prefix.startswith("*."):
             host, slash, path = name.partition("/")
             return slash + path if host.endswith(self.prefix[1:]) else None
@@ -95,15 +97,19 @@ class RegistryRule:
 def find_endpoints(
     reference: RegistryReference, rules: Iterable[RegistryRule]
 ) -> tuple[Endpoint, ...]:
-    """The places to try, in their order; raises Refused for a registry that is blocked."""
+    """The endpoints to try, in order: mirrors, then the registry itself.
+
+    The rule with the longest matching prefix applies. Raises Refused for a blocked registry,
+    Damaged for a rule that does not give an image name.
+    """
     name = f"{reference.host}/{reference.repository}"
-    matching = [(len(rule.prefix), rule) for rule in rules if rule.rest_of(name) is not None]
+    matching = [(len(rule.prefix), rule) for rule in rules if rule.remainder(name) is not None]
     if not matching:
         return (Endpoint(host=reference.host, repository=reference.repository),)
     rule = max(matching, key=lambda each: each[0])[1]
     if rule.blocked:
         raise Refused(f"{name}: registries.conf blocks {rule.prefix}")
-    rest = rule.rest_of(name) or ""
+    rest = rule.remainder(name) or ""
     mirrors = [
         _endpoint(mirror.location + rest, insecure=mirror.insecure)
         for mirror in rule.mirrors
@@ -114,7 +120,10 @@ def find_endpoints(
 
 
 def read_rules(environment: Mapping[str, str] | None = None) -> tuple[RegistryRule, ...]:
-    """All rules of this machine and this person; a later one with the same prefix replaces."""
+    """All rules of the system and the user; a later one with the same prefix replaces an earlier.
+
+    Raises Damaged.
+    """
     rules: dict[str, RegistryRule] = {}
     for path, data in _read_files(environment):
         rules.update((rule.prefix, rule) for rule in parse_rules(data, where=str(path)))
@@ -122,7 +131,7 @@ def read_rules(environment: Mapping[str, str] | None = None) -> tuple[RegistryRu
 
 
 def read_helpers(environment: Mapping[str, str] | None = None) -> tuple[str, ...]:
-    """Where credentials are looked for, in order; the last file that says so counts."""
+    """Where to look for credentials, in order; the last file that sets it wins. Raises Damaged."""
     helpers: tuple[str, ...] = (FILES,)
     for path, data in _read_files(environment):
         helpers = parse_helpers(data, where=str(path)) or helpers
@@ -130,29 +139,29 @@ def read_helpers(environment: Mapping[str, str] | None = None) -> tuple[str, ...
 
 
 def parse_rules(data: bytes, *, where: str) -> tuple[RegistryRule, ...]:
-    """Raises Damaged; ``where`` says what was read."""
+    """Parse the ``[[registry]]`` tables of one file. Raises Damaged; ``where`` names the file."""
     try:
         return tuple(_rule(each) for each in _load(data).get("registry", []))
-    except _BROKEN as error:
-        raise _no_rules(where, error) from error
+    except _INVALID as error:
+        raise _invalid(where, error) from error
 
 
 def parse_helpers(data: bytes, *, where: str) -> tuple[str, ...]:
-    """The key ``credential-helpers``; raises Damaged."""
+    """Parse the key ``credential-helpers`` of one file. Raises Damaged."""
     try:
         found = _load(data).get("credential-helpers", [])
         if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
             raise TypeError("credential-helpers is not a list of names")
         return tuple(found)
-    except _BROKEN as error:
-        raise _no_rules(where, error) from error
+    except _INVALID as error:
+        raise _invalid(where, error) from error
 
 
 def _load(data: bytes) -> dict[str, Any]:
     return parse_toml(data.decode())
 
 
-def _no_rules(where: str, error: Exception) -> Damaged:
+def _invalid(where: str, error: Exception) -> Damaged:
     return Damaged(
         f"{where} is not a valid registries.conf: {error}",
         hint="see: man 5 containers-registries.conf",

@@ -1,4 +1,4 @@
-"""Get an image into a store, wherever its reference leads: the one way for all commands."""
+"""Get an image into a store from any reference; all commands use this."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchedImage:
-    """``store`` has the whole tree; ``manifest`` is None for an image that was named as one of the
-    store's."""
+    """An image whose complete tree is in ``store``.
+
+    ``manifest`` is its digest; None for an image that was given as ``store:NAME``.
+    """
 
     store: Store
     tree: TreeId
@@ -34,9 +36,9 @@ def fetch_image(
 ) -> FetchedImage:
     """Pull the image; only what the store lacks is read or fetched.
 
-    The store is opened, or created, only after the image's manifest was found. Raises NotFound,
-    NetworkError, Damaged, NoSpace, MissingPrivilege or Refused; after an error nothing of the image
-    has a name in the store.
+    The store is opened or created only after the image's manifest was found. Raises NotFound,
+    NetworkError, Damaged, NoSpace, MissingPrivilege, Busy or Refused; after an error no part of the
+    image has a name in the store, except objects that the next run reuses.
     """
     if isinstance(reference, StoreReference):
         store = open_store()

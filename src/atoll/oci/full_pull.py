@@ -1,4 +1,4 @@
-"""Pull a tree as whole layers, for an image without a usable table of contents.
+"""Pull whole layers and build the tree from them, for an image without a usable table of contents.
 
 ::
 
@@ -52,7 +52,7 @@ class FullPull:
         self.written: dict[BlobDigest, Path] = {}
 
     def run(self, source: ImageSource, downloads: Downloads) -> bytes:
-        """The composefs image of what the layers make, which is what the published image says."""
+        """Fetch and apply all layers; return the tree image, checked. Raises Damaged."""
         jobs: list[Future[None]] = []
         with gc_paused(), ThreadPoolExecutor(1, thread_name_prefix="unpack") as pool:
             try:
@@ -93,7 +93,8 @@ class FullPull:
 
     def _checked(self) -> bytes:
         record = self._plan.image.record
-        layered, self._tree = self._tree, LayeredTree()  # as large as what is made of it: let it go
+        # Drop the layered tree early: it is as large as the canonical one made from it.
+        layered, self._tree = self._tree, LayeredTree()
         tree = canonical(layered.root, epoch=record.config.created, user_xattrs=True)
         del layered
         image = format_image(tree, version=IMAGE_FORMAT)

@@ -1,10 +1,10 @@
-"""Which path of a tree travels in which layer, so that an update fetches little.
+"""Divide a tree into layers, so that an update downloads little.
 
-A layer is a group of Debian packages. A big package has a layer alone; the others share a limited
-number of layers, chosen by a hash of their name: a package never moves because another one came or
-went. What no package owns (the package database, caches, the kernel's initrd) changes most and
-comes last. All names of one hard-linked file are in one layer, and layers never overlap but in the
-directories above their files, which each layer carries with the same metadata.
+A layer is a group of Debian packages. A big package has its own layer; the others share a fixed
+number of layers, chosen by a hash of the package name: a package never moves to another layer
+because others are added or removed. Files that no package owns (the package database, caches, the
+initrd) change most and come last. All names of a hard-linked file are in one layer. Layers overlap
+only in the parent directories of their files, which each layer carries with the same metadata.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from atoll.tree.model import Node
 
 BIG = 32 << 20
-"""A package with this many bytes of files has a layer alone."""
+"""A package with at least this many bytes of files has its own layer."""
 
 MAX_BIG = 15
 SHARED = 32
-"""Layers for packages that are not big; with the big ones and the last one that makes 48."""
+"""Layers for packages that are not big. With MAX_BIG and the last layer, the most is 48."""
 
 UNOWNED = "what no package owns"
 WHITEOUT = b".wh."
@@ -37,7 +37,7 @@ WHITEOUT = b".wh."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerPlan:
-    """``groups``: for each package, absolute paths with their nodes, parents first."""
+    """A layer; ``groups`` has absolute paths with their nodes for each package, parents first."""
 
     title: str
     groups: tuple[tuple[tuple[bytes, Node], ...], ...]
@@ -48,7 +48,10 @@ class LayerPlan:
 
 
 def plan_layers(tree: Directory, owner_of: Mapping[bytes, str]) -> tuple[LayerPlan, ...]:
-    """Divide ``tree``; ``owner_of`` has the package of an absolute path, where one owns it."""
+    """Divide ``tree`` into layers; ``owner_of`` maps absolute paths to the package that owns them.
+
+    Raises Refused for a name that would be a whiteout in a layer.
+    """
     owners = _owners(tree, owner_of)
     big = _big_packages(tree, owners)
     directories: dict[bytes, Directory] = {}
@@ -72,23 +75,23 @@ def plan_layers(tree: Directory, owner_of: Mapping[bytes, str]) -> tuple[LayerPl
 def _with_parents(
     entries: Iterable[tuple[bytes, Node]], directories: Mapping[bytes, Node], carried: set[bytes]
 ) -> Iterator[tuple[bytes, Node]]:
-    """``entries``, and before each the directories above it that are not ``carried`` yet."""
+    """``entries``, each preceded by its parent directories that are not ``carried`` yet."""
     for path, node in entries:
-        above = path
+        parent = path
         missing = []
-        while above != b"/":
-            above = above.rpartition(b"/")[0] or b"/"
-            if above in carried:
+        while parent != b"/":
+            parent = parent.rpartition(b"/")[0] or b"/"
+            if parent in carried:
                 break
-            carried.add(above)
-            missing.append((above, directories[above]))
+            carried.add(parent)
+            missing.append((parent, directories[parent]))
         yield from reversed(missing)
         carried.add(path)
         yield path, node
 
 
 def _owners(tree: Directory, owner_of: Mapping[bytes, str]) -> dict[bytes, str]:
-    """The package (or ``""``) of all that needs a layer: leaves and empty directories."""
+    """The package (or ``""``) of every path to store: all but directories with entries."""
     owners: dict[bytes, str] = {}
     first_owner: dict[int, str] = {}
     for path, node in walk(tree):
@@ -118,7 +121,7 @@ def _big_packages(tree: Directory, owners: Mapping[bytes, str]) -> frozenset[str
 
 
 def _key(package: str, big: frozenset[str]) -> tuple[int, str]:
-    """Layers are in the order of their keys."""
+    """The sort key of a package's layer: big packages, shared layers, then what nobody owns."""
     if not package:
         return (2, "")
     if package in big:

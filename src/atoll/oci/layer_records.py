@@ -1,4 +1,4 @@
-"""Layers and the records a store keeps of them: written while unpacking, read instead of it."""
+"""Layer records: written while a layer is unpacked, later read instead of the layer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class RecordedLayer:
-    """``layer``, with a line in ``record`` for each member; stops when ``stop`` is set."""
+    """Wraps ``layer`` and adds each member to ``record``; raises Interrupted if ``stop`` is set."""
 
     def __init__(self, layer: Layer, record: LayerRecord, stop: Event) -> None:
         self._layer = layer
@@ -40,7 +40,7 @@ class RecordedLayer:
 
 
 class StoredLayer:
-    """A layer whose record and objects are in the store."""
+    """A layer whose record and objects are already in the store."""
 
     def __init__(self, entries: Iterable[LayerEntry]) -> None:
         self._entries = entries

@@ -1,7 +1,4 @@
-"""Images in OCI layouts, which are directories, read into a store. ``layout_writer`` writes them.
-
-``blobs`` describes the files of a layout.
-"""
+"""Read images in OCI image layouts. ``layout_writer`` writes them, ``blobs`` lists their files."""
 
 from __future__ import annotations
 
@@ -13,54 +10,33 @@ from atoll.base.errors import Damaged, NotFound, Refused
 from atoll.host.fs import find_near_path, read_regular
 from atoll.oci.apply_layers import LayeredTree, TarLayer
 from atoll.oci.blobs import BlobStore
-from atoll.oci.config import (
-    ImageRecord,
-    parse_record,
-)
+from atoll.oci.config import parse_record
 from atoll.oci.decompress import LayerInput
 from atoll.oci.documents import MAX_DOCUMENT
-from atoll.oci.image import PublishedImage, check_disk, check_plausible, check_together
+from atoll.oci.image import PublishedImage, check_consistent, check_plausible
 from atoll.oci.manifest import (
     ImageIndex,
     parse_index,
     parse_manifest,
 )
-from atoll.oci.platforms import choose_in, choose_tagged, this_architecture
-from atoll.oci.reference import format_reference
+from atoll.oci.platforms import choose_manifest, choose_tagged, this_architecture
 from atoll.oci.tar_reader import TarReader
-from atoll.store.objects import DigestSink, adding_objects
-from atoll.store.tree_images import write_image
+from atoll.store.objects import DigestSink
 from atoll.tree.canonical import canonical
 from atoll.tree.erofs_writer import tree_digest
 from atoll.tree.gc_pause import gc_paused
 
 if TYPE_CHECKING:
-    from atoll.base.report import Reporter
     from atoll.oci.reference import LayoutReference
-    from atoll.store.layout import Store
     from atoll.store.objects import ObjectSink
     from atoll.tree.model import Directory
 
 
-def read_layout(source: LayoutReference, store: Store, reporter: Reporter) -> ImageRecord:
-    """Take an image into ``store``: its tree is there, whole and durable, when this returns.
-
-    Every size and digest is checked, the tree's last; after an error nothing of it is in the store.
-    """
-    published = inspect_layout(source)
-    check_disk(published, store, where=format_reference(source))
-    blobs = BlobStore(Path(source.directory))
-    with reporter.step("Reading layers"), adding_objects(store) as writer:
-        tree = read_tree(blobs, published, writer)
-    with reporter.step("Writing the tree"):
-        write_image(store, tree)
-    return published.record
-
-
 def inspect_layout(source: LayoutReference, *, architecture: str | None = None) -> PublishedImage:
-    """What a layout says of an image, its manifest and config checked, its layers not.
+    """Read and check an image's manifest and config; layers are not checked.
 
-    Of an image for several machines it is the one for ``architecture``, otherwise for this machine.
+    Of an image for several architectures it is the one for ``architecture``, by default this
+    machine's. Raises NotFound, UsageError if a tag is needed, Damaged or Refused.
     """
     directory = Path(source.directory)
     index = read_index(directory, missing_is_empty=False)
@@ -68,17 +44,18 @@ def inspect_layout(source: LayoutReference, *, architecture: str | None = None) 
 
 
 def measure_layout(source: LayoutReference) -> Directory:
-    """The tree of an image, all of it read and checked, nothing kept."""
+    """Read and check all of an image and return its tree; nothing is kept in a store."""
     published = inspect_layout(source)
     return read_tree(BlobStore(Path(source.directory)), published, DigestSink())
 
 
 def is_layout(directory: Path) -> bool:
+    """Whether ``directory`` is an OCI image layout."""
     return (directory / "oci-layout").is_file()
 
 
 def read_tree(blobs: BlobStore, image: PublishedImage, sink: ObjectSink) -> Directory:
-    """The tree of the layers; raises Damaged unless it has the digest that the image declares."""
+    """Build the tree from the layers. Raises Damaged unless its digest is the declared one."""
     record = image.record
     layered = LayeredTree()
     left = record.unpacked_size
@@ -115,8 +92,8 @@ def find_image(
     source: LayoutReference,
     architecture: str | None = None,
 ) -> PublishedImage:
-    tagged = choose_tagged(index, tag, place=source.directory, kind="oci")
-    descriptor = choose_in(
+    tagged = choose_tagged(index, tag, path=source.directory, kind="oci")
+    descriptor = choose_manifest(
         tagged,
         blobs.read_document,
         architecture=architecture or this_architecture(),
@@ -127,7 +104,7 @@ def find_image(
     where = f"config {manifest.config.digest}"
     record = parse_record(blobs.read_document(manifest.config), where=where)
     where = f"image {descriptor.digest}"
-    check_together(manifest, record, where=where)
+    check_consistent(manifest, record, where=where)
     image = PublishedImage(digest=descriptor.digest, manifest=manifest, record=record)
     check_plausible(image, where=where)
     return image

@@ -1,7 +1,7 @@
-"""An image of a store written into an OCI layout.
+"""Write an image from a store into an OCI image layout.
 
 ``index.json`` is replaced last, when all blobs that it refers to are durable and have been read
-back. An interrupted run leaves the previous image or the new one.
+back. After an interruption the layout has the previous image or the new one.
 """
 
 from __future__ import annotations
@@ -70,9 +70,9 @@ _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewImage:
-    """What is to be published: a tree of the store, what it is called, who owns which path.
+    """An image to publish: a tree of the store, its metadata, and the package of each path.
 
-    ``owner_of`` maps absolute paths to the package that ships them; see ``layers``.
+    ``owner_of`` maps absolute paths to the package that ships them; see ``layer_plan``.
     """
 
     tree: TreeId
@@ -83,10 +83,11 @@ class NewImage:
 def write_layout(
     store: Store, image: NewImage, target: LayoutReference, reporter: Reporter
 ) -> BlobDigest:
-    """Write ``image`` into the layout at ``target``, read it back, and give its manifest digest.
+    """Write ``image`` into the layout at ``target``, read it back, and return its manifest digest.
 
     Other images in the layout stay; one with the same tag is replaced. After an error the layout is
-    as it was. Raises Damaged, NoSpace, Busy, or Refused for a directory that is something else.
+    unchanged. Raises Damaged, NoSpace, Busy, MissingPrivilege, UsageError, or Refused for a
+    directory with other contents.
     """
     tree = read_image(store, image.tree)
     directory = Path(target.directory)
@@ -103,7 +104,7 @@ def write_layout(
                 read_tree(blobs, find_image(blobs, index, tag, target), DigestSink())
             _sync(directory)
         except BaseException:
-            blobs.take_back()
+            blobs.remove_new()
             raise
         replace_file(directory / "oci-layout", _LAYOUT)
         replace_file(directory / "index.json", format_index(index))
@@ -113,13 +114,13 @@ def write_layout(
 def _write_image(
     blobs: BlobStore, store: Store, tree: Directory, image: NewImage
 ) -> tuple[BlobDigest, int]:
-    """All blobs of an image; the digest and the size of its manifest."""
+    """Write all blobs of an image; returns digest and size of its manifest."""
     with packing_threads() as pool:
         layers = _Layers(blobs, store, pool)
         for plan in plan_layers(tree, image.owner_of):
             layers.write(plan)
-        extra = plan_container_layer(store, tree)
-        container = layers.write(extra) if extra else None
+        container_plan = plan_container_layer(store, tree)
+        container = layers.write(container_plan) if container_plan else None
     layers.write_contents(read_image_bytes(store, image.tree))
     record = ImageRecord(
         config=image.config,
@@ -138,20 +139,20 @@ def _write_image(
 
 
 class _Layers:
-    """Writes the layers of an image, and remembers where in them each object is."""
+    """Writes the layers of an image and records where each object is in them."""
 
     def __init__(self, blobs: BlobStore, store: Store, pool: ThreadPoolExecutor) -> None:
         self._blobs = blobs
         self._store = store
         self._pool = pool
         self._frames: list[list[tuple[int, int]]] = []
-        self._places: dict[ObjectId, ObjectLocation] = {}
+        self._locations: dict[ObjectId, ObjectLocation] = {}
         self.descriptors: list[Descriptor] = []
         self.contents: list[tuple[BlobDigest, str]] = []
         self.unpacked = 0
 
     def write(self, plan: LayerPlan) -> BlobDigest:
-        """The diff_id of the layer."""
+        """Write one layer; returns its diff_id."""
         with self._blobs.writing(LAYER_ZSTD) as blob:
             output = FrameWriter(blob, self._pool)
             tar = TarWriter(output, lambda node: self._content(node, output.size))
@@ -167,8 +168,8 @@ class _Layers:
         return output.diff_id
 
     def write_contents(self, image: bytes) -> None:
-        """The table of contents as one more layer, where the tree can have one."""
-        data = format_contents(image, self._frames, self._places)
+        """Write the table of contents as one more layer, if the tree can have one."""
+        data = format_contents(image, self._frames, self._locations)
         if data is not None:
             written = self._blobs.put(data, media_type=LAYER_ZSTD)
             marked = replace(written, annotations={ANNOTATION: VERSION})
@@ -180,10 +181,10 @@ class _Layers:
         self.unpacked += size
 
     def _content(self, node: Regular, offset: int) -> Iterator[bytes]:
-        """The content of a file, which begins at ``offset`` of the layer that is written."""
+        """The content of a file that starts at ``offset`` of the current layer's tar."""
         if node.object is not None:
-            place = ObjectLocation(layer=len(self._frames), offset=offset, size=node.size)
-            self._places.setdefault(node.object, place)
+            location = ObjectLocation(layer=len(self._frames), offset=offset, size=node.size)
+            self._locations.setdefault(node.object, location)
         return stream_content(self._store, node)
 
 
@@ -196,7 +197,7 @@ def _with_image(index: ImageIndex, tag: str, digest: BlobDigest, size: int) -> I
 
 @contextmanager
 def _locked(directory: Path) -> Iterator[None]:
-    """Create a layout if it is missing and lock it; raises Busy while another process writes it."""
+    """Create a layout if it is missing and lock it. Raises Busy while another process writes it."""
     try:
         # The blobs contain files that are 0600 in the tree, so others may not read them by default.
         make_directory(directory, mode=0o700)

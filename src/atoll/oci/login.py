@@ -1,4 +1,4 @@
-"""A user and a password, which no log shows."""
+"""A user name and password for a registry."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Credentials:
-    """Has no repr, so that no log shows it."""
+    """No repr is generated, so the password cannot appear in a log."""
 
     user: str
     password: str

@@ -1,6 +1,6 @@
-"""Indexes, manifests and descriptors of OCI images: JSON ↔ values. Pure.
+"""OCI indexes, manifests and descriptors: JSON ↔ values (OCI image specification). Pure.
 
-Equal values give equal bytes.
+Formatting is deterministic: equal values give equal bytes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LAYER_TYPES = (LAYER_ZSTD, LAYER_GZIP, LAYER_TAR)
 REF_NAME = "org.opencontainers.image.ref.name"
 MAX_LAYERS = 128
 MAX_SIZE = 1 << 60
-"""Bytes that a blob may claim to have."""
+"""Most bytes that a descriptor may declare."""
 
 _KNOWN = ("mediaType", "digest", "size", "annotations")
 
@@ -48,7 +48,10 @@ class Platform:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Descriptor:
-    """``rest`` are the keys that Atoll does not use, kept when an index is written again."""
+    """A reference to a blob, ``size`` in bytes.
+
+    ``rest`` holds keys that Atoll does not use; they are kept when an index is written again.
+    """
 
     media_type: str
     digest: BlobDigest
@@ -61,7 +64,7 @@ class Descriptor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageIndex:
-    """``others`` are entries that Atoll cannot use, such as one named by another kind of digest."""
+    """An index; ``others`` are entries that Atoll cannot use, such as those with other digests."""
 
     manifests: tuple[Descriptor, ...] = ()
     others: tuple[Mapping[str, object], ...] = ()
@@ -97,7 +100,10 @@ def format_manifest(manifest: Manifest) -> bytes:
 
 
 def parse_index(data: bytes, *, where: str) -> ImageIndex:
-    """Raises Damaged; ``where`` says what was read. Entries that cannot be used are ``others``."""
+    """Parse an index; ``where`` names it in errors. Unusable entries go to ``others``.
+
+    Raises Damaged, or Refused for a document of another type.
+    """
     fields = load_document(data, where)
     if fields.get("schemaVersion") != 2 or fields.get("mediaType", INDEX) not in INDEX_TYPES:
         raise Refused(f"{where} is not {INDEX}")
@@ -113,9 +119,9 @@ def parse_index(data: bytes, *, where: str) -> ImageIndex:
 
 
 def parse_manifest(data: bytes, *, where: str) -> Manifest:
-    """Raises Damaged, or Refused for an image of another kind."""
+    """Parse a manifest. Raises Damaged, or Refused for one that is not an image's."""
     fields = load_document(data, where)
-    _check_kind(fields, MANIFEST, where)
+    _check_media_type(fields, MANIFEST, where)
     config = _parse_descriptor(fields.get("config"), where)
     layers = tuple(_parse_descriptor(each, where) for each in take_list(fields, "layers", where))
     if config.media_type != CONFIG:
@@ -162,11 +168,11 @@ def _parse_descriptor(fields: object, where: str) -> Descriptor:
 def _platform(value: object) -> Platform | None:
     if not isinstance(value, dict):
         return None
-    words = [value.get(key, "") for key in ("os", "architecture", "variant")]
-    os, architecture, variant = (word if isinstance(word, str) else "?" for word in words)
+    values = [value.get(key, "") for key in ("os", "architecture", "variant")]
+    os, architecture, variant = (each if isinstance(each, str) else "?" for each in values)
     return Platform(os=os, architecture=architecture, variant=variant)
 
 
-def _check_kind(fields: dict[str, Any], kind: str, where: str) -> None:
+def _check_media_type(fields: dict[str, Any], kind: str, where: str) -> None:
     if fields.get("schemaVersion") != 2 or fields.get("mediaType", kind) != kind:
         raise Refused(f"{where} is not {kind}")

@@ -1,4 +1,4 @@
-"""Parts of an image's tree before the image is fetched, by its table of contents."""
+"""Read parts of an image's tree without pulling it, through its table of contents."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from atoll.store.layout import Store
 
 MOST = 32 << 20
-"""Bytes of contents that a preview may have in memory."""
+"""Most bytes of object contents that a preview keeps in memory."""
 
 
 class _Memory:
@@ -43,10 +43,10 @@ class _Memory:
 def preview_directory(
     plan: PullPlan, source: ImageSource, store: Store, path: str
 ) -> tuple[Directory, Callable[[ObjectId], bytes]] | None:
-    """A directory of the image's tree, and what reads the contents below it.
+    """A directory of the image's tree, and a function that reads the objects below it.
 
-    What ``store`` misses of them is fetched, into memory. None when the image has no table of
-    contents, no such directory, or too much in it. Raises Damaged or NetworkError.
+    Objects that ``store`` lacks are downloaded into memory. Returns None if the image has no table
+    of contents, no such directory, or more than MOST bytes in it. Raises Damaged or NetworkError.
     """
     if plan.parts is None:
         return None
@@ -61,10 +61,10 @@ def preview_directory(
 def preview_objects(
     plan: PullPlan, source: ImageSource, store: Store, wanted: Iterable[ObjectId]
 ) -> Callable[[ObjectId], bytes] | None:
-    """What reads ``wanted`` objects of the image's tree; those that ``store`` misses are fetched,
-    into memory. None when there is no table of contents, or they are too much.
+    """A function that reads the ``wanted`` objects of the image's tree.
 
-    Raises Damaged or NetworkError.
+    Objects that ``store`` lacks are downloaded into memory. Returns None if the image has no table
+    of contents, or they have more than MOST bytes. Raises Damaged or NetworkError.
     """
     if plan.parts is None:
         return None
@@ -79,7 +79,7 @@ def preview_objects(
         blobs=plan.image.manifest.layers,
         source=source,
         sink=memory,
-        told=lambda _: None,
+        on_bytes=lambda _: None,
     )
     fetcher.fetch(plan_parts(contents, rows))
 

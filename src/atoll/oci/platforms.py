@@ -1,9 +1,9 @@
-"""Which image of several is this machine's: indexes, and indexes in indexes, walked within bounds.
+"""Choose this machine's image from an index, which may contain further indexes.
 
-Whatever in an index is no image for this machine is passed over: attestations, kinds that are not
-known, other systems, a digest that Atoll cannot check. Of several that would do, the one that every
-machine of the architecture runs comes first; one for newer processors only (``amd64/v3``) is never
-taken by itself.
+Entries that are not an image for this machine are skipped: attestations, unknown media types, other
+operating systems, digests that Atoll cannot check. Among several matches, the variant that every
+machine of the architecture can run wins; one that needs a newer processor (``amd64/v3``) is never
+chosen automatically.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from atoll.oci.manifest import Descriptor
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
-"""What OCI calls a machine, where that is not what the kernel says."""
+"""Kernel machine name → OCI architecture (Go's GOARCH), where the two differ."""
 
 MAX_DEPTH = 4
 MAX_INDEXES = 16
@@ -31,17 +31,18 @@ _VARIANTS: dict[str, tuple[str, ...]] = {
     "arm64": ("", "v8"),
     "arm": ("v7", "", "v6", "v5"),
 }
-"""What runs on every machine that Debian's port is for, best first."""
+"""For each architecture, the variants that run on every machine of the Debian port, best first."""
 
 
 def this_architecture() -> str:
+    """The OCI name of the architecture that this process runs on."""
     machine = platform.machine()
     return ARCHITECTURES.get(machine, machine)
 
 
 @dataclass(slots=True)
 class _Search:
-    """``read`` gives the bytes of an index below, checked against its digest."""
+    """Bounded search; ``read`` returns the bytes of a nested index, checked against its digest."""
 
     architecture: str
     read: Callable[[Descriptor], bytes]
@@ -49,13 +50,13 @@ class _Search:
     indexes: int = 0
 
     def find(self, index: ImageIndex, depth: int) -> Iterator[tuple[int, Descriptor]]:
-        """Images that would do, with their rank (0 is best)."""
+        """Yield matching manifests with their rank (0 is best)."""
         for each in index.manifests:
             rank = self._rank(each)
             if each.media_type == MANIFEST and rank is not None:
                 yield rank, each
         for each in index.manifests:
-            if each.media_type in INDEX_TYPES and self._may_lead_there(each):
+            if each.media_type in INDEX_TYPES and self._may_contain_match(each):
                 yield from self.find(self._open(each, depth), depth + 1)
 
     def _open(self, descriptor: Descriptor, depth: int) -> ImageIndex:
@@ -74,21 +75,22 @@ class _Search:
         found = descriptor.platform
         variants = _VARIANTS.get(self.architecture, ("",))
         if found is None:
-            return len(variants)  # it does not say: after all that do
+            return len(variants)  # no platform given: ranks after every explicit match
         if (found.os, found.architecture) != ("linux", self.architecture):
             return None
         return variants.index(found.variant) if found.variant in variants else None
 
-    def _may_lead_there(self, descriptor: Descriptor) -> bool:
+    def _may_contain_match(self, descriptor: Descriptor) -> bool:
         found = descriptor.platform
         return found is None or (found.os, found.architecture) == ("linux", self.architecture)
 
 
-def choose_tagged(index: ImageIndex, tag: str | None, *, place: str, kind: str) -> ImageIndex:
-    """The entries of an index that are the image ``tag``; without one, the only image.
+def choose_tagged(index: ImageIndex, tag: str | None, *, path: str, kind: str) -> ImageIndex:
+    """The entries of an index with ``tag``; without a tag, those of the only image.
 
-    More than one of the same tag are for several machines. ``place`` and ``kind`` are what a person
-    writes for it. Raises NotFound, UsageError when there are several, or Refused.
+    Several entries may share a tag: they are for different machines. Error messages name the image
+    by ``path`` and ``kind`` (``oci``, ``oci-archive``). Raises NotFound, UsageError if there are
+    several images, or Refused.
     """
     found = [each for each in index.manifests if tag in (None, each.annotations.get(REF_NAME))]
     tags = sorted({each.annotations.get(REF_NAME, "(none)") for each in index.manifests})
@@ -97,9 +99,9 @@ def choose_tagged(index: ImageIndex, tag: str | None, *, place: str, kind: str) 
         found = images or found
     if not found:
         if tag is not None and any(tag_of(each) == tag for each in index.others):
-            raise Refused(f"{place}: the image {tag} has no sha256 digest")
+            raise Refused(f"{path}: the image {tag} has no sha256 digest")
         raise NotFound(
-            f"{place} has no image {tag or ''}".rstrip(),
+            f"{path} has no image {tag or ''}".rstrip(),
             hint=f"it has: {', '.join(tags)}" if tags else None,
         )
     names = ", ".join(tags)
@@ -109,13 +111,14 @@ def choose_tagged(index: ImageIndex, tag: str | None, *, place: str, kind: str) 
         and len({each.annotations.get(REF_NAME) for each in found}) > 1
     ):
         raise UsageError(
-            f"{place} has {len(found)} images",
-            hint=f"choose one: {kind}:{place}:TAG, one of {names}",
+            f"{path} has {len(found)} images",
+            hint=f"choose one: {kind}:{path}:TAG, one of {names}",
         )
     return ImageIndex(manifests=tuple(found))
 
 
 def tag_of(entry: Mapping[str, object]) -> object:
+    """The tag of an index entry that was not parsed into a Descriptor."""
     annotations = entry.get("annotations")
     return annotations.get(REF_NAME) if isinstance(annotations, dict) else None
 
@@ -123,7 +126,7 @@ def tag_of(entry: Mapping[str, object]) -> object:
 def choose_for_machine(
     index: ImageIndex, read: Callable[[Descriptor], bytes], *, architecture: str, where: str
 ) -> Descriptor:
-    """The manifest of the image for ``architecture``. Raises NotFound naming what there is."""
+    """The manifest for ``architecture``. Raises NotFound with a list of what the index has."""
     search = _Search(architecture, read, where)
     best = min(search.find(index, 1), key=lambda each: each[0], default=None)
     if best is None:
@@ -136,11 +139,14 @@ def choose_for_machine(
     return best[1]
 
 
-def choose_in(
+def choose_manifest(
     found: ImageIndex, read: Callable[[Descriptor], bytes], *, architecture: str, where: str
 ) -> Descriptor:
-    """The image manifest that the entries of one tag lead to; one that is named alone need not be
-    for this machine. Raises NotFound, Damaged or Refused."""
+    """The image manifest behind the entries of one tag.
+
+    A manifest that is the only entry is taken without a check of its platform. Raises NotFound,
+    Damaged or Refused.
+    """
     if len(found.manifests) != 1:
         return choose_for_machine(found, read, architecture=architecture, where=where)
     only = found.manifests[0]
@@ -156,7 +162,7 @@ def choose_in(
 
 
 def describe(descriptor: Descriptor) -> str:
-    """What an entry of an index is, for people."""
+    """An index entry's platform for messages: ``linux/arm64/v8``."""
     found = descriptor.platform
     if found is None:
         return "an index" if descriptor.media_type in INDEX_TYPES else "unknown"

@@ -2,14 +2,14 @@
 
 ::
 
-    manifest, config ─→ a plan (``pull_plan``): what is missing, how many bytes, how much space
-    table of contents ─→ the tree, compared with its digest; the parts of layers that hold what is
-                        missing (``ranges``), each object compared with its name
-    without one      ─→ whole layers, and the tree built from them (``full_pull``)
-    all is complete  ─→ objects get their names, then layer records, then the tree's image
+    manifest, config ─→ the plan (``pull_plan``): what is missing, bytes to fetch, space needed
+    table of contents ─→ the tree, compared with its digest; ranges of layers with missing objects
+                        (``ranges``), each object compared with its digest
+    without one      ─→ whole layers, from which the tree is built (``full_pull``)
+    when complete    ─→ objects get their names, then layer records, then the tree image
 
-Nothing gets a name in the store before it is verified. An interruption after that leaves objects
-that the next run finds. The caller writes the ref, last.
+Nothing gets a name in the store before it is verified. After an interruption, objects that already
+have a name stay, and the next run reuses them. The caller writes the ref, last.
 """
 
 from __future__ import annotations
@@ -42,7 +42,10 @@ _RESUMED = (NetworkError, Interrupted, KeyboardInterrupt)
 
 
 def pull_image(source: ImageSource, store: Store, reporter: Reporter) -> PublishedImage:
-    """Take the image into ``store``; its tree is there, whole and durable, when this returns."""
+    """Pull the image into ``store``. On return its tree is complete and durable.
+
+    Raises what ``plan_pull`` and ``apply_pull`` raise.
+    """
     plan = plan_pull(source, store)
     apply_pull(plan, source, store, reporter)
     return plan.image
@@ -96,7 +99,7 @@ def _apply_parts(
                 blobs=plan.image.manifest.layers,
                 source=source,
                 sink=writer,
-                told=meter.add,
+                on_bytes=meter.add,
             )
             fetcher.fetch(planned.parts)
         with reporter.step("Writing the tree"):
@@ -104,7 +107,7 @@ def _apply_parts(
 
 
 def _check_tree(plan: PullPlan, image: bytearray) -> None:
-    """That the digest is right says who made these bytes, not that they are a tree."""
+    """Raise Damaged if the bytes, whose digest is right, are not a valid tree image."""
     try:
         parse_image(image)
     except Damaged as error:
@@ -124,10 +127,10 @@ def _apply_layers(plan: PullPlan, source: ImageSource, store: Store, reporter: R
         staging_directory(store) as records,
     ):
         with reporter.step(f"Fetching {plan.name}"), adding_objects(store) as writer:
-            rebuild = FullPull(plan=plan, store=store, sink=writer, records=records)
-            image = rebuild.run(source, downloads)
+            full_pull = FullPull(plan=plan, store=store, sink=writer, records=records)
+            image = full_pull.run(source, downloads)
         with reporter.step("Writing the tree"):
-            keep_layers(store, rebuild.written)
+            keep_layers(store, full_pull.written)
             write_image_bytes(store, image)
 
 

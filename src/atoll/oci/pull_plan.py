@@ -1,6 +1,6 @@
-"""What taking an image into a store will do: which layers, which parts, how many bytes, what space.
+"""Plan a pull: which layers, which ranges, how many bytes, how much space.
 
-Manifest, config and table of contents are fetched for it, and nothing is changed.
+Planning fetches the manifest, the config and the table of contents, and changes nothing.
 """
 
 from __future__ import annotations
@@ -31,13 +31,16 @@ if TYPE_CHECKING:
     from atoll.store.layout import Store
 
 _SPARE = 16 << 20
+"""Bytes added to every estimate of space, as a margin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedLayer:
-    """``here`` is the unpacked size of a layer of which nothing is missing; None for one to fetch
-    from, and when the whole tree is here, so that nobody needs to know. ``downloaded`` is how much
-    of its blob need not come.
+    """One layer; sizes in bytes.
+
+    ``here`` is the unpacked size of a layer of which nothing is missing. It is None for one that
+    must be fetched, in whole or in part, and for all layers if the tree is already in the store.
+    ``downloaded`` is how much of the blob need not be fetched.
     """
 
     blob: Descriptor
@@ -49,8 +52,11 @@ class PlannedLayer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedParts:
-    """What to fetch by the table of contents; ``size`` is that of the objects in the parts,
-    ``stored`` what they take on a disk in whole blocks, ``count`` how many they are."""
+    """The ranges to fetch, found in the table of contents.
+
+    Of the missing objects, ``size`` is their total size, ``stored`` that in whole file system
+    blocks, both in bytes, and ``count`` their number.
+    """
 
     contents: TableOfContents
     parts: tuple[LayerRange, ...]
@@ -61,9 +67,10 @@ class PlannedParts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PullPlan:
-    """What taking an image into a store would do. Sizes are bytes.
+    """What a pull would do. Sizes are in bytes.
 
-    Without ``parts`` whole layers are fetched. ``looked_up`` came already, to make the plan.
+    Without ``parts`` whole layers are fetched. ``looked_up`` was already downloaded for the plan;
+    ``free`` is the free space of the store's file system.
     """
 
     name: str
@@ -76,17 +83,17 @@ class PullPlan:
 
     @property
     def missing(self) -> tuple[PlannedLayer, ...]:
-        """The layers to fetch from: none when the tree is here."""
+        """The layers to fetch from; none if the tree is already in the store."""
         return () if self.is_here else tuple(each for each in self.layers if each.here is None)
 
     @property
     def fetch(self) -> int:
-        """What will come over the network."""
+        """Bytes to download."""
         return sum(each.blob.size - each.downloaded for each in self.missing)
 
     @property
     def space(self) -> int:
-        """What the store's file system needs: layers as they come and as files, verity, tree."""
+        """Bytes needed in the store: downloaded layers, their files, fs-verity, the tree image."""
         if self.is_here:
             return 0
         if self.parts:
@@ -99,12 +106,15 @@ class PullPlan:
 
     @property
     def inodes(self) -> int:
-        """How many files come at least; how many a whole layer has is not known."""
+        """The least number of new files; that of a whole layer is not known in advance."""
         return self.parts.count + 1 if self.parts and not self.is_here else 0
 
 
 def plan_pull(source: ImageSource, store: Store) -> PullPlan:
-    """What a pull would do; manifest, config and contents are fetched, nothing is changed."""
+    """Plan a pull. Fetches manifest, config and table of contents; changes nothing.
+
+    Raises NotFound, NetworkError, MissingPrivilege, Damaged or Refused.
+    """
     image = inspect_source(source)
     is_here = _has_tree(store, image.record.tree)
     parts = None if is_here else _plan_parts(image, source, store)
@@ -122,7 +132,7 @@ def plan_pull(source: ImageSource, store: Store) -> PullPlan:
 
 
 def _plan_parts(image: PublishedImage, source: ImageSource, store: Store) -> PlannedParts | None:
-    """None when the image has no table of contents, or one that cannot be used."""
+    """None if the image has no usable table of contents."""
     *layers, last = image.manifest.layers or (None,)
     if last is None or not is_contents(last) or last.size > LIMIT:
         return None
@@ -132,7 +142,7 @@ def _plan_parts(image: PublishedImage, source: ImageSource, store: Store) -> Pla
             data, tree=image.record.tree, layers=[each.size for each in layers], where=source.name
         )
     except Damaged:
-        return None  # fetching the layers tells what is wrong, or does without
+        return None  # fetching whole layers reports what is wrong, or works without it
     missing = find_missing(store, contents.objects)
     size = sum(contents.sizes[row] for row in missing)
     if size > image.record.unpacked_size:
@@ -148,10 +158,10 @@ def _plan_parts(image: PublishedImage, source: ImageSource, store: Store) -> Pla
 
 
 def _layers_of_parts(image: PublishedImage, planned: PlannedParts) -> tuple[PlannedLayer, ...]:
-    come = [0] * len(image.manifest.layers)
+    fetched = [0] * len(image.manifest.layers)
     for part in planned.parts:
         span = part_span(planned.contents, part)
-        come[part.layer] += span.end - span.start
+        fetched[part.layer] += span.end - span.start
     return tuple(
         PlannedLayer(
             blob=blob,
@@ -161,13 +171,13 @@ def _layers_of_parts(image: PublishedImage, planned: PlannedParts) -> tuple[Plan
             downloaded=blob.size - size,
         )
         for blob, (diff_id, title), size in zip(
-            image.manifest.layers, image.record.layers, come, strict=True
+            image.manifest.layers, image.record.layers, fetched, strict=True
         )
     )
 
 
 def plan_layers(image: PublishedImage, store: Store, *, is_here: bool) -> tuple[PlannedLayer, ...]:
-    """Every layer of the tree whole, but those of which nothing is missing."""
+    """Plan to fetch whole layers, except those of which nothing is missing."""
     return tuple(
         PlannedLayer(
             blob=blob,
@@ -182,10 +192,11 @@ def plan_layers(image: PublishedImage, store: Store, *, is_here: bool) -> tuple[
 
 
 def _has_tree(store: Store, tree: TreeId) -> bool:
-    """Whether a tree is here with all its objects, which are found in the image's bytes.
+    """Whether the store has a tree with all its objects.
 
-    A full parse would take seconds. What only looks like an object's name can make this wrong in
-    one direction: the image is then pulled again.
+    The objects are found by a scan of the image's bytes, as a full parse would take seconds. Bytes
+    that only look like an object id can make the result False, never True: then the image is pulled
+    again.
     """
     try:
         data = read_image_bytes(store, tree)

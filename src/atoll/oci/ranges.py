@@ -1,11 +1,11 @@
-"""Partial pull: finds and downloads the byte ranges of layers that hold missing objects.
+"""Partial pull: find and download the byte ranges of layers that contain missing objects.
 
 ::
 
-    objects of the tree ─→ those missing from the store, in the order of the layers
-                        ─→ frames that hold them ─→ parts: frames that follow each other
-    each part           ─→ fetched, unpacked frame by frame, cut into contents       (THREADS)
-                        ─→ objects in staging, each of which has the name that the tree says
+    objects of the tree ─→ those missing from the store, sorted by layer and offset
+                        ─→ the frames that contain them ─→ ranges of adjacent frames
+    each range          ─→ downloaded, decompressed frame by frame, split into objects   (THREADS)
+                        ─→ objects in staging; each digest is compared with the tree's
 
 Small gaps are downloaded as well, as another request costs more. Long ranges are split, so that
 threads can share them.
@@ -35,12 +35,15 @@ if TYPE_CHECKING:
 
 THREADS = 3
 GAP = 32 << 10
+"""Bytes between two ranges that are rather downloaded than skipped by another request."""
+
 LONG = 16 << 20
+"""Bytes after which a range ends, so that threads can share the work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerRange:
-    """Frames of a layer, from ``first`` up to ``last``; ``objects`` are rows of the contents."""
+    """Frames ``first`` to ``last`` (exclusive) of a layer; ``objects`` are rows of the contents."""
 
     layer: int
     first: int
@@ -49,7 +52,7 @@ class LayerRange:
 
 
 def plan_parts(contents: TableOfContents, missing: Sequence[int]) -> tuple[LayerRange, ...]:
-    """What to fetch for the objects in the rows ``missing``, in the order of the layers."""
+    """The ranges to fetch for the objects in the rows ``missing``, sorted by layer and offset."""
     rows = sorted(missing, key=lambda row: (contents.layers[row], contents.offsets[row]))
     parts: list[LayerRange] = []
     layer, first, last = -1, 0, 0
@@ -73,14 +76,14 @@ def plan_parts(contents: TableOfContents, missing: Sequence[int]) -> tuple[Layer
 
 
 def part_span(contents: TableOfContents, part: LayerRange) -> ByteRange:
-    """Where a part is in its layer's blob."""
+    """The bytes of a range in its layer's blob."""
     packed = contents.frames[part.layer].packed
     start, end = packed[part.first], packed[part.last]
     return ByteRange(start=start, end=end, is_part=start > 0 or end < packed[-1])
 
 
 class RangeFetcher:
-    """Fetches parts into ``sink``; ``told`` is called with the number of bytes that came."""
+    """Fetches ranges into ``sink``; ``on_bytes`` gets the number of bytes received."""
 
     def __init__(
         self,
@@ -89,30 +92,30 @@ class RangeFetcher:
         blobs: Sequence[Descriptor],
         source: ImageSource,
         sink: ObjectSink,
-        told: Callable[[int], None],
+        on_bytes: Callable[[int], None],
     ) -> None:
         self._contents = contents
         self._blobs = blobs
         self._source = source
         self._sink = sink
-        self._told = told
+        self._on_bytes = on_bytes
         self._stop = Event()
 
     def fetch(self, parts: Sequence[LayerRange]) -> None:
-        """Raises Damaged when what comes is not what the tree names, or NetworkError."""
+        """Fetch all ranges. Raises Damaged if an object has another digest, or NetworkError."""
         with ThreadPoolExecutor(THREADS, thread_name_prefix="fetch") as pool:
             jobs = [pool.submit(self._fetch, part) for part in parts]
             try:
                 done, _ = wait(jobs, return_when=FIRST_EXCEPTION)
             except BaseException:
-                self._give_up(pool)
+                self._cancel(pool)
                 raise
             if len(done) < len(jobs) or any(job.exception() for job in done):
-                self._give_up(pool)
+                self._cancel(pool)
         for job in done:
             job.result()
 
-    def _give_up(self, pool: ThreadPoolExecutor) -> None:
+    def _cancel(self, pool: ThreadPoolExecutor) -> None:
         self._stop.set()
         pool.shutdown(wait=False, cancel_futures=True)
 
@@ -121,33 +124,33 @@ class RangeFetcher:
         blob = self._blobs[part.layer]
         where = f"{self._source.name}: layer {blob.digest}"
         frames = contents.frames[part.layer]
-        chunks = self._watched(self._source.part(blob, part_span(contents, part)))
-        reader = _PartReader(chunks, frames, part, where)
+        chunks = self._count_bytes(self._source.part(blob, part_span(contents, part)))
+        reader = _RangeReader(chunks, frames, part, where)
         for row in part.objects:
             size = contents.sizes[row]
             pieces = reader.content(contents.offsets[row], size)
             expected = contents.objects[row]
-            if self._put(pieces, size) != expected:
+            if self._store(pieces, size) != expected:
                 raise Damaged(
                     f"{where}: the download of object {expected} has another digest",
                     hint="the registry is damaged or malicious: report it to its administrator",
                 )
 
-    def _put(self, pieces: Iterator[bytes], size: int) -> ObjectId:
+    def _store(self, pieces: Iterator[bytes], size: int) -> ObjectId:
         if size > WHOLE_LIMIT:
             return self._sink.put_chunks(pieces)
         return self._sink.put_bytes(b"".join(pieces))
 
-    def _watched(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    def _count_bytes(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         for chunk in chunks:
             if self._stop.is_set():
                 raise Interrupted("stopped")
-            self._told(len(chunk))
+            self._on_bytes(len(chunk))
             yield chunk
 
 
-class _PartReader:
-    """The unpacked bytes of a part, of which one frame at a time is in memory."""
+class _RangeReader:
+    """The decompressed bytes of a range; one frame at a time is in memory."""
 
     def __init__(
         self, chunks: Iterator[bytes], frames: FrameOffsets, part: LayerRange, where: str
@@ -157,44 +160,44 @@ class _PartReader:
         self._chunks = chunks
         self._frames = frames
         self._where = where
-        self._waiting = bytearray()
+        self._buffer = bytearray()
         self._next = part.first
         self._data = b""
         self._start = 0
-        self._expander = zstandard.ZstdDecompressor()
+        self._decompressor = zstandard.ZstdDecompressor()
 
     def content(self, offset: int, size: int) -> Iterator[bytes]:
-        """The bytes at ``offset`` of the layer; not before those that were asked for last."""
+        """Yield ``size`` bytes at ``offset`` of the layer's tar; offsets must not decrease."""
         end = offset + size
         if offset < self._start:
             raise Damaged(f"{self._where}: files overlap")
         while offset < end:
             while offset >= self._start + len(self._data):
                 self._read_frame()
-            at = offset - self._start
-            piece = self._data[at : at + end - offset]
+            start = offset - self._start
+            piece = self._data[start : start + end - offset]
             offset += len(piece)
             yield piece
 
     def _read_frame(self) -> None:
         frames, number = self._frames, self._next
         packed = frames.packed[number + 1] - frames.packed[number]
-        while len(self._waiting) < packed:
+        while len(self._buffer) < packed:
             chunk = next(self._chunks, None)
             if chunk is None:
                 raise Damaged(f"{self._where} is truncated")
-            self._waiting += chunk
+            self._buffer += chunk
         unpacked = frames.unpacked[number + 1] - frames.unpacked[number]
-        view = memoryview(self._waiting)[:packed]
-        self._data = unpack_frame(view, unpacked, self._expander, self._where)
+        view = memoryview(self._buffer)[:packed]
+        self._data = unpack_frame(view, unpacked, self._decompressor, self._where)
         view.release()
-        del self._waiting[:packed]
+        del self._buffer[:packed]
         self._start = frames.unpacked[number]
         self._next = number + 1
 
 
 def _frames_of(frames: FrameOffsets, offset: int, size: int) -> tuple[int, int]:
-    """The first frame that has bytes of a content, and the one after the last."""
+    """The frames that contain a content: the first, and the one after the last."""
     first = bisect_right(frames.unpacked, offset) - 1
     last = bisect_right(frames.unpacked, offset + size - 1)
     return first, last

@@ -1,5 +1,5 @@
-"""How a person names an image: ``oci:DIR[:TAG]``, ``oci-archive:FILE[:TAG]``, ``store:NAME``,
-``docker://HOST/NAME[:TAG][@DIGEST]``, or a bare ``host/name:tag``, which is a registry's too.
+"""Image references: ``oci:DIR[:TAG]``, ``oci-archive:FILE[:TAG]``, ``store:NAME``,
+``docker://HOST/NAME[:TAG][@DIGEST]``, or ``HOST/NAME:TAG``, which means ``docker://`` too.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _REPOSITORY = re.compile(
     r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*)*"
 )
 _LOGIN = re.compile(r"((?:^|//))[^/@:]*:[^/@]*@")
-"""A name and a password before a host: nobody is shown them."""
+"""``USER:PASSWORD@`` before a host, which is removed from messages."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayoutReference:
-    """An OCI layout: a directory. Without a tag it names the only image in there."""
+    """An image in an OCI layout directory. Without a tag it is the only image there."""
 
     directory: str
     tag: str | None = None
@@ -36,7 +36,7 @@ class LayoutReference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchiveReference:
-    """An OCI layout in one tar file."""
+    """An image in an OCI archive: a layout in one tar file."""
 
     file: str
     tag: str | None = None
@@ -44,7 +44,7 @@ class ArchiveReference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryReference:
-    """An image in a registry; ``digest`` of its manifest, when given, decides."""
+    """An image in a registry; ``digest``, that of its manifest, takes precedence over the tag."""
 
     host: str
     repository: str
@@ -63,13 +63,13 @@ Reference = LayoutReference | ArchiveReference | RegistryReference | StoreRefere
 
 
 def parse_reference(text: str) -> Reference:
-    """Raises UsageError that names what is wrong and the forms there are."""
+    """Parse a reference. Raises UsageError with the reason and the valid forms."""
     if _CONTROL.search(text) or text.startswith("-"):
-        raise _unknown(text, "it contains control characters or begins with -")
+        raise _invalid(text, "it contains control characters or begins with -")
     kind, colon, rest = text.partition(":")
     if colon and kind in ("oci", "oci-archive", "store"):
         if not rest:
-            raise _unknown(text, f"nothing follows {kind}:")
+            raise _invalid(text, f"nothing follows {kind}:")
         if kind == "store":
             return StoreReference(name=rest)
         path, tag = _split_path(text, rest)
@@ -79,12 +79,12 @@ def parse_reference(text: str) -> Reference:
     if text.startswith("docker://"):
         return _parse_registry(text, text.removeprefix("docker://"))
     if "://" in text:
-        raise _unknown(text, f"{text.partition('://')[0]}:// is not a supported transport")
+        raise _invalid(text, f"{text.partition('://')[0]}:// is not a supported transport")
     return _parse_registry(text, text)
 
 
 def format_reference(reference: Reference) -> str:
-    """The text that ``parse_reference`` reads."""
+    """The inverse of ``parse_reference``."""
     match reference:
         case StoreReference():
             return f"store:{reference.name}"
@@ -99,7 +99,7 @@ def format_reference(reference: Reference) -> str:
 
 
 def check_tag(tag: str) -> str:
-    """``tag``, when it can be one; raises UsageError."""
+    """Return ``tag`` if it is valid; raises UsageError."""
     if not _TAG.fullmatch(tag):
         raise UsageError(
             f"{tag!r} is not a valid tag",
@@ -109,12 +109,12 @@ def check_tag(tag: str) -> str:
 
 
 def _split_path(text: str, rest: str) -> tuple[str, str | None]:
-    """The last ``:word`` of a path is a tag, as skopeo has it."""
+    """Split ``PATH[:TAG]``: as in skopeo, the last ``:WORD`` is a tag."""
     path, colon, tag = rest.rpartition(":")
     if not colon or "/" in tag:
         return rest, None
     if not path:
-        raise _unknown(text, "it has no path")
+        raise _invalid(text, "it has no path")
     return path, check_tag(tag)
 
 
@@ -122,16 +122,16 @@ def _parse_registry(text: str, rest: str) -> RegistryReference:
     name, at, digest = rest.partition("@")
     host, slash, repository = name.partition("/")
     if not slash or not _HOST.fullmatch(host):
-        raise _unknown(text, "it does not begin with a registry host name")
+        raise _invalid(text, "it does not begin with a registry host name")
     repository, colon, tag = repository.partition(":")
     if colon:
         check_tag(tag)
     if not _REPOSITORY.fullmatch(repository):
-        raise _unknown(text, f"{repository!r} is not a valid repository name")
+        raise _invalid(text, f"{repository!r} is not a valid repository name")
     try:
         checked = parse_blob_digest(digest) if at else None
     except Damaged as error:
-        raise _unknown(text, error.message) from error
+        raise _invalid(text, error.message) from error
     return RegistryReference(host=host, repository=repository, tag=tag or None, digest=checked)
 
 
@@ -139,7 +139,7 @@ def _suffix(mark: str, word: str | None) -> str:
     return mark + word if word else ""
 
 
-def _unknown(text: str, why: str) -> UsageError:
+def _invalid(text: str, why: str) -> UsageError:
     shown = _LOGIN.sub(r"\1", text)
     hint = f"write {FORMS}"
     if shown != text:

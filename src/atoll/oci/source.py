@@ -1,4 +1,4 @@
-"""Where an image comes from: an OCI layout or archive, a registry, or the first of several."""
+"""Image sources: an OCI layout, an archive, or a registry with its mirrors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from atoll.oci.config import parse_record
 from atoll.oci.credentials import find_credentials
 from atoll.oci.documents import MAX_DOCUMENT
 from atoll.oci.endpoints import find_endpoints, read_helpers, read_rules
-from atoll.oci.image import PublishedImage, check_together
+from atoll.oci.image import PublishedImage, check_consistent
 from atoll.oci.layout import inspect_layout
 from atoll.oci.manifest import INDEX, INDEX_TYPES, Descriptor, parse_index, parse_manifest
 from atoll.oci.platforms import choose_for_machine, this_architecture
@@ -51,29 +51,32 @@ _Found = TypeVar("_Found")
 
 
 class ImageSource(Protocol):
-    """One image, somewhere. ``name`` is how a person says which."""
+    """One image in a layout, archive or registry. ``name`` is its reference as text."""
 
     @property
     def name(self) -> str: ...
 
     def manifest(self) -> ReceivedManifest:
-        """The manifest of the image for this machine; raises NotFound, NetworkError, Damaged."""
+        """The manifest of the image for the source's architecture.
+
+        Raises NotFound, MissingPrivilege, NetworkError, Damaged or Refused.
+        """
 
     def document(self, blob: Descriptor) -> bytes:
-        """A small blob; the caller checks it."""
+        """Read a small blob; the caller checks its digest."""
 
     def layer(self, blob: Descriptor, downloads: Downloads) -> Path:
-        """The file that holds a blob, whole and checked; ``downloads`` is where it may be put."""
+        """The path of a complete, checked blob; ``downloads`` is where it is put if needed."""
 
     def part(self, blob: Descriptor, span: ByteRange) -> Iterator[bytes]:
-        """Bytes of a blob as they come; the caller checks them. Safe for several threads.
+        """Yield bytes of a blob; the caller checks them. Safe to call from several threads.
 
-        Raises NetworkError with the status 200 when there are no parts to have.
+        Raises NetworkError with ``status`` 200 if the server does not support ranges.
         """
 
 
 class LayoutSource:
-    """An image in an OCI layout; its layers are read where they are."""
+    """An image in an OCI layout; its layers are read in place."""
 
     def __init__(self, reference: LayoutReference, *, architecture: str) -> None:
         self._reference = reference
@@ -100,7 +103,7 @@ class LayoutSource:
 
 
 class RegistrySource:
-    """An image at one place that speaks the registry's protocol."""
+    """An image at one endpoint of a registry."""
 
     def __init__(
         self, client: RegistryClient, reference: RegistryReference, *, architecture: str
@@ -115,7 +118,7 @@ class RegistrySource:
         return format_reference(self._reference)
 
     def manifest(self) -> ReceivedManifest:
-        """The tag is looked up once: from then on it is the same image, whatever the tag does."""
+        """The manifest; the tag is resolved once, so that the image stays the same if it moves."""
         if self._received is None:
             self._received = self._find_manifest()
         return self._received
@@ -124,7 +127,7 @@ class RegistrySource:
         wanted = self._reference.digest or self._reference.tag or DEFAULT_TAG
         received = self._client.manifest(wanted)
         where = f"{self.name}: manifest {received.digest}"
-        if _kind_of(received.data, where=where) not in INDEX_TYPES:
+        if _media_type(received.data, where=where) not in INDEX_TYPES:
             return received
         child = choose_for_machine(
             parse_index(received.data, where=where),
@@ -132,12 +135,12 @@ class RegistrySource:
             architecture=self._architecture,
             where=self.name,
         )
-        return self._of(child)
+        return self._fetch_listed(child)
 
     def _read_index(self, descriptor: Descriptor) -> bytes:
-        return self._of(descriptor).data
+        return self._fetch_listed(descriptor).data
 
-    def _of(self, descriptor: Descriptor) -> ReceivedManifest:
+    def _fetch_listed(self, descriptor: Descriptor) -> ReceivedManifest:
         found = self._client.manifest(descriptor.digest)
         if len(found.data) != descriptor.size:
             raise Damaged(
@@ -149,7 +152,7 @@ class RegistrySource:
         return self._client.document(blob)
 
     def layer(self, blob: Descriptor, downloads: Downloads) -> Path:
-        return downloads.bring(
+        return downloads.complete(
             blob, lambda offset: self._client.blob(blob, ByteRange(start=offset, end=blob.size))
         )
 
@@ -158,7 +161,7 @@ class RegistrySource:
 
 
 class FallbackSource:
-    """The sources that may have an image, as one: each is asked until one has what is wanted."""
+    """Several sources of one image (mirrors): each is asked until one has what is requested."""
 
     def __init__(self, sources: Sequence[ImageSource]) -> None:
         self._sources = list(sources)
@@ -169,7 +172,7 @@ class FallbackSource:
         return self._sources[-1].name
 
     def manifest(self) -> ReceivedManifest:
-        """The first that came stays the image: mirrors may differ in what a tag is."""
+        """The first manifest received is kept: a tag may differ between mirrors."""
         if self._received is None:
             self._received = self._first(lambda source: source.manifest())
         return self._received
@@ -188,7 +191,7 @@ class FallbackSource:
                     yield chunk
                 return
             except (NetworkError, NotFound, MissingPrivilege, Damaged):
-                continue  # the next one goes on where this one stopped
+                continue  # the next source continues at the current offset
         yield from self._sources[-1].part(blob, span)
 
     def _first(self, ask: Callable[[ImageSource], _Found]) -> _Found:
@@ -196,12 +199,15 @@ class FallbackSource:
             try:
                 return ask(source)
             except (NetworkError, NotFound, MissingPrivilege, Damaged):
-                continue  # the next one may have it; the last one's error is told
+                continue  # the next source may have it; only the last one's error is reported
         return ask(self._sources[-1])
 
 
 def inspect_source(source: ImageSource) -> PublishedImage:
-    """What an image says of itself: manifest and config, checked; no layer is fetched."""
+    """Read and check an image's manifest and config; no layer is fetched.
+
+    Raises NotFound, MissingPrivilege, NetworkError, Damaged or Refused.
+    """
     received = source.manifest()
     manifest = parse_manifest(received.data, where=f"{source.name}: manifest {received.digest}")
     where = f"{source.name}: config {manifest.config.digest}"
@@ -214,7 +220,7 @@ def inspect_source(source: ImageSource) -> PublishedImage:
             hint="the registry is damaged or malicious: report it to its administrator",
         )
     record = parse_record(data, where=where)
-    check_together(manifest, record, where=source.name)
+    check_consistent(manifest, record, where=source.name)
     return PublishedImage(digest=received.digest, manifest=manifest, record=record)
 
 
@@ -225,7 +231,11 @@ def opened_source(
     architecture: str | None = None,
     patience: RetryPolicy | None = None,
 ) -> Iterator[ImageSource]:
-    """The source that ``reference`` names, its connections open while the block lasts."""
+    """Open the source that ``reference`` names; its connections are open while the block lasts.
+
+    ``architecture`` is an OCI name, by default this machine's; ``patience`` limits retries. Raises
+    NotFound, Damaged, Refused, or UsageError for a reference into the store.
+    """
     match reference:
         case LayoutReference():
             yield LayoutSource(reference, architecture=architecture or this_architecture())
@@ -251,8 +261,8 @@ def opened_source(
             )
 
 
-def _kind_of(data: bytes, *, where: str) -> str:
-    """What a manifest says it is; one that does not say is told apart by what it has."""
+def _media_type(data: bytes, *, where: str) -> str:
+    """A document's media type; one without the field is an index if it has ``manifests``."""
     fields = parse_json_object(data, where=where, limit=MAX_DOCUMENT)
     if "mediaType" not in fields and "manifests" in fields:
         return INDEX
@@ -261,9 +271,9 @@ def _kind_of(data: bytes, *, where: str) -> str:
 
 def _client(stack: ExitStack, endpoint: Endpoint, patience: RetryPolicy | None) -> RegistryClient:
     trust_of = trust_for(endpoint.address, insecure=bool(endpoint.insecure))
-    web = stack.enter_context(HttpClient(patience=patience, trust_of=trust_of))
+    http = stack.enter_context(HttpClient(patience=patience, trust_of=trust_of))
 
     def find_login() -> Credentials | None:
         return find_credentials(endpoint.host, endpoint.repository, helpers=read_helpers())
 
-    return RegistryClient(endpoint, web, find_login)
+    return RegistryClient(endpoint, http, find_login)

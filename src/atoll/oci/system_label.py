@@ -1,13 +1,13 @@
-"""What a system image says of itself before any layer is fetched: its packages, its kernel.
+"""The package list and kernel of a system image, available before any layer is fetched.
 
-The field ``dev.atoll.system`` of an image's config; a tree has the same in ``/usr/lib/atoll``::
+The field ``dev.atoll.system`` of an image's config; a tree has the same data in /usr/lib/atoll::
 
     {"esp": 23400000, "kernel": "6.12.48-amd64",
      "packages": {"bash": "5.2.37-2", "libc6:i386": "2.41-12"}}
 
-``packages.json`` of a tree lists ``[name, version, architecture]``. ``esp`` is what kernel and
-initrd take together, in bytes. Packages of another architecture have it in their name. Images made
-before November 2026 carry it as the text of a label of the same name, which is read as well.
+``packages.json`` of a tree lists ``[name, version, architecture]``. ``esp`` is the size of kernel
+and initrd together, in bytes. Names of packages of a foreign architecture include it. Images built
+before November 2026 have the same JSON as the text of a label with the same name; it is read too.
 """
 
 from __future__ import annotations
@@ -36,11 +36,13 @@ if TYPE_CHECKING:
 MAX_PACKAGES = 100_000
 MAX_ESP = 1 << 40
 _KERNEL = re.compile(r"[A-Za-z0-9.+:~_-]{1,128}")
-"""The release of a kernel, which is part of paths."""
+"""A kernel release (``uname -r``), which becomes part of paths."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemLabel:
+    """The kernel's release, bytes needed on the ESP, and versions of packages by name."""
+
     kernel: str
     esp: int
     packages: Mapping[str, str] = field(default_factory=dict)
@@ -48,19 +50,19 @@ class SystemLabel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackageChanges:
-    """Names with versions, by name; ``changed`` has the version before and after."""
+    """Packages sorted by name, with versions; ``changed`` has the version before and after."""
 
     added: tuple[tuple[str, str], ...] = ()
     removed: tuple[tuple[str, str], ...] = ()
     changed: tuple[tuple[str, str, str], ...] = ()
 
 
-def facts_as_json(facts: SystemLabel) -> dict[str, object]:
-    return {"esp": facts.esp, "kernel": facts.kernel, "packages": dict(facts.packages)}
+def format_system(system: SystemLabel) -> dict[str, object]:
+    return {"esp": system.esp, "kernel": system.kernel, "packages": dict(system.packages)}
 
 
-def parse_facts(found: object, *, where: str) -> SystemLabel:
-    """From the JSON object itself, or from its text as older images have it. Raises Damaged."""
+def parse_system(found: object, *, where: str) -> SystemLabel:
+    """Parse the label: a JSON object, or its text as in older images. Raises Damaged."""
     document = parse_json(found, where=f"{where}: its label") if isinstance(found, str) else found
     if not isinstance(document, dict):
         raise Damaged(f"{where}: it has another format")
@@ -74,32 +76,37 @@ def parse_facts(found: object, *, where: str) -> SystemLabel:
     return SystemLabel(kernel=kernel, esp=esp, packages=packages)
 
 
-def parse_packages(said: bytes, listed: bytes, *, where: str) -> dict[str, str]:
-    """Names with versions, from ``image.json`` and ``packages.json`` of a tree. Raises Damaged."""
-    own = parse_info_fields(said, where=where).get("architecture")
+def parse_packages(info: bytes, package_list: bytes, *, where: str) -> dict[str, str]:
+    """Versions by package name, from ``image.json`` and ``packages.json`` of a tree.
+
+    Raises Damaged.
+    """
+    native = parse_info_fields(info, where=where).get("architecture")
     packages = parse_package_list(
-        listed, native=own if isinstance(own, str) else None, where=f"{where}: packages.json"
+        package_list,
+        native=native if isinstance(native, str) else None,
+        where=f"{where}: packages.json",
     )
     if not _are_names(packages):
         raise Damaged(f"{where}: packages.json has invalid package names")
     return packages
 
 
-def read_facts(store: Store, tree: TreeId) -> SystemLabel | None:
-    """What a tree of the store says itself; None for one that does not boot. Raises Damaged."""
+def read_system_label(store: Store, tree: TreeId) -> SystemLabel | None:
+    """The label of a tree in the store; None for a tree without a kernel. Raises Damaged."""
     image = read_image_bytes(store, tree)
-    said = read_image_file(store, image, IMAGE_INFO) or b"{}"
-    listed = read_image_file(store, image, PACKAGES) or b"[]"
-    packages = parse_packages(said, listed, where=f"tree {tree}")
-    kernel = parse_info_fields(said, where=f"tree {tree}").get("kernel", "")
+    info = read_image_file(store, image, IMAGE_INFO) or b"{}"
+    package_list = read_image_file(store, image, PACKAGES) or b"[]"
+    packages = parse_packages(info, package_list, where=f"tree {tree}")
+    kernel = parse_info_fields(info, where=f"tree {tree}").get("kernel", "")
     if not isinstance(kernel, str):
         raise Damaged(f"tree {tree}: image.json: kernel: must be a string")
-    parts = [
+    kernel_files = [
         parse_below(image, f"usr/lib/modules/{kernel}/{name}".encode())
         for name in ("vmlinuz", "initrd")
     ]
-    sizes = [part.size for part in parts if isinstance(part, Regular)]
-    if not kernel or len(sizes) != len(parts):
+    sizes = [node.size for node in kernel_files if isinstance(node, Regular)]
+    if not kernel or len(sizes) != len(kernel_files):
         return None
     return SystemLabel(kernel=kernel, esp=sum(sizes), packages=packages)
 
@@ -117,6 +124,6 @@ def compare_packages(before: Mapping[str, str], after: Mapping[str, str]) -> Pac
 
 
 def _are_names(packages: Mapping[str, object]) -> bool:
-    """One line each: they are shown to people."""
+    """Whether names and versions are single lines of text: they are shown to people."""
     pairs = (each for pair in packages.items() for each in pair)
     return all(isinstance(each, str) and is_one_line(each) for each in pairs)

@@ -1,8 +1,8 @@
-"""The tar of a layer, as anybody wrote it, read strictly: what is doubtful is Damaged, not guessed.
+"""A strict reader for the tar of a layer. Whatever is ambiguous is Damaged; nothing is guessed.
 
-Understood: ustar and older headers, pax headers (``g`` is passed over), GNU long names, and
-base-256 numbers. Refused: sparse members, other kinds, names that leave the root, wrong checksums,
-lengths that do not fit, and an end before the end. Nothing here touches a disk.
+Supported: ustar and older headers, pax headers (POSIX.1-2001; global ones are ignored), GNU long
+names, and base-256 numbers. Rejected: sparse members, unknown types, names that leave the root,
+wrong checksums, lengths that do not fit, and a missing end marker. Nothing is written to a disk.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ if TYPE_CHECKING:
 CHUNK = 1 << 20
 _EXTRA_LIMIT = 1 << 20
 _MAX_EXTRA = 8
-"""Headers before one member; honest archives have up to three. ``g`` headers count by archive."""
+"""Extended headers before one member; valid archives have up to three. Global ones are limited for
+the whole archive."""
 
 _MAX_GLOBAL = 64
 _XATTRS_LIMIT = 128 << 10
-"""Bytes of names and values of one member; Linux has at most 64 KiB of each."""
+"""Bytes of names and values of one member's extended attributes; Linux allows 64 KiB of each."""
 
 _MAX_DEPTH = 256
-"""Names in a path."""
+"""Components of a path."""
 
 _PATH_LIMIT = 4095
 _NAME_LIMIT = 255
@@ -40,20 +41,21 @@ _MAX_TIME = 1 << 62
 
 class TarInput(Protocol):
     def read(self, size: int, /) -> bytes:
-        """Up to ``size`` bytes, fewer only at the end."""
+        """``size`` bytes; fewer only at the end."""
 
 
 @runtime_checkable
 class SeekableInput(TarInput, Protocol):
     def skip(self, size: int, /) -> None:
-        """Go on ``size`` bytes further, without reading them."""
+        """Advance by ``size`` bytes without reading them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TarMember:
-    """One name in an archive. ``path`` has no ``/`` at its ends; the root is ``b""``.
+    """One member of an archive. ``path`` has no ``/`` at its ends; the root is ``b""``.
 
-    ``kind`` is ustar's: 0 regular, 1 hard link, 2 symlink, 3 and 4 devices, 5 directory, 6 fifo.
+    ``kind`` is ustar's typeflag: 0 regular, 1 hard link, 2 symlink, 3 character device, 4 block
+    device, 5 directory, 6 fifo. ``size`` is in bytes; ``target`` is that of a link.
     """
 
     path: bytes
@@ -66,7 +68,7 @@ class TarMember:
 
 @dataclass(slots=True)
 class _Extra:
-    """What headers before a member say about it."""
+    """Values from the extended headers that precede a member; they override its own header."""
 
     path: bytes | None = None
     target: bytes | None = None
@@ -77,7 +79,7 @@ class _Extra:
 
 
 class TarReader:
-    """Iterate for the members; between two of them ``content`` gives the pieces of the first."""
+    """Iterate for the members; ``content`` yields that of the current one. Raises Damaged."""
 
     def __init__(self, source: TarInput, *, where: str) -> None:
         self._source = source
@@ -202,7 +204,7 @@ class TarReader:
         )
 
     def _clean(self, name: bytes) -> bytes:
-        """The parts of a path, joined again; raises Damaged for one that leaves the root."""
+        """Normalize a path; raises Damaged for one that leaves the root or exceeds a limit."""
         parts = [part for part in name.split(b"/") if part not in (b"", b".")]
         if name.startswith(b"/") or b".." in parts or b"\0" in name:
             raise self._damaged(f"the name {os.fsdecode(name)!r} points outside the image")
@@ -239,17 +241,17 @@ class TarReader:
         return int(digits, 8) if digits else 0
 
     def _read_records(self, data: bytes, extra: _Extra) -> None:
-        at = 0
-        while at < len(data):
-            space = data.find(b" ", at, at + 8)
-            length = data[at:space] if space > at else b""
-            end = at + int(length) if length.isdigit() else 0
+        position = 0
+        while position < len(data):
+            space = data.find(b" ", position, position + 8)
+            length = data[position:space] if space > position else b""
+            end = position + int(length) if length.isdigit() else 0
             record = data[space + 1 : end]
             key, equals, value = record[:-1].partition(b"=")
             if end <= space or end > len(data) or record[-1:] != b"\n" or not equals or not key:
                 raise self._damaged("an extended header is malformed")
             self._apply_record(key, value, extra)
-            at = end
+            position = end
 
     def _apply_record(self, key: bytes, value: bytes, extra: _Extra) -> None:
         if key == b"path":

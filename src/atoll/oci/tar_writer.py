@@ -1,7 +1,7 @@
-"""The tar of a layer, as Atoll writes it: the same nodes, the same bytes, on any machine.
+"""A deterministic writer for the tar of a layer: equal nodes give equal bytes on any machine.
 
-POSIX ustar headers, each preceded by a pax header only where ustar cannot say it: names over 100
-bytes, extended attributes (``SCHILY.xattr.<name>``), ids over 2097151, sizes over 8 GiB, times
+POSIX ustar headers. A pax header precedes one only for values that ustar cannot store: names over
+100 bytes, extended attributes (``SCHILY.xattr.<name>``), ids over 2097151, sizes over 8 GiB, times
 before 1970 or after 2242. No user or group names, whole seconds, paths without a leading ``/``::
 
     [pax header][pax records]? [ustar header][content, padded to 512] … [1024 zero bytes]
@@ -35,7 +35,7 @@ class Output(Protocol):
 
 
 class TarWriter:
-    """Writes nodes to ``output``; ``open_content`` gives the bytes of a regular file in pieces."""
+    """Writes nodes to ``output``; ``open_content`` yields the content of a regular file."""
 
     def __init__(self, output: Output, open_content: Callable[[Regular], Iterable[bytes]]) -> None:
         self._output = output
@@ -43,7 +43,10 @@ class TarWriter:
         self._first_names: dict[int, bytes] = {}
 
     def add(self, path: bytes, node: Node) -> None:
-        """``path`` is absolute, as ``walk`` gives it; a node met again becomes a hard link."""
+        """Add a node at an absolute path. A node that was added before becomes a hard link.
+
+        Raises Refused for a socket, Damaged if the content's size is wrong.
+        """
         name = path.removeprefix(b"/") if path != b"/" else b"."
         if isinstance(node, Directory):
             self._header(_node_header(name + b"/", b"5", node.metadata))
@@ -94,7 +97,7 @@ class TarWriter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TarHeader:
-    """One member of a tar, before it is known which header can say it."""
+    """The fields of one member's header, before they are split into ustar and pax."""
 
     name: bytes
     kind: bytes
@@ -121,7 +124,7 @@ def _node_header(name: bytes, kind: bytes, metadata: Metadata) -> TarHeader:
 
 
 def _pax_records(header: TarHeader) -> dict[bytes, bytes]:
-    """What ustar has no room for."""
+    """The values that do not fit into a ustar header."""
     records = {XATTR + key: value for key, value in header.xattrs}
     if any(b"=" in key for key in records):
         raise Refused(
@@ -144,7 +147,7 @@ def _pax_records(header: TarHeader) -> dict[bytes, bytes]:
 
 
 def _format_record(key: bytes, value: bytes) -> bytes:
-    """``LENGTH KEY=VALUE\\n``, where the length counts its own digits too."""
+    """Format ``LENGTH KEY=VALUE\\n``; the length includes its own digits."""
     rest = b" " + key + b"=" + value + b"\n"
     length = len(rest) + len(str(len(rest)))
     length = len(rest) + len(str(length))
@@ -152,7 +155,7 @@ def _format_record(key: bytes, value: bytes) -> bytes:
 
 
 def _format_ustar(header: TarHeader, records: Mapping[bytes, bytes]) -> bytes:
-    """The block of 512 bytes; what ``records`` say is left at zero here."""
+    """Format the block of 512 bytes; fields that ``records`` have are zero in it."""
     major = minor = 0
     if header.device is not None:
         major, minor = os.major(header.device), os.minor(header.device)

@@ -1,21 +1,21 @@
-"""The contents of an image: its tree, and where in the layers each of the tree's objects begins.
+"""The table of contents of an image: its tree, and where each object is in the layers.
 
-With it a client fetches, by ranges, the parts of layers that hold what it misses, and makes no tree
-from layers at all. It travels as the last layer, marked by an annotation of its descriptor; whoever
-knows nothing of it unpacks an empty tar::
+With it a client fetches, by HTTP ranges, only the parts of layers with objects that it lacks, and
+need not build the tree from layers. eStargz and zstd:chunked do the same with other formats. It is
+the last layer, marked by an annotation of its descriptor; other tools see an empty tar in it::
 
-    dev.atoll.contents: 1                                        the annotation
+    dev.atoll.contents: 1                                        annotation of the descriptor
 
     28 b5 2f fd 60 00 03 03 20 00 00                             zstd frame: 1024 zeros, the tar
-    5a 2a 4d 18 | length:4 | a zstd frame                        skippable frame; in it, unpacked:
+    5a 2a 4d 18 | length:4 | a zstd frame                        skippable frame; decompressed:
 
-    "atoll contents 1" | layers:4 objects:4 frames of a layer:4 …
-    size packed:4 …  size unpacked:4 …                           of each frame of all layers
+    "atoll contents 1" | layers:4 objects:4 | for each layer its number of frames:4 …
+    compressed size:4 …  decompressed size:4 …                   of each frame of all layers
     layer:2 …  offset in its tar:8 …  size:8 …                   of each object, in the tree's order
-    the tree's composefs image, ``blank_object_ids``
+    the tree's composefs image without object ids (``blank_object_ids``)
 
-Numbers are little-endian. Nothing here has to be trusted: the image is compared with the tree's
-digest, and what comes from a layer with the object's name.
+Integers are little-endian and unsigned, sizes are in bytes. Nothing here has to be trusted: the
+image is compared with the tree's digest, and everything fetched from a layer with its object id.
 """
 
 from __future__ import annotations
@@ -46,17 +46,18 @@ EMPTY_DIFF_ID = BlobDigest(
     "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"
 )
 FRAME_LIMIT = 2 << 20
-"""Bytes of a layer in one frame, at most. More would compress no better: zstd looks back so far."""
+"""Most bytes of a layer in one frame. The window of zstd at LEVEL is no larger, so longer frames
+would not compress better."""
 
 LIMIT = 32 << 20
 UNPACKED_LIMIT = 128 << 20
-"""Bytes of contents that are read at all, packed and unpacked."""
+"""Most bytes of a table of contents, compressed and decompressed."""
 
 MAX_OBJECTS = 1_000_000
 MAX_FRAMES = 1_000_000
 PACKED_FRAME_LIMIT = FRAME_LIMIT + (64 << 10)
-"""Bytes of a frame as it comes, all of which are in memory; zstd adds less to what it cannot pack.
-"""
+"""Most bytes of a compressed frame, which is held in memory as a whole. Incompressible data grows
+by less than this margin."""
 
 LEVEL = 12
 _TAR_FRAME = bytes.fromhex("28b52ffd60000303200000")
@@ -68,7 +69,7 @@ _HEAD = struct.Struct("<16sII")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameOffsets:
-    """Where the frames of one layer begin, in the blob and in the tar; one more for the end."""
+    """Where each frame of a layer starts, in the blob and in the tar; the last item is the end."""
 
     packed: Sequence[int]
     unpacked: Sequence[int]
@@ -76,7 +77,7 @@ class FrameOffsets:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectLocation:
-    """Where the content of an object is: in which layer, and where in its tar."""
+    """Where an object's content is: index of the layer, offset and size in its tar, in bytes."""
 
     layer: int
     offset: int
@@ -85,7 +86,11 @@ class ObjectLocation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableOfContents:
-    """``image`` is the tree's; the columns have a row for each of ``objects``."""
+    """``image`` is the tree's composefs image; columns have one row for each of ``objects``.
+
+    Row i: ``objects[i]`` is in layer ``layers[i]``, at ``offsets[i]`` of its tar, of ``sizes[i]``
+    bytes.
+    """
 
     image: bytearray
     frames: tuple[FrameOffsets, ...]
@@ -102,26 +107,28 @@ def is_contents(layer: Descriptor) -> bool:
 def format_contents(
     image: bytes,
     frames: Sequence[Sequence[tuple[int, int]]],
-    places: Mapping[ObjectId, ObjectLocation],
+    locations: Mapping[ObjectId, ObjectLocation],
 ) -> bytes | None:
-    """The blob; ``frames`` has the sizes of each layer's frames, packed and unpacked.
+    """The blob of the layer.
 
-    None for a tree that has something that only looks like the name of an object.
+    ``frames`` has a list for each layer: the compressed and decompressed size of each frame.
+    Returns None for a tree with bytes that only look like an object id, as ``blank_object_ids``
+    would not be reversible.
     """
     import zstandard
 
     objects = find_objects(image)
     blank = blank_object_ids(image)
-    if set(objects) != set(places) or not _comes_back(blank, image):
+    if set(objects) != set(locations) or not _is_reversible(blank, image):
         return None
-    every = [sizes for layer in frames for sizes in layer]
+    all_frames = [sizes for layer in frames for sizes in layer]
     columns = (
         array("I", map(len, frames)),
-        array("I", (packed for packed, _ in every)),
-        array("I", (unpacked for _, unpacked in every)),
-        array("H", (places[name].layer for name in objects)),
-        array("Q", (places[name].offset for name in objects)),
-        array("Q", (places[name].size for name in objects)),
+        array("I", (packed for packed, _ in all_frames)),
+        array("I", (unpacked for _, unpacked in all_frames)),
+        array("H", (locations[name].layer for name in objects)),
+        array("Q", (locations[name].offset for name in objects)),
+        array("Q", (locations[name].size for name in objects)),
     )
     data = b"".join((_HEAD.pack(_MAGIC, len(frames), len(objects)), *map(_bytes, columns), blank))
     packed = zstandard.ZstdCompressor(level=LEVEL).compress(data)
@@ -131,7 +138,7 @@ def format_contents(
 def parse_contents(
     data: bytes, *, tree: TreeId, layers: Sequence[int], where: str
 ) -> TableOfContents:
-    """``layers`` are the sizes of the blobs that it is about. Raises Damaged."""
+    """Parse the blob; ``layers`` are the sizes of the blobs of the other layers. Raises Damaged."""
     view = memoryview(_unpack(data, where))
     if len(view) < _HEAD.size:
         raise Damaged(f"{where}: it is truncated")
@@ -165,14 +172,14 @@ def parse_contents(
         offsets=columns[1],
         sizes=columns[2],
     )
-    _check_places(found, where)
+    _check_locations(found, where)
     return found
 
 
-def _comes_back(blank: bytearray, image: bytes) -> bool:
-    again = bytearray(blank)
-    fill_object_ids(again)
-    return again == image
+def _is_reversible(blank: bytearray, image: bytes) -> bool:
+    restored = bytearray(blank)
+    fill_object_ids(restored)
+    return restored == image
 
 
 def _unpack(data: bytes, where: str) -> bytes:
@@ -190,25 +197,25 @@ def _unpack(data: bytes, where: str) -> bytes:
 def unpack_frame(
     data: bytes | bytearray | memoryview,
     size: int | None,
-    expander: object,
+    decompressor: object,
     where: str,
 ) -> bytes:
-    """The content of one zstd frame, of which ``size`` bytes are expected; raises Damaged."""
+    """Decompress one zstd frame; ``size`` is the expected length or None. Raises Damaged."""
     import zstandard
 
-    assert isinstance(expander, zstandard.ZstdDecompressor)
+    assert isinstance(decompressor, zstandard.ZstdDecompressor)
     try:
         announced = zstandard.frame_content_size(data)
         if announced < 0 or announced > UNPACKED_LIMIT or size not in (None, announced):
             raise Damaged(f"{where}: a section decompresses to {announced} bytes, not {size}")
-        found: bytes = expander.decompress(data)
+        found: bytes = decompressor.decompress(data)
     except (zstandard.ZstdError, MemoryError) as error:
         raise Damaged(f"{where} cannot be decompressed: {error}") from error
     return found
 
 
 class _Columns:
-    """Takes one column after another from ``view``."""
+    """Reads arrays of integers from ``view``, one after the other. Raises Damaged at the end."""
 
     def __init__(self, view: memoryview, at: int, where: str) -> None:
         self._view = view
@@ -245,8 +252,8 @@ def _frames(packed: array[int], unpacked: array[int], size: int, where: str) -> 
     return found
 
 
-def _check_places(found: TableOfContents, where: str) -> None:
-    """Raises Damaged when an object would be outside of its layer."""
+def _check_locations(found: TableOfContents, where: str) -> None:
+    """Raise Damaged if an object would be outside its layer."""
     ends = [frames.unpacked[-1] for frames in found.frames]
     if len(found.objects) != len(found.layers):
         raise Damaged(

@@ -1,6 +1,6 @@
-"""A layer as zstd frames, each of which can be decompressed alone.
+"""Compress a layer as independent zstd frames, so that parts of it can be fetched alone.
 
-zstd allows several frames in one file, so for other tools this is an ordinary compressed layer. A
+A zstd file may have several frames (RFC 8878), so other tools see an ordinary compressed layer. A
 frame ends at the end of a package, at the end of a file once the frame has ENOUGH bytes, and every
 FRAME_LIMIT bytes within a large file. An update fetches only the frames with files that it lacks.
 """
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from atoll.oci.blobs import BlobWriter
 
 LEVEL = 6
-"""The compression level. It, the sizes below and the release of zstd determine a layer's bytes."""
+"""Compression level. This, the sizes below and the version of zstd determine a layer's bytes."""
 
 ENOUGH = 256 << 10
-"""Bytes after which no more small files join a frame: shorter frames compress badly."""
+"""Bytes after which a frame takes no further small files. Shorter frames compress badly."""
 
 _THREADS = 2
 _WAITING = 8
@@ -43,7 +43,7 @@ class FrameWriter:
         self._packing: deque[tuple[int, Future[bytes]]] = deque()
         self.size = 0
         self.frames: list[tuple[int, int]] = []
-        """The sizes of each frame, packed and unpacked; all of them after ``finish``."""
+        """Compressed and decompressed size of each frame; complete after ``finish``."""
 
     def write(self, data: bytes) -> None:
         self.size += len(data)
@@ -52,7 +52,7 @@ class FrameWriter:
             self._pack(FRAME_LIMIT)
 
     def before_file(self, size: int) -> None:
-        """A file of ``size`` bytes comes next: small ones share a frame, a large one begins one."""
+        """Announce a file of ``size`` bytes: small ones share a frame, a large one starts one."""
         if len(self._pending) + size > ENOUGH:
             self.end_frame()
 
@@ -73,8 +73,8 @@ class FrameWriter:
         data = bytes(self._pending[:size])
         del self._pending[:size]
         self._hasher.update(data)
-        self._packing.append((size, self._pool.submit(_packed, data)))
-        # Frames are written in order, and only so many wait: this bounds memory.
+        self._packing.append((size, self._pool.submit(_compress, data)))
+        # Frames are written in order; a limit on those that wait bounds memory.
         if len(self._packing) > _WAITING:
             self._take()
 
@@ -87,7 +87,7 @@ class FrameWriter:
 
 @contextmanager
 def packing_threads() -> Iterator[ThreadPoolExecutor]:
-    """Threads for FrameWriter; queued frames are cancelled when the block ends with an error."""
+    """Threads for FrameWriter; queued frames are cancelled if the block ends with an error."""
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="pack")
     try:
         yield pool
@@ -95,8 +95,8 @@ def packing_threads() -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
-def _packed(data: bytes) -> bytes:
+def _compress(data: bytes) -> bytes:
     import zstandard
 
-    packed: bytes = zstandard.ZstdCompressor(level=LEVEL).compress(data)
-    return packed
+    compressed: bytes = zstandard.ZstdCompressor(level=LEVEL).compress(data)
+    return compressed

@@ -37,8 +37,8 @@ from atoll.oci.system_label import (
     MAX_ESP,
     SystemLabel,
     compare_packages,
-    facts_as_json,
-    parse_facts,
+    format_system,
+    parse_system,
 )
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def test_garbage_is_told_and_no_traceback(data: bytes) -> None:
     parse_event(data)
     for parse in (
         lambda: parse_hold(data, where="x"),
-        lambda: parse_facts(data.decode(errors="replace"), where="x"),
+        lambda: parse_system(data.decode(errors="replace"), where="x"),
     ):
         with pytest.raises(Damaged):
             parse()
@@ -135,7 +135,7 @@ def test_documents_of_another_form_are_told(document: dict[str, object]) -> None
 
     text = json.dumps(document)
     for parse in (
-        lambda: parse_facts(text, where="x"),
+        lambda: parse_system(text, where="x"),
         lambda: parse_hold(text.encode(), where="x"),
     ):
         try:
@@ -147,7 +147,7 @@ def test_documents_of_another_form_are_told(document: dict[str, object]) -> None
 @given(packages=st.dictionaries(LINES, LINES, max_size=5), esp=st.integers(0, MAX_ESP - 1))
 def test_facts_are_read_as_written(packages: dict[str, str], esp: int) -> None:
     facts = SystemLabel(kernel="6.12", esp=esp, packages=packages)
-    assert parse_facts(facts_as_json(facts), where="x") == facts
+    assert parse_system(format_system(facts), where="x") == facts
 
 
 @given(before=st.dictionaries(TEXTS, TEXTS, max_size=5), after=st.dictionaries(TEXTS, TEXTS))

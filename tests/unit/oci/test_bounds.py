@@ -27,7 +27,8 @@ from atoll.base.ids import TreeId
 from atoll.base.report import NullReporter
 from atoll.oci.config import parse_record
 from atoll.oci.decompress import LayerInput
-from atoll.oci.layout import inspect_layout, measure_layout, read_layout
+from atoll.oci.fetch import fetch_image
+from atoll.oci.layout import inspect_layout, measure_layout
 from atoll.oci.manifest import (
     CONFIG,
     LAYER_GZIP,
@@ -265,7 +266,7 @@ def test_a_strange_file_on_a_stick_is_refused(where: str, trap: str, tmp_path: P
     store = open_store(tmp_path / "store", create=True)
     before = snapshot(store.root)
     with pytest.raises(AtollError):
-        read_layout(image.layout, store, NullReporter())
+        measure_layout(image.layout)
     if where == "contents":  # whoever has no use for it may do without
         return
     with pytest.raises(AtollError) as caught, opened_source(image.layout) as source:
@@ -314,7 +315,7 @@ def test_a_name_that_no_image_has_is_refused_before_anything_is_taken(
     before = snapshot(store.root)
     reference = LayoutReference(directory=str(tmp_path / "l"))
     with pytest.raises(Refused, match="its name is not valid") as caught:
-        read_layout(reference, store, NullReporter())
+        fetch_image(reference, lambda: store, NullReporter())
     assert caught.value.message.isprintable()
     assert len(caught.value.message) < 500
     assert snapshot(store.root) == before

@@ -10,7 +10,8 @@ import zstandard
 
 from atoll.base.report import NullReporter
 from atoll.oci.container_layer import TITLE
-from atoll.oci.layout import inspect_layout, measure_layout, read_layout
+from atoll.oci.fetch import fetch_image
+from atoll.oci.layout import inspect_layout, measure_layout
 from atoll.oci.pull import apply_pull
 from atoll.oci.pull_plan import plan_pull
 from atoll.oci.source import opened_source
@@ -90,7 +91,7 @@ def test_a_layout_is_read_without_it(tmp_path: Path) -> None:
     image = publish(tmp_path, FILES)
     assert find_node(measure_layout(image.layout), "var") is None
     store = open_store(tmp_path / "store", create=True)
-    assert read_layout(image.layout, store, NullReporter()).tree == image.tree
+    assert fetch_image(image.layout, lambda: store, NullReporter()).tree == image.tree
     taken_without_it(tmp_path / "store", image)
 
 

@@ -91,7 +91,7 @@ def test_blocked() -> None:
     ],
 )
 def test_this_machine(host: str, *, local: bool) -> None:
-    assert Endpoint(host=host, repository="x").is_local is local
+    assert Endpoint(host=host, repository="x").is_loopback is local
 
 
 @pytest.mark.parametrize(
@@ -131,5 +131,5 @@ def test_a_persons_file_replaces_the_systems(tmp_path: Path) -> None:
 def test_a_name_that_looks_like_this_machines_address_is_not_spoken_to_in_the_clear(
     host: str,
 ) -> None:
-    assert not Endpoint(host=host, repository="system").may_be_plain
-    assert Endpoint(host="127.0.0.1:5000", repository="system").may_be_plain
+    assert not Endpoint(host=host, repository="system").allows_http
+    assert Endpoint(host="127.0.0.1:5000", repository="system").allows_http
