@@ -1,1 +1,1 @@
-"""What a tree says of itself below ``/usr/lib/atoll``: read and written here, and nowhere else."""
+"""The files in ``/usr/lib/atoll`` that describe a tree; only this package reads and writes them."""

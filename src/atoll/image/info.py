@@ -1,4 +1,4 @@
-"""What a tree says of itself in ``/usr/lib/atoll/image.json``, for machines and derived recipes.
+"""Metadata of a tree in ``/usr/lib/atoll/image.json``, for machines and derived recipes.
 
 ::
 
@@ -8,19 +8,21 @@
      "var": {"tree": [], "state": [], "drop": []}, "initrd": "<32 hex>",
      "base": {"name": "debian-server", "version": "3", "tree": "<64 hex>"}}
 
-``initrd`` covers everything that the initrd was made from (initrd.py); ``homes`` are those below
-/var; ``var`` are the rules that recipes added; ``title`` and ``timeout`` are of the boot menu;
-``base`` is there in derived trees only.
+``initrd`` is a digest of everything that the initrd was made from (builder/finish/initrd.py).
+``homes`` are home directories below /var. ``var`` are the rules for /var that recipes added.
+``title`` and ``timeout`` (seconds) are of the boot menu. ``epoch`` is in seconds since 1970. Only
+derived trees have ``base``.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Refused
-from atoll.base.fields import parse_json_fields
+from atoll.base.fields import Flaw, parse_json_fields
 from atoll.base.ids import TreeId, is_hex_digest
 from atoll.base.json import parse_json_object
 from atoll.image.paths import IMAGE_INFO
@@ -28,10 +30,18 @@ from atoll.image.paths import IMAGE_INFO
 if TYPE_CHECKING:
     from atoll.base.fields import Fields
 
+LABEL_LIMIT = 200
+"""Characters of a name, version or title. They must fit into a boot entry of 512 bytes, the menu
+and refs."""
+_KERNEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9+.~_-]{0,199}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VarRules:
-    """What becomes of paths below /var, beside Atoll's own rules (builder/finish/var_rules.py)."""
+    """Rules of recipes for paths below /var: which belong to the tree, stay state, or are dropped.
+
+    Atoll's own rules are in builder/finish/var_rules.py.
+    """
 
     tree: tuple[str, ...] = ()
     state: tuple[str, ...] = ()
@@ -43,7 +53,7 @@ NO_RULES = VarRules()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseInfo:
-    """What a derived tree says of its base."""
+    """The base of a derived tree."""
 
     name: str
     version: str
@@ -52,7 +62,8 @@ class BaseInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageInfo:
-    """``epoch`` is in seconds, ``architectures`` are the foreign ones."""
+    """The content of ``image.json``. ``epoch`` is in seconds since 1970, ``architectures`` are the
+    foreign ones."""
 
     name: str
     version: str
@@ -97,24 +108,27 @@ def format_image_info(info: ImageInfo) -> str:
     return json.dumps(fields, indent=1) + "\n"
 
 
-def parse_image_info(text: bytes | None, *, where: str) -> ImageInfo:
-    """Raises Refused when there is no image.json, and Damaged when it is not valid."""
+def parse_image_info(text: bytes | None, *, where: str = "") -> ImageInfo:
+    """Parse ``image.json``; ``where`` names the tree in errors. The only strict reader of the file.
+
+    Raises Damaged, or Refused if there is no file (``text`` is None).
+    """
     if text is None:
         raise Refused(
             f"{where} has no /{IMAGE_INFO}, so Atoll did not build it",
             hint="a recipe can only be derived from an image that Atoll built",
         )
-    fields = parse_json_fields(text, file=f"{where}: /{IMAGE_INFO}")
+    fields = parse_json_fields(text, file=f"{where}: /{IMAGE_INFO}" if where else f"/{IMAGE_INFO}")
     return ImageInfo(
-        name=fields.line("name"),
-        version=fields.line("version"),
-        kernel=fields.line("kernel"),
+        name=fields.line("name", most=LABEL_LIMIT),
+        version=fields.line("version", most=LABEL_LIMIT),
+        kernel=fields.string("kernel", check=_check_kernel),
         args=fields.strings("args"),
         suite=fields.line("suite"),
         components=fields.strings("components") or ("main",),
         architecture=fields.line("architecture"),
         architectures=fields.strings("architectures"),
-        title=fields.line("title") if fields.table.get("title") is not None else None,
+        title=_parse_title(fields),
         timeout=fields.number("timeout") if fields.table.get("timeout") is not None else None,
         epoch=fields.number("epoch"),
         homes=fields.strings("homes"),
@@ -125,8 +139,21 @@ def parse_image_info(text: bytes | None, *, where: str) -> ImageInfo:
 
 
 def parse_info_fields(data: bytes, *, where: str) -> dict[str, object]:
-    """All that image.json says, for readers that compare or show it. Raises Damaged."""
+    """All fields of ``image.json``, for callers that compare or show them. Raises Damaged."""
     return parse_json_object(data, where=f"{where}: /{IMAGE_INFO}")
+
+
+def _parse_title(fields: Fields) -> str | None:
+    """The title; None for one that a menu cannot show: that must not block an upgrade."""
+    if fields.table.get("title") is None:
+        return None
+    title = fields.string("title")
+    return title if title.isprintable() and len(title) <= LABEL_LIMIT else None
+
+
+def _check_kernel(version: str) -> Flaw | None:
+    """The version becomes part of a path in the tree."""
+    return None if _KERNEL.fullmatch(version) else Flaw("is no version of a kernel")
 
 
 def _parse_var(fields: Fields) -> VarRules:

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 def format_packages(rows: Iterable[tuple[str, str, str]]) -> str:
-    """One package a line; ``rows`` are names, versions and architectures."""
+    """One package per line; ``rows`` are names, versions and architectures."""
     lines = ",\n".join(f" {json.dumps(row)}" for row in rows)
     return f"[\n{lines}\n]\n"
 
 
 def parse_package_list(data: bytes, *, native: str | None, where: str) -> dict[str, str]:
-    """Names with versions; foreign packages have their architecture in the name. Damaged."""
+    """Versions by name; names of foreign packages include the architecture. Raises Damaged."""
     rows = parse_json(data, where=where)
     packages: dict[str, str] = {}
     for row in rows if isinstance(rows, list) else [None]:
@@ -32,5 +32,5 @@ def parse_package_list(data: bytes, *, native: str | None, where: str) -> dict[s
 
 
 def package_name(name: str, architecture: str, native: str | None) -> str:
-    """What people call a package: ``libc6``, or ``libc6:i386`` where that is foreign."""
+    """The name for people: ``libc6``, or ``libc6:i386`` for a foreign architecture."""
     return name if architecture in (native, "all") else f"{name}:{architecture}"

@@ -1,5 +1,6 @@
-"""The image's policy for its machines: ``/usr/lib/atoll/policy.json``, as far as it applies where
-the machine file is silent. docs/reference/policy.md describes all of it.
+"""The image's policy for its machines: ``/usr/lib/atoll/policy.json``.
+
+A policy applies where the machine file sets nothing. docs/reference/policy.md describes it.
 """
 
 from __future__ import annotations
@@ -22,19 +23,26 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 PolicyDocument: TypeAlias = dict[str, Any]
-"""All of it as ``json`` has it; builds write it, and merge it with that of a base."""
+"""The whole document as parsed JSON. Builds write it, and merge it with that of the base."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """``keep`` is how many deployments stay, None where the image does not say."""
+    """The parts of a policy that upgrades use.
+
+    ``keep`` is the number of deployments to keep, None if the image does not set it. ``rules`` are
+    for the merge of ``/etc``.
+    """
 
     keep: int | None = None
     rules: Rules = ()
 
 
 def read_policy(store: Store, tree: TreeId) -> Policy:
-    """The policy of a tree in ``store``; an old image has none. Raises Damaged."""
+    """The policy of a tree in ``store``; empty for old images without one.
+
+    Raises NotFound or Damaged.
+    """
     node = read_below(store, tree, POLICY)
     if node is None:
         return Policy()
@@ -44,7 +52,7 @@ def read_policy(store: Store, tree: TreeId) -> Policy:
 
 
 def find_policy(store: Store, tree: TreeId) -> Policy:
-    """The policy of the running tree; a damaged policy must not block an upgrade."""
+    """Like ``read_policy``, but empty if missing or damaged: that must not block an upgrade."""
     try:
         return read_policy(store, tree)
     except (Damaged, NotFound):
@@ -52,7 +60,7 @@ def find_policy(store: Store, tree: TreeId) -> Policy:
 
 
 def parse_policy(data: bytes) -> Policy:
-    """Raises Damaged; keys other than ``keep`` and ``etc`` are read elsewhere."""
+    """Parse ``keep`` and ``etc``; other keys are read elsewhere. Raises Damaged."""
     fields = parse_json_fields(data, file=f"/{POLICY}")
     if fields.integer("format") != FORMAT:
         raise Damaged(f"/{POLICY} is not of format {FORMAT}", hint="use a newer version of Atoll")
@@ -79,4 +87,5 @@ def _parse_rules(value: object) -> Rules:
 
 
 def format_policy_document(document: PolicyDocument) -> str:
+    """The text of ``policy.json``."""
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"

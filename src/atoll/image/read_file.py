@@ -1,4 +1,4 @@
-"""The content of one file of a tree in a store."""
+"""Read single files of a tree in a store."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def read_file(store: Store, tree: TreeId, path: str) -> bytes | None:
-    """The file at ``path``, relative to the root; None when there is no regular file.
+    """The content of the file at ``path``, relative to the root; None if it is no regular file.
 
     Raises NotFound or Damaged.
     """
@@ -24,13 +24,16 @@ def read_file(store: Store, tree: TreeId, path: str) -> bytes | None:
 
 
 def read_image_file(store: Store, image: bytes, path: str) -> bytes | None:
-    """``read_file`` for callers that read several files: ``image`` is the tree's image."""
+    """Like ``read_file``, for several files of one tree: ``image`` is its composefs image."""
     node = parse_below(image, path.encode())
     return read_content(store, node, path) if isinstance(node, Regular) else None
 
 
 def read_content(store: Store, node: Regular, path: str) -> bytes:
-    """Raises NotFound, and Damaged when the object is not as long as the tree says."""
+    """The content of ``node``; ``path`` is for errors.
+
+    Raises Damaged if the object is missing or does not have the length that the tree declares.
+    """
     if node.object is None:
         return node.inline or b""
     data = read_object(store, node.object)

@@ -1,8 +1,8 @@
 """Directories below ``/var`` whose content belongs to the tree: ``/usr/lib/atoll/tree-owned``.
 
-One absolute path a line, sorted, each with its line feed. Early boot's shell reads the list line
-by line and mounts ``/usr/lib/atoll/var/…`` at each place (docs/reference/contracts.md), so a line
-feed is the only separator: ``str.splitlines`` would also split at U+2028 and others.
+One absolute path per line, sorted, each terminated by a line feed. Early boot's shell reads the
+list line by line and mounts ``/usr/lib/atoll/var/…`` at each path (docs/reference/contracts.md), so
+a line feed is the only separator: ``str.splitlines`` would also split at U+2028 and others.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def format_tree_owned(paths: Iterable[str]) -> str:
-    """Raises ValueError for a path that cannot be a line of the list."""
+    """The text of the list. Raises ValueError for a path that the list cannot contain."""
     listed = sorted(paths)
     for path in listed:
         if not path.startswith("/var/") or {"\n", "\r", "\0"} & set(path):
@@ -23,4 +23,5 @@ def format_tree_owned(paths: Iterable[str]) -> str:
 
 
 def parse_tree_owned(text: str) -> tuple[str, ...]:
+    """The paths of the list."""
     return tuple(line for line in text.split("\n") if line)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import AtollError
-from atoll.image.bootable import check_facts
+from atoll.image.bootable import require_bootable
 from atoll.image.policy import find_policy
 from atoll.machine.candidate import (
     check_new,
@@ -94,7 +94,7 @@ def inspect_upgrade(
     try:
         check_new(candidate, sysroot, state, even_held=even_held)
         if image_json is not None:
-            check_facts(image_json, candidate.tree)
+            require_bootable(image_json, candidate.tree)
         if preview.etc is not None:
             check_ids(candidate.title, preview.etc)
         hint = suggest_space(state, settings.deployments)

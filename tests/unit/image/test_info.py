@@ -47,6 +47,21 @@ def test_anything_else_is_damage(text: bytes) -> None:
         parse_image_info(text, where="tree x")
 
 
+@pytest.mark.parametrize("title", ["a\x1b[2Jb", "x" * 201])
+def test_a_title_that_a_menu_cannot_show_is_ignored(title: str) -> None:
+    fields = json.loads(format_image_info(SAID)) | {"title": title}
+    assert parse_image_info(json.dumps(fields).encode(), where="tree") == SAID
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"name": "x" * 201}, {"version": "a\nb"}, {"kernel": "../x"}, {"kernel": ""}]
+)
+def test_values_that_become_paths_and_labels_are_checked(wrong: dict[str, object]) -> None:
+    fields = json.loads(format_image_info(SAID)) | wrong
+    with pytest.raises(Damaged, match=next(iter(wrong))):
+        parse_image_info(json.dumps(fields).encode(), where="tree")
+
+
 def test_other_images_are_refused() -> None:
     with pytest.raises(Refused, match="Atoll did not build it"):
         parse_image_info(None, where="it")

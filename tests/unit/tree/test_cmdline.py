@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from atoll.base.errors import Refused
 from atoll.base.ids import TreeId
-from atoll.image.bootable import check_facts
+from atoll.image.bootable import require_bootable
 from atoll.machine.boot.boot_entry import BootEntry, EntryName, format_entry, parse_entry
 from atoll.recipe.language.check_values import check_kernel_argument
 from atoll.tree.cmdline import find_reserved, is_argument, split_arguments
@@ -37,9 +37,17 @@ GOOD = ("quiet", 'dyndbg="file a.c +p"', "console=ttyS0,115200", 'x="a b"', "reb
 def test_no_argument_names_what_boots(text: str) -> None:
     assert find_reserved(text) is not None or not is_argument(text)
     assert check_kernel_argument(text) is not None
-    facts = {"name": "x", "version": "1", "kernel": "6.1", "architecture": "amd64", "args": [text]}
+    info = {
+        "name": "x",
+        "version": "1",
+        "kernel": "6.1",
+        "args": [text],
+        "suite": "trixie",
+        "architecture": "amd64",
+        "epoch": 1,
+    }
     with pytest.raises(Refused, match="kernel argument"):
-        check_facts(json.dumps(facts).encode(), TreeId("0" * 64))
+        require_bootable(json.dumps(info).encode(), TreeId("0" * 64))
 
 
 @pytest.mark.parametrize("text", GOOD)
