@@ -1,1 +1,1 @@
-"""Objects, trees and refs on disk: what keeps contents, and proves them."""
+"""A content-addressed store on disk: objects, tree images and refs."""

@@ -1,4 +1,4 @@
-"""Is a store what it says it is? Everything is read and measured; what is wrong comes as values."""
+"""Check a store: read and verify everything in it, and return what is wrong."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class FindingKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreFinding:
-    """``subject`` is the digest, ref name or path that is concerned."""
+    """One problem; ``subject`` is a digest, the name of a ref, or a path."""
 
     kind: FindingKind
     subject: str
@@ -46,7 +46,10 @@ class StoreFinding:
 
 
 def check_store(store: Store, reporter: Reporter) -> tuple[StoreFinding, ...]:
-    """Read everything in ``store``; what is wrong, in the order of the drawing in ``layout``."""
+    """Read and verify everything in ``store``.
+
+    Returns strays, then damaged objects, images and refs. Raises Busy.
+    """
     with reading(store):
         names, strays = _list_objects(store)
         with reporter.step("Reading objects"):

@@ -1,8 +1,8 @@
-"""A tree of the store as files on disk that may be changed: the way back from ``store.scan``.
+"""Check a tree out of the store into a directory of ordinary files; the inverse of ``scan``.
 
-Contents are copied, sharing blocks where the file system can: an object itself is read-only and
-sealed, and has no owner, mode or time of its own. Owners need root, and so do devices and file
-capabilities.
+Contents are copied, not linked, because an object is read-only, sealed by fs-verity, and has no
+owner, mode or time of its own. File systems with reflinks share the blocks. Setting owners, device
+nodes and file capabilities needs root.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _REPORT_EVERY = 0x3FF
 
 
 def check_out(store: Store, tree: Directory, target: Path, reporter: Reporter) -> None:
-    """Make ``target``, which is not there yet, hold what ``tree`` does; nothing of it is synced.
+    """Write ``tree`` to ``target``, which must not exist yet. Nothing is synced.
 
-    Raises Damaged (an object is missing or too short), Refused (sockets), NoSpace.
+    Raises Damaged (an object is missing or has another size), Refused (sockets) or NoSpace.
     """
     with space_errors(target):
         _CheckOut(store, reporter).run(tree, os.fsencode(target))
@@ -39,27 +39,29 @@ class _CheckOut:
     def __init__(self, store: Store, reporter: Reporter) -> None:
         self._store = store
         self._reporter = reporter
-        self._made: dict[int, bytes] = {}
+        self._first_names: dict[int, bytes] = {}
         self._files = 0
 
     def run(self, tree: Directory, target: bytes) -> None:
         todo = [(target, tree)]
-        for path, directory in todo:  # grows while it is walked: parents come first
+        for path, directory in todo:  # the list grows during the loop: parents come first
             os.mkdir(path, 0o700)
             for name, node in directory.entries.items():
-                place = path + b"/" + name
+                child = path + b"/" + name
                 if isinstance(node, Directory):
-                    todo.append((place, node))
+                    todo.append((child, node))
                 else:
-                    self._leaf(place, node)
+                    self._leaf(child, node)
+        # Directories come last, as each new entry changes their time, and from the bottom up, as
+        # their mode may deny access to what is below.
         for path, directory in reversed(todo):
-            _dress(path, directory)
+            _set_attributes(path, directory)
             _set_time(path, directory.metadata)
 
     def _leaf(self, path: bytes, node: Leaf) -> None:
-        made = self._made.setdefault(id(node), path)
-        if made is not path:
-            os.link(made, path, follow_symlinks=False)
+        first = self._first_names.setdefault(id(node), path)
+        if first is not path:
+            os.link(first, path, follow_symlinks=False)
             return
         if isinstance(node, Regular):
             self._regular(path, node)
@@ -67,7 +69,7 @@ class _CheckOut:
             os.symlink(node.target, path)
         else:
             _special(path, node)
-        _dress(path, node)
+        _set_attributes(path, node)
         _set_time(path, node.metadata)
         self._files += 1
         if not self._files & _REPORT_EVERY:
@@ -104,8 +106,8 @@ def _special(path: bytes, node: Leaf) -> None:
         raise Refused(f"{os.fsdecode(path)} is a socket, which a tree cannot contain")
 
 
-def _dress(path: bytes, node: Node) -> None:
-    """Owner, then mode (a change of owner takes setuid bits away), then attributes."""
+def _set_attributes(path: bytes, node: Node) -> None:
+    """Set owner, then mode (a change of owner clears setuid bits), then extended attributes."""
     metadata = node.metadata
     os.chown(path, metadata.uid, metadata.gid, follow_symlinks=False)
     if not isinstance(node, Symlink):

@@ -1,7 +1,7 @@
-"""Garbage collection: removes trees without a root, and objects that no remaining tree refers to.
+"""Garbage collection: remove trees without a root, and objects that no remaining tree refers to.
 
-Roots are the refs, and the trees that the caller asks to keep. The bytes of each image are searched
-for object names. A false match keeps an object that could go; no match is ever missed.
+Roots are the refs and the trees that the caller asks to keep. Objects are found by a scan of the
+bytes of each image for object ids. A false match keeps an object that could go; none is missed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _HEX = frozenset("0123456789abcdef")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GcResult:
-    """What was removed, or would be; ``freed`` is in bytes on disk."""
+    """Numbers of what was removed, or would be; ``freed`` is disk space in bytes."""
 
     images: int = 0
     objects: int = 0
@@ -37,8 +37,10 @@ class GcResult:
 
 
 def collect(store: Store, keep: Iterable[TreeId], *, dry: bool = False) -> GcResult:
-    """Remove what neither a ref nor ``keep`` needs. Images are removed before objects, so that an
-    existing image always has its objects.
+    """Remove what neither a ref nor ``keep`` needs.
+
+    Images are removed before objects, so that an existing image always has its objects. With
+    ``dry`` nothing is removed.
 
     Raises Busy while another operation uses the store. Raises Damaged, before anything is removed,
     when a tree to keep is missing or unreadable, as its objects are then unknown.
@@ -48,7 +50,7 @@ def collect(store: Store, keep: Iterable[TreeId], *, dry: bool = False) -> GcRes
         present = list_images(store)
         needed: set[ObjectId] = set()
         for tree in sorted(wanted):
-            # A tree that is lost needs its objects all the same: with its image it is whole again.
+            # The objects of a lost tree are still needed: once its image is back, it is complete.
             try:
                 needed.update(find_objects(read_image_bytes(store, tree)))
             except (NotFound, Damaged) as error:
@@ -78,7 +80,7 @@ def _unneeded(store: Store, needed: set[ObjectId]) -> list[str]:
     root = os.fspath(store.objects)
     for folder in sorted(os.listdir(root)):
         if len(folder) != 2 or not set(folder) <= _HEX:
-            continue  # a stray of somebody else: check tells of it
+            continue  # a stray directory, which check_store reports
         for rest in os.listdir(f"{root}/{folder}"):
             if folder + rest not in needed:
                 found.append(f"{root}/{folder}/{rest}")

@@ -1,16 +1,16 @@
-"""Which layers are in a store: what each one holds, so that no layer is ever fetched twice.
+"""Records of the layers in a store, so that no layer is downloaded twice.
 
 ::
 
     ROOT/layers/<64 hex of the layer's diff_id>     gzip of lines of JSON; bytes are Latin-1 text
         {"format": 1}
         [path, kind, mode, uid, gid, mtime, xattrs, size, object or "", inline, target, device]
-        …one line a member, in the order of the layer, whiteouts included; kinds as in a tar
+        …one line per member, in the order of the layer, whiteouts included; kinds as in tar
         {"size": <bytes of the unpacked layer>}
 
-A record keeps nothing alive. It counts only while all objects it names are there; collection may
-remove any of them, and ``prune_layers`` then removes what no longer counts. A record that is cut or
-damaged is one that is not there: the layer is fetched again.
+A record is not a GC root. It is valid only while all its objects exist; garbage collection may
+remove any of them, and ``prune_layers`` then removes the record. A truncated or damaged record
+counts as missing: the layer is downloaded again.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 RECORD_LIMIT = 1 << 30
-"""Bytes of an unpacked record: a line has some hundred, and a layer a million members at most."""
+"""Bytes of an unpacked record. A line has some hundred bytes, a layer at most a million members."""
 _LEVEL = 1
 _BATCH = 1 << 20
-"""Bytes of lines that are parsed at once: one by one takes four times as long."""
+"""Bytes of lines that are parsed at once; one line at a time takes four times as long."""
 _OBJECT = 8
 _TYPES = [str, str, int, int, int, int, list, int, str, str, str, int]
-_BROKEN = (
+_INVALID = (
     OSError,
     EOFError,
     zlib.error,
@@ -60,7 +60,7 @@ _BROKEN = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerEntry:
-    """One member of a layer; the content of a file is in ``object``, or ``inline`` when small."""
+    """One member of a layer. The content of a file is in ``object``, or in ``inline`` if small."""
 
     path: bytes
     kind: bytes
@@ -73,7 +73,7 @@ class LayerEntry:
 
 
 class LayerRecord:
-    """A record that is being written; made by ``writing_layer`` only."""
+    """A record that is being written; created by ``writing_layer`` only."""
 
     def __init__(self, file: gzip.GzipFile) -> None:
         self._file = file
@@ -82,15 +82,15 @@ class LayerRecord:
         self._file.write(_format_entry(entry))
 
     def finish(self, *, size: int) -> None:
-        """``size`` is that of the unpacked layer."""
+        """Write the last line; ``size`` is that of the unpacked layer in bytes."""
         self._file.write(json.dumps({"size": size}).encode() + b"\n")
 
 
 @contextmanager
 def writing_layer(path: Path) -> Iterator[LayerRecord]:
-    """Write a record to ``path``; ``keep_layers`` takes it there when its objects are in the store.
+    """Write a record to ``path``; ``keep_layers`` moves it into the store after its objects.
 
-    ``finish`` of the record has to be the last thing done with it.
+    The caller ends it with ``finish``.
     """
     with gzip.GzipFile(path, "wb", compresslevel=_LEVEL, mtime=0) as file:
         file.write(json.dumps({"format": FORMAT}).encode() + b"\n")
@@ -98,7 +98,7 @@ def writing_layer(path: Path) -> Iterator[LayerRecord]:
 
 
 def keep_layers(store: Store, records: Mapping[BlobDigest, Path]) -> None:
-    """Give records their names, durably; the caller holds ``adding``."""
+    """Move records to their names, durably; the caller holds ``adding``."""
     folder = _folder(store)
     make_directory(folder, mode=0o700)
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -112,20 +112,20 @@ def keep_layers(store: Store, records: Mapping[BlobDigest, Path]) -> None:
 
 
 def find_layer(store: Store, diff_id: BlobDigest) -> int | None:
-    """The unpacked size of a layer that is here with all its objects; None when it is not."""
+    """The unpacked size of a layer whose record and objects are all in the store, else None."""
     try:
         size, lines = _read_record(store, diff_id)
         names = [members[_OBJECT] for members in _parse_lines(lines)]
         objects = f"{store.objects}/"
         if all(not name or os.path.lexists(f"{objects}{name[:2]}/{name[2:]}") for name in names):
             return size
-    except _BROKEN:
+    except _INVALID:
         return None
     return None
 
 
 def read_layer(store: Store, diff_id: BlobDigest) -> Iterator[LayerEntry]:
-    """The members of a layer that ``find_layer`` has found; raises Damaged when it has gone."""
+    """Yield the members of a layer that ``find_layer`` found. Raises Damaged if it is gone."""
     try:
         _, lines = _read_record(store, diff_id)
         for fields in _parse_lines(lines):
@@ -133,7 +133,7 @@ def read_layer(store: Store, diff_id: BlobDigest) -> Iterator[LayerEntry]:
             if entry.object and not os.path.lexists(store.object_path(entry.object)):
                 raise FileNotFoundError(f"object {entry.object} is missing")
             yield entry
-    except _BROKEN as error:
+    except _INVALID as error:
         raise Damaged(
             f"the record of layer {diff_id} in {store.root} cannot be used: {error}",
             hint="pull the image again",
@@ -141,29 +141,29 @@ def read_layer(store: Store, diff_id: BlobDigest) -> Iterator[LayerEntry]:
 
 
 def prune_layers(store: Store) -> int:
-    """Remove all records that do not count; how many. The caller holds ``removing``."""
+    """Remove invalid records and return their number; the caller holds ``removing``."""
     try:
         names = os.listdir(_folder(store))
     except FileNotFoundError:
         return 0
-    gone = 0
+    removed = 0
     for name in names:
         path = _folder(store) / name
-        known = is_hex_digest(name) and not _is_no_file(path)
-        if not known or (
+        is_record = is_hex_digest(name) and not _is_not_regular(path)
+        if not is_record or (
             find_layer(store, BlobDigest(f"sha256:{name}")) is None and _can_be_read(path)
         ):
             remove_tree(path)
-            gone += 1
-    return gone
+            removed += 1
+    return removed
 
 
-def _is_no_file(path: Path) -> bool:
+def _is_not_regular(path: Path) -> bool:
     return not stat.S_ISREG(path.lstat().st_mode)
 
 
 def _can_be_read(path: Path) -> bool:
-    """What cannot be read may be whole."""
+    """A record that cannot be read may still be valid, so it is not removed."""
     try:
         with open_regular(path) as file:
             file.read(1)
@@ -173,7 +173,7 @@ def _can_be_read(path: Path) -> bool:
 
 
 def _read_record(store: Store, diff_id: BlobDigest) -> tuple[int, list[bytes]]:
-    """The unpacked size of the layer, and a line for each member. The checksum was compared."""
+    """The layer's unpacked size and the lines of its members; gzip's CRC was checked."""
     with open_regular(_path(store, diff_id)) as packed, gzip.GzipFile(fileobj=packed) as file:
         data = read_at_most(file, RECORD_LIMIT + 1)
     if len(data) > RECORD_LIMIT:
@@ -185,7 +185,7 @@ def _read_record(store: Store, diff_id: BlobDigest) -> tuple[int, list[bytes]]:
 
 
 def _parse_lines(lines: list[bytes]) -> Iterator[list[Any]]:
-    """The fields in each line."""
+    """Yield the fields of each line."""
     batch: list[bytes] = []
     size = 0
     for number, line in enumerate(lines, 1):

@@ -1,22 +1,22 @@
-"""What a store looks like on disk. The maker's store and a sysroot's ``atoll/`` are the same.
+"""The layout of a store on disk; the same for builders' stores and a sysroot's ``atoll/``.
 
 ::
 
     ROOT/
-      store-format          "1\\n": the version of this drawing; written last when a store is made
+      store-format          "1\\n": the version of this layout; written last at creation
       store-lock            flock: shared while adding, exclusive while removing
       objects/ab/cdef…      the content of one regular file, named by its fs-verity SHA-256 digest
-                            (2 and 62 hex digits); mode 0444, fs-verity on where the disk can
+                            (2 and 62 hex digits); mode 0444, with fs-verity if supported
       images/<tree digest>  one composefs image, format 1, named by its own fs-verity digest; 0444
-      refs/NAME.json        a named root: which tree NAME is, with what a person calls it
-      staging/<random>/     contents that are being written; whatever no running operation owns is
-                            a leftover and goes away when the next one starts
+      refs/NAME.json        a named root: the tree that NAME refers to, with the image's name
+      staging/<random>/     files that are being written; leftovers are removed when the next
+                            operation starts and no other runs
 
-Only the owner may enter ``PRIVATE``, and the store itself where it was made for it: objects are
-also those of files that are 0600 in a tree, and the root of a build has its setuid programs.
+Only the owner may enter the directories in ``PRIVATE``, and the store itself if Atoll created its
+directory: objects may come from files with mode 0600, and a build's root has setuid programs.
 
-A name under ``objects`` or ``images`` appears only when the content behind it is durable, so a
-name that is there is complete, whenever the power went. Names are never reused for other content.
+A name below ``objects`` or ``images`` appears only when its content is durable, so an existing name
+is complete even after a power failure. Names are never reused for other content.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ if TYPE_CHECKING:
 FORMAT = b"1\n"
 FORMAT_NAME = "store-format"
 PRIVATE = ("objects", "images", "refs", "staging", "layers", "downloads", "cache")
-"""The directories of a store, of its pulls and of its builds, closed to everyone but the owner."""
+"""Directories of stores, pulls and builds that only the owner may enter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Store:
-    """A place on disk that holds objects, images and refs; made by ``open_store`` only."""
+    """A directory with objects, images and refs; created by ``open_store`` only."""
 
     root: Path
 
@@ -78,14 +78,14 @@ class Store:
 
 
 def default_store_root() -> Path:
-    """The maker's store when ``--store`` is not given: in the user's data directory."""
+    """The default of ``--store`` for builds: in the user's data directory (XDG_DATA_HOME)."""
     data = os.environ.get("XDG_DATA_HOME", "")
     base = Path(data) if data.startswith("/") else Path.home() / ".local" / "share"
     return base / "atoll"
 
 
 def open_store(root: Path, *, create: bool = False) -> Store:
-    """The store in ``root``; with ``create`` it is made there when none is.
+    """Open the store in ``root``; ``create`` makes a new one if there is none.
 
     Raises NotFound, Damaged (another format), MissingPrivilege or NoSpace.
     """
@@ -136,6 +136,7 @@ def _create_store(root: Path) -> Store:
 
 
 def forbidden(what: str, error: OSError) -> MissingPrivilege:
+    """The error for a store that the user may not access."""
     return MissingPrivilege(
         f"{what}: {error.strerror}", hint="try again with sudo, or choose another --store DIR"
     )

@@ -1,7 +1,7 @@
-"""Who may work on a store at the same time: any number that add, or one that removes.
+"""The lock of a store: any number of operations add at the same time, or one removes.
 
-Adding never collides: contents are named by digest and appear by rename. So additions hold the
-lock shared and may be nested, and only removing (collection, clearing leftovers) needs it alone.
+Additions cannot conflict: content is named by its digest and appears by rename. So they hold the
+lock shared and may nest. Only removal (garbage collection, leftovers) needs it exclusively.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
     from atoll.store.layout import Store
 
 PATIENCE = 10.0
-"""Seconds that an addition waits for another operation that clears leftovers or removes."""
+"""Seconds that an addition waits for an operation that removes."""
 
 
 @contextmanager
 def adding(store: Store, *, patience: float = PATIENCE) -> Iterator[None]:
-    """Hold ``store`` for additions; raises Busy while something is being removed from it.
+    """Hold the lock shared, to add to ``store``. Raises Busy while another operation removes.
 
-    When no other operation is at work, what an interrupted one left in ``staging`` goes first.
+    If no other operation runs, this first removes leftovers of interrupted ones in ``staging``.
     """
     handle = _open_lock(store)
     try:
-        with suppress(BlockingIOError):  # somebody adds: what is in staging may be theirs
+        with suppress(BlockingIOError):  # another operation is adding: staging may be its own
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _clear_staging(store)
-        _take(handle, fcntl.LOCK_SH, store, patience)
+        _wait_for_lock(handle, fcntl.LOCK_SH, store, patience)
         yield
     finally:
         os.close(handle)
@@ -45,13 +45,13 @@ def adding(store: Store, *, patience: float = PATIENCE) -> Iterator[None]:
 
 @contextmanager
 def reading(store: Store, *, patience: float = PATIENCE) -> Iterator[None]:
-    """Keep others from removing anything while the store is read, also one that is read-only."""
+    """Hold the lock shared, to read ``store``, which may be on a read-only mount. Raises Busy."""
     try:
         handle = os.open(store.lock, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         handle = _open_lock(store)
     try:
-        _take(handle, fcntl.LOCK_SH, store, patience)
+        _wait_for_lock(handle, fcntl.LOCK_SH, store, patience)
         yield
     finally:
         os.close(handle)
@@ -59,10 +59,10 @@ def reading(store: Store, *, patience: float = PATIENCE) -> Iterator[None]:
 
 @contextmanager
 def removing(store: Store) -> Iterator[None]:
-    """Hold ``store`` alone; raises Busy when anything else is at work on it."""
+    """Hold the lock exclusively. Raises Busy if any other operation holds it."""
     handle = _open_lock(store)
     try:
-        _take(handle, fcntl.LOCK_EX, store, 0)
+        _wait_for_lock(handle, fcntl.LOCK_EX, store, 0)
         _clear_staging(store)
         yield
     finally:
@@ -78,7 +78,7 @@ def _open_lock(store: Store) -> int:
         raise forbidden(f"cannot change the store in {store.root}", error) from error
 
 
-def _take(handle: int, kind: int, store: Store, patience: float) -> None:
+def _wait_for_lock(handle: int, kind: int, store: Store, patience: float) -> None:
     deadline = time.monotonic() + patience
     while True:
         try:

@@ -1,8 +1,8 @@
-"""Contents of regular files: put into a store, measured without one, opened and read again.
+"""Objects, the contents of regular files: write them to a store, compute digests, read and verify.
 
-New objects are written under ``staging/`` first. When all of a batch are there, one ``syncfs``
-makes them durable and only then does each get its name under ``objects/``: so a name that exists
-can be trusted to be complete, and an import needs no flush per file.
+New objects are written below ``staging/`` first. When a batch is complete, one ``syncfs`` makes it
+durable, and only then does each object get its name below ``objects/``. So an existing name always
+has complete content, and an import needs no fsync per file.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from atoll.tree.model import Regular
 
 WHOLE_LIMIT = 1 << 20
-"""Contents up to this size are read into memory once; larger ones are hashed, then copied."""
+"""Bytes. Smaller contents are read into memory once; larger ones are hashed, then copied."""
 
 OBJECT_MODE = 0o444
 _DAMAGE = {
@@ -44,23 +44,23 @@ _DAMAGE = {
     errno.EUCLEAN,
     errno.EBADMSG,
 }
-"""Errors of an object that is not there, is no file, or is lost on the disk."""
+"""Errors for an object that is missing, is not a regular file, or is damaged on the disk."""
 _CANNOT_COPY = {errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 
 
 class ObjectSink(Protocol):
-    """Takes contents and names them. Safe to use from several threads."""
+    """Takes contents and returns their object ids. Safe to use from several threads."""
 
     def put_bytes(self, data: bytes) -> ObjectId: ...
 
     def put_file(self, handle: int) -> ObjectId:
-        """Take a whole regular file that is open for reading; it may not change meanwhile."""
+        """Add a regular file, open for reading, which must not change meanwhile."""
 
     def put_chunks(self, chunks: Iterable[bytes]) -> ObjectId: ...
 
 
 class DigestSink:
-    """An ObjectSink that names contents and keeps nothing."""
+    """An ObjectSink that computes ids and keeps nothing."""
 
     def put_bytes(self, data: bytes) -> ObjectId:
         return verity_digest(data)
@@ -76,7 +76,7 @@ class DigestSink:
 
 
 class ObjectWriter:
-    """An ObjectSink that keeps contents in a store; made by ``adding_objects`` only."""
+    """An ObjectSink that writes to a store; created by ``adding_objects`` only."""
 
     def __init__(self, store: Store, staging: Path, *, seal: bool) -> None:
         self._store = store
@@ -86,7 +86,7 @@ class ObjectWriter:
         self._prefix = os.fspath(staging) + "/"
         self._numbers = count()
         self._staged: dict[ObjectId, str] = {}
-        self._whole: dict[ObjectId, str] = {}
+        self._complete: dict[ObjectId, str] = {}
 
     def put_bytes(self, data: bytes) -> ObjectId:
         name = verity_digest(data)
@@ -115,35 +115,35 @@ class ObjectWriter:
 
         self._write(path, fill)
         name = hasher.digest()
-        if self._has(name) or self._staged.setdefault(name, path) is not path:
+        if self._exists(name) or self._staged.setdefault(name, path) is not path:
             os.unlink(path)
         else:
             self._seal_as(name, path)
         return name
 
     def commit(self) -> int:
-        """Make all that was put durable and give it its names; how many objects were new."""
-        if not self._whole:
+        """Make everything durable, then name it; returns the number of new objects."""
+        if not self._complete:
             return 0
         root = os.open(self._store.objects, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             syncfs(root)
-            for name, path in self._whole.items():
+            for name, path in self._complete.items():
                 os.rename(path, f"{self._objects}/{name[:2]}/{name[2:]}")
             syncfs(root)
         finally:
             os.close(root)
-        return len(self._whole)
+        return len(self._complete)
 
-    def _has(self, name: ObjectId) -> bool:
+    def _exists(self, name: ObjectId) -> bool:
         return os.path.lexists(f"{self._objects}/{name[:2]}/{name[2:]}")
 
     def _new_path(self) -> str:
         return f"{self._prefix}{next(self._numbers)}"
 
     def _claim(self, name: ObjectId) -> str | None:
-        """Where to write the object ``name``; None when it is here or another thread writes it."""
-        if name in self._staged or self._has(name):
+        """A path to write the object to; None if it exists or another thread writes it."""
+        if name in self._staged or self._exists(name):
             return None
         path = self._new_path()
         return path if self._staged.setdefault(name, path) is path else None
@@ -158,24 +158,24 @@ class ObjectWriter:
             os.close(handle)
 
     def _seal_as(self, name: ObjectId, path: str) -> None:
-        """What was written to ``path`` is all of the object ``name``."""
+        """Seal the file and compare its digest with ``name``. Raises Damaged."""
         measured = seal_file(path) if self._seal else name
         if measured != name:
             raise Damaged(
                 f"object {name} has the fs-verity digest {measured} after writing",
                 hint="the file changed while it was read, or memory or disk is failing",
             )
-        self._whole[name] = path
+        self._complete[name] = path
 
 
 @contextmanager
 def adding_objects(
     store: Store, *, keep_after: tuple[type[BaseException], ...] = ()
 ) -> Iterator[ObjectWriter]:
-    """A sink into ``store``: what was put is there, durably, when the block ends without an error.
+    """A sink into ``store``; when the block ends without an error, all objects are durable.
 
-    After an error, nothing of it is there, but after those of ``keep_after`` all that was put
-    whole, so that the next run need not put it again. Raises Busy or NoSpace.
+    After an error nothing is kept. After one of ``keep_after`` complete objects are kept, so that
+    the next run can reuse them. Raises Busy or NoSpace.
     """
     with space_errors(store.root), adding(store), staging_directory(store) as staging:
         writer = ObjectWriter(store, staging, seal=can_seal(staging))
@@ -189,7 +189,7 @@ def adding_objects(
 
 @contextmanager
 def staging_directory(store: Store) -> Iterator[Path]:
-    """A new directory below ``staging``, gone afterwards; the caller holds ``adding``."""
+    """A new directory below ``staging``, removed afterwards; the caller holds ``adding``."""
     path = store.staging / os.path.basename(tempfile.mkdtemp(dir=store.staging))
     try:
         yield path
@@ -198,7 +198,7 @@ def staging_directory(store: Store) -> Iterator[Path]:
 
 
 def can_seal(directory: Path) -> bool:
-    """Whether files in ``directory`` can have fs-verity; finds out by trying."""
+    """Whether the file system of ``directory`` supports fs-verity; tries it on a file."""
     path = os.path.join(directory, "probe")
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
     try:
@@ -208,9 +208,9 @@ def can_seal(directory: Path) -> bool:
 
 
 def seal_file(path: str) -> str | None:
-    """Switch fs-verity on for a file nobody writes to, and make it read-only.
+    """Enable fs-verity for a file that is not open for writing, and make it read-only.
 
-    Gives the digest that the kernel measured; None when there is no fs-verity here.
+    Returns the digest that the kernel measured; None if fs-verity is not supported.
     """
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -226,7 +226,7 @@ def has_object(store: Store, name: ObjectId) -> bool:
 
 
 def find_missing(store: Store, names: Sequence[ObjectId]) -> list[int]:
-    """Which of ``names``, by their numbers, are not in ``store``; quick for very many."""
+    """Indexes of those ``names`` that are not in ``store``; lists each directory only once."""
     folders: dict[str, list[int]] = {}
     for number, name in enumerate(names):
         folders.setdefault(name[:2], []).append(number)
@@ -238,7 +238,10 @@ def find_missing(store: Store, names: Sequence[ObjectId]) -> list[int]:
 
 
 def open_object(store: Store, name: ObjectId) -> int:
-    """A descriptor, open for reading, of the object; raises Damaged when it is not there."""
+    """Open an object for reading; returns the file descriptor.
+
+    Raises Damaged if it is missing, MissingPrivilege, Refused (no fs-verity) or OSError.
+    """
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
     try:
         return os.open(store.object_path(name), flags)
@@ -247,7 +250,7 @@ def open_object(store: Store, name: ObjectId) -> int:
 
 
 def read_object(store: Store, name: ObjectId, *, verify: bool = True) -> bytes:
-    """The content of an object; raises Damaged when it is not what its name says."""
+    """The content of an object. Raises Damaged if its digest is wrong, and as ``open_object``."""
     handle = open_object(store, name)
     try:
         data = b"".join(read_chunks(handle))
@@ -261,7 +264,7 @@ def read_object(store: Store, name: ObjectId, *, verify: bool = True) -> bytes:
 
 
 def stream_content(store: Store, node: Regular) -> Iterator[bytes]:
-    """The content of a file of a tree, piece by piece, whether it is small or an object."""
+    """The content of a file of a tree, in chunks, inline or from an object; not verified."""
     if node.object is None:
         yield node.inline or b""
         return
@@ -273,7 +276,7 @@ def stream_content(store: Store, node: Regular) -> Iterator[bytes]:
 
 
 def measure_object(store: Store, name: ObjectId) -> None:
-    """Read an object to its end; raises Damaged when it is not what its name says."""
+    """Read an object and check its digest, also that of fs-verity. Raises as ``read_object``."""
     handle = open_object(store, name)
     try:
         found = DigestSink().put_file(handle)
@@ -287,7 +290,7 @@ def measure_object(store: Store, name: ObjectId) -> None:
 
 
 def read_chunks(handle: int) -> Iterator[bytes]:
-    """A file from its start to its end, without moving its offset."""
+    """Yield a file from start to end, without moving its offset."""
     offset = 0
     while chunk := os.pread(handle, WHOLE_LIMIT, offset):
         yield chunk
@@ -302,7 +305,7 @@ def _damaged(store: Store, name: ObjectId, why: str) -> Damaged:
 
 
 def _unreadable(store: Store, name: ObjectId, error: OSError) -> AtollError | OSError:
-    """Damaged only where the object or the disk is at fault: what cannot be read may be whole."""
+    """The error to raise. Damaged only for a fault of object or disk: others may be intact."""
     if error.errno in _DAMAGE:
         return _damaged(store, name, error.strerror or str(error))
     what = f"object {name} in {store.root} cannot be read"
@@ -321,7 +324,7 @@ def _write_all(handle: int, data: bytes) -> None:
 
 
 def copy_file(source: int, target: int) -> None:
-    """Copy in the kernel, which shares the blocks where the file system can."""
+    """Copy a file, in the kernel if possible, which shares blocks where the file system can."""
     offset = 0
     try:
         while done := os.copy_file_range(source, target, 1 << 30, offset_src=offset):

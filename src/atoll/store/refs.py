@@ -1,6 +1,6 @@
-"""Named roots: which tree a name means, and what a person calls that tree.
+"""Refs: named roots that keep a tree, with the image's name and version.
 
-One file a name, ``refs/NAME.json``; a name may have parts, divided by ``/``::
+One file per ref, ``refs/NAME.json``; a name may have parts separated by ``/``::
 
     {"algorithm": "fsverity-sha256-4096", "created": 1788000000, "format": 1,
      "name": "hello", "tree": "<64 hex>", "version": "1"}
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from atoll.store.layout import Store
 
 ALGORITHM = "fsverity-sha256-4096"
-"""What a digest of a tree is, beside every digest that is kept: fs-verity, SHA-256, 4 KiB."""
+"""The kind of a tree digest, stored with every digest: fs-verity, SHA-256, blocks of 4 KiB."""
 
 _PART = r"[A-Za-z0-9_][A-Za-z0-9._+:~@-]{0,127}"
 _NAME = re.compile(f"{_PART}(/{_PART}){{0,7}}")
@@ -36,7 +36,8 @@ _SUFFIX = ".json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ref:
-    """``name`` and ``version`` are the image's, for people; ``created`` is the lock's epoch."""
+    """``name`` and ``version`` are the image's, for people. ``created`` is its epoch, in seconds
+    since 1970."""
 
     tree: TreeId
     name: str
@@ -45,7 +46,7 @@ class Ref:
 
 
 def check_ref_name(text: str) -> str:
-    """``text``, when it can be the name of a ref; raises UsageError."""
+    """Return ``text`` if it is a valid name of a ref; raises UsageError."""
     if not _NAME.fullmatch(text) or any(part.endswith(_SUFFIX) for part in text.split("/")):
         raise UsageError(
             f"{text!r} is not a valid image name",
@@ -56,44 +57,50 @@ def check_ref_name(text: str) -> str:
 
 
 def write_ref(store: Store, name: str, ref: Ref) -> None:
-    """Let ``name`` mean this tree from now on, durably; the tree is in the store already."""
+    """Make ``name`` refer to a tree of the store, durably.
+
+    Raises NotFound if the tree is not in the store, UsageError, Busy or NoSpace.
+    """
     path = _path(store, name)
     if not store.image_path(ref.tree).exists():
         raise NotFound(f"no tree {ref.tree} in the store {store.root}")
     with space_errors(store.root), adding(store):
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, format_ref(ref))
-        for above in path.parents[1 : len(path.relative_to(store.refs).parts)]:
-            fsync_directory(above)
+        for parent in path.parents[1 : len(path.relative_to(store.refs).parts)]:
+            fsync_directory(parent)
 
 
 def read_ref(store: Store, name: str) -> Ref:
-    """The ref ``name``; raises NotFound or Damaged."""
+    """Read the ref ``name``. Raises UsageError, NotFound or Damaged."""
     path = _path(store, name)
     data = read_if_there(path)
     if data is None:
-        near = find_nearest(name, list_ref_names(store))
-        hint = f"did you mean: store:{near[0]}" if near else "see: atoll store list"
+        nearest = find_nearest(name, list_ref_names(store))
+        hint = f"did you mean: store:{nearest[0]}" if nearest else "see: atoll store list"
         raise NotFound(f"no image {name} in the store {store.root}", hint=hint)
     return parse_ref(data, where=os.fspath(path))
 
 
 def list_ref_names(store: Store) -> tuple[str, ...]:
-    """The names of all refs; raises OSError when a directory of refs cannot be read."""
+    """The names of all refs, sorted. Raises OSError if a directory of refs cannot be read."""
     found = []
     for folder, _, files in os.walk(store.refs, onerror=_raise):
-        above = Path(folder).relative_to(store.refs)
-        found += [str(above / name)[: -len(_SUFFIX)] for name in files if name.endswith(_SUFFIX)]
+        parent = Path(folder).relative_to(store.refs)
+        found += [str(parent / name)[: -len(_SUFFIX)] for name in files if name.endswith(_SUFFIX)]
     return tuple(sorted(found))
 
 
 def list_refs(store: Store) -> tuple[tuple[str, Ref], ...]:
-    """All refs with their names, by name; raises Damaged."""
+    """All refs, sorted by name. Raises Damaged."""
     return tuple((name, read_ref(store, name)) for name in list_ref_names(store))
 
 
 def remove_ref(store: Store, name: str) -> None:
-    """Remove the ref ``name``; its tree stays until the next garbage collection."""
+    """Remove the ref ``name``; its tree stays until the next garbage collection.
+
+    Raises UsageError, NotFound or Busy.
+    """
     path = _path(store, name)
     with adding(store):
         try:
@@ -106,6 +113,7 @@ def remove_ref(store: Store, name: str) -> None:
 
 
 def format_ref(ref: Ref) -> bytes:
+    """The content of a ref's file."""
     fields = {
         "algorithm": ALGORITHM,
         "created": ref.created,
@@ -118,12 +126,12 @@ def format_ref(ref: Ref) -> bytes:
 
 
 def parse_ref(data: bytes, *, where: str) -> Ref:
-    """Raises Damaged; ``where`` says what was read."""
+    """Parse a ref's file; ``where`` names it in errors. Raises Damaged."""
     try:
         fields = parse_json_fields(data, file="it")
-        for name, known in (("algorithm", ALGORITHM), ("format", IMAGE_FORMAT)):
-            if fields.table.get(name) != known:
-                fields.flaw(name, f"must be {known}: no other is supported")
+        for name, expected in (("algorithm", ALGORITHM), ("format", IMAGE_FORMAT)):
+            if fields.table.get(name) != expected:
+                fields.flaw(name, f"must be {expected}: no other is supported")
         return Ref(
             tree=parse_tree_id(fields.string("tree")),
             name=fields.line("name"),

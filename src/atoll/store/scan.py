@@ -1,8 +1,8 @@
-"""A directory on disk → the model of its tree, its contents named (and kept) by an ObjectSink.
+"""Scan a directory into a tree model; an ObjectSink names, and may keep, the contents.
 
-Two threads take directories from one stack; nearly all of the work is system calls, which run
-beside each other. Files are opened relative to their directory and never through a symbolic link.
-What changes while it is read is an error, not a guess. No content stays in memory.
+Two threads take directories from one stack; nearly all of the work is system calls, which run in
+parallel. Files are opened relative to their directory and never through a symbolic link. A file
+that changes while it is read is an error. No content stays in memory.
 """
 
 from __future__ import annotations
@@ -50,27 +50,30 @@ _GONE = {errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.ENXIO}
 
 
 def import_directory(
-    store: Store, path: Path, reporter: Reporter, known: StatCache | None = None
+    store: Store, path: Path, reporter: Reporter, cache: StatCache | None = None
 ) -> Directory:
-    """Put all contents below ``path`` into ``store``, durably; gives the tree as it is on disk."""
+    """Add all contents below ``path`` to ``store``, durably; returns the tree as it is on disk.
+
+    Raises what ``scan_directory`` raises, Busy or NoSpace.
+    """
     with adding_objects(store) as writer:
-        return scan_directory(path, writer, reporter, known)
+        return scan_directory(path, writer, reporter, cache)
 
 
 def scan_directory(
-    path: Path, sink: ObjectSink, reporter: Reporter, known: StatCache | None = None
+    path: Path, sink: ObjectSink, reporter: Reporter, cache: StatCache | None = None
 ) -> Directory:
     """The tree below ``path``, with hard links, xattrs, devices and nanosecond times.
 
-    Files that are ``known`` are not read. Raises NotFound, MissingPrivilege, or Refused for what
-    changes meanwhile or is a mount point.
+    Files that ``cache`` has are not read again. Raises NotFound, UsageError, MissingPrivilege,
+    Damaged, or Refused if something changes meanwhile or is a mount point.
     """
     if not os.path.lexists(path):
         raise NotFound(f"there is no directory {path}")
     if not os.path.isdir(path):
         raise UsageError(f"{path} is not a directory")
     top: dict[bytes, Node] = {}
-    scan = _Scan(sink=sink, reporter=reporter, known=known)
+    scan = _Scan(sink=sink, reporter=reporter, cache=cache)
     start = os.fsencode(os.path.realpath(path))
     scan.todo.append(_Job(start, b"/", top, os.stat(start)))
     with gc_paused():
@@ -84,7 +87,7 @@ def scan_directory(
 
 
 class _Job(NamedTuple):
-    """One directory to scan: where it is, and where in the model it goes."""
+    """One directory to scan, and its parent's entries in the model."""
 
     path: bytes
     name: bytes
@@ -92,8 +95,8 @@ class _Job(NamedTuple):
     expected: os.stat_result
 
 
-class _Place(NamedTuple):
-    """A name in a directory that is open."""
+class _DirEntry(NamedTuple):
+    """A name in an open directory."""
 
     folder: bytes
     handle: int
@@ -106,17 +109,17 @@ class _Place(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class _Scan:
-    """What the threads share. Single operations on its lists and dicts are atomic."""
+    """State shared by the threads. Single operations on lists and dicts are atomic in CPython."""
 
     sink: ObjectSink
     reporter: Reporter
-    known: StatCache | None
+    cache: StatCache | None
     todo: list[_Job] = field(default_factory=list)
     busy: int = 0
     files: int = 0
     failed: bool = False
     changed: threading.Condition = field(default_factory=threading.Condition)
-    claims: dict[tuple[int, int], _Place] = field(default_factory=dict)
+    claims: dict[tuple[int, int], _DirEntry] = field(default_factory=dict)
     linked: dict[tuple[int, int], Leaf] = field(default_factory=dict)
     other_names: list[tuple[dict[bytes, Node], bytes, tuple[int, int]]] = field(
         default_factory=list
@@ -162,8 +165,8 @@ def _work(scan: _Scan) -> None:
 
 
 def _scan_one(scan: _Scan, job: _Job) -> list[_Job]:
-    """Put one directory into the model, with all in it but directories: those are the result."""
-    below: list[_Job] = []
+    """Add one directory with its entries to the model; returns the subdirectories to scan."""
+    subdirectories: list[_Job] = []
     with _opened(job.path) as handle:
         status = os.fstat(handle)
         if not os.path.samestat(job.expected, status):
@@ -172,46 +175,46 @@ def _scan_one(scan: _Scan, job: _Job) -> list[_Job]:
         job.parent[job.name] = Directory(metadata_of(status, _xattrs(handle)), entries)
         with os.scandir(handle) as listing:
             for entry in listing:
-                place = _Place(job.path, handle, os.fsencode(entry.name))
+                file = _DirEntry(job.path, handle, os.fsencode(entry.name))
                 found = entry.stat(follow_symlinks=False)
                 if stat.S_ISDIR(found.st_mode):
                     if found.st_dev != status.st_dev:
-                        raise _mounted(place.path)
-                    below.append(_Job(place.path, place.name, entries, found))
+                        raise _mounted(file.path)
+                    subdirectories.append(_Job(file.path, file.name, entries, found))
                 elif found.st_nlink == 1:
-                    entries[place.name] = _leaf(scan, place, found)
+                    entries[file.name] = _leaf(scan, file, found)
                 else:
-                    _add_linked(scan, place, found, entries)
+                    _add_linked(scan, file, found, entries)
                 if scan.failed:
                     break
-    return below
+    return subdirectories
 
 
 def _add_linked(
-    scan: _Scan, place: _Place, status: os.stat_result, entries: dict[bytes, Node]
+    scan: _Scan, file: _DirEntry, status: os.stat_result, entries: dict[bytes, Node]
 ) -> None:
-    """The thread that meets a file first reads it; its other names wait until all is read."""
+    """Only the first thread that finds a hard-linked file reads it; its other names come last."""
     key = (status.st_dev, status.st_ino)
-    if scan.claims.setdefault(key, place) is not place:
-        scan.other_names.append((entries, place.name, key))
+    if scan.claims.setdefault(key, file) is not file:
+        scan.other_names.append((entries, file.name, key))
         return
-    scan.linked[key] = entries[place.name] = _leaf(scan, place, status)
+    scan.linked[key] = entries[file.name] = _leaf(scan, file, status)
 
 
-def _leaf(scan: _Scan, place: _Place, status: os.stat_result) -> Leaf:
-    known = scan.known.find(status) if scan.known else None
-    if known is not None:
+def _leaf(scan: _Scan, file: _DirEntry, status: os.stat_result) -> Leaf:
+    cached = scan.cache.find(status) if scan.cache else None
+    if cached is not None:
         _count(scan)
-        return known
+        return cached
     try:
-        leaf = _read_leaf(scan, place, status)
+        leaf = _read_leaf(scan, file, status)
     except OSError as error:
         if error.errno in _FULL:
             raise
-        raise _unreadable(place.path, error) from error
+        raise _unreadable(file.path, error) from error
     _count(scan)
-    if scan.known:
-        scan.known.note(status, leaf)
+    if scan.cache:
+        scan.cache.add(status, leaf)
     return leaf
 
 
@@ -221,13 +224,13 @@ def _count(scan: _Scan) -> None:
         scan.reporter.progress(scan.files, None, unit="files")
 
 
-def _read_leaf(scan: _Scan, place: _Place, status: os.stat_result) -> Leaf:
+def _read_leaf(scan: _Scan, file: _DirEntry, status: os.stat_result) -> Leaf:
     kind = stat.S_IFMT(status.st_mode)
     if kind == stat.S_IFREG:
-        return _regular(scan, place, status)
-    metadata = metadata_of(status, _xattrs(place.path, follow_symlinks=False))
+        return _regular(scan, file, status)
+    metadata = metadata_of(status, _xattrs(file.path, follow_symlinks=False))
     if kind == stat.S_IFLNK:
-        return Symlink(metadata, os.fsencode(os.readlink(place.name, dir_fd=place.handle)))
+        return Symlink(metadata, os.fsencode(os.readlink(file.name, dir_fd=file.handle)))
     if kind == stat.S_IFCHR:
         return Device(metadata, DeviceKind.CHARACTER, status.st_rdev)
     if kind == stat.S_IFBLK:
@@ -235,8 +238,8 @@ def _read_leaf(scan: _Scan, place: _Place, status: os.stat_result) -> Leaf:
     return Fifo(metadata) if kind == stat.S_IFIFO else Socket(metadata)
 
 
-def _regular(scan: _Scan, place: _Place, status: os.stat_result) -> Regular:
-    handle = _open(place.name, place.handle)
+def _regular(scan: _Scan, file: _DirEntry, status: os.stat_result) -> Regular:
+    handle = _open(file.name, file.handle)
     try:
         metadata = metadata_of(status, _xattrs(handle))
         size = status.st_size
@@ -246,18 +249,18 @@ def _regular(scan: _Scan, place: _Place, status: os.stat_result) -> Regular:
         else:
             data = os.read(handle, size + 1)
             if len(data) != size:
-                raise _changed(place.path)
+                raise _changed(file.path)
             if size > INLINE_LIMIT:
                 name = scan.sink.put_bytes(data)
             elif size:
                 inline = data
-        _check_unchanged(place, status, os.fstat(handle))
+        _check_unchanged(file, status, os.fstat(handle))
     finally:
         os.close(handle)
     return Regular(metadata, size, name, inline)
 
 
-def _check_unchanged(place: _Place, before: os.stat_result, after: os.stat_result) -> None:
+def _check_unchanged(file: _DirEntry, before: os.stat_result, after: os.stat_result) -> None:
     if (
         before.st_ctime_ns != after.st_ctime_ns
         or before.st_size != after.st_size
@@ -265,7 +268,7 @@ def _check_unchanged(place: _Place, before: os.stat_result, after: os.stat_resul
         or before.st_dev != after.st_dev
         or before.st_mtime_ns != after.st_mtime_ns
     ):
-        raise _changed(place.path)
+        raise _changed(file.path)
 
 
 def _xattrs(file: int | bytes, *, follow_symlinks: bool = True) -> Xattrs:
@@ -285,13 +288,13 @@ def _xattrs(file: int | bytes, *, follow_symlinks: bool = True) -> Xattrs:
 
 @contextmanager
 def _opened(path: bytes) -> Iterator[int]:
-    """A directory, open; errors of the system inside are told with its path."""
+    """Open a directory; OSErrors in the block are raised with its path."""
     handle = -1
     try:
         handle = os.open(path, _OPEN | os.O_DIRECTORY)
         yield handle
     except OSError as error:
-        if error.errno in _FULL:  # the disk of the store, which the caller names
+        if error.errno in _FULL:  # of the store's disk: the caller names it
             raise
         raise _unreadable(path, error) from error
     finally:
@@ -300,7 +303,7 @@ def _opened(path: bytes) -> Iterator[int]:
 
 
 def _open(name: bytes, folder: int) -> int:
-    """Open a file without touching its access time where that is allowed."""
+    """Open a file without updating its access time, if permitted (O_NOATIME needs the owner)."""
     try:
         return os.open(name, _OPEN | os.O_NOATIME, dir_fd=folder)
     except PermissionError:
@@ -308,7 +311,7 @@ def _open(name: bytes, folder: int) -> int:
 
 
 def _unreadable(path: bytes, error: OSError) -> AtollError:
-    """What an error of the system at ``path`` means."""
+    """The error to raise for an OSError at ``path``."""
     where = os.fsdecode(path)
     if error.errno in _GONE:
         return _changed(path)

@@ -12,8 +12,8 @@ Why this is safe: the kernel sets ctime (in nanoseconds, no program can choose i
 size, attributes, mode or owner change, and when an inode is reused. So a line matches only an
 unchanged file, unless the file changed within the same tick of the kernel's clock after it was
 read. To exclude that, only files that last changed well before the import began are cached: the
-output of finished build steps. Mode, owner and times are always read from the file's status.
-Through an overlay with all layers on one file system, inode and ctime are those of the lower file.
+output of finished build steps. Mode, owner and times always come from stat. In an overlay with all
+layers on one file system, inode and ctime are those of the lower file.
 If garbage collection has removed the object, the file is read again.
 """
 
@@ -36,60 +36,60 @@ if TYPE_CHECKING:
     from atoll.store.layout import Store
     from atoll.tree.model import Leaf, Xattrs
 
-_FORM = "atoll-known 1"
-NOTED_LIMIT = 1 << 30
-"""Bytes: a line has some hundred, and a tree some hundred thousand files."""
+_FORMAT = "atoll-known 1"
+CACHE_LIMIT = 1 << 30
+"""Bytes of a cache file. A line has some hundred, a tree some hundred thousand files."""
 _SETTLED_NS = 2_000_000_000
-"""How long before an import a file must have been left alone: more than any clock's tick."""
+"""Nanoseconds before an import in which a file must not have changed: more than any clock tick."""
 
 
 class StatCache:
     """The contents of files by inode, ctime and size. Safe for several threads.
 
-    ``device`` is the file system's number, ``begun`` when the last program that could change what
-    is imported had ended, in nanoseconds.
+    ``device`` is the file system's device number. ``begun`` is the time in nanoseconds when the
+    last program ended that could change the imported files.
     """
 
     def __init__(self, store: Store, *, device: int, begun: int) -> None:
         self._store = store
         self._device = device
         self._settled = begun - _SETTLED_NS
-        self._before: dict[bytes, bytes] = {}
-        self._now: dict[bytes, bytes] = {}
+        self._loaded: dict[bytes, bytes] = {}
+        self._current: dict[bytes, bytes] = {}
 
     def find(self, status: os.stat_result) -> Regular | Symlink | None:
-        """The node of a file that is known; None for one that has to be read."""
+        """The node of a cached file; None if the file must be read."""
         key = _key(status)
-        line = self._before.get(key)
+        line = self._loaded.get(key)
         if line is None:
             return None
-        word, *pairs = line.decode().split(" ")
-        leaf = _parse(word, metadata_of(status, _parse_xattrs(pairs)), status.st_size)
+        content, *pairs = line.decode().split(" ")
+        leaf = _parse(content, metadata_of(status, _parse_xattrs(pairs)), status.st_size)
         if isinstance(leaf, Regular) and leaf.object and not has_object(self._store, leaf.object):
             return None
-        self._now[key] = line
+        self._current[key] = line
         return leaf
 
-    def note(self, status: os.stat_result, leaf: Leaf) -> None:
-        """Remember what was read of a file, if it has been left alone for long enough."""
+    def add(self, status: os.stat_result, leaf: Leaf) -> None:
+        """Cache what was read of a file, unless the file changed only recently."""
         if status.st_ctime_ns < self._settled and isinstance(leaf, Regular | Symlink):
-            self._now[_key(status)] = _format(leaf)
+            self._current[_key(status)] = _format(leaf)
 
     def load(self, path: Path) -> None:
-        """Know what an earlier import noted; nothing where that cannot be read or is damaged."""
+        """Load the cache of an earlier import; ignores a file that is unreadable or damaged."""
         with suppress(OSError, Damaged):
-            head, _, rest = read_regular(path, limit=NOTED_LIMIT).partition(b"\n")
+            head, _, rest = read_regular(path, limit=CACHE_LIMIT).partition(b"\n")
             if head == _head(self._device, rest):
-                self._before = dict(_split(line) for line in rest.splitlines())
+                self._loaded = dict(_split(line) for line in rest.splitlines())
 
     def save(self, path: Path) -> None:
-        """Write what this import knew or learned; of other lines stay as many again."""
-        spare = len(self._now)
-        for key, line in self._before.items():
-            if spare and key not in self._now:
-                self._now[key] = line
+        """Write the entries of this import, and at most as many unused older ones."""
+        spare = len(self._current)
+        for key, line in self._loaded.items():
+            if spare and key not in self._current:
+                self._current[key] = line
                 spare -= 1
-        rest = b"".join(b"%s %s\n" % item for item in self._now.items())
+        rest = b"".join(b"%s %s\n" % item for item in self._current.items())
         temporary = path.with_name(f".new-{path.name}")
         with temporary.open("wb") as file:
             file.writelines((_head(self._device, rest), b"\n", rest))
@@ -97,7 +97,7 @@ class StatCache:
 
 
 def metadata_of(status: os.stat_result, xattrs: Xattrs) -> Metadata:
-    """What a file's status and its attributes say."""
+    """Metadata from a file's stat and extended attributes."""
     seconds, nanoseconds = divmod(status.st_mtime_ns, 1_000_000_000)
     return Metadata(
         mode=status.st_mode & 0o7777,
@@ -110,7 +110,7 @@ def metadata_of(status: os.stat_result, xattrs: Xattrs) -> Metadata:
 
 
 def _head(device: int, rest: bytes) -> bytes:
-    return f"{_FORM} {device} {sha256(rest).hexdigest()}".encode()
+    return f"{_FORMAT} {device} {sha256(rest).hexdigest()}".encode()
 
 
 def _key(status: os.stat_result) -> bytes:
@@ -124,22 +124,22 @@ def _split(line: bytes) -> tuple[bytes, bytes]:
 
 def _format(leaf: Regular | Symlink) -> bytes:
     if isinstance(leaf, Symlink):
-        word = "l" + leaf.target.hex()
+        content = "l" + leaf.target.hex()
     elif leaf.object is not None:
-        word = "o" + leaf.object
+        content = "o" + leaf.object
     else:
-        word = "i" + (leaf.inline or b"").hex()
+        content = "i" + (leaf.inline or b"").hex()
     pairs = [f"{name.hex()}={value.hex()}" for name, value in leaf.metadata.xattrs]
-    return " ".join((word, *pairs)).encode()
+    return " ".join((content, *pairs)).encode()
 
 
-def _parse(word: str, metadata: Metadata, size: int) -> Regular | Symlink:
-    match word[:1]:
+def _parse(content: str, metadata: Metadata, size: int) -> Regular | Symlink:
+    match content[:1]:
         case "l":
-            return Symlink(metadata, bytes.fromhex(word[1:]))
+            return Symlink(metadata, bytes.fromhex(content[1:]))
         case "i":
-            return Regular(metadata, size, None, bytes.fromhex(word[1:]) or None)
-    return Regular(metadata, size, ObjectId(word[1:]))
+            return Regular(metadata, size, None, bytes.fromhex(content[1:]) or None)
+    return Regular(metadata, size, ObjectId(content[1:]))
 
 
 def _parse_xattrs(pairs: list[str]) -> Xattrs:

@@ -1,4 +1,4 @@
-"""Trees in a store: each a composefs image, named by its digest, which names all it consists of."""
+"""Tree images: each tree is a composefs image, named by its digest, that refers to its objects."""
 
 from __future__ import annotations
 
@@ -33,26 +33,26 @@ if TYPE_CHECKING:
 IMAGE_FORMAT = 1
 """The composefs format of every image in a store."""
 IMAGE_LIMIT = 1 << 30
-"""Bytes of an image: it has metadata only, some hundred bytes for each file of a tree."""
+"""Bytes of an image. It has only metadata, some hundred bytes for each file."""
 
 
 def write_image(store: Store, tree: Directory) -> TreeId:
-    """Keep ``tree`` durably; the objects it names are in the store already.
+    """Write ``tree`` durably; its objects must be in the store already.
 
-    What was written is measured again before it gets its name. Raises Damaged, NoSpace or Busy.
+    The image is read back and verified before it gets its name. Raises Damaged, NoSpace or Busy.
     """
     return write_image_bytes(store, format_image(tree, version=IMAGE_FORMAT))
 
 
 def write_image_bytes(store: Store, data: bytes | bytearray) -> TreeId:
-    """Keep a tree that is a composefs image already; see ``write_image``."""
+    """Like ``write_image``, for a tree that is already a composefs image."""
     name = TreeId(verity_digest(data))
     with space_errors(store.root), adding(store), staging_directory(store) as staging:
         displace_stray(store.image_path(name), stat.S_IFREG)
-        if not _is_whole(store.image_path(name), name):
+        if not _is_intact(store.image_path(name), name):
             path = staging / name
             _write_durably(path, data)
-            if not _is_whole(path, name):
+            if not _is_intact(path, name):
                 raise Damaged(
                     f"image {name} was read back with other content than was written to"
                     f" {store.root}",
@@ -64,20 +64,20 @@ def write_image_bytes(store: Store, data: bytes | bytearray) -> TreeId:
 
 
 def read_image(store: Store, name: TreeId) -> Directory:
-    """The tree ``name``; raises NotFound, or Damaged when it is not what its name says."""
+    """The tree ``name``. Raises NotFound, or Damaged if its digest is wrong."""
     return parse_image(read_image_bytes(store, name))
 
 
 def read_below(store: Store, name: TreeId, path: str) -> Node | None:
-    """What the tree ``name`` has at ``path``, relative to its root, without reading all of it.
+    """The node at ``path`` of the tree ``name``, relative to its root; None if there is none.
 
-    Raises NotFound or Damaged.
+    Does not parse the whole image. Raises NotFound or Damaged.
     """
     return parse_below(read_image_bytes(store, name), path.encode())
 
 
 def read_image_bytes(store: Store, name: TreeId) -> bytes:
-    """The composefs image of the tree ``name``, its digest checked."""
+    """The composefs image of the tree ``name``, its digest checked. Raises NotFound or Damaged."""
     try:
         data = read_regular(store.image_path(name), limit=IMAGE_LIMIT)
     except FileNotFoundError as error:
@@ -94,7 +94,7 @@ def read_image_bytes(store: Store, name: TreeId) -> bytes:
 
 
 def list_images(store: Store) -> tuple[TreeId, ...]:
-    """All trees in the store, by name."""
+    """The digests of all trees in the store, sorted."""
     return tuple(TreeId(name) for name in sorted(os.listdir(store.images)) if is_hex_digest(name))
 
 
@@ -112,7 +112,7 @@ def _write_durably(path: Path, data: bytes | bytearray) -> None:
         os.fsync(file.fileno())
 
 
-def _is_whole(path: Path, name: TreeId) -> bool:
+def _is_intact(path: Path, name: TreeId) -> bool:
     try:
         with open_regular(path) as file:
             if (os.fstat(file.fileno()).st_mode & 0o7777) != OBJECT_MODE:

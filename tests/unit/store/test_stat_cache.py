@@ -29,11 +29,11 @@ class Counting(StatCache):
 
     read: int
 
-    def note(  # type: ignore[explicit-override]
+    def add(  # type: ignore[explicit-override]
         self, status: os.stat_result, leaf: Leaf
     ) -> None:
         self.read += 1
-        super().note(status, leaf)
+        super().add(status, leaf)
 
 
 @pytest.fixture
