@@ -1,4 +1,4 @@
-"""How a command that fails ends: what is told on stderr, and the exit code."""
+"""How a failed command ends: the message on stderr, and the exit code."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 UNEXPECTED = 70
-"""Exit code of a mistake in Atoll itself (EX_SOFTWARE)."""
+"""Exit code of a bug in Atoll (EX_SOFTWARE)."""
 BROKEN_PIPE = 141
-"""Exit code when nobody reads stdout any more: what a shell says of SIGPIPE."""
+"""Exit code for a closed stdout: 128 + SIGPIPE, as shells report it."""
 
 
 def print_failure(error: BaseException, words: Sequence[str]) -> int:
-    """Say on stderr what stopped the command line ``words``, and return the exit code."""
+    """Print to stderr why the command line ``words`` failed, and return the exit code."""
     known = _as_atoll_error(error)
     if isinstance(error, OSError):
         _drop_stdout()
-    # Whoever read stderr may be gone too (a closed terminal); the exit code still says it.
+    # stderr may be closed too (a closed terminal); the exit code still tells what happened.
     with suppress(OSError):
         if os.environ.get("ATOLL_DEBUG") == "1":
-            _tell_traceback(error)
+            _print_traceback(error)
         if known is not None:
             print_error(known)
         elif not isinstance(error, BrokenPipeError):
-            _tell_mistake(error, words)
+            _print_bug(error, words)
         sys.stderr.flush()
     if known is not None:
         return known.exit_code
@@ -48,19 +48,19 @@ def print_failure(error: BaseException, words: Sequence[str]) -> int:
 
 
 def print_error(error: AtollError) -> None:
-    """One error and its hint, as a person reads it."""
+    """Print one error and its hint."""
     print(f"atoll: {_indented(error.message, '    ')}", file=sys.stderr)
     if error.hint:
         print(f"  {_indented(error.hint, '  ')}", file=sys.stderr)
 
 
 def _indented(text: str, by: str) -> str:
-    """Only the first line begins at the left: a name that has lines forges none of ours."""
+    """Indent all lines but the first, so that line breaks in a file name cannot forge a message."""
     first, *rest = escape(text).split("\n")
     return "\n".join([first, *(line if line.startswith(" ") else f"{by}{line}" for line in rest)])
 
 
-def _tell_mistake(error: BaseException, words: Sequence[str]) -> None:
+def _print_bug(error: BaseException, words: Sequence[str]) -> None:
     again = shlex.join(["atoll", *words])
     kind = type(error).__name__
     print(f"atoll: a bug in Atoll: {kind}: {escape(str(error))}", file=sys.stderr)
@@ -68,16 +68,17 @@ def _tell_mistake(error: BaseException, words: Sequence[str]) -> None:
 
 
 def _missing_module(name: str) -> MissingProgram:
-    """A library that Atoll needs is not there, or not for this Python."""
-    debians = "/usr/bin/python3"
+    """A library that Atoll needs is not installed for this Python."""
+    debian_python = "/usr/bin/python3"
     hint = f"install it: apt install python3-{name}"
-    if os.path.realpath(sys.executable) != os.path.realpath(debians):
-        hint += f"; and run Atoll with Debian's Python, {debians}, as `atoll` in its checkout does"
+    if os.path.realpath(sys.executable) != os.path.realpath(debian_python):
+        hint += f"; and run Atoll with Debian's Python, {debian_python}, as `atoll` in its checkout"
+        hint += " does"
     return MissingProgram(f"the Python module {name} is not there for {sys.executable}", hint=hint)
 
 
 def _as_atoll_error(error: BaseException) -> AtollError | None:
-    """What a person can be told; None for a mistake of ours, and when nobody listens."""
+    """The error to show; None for a bug in Atoll, and for a broken pipe, which is not shown."""
     match error:
         case AtollError():
             return error
@@ -108,14 +109,14 @@ def _words_of(error: OSError) -> str:
     return f"{' -> '.join(names)}: {text}" if names else text
 
 
-def _tell_traceback(error: BaseException) -> None:
+def _print_traceback(error: BaseException) -> None:
     import traceback
 
     traceback.print_exception(error)
 
 
 def _drop_stdout() -> None:
-    """Nothing more can be written; without this Python would complain of it when it ends."""
+    """Redirect stdout to /dev/null: otherwise Python reports at exit that it cannot be flushed."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
