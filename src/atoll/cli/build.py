@@ -10,6 +10,7 @@ from atoll.base.errors import Unrepeatable, UsageError
 from atoll.builder.build import build_tree
 from atoll.builder.publish import publish
 from atoll.builder.verify import verify_build
+from atoll.cli.arguments import format_option
 from atoll.cli.output.verify import format_verification, verification_as_json
 from atoll.oci.reference import LayoutReference, parse_reference
 from atoll.recipe.language.parse import read_recipe
@@ -52,7 +53,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     result: dict[str, object] = {"tree": built.tree, "manifest": manifest, "ref": ref}
     if arguments.verify and target is not None:
         found = verify_build(recipe, built, (store, target), reporter, offline=offline)
-        return _tell_verified(found, recipe.image.name, result if arguments.json else None)
+        return _print_verified(found, recipe.image.name, result if arguments.json else None)
     if arguments.json:
         print(json.dumps(result))
         return 0
@@ -60,13 +61,14 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     if target is not None:
         reporter.notice(f"wrote image oci:{target.directory}:{target.tag}, manifest")
         reporter.notice(f"  {manifest}")
-    told = f" --store {arguments.store}" if arguments.store else ""
-    reporter.notice(f"next: atoll disk store:{recipe.image.name} disk.img{told}")
+    store_option = format_option("--store", arguments.store)
+    reporter.notice(f"next: atoll disk store:{recipe.image.name} disk.img{store_option}")
     return 0
 
 
-def _tell_verified(found: Verification, name: str, result: dict[str, object] | None) -> int:
-    """Say how the second build went; ``result`` is what JSON shall say besides, if it shall."""
+def _print_verified(found: Verification, name: str, result: dict[str, object] | None) -> int:
+    """Print how the second build went: as text, or with ``result`` as a JSON document that has
+    both. Raises Unrepeatable when the builds differ."""
     if result is not None:
         print(json.dumps(result | {"verify": verification_as_json(found)}, indent=2))
     else:
@@ -80,7 +82,8 @@ def _tell_verified(found: Verification, name: str, result: dict[str, object] | N
 
 
 def _target(arguments: argparse.Namespace, store: Path, name: str) -> LayoutReference | None:
-    """Where the image goes; what tells its digest needs it beside the store at least."""
+    """The layout to write the image to. ``--json`` and ``--verify`` need a manifest's digest, so
+    without ``--output`` they write one into the store's directory."""
     if arguments.output is None:
         needed = arguments.json or arguments.verify
         return LayoutReference(directory=str(store / "oci"), tag=name) if needed else None

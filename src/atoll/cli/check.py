@@ -7,9 +7,11 @@ import sys
 import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import RecipeError, Unchecked
+from atoll.cli.arguments import format_option
 from atoll.cli.output.terminal import print_marked
 from atoll.lint.context import FactSources, read_facts
 from atoll.lint.model import FactKind, LintSubject, Severity
@@ -89,7 +91,9 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
             "no errors found, but some checks could not run",
             hint="fix that and try again, or skip these checks with --offline",
         )
-    reporter.notice(f"next: atoll build {arguments.recipe}")
+    variant = format_option("--variant", arguments.variant)
+    store = format_option("--store", arguments.store)
+    reporter.notice(f"next: atoll build {quote(arguments.recipe)}{variant}{store}")
     return 0
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from argparse import SUPPRESS
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged
 from atoll.base.text import one_line
-from atoll.cli.arguments import Parser, add_machine_arguments
+from atoll.cli.arguments import Parser, add_machine_arguments, format_option
 from atoll.machine.deployments.apply import apply_operations
 from atoll.machine.deployments.machine_lock import locked_machine
 from atoll.machine.deployments.sysroot import find_sysroot
@@ -60,15 +61,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     sysroot = find_sysroot(getattr(arguments, "root", None))
-    deployment = choose_deployment(sysroot, getattr(arguments, "deployment", None))
+    number = getattr(arguments, "deployment", None)
+    deployment = choose_deployment(sysroot, number)
+    chosen = format_option("--deployment", number)
     as_json = getattr(arguments, "json", False)
     if arguments.what in (None, "diff"):
         etc = read_machine_etc(sysroot, deployment)
         print(json.dumps(as_document(etc), indent=2) if as_json else format_etc(etc))
         if etc.conflicts:
-            reporter.notice(
-                f"next: atoll etc resolve {one_line(etc.conflicts[0].path)} --mine | --image"
-            )
+            path = quote(one_line(etc.conflicts[0].path))
+            command = sysroot.command(f"etc resolve {path} --mine{chosen}")
+            reporter.notice(f"next: {command}, or with --image instead of --mine")
         _refuse_unread(etc)
         return 0
     if arguments.what == "complete":
@@ -83,7 +86,8 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     left = len(read_machine_etc(sysroot, deployment).conflicts)
     if as_json:
         print(json.dumps({"deployment": deployment, "path": f"/etc/{path}", "conflicts": left}))
-    reporter.notice(f"next: atoll etc ({left} conflicts left)" if left else "no conflicts left")
+    again = sysroot.command(f"etc{chosen}")
+    reporter.notice(f"next: {again} ({left} conflicts left)" if left else "no conflicts left")
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import NothingToDo, UsageError
@@ -63,9 +64,9 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         print("\n".join(_lines(done, most=None if arguments.long else MOST)))
     if not done.written:
         raise NothingToDo(f"{done.path} is up to date")
-    reporter.notice(
-        f"next: atoll build {arguments.recipe}{format_option('--variant', arguments.variant)}"
-    )
+    variant = format_option("--variant", arguments.variant)
+    store_option = format_option("--store", arguments.store)
+    reporter.notice(f"next: atoll build {quote(arguments.recipe)}{variant}{store_option}")
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import NotFound
@@ -59,7 +60,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         print(json.dumps({"directory": str(directory), "name": name, "files": names}, indent=2))
     else:
         print("\n".join(one_line(str(directory / path)) for path in names))
-    reporter.notice(f"next: cd {directory}; atoll check; README.md lists all commands")
+    reporter.notice(f"next: cd {quote(str(directory))}; atoll check; README.md lists all commands")
     return 0
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import MissingPrivilege
 from atoll.base.text import one_line
-from atoll.cli.arguments import Parser, add_machine_arguments, format_option
+from atoll.cli.arguments import Parser, add_machine_arguments
 from atoll.cli.output.upgrade import (
     cleanup_as_json,
     format_cleanup,
@@ -35,7 +35,6 @@ from atoll.machine.upgrade import UpgradeRequest, preview_upgrade
 if TYPE_CHECKING:
     from atoll.base.report import Reporter
     from atoll.machine.deployments.sysroot import Sysroot
-    from atoll.machine.upgrade_check import UpgradePreview
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -103,7 +102,8 @@ def _print_operations(sysroot: Sysroot, arguments: argparse.Namespace, *, as_jso
 def _request(arguments: argparse.Namespace, sysroot: Sysroot) -> UpgradeRequest:
     if arguments.what == "rebase":
         return UpgradeRequest(
-            verb="rebase", image=format_image(require_image(arguments.image, sysroot.atoll))
+            verb="rebase",
+            image=format_image(require_image(arguments.image, sysroot.atoll, sysroot)),
         )
     return UpgradeRequest(verb="upgrade")
 
@@ -113,13 +113,15 @@ def _plan_for_everyone(
 ) -> int:
     public = read_public_status()
     preview = preview_public_upgrade(sysroot, public, request)
-    now = public.state.current
-    _print(preview, now.deployment.title if now else "", sysroot, as_json=as_json)
+    now = public.state.current.deployment.title if public.state.current else ""
+    command = sysroot.command(request.words)
+    if as_json:
+        print(json.dumps(preview_as_json(preview, sysroot), indent=2))
+    else:
+        print(format_preview(preview, now, sysroot, request))
     if preview.obstacle is not None:
         raise preview.obstacle
-    reporter.notice(
-        f"these are upper limits: exact figures need root\nnext: sudo {_next(request, sysroot)}"
-    )
+    reporter.notice(f"these are upper limits: exact figures need root\nnext: sudo {command}")
     return 0
 
 
@@ -128,21 +130,11 @@ def _plan_upgrade(
 ) -> int:
     preview = preview_upgrade(sysroot, request)
     now = require_current(read_state(sysroot)).deployment.title
-    _print(preview, now, sysroot, as_json=as_json)
-    if preview.obstacle is not None:
-        raise preview.obstacle
-    reporter.notice(f"next: {_next(request, sysroot)}")
-    return 0
-
-
-def _print(preview: UpgradePreview, now: str, sysroot: Sysroot, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(preview_as_json(preview, sysroot), indent=2))
     else:
-        print(format_preview(preview, now, sysroot))
-
-
-def _next(request: UpgradeRequest, sysroot: Sysroot) -> str:
-    image = f" {request.image}" if request.image else ""
-    root = None if sysroot.booted is not None else sysroot.root
-    return f"atoll {request.verb}{image}{format_option('--root', root)}"
+        print(format_preview(preview, now, sysroot, request))
+    if preview.obstacle is not None:
+        raise preview.obstacle
+    reporter.notice(f"next: {sysroot.command(request.words)}")
+    return 0

@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     sysroot = find_sysroot(arguments.root)
     request = UpgradeRequest(
         verb="rebase",
-        image=format_image(require_image(arguments.image, sysroot.atoll)),
+        image=format_image(require_image(arguments.image, sysroot.atoll, sysroot)),
         even_held=arguments.even_held,
         download_only=arguments.download_only,
     )

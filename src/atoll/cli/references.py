@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from atoll.base.report import Reporter
     from atoll.inspect.tree_source import OpenTree
+    from atoll.machine.deployments.sysroot import Sysroot
     from atoll.store.layout import Store
 
 IMAGE_HELP = (
@@ -127,13 +128,17 @@ def resolve_word(text: str, store: Path, machine: Path | None) -> Resolved:
     return ResolvedImage(reference=_parse_reference(text, store))
 
 
-def require_image(text: str, store: Path) -> Reference | TreeId:
-    """The image that ``text`` names, for verbs that take nothing else; raises UsageError."""
+def require_image(text: str, store: Path, sysroot: Sysroot | None = None) -> Reference | TreeId:
+    """The image that ``text`` names, for verbs that take nothing else; raises UsageError.
+
+    ``sysroot`` is the machine that the verb changes, if it changes one.
+    """
     if is_hex_digest(text):
         return TreeId(text)
     if text in _ROLES or (text.isascii() and text.isdecimal()):
-        number = text.isdecimal()
-        hint = f"to boot it next: atoll rollback {text}" if number else f"name {IMAGE_HELP}"
+        rollback = f"rollback {text}"
+        rollback = sysroot.command(rollback) if sysroot else f"atoll {rollback}"
+        hint = f"to boot it next: {rollback}" if text.isdecimal() else f"name {IMAGE_HELP}"
         raise UsageError(f"{text} is a deployment, not an image", hint=hint)
     resolved = require_tree_or_image(text, store, None)
     return resolved.tree if isinstance(resolved, ResolvedTree) else resolved.reference

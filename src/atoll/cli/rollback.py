@@ -38,10 +38,13 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         json.dumps(rollback_as_json(found), indent=2) if arguments.json else format_rollback(found)
     )
     if found.warning:
-        reporter.notice(f"warning: {found.warning}\n  next: atoll gc")
+        reporter.notice(f"warning: {found.warning}\n  next: {sysroot.command('gc')}")
     if not found.left_behind:
         reporter.notice("the current default stays the fallback: no other one is known to boot")
     undo = next((each.number for each in found.left_behind if each.blessed), None)
-    words = f"undo with: atoll rollback {undo}" if undo is not None else "see: atoll status"
-    reporter.notice(f"next: systemctl reboot ({words})" if arguments.root is None else words)
+    if undo is None:
+        hint = f"see: {sysroot.command('status')}"
+    else:
+        hint = f"undo with: {sysroot.command(f'rollback {undo}')}"
+    reporter.notice(f"next: systemctl reboot ({hint})" if arguments.root is None else hint)
     return 0

@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         print(json.dumps(document, indent=2))
     else:
         print(format_state(state))
-    for line in (*no_way_back(why_none_is), *warnings(state)):
+    for line in (*no_way_back(sysroot, why_none_is), *warnings(state)):
         reporter.notice(line)
     if arguments.root is None:
         _tell_overrides(reporter)
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     if when is not None:
         reporter.notice(f"as of {format_moment(when)}; for the current status: sudo atoll status")
     if not arguments.json:
-        reporter.notice(next_step(state))
+        reporter.notice(next_step(sysroot, state))
     return 0
 
 
@@ -169,27 +169,28 @@ def warnings(state: MachineState) -> list[str]:
     return lines
 
 
-def no_way_back(why: Sequence[str]) -> list[str]:
-    """That there is nothing which a boot that fails could go back to, and ``why``, if so."""
+def no_way_back(sysroot: Sysroot, why: Sequence[str]) -> list[str]:
+    """The warning that there is no way back, with the reasons ``why``; nothing without a reason."""
     if not why:
         return []
+    upgrade, rollback = sysroot.command("upgrade"), sysroot.command("rollback --keep-etc")
     return [
         "NO WAY BACK: no deployment that booted before can boot unattended",
         *(f"  {one_line(each)}" for each in why),
-        "  to get one: atoll upgrade, or atoll rollback --keep-etc",
+        f"  to get one: {upgrade}, or {rollback}",
     ]
 
 
-def next_step(state: MachineState) -> str:
+def next_step(sysroot: Sysroot, state: MachineState) -> str:
     """The command that most probably comes next."""
     default = state.default
     if default is not None and default.staged:
-        return (
-            f"next: systemctl reboot, into {one_line(default.deployment.title)} (or: atoll cancel)"
-        )
+        title = one_line(default.deployment.title)
+        return f"next: systemctl reboot, into {title} (or: {sysroot.command('cancel')})"
     if state.damaged:
-        return "next: repair it, or remove damaged deployments with: atoll gc --damaged"
-    return "next: atoll plan shows whether there is a newer version"
+        collect = sysroot.command("gc --damaged")
+        return f"next: repair it, or remove damaged deployments with: {collect}"
+    return f"next: {sysroot.command('plan')} shows whether there is a newer version"
 
 
 def _tell_overrides(reporter: Reporter) -> None:

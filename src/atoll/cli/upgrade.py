@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.base.text import one_line
-from atoll.cli.arguments import format_option
 from atoll.cli.output.upgrade import candidate_as_json, conflict_lines, staged_as_json
 from atoll.machine.deployments.sysroot import find_sysroot
-from atoll.machine.etc.merge import Merge
 from atoll.machine.upgrade import UpgradeRequest, check_upgrade, upgrade
 
 if TYPE_CHECKING:
     import argparse
 
     from atoll.base.report import Reporter
+    from atoll.machine.deployment import Deployment
+    from atoll.machine.deployments.sysroot import Sysroot
+    from atoll.machine.etc.merge import Merge
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,37 +52,33 @@ def run_upgrade(arguments: argparse.Namespace, request: UpgradeRequest, reporter
             print(json.dumps(candidate_as_json(candidate), indent=2))
         else:
             print(one_line(f"{candidate.title} is available: {candidate.origin.image}"))
-        root = format_option("--root", arguments.root)
-        image = f" {request.image}" if request.image else ""
-        reporter.notice(f"next: atoll {request.verb}{image}{root}")
+        reporter.notice(f"next: {sysroot.command(request.words)}")
         return 0
     staged = upgrade(sysroot, request, reporter)
     if arguments.json:
         print(json.dumps(staged_as_json(staged), indent=2))
     if staged.warning:
-        reporter.notice(f"{staged.warning}\n  next: atoll gc")
+        reporter.notice(f"{staged.warning}\n  next: {sysroot.command('gc')}")
     if staged.deployment is None:
-        reporter.notice(
-            f"{staged.candidate.title} is downloaded; next: atoll {request.verb}"
-            + (f" {request.image}" if request.image else "")
-            + format_option("--root", arguments.root)
-        )
+        command = sysroot.command(request.words)
+        reporter.notice(f"{staged.candidate.title} is downloaded; next: {command}")
         return 0
-    print_staged(staged.deployment.title, staged.merge, arguments, reporter)
+    print_staged(staged.deployment, staged.merge, sysroot, reporter)
     return 0
 
 
 def print_staged(
-    title: str, merge: object, arguments: argparse.Namespace, reporter: Reporter
+    deployment: Deployment, merge: Merge | None, sysroot: Sysroot, reporter: Reporter
 ) -> None:
     """What to do next when a deployment waits for its first boot."""
-    if isinstance(merge, Merge) and merge.conflicts:
+    title = deployment.title
+    if merge is not None and merge.conflicts:
         for line in conflict_lines(merge):
             reporter.notice(line)
-        reporter.notice("your files are kept until you resolve the conflicts: atoll etc")
-    if arguments.root is None:
-        reporter.notice(f"{title} boots next: systemctl reboot (or undo with: atoll cancel)")
+        etc = sysroot.command(f"etc --deployment {deployment.number}")
+        reporter.notice(f"your files are kept until you resolve the conflicts: {etc}")
+    if sysroot.booted is not None:
+        undo = sysroot.command("cancel")
+        reporter.notice(f"{title} boots next: systemctl reboot (or undo with: {undo})")
     else:
-        reporter.notice(
-            f"{title} boots next; see: atoll status{format_option('--root', arguments.root)}"
-        )
+        reporter.notice(f"{title} boots next; see: {sysroot.command('status')}")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from atoll.base.errors import NotFound, UsageError
 from atoll.builder.use_lock import is_current
+from atoll.cli.arguments import format_option
 from atoll.cli.references import fetch_word
 from atoll.host.fs import temporary_directory
 from atoll.image.bootable import read_bootable
@@ -69,11 +71,11 @@ def temporary_disk(
     except NotFound as error:
         if recipe is None:
             raise
-        where = f" --store {arguments.store}" if arguments.store else ""
-        hint = f"build it first: atoll build {recipe}{where}"
+        hint = f"build it first: {_build_command(recipe, arguments)}"
         raise NotFound(error.message, hint=hint) from error
     if recipe is not None and not is_current(read_recipe(recipe, arguments.variant), image.tree):
-        reporter.notice(f"{reference} is older than {recipe}; to update it: atoll build {recipe}")
+        command = _build_command(recipe, arguments)
+        reporter.notice(f"{reference} is older than {recipe}; to update it: {command}")
     with temporary_directory(temporary_place(), prefix="atoll-disk-") as directory:
         disk = directory / "disk.img"
         make_disk(
@@ -85,6 +87,11 @@ def temporary_disk(
             reporter=reporter,
         )
         yield disk, image.tree
+
+
+def _build_command(recipe: Path, arguments: argparse.Namespace) -> str:
+    variant = format_option("--variant", arguments.variant)
+    return f"atoll build {quote(str(recipe))}{variant}{format_option('--store', arguments.store)}"
 
 
 def choose_cpus(wanted: int | None, *, kvm: bool) -> int:

@@ -119,15 +119,16 @@ def opened_candidate(
 def tracked_image(sysroot: Sysroot, state: MachineState) -> str:
     """The image that the deployment which boots next came from."""
     followed = state.default or state.current
-    return check_tracked("" if followed is None else read_origin(sysroot, followed.number).image)
+    image = "" if followed is None else read_origin(sysroot, followed.number).image
+    return check_tracked(sysroot, image)
 
 
-def check_tracked(text: str) -> str:
+def check_tracked(sysroot: Sysroot, text: str) -> str:
     """``text``, when newer versions come from there; raises Refused."""
     if not text or is_hex_digest(text) or text.startswith("store:"):
         raise Refused(
             "this machine follows no image: it was installed from a local tree",
-            hint="to follow one: atoll rebase docker://HOST/NAME:TAG, or oci:DIR:TAG",
+            hint=f"to follow one: {sysroot.command('rebase docker://HOST/NAME:TAG')}",
         )
     return text
 
@@ -240,18 +241,20 @@ def needed_on_esp(candidate: Candidate, state: MachineState) -> int:
     return ESP_MARGIN if there else candidate.needed.esp
 
 
-def suggest_space(state: MachineState, keep: int) -> str:
+def suggest_space(sysroot: Sysroot, state: MachineState, keep: int) -> str:
+    """How a person can free space; ``keep`` is how many deployments policy keeps."""
+    collect = sysroot.command("gc --keep 1")
     spare = choose_kept(state, keep) - required_deployments(state)
     titles = [each.deployment.title for each in state.deployments if each.number in spare]
     if titles:
-        return f"free space with: atoll gc --keep 1 (removes {', '.join(titles)})"
+        return f"free space with: {collect} (removes {', '.join(titles)})"
     pinned = [
         str(each.number)
         for each in state.deployments
         if each.pinned and not (each.booted or each.default or each.fallback)
     ]
     if pinned:
-        return f"free space with: atoll unpin {pinned[0]}, then atoll gc --keep 1"
+        return f"free space with: {sysroot.command(f'unpin {pinned[0]}')}, then {collect}"
     return "remove files from /home or /var, then try again"
 
 

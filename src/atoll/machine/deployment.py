@@ -109,11 +109,10 @@ def parse_origin(data: bytes, *, where: str) -> Origin:
     """Raises Damaged, naming ``where`` it was."""
     from atoll.base.toml import parse_toml
 
-    hint = "say which image to follow: atoll rebase REF"
     try:
         image = parse_toml(data.decode()).get("image")
     except ValueError as error:
-        raise Damaged(f"{where} is not TOML: {error}", hint=hint) from error
+        raise Damaged(f"{where} is not TOML: {error}") from error
     if not isinstance(image, str):
-        raise Damaged(f"{where} names no image", hint=hint)
+        raise Damaged(f"{where} names no image")
     return Origin(image=image)

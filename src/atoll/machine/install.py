@@ -143,7 +143,8 @@ def install(
 def check_empty(sysroot: Sysroot) -> None:
     """Raises Refused when a system can already boot there, but not after an interrupted install."""
     if read_menu(sysroot.entries, sysroot.entry_list).entries:
-        raise Refused(f"{sysroot.root} already has a system", hint="look at it with: atoll status")
+        hint = f"look at it with: {sysroot.command('status')}"
+        raise Refused(f"{sysroot.root} already has a system", hint=hint)
 
 
 def with_loader(image: BootableImage) -> BootableImage:

@@ -52,8 +52,7 @@ def list_upgrade_operations(sysroot: Sysroot, request: UpgradeRequest) -> tuple[
     if not candidate.is_here:
         raise Refused(
             f"{candidate.title} is not downloaded, so its operations are not known yet",
-            hint=f"download it first: atoll {request.verb}"
-            f"{f' {request.image}' if request.image else ''} --download-only",
+            hint=f"download it first: {sysroot.command(f'{request.words} --download-only')}",
         )
     image, origin = read_bootable(store, candidate.tree), candidate.origin
     staged = retry_if_changed(

@@ -19,7 +19,8 @@ def set_pin(sysroot: Sysroot, number: int, *, pinned: bool) -> str:
     with locked_machine(sysroot, esp=False) as machine:
         found = read_state(machine).find(number)
         if found is None:
-            raise NotFound(f"there is no deployment {number}", hint="see: atoll status")
+            hint = f"see: {sysroot.command('status')}"
+            raise NotFound(f"there is no deployment {number}", hint=hint)
         if found.pinned == pinned:
             what = "already pinned" if pinned else "not pinned"
             raise NothingToDo(f"deployment {number} is {what}")

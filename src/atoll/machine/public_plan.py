@@ -47,7 +47,7 @@ def preview_public_upgrade(
 ) -> UpgradePreview:
     """What is known without root. Raises NothingToDo, MissingPrivilege, NetworkError, NotFound or
     Damaged."""
-    image = check_tracked(public.follows) if request.image is None else request.image
+    image = check_tracked(sysroot, public.follows) if request.image is None else request.image
     candidate = _find_candidate(public, image)
     free = measure_free(sysroot)
     return UpgradePreview(

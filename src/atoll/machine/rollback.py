@@ -182,7 +182,7 @@ def cancel(sysroot: Sysroot, reporter: Reporter) -> Cancelled:
         dropped: list[str] = []
         failed: tuple[str, ...] = ()
         if stay is not None and staged is not None and staged.number != stay.number:
-            _require_bootable(stay, find_boot_flaw(state, stay, verify))
+            _require_bootable(machine, stay, find_boot_flaw(state, stay, verify))
             plan = plan_cancel(machine, state, stay, staged)
             check_plan(state, plan.operations, verify)
             with reporter.step(f"Making {stay.deployment.title} boot next"):
@@ -242,7 +242,7 @@ def preview_rollback_of(
         )
 
     target = choose_rollback(state, which, events, datetime.now().astimezone(), judge)
-    _require_bootable(target, judge(target))
+    _require_bootable(sysroot, target, judge(target))
     if current is not None:
         check_staging_space(_stage_older_tree(sysroot, state, current, target), sysroot, state)
     settings = () if keep_etc else _changed_settings(sysroot, state, target)
@@ -303,12 +303,13 @@ def _keeps_way_back(
     return any(not verify(*pair) for pair in stays)
 
 
-def _require_bootable(target: DeploymentState, flaw: str) -> None:
+def _require_bootable(sysroot: Sysroot, target: DeploymentState, flaw: str) -> None:
     if flaw:
+        again = sysroot.command(f"rollback number:{target.number} --keep-etc")
         raise Refused(
             f"{target.deployment.title} cannot boot: {flaw}",
-            hint="choose another one (see: atoll status); if its tree is intact, --keep-etc makes"
-            f" a new deployment of it: atoll rollback number:{target.number} --keep-etc",
+            hint=f"choose another one (see: {sysroot.command('status')}); if its tree is intact,"
+            f" --keep-etc makes a new deployment of it: {again}",
         )
 
 

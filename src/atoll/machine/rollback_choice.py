@@ -51,7 +51,7 @@ def choose_rollback(
             others = [running, *(each for each in others if each != running)]
         if not others:
             raise NotFound(
-                "no other deployment has ever booted successfully", hint="see: atoll status"
+                "no other deployment has ever booted successfully", hint=_list_known(state)
             )
         flaws = {}
         for each in others:
@@ -59,7 +59,7 @@ def choose_rollback(
             if not flaw:
                 return each
         why = "; ".join(f"{title}: {flaw}" for title, flaw in flaws.items())
-        raise Refused(f"no other deployment can boot: {why}", hint="see: atoll status")
+        raise Refused(f"no other deployment can boot: {why}", hint=_list_known(state))
     raise NothingToDo(f"{found.deployment.title} already boots next")
 
 
@@ -76,15 +76,14 @@ def _others(state: MachineState) -> list[DeploymentState]:
 def _find_requested(
     state: MachineState, which: str, events: tuple[HistoryEvent, ...], now: datetime
 ) -> DeploymentState:
-    known = ", ".join(f"{each.number} ({each.deployment.version})" for each in state.deployments)
-    there_are = f"there are: {known}"
+    there_are = _list_known(state)
     if len(which) > _LONGEST:
         raise UsageError(f"{which[:20]}… is too long for a number or a version", hint=there_are)
     meant = _meanings(state, which)
     if len(meant) > 1:
         raise UsageError(
             f"{which} is ambiguous: {' or '.join(meant)}",
-            hint="say which: atoll rollback number:N, or version:V if only one has it",
+            hint="say which: number:N, or version:V if only one has it",
         )
     if meant:
         return next(iter(meant.values()))
@@ -98,6 +97,11 @@ def _find_requested(
         gone = "" if number is None else ", which ran then, has been removed"
         raise NotFound(f"{which}: {what}{gone}", hint=there_are)
     return found
+
+
+def _list_known(state: MachineState) -> str:
+    known = ", ".join(f"{each.number} ({each.deployment.version})" for each in state.deployments)
+    return f"there are: {known}"
 
 
 def _meanings(state: MachineState, which: str) -> dict[str, DeploymentState]:

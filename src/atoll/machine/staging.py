@@ -141,7 +141,11 @@ def copy_entry(state: MachineState, number: int, name: EntryName) -> BootEntry:
     for menu_entry in state.menu.entries_of(number):
         if menu_entry.entry is not None:
             return replace(menu_entry.entry, name=name)
-    raise Refused(f"no entry on the ESP boots deployment {number}", hint="see: atoll status")
+    others = ", ".join(str(each) for each in sorted({e.deployment for e in state.menu.entries}))
+    raise Refused(
+        f"no entry on the ESP boots deployment {number}",
+        hint=f"there are entries for: {others or 'no deployment'}",
+    )
 
 
 def find_state_partition(

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import AtollError, NoSpace, NotFound
@@ -66,6 +67,11 @@ class UpgradeRequest:
     image: str | None = None
     even_held: bool = False
     download_only: bool = False
+
+    @property
+    def words(self) -> str:
+        """The verb and its image, as a person types them after ``atoll``."""
+        return f"{self.verb} {quote(self.image)}" if self.image else self.verb
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -97,7 +97,7 @@ def inspect_upgrade(
             require_bootable(image_json, candidate.tree)
         if preview.etc is not None:
             check_ids(candidate.title, preview.etc)
-        hint = suggest_space(state, settings.deployments)
+        hint = suggest_space(sysroot, state, settings.deployments)
         check_space(candidate.title, preview.needed, sysroot, preview.free, hint)
     except AtollError as error:
         return replace(preview, obstacle=error)
@@ -106,7 +106,7 @@ def inspect_upgrade(
 
 def check_staging_space(staged: StagingPlan, sysroot: Sysroot, state: MachineState) -> None:
     """Raises NoSpace when a deployment's ``/etc`` does not fit, before any of it is written."""
-    hint = suggest_space(state, staged.keep)
+    hint = suggest_space(sysroot, state, staged.keep)
     needed = cost_of(staged.plan.commit)
     check_space(staged.deployment.title, needed, sysroot, measure_free(sysroot), hint)
 

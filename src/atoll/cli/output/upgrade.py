@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from atoll.machine.deployments.sysroot import Sysroot
     from atoll.machine.etc.merge import Merge
     from atoll.machine.rollback import RollbackPreview
-    from atoll.machine.upgrade import UpgradeResult
+    from atoll.machine.upgrade import UpgradeRequest, UpgradeResult
     from atoll.machine.upgrade_check import UpgradePreview
     from atoll.oci.system_label import PackageChanges
 
@@ -76,7 +76,10 @@ def packages_as_json(changes: PackageChanges | None) -> dict[str, Any] | None:
     }
 
 
-def format_preview(preview: UpgradePreview, now: str, sysroot: Sysroot) -> str:
+def format_preview(
+    preview: UpgradePreview, now: str, sysroot: Sysroot, request: UpgradeRequest
+) -> str:
+    """What ``request`` would do to the machine whose running deployment is called ``now``."""
     candidate = preview.candidate
     lines = [f"{now} → {candidate.title}", f"  image      {candidate.origin.image}"]
     lines += _package_lines(preview.packages)
@@ -89,7 +92,7 @@ def format_preview(preview: UpgradePreview, now: str, sysroot: Sysroot) -> str:
     ):
         words = f"{format_amount(need, 'B')} of {format_amount(free, 'B')} free"
         lines.append(f"  space      up to {words} on {place}")
-    lines += _etc_lines(preview)
+    lines += _etc_lines(preview, sysroot, request)
     lines.append("  reboot     needed")
     return "\n".join(map(one_line, lines))
 
@@ -175,9 +178,10 @@ def _package_lines(changes: PackageChanges | None) -> list[str]:
     return lines
 
 
-def _etc_lines(preview: UpgradePreview) -> list[str]:
+def _etc_lines(preview: UpgradePreview, sysroot: Sysroot, request: UpgradeRequest) -> list[str]:
+    plan = sysroot.command(f"plan {request.words}" if request.image else "plan")
     if preview.changed_here is None:
-        return ["  /etc       to show changes and conflicts: sudo atoll plan"]
+        return [f"  /etc       to show changes and conflicts: sudo {plan}"]
     mine = f"{_count(preview.changed_here, 'change')} of yours" if preview.changed_here else ""
     own = "the keys and IDs of this machine" if preview.made_here else ""
     kept = " and ".join(filter(None, (mine, own)))
@@ -186,7 +190,8 @@ def _etc_lines(preview: UpgradePreview) -> list[str]:
         return [
             *lines,
             "             to list conflicts, fetch the image first:",
-            "             atoll upgrade --download-only, then atoll plan",
+            f"             {sysroot.command(f'{request.words} --download-only')}",
+            f"             {plan}",
         ]
     lines.append(f"             {_count(len(preview.etc.conflicts), 'conflict')}")
     return lines + [f"    {line}" for line in conflict_lines(preview.etc)]

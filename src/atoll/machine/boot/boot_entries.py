@@ -141,7 +141,7 @@ def parse_entry_list(data: bytes) -> tuple[MenuEntry, ...]:
     except (KeyError, TypeError, Damaged) as error:
         raise Damaged(
             "the list of boot entries (entries.json) is damaged",
-            hint="read the entries themselves as root: sudo atoll status",
+            hint="as root the entries themselves are read: try again with sudo",
         ) from error
 
 

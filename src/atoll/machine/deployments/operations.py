@@ -235,7 +235,7 @@ class RemoveFromEsp:
         if strange:
             raise Refused(
                 f"{self.path} is not removed: Atoll did not write {strange[0]} in it",
-                hint="move it elsewhere, then: atoll gc",
+                hint="move it elsewhere, then try again",
             )
         if not _may_be_unlinked(self.esp, (self.path, *files)):
             return

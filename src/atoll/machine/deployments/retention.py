@@ -200,6 +200,6 @@ def require_current(state: MachineState) -> DeploymentState:
         why = "; ".join(state.damaged) or "no entry on the ESP boots a deployment"
         raise Refused(
             f"nothing was changed because the machine is damaged: {why}",
-            hint="repair that first; see: atoll status",
+            hint="repair that first, then try again",
         )
     return current

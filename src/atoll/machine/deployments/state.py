@@ -152,7 +152,7 @@ def _unreadable(sysroot: Sysroot, deployments: Iterable[Deployment]) -> list[str
         try:
             read_origin(sysroot, each.number)
         except (Damaged, OSError) as error:
-            found.append(f"{error}; to follow an image again: atoll rebase REF")
+            found.append(f"{error}; to follow an image again: {sysroot.command('rebase REF')}")
     try:
         read_if_there(sysroot.state / HISTORY)
     except PermissionError:
@@ -271,9 +271,13 @@ def read_origin(sysroot: Sysroot, number: int) -> Origin:
     """Where a deployment came from; raises Damaged."""
     path = sysroot.deployments / str(number) / "origin.toml"
     data = read_if_there(path)
-    if data is None:
-        raise Damaged(f"deployment {number} has no {path}")
-    return parse_origin(data, where=str(path))
+    try:
+        if data is None:
+            raise Damaged(f"deployment {number} has no {path}")
+        return parse_origin(data, where=str(path))
+    except Damaged as error:
+        error.hint = f"say which image to follow: {sysroot.command('rebase REF')}"
+        raise
 
 
 def may_need_tree(sysroot: Sysroot, number: int) -> bool:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from atoll.base.errors import Damaged, NotFound
 from atoll.base.json import parse_json_object
@@ -38,6 +39,11 @@ class Sysroot:
     def is_running(self) -> bool:
         """Whether it is this very machine, and not one in a directory."""
         return self.root == RUNNING_SYSROOT
+
+    def command(self, words: str) -> str:
+        """The command ``atoll WORDS`` for this machine, to be typed as a hint shows it."""
+        root = "" if self.booted is not None else f" --root {quote(str(self.root))}"
+        return f"atoll {words}{root}"
 
     @property
     def atoll(self) -> Path:

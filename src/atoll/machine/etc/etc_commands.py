@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 LIVE = Path("/etc")
 TREE = Path("/run/atoll/tree-etc")
+LISTED = 5
+"""How many paths a hint lists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +70,8 @@ def choose_deployment(sysroot: Sysroot, number: int | None) -> int:
         chosen = read_menu(sysroot.entries, sysroot.entry_list).default
     if chosen is None or chosen not in known:
         what = "a deployment that boots" if chosen is None else f"deployment {chosen}"
-        raise NotFound(f"there is no {what} in {sysroot.root}", hint="see: atoll status")
+        hint = f"see: {sysroot.command('status')}"
+        raise NotFound(f"there is no {what} in {sysroot.root}", hint=hint)
     return chosen
 
 
@@ -149,8 +152,10 @@ def plan_reset(etc: MachineEtc, path: str) -> tuple[Operation, ...]:
     """Reset ``path`` to the tree's version, which resolves the conflicts there."""
     before, after = node_at(etc.live, path), node_at(etc.tree, path)
     if before is None and after is None:
+        changed = [each for each, _ in etc.changes if each]
         raise NotFound(
-            f"neither the tree nor the machine has /etc/{path}", hint="see: atoll etc diff"
+            f"neither the tree nor the machine has /etc/{path}",
+            hint=_list_paths("changed paths", changed),
         )
     left = tuple(each for each in etc.conflicts if not f"{each.path}/".startswith(f"{path}/"))
     if before == after and left == etc.conflicts:
@@ -162,10 +167,19 @@ def plan_resolve(etc: MachineEtc, path: str, *, image: bool) -> tuple[Operation,
     """Resolve the conflict at ``path``, with the image's version or with the machine's."""
     conflict = next((each for each in etc.conflicts if each.path == path), None)
     if conflict is None:
-        raise NotFound(f"there is no conflict at /etc/{path}", hint="see: atoll etc")
+        conflicts = [each.path for each in etc.conflicts]
+        raise NotFound(
+            f"there is no conflict at /etc/{path}", hint=_list_paths("conflicts", conflicts)
+        )
     left = tuple(each for each in etc.conflicts if each != conflict)
     wanted = _take_image_version(etc, conflict) if image else etc.live
     return _plan_change(etc, wanted, left)
+
+
+def _list_paths(what: str, paths: list[str]) -> str:
+    shown = ", ".join(f"/etc/{path}" for path in paths[:LISTED]) or "none"
+    more = f" and {len(paths) - LISTED} more" if len(paths) > LISTED else ""
+    return f"{what}: {shown}{more}"
 
 
 def _take_image_version(etc: MachineEtc, conflict: Conflict) -> Node:
@@ -180,7 +194,7 @@ def _take_image_version(etc: MachineEtc, conflict: Conflict) -> Node:
                 raise Refused(
                     f"/etc/{path} cannot take the image's version: {'; '.join(merge.conflicts)}",
                     hint=f"the image's version: {etc.place.conflicts}/image/{path}; edit"
-                    f" /etc/{path}, then: atoll etc resolve {path} --mine",
+                    f" /etc/{path}, then resolve the conflict with --mine",
                 )
             image = Node(with_content(here.entry, merge.content))
     return replaced(etc.live, path, image, parents=etc.tree)

@@ -51,7 +51,8 @@ def plan_bless(
     """``given`` are the last numbers that were assigned."""
     own = [each for each in menu.entries_of(number) if each.entry is not None]
     if not own:
-        raise NotFound(f"deployment {number} has no boot entry", hint="see: atoll status")
+        hint = f"see: {sysroot.command('status')}"
+        raise NotFound(f"deployment {number} has no boot entry", hint=hint)
     counted = [each for each in own if each.name.tries_left is not None]
     added: list[BootEntry] = []
     preferred: list[MenuEntry] = []
