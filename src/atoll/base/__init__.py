@@ -1,1 +1,1 @@
-"""What is true anywhere: errors, ids, typed fields, reports. Imports nothing of Atoll."""
+"""Shared basics: errors, digest types, typed fields, progress reports. Imports nothing of Atoll."""

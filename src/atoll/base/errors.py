@@ -1,8 +1,8 @@
-"""The one tree of errors: a class per situation, with its message, its hint and its exit code.
+"""The error classes: one per situation, each with a message, a hint and an exit code.
 
 Libraries raise these; only ``atoll.cli.main`` prints them and exits. A message says what is wrong
 and where; the hint says what to do next. Exit codes are documented in docs/reference/exit-codes.md
-and are never given to another class of errors.
+and are never reused for another class.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class AtollError(Exception):
-    """An error without an exit code of its own, such as a disk that cannot be read."""
+    """Any other error, such as a disk that cannot be read."""
 
     exit_code: ClassVar[int] = 1
 
@@ -28,19 +28,19 @@ class AtollError(Exception):
 
 
 class NothingToDo(AtollError):
-    """There was nothing to do: everything is already as asked."""
+    """Nothing to do: everything is already up to date."""
 
     exit_code = 77
 
 
 class UsageError(AtollError):
-    """The command line is wrong: an unknown word, or words that do not go together."""
+    """The command line is wrong: an unknown argument, or arguments that exclude each other."""
 
     exit_code = 2
 
 
 class RecipeError(AtollError):
-    """A recipe is wrong; says file, line and key."""
+    """A recipe is invalid; the message begins with file, line (from 1) and key where known."""
 
     exit_code = 2
 
@@ -53,12 +53,12 @@ class RecipeError(AtollError):
         key: str | None = None,
         hint: str | None = None,
     ) -> None:
-        place = ":".join(
+        location = ":".join(
             os.fspath(part) if not isinstance(part, int) else str(part)
             for part in (file, line)
             if part is not None
         )
-        where = ": ".join(part for part in (place, key) if part)
+        where = ": ".join(part for part in (location, key) if part)
         super().__init__(f"{where}: {message}" if where else message, hint=hint)
         self.file = file
         self.line = line
@@ -66,7 +66,7 @@ class RecipeError(AtollError):
 
 
 class MissingPrivilege(AtollError):
-    """You may not do this: it needs root, or a login that the registry accepts."""
+    """Permission denied: this needs root, or a login that the registry accepts."""
 
     exit_code = 3
 
@@ -78,10 +78,10 @@ class MissingProgram(AtollError):
 
 
 class NetworkError(AtollError):
-    """A mirror or registry cannot be reached, or breaks off.
+    """A mirror or registry cannot be reached, or the connection breaks.
 
-    Where a server did answer, but not with what was asked for: its ``status`` and ``headers``, and
-    the ``url`` that answered, which after redirects may be another server's.
+    When a server did answer, but with an error: ``status`` and ``headers`` of the response, and the
+    ``url`` that sent it, which after redirects may be on another server.
     """
 
     exit_code = 5
@@ -108,41 +108,43 @@ class NoSpace(AtollError):
 
 
 class NotFound(AtollError):
-    """A name that was given (file, image, deployment, ref) is not there."""
+    """The requested file, image, deployment or ref does not exist."""
 
     exit_code = 7
 
 
 class Damaged(AtollError):
-    """Stored or received bytes are not what their name, digest or format says."""
+    """Stored or received bytes do not match their name, digest or format."""
 
     exit_code = 8
 
 
 class Busy(AtollError):
-    """Another operation holds what this one needs."""
+    """Another operation holds a lock that this one needs."""
 
     exit_code = 9
 
 
 class PackageError(AtollError):
-    """apt or dpkg cannot do what the recipe wants: unknown package, unmet dependency."""
+    """apt or dpkg cannot satisfy the recipe: unknown package, unmet dependency."""
 
     exit_code = 10
 
 
 class Refused(AtollError):
-    """Atoll does not do this: it would lose something of yours, or the way back.
+    """Refused: this would lose data, or leave no system to boot or fall back to.
 
-    Nothing was changed. The message says what stands against it, and the line
-    below it what to do.
+    Nothing was changed. The message gives the reason, and the hint says what to do.
     """
 
     exit_code = 11
 
 
 class ProgramFailed(AtollError):
-    """A program ended with an error; shows how to run it again by hand."""
+    """A program failed; the message shows its command line and its last output.
+
+    ``status`` is the exit status; a negative value is the number of the signal that killed it.
+    """
 
     exit_code = 12
 
@@ -163,19 +165,19 @@ class ProgramFailed(AtollError):
 
 
 class NoMemory(AtollError):
-    """The machine has too little memory for what was asked."""
+    """The machine has too little memory for this operation."""
 
     exit_code = 13
 
 
 class Unhealthy(AtollError):
-    """A health check of the running system failed, or a test of an image did."""
+    """A health check of the running system, or a test of an image, failed."""
 
     exit_code = 14
 
 
 class Unrepeatable(AtollError):
-    """The same recipe and lock gave another image the second time (atoll build --verify)."""
+    """A second build of the same recipe and lock gave a different image (atoll build --verify)."""
 
     exit_code = 15
 
@@ -183,13 +185,13 @@ class Unrepeatable(AtollError):
 class Unchecked(AtollError):
     """atoll check found nothing wrong, but could not check everything.
 
-    The lines before say what could not be checked, and why.
+    The output above the message lists what could not be checked, and why.
     """
 
     exit_code = 16
 
 
 class Interrupted(AtollError):
-    """The person pressed Ctrl-C or the system asked to stop."""
+    """The user pressed Ctrl-C, or the system asked the process to stop."""
 
     exit_code = 130

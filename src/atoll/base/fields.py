@@ -1,8 +1,8 @@
-"""Typed fields out of parsed TOML or JSON; what is wrong is told with the key it is at.
+"""Typed fields from parsed TOML or JSON. Every problem is reported with the key where it is.
 
-``Fields`` reads one table. It hands each problem to ``complain``. One that raises makes every
-reader strict (``parse_json_fields``); one that collects lets reading go on with neutral values, so
-that all problems of a file are found in one pass, and the caller throws the values away.
+``Fields`` reads one table and passes each problem to ``complain``. If ``complain`` raises, reading
+stops at the first problem (``parse_json_fields``). If it collects, reading goes on with neutral
+values, so one pass finds all problems of a file; the caller then discards the values.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from atoll.base.text import is_one_line
 
 Default = TypeVar("Default")
 Key: TypeAlias = tuple[str | int, ...]
-"""Where a value is: names of tables and keys, numbers of items in lists, counted from 0."""
+"""The path to a value: names of tables and keys, and indices of list items (from 0)."""
 
 
 class Flaw(NamedTuple):
-    """What is wrong with a value, and what to do."""
+    """What is wrong with a value, and how to fix it."""
 
     message: str
     hint: str | None = None
@@ -30,7 +30,7 @@ class Flaw(NamedTuple):
 
 Complain: TypeAlias = Callable[[Key, Flaw], None]
 Check: TypeAlias = Callable[[str], Flaw | None]
-"""Judges a text beyond its type."""
+"""Validates a string; returns the problem, or None when the string is valid."""
 
 _MISSING = object()
 _KINDS: dict[type, str] = {
@@ -46,7 +46,7 @@ _KINDS: dict[type, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """One table. A reader without ``default`` complains when its field is missing."""
+    """One table. A method without ``default`` reports a missing field as a problem."""
 
     table: Mapping[str, object]
     complain: Complain
@@ -56,11 +56,11 @@ class Fields:
         return name in self.table
 
     def flaw(self, name: str, message: str, hint: str | None = None) -> None:
-        """Complain about the field ``name``."""
+        """Report a problem with the field ``name``."""
         self.complain((*self.key, name), Flaw(message, hint))
 
     def only(self, *names: str) -> None:
-        """Complain about every field that is not one of ``names``."""
+        """Report every field that is not one of ``names`` as unknown."""
         for name in self.table:
             if name not in names:
                 self.flaw(name, "unknown key", suggest(name, names))
@@ -76,7 +76,7 @@ class Fields:
     ) -> object:
         value = self._take(name, str, default, "")
         if check and isinstance(self.table.get(name), str):
-            self._judge((*self.key, name), str(value), check)
+            self._validate((*self.key, name), str(value), check)
         return value
 
     @overload
@@ -87,7 +87,7 @@ class Fields:
         return self._take(name, int, default, 0)
 
     def number(self, name: str, *, least: int = 0, most: int = (1 << 63) - 1) -> int:
-        """A whole number from ``least`` to ``most``."""
+        """An integer from ``least`` to ``most``, both included."""
         value = self.integer(name)
         if not least <= value <= most:
             self.flaw(name, f"must be from {least} to {most}")
@@ -95,7 +95,7 @@ class Fields:
         return value
 
     def line(self, name: str, default: str | None = None, *, most: int = 4096) -> str:
-        """A text that people are shown: one line without control characters, not endless."""
+        """A string to display: one line, no control characters, at most ``most`` characters."""
         value = self.string(name) if default is None else self.string(name, default)
         if len(value) > most:
             self.flaw(name, f"has {len(value)} characters; at most {most} are allowed")
@@ -113,20 +113,20 @@ class Fields:
         return self._take(name, bool, default, False)
 
     def strings(self, name: str, *, check: Check | None = None) -> tuple[str, ...]:
-        """A list of texts; empty when it is missing."""
+        """A list of strings; empty when the field is missing."""
         found = []
         for number, item in enumerate(self._list(name)):
-            place = (*self.key, name, number)
+            key = (*self.key, name, number)
             if not isinstance(item, str):
-                self.complain(place, wrong_type(str, item))
-            elif not check or self._judge(place, item, check):
+                self.complain(key, wrong_type(str, item))
+            elif not check or self._validate(key, item, check):
                 found.append(item)
         return tuple(found)
 
     def within(self, name: str) -> Fields:
         """The table ``name``; an empty one when it is missing.
 
-        Of something else than a table, that is the one complaint.
+        If the value is not a table, only that is reported, not the fields it lacks.
         """
         value = self._take(name, dict, {}, _MISSING)
         if isinstance(value, dict):
@@ -134,14 +134,14 @@ class Fields:
         return Fields({}, lambda _key, _flaw: None, (*self.key, name))
 
     def each(self, name: str) -> tuple[Fields, ...]:
-        """A list of tables; empty when it is missing."""
+        """A list of tables; empty when the field is missing."""
         found = []
         for number, item in enumerate(self._list(name)):
-            place = (*self.key, name, number)
+            key = (*self.key, name, number)
             if isinstance(item, dict):
-                found.append(Fields(item, self.complain, place))
+                found.append(Fields(item, self.complain, key))
             else:
-                self.complain(place, wrong_type(dict, item))
+                self.complain(key, wrong_type(dict, item))
         return tuple(found)
 
     def _list(self, name: str) -> list[object]:
@@ -156,13 +156,13 @@ class Fields:
             self.flaw(name, "is missing")
             return neutral
         value = self.table[name]
-        # To Python, true is a number; to a person it is not.
+        # In Python bool is a subclass of int, but in a recipe `true` is not a number.
         if isinstance(value, kind) and isinstance(value, bool) == (kind is bool):
             return value
         self.complain((*self.key, name), wrong_type(kind, value))
         return neutral
 
-    def _judge(self, key: Key, value: str, check: Check) -> bool:
+    def _validate(self, key: Key, value: str, check: Check) -> bool:
         flaw = check(value)
         if flaw:
             self.complain(key, flaw)
@@ -175,19 +175,19 @@ def wrong_type(kind: type, value: object) -> Flaw:
 
 
 def suggest(name: str, known: tuple[str, ...]) -> str:
-    """The known name that ``name`` was probably meant to be; else all that are known."""
+    """A hint: the known name that ``name`` probably meant, else the list of all known names."""
     near = find_near(name.lower(), known)
     return near or f"known here: {', '.join(sorted(known))}"
 
 
 def find_near(name: str, known: Iterable[str]) -> str | None:
-    """The question whether ``name`` was meant to be one of ``known``, if it looks so."""
+    """A "did you mean" hint, or None when no name in ``known`` is similar."""
     near = find_nearest(name, known)
     return f"did you mean: {near[0]}" if near else None
 
 
 def format_key(key: Key) -> str:
-    """``("layers", 0, "digest")`` as ``layers[0].digest``."""
+    """Format a key: ``("layers", 0, "digest")`` becomes ``layers[0].digest``."""
     text = ""
     for part in key:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
@@ -195,9 +195,9 @@ def format_key(key: Key) -> str:
 
 
 def parse_json_fields(text: str | bytes, *, file: str, file_names: bool = False) -> Fields:
-    """The one object in a JSON text. Every problem in it raises Damaged that names ``file``.
+    """The object in a JSON text. Every problem raises Damaged, whose message begins with ``file``.
 
-    ``file_names`` as for ``parse_json``.
+    ``file_names`` as in ``parse_json``.
     """
 
     def complain(key: Key, flaw: Flaw) -> NoReturn:

@@ -1,8 +1,8 @@
-"""Names of contents. Each is a string that was checked once, at the edge, by its ``parse``.
+"""Digest types. Each is a string that its ``parse_`` function has validated once, on input.
 
 ``ObjectId``   fs-verity SHA-256 of a file's content (4 KiB blocks, no salt), 64 hex digits
 ``TreeId``     the same digest of a tree's composefs image: the identity of a whole system
-``BlobDigest`` ``sha256:`` and 64 hex digits: plain SHA-256 of a blob, as OCI writes it
+``BlobDigest`` ``sha256:`` and 64 hex digits: plain SHA-256 of a blob, as in OCI
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""JSON that somebody else wrote: bounded in size, depth and numbers, with one meaning only.
+"""Strict JSON parsing for untrusted input, with limits on size, depth and numbers.
 
-The standard reader takes what other programs read differently (a key twice, ``NaN``) and what
-breaks later (numbers of any length, halves of characters, nesting as deep as the stack). Here each
-of these is Damaged. What Atoll reads from a registry, a stick, an image or a state directory
-passes through here.
+Python's parser accepts input that other programs read differently (duplicate keys, ``NaN``) or
+that fails later (numbers of any length, lone surrogates, nesting up to the recursion limit). Here
+each of these raises Damaged. Everything that Atoll reads from a registry, removable media, an image
+or a state directory is parsed here.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from typing import NoReturn
 from atoll.base.errors import Damaged
 
 JSON_LIMIT = 8 << 20
-"""Bytes of a document, unless the caller says otherwise. 8 MiB are at most 600 MB of memory."""
+"""Default limit in bytes. A parsed document of 8 MiB takes at most 600 MB of memory."""
 
 JSON_DEPTH = 32
-"""How many lists and objects may lie in each other."""
+"""Default limit on nested lists and objects."""
 
 _DIGITS = 20
-"""A number may have so many: all that fit into 64 bits."""
+"""The most digits of an integer: enough for every 64-bit number."""
 
-_HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
 
 
 def parse_json(
@@ -34,11 +34,12 @@ def parse_json(
     depth: int = JSON_DEPTH,
     file_names: bool = False,
 ) -> object:
-    """The value of a JSON text. Raises Damaged; ``where`` says what was read.
+    """Parse a JSON text. Raises Damaged; ``where`` names the source in the message.
 
-    ``limit`` is in bytes of a ``bytes``, in characters of a ``str``. Text never has unpaired
-    surrogates, numbers fit into 64 bits or are finite, and no key of an object occurs twice. With
-    ``file_names`` the surrogates pass that Python has for names which are no UTF-8.
+    ``limit`` counts bytes if ``data`` is ``bytes``, characters if it is ``str``. In the result,
+    strings have no lone surrogates, integers have at most 20 digits, floats are finite, and no
+    object had a duplicate key. With ``file_names``, strings may contain the surrogates with which
+    Python represents file names that are not valid UTF-8 (``surrogateescape``).
     """
     if len(data) > limit:
         raise _damaged(where, f"it has {len(data)} bytes; at most {limit} are allowed")
@@ -51,7 +52,8 @@ def parse_json(
             parse_float=_float,
             parse_constant=_constant,
         )
-        if _HALF_CHARACTER.search(text):
+        # The search is cheap but finds valid pairs, too: encoding the value decides.
+        if _SURROGATE.search(text):
             errors = "surrogateescape" if file_names else "strict"
             json.dumps(value, ensure_ascii=False).encode(errors=errors)
     except RecursionError:
@@ -68,7 +70,7 @@ def parse_json(
 def parse_json_object(
     data: bytes | str, *, where: str, limit: int = JSON_LIMIT, depth: int = JSON_DEPTH
 ) -> dict[str, object]:
-    """Like ``parse_json``, of a text that must hold one object."""
+    """Like ``parse_json``, but the value must be an object; else raises Damaged."""
     value = parse_json(data, where=where, limit=limit, depth=depth)
     if not isinstance(value, dict):
         raise Damaged(f"{where} is not a JSON object")
@@ -104,7 +106,10 @@ def _constant(name: str) -> NoReturn:
 
 
 def _is_deeper(value: object, depth: int) -> bool:
-    """Whether lists and objects lie more than ``depth`` deep; looked at level by level."""
+    """Whether lists and objects are nested deeper than ``depth``.
+
+    Not recursive: the input may be nested almost up to Python's recursion limit.
+    """
     level = [value] if isinstance(value, dict | list) else []
     while level and depth:
         depth -= 1

@@ -1,4 +1,4 @@
-"""How libraries tell a person what happens: they are handed a ``Reporter`` and never print."""
+"""Progress reports. Libraries receive a ``Reporter`` and never print."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class Reporter(Protocol):
-    """``step`` frames one piece of work and is timed; ``progress`` moves inside it."""
+    """``step`` is a context manager around one timed piece of work; ``progress`` updates it."""
 
     def step(self, title: str) -> AbstractContextManager[object]: ...
 
@@ -18,7 +18,7 @@ class Reporter(Protocol):
 
 
 class NullReporter:
-    """Says nothing."""
+    """Discards all reports."""
 
     def step(self, title: str) -> AbstractContextManager[object]:  # noqa: ARG002
         return nullcontext()

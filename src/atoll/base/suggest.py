@@ -1,6 +1,6 @@
-"""Which known name a mistyped word most probably means: few edits, or the beginning of the name.
+"""Suggest the known name that a mistyped word probably means: a few edits away, or a prefix.
 
-A suggestion that is wrong is worse than none, so words that merely share letters are not offered.
+A wrong suggestion is worse than none, so names that only share letters are not suggested.
 """
 
 from __future__ import annotations
@@ -11,44 +11,50 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _SHORT = 4
-"""Up to this length a word may have one edit, longer ones two."""
-_BEGINNING = 3
+"""Words up to this length may differ by one edit, longer ones by two."""
+_MIN_PREFIX = 3
 
 
 def find_nearest(word: str, known: Iterable[str], *, most: int = 1) -> tuple[str, ...]:
-    """Up to ``most`` of ``known``, nearest first; empty when none is near enough."""
+    """Up to ``most`` names from ``known``, nearest first; empty when none is similar enough."""
     found = []
     for name in known:
         edits = _count_edits(word, name)
         if edits is not None:
             found.append((edits, name[:1] != word[:1], name))
-    # Stable, so that names that are equally near keep the order of ``known``.
+    # The sort is stable: equally near names keep the order of ``known``.
     found.sort(key=lambda each: each[:2])
     return tuple(dict.fromkeys(name for _, _, name in found))[:most]
 
 
 def _count_edits(word: str, name: str) -> int | None:
-    """None when ``word`` is not near ``name``."""
+    """The number of edits; None when ``word`` and ``name`` are not similar enough.
+
+    A prefix counts as one edit more than the limit, so likely typos come first.
+    """
     limit = 1 if min(len(word), len(name)) <= _SHORT else 2
     if abs(len(word) - len(name)) <= limit and _shares_start(word, name):
         edits = edit_distance(word, name)
         if edits <= limit:
             return edits
-    if len(word) >= _BEGINNING and name.startswith(word):
+    if len(word) >= _MIN_PREFIX and name.startswith(word):
         return limit + 1
-    if len(name) > _SHORT and word.startswith(name) and len(word) <= len(name) + _BEGINNING:
+    if len(name) > _SHORT and word.startswith(name) and len(word) <= len(name) + _MIN_PREFIX:
         return limit + 1
     return None
 
 
 def _shares_start(word: str, name: str) -> bool:
-    """The first letter is seldom mistyped: it is the same, missing, doubled or swapped."""
+    """Whether the words begin alike: same first letter, or it is missing, doubled or swapped.
+
+    People seldom mistype the first letter of a word.
+    """
     return word[:1] in (name[:1], name[1:2]) or word[1:2] == name[:1]
 
 
 def edit_distance(one: str, other: str) -> int:
-    """How many letters to insert, remove, replace or swap with their neighbour (optimal string
-    alignment).
+    """The optimal string alignment distance: how many letters to insert, remove, replace, or swap
+    with their neighbour.
     """
     before: list[int] = []
     above = list(range(len(other) + 1))

@@ -64,7 +64,7 @@ def test_collecting_goes_on_with_neutral_values() -> None:
     assert fields.integer("b") == 0
     assert fields.boolean("b") is False
     assert fields.strings("c") == ("y",)
-    # One complaint about the table that is none, no more about what would be in it.
+    # One problem is reported: that it is not a table. Its missing fields are not.
     assert fields.within("a").string("z") == ""
     assert [format_key(key) for key, _ in found] == ["a", "b", "b", "c[1]", "a"]
 

@@ -1,4 +1,4 @@
-"""JSON from outside: one meaning, within bounds, or Damaged; never another exception."""
+"""JSON from outside: strictly parsed, within limits, or Damaged; never another exception."""
 
 from __future__ import annotations
 

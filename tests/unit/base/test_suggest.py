@@ -1,4 +1,4 @@
-"""Suggestions: what was mistyped is found, and what is another word is not."""
+"""Suggestions: a typo is recognized, a different word is not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What steers a terminal is spelled out, wherever it stands; what does not stays as it is."""
+"""Terminal controls are escaped wherever they occur; everything else is unchanged."""
 
 from __future__ import annotations
 
