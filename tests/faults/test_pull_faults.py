@@ -44,7 +44,7 @@ FILES = {"/usr/bash/bash": os.urandom(3000) * 70, "/usr/zlib/zlib": b"zlib" * 70
 
 
 def pull(reference: str, store: Store) -> PullPlan:
-    with opened_source(parse_reference(reference), patience=QUICK) as source:
+    with opened_source(parse_reference(reference), retry=QUICK) as source:
         plan = plan_pull(source, store)
         apply_pull(plan, source, store, NullReporter())
     record = plan.image.record
@@ -262,7 +262,7 @@ def test_a_spoiled_download_is_begun_again(
     registry: FakeRegistry, images: tuple[MadeImage, MadeImage], before: Path
 ) -> None:
     store = open_store(before)
-    with opened_source(parse_reference(registry.reference("two")), patience=QUICK) as source:
+    with opened_source(parse_reference(registry.reference("two")), retry=QUICK) as source:
         blob = plan_pull(source, store).missing[0].blob
     (store.root / "downloads" / blob.digest.removeprefix("sha256:")).write_bytes(bytes(30))
     pull(registry.reference("two"), store)

@@ -50,7 +50,7 @@ def push(where: Path, address: str, tag: str, *options: str) -> None:
 def pull(where: Path, address: str, tag: str) -> PullPlan:
     store = open_store(where / "store", create=True)
     reference = parse_reference(f"docker://{address}/team/hello:{tag}")
-    with opened_source(reference, patience=QUICK) as source:
+    with opened_source(reference, retry=QUICK) as source:
         plan = plan_pull(source, store)
         apply_pull(plan, source, store, NullReporter())
     read_image(store, plan.image.record.tree)
@@ -110,7 +110,7 @@ def test_an_interrupted_download_resumes_at_a_real_registry(tmp_path: Path) -> N
         push(tmp_path, address, "one")
         store = open_store(tmp_path / "store", create=True)
         reference = parse_reference(f"docker://{address}/team/hello:one")
-        with opened_source(reference, patience=QUICK) as source:
+        with opened_source(reference, retry=QUICK) as source:
             blob = max(
                 (each.blob for each in plan_pull(source, store).layers), key=lambda each: each.size
             )

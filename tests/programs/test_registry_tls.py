@@ -134,7 +134,7 @@ def skopeo_fetches(address: str, where: Path) -> bool:
 def pull(reference: str | Reference, where: Path) -> TreeId:
     store = open_store(where, create=True)
     found = parse_reference(reference) if isinstance(reference, str) else reference
-    with opened_source(found, architecture="amd64", patience=QUICK) as source:
+    with opened_source(found, architecture="amd64", retry=QUICK) as source:
         return pull_image(source, store, NullReporter()).record.tree
 
 

@@ -24,7 +24,9 @@ def parse_toml(text: str) -> dict[str, Any]:
     if long_key:
         line = text.count("\n", 0, long_key.start()) + 1
         column = long_key.start() - text.rfind("\n", 0, long_key.start())
-        raise ValueError(f"More than {KEY_PARTS} parts in a dotted key (at line {line}, column {column})")
+        raise ValueError(
+            f"More than {KEY_PARTS} parts in a dotted key (at line {line}, column {column})"
+        )
     try:
         return tomllib.loads(text)
     except RecursionError:

@@ -32,10 +32,10 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import Refused
 from atoll.host.fs import (
-    close_to_others,
     locked,
     make_directory,
     remove_tree,
+    restrict_to_owner,
     space_errors,
     temporary_directory,
 )
@@ -162,7 +162,7 @@ def opened_cache(root: Path, limits: Limits = KEPT) -> Iterator[Cache]:
                 f"the cache in {root} belongs to another user",
                 hint="build as that user, or choose another --store DIR",
             )
-        close_to_others(root)
+        restrict_to_owner(root)
         uses = (f"uses/{kind}" for kind in _KINDS)
         for name in ("apt", "debs", "logs", *_KINDS, *uses):
             (root / name).mkdir(parents=True, exist_ok=True)

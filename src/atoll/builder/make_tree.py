@@ -30,7 +30,7 @@ from atoll.builder.steps.step_cache import chain_mounted
 from atoll.builder.use_lock import with_ids
 from atoll.debian.dpkg_database import read_owners, read_packages
 from atoll.host.in_root import exists_in_root, in_root, write_text
-from atoll.host.poll_progress import told_seconds
+from atoll.host.poll_progress import elapsed_reported
 from atoll.image.info import BaseInfo, ImageInfo, VarRules, format_image_info
 from atoll.image.packages import format_packages
 from atoll.image.paths import IMAGE_INFO, INCLUDED, LOCK, MAKE_INITRD, PACKAGES, RECIPE
@@ -175,7 +175,7 @@ def write_initrd(
         return tree
     kernel = find_node(tree, f"{place}/vmlinuz")
     time = kernel.metadata.mtime if kernel else info.epoch
-    with context.reporter.step("Making the initrd"), told_seconds(context.reporter):
+    with context.reporter.step("Making the initrd"), elapsed_reported(context.reporter):
         made = ensure_initrd(context.cache, root, info.kernel, info.initrd, time)
         return write_file(context.store, tree, f"{place}/initrd", made.read_bytes(), time=time)
 

@@ -17,7 +17,7 @@ from atoll.builder.publish import publish
 from atoll.host.fs import temporary_directory
 from atoll.host.mount import enter_private_mounts
 from atoll.host.run import run
-from atoll.host.variations import other_circumstances
+from atoll.host.variations import variations_applied
 from atoll.lock.path import find_lock
 from atoll.oci.layout import inspect_layout
 from atoll.oci.reference import LayoutReference
@@ -88,7 +88,7 @@ def verify_build(
     with (
         opened_cache(store.root / "cache") as cache,
         temporary_directory(cache.root, prefix=".new-verify-") as place,
-        other_circumstances(place, space=_ROOM * measure_tree(store, built.tree)) as now,
+        variations_applied(place, space=_ROOM * measure_tree(store, built.tree)) as now,
     ):
         reporter.notice(f"building again with variations: {', '.join(now.changed)}")
         again = open_store(now.directory / "store", create=True)

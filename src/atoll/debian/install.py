@@ -18,7 +18,7 @@ from atoll.debian.local_archive import ARCHIVE, write_archive
 from atoll.debian.progress import DpkgProgress
 from atoll.host.fs import temporary_directory
 from atoll.host.in_root import in_root
-from atoll.host.poll_progress import watched
+from atoll.host.poll_progress import polled
 from atoll.host.sandbox import Bind, Sandbox
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def install_batch(root: Path, batch: InstallBatch, reporter: Reporter) -> None:
             *(() if batch.remove else ("-o", "APT::Get::Remove=false")),
         ]
         batch.log_path.unlink(missing_ok=True)
-        with services_disabled(root), watched(progress.look):
+        with services_disabled(root), polled(progress.look):
             try:
                 run_logged(sandbox, words, batch.log_path)
             except ProgramFailed as error:

@@ -1,7 +1,8 @@
-"""Addresses of servers: read by one reader only, so that what is checked is what is asked.
+"""Parse and check http(s) addresses with the same parser that sends the request.
 
-Two readers that disagree about ``http://a\\@b/`` show a password to the wrong host. Whatever comes
-from outside (a redirect, a realm) is read here, by httpx, which also sends the request.
+If the checking and the sending code parse ``http://a\\@b/`` differently, a password goes to the
+wrong host. So every address from outside (a redirect, an authentication realm) is parsed here by
+httpx, which also sends the request.
 """
 
 from __future__ import annotations
@@ -16,25 +17,25 @@ if TYPE_CHECKING:
 _PORTS = {"http": 80, "https": 443}
 _MAX_NAME, _MAX_LABEL = 253, 63
 _MAX_SHOWN = 512
-"""Characters of a path: a person cannot read more, and a server may send 60,000."""
+"""Characters of a path in a message: a server may send 60,000."""
 
 
 class ServerOrigin(NamedTuple):
-    """Who is spoken to. Two origins are the same server only when all three are equal."""
+    """Scheme, host and port (RFC 6454): the same server only if all three are equal."""
 
     scheme: str
     host: str
     port: int
 
     @property
-    def place(self) -> str:
-        """``HOST`` or ``HOST:PORT``, as registries are called."""
+    def authority(self) -> str:
+        """``HOST``, or ``HOST:PORT`` if the port is not the scheme's default."""
         name = f"[{self.host}]" if ":" in self.host else self.host
         return name if self.port == _PORTS[self.scheme] else f"{name}:{self.port}"
 
 
 def parse_address(text: str) -> httpx.URL:
-    """Raises NetworkError for what is no http or https address of a host."""
+    """Parse an http or https address. Raises NetworkError if it is not one."""
     import httpx
 
     try:
@@ -49,8 +50,11 @@ def parse_address(text: str) -> httpx.URL:
 
 
 def join_address(url: httpx.URL, target: str) -> httpx.URL:
-    """Where a redirect from ``url`` to ``target`` leads. Raises NetworkError: it must not leave
-    https for http, nor carry a name or password."""
+    """Resolve the redirect target ``target`` relative to ``url``.
+
+    Raises NetworkError if the target is invalid, downgrades https to http, or contains a user name
+    or password.
+    """
     import httpx
 
     try:
@@ -81,14 +85,14 @@ def origin_of(url: httpx.URL) -> ServerOrigin:
 
 
 def show_address(url: httpx.URL) -> str:
-    """An address as a person is shown it: without its query and a password, and not endless."""
+    """Format an address for a message: no query, user name or password; a long path is cut."""
     path = url.raw_path.partition(b"?")[0].decode("ascii", errors="replace")
     path = path if len(path) <= _MAX_SHOWN else f"{path[:_MAX_SHOWN]}..."
-    return f"{url.scheme}://{origin_of(url).place}{path}"
+    return f"{url.scheme}://{origin_of(url).authority}{path}"
 
 
 def _check(url: httpx.URL) -> None:
-    """Raises ValueError; the name must be one that can be looked up."""
+    """Raises ValueError unless scheme, port and host name are valid (DNS length limits)."""
     name = url.raw_host.decode("ascii").strip("[]")
     if url.scheme not in _PORTS:
         raise ValueError(f"{url.scheme!r} is not http or https")
@@ -104,7 +108,7 @@ def _check(url: httpx.URL) -> None:
 
 
 def _short(text: str) -> str:
-    """What somebody else wrote, for a message: no query, no password, no end of lines."""
+    """An unparsed address for a message: without query and password, line breaks escaped, cut."""
     shown = text.partition("?")[0]
     scheme, mark, rest = shown.partition("://")
     if mark:

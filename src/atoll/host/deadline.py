@@ -1,8 +1,8 @@
-"""A time limit on all that a connection reads, and not only on each single read.
+"""A deadline and a byte limit over many reads of a connection.
 
-httpx limits how long one read may take. A server that sends one byte now and then, or ``103``
-without end, never reaches that limit. Here every read of this thread, inside ``bounded``, counts
-against one deadline and one number of bytes.
+httpx limits the time of a single read only. A server that sends one byte now and then, or
+endless ``103 Early Hints`` responses, never reaches that limit. Inside ``bounded``, all reads of
+this thread count against one deadline and one byte limit.
 """
 
 from __future__ import annotations
@@ -31,9 +31,11 @@ class _Limits:
 
 @contextmanager
 def bounded(*, ends: float, size: int | None = None) -> Iterator[None]:
-    """What this thread reads from guarded connections in the block ends at ``ends`` (as
-    ``time.monotonic`` has it), after ``size`` bytes at most. Beyond them reads raise httpcore's
-    ReadTimeout and RemoteProtocolError, which reach the caller as httpx's.
+    """Limit what this thread reads from guarded connections inside the block.
+
+    ``ends`` is a point in time of ``time.monotonic``, ``size`` a number of bytes. Past the deadline
+    reads raise httpcore.ReadTimeout, past the byte limit httpcore.RemoteProtocolError; httpx passes
+    them on as its own errors of the same names.
     """
     before = getattr(_NOW, "limits", None)
     _NOW.limits = _Limits(ends, size)
@@ -44,10 +46,11 @@ def bounded(*, ends: float, size: int | None = None) -> Iterator[None]:
 
 
 def guard(transport: httpx.HTTPTransport) -> httpx.HTTPTransport:
-    """The same transport; its connections obey ``bounded``.
+    """Make the connections of ``transport`` obey ``bounded``; returns the same transport.
 
-    httpx has no public way to the network below a transport; httpcore has. So that a new release
-    cannot silently drop the limit, this raises AttributeError where the pool has another form.
+    httpx has no public option for the network backend; httpcore has. The private attributes are
+    read before they are replaced, so a release that renames them raises AttributeError instead of
+    silently dropping the limit.
     """
     pool = transport._pool
     pool._network_backend = _Backend(pool._network_backend)  # type: ignore[assignment]
@@ -55,19 +58,19 @@ def guard(transport: httpx.HTTPTransport) -> httpx.HTTPTransport:
 
 
 class _Backend:
-    """A httpcore network backend that makes guarded connections."""
+    """An httpcore network backend that opens guarded connections."""
 
     def __init__(self, inner: NetworkBackend) -> None:
         self._inner = inner
 
     def connect_tcp(
-        self, host: str, port: int, timeout: float | None = None, **words: object
+        self, host: str, port: int, timeout: float | None = None, **options: object
     ) -> _Stream:
         connected = self._inner.connect_tcp(
             host,
             port,
             timeout=_clipped(timeout),
-            **words,  # type: ignore[arg-type]
+            **options,  # type: ignore[arg-type]
         )
         return _Stream(connected)
 
@@ -76,7 +79,7 @@ class _Backend:
 
 
 class _Stream:
-    """A httpcore network stream that obeys ``bounded``."""
+    """An httpcore network stream that obeys ``bounded``."""
 
     def __init__(self, inner: NetworkStream) -> None:
         self._inner = inner
@@ -106,7 +109,10 @@ class _Stream:
 
 
 def _clipped(timeout: float | None) -> float | None:
-    """``timeout``, shortened to what is left of this thread's time."""
+    """``timeout`` in seconds, but not longer than until this thread's deadline.
+
+    Raises httpcore.ReadTimeout when the deadline has passed.
+    """
     import httpcore
 
     limits: _Limits | None = getattr(_NOW, "limits", None)
@@ -119,6 +125,7 @@ def _clipped(timeout: float | None) -> float | None:
 
 
 def _count(size: int) -> None:
+    """Subtract ``size`` bytes from this thread's limit; raises when it is exceeded."""
     import httpcore
 
     limits: _Limits | None = getattr(_NOW, "limits", None)

@@ -1,4 +1,4 @@
-"""Durable and safe changes to files: replaced whole or not at all, removed without surprises."""
+"""Safe file operations: atomic and durable replacement, bounded reads, removal, locks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,11 @@ _CHUNK = 1 << 20
 
 
 def replace_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
-    """Give ``path`` this content durably: after a power cut the old or the new file is there."""
+    """Replace ``path`` atomically and durably: after a power cut the old or the new file is there.
+
+    Writes a temporary file in the same directory, syncs it, renames it, and syncs the directory.
+    Raises NoSpace or OSError.
+    """
     with space_errors(path), signals_deferred():
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
@@ -50,10 +54,11 @@ def replace_file(path: Path, content: bytes, *, mode: int = 0o644) -> None:
 
 
 def open_regular(path: Path, *, follow: bool = False) -> IO[bytes]:
-    """A file that somebody else may have put there, for reading from its start.
+    """Open a regular file, which somebody else may have created, for reading.
 
-    A device, a pipe, a socket, a directory and, without ``follow``, a symbolic link are Damaged:
-    opening them could wait for ever, never end, or do something. Other errors are OSError.
+    Raises Damaged for a device, pipe, socket or directory and, unless ``follow``, for a symbolic
+    link: opening or reading those could block, never end, or have side effects. Checked before the
+    open, to not open a device, and again on the handle, against a race. Other errors are OSError.
     """
     _check_regular(path, os.stat(path, follow_symlinks=follow))
     extra = 0 if follow else os.O_NOFOLLOW
@@ -67,7 +72,7 @@ def open_regular(path: Path, *, follow: bool = False) -> IO[bytes]:
 
 
 def read_regular(path: Path, *, limit: int, follow: bool = False) -> bytes:
-    """The content of a file that ``open_regular`` opens; Damaged with more than ``limit`` bytes."""
+    """Read a file through ``open_regular``; raises Damaged if it has more than ``limit`` bytes."""
     with open_regular(path, follow=follow) as file, name_errors(path):
         data = read_at_most(file, limit + 1)
     if len(data) > limit:
@@ -76,13 +81,14 @@ def read_regular(path: Path, *, limit: int, follow: bool = False) -> bytes:
 
 
 def read_at_most(file: IO[bytes] | GzipFile, limit: int) -> bytes:
-    """Up to ``limit`` bytes, in memory for what is there only.
+    """Read up to ``limit`` bytes; memory use depends on the content, not on ``limit``.
 
-    ``file.read(limit)`` allocates ``limit`` bytes at once, which a small machine does not have.
+    ``file.read(limit)`` would allocate ``limit`` bytes at once, too much for a small machine.
     """
     chunks = [file.read(min(limit, os.fstat(file.fileno()).st_size + 1))]
     left = limit - len(chunks[0])
-    # A file of the kernel has no size, a compressed one has more in it, and another may grow.
+    # The size is only a guess: files in /proc report 0, a gzip file has the compressed size, and
+    # a file may grow.
     while left and (chunk := file.read(min(left, _CHUNK))):
         chunks.append(chunk)
         left -= len(chunk)
@@ -91,7 +97,7 @@ def read_at_most(file: IO[bytes] | GzipFile, limit: int) -> bytes:
 
 @contextmanager
 def name_errors(path: Path) -> Iterator[None]:
-    """Add the file's name to an error that has none: a read knows its handle only."""
+    """Add ``path`` to OSErrors without a file name, as reads from a handle raise them."""
     try:
         yield
     except OSError as error:
@@ -107,18 +113,19 @@ def _check_regular(path: Path, found: os.stat_result) -> None:
 
 
 OWN_LIMIT = 64 << 20
-"""Bytes of a file that Atoll wrote itself: the longest is the history of a machine."""
+"""Limit in bytes for files that Atoll itself writes; the longest is a machine's history."""
 
 
 def is_absent(error: OSError) -> bool:
-    """Whether ``error`` says that a name is not there. Every other error says nothing of that:
-    what cannot be read is there."""
+    """Whether ``error`` proves that the file does not exist. An unreadable file is not absent."""
     return error.errno in (errno.ENOENT, errno.ENOTDIR)
 
 
 def read_if_there(path: Path) -> bytes | None:
-    """The content of a file of Atoll's own; None only when it is certain that there is none.
-    Raises OSError, or Damaged for what is no file of at most ``OWN_LIMIT`` bytes."""
+    """Read a file that Atoll itself writes; None only if it certainly does not exist.
+
+    Raises OSError, or Damaged if it is not a regular file of at most ``OWN_LIMIT`` bytes.
+    """
     try:
         return read_regular(path, limit=OWN_LIMIT)
     except OSError as error:
@@ -127,9 +134,11 @@ def read_if_there(path: Path) -> bytes | None:
         raise
 
 
-def names_in(path: Path) -> list[str]:
-    """The names in a directory, sorted; none only when it is certain that there is no directory.
-    Raises OSError."""
+def list_names(path: Path) -> list[str]:
+    """The names in a directory, sorted; empty if the directory certainly does not exist.
+
+    Raises OSError.
+    """
     try:
         return sorted(os.listdir(path))
     except OSError as error:
@@ -139,9 +148,10 @@ def names_in(path: Path) -> list[str]:
 
 
 def make_directory(path: Path, *, mode: int = 0o755) -> None:
-    """A directory with this mode, whatever the caller's umask; one that is there keeps its own.
+    """Create a directory with exactly ``mode``, whatever the umask; an existing one keeps its mode.
 
-    It never has more than that mode, not even at first. Missing parents get the umask's.
+    The directory never has more permissions than ``mode``, not even for a moment. Missing parents
+    are created with the default mode.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -153,10 +163,11 @@ def make_directory(path: Path, *, mode: int = 0o755) -> None:
     path.chmod(mode)
 
 
-def close_to_others(path: Path) -> None:
-    """Nobody but its owner may enter the directory ``path``, if it is there and ours to say.
+def restrict_to_owner(path: Path) -> None:
+    """Remove all permissions of group and others from the directory ``path``, if it exists.
 
-    What an earlier version made had the umask's mode. A file system that is read-only stays so.
+    Earlier versions created it with the default mode. Does nothing if the directory belongs to
+    another user or the file system is read-only.
     """
     try:
         found = os.lstat(path)
@@ -170,7 +181,7 @@ def close_to_others(path: Path) -> None:
 
 
 def create_private(path: Path) -> int:
-    """A new file that only its owner may read, from the start; its handle, to write."""
+    """Create a file with mode 0600; returns its descriptor. Raises FileExistsError."""
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
 
@@ -183,16 +194,19 @@ def fsync_directory(path: Path) -> None:
 
 
 def displace_stray(path: Path, kind: int) -> None:
-    """Rename ``path`` unless it is of ``kind`` (a file type of stat(2)), leads to such, or is not
-    there."""
+    """Rename ``path`` if it exists but does not have the file type ``kind`` (an S_IF constant).
+
+    A symbolic link counts as its target; a dangling one is renamed. The new name is
+    ``NAME.displaced-N`` in the same directory.
+    """
     try:
         found = stat.S_IFMT(path.stat().st_mode)
     except OSError as error:
         if not is_absent(error) and not path.is_symlink():
-            return  # what cannot be looked at may be what it should be
+            return  # it cannot be examined, so it may be of the right type
         if not os.path.lexists(path):
             return
-        found = 0  # a link that leads nowhere
+        found = 0  # a dangling link
     if found == kind:
         return
     number = 1
@@ -203,14 +217,14 @@ def displace_stray(path: Path, kind: int) -> None:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a directory and all below it, if it is there; never follows a symbolic link."""
+    """Remove a file or a directory with its contents, if it exists; never follows a link."""
     try:
         is_directory = stat.S_ISDIR(os.lstat(path).st_mode)
     except OSError as error:
         if is_absent(error):
             return
         raise
-    # Never by rmtree: it opens what it is given, and a pipe waits for somebody who writes.
+    # rmtree only for directories: it opens its argument, and opening a pipe blocks.
     if is_directory:
         shutil.rmtree(path)
     else:
@@ -219,7 +233,7 @@ def remove_tree(path: Path) -> None:
 
 @contextmanager
 def temporary_directory(parent: Path, *, prefix: str) -> Iterator[Path]:
-    """A new directory under ``parent``, gone afterwards whatever happens."""
+    """Create a directory in ``parent`` and remove it at the end of the block."""
     from pathlib import Path as RealPath
 
     path = None
@@ -235,23 +249,24 @@ def temporary_directory(parent: Path, *, prefix: str) -> Iterator[Path]:
 
 @contextmanager
 def space_errors(path: Path) -> Iterator[None]:
-    """Turn "no space left" below into NoSpace that names the file system's place."""
+    """Turn ENOSPC and EDQUOT into NoSpace, which names the mount point of ``path``."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            place = mount_point_of(path)
-            found = os.statvfs(place)
+            mount_point = mount_point_of(path)
+            found = os.statvfs(mount_point)
             what = "inodes" if found.f_files and not found.f_favail else "space"
             option = "-i" if what == "inodes" else "-h"
             raise NoSpace(
-                f"no {what} left on {place}, which holds {path}", hint=f"see: df {option} {place}"
+                f"no {what} left on {mount_point}, which holds {path}",
+                hint=f"see: df {option} {mount_point}",
             ) from error
         raise
 
 
 def mount_point_of(path: Path) -> Path:
-    """Where the file system of ``path`` is mounted: it is there also when ``path`` is gone."""
+    """The mount point of the file system that ``path`` is on; ``path`` need not exist."""
     here = path.absolute()
     while not here.exists():
         here = here.parent
@@ -263,7 +278,7 @@ def mount_point_of(path: Path) -> Path:
 
 @contextmanager
 def umask(mask: int) -> Iterator[None]:
-    """Whatever this process was started with: what it and its children make has these modes."""
+    """Set the umask of this process and its children inside the block."""
     before = os.umask(mask)
     try:
         yield
@@ -273,7 +288,10 @@ def umask(mask: int) -> Iterator[None]:
 
 @contextmanager
 def locked(path: Path, *, what: str) -> Iterator[None]:
-    """Hold the exclusive lock in file ``path``; raises Busy at once when another process does."""
+    """Hold an exclusive flock(2) on the file ``path``; raises Busy at once if it is taken.
+
+    ``what`` names the locked thing in the message.
+    """
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
@@ -288,7 +306,7 @@ def locked(path: Path, *, what: str) -> Iterator[None]:
 
 
 def find_near_path(path: Path) -> Path | None:
-    """What ``path`` was probably meant to be: the same with its first missing name set right."""
+    """An existing path that ``path`` probably meant: its first missing part is corrected."""
     from atoll.base.suggest import find_nearest
 
     missing = next((each for each in (*reversed(path.parents), path) if not each.exists()), None)
@@ -303,14 +321,14 @@ def find_near_path(path: Path) -> Path | None:
 
 
 def require_root(what: str) -> None:
-    """Raises MissingPrivilege unless this process is root; ``what`` names the work."""
+    """Raises MissingPrivilege unless this process is root; ``what`` names the operation."""
     if os.geteuid() != 0:
         raise MissingPrivilege(f"{what} needs root", hint="try again with sudo")
 
 
 def digest_file(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    import hashlib  # loads OpenSSL, which `status` can do without
+    """SHA-256 of a file, as hex digits."""
+    import hashlib  # loads OpenSSL, which `status` does not need
 
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

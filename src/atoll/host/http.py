@@ -1,10 +1,11 @@
 """The HTTP client: limits on size, time, redirects and retries; downloads resume.
 
-Only transient faults are retried: no connection, a broken connection, a stall, 408, 429 and 5xx.
-Every failure is a NetworkError with the address, without its query, which may hold secrets.
-Credentials are sent only to the server that they are for: a redirect to another scheme, host or
-port drops them, no cookies are kept, and ``trust_of`` decides which server gets a client
-certificate. A redirect from https to http is refused.
+Only transient errors are retried: no connection, a broken connection, a stall, and the status
+codes 408, 429, 500, 502, 503 and 504. Every failure is a NetworkError with the address but without
+its query, which may contain secrets. Credentials go only to the server that they are for: a
+redirect to another scheme, host or port drops the Authorization header, cookies are not kept, and
+``trust_of`` decides which server gets a client certificate. A redirect from https to http is
+refused.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 from atoll.base.errors import NetworkError
 from atoll.host.address import join_address, origin_of, parse_address, show_address
 from atoll.host.deadline import bounded
-from atoll.host.http_faults import TransientError, busy, in_our_words, too_slow, wrong_status
+from atoll.host.http_faults import TransientError, busy, network_errors, too_slow, wrong_status
 from atoll.host.proxy import find_proxy
 from atoll.host.tls import Trust, open_client
 
@@ -40,16 +41,19 @@ MAX_HEADERS = 1 << 20
 _TRANSIENT = frozenset((408, 429, 500, 502, 503, 504))
 _MOVED = frozenset((301, 302, 303, 307, 308))
 _ENOUGH = 1 << 20
-"""Bytes received since the last fault after which the count of attempts starts again."""
+"""After this many bytes without an error, the count of attempts starts again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How long to wait for a server (seconds), and how often to try.
+    """How long to wait for a server (in seconds), and how often to try.
 
-    ``timeout`` is for one read, ``answer`` for an answer up to the end of its headers, ``whole``
-    for all of a small answer. A download stalls when a ``window`` brings fewer than ``least``
-    bytes: at 1 KiB/s, 100 MB take a day, and no download takes for ever.
+    ``timeout`` limits one read, ``answer`` a response up to the end of its headers, ``whole`` a
+    complete small response. A download is stalled when fewer than ``least`` bytes arrive in
+    ``window`` seconds. At that minimum of 1 KiB/s, 100 MB take a day: slow, but bounded.
+
+    ``attempts`` counts the first one. Pauses between them double from ``first_pause`` up to
+    ``longest_pause``.
     """
 
     attempts: int = 4
@@ -64,7 +68,7 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ByteRange:
-    """The bytes from ``start`` to ``end`` of something; ``is_part`` when it goes on after them."""
+    """Bytes ``start`` to ``end`` (exclusive) of a resource; ``is_part`` if more follow ``end``."""
 
     start: int = 0
     end: int
@@ -72,7 +76,7 @@ class ByteRange:
 
     @property
     def header(self) -> str:
-        """What asks for them; empty when they are all there is."""
+        """The value of the Range header; empty when the range is the whole resource."""
         if self.is_part:
             return f"bytes={self.start}-{self.end - 1}"
         return f"bytes={self.start}-" if self.start else ""
@@ -80,7 +84,7 @@ class ByteRange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """A whole response of any status but the transient ones; names of headers in lower case."""
+    """A complete response with any but a transient status; header names are in lower case."""
 
     url: str
     status: int
@@ -89,18 +93,18 @@ class Response:
 
 
 class HttpClient:
-    """Connections to servers, kept while the block lasts. Safe to use from several threads.
+    """Connections to servers, kept open inside the ``with`` block. Thread-safe.
 
-    ``trust_of`` says, for each server that is spoken to, what proves who it is and who we are.
+    ``trust_of`` returns the certificates to verify a server with, and to present to it.
     """
 
     def __init__(
         self,
         *,
-        patience: RetryPolicy | None = None,
+        retry: RetryPolicy | None = None,
         trust_of: Callable[[ServerOrigin], Trust] = lambda _: Trust(),
     ) -> None:
-        self._patience = patience or RetryPolicy()
+        self._retry = retry or RetryPolicy()
         self._trust_of = trust_of
         self._clients: dict[tuple[Trust, str | None], httpx.Client] = {}
         self._lock = threading.Lock()
@@ -123,13 +127,13 @@ class HttpClient:
             self._clients.clear()
 
     def speaks_tls(self, url: str) -> bool:
-        """Whether somebody answers at the https address ``url``, whatever they say; asked once.
+        """Whether a server answers at the https address ``url``, with any status. Tried once.
 
-        Raises NetworkError when they cannot prove who they are.
+        Raises NetworkError if its certificate cannot be verified.
         """
         address = parse_address(url)
         try:
-            with in_our_words(address):
+            with network_errors(address):
                 self._ask(address, {}).close()
         except TransientError as fault:
             if fault.is_final:
@@ -140,16 +144,19 @@ class HttpClient:
         return True
 
     def get(self, url: str, *, headers: Mapping[str, str] | None = None, limit: int) -> Response:
-        """The whole answer, of at most ``limit`` bytes; the caller judges its status."""
-        return self._patiently(lambda: self._get(url, headers or {}, limit))
+        """The complete response, whose body has at most ``limit`` bytes. Raises NetworkError.
+
+        The caller checks the status.
+        """
+        return self._with_retries(lambda: self._get(url, headers or {}, limit))
 
     def download(
         self, url: str, *, headers: Mapping[str, str] | None = None, span: ByteRange
     ) -> Iterator[bytes]:
-        """The bytes of ``url`` in ``span``, over as many breaks as it takes.
+        """Download the range ``span`` of ``url`` in chunks, resuming after broken connections.
 
-        Raises NetworkError: with a ``status`` for what is not there or not allowed, and for a part
-        of what the server sends only whole.
+        Raises NetworkError. Its ``status`` is set if the server answered with an error, and is 200
+        if it does not support range requests and ``span`` is a part.
         """
         faults, since, offset = 0, 0, span.start
         while offset < span.end:
@@ -164,37 +171,37 @@ class HttpClient:
                 self._wait_after(fault, faults)
 
     def size(self, url: str) -> int:
-        """How many bytes ``url`` has. Raises NetworkError when it is not there or does not say."""
-        return self._patiently(lambda: self._size(url))
+        """The size of ``url`` in bytes. Raises NetworkError if it is missing or has no size."""
+        return self._with_retries(lambda: self._size(url))
 
     def _size(self, url: str) -> int:
         with self._open(url, {}) as response:
-            place = show_address(response.url)
+            address = show_address(response.url)
             if response.status_code != 200:
                 raise wrong_status(response, hint="check the address")
             announced = _announced(response)
             if announced is None:
                 raise NetworkError(
-                    f"{place} does not announce its size (Content-Length)",
+                    f"{address} does not announce its size (Content-Length)",
                     hint="download the file, put it beside the recipe and set source to it",
                 )
             return announced
 
     def _get(self, url: str, headers: Mapping[str, str], limit: int) -> Response:
-        ends = time.monotonic() + self._patience.whole
+        ends = time.monotonic() + self._retry.whole
         with self._open(url, headers) as response:
-            place = show_address(response.url)
+            address = show_address(response.url)
             body = bytearray()
             for chunk in self._chunks(response, limit):
                 body += chunk
                 if len(body) > limit:
                     raise NetworkError(
-                        f"{place} sends more than {limit} bytes",
+                        f"{address} sends more than {limit} bytes",
                         hint="this is not a valid response: report it to the administrator of"
                         " the server",
                     )
                 if time.monotonic() > ends:
-                    raise too_slow(place, len(body), self._patience.whole)
+                    raise too_slow(address, len(body), self._retry.whole)
             return Response(
                 url=str(response.url),
                 status=response.status_code,
@@ -206,14 +213,14 @@ class HttpClient:
         asked = span.header
         wanted = {**headers, "Range": asked} if asked else headers
         with self._open(url, wanted) as response:
-            place = show_address(response.url)
-            skip = _skipped(response, place, span)
+            address = show_address(response.url)
+            skip = _skipped(response, address, span)
             at, size = span.start - skip, span.end
             for piece in self._chunks(response, size - at):
                 at += len(piece)
                 if at > size:
                     raise NetworkError(
-                        f"{place} sends more than the {size} bytes it should have",
+                        f"{address} sends more than the {size} bytes it should have",
                         hint="the image or its registry is damaged",
                     )
                 chunk = piece[skip:]
@@ -222,47 +229,51 @@ class HttpClient:
                     yield chunk
             if at < size:
                 raise TransientError(
-                    f"{place} ends after {at} of {size} bytes",
+                    f"{address} ends after {at} of {size} bytes",
                     hint="try again; if this persists, the image in the registry is damaged",
                 )
 
     def _chunks(self, response: httpx.Response, limit: int) -> Iterator[bytes]:
-        """The body as it comes, which must be neither compressed nor announced as too long.
+        """The body in chunks. Raises if it is compressed, announced as too long, or stalls.
 
-        Only the time that is spent waiting for the server counts for a window.
+        Only time spent waiting for the server counts, not the time that the consumer of the chunks
+        takes, which may write to a slow disk.
         """
-        place, patience = show_address(response.url), self._patience
+        address, retry = show_address(response.url), self._retry
         if response.headers.get("content-encoding", "identity") != "identity":
-            raise NetworkError(f"{place} answers with a Content-Encoding that was not requested")
+            raise NetworkError(f"{address} answers with a Content-Encoding that was not requested")
         announced = _announced(response)
         if announced is not None and announced > limit:
             raise NetworkError(
-                f"{place} announces {announced} bytes; at most {limit} are expected",
+                f"{address} announces {announced} bytes; at most {limit} are expected",
                 hint="the image or its registry is damaged",
             )
         pieces = response.iter_raw()
         waited, seen = 0.0, 0
         while True:
             began = time.monotonic()
-            with bounded(ends=began + patience.window - waited + patience.timeout):
+            with bounded(ends=began + retry.window - waited + retry.timeout):
                 chunk = next(pieces, None)
             if chunk is None:
                 return
             waited += time.monotonic() - began
             seen += len(chunk)
-            if waited > patience.window:
-                if seen < patience.least:
-                    raise too_slow(place, seen, waited)
+            if waited > retry.window:
+                if seen < retry.least:
+                    raise too_slow(address, seen, waited)
                 waited, seen = 0.0, 0
             yield chunk
 
     @contextmanager
     def _open(self, url: str, headers: Mapping[str, str]) -> Iterator[httpx.Response]:
-        """The response to a GET, redirects followed; faults of all kinds in our words."""
+        """The response to a GET request; follows redirects.
+
+        Raises TransientError or NetworkError instead of httpx's errors, also inside the block.
+        """
         address = parse_address(url)
-        with in_our_words(address):
+        with network_errors(address):
             response = self._send(address, headers)
-        with in_our_words(response.url):
+        with network_errors(response.url):
             try:
                 if response.status_code in _TRANSIENT:
                     raise busy(response)
@@ -273,7 +284,7 @@ class HttpClient:
     def _send(self, url: httpx.URL, headers: Mapping[str, str]) -> httpx.Response:
         first, asked = url, dict(headers)
         for _ in range(MAX_REDIRECTS + 1):
-            with in_our_words(url):
+            with network_errors(url):
                 response = self._ask(url, asked)
             target = response.headers.get("location")
             if response.status_code not in _MOVED or not target:
@@ -286,13 +297,13 @@ class HttpClient:
         )
 
     def _ask(self, url: httpx.URL, headers: Mapping[str, str]) -> httpx.Response:
-        """One request, one answer, of which only the headers have come."""
+        """Send one request; returns when the headers of the response have arrived."""
         import httpx
 
         client = self._client(url)
         asked = {"User-Agent": "atoll", "Accept-Encoding": "identity", **headers}
         request = client.build_request("GET", url, headers=asked)
-        with bounded(ends=time.monotonic() + self._patience.answer, size=MAX_HEADERS):
+        with bounded(ends=time.monotonic() + self._retry.answer, size=MAX_HEADERS):
             return client.send(request, stream=True, auth=httpx.Auth())
 
     def _client(self, url: httpx.URL) -> httpx.Client:
@@ -301,11 +312,11 @@ class HttpClient:
         proxy = find_proxy(origin.scheme, origin.host, origin.port)
         with self._lock:
             if (trust, proxy) not in self._clients:
-                timeout = self._patience.timeout
+                timeout = self._retry.timeout
                 self._clients[trust, proxy] = open_client(trust, proxy, timeout=timeout)
             return self._clients[trust, proxy]
 
-    def _patiently(self, attempt: Callable[[], _Result]) -> _Result:
+    def _with_retries(self, attempt: Callable[[], _Result]) -> _Result:
         faults = 0
         while True:
             try:
@@ -315,21 +326,24 @@ class HttpClient:
                 self._wait_after(fault, faults)
 
     def _wait_after(self, fault: TransientError, faults: int) -> None:
-        """Pause before the next attempt; raises the fault when it was the last one."""
-        patience = self._patience
+        """Pause before the next attempt; raises NetworkError after the last one.
+
+        The pause is random by ±25 %, so that clients that failed together do not retry together.
+        """
+        retry = self._retry
         if fault.is_final:
             raise NetworkError(fault.message, hint=fault.hint) from fault
-        if faults >= patience.attempts:
+        if faults >= retry.attempts:
             message = f"{fault.message} (tried {faults} times)"
             raise NetworkError(message, hint=fault.hint) from fault
-        pause = patience.first_pause * 2 ** (faults - 1) * random.uniform(0.75, 1.25)
-        time.sleep(min(max(pause, fault.pause), patience.longest_pause))
+        pause = retry.first_pause * 2 ** (faults - 1) * random.uniform(0.75, 1.25)
+        time.sleep(min(max(pause, fault.pause), retry.longest_pause))
 
 
 def _redirected(
     url: httpx.URL, target: str, asked: Mapping[str, str]
 ) -> tuple[httpx.URL, dict[str, str]]:
-    """Where a redirect leads, and the headers that may be shown there."""
+    """The target of a redirect, and the headers that may be sent to it."""
     there = join_address(url, target)
     same = origin_of(url) == origin_of(there)
     return there, {
@@ -337,27 +351,28 @@ def _redirected(
     }
 
 
-def _skipped(response: httpx.Response, place: str, span: ByteRange) -> int:
-    """How many bytes of the body come before those of ``span``."""
+def _skipped(response: httpx.Response, address: str, span: ByteRange) -> int:
+    """How many bytes of the body precede ``span``: 0, or all before it if the server ignored
+    the Range header. Raises NetworkError for an error status or another range."""
     status = response.status_code
     if status == 206 and span.header:
         found = response.headers.get("content-range", "")
         if not found.startswith(f"bytes {span.start}-"):
-            raise NetworkError(f"{place} sends another range ({found!r}) than the one requested")
+            raise NetworkError(f"{address} sends another range ({found!r}) than the one requested")
         return 0
     if status == 416:
         raise NetworkError(
-            f"{place} is shorter than expected",
+            f"{address} is shorter than expected",
             hint="the image or its registry is damaged",
         )
     if status == 200 and span.is_part:
-        raise NetworkError(f"{place} does not support range requests", status=status)
+        raise NetworkError(f"{address} does not support range requests", status=status)
     if status != 200:
         raise wrong_status(response, hint="check the name, and whether a login is needed")
     return span.start
 
 
 def _announced(response: httpx.Response) -> int | None:
-    """The Content-Length; None when there is none that is a number."""
+    """The Content-Length in bytes; None when it is missing or not a number."""
     text = response.headers.get("content-length", "")
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else None

@@ -1,4 +1,4 @@
-"""What goes wrong with a server, in our words: what may pass (a Fault), and what does not."""
+"""Translate errors of httpx: TransientError for what may pass, NetworkError for the rest."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ if TYPE_CHECKING:
 
     import httpx
 
-_WORDS = {"ReadTimeout": "no answer in time", "ConnectTimeout": "no connection in time"}
+_TEXTS = {"ReadTimeout": "no answer in time", "ConnectTimeout": "no connection in time"}
 
 
 class TransientError(Exception):
-    """What may be gone at the next attempt; ``pause`` is what the server asks for, in seconds.
+    """An error that may pass at the next attempt.
 
-    ``is_final`` is one that will not be: the server's certificate cannot be verified.
+    ``pause`` is the server's Retry-After in seconds. ``is_final`` marks an error that is not
+    retried: the server's certificate cannot be verified.
     """
 
     def __init__(
@@ -34,8 +35,8 @@ class TransientError(Exception):
 
 
 @contextmanager
-def in_our_words(url: httpx.URL) -> Iterator[None]:
-    """Errors of httpx, and of a name that cannot be looked up, as NetworkError or Fault."""
+def network_errors(url: httpx.URL) -> Iterator[None]:
+    """Turn errors of httpx, and of invalid host names, into TransientError or NetworkError."""
     import httpx
 
     try:
@@ -71,30 +72,30 @@ def busy(response: httpx.Response) -> TransientError:
     )
 
 
-def too_slow(place: str, seen: int, seconds: float) -> TransientError:
+def too_slow(address: str, seen: int, seconds: float) -> TransientError:
     return TransientError(
-        f"{place}: the transfer stalled: {seen} bytes in {seconds:.0f} s",
+        f"{address}: the transfer stalled: {seen} bytes in {seconds:.0f} s",
         hint="check the network, or try again later",
     )
 
 
 def _explained(error: httpx.HTTPError, url: httpx.URL) -> TransientError:
     text = str(error).strip()
-    place = show_address(url)
+    address = show_address(url)
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return TransientError(
-            f"{place}: the server's certificate cannot be verified: {text}",
+            f"{address}: the server's certificate cannot be verified: {text}",
             is_final=True,
             hint="if you trust it, put the certificate of its authority where containers look:"
-            f" /etc/containers/certs.d/{origin_of(url).place}/ca.crt",
+            f" /etc/containers/certs.d/{origin_of(url).authority}/ca.crt",
         )
-    words = text or _WORDS.get(type(error).__name__, type(error).__name__)
+    reason = text or _TEXTS.get(type(error).__name__, type(error).__name__)
     origin = origin_of(url)
     proxy = find_proxy(origin.scheme, origin.host, origin.port)
     if proxy:
         return TransientError(
-            f"{place}, through the proxy {show_proxy(proxy)}: {words}",
+            f"{address}, through the proxy {show_proxy(proxy)}: {reason}",
             hint="check the proxy (https_proxy, http_proxy, no_proxy) and the network",
         )
     hint = "check the network and the name of the server, then try again"
-    return TransientError(f"{place}: {words}", hint=hint)
+    return TransientError(f"{address}: {reason}", hint=hint)

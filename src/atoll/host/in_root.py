@@ -1,12 +1,12 @@
-"""Paths inside of a root that others made, for programs that run outside of it.
+"""Resolve paths inside an untrusted root directory from outside of it.
 
-A symbolic link in such a root leads where it would lead a process whose root it is: an absolute one
-begins at the root, and ``..`` goes no higher than it. Python's own calls would follow it to
-wherever it points on this machine, so each path below such a root is asked for here first. While
-that path is used no program of the root runs, so nothing can change on the way.
+Symbolic links are resolved as for a process chrooted into the root: absolute links start at the
+root, and ``..`` stops there. Python's own calls would follow them to files of the host, so every
+path below such a root is resolved here first. No program of the root runs in the meantime, so the
+result cannot change before it is used.
 
-A build mounts its roots so that the kernel follows no link in them at all (``nosymfollow``): what
-forgets to ask here meets an error, not a file of the machine.
+Builds mount their roots with ``nosymfollow``: code that forgets to resolve a path here gets an
+error from the kernel, never a file of the host.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MOST_LINKS = 40
-"""As many as the kernel follows."""
+"""The limit of the kernel (path_resolution(7))."""
 
 
 def in_root(root: Path, path: str | os.PathLike[str], *, follow: bool = True) -> Path:
-    """Where ``path`` is that programs in ``root`` call so; it need not be there.
+    """The host's path of what programs in ``root`` know as ``path``; it need not exist.
 
-    No part of the result is a link, but for the last one without ``follow``: then that is the link
-    itself. Raises OSError (ELOOP) where links lead round in a circle.
+    The result contains no symbolic links below ``root``; without ``follow`` its last part may be
+    one. Raises OSError (ELOOP) after 40 links.
     """
     here = root
     depth = 0
@@ -39,17 +39,17 @@ def in_root(root: Path, path: str | os.PathLike[str], *, follow: bool = True) ->
             if depth:
                 here, depth = here.parent, depth - 1
             continue
-        place = here / part
-        if (todo or follow) and place.is_symlink():
+        entry = here / part
+        if (todo or follow) and entry.is_symlink():
             links += 1
             if links > _MOST_LINKS:
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), os.fspath(root / path))
-            target = os.fspath(place.readlink())
+            target = os.fspath(entry.readlink())
             if target.startswith("/"):
                 here, depth = root, 0
             todo.extendleft(reversed(_parts(target)))
             continue
-        here, depth = place, depth + 1
+        here, depth = entry, depth + 1
     return here
 
 
@@ -58,7 +58,7 @@ def _parts(path: str) -> list[str]:
 
 
 def exists_in_root(root: Path, path: str | os.PathLike[str]) -> bool:
-    """Whether programs in ``root`` find something there; a link that leads nowhere is nothing."""
+    """Whether ``path`` exists for programs in ``root``; a dangling link does not."""
     try:
         return os.path.lexists(in_root(root, path))
     except OSError as error:
@@ -67,16 +67,18 @@ def exists_in_root(root: Path, path: str | os.PathLike[str]) -> bool:
         raise
 
 
-def make_folders(root: Path, path: str | os.PathLike[str]) -> Path:
-    """The directory ``path`` of ``root``, made with those above it where they are missing."""
+def make_directories(root: Path, path: str | os.PathLike[str]) -> Path:
+    """Create the directory ``path`` in ``root`` with its parents, where missing; its host path."""
     folder = in_root(root, path)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 def read_bytes(root: Path, path: str) -> bytes:
-    """What a regular file of ``root`` holds; raises FileNotFoundError where there is none, also for
-    a pipe or a device, which could be read for ever."""
+    """Read a regular file of ``root``.
+
+    Raises FileNotFoundError if it is missing, and for a pipe or device, whose read may never end.
+    """
     file = in_root(root, path)
     if not file.is_file():
         raise FileNotFoundError(errno.ENOENT, "there is no such file", os.fspath(root / path))
@@ -84,7 +86,10 @@ def read_bytes(root: Path, path: str) -> bytes:
 
 
 def read_text(root: Path, path: str, *, missing: str | None = None) -> str:
-    """The same as text, bytes that are no UTF-8 kept; ``missing`` where there is no such file."""
+    """Read a text file of ``root``; returns ``missing``, if given, when there is no such file.
+
+    Bytes that are not UTF-8 are decoded with ``surrogateescape``.
+    """
     try:
         return read_bytes(root, path).decode(errors="surrogateescape")
     except FileNotFoundError:
@@ -94,7 +99,7 @@ def read_text(root: Path, path: str, *, missing: str | None = None) -> str:
 
 
 def write_text(root: Path, path: str, text: str | bytes, *, mode: int | None = None) -> Path:
-    """Write a file of ``root`` anew; a link of that name goes. Folders above it are made."""
+    """Write a file of ``root``; replaces a symbolic link, and creates missing parents."""
     file = in_root(root, path, follow=False)
     file.parent.mkdir(parents=True, exist_ok=True)
     if file.is_symlink():
@@ -106,9 +111,9 @@ def write_text(root: Path, path: str, text: str | bytes, *, mode: int | None = N
 
 
 def glob_in_root(root: Path, folder: str, pattern: str) -> list[Path]:
-    """What in the directory ``folder`` of ``root`` has such a name, in order; no link is followed.
+    """The entries of the directory ``folder`` of ``root`` that match ``pattern``, sorted.
 
-    ``pattern`` is for one level, as in ``*.conf``.
+    ``pattern`` has one level, as in ``*.conf``. The entries may be links, which are not followed.
     """
-    place = in_root(root, folder)
-    return sorted(place.glob(pattern)) if place.is_dir() else []
+    directory = in_root(root, folder)
+    return sorted(directory.glob(pattern)) if directory.is_dir() else []

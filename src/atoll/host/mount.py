@@ -1,7 +1,7 @@
-"""Mounts that end with the process: made in a mount namespace of its own.
+"""Mounts in a private mount namespace, which disappear when the process ends.
 
-A long work calls ``enter_private_mounts`` once; whatever it mounts from then on is seen by it and
-its children only, and the kernel takes it away when the last of them ends, however that happens.
+A long operation calls ``enter_private_mounts`` once. Later mounts are visible to it and its
+children only, and the kernel removes them when the last of these ends, even if it is killed.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overlay:
-    """Directories below ``base``, by names that are safe in mount options (no comma, no colon).
+    """The directories of an overlay mount, relative to ``base``; no name has a comma or colon.
 
-    ``lowers`` are given from the top down; what changes lands in ``upper``. ``work`` is the
-    kernel's own and lies on the same file system as ``upper``.
+    ``lowers`` are ordered from the top layer down. Changes go to ``upper``. ``work`` is for the
+    kernel and must be on the same file system as ``upper``.
     """
 
     base: Path
@@ -36,18 +36,19 @@ class Overlay:
     upper: str
     work: str
 
-    def options(self, *, marks: str = "trusted") -> str:
-        """``marks`` is the kind of attribute that opaque directories are marked with: ``trusted``,
-        or ``user`` where trusted ones cannot be set, in a user namespace."""
+    def options(self, *, namespace: str = "trusted") -> str:
+        """The mount options. ``namespace`` is that of the extended attributes that mark opaque
+        directories: ``trusted``, or ``user`` inside a user namespace, where trusted attributes
+        cannot be set."""
         return (
             f"lowerdir={':'.join(self.lowers)},upperdir={self.upper},workdir={self.work}"
             ",redirect_dir=nofollow,metacopy=off,index=off"
-            + (",userxattr" if marks == "user" else "")
+            + (",userxattr" if namespace == "user" else "")
         )
 
 
 def enter_private_mounts() -> None:
-    """From here on, mounts of this process are its own. There is no way back."""
+    """Move this process into a new mount namespace, for good. Raises MissingProgram."""
     try:
         unshare_mounts()
     except OSError as error:
@@ -61,14 +62,15 @@ def enter_private_mounts() -> None:
 
 @contextmanager
 def overlay_mounted(overlay: Overlay, target: Path, *, follow_links: bool = True) -> Iterator[Path]:
-    """The merged view at ``target`` while the context lasts.
+    """Mount the overlay at ``target`` inside the block.
 
-    Without ``follow_links`` the kernel follows no symbolic link in it, wherever that leads.
+    Without ``follow_links`` it is mounted ``nosymfollow``: the kernel refuses to follow links.
     """
-    options = overlay.options(marks="trusted" if is_initial_namespace() else "user")
+    options = overlay.options(namespace="trusted" if is_initial_namespace() else "user")
     if not follow_links:
         options = f"nosymfollow,{options}"
-    # By the newer system call the kernel takes no option of more than 255 bytes.
+    # fsconfig(2) limits an option to 255 bytes, too few for many lower directories; mount(2) takes
+    # a page.
     environment = os.environ | {"LIBMOUNT_FORCE_MOUNT2": "always"}
     mounted = False
     try:

@@ -1,4 +1,4 @@
-"""Say how far a program is while it runs: something looks at it from a thread beside."""
+"""Report progress of a running program by polling from a second thread."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ SECONDS = 0.5
 
 
 @contextmanager
-def watched(look: Callable[[], None], *, every: float = SECONDS) -> Iterator[None]:
-    """Call ``look`` every so many seconds until the block ends, and not afterwards."""
+def polled(look: Callable[[], None], *, every: float = SECONDS) -> Iterator[None]:
+    """Call ``look`` every ``every`` seconds until the block ends, and never after it."""
     ended = threading.Event()
 
-    def watch() -> None:
+    def poll() -> None:
         while not ended.wait(every):
             look()
 
-    thread = threading.Thread(target=watch, daemon=True)
+    thread = threading.Thread(target=poll, daemon=True)
     thread.start()
     try:
         yield
@@ -34,11 +34,11 @@ def watched(look: Callable[[], None], *, every: float = SECONDS) -> Iterator[Non
 
 
 @contextmanager
-def told_seconds(reporter: Reporter, *, every: float = SECONDS) -> Iterator[None]:
-    """Tell how long it takes already, of a program that does not say how far it is."""
+def elapsed_reported(reporter: Reporter, *, every: float = SECONDS) -> Iterator[None]:
+    """Report the elapsed seconds, for a program without progress output of its own."""
     begun = time.monotonic()
     reporter.progress(0, None, unit="s")
-    with watched(
+    with polled(
         lambda: reporter.progress(int(time.monotonic() - begun), None, unit="s"), every=every
     ):
         yield

@@ -1,9 +1,9 @@
-"""Which proxy a server is reached through: what the environment says, as curl understands it.
+"""Find the proxy for a server from the environment, by the same rules as curl.
 
-``https_proxy`` and ``http_proxy`` (by the scheme of the server), else ``all_proxy``; in lower or,
-but for ``http_proxy``, upper case. ``no_proxy`` lists what is reached directly: ``*``, names (with
-all below them), addresses, networks (``10.0.0.0/8``), each with a port or without. This machine
-itself is never reached through a proxy.
+``https_proxy`` or ``http_proxy`` (by the scheme of the server), else ``all_proxy``; each also in
+upper case, except ``http_proxy``. ``no_proxy`` lists exceptions: ``*``, host names (which include
+their subdomains), addresses and networks (``10.0.0.0/8``), each with or without a port. Loopback
+addresses are never reached through a proxy.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SCHEMES = ("http", "https")
-"""Of proxies that can be spoken to."""
+"""Supported schemes of proxies."""
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -27,10 +27,10 @@ _PORTS = {"http": 80, "https": 443}
 def find_proxy(
     scheme: str, host: str, port: int | None, environment: Mapping[str, str] | None = None
 ) -> str | None:
-    """The proxy's address; None when the server is reached directly.
+    """The address of the proxy; None for a direct connection.
 
-    ``host`` is in lower case, an IPv6 address without brackets. Raises NetworkError for a proxy of
-    a kind that is not supported.
+    ``host`` is in lower case, an IPv6 address without brackets. Raises NetworkError if the proxy's
+    address is invalid or its scheme not supported.
     """
     given = os.environ if environment is None else environment
     names = [f"{scheme}_proxy", "all_proxy"]
@@ -43,7 +43,7 @@ def find_proxy(
 
 
 def is_this_machine(host: str) -> bool:
-    """Whether a host name or address is the loopback interface's."""
+    """Whether ``host`` is ``localhost``, a name below it, or a loopback address."""
     name = host.strip("[]").rstrip(".").lower()
     if name == "localhost" or name.endswith(".localhost"):
         return True
@@ -52,13 +52,14 @@ def is_this_machine(host: str) -> bool:
 
 
 def show_proxy(proxy: str) -> str:
-    """A proxy's address as a person is shown it: without user and password."""
+    """A proxy's address for a message: without user name and password."""
     parts = urlsplit(proxy)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def _value(environment: Mapping[str, str], name: str) -> str:
-    """Upper case counts too, but for http_proxy: a web server sets HTTP_PROXY from a header."""
+    """The variable ``name``, also in upper case. Not so for http_proxy: in a CGI program,
+    HTTP_PROXY comes from the client's Proxy header."""
     upper = "" if name == "http_proxy" else environment.get(name.upper(), "")
     return (environment.get(name) or upper).strip()
 
@@ -85,13 +86,14 @@ def _checked(name: str, value: str) -> str:
 
 
 def _is_excepted(host: str, port: int | None, text: str) -> bool:
-    return any(_fits(host, port, word) for word in text.replace(",", " ").split())
+    return any(_matches(host, port, pattern) for pattern in text.replace(",", " ").split())
 
 
-def _fits(host: str, port: int | None, word: str) -> bool:
-    if word == "*":
+def _matches(host: str, port: int | None, pattern: str) -> bool:
+    """Whether one entry of no_proxy applies to the server."""
+    if pattern == "*":
         return True
-    name, wanted = _split_port(word.lower())
+    name, wanted = _split_port(pattern.lower())
     if wanted is not None and wanted != port:
         return False
     address = _address(host)
@@ -104,15 +106,15 @@ def _fits(host: str, port: int | None, word: str) -> bool:
     return bool(name) and (bare == name or bare.endswith(f".{name}"))
 
 
-def _split_port(word: str) -> tuple[str, int | None]:
-    """``HOST:PORT`` in its parts; an IPv6 address with a port is in brackets."""
-    if word.startswith("["):
-        name, _, rest = word[1:].partition("]")
+def _split_port(text: str) -> tuple[str, int | None]:
+    """Split ``HOST:PORT``; an IPv6 address with a port is in brackets."""
+    if text.startswith("["):
+        name, _, rest = text[1:].partition("]")
         digits = rest.removeprefix(":")
-    elif word.count(":") == 1:
-        name, _, digits = word.partition(":")
+    elif text.count(":") == 1:
+        name, _, digits = text.partition(":")
     else:
-        name, digits = word, ""
+        name, digits = text, ""
     return name, int(digits) if digits.isascii() and digits.isdecimal() and len(
         digits
     ) < 6 else None

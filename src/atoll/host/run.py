@@ -1,4 +1,4 @@
-"""The one door to other programs: run one to its end, start one, find one."""
+"""Find, start and run other programs; nothing else in Atoll uses ``subprocess``."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TAIL_LINES = 20
-"""How many lines of a failed program's stderr a person is shown."""
+"""How many lines of a failed program's stderr go into the error message."""
 
-PATIENCE = 10.0
-"""Seconds that a program gets to end by itself when it is interrupted."""
+GRACE_SECONDS = 10.0
+"""Seconds from SIGTERM to SIGKILL when a program is interrupted."""
 
-_BURIAL = 10.0
-"""Seconds that what was killed gets to be gone."""
+_REAP_SECONDS = 10.0
+"""Seconds to wait until killed processes have been reaped."""
 
 _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
 class Process(Protocol):
-    """A program that was started."""
+    """A started program."""
 
     def poll(self) -> int | None:
-        """Its exit status, None while it runs."""
+        """The exit status; None while it runs."""
 
     def wait(self) -> int: ...
 
 
 def find_program(name: str) -> str | None:
-    """The path of ``name``, looked for in PATH and in the administrator's directories."""
+    """The path of ``name``, searched in PATH and the sbin directories; None if not found."""
     return shutil.which(name, path=os.environ.get("PATH", os.defpath) + ":" + _SBIN)
 
 
 def require_program(name: str, *, package: str) -> str:
-    """The path of ``name``; raises MissingProgram naming the Debian ``package`` that has it."""
+    """The path of ``name``; raises MissingProgram, whose hint names the Debian ``package``."""
     path = find_program(name)
     if path is None:
         raise MissingProgram(f"the program {name} is not installed", hint=f"apt install {package}")
@@ -62,20 +62,20 @@ def run(
 ) -> bytes:
     """Run a program to its end and return its stdout.
 
-    ``log``, when given, receives stdout and stderr instead (and the result is empty). The program
-    gets no terminal and no inherited stdin. Raises ProgramFailed with the last lines of stderr (or
-    of the log), MissingProgram when it is not there. When this process is interrupted, the program
-    is ended with all that it started, and waited for, before the interruption travels on.
+    ``log``, when given, receives stdout and stderr instead, and the result is empty. The program
+    has its own process group and does not inherit stdin. Raises ProgramFailed with the last lines
+    of stderr (or of the log), or MissingProgram. If this process is interrupted, the program and
+    its children are ended and waited for before the exception propagates.
     """
-    words = [os.fspath(word) for word in argv]
+    arguments = [os.fspath(argument) for argument in argv]
     feed = stdin if isinstance(stdin, bytes) else None
     start = log.tell() if log is not None and log.seekable() else 0
     source = subprocess.PIPE if feed is not None else (stdin or subprocess.DEVNULL)
     process = None
     try:
-        with signals_deferred(), _missing_program(words):
+        with signals_deferred(), _missing_program(arguments):
             process = subprocess.Popen(
-                words,
+                arguments,
                 stdin=source,  # type: ignore[arg-type]  # bytes are fed through the pipe
                 stdout=log or subprocess.PIPE,
                 stderr=subprocess.STDOUT if log else subprocess.PIPE,
@@ -94,23 +94,23 @@ def run(
     if log is not None and log.readable():
         log.seek(start)
         err = log.read()
-    raise ProgramFailed(words, process.returncode, tail(err or b""))
+    raise ProgramFailed(arguments, process.returncode, tail(err or b""))
 
 
 def ask(
     argv: Sequence[str | Path], question: bytes, *, seconds: float, limit: int
 ) -> tuple[int, bytes]:
-    """Exit status and stdout of a program that answers on stdout what it reads from stdin.
+    """Send ``question`` to a program's stdin; returns its exit status and its stdout.
 
-    What it writes is in no log and no message: it may be a secret. The program is ended after
-    ``seconds``, and when it writes more than ``limit`` bytes; then TimeoutError or ValueError.
-    Raises MissingProgram.
+    Its output is never logged or shown: it may be a secret. Raises TimeoutError after ``seconds``,
+    ValueError when it writes more than ``limit`` bytes (in both cases it is ended), and
+    MissingProgram.
     """
-    words = [os.fspath(word) for word in argv]
+    arguments = [os.fspath(argument) for argument in argv]
     ends = time.monotonic() + seconds
-    with signals_deferred(), _missing_program(words):
+    with signals_deferred(), _missing_program(arguments):
         process = subprocess.Popen(
-            words,
+            arguments,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -121,9 +121,9 @@ def ask(
             try:
                 return _answer(process, question, ends, limit)
             finally:
-                _end(process, patience=min(seconds, PATIENCE))
+                _end(process, grace=min(seconds, GRACE_SECONDS))
     except subprocess.TimeoutExpired:
-        raise TimeoutError(f"{words[0]} did not answer in {seconds:.0f} s") from None
+        raise TimeoutError(f"{arguments[0]} did not answer in {seconds:.0f} s") from None
 
 
 def _answer(
@@ -152,9 +152,9 @@ def spawn(
     stdin: IO[bytes] | int | None = None,
     stdout: IO[bytes] | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start a program and return at once; the caller waits for it."""
+    """Start a program and return at once; the caller must wait for it."""
     return subprocess.Popen(
-        [os.fspath(word) for word in argv],
+        [os.fspath(argument) for argument in argv],
         stdin=subprocess.DEVNULL if stdin is None else stdin,
         stdout=stdout or subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -163,21 +163,21 @@ def spawn(
 
 @contextmanager
 def running(argv: Sequence[str | Path], *, log: IO[bytes] | None = None) -> Iterator[Process]:
-    """A program that runs beside; when the block ends, so does it, with all that it started.
+    """Run a program in the background; it is ended with the block.
 
-    Its words go to ``log``. Without one it has the terminal: stdin, stdout and stderr are ours, and
-    what is typed goes to it. Raises MissingProgram.
+    With ``log``, stdout and stderr go there, and the program's children are ended, too. Without, it
+    inherits stdin, stdout and stderr, so that the user can interact with it. Raises MissingProgram.
     """
-    words = [os.fspath(word) for word in argv]
+    arguments = [os.fspath(argument) for argument in argv]
     process = None
     try:
-        with signals_deferred(), _missing_program(words):
+        with signals_deferred(), _missing_program(arguments):
             process = subprocess.Popen(
-                words,
+                arguments,
                 stdin=None if log is None else subprocess.DEVNULL,
                 stdout=log,
                 stderr=None if log is None else subprocess.STDOUT,
-                # one that reads the terminal must be in the group that the terminal listens to
+                # a program that reads the terminal must stay in its foreground process group
                 process_group=None if log is None else 0,
             )
         yield process
@@ -190,38 +190,38 @@ def running(argv: Sequence[str | Path], *, log: IO[bytes] | None = None) -> Iter
 
 
 @contextmanager
-def _missing_program(words: Sequence[str]) -> Iterator[None]:
-    """For starting a program: that it is not here gets the name of such an error."""
+def _missing_program(arguments: Sequence[str]) -> Iterator[None]:
+    """Turn FileNotFoundError from starting a program into MissingProgram."""
     try:
         yield
     except FileNotFoundError as error:
-        raise MissingProgram(f"the program {words[0]} is not installed") from error
+        raise MissingProgram(f"the program {arguments[0]} is not installed") from error
 
 
 def tail(text: bytes) -> str:
-    """The last lines of what a program said, readable whatever its bytes."""
+    """The last lines of a program's output; invalid UTF-8 is replaced."""
     return "\n".join(text.decode(errors="replace").splitlines()[-TAIL_LINES:])
 
 
-def _end(process: subprocess.Popen[bytes], *, patience: float | None = None) -> None:
-    """End the program and all that it started, which may be writing where its caller cleans up.
+def _end(process: subprocess.Popen[bytes], *, grace: float | None = None) -> None:
+    """End the program's process group: SIGTERM, then SIGKILL after ``grace`` seconds.
 
-    It has ``patience`` seconds (else ``PATIENCE``) to end by itself.
+    Returns when its children are gone, too: they could still write where the caller cleans up.
     """
     with signals_deferred():
         _signal_group(process, signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(PATIENCE if patience is None else patience)
+            process.wait(GRACE_SECONDS if grace is None else grace)
         _signal_group(process, signal.SIGKILL)
         process.wait()
-        # Killed at once, but gone only when whoever inherited them has seen it.
-        deadline = time.monotonic() + _BURIAL
+        # Orphaned children are gone only when init has reaped them.
+        deadline = time.monotonic() + _REAP_SECONDS
         while _signal_group(process, 0) and time.monotonic() < deadline:
             time.sleep(0.01)
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: int) -> bool:
-    """Whether there was anybody left in the program's group."""
+    """Send a signal to the program's process group; False if the group is empty."""
     try:
         os.killpg(process.pid, number)
     except (ProcessLookupError, PermissionError):

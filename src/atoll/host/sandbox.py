@@ -1,13 +1,12 @@
 """Run programs in a sandbox whose root is another directory.
 
-The programs have their own namespaces for mounts, processes, IPC, host name and control groups,
-few capabilities that they cannot extend, and no network unless it is asked for.
-``host/sandbox_init.py`` sets this up and starts them;
-docs/decisions/0012-sandbox.md gives the reasons.
+The programs have their own namespaces for mounts, processes, IPC, host name and control groups, few
+capabilities, which they cannot extend, and no network unless requested. ``host/sandbox_init.py``
+sets this up and starts them; docs/decisions/0012-sandbox.md gives the reasons.
 
-The sandbox has /proc, an empty /sys, a small /dev, an empty /run and /tmp, and the given binds.
-When the program or its parent ends, the kernel kills every process in the sandbox and drops
-its mounts, so neither outlives the call.
+The sandbox has /proc, an empty /sys, a minimal /dev, an empty /run and /tmp, and the given bind
+mounts. When the program or its parent ends, the kernel kills every process in the sandbox and
+removes its mounts, so neither outlives the call.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ _SOURCE = Path(__file__).parents[2]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bind:
-    """``source`` of the machine seen at ``target`` (absolute, as the sandbox names it)."""
+    """A bind mount: ``source`` on the host appears at ``target``, an absolute path inside."""
 
     source: Path
     target: str
@@ -41,30 +40,34 @@ class Bind:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sandbox:
-    """A sandbox over ``root``. ``environment`` is all that programs in it get to see."""
+    """A sandbox with the root directory ``root``.
+
+    Its programs get the variables of ``environment`` and a basic PATH, HOME, LC_ALL and TZ, nothing
+    else.
+    """
 
     root: Path
     binds: tuple[Bind, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     network: bool = False
-    """The machine's, with all that listens there. Without it there is a loopback interface that
-    nobody else is on."""
+    """Share the host's network, with everything that listens there. Otherwise the sandbox has only
+    a loopback interface of its own."""
 
     def run(
         self, argv: Sequence[str], *, stdin: bytes | None = None, log: IO[bytes] | None = None
     ) -> bytes:
-        """Run a program in the sandbox to its end; stdout, log and errors are as ``run``'s.
+        """Run a program in the sandbox to its end; stdout, log and errors as in ``host.run.run``.
 
-        A program that is not there ends with 127. The sandbox itself ends with 125 when it cannot
-        be made.
+        As in a shell, the status is 127 if the program does not exist, 126 if it cannot be
+        executed; it is 125 if the sandbox cannot be created.
         """
         clock = _moved_clock.get()
         sandbox = replace(self, binds=(*self.binds, *clock.binds())) if clock else self
-        inner = [*clock.words(), *argv] if clock else argv
+        inner = [*clock.command(), *argv] if clock else argv
         python = [sys.executable, "-I", "-S", "-c", _START.format(os.fspath(_SOURCE))]
         try:
             return run(
-                [*python, *format_words(sandbox, inner)],
+                [*python, *format_arguments(sandbox, inner)],
                 stdin=stdin,
                 env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
                 log=log,
@@ -75,25 +78,28 @@ class Sandbox:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Clock:
-    """``library`` is libfaketime; times of files stay true, or copies would get false ones."""
+    """A clock that is ``days`` ahead, by the libfaketime at ``library``.
+
+    Timestamps of files are not changed (NO_FAKE_STAT): ``cp -a`` would write the wrong ones.
+    """
 
     library: Path
     days: int
 
     def binds(self) -> tuple[Bind, ...]:
-        return (Bind(source=self.library, target=_CLOCK_IN_ROOM),)
+        return (Bind(source=self.library, target=_CLOCK_LIBRARY),)
 
-    def words(self) -> list[str]:
-        return ["env", f"LD_PRELOAD={_CLOCK_IN_ROOM}", f"FAKETIME={self.days:+}d", "NO_FAKE_STAT=1"]
+    def command(self) -> list[str]:
+        return ["env", f"LD_PRELOAD={_CLOCK_LIBRARY}", f"FAKETIME={self.days:+}d", "NO_FAKE_STAT=1"]
 
 
-_CLOCK_IN_ROOM = "/run/atoll/clock.so"
+_CLOCK_LIBRARY = "/run/atoll/clock.so"
 _moved_clock: ContextVar[_Clock | None] = ContextVar("moved_clock", default=None)
 
 
 @contextmanager
 def faketime(library: Path, *, days: int) -> Iterator[None]:
-    """Let programs in rooms that are made meanwhile believe it is so many days later."""
+    """Set the clock ``days`` ahead in all sandboxes that start inside the block."""
     before = _moved_clock.set(_Clock(library=library, days=days))
     try:
         yield
@@ -109,14 +115,14 @@ _BASE_ENVIRONMENT = {
 }
 
 
-def format_words(sandbox: Sandbox, argv: Sequence[str]) -> list[str]:
-    """What ``sandbox_init`` is told, as it parses it. Paths are absolute."""
-    words = ["root", os.path.abspath(sandbox.root)]  # noqa: PTH100 - links stay
-    words += ["network"] if sandbox.network else []
+def format_arguments(sandbox: Sandbox, argv: Sequence[str]) -> list[str]:
+    """The command line of ``sandbox_init``, for its ``parse_arguments``. Paths are absolute."""
+    arguments = ["root", os.path.abspath(sandbox.root)]  # noqa: PTH100 - links stay
+    arguments += ["network"] if sandbox.network else []
     for bind in sandbox.binds:
         source = os.path.abspath(bind.source)  # noqa: PTH100
-        words += ["bind-writable" if bind.writable else "bind", source, bind.target]
+        arguments += ["bind-writable" if bind.writable else "bind", source, bind.target]
     environment = _BASE_ENVIRONMENT | dict(sandbox.environment)
     for name, value in environment.items():
-        words += ["set", f"{name}={value}"]
-    return [*words, "run", *argv]
+        arguments += ["set", f"{name}={value}"]
+    return [*arguments, "run", *argv]

@@ -1,19 +1,20 @@
-"""The program that a sandbox runs in: it makes the namespaces and mounts, then starts the program.
+"""Set up a sandbox (namespaces, mounts, privileges) and run one program in it.
 
 ::
 
-    this program            outside; passes on what is said, and kills process 1 when it is told to
-      process 1             inside, with an empty directory as its root; waits for all others
+    this program            outside; copies the output, kills process 1 when it gets a signal
+      process 1             inside, its root is an empty directory; reaps all other processes
         the program         inside, with the sandbox's root
 
-Run with a plain Python that sees none of the machine's settings (``-I -S``), with the words that
-``host.sandbox.format_words`` writes. Nothing of Atoll but its system calls is imported: it starts
-for every program that a build runs.
+Runs as a program of its own, in isolated Python without site packages (``-I -S``), with the
+arguments that ``host.sandbox.format_arguments`` writes. It imports only Atoll's system calls, as it
+starts for every program that a build runs.
 
-The mounts of the machine are taken away by pivot_root before anything of the root runs. What is
-mounted is attached to file handles that were found inside of the root, so no symbolic link in it
-leads a mount elsewhere. Process 1 keeps no more rights than the program has, and its place in /proc
-is covered: programs learn from ``/proc/1/root`` that they are in a chroot, and nothing else.
+pivot_root removes the host's mounts before any program of the root runs. Mounts are attached to
+file descriptors that were opened inside the root, so no symbolic link in it redirects a mount.
+Process 1 has no more privileges than the program, and its directory in /proc is masked: from
+``/proc/1/root`` programs learn that they are in a chroot (maintainer scripts depend on this),
+and nothing else.
 """
 
 from __future__ import annotations
@@ -30,21 +31,22 @@ from atoll.host import sandbox_syscalls as kernel
 from atoll.host.seccomp import plan_filter
 
 CAPABILITIES = {
-    "chown": (0, "owners of what is unpacked"),
-    "dac_override": (1, "files that root may write though their modes say otherwise"),
-    "fowner": (3, "modes and times of files that belong to others"),
-    "fsetid": (4, "setuid and setgid bits of files that belong to others"),
+    "chown": (0, "to set the owners of unpacked files"),
+    "dac_override": (1, "to write files whose mode does not allow it"),
+    "fowner": (3, "to set modes and times of other users' files"),
+    "fsetid": (4, "to set setuid and setgid bits of other users' files"),
     "kill": (5, "scripts that stop a program they started as another user"),
     "setgid": (6, "scripts that run a program as another user: man-db, postgresql, dbus"),
-    "setuid": (7, "the same"),
-    "sys_chroot": (18, "ldconfig -r, which dracut runs on what becomes the initrd"),
+    "setuid": (7, "as setgid"),
+    "sys_chroot": (18, "ldconfig -r, which dracut runs on the initrd's files"),
     "setfcap": (31, "file capabilities: iputils-ping, libcap2-bin, gstreamer"),
 }
-"""All that programs in a sandbox keep, by number, and why. Not among them: making device nodes
-(mknod), tracing, mounting, the network's settings, opening by handle (dac_read_search), audit."""
+"""The capabilities of programs in a sandbox: number, and why they are kept. Not kept are, among
+others, device nodes (mknod), tracing, mounting, network settings, opening files by handle
+(dac_read_search) and audit."""
 
 _READ_ONLY = ("acpi", "bus", "driver", "fs", "irq", "mtrr", "sys", "sysrq-trigger", "tty")
-_COVERED = (
+_MASKED = (
     "asound",
     "config.gz",
     "interrupts",
@@ -72,7 +74,8 @@ _COVERED = (
     "vmstat",
     "zoneinfo",
 )
-"""What of /proc tells of the machine as a whole: covered by something empty."""
+"""Entries of /proc with information about the whole machine: masked by an empty file or directory
+(as runc's masked paths)."""
 
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _LINKS = (
@@ -82,17 +85,18 @@ _LINKS = (
     ("/proc/self/fd/2", "stderr"),
     ("pts/ptmx", "ptmx"),
 )
-_PLACE = os.O_PATH
-_FOLDER = os.O_PATH | os.O_DIRECTORY
+_ANY = os.O_PATH
+_DIRECTORY = os.O_PATH | os.O_DIRECTORY
 _SAFE = kernel.NO_SUID | kernel.NO_DEVICES
 _CHUNK = 1 << 16
 _OPEN_FILES = 1024
 _NO_CORE = 1
-"""Nothing is written, and the machine's handler of crashes is not started either."""
+"""Bytes of a core dump. 1 and not 0: with 1 the kernel does not start a core_pattern pipe
+handler of the host either."""
 
 
 class SandboxSpec:
-    """What the words say. ``binds`` are a source, a target, and whether it may be written."""
+    """The parsed arguments. ``binds`` are tuples of source, target, and whether it is writable."""
 
     def __init__(self) -> None:
         self.root = ""
@@ -102,34 +106,39 @@ class SandboxSpec:
         self.argv: list[str] = []
 
 
-def parse_words(words: list[str]) -> SandboxSpec:
-    plan, rest = SandboxSpec(), iter(words)
-    for word in rest:
-        if word == "root":
-            plan.root = next(rest)
-        elif word == "network":
-            plan.network = True
-        elif word in ("bind", "bind-writable"):
-            plan.binds.append((next(rest), next(rest), word == "bind-writable"))
-        elif word == "set":
+def parse_arguments(arguments: list[str]) -> SandboxSpec:
+    spec, rest = SandboxSpec(), iter(arguments)
+    for argument in rest:
+        if argument == "root":
+            spec.root = next(rest)
+        elif argument == "network":
+            spec.network = True
+        elif argument in ("bind", "bind-writable"):
+            spec.binds.append((next(rest), next(rest), argument == "bind-writable"))
+        elif argument == "set":
             name, _, value = next(rest).partition("=")
-            plan.environment[name] = value
+            spec.environment[name] = value
         else:
-            plan.argv = list(rest)
-    return plan
+            spec.argv = list(rest)
+    return spec
 
 
 def main() -> None:
-    plan = parse_words(sys.argv[1:])
+    spec = parse_arguments(sys.argv[1:])
     try:
-        status = _watch(plan)
+        status = _supervise(spec)
     except OSError as error:
-        status = _say(f"cannot create the sandbox: {error}")
+        status = _print_error(f"cannot create the sandbox: {error}")
     os._exit(status)
 
 
-def _watch(plan: SandboxSpec) -> int:
-    """Start process 1 and wait for it; the status that the program ended with."""
+def _supervise(spec: SandboxSpec) -> int:
+    """Start process 1 in new namespaces and wait for it; returns the program's exit status.
+
+    The program gets the caller's stdout and stderr only if they are pipes. In their place it gets a
+    pipe whose output this process copies: a program that holds a terminal or a file of the host can
+    do more than write to it (TIOCSTI, ``chmod /proc/self/fd/1``).
+    """
     kernel.die_with_parent(signal.SIGTERM)
     namespaces = (
         kernel.CLONE_NEWNS
@@ -138,70 +147,71 @@ def _watch(plan: SandboxSpec) -> int:
         | kernel.CLONE_NEWPID
         | kernel.CLONE_NEWCGROUP
     )
-    kernel.unshare(namespaces | (0 if plan.network else kernel.CLONE_NEWNET))
+    kernel.unshare(namespaces | (0 if spec.network else kernel.CLONE_NEWNET))
     outputs = [number for number in (1, 2) if not _is_pipe(number)]
-    heard, said = os.pipe()
-    alive, dead = os.pipe()
-    ours = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
-    signal.pthread_sigmask(signal.SIG_BLOCK, ours)
-    inner = os.fork()
-    if inner == 0:
+    output, output_write = os.pipe()
+    liveness, liveness_write = os.pipe()
+    handled = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+    signal.pthread_sigmask(signal.SIG_BLOCK, handled)
+    init = os.fork()
+    if init == 0:
         try:
-            os.close(dead)
-            _become_init(plan, outputs, said, alive)
+            os.close(liveness_write)
+            _become_init(spec, outputs, output_write, liveness)
         except OSError as error:
-            _say(f"cannot create the sandbox: {error}")
+            _print_error(f"cannot create the sandbox: {error}")
         except BaseException as error:
-            _say(f"cannot create the sandbox: {error!r}")
+            _print_error(f"cannot create the sandbox: {error!r}")
         finally:
             os._exit(125)
-    stopped = _Stopped(inner)
-    for each in ours:
+    stopped = _KillOnSignal(init)
+    for each in handled:
         signal.signal(each, stopped)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, ours)
-    os.close(said)
-    while outputs and (data := os.read(heard, _CHUNK)):
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, handled)
+    os.close(output_write)
+    while outputs and (data := os.read(output, _CHUNK)):
         _write_all(outputs[0], data)
-    _, status = os.waitpid(inner, 0)
-    return 130 if stopped.was else _exit_status(status)
+    _, status = os.waitpid(init, 0)
+    return 130 if stopped.received else _exit_status(status)
 
 
-class _Stopped:
-    """Kills process 1, and with it every process of the sandbox."""
+class _KillOnSignal:
+    """A signal handler: kills process 1, and with it every process of the sandbox."""
 
-    def __init__(self, inner: int) -> None:
-        self.inner = inner
-        self.was = False
+    def __init__(self, init: int) -> None:
+        self.init = init
+        self.received = False
 
     def __call__(self, *_: object) -> None:
-        self.was = True
-        os.kill(self.inner, signal.SIGKILL)
+        self.received = True
+        os.kill(self.init, signal.SIGKILL)
 
 
-def _become_init(plan: SandboxSpec, outputs: list[int], said: int, alive: int) -> None:
-    """Process 1: make the sandbox, start the program in it, end with it."""
+def _become_init(spec: SandboxSpec, outputs: list[int], output_write: int, liveness: int) -> None:
+    """As process 1: set up the sandbox, start the program, and end when it ends."""
     kernel.die_with_parent(signal.SIGKILL)
-    if select.select([alive], [], [], 0)[0]:
-        os._exit(125)  # the parent has ended before it could be known
+    if select.select([liveness], [], [], 0)[0]:
+        # The parent ended before PR_SET_PDEATHSIG was set, so no signal will come.
+        os._exit(125)
     for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(each, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     for number in outputs:
-        os.dup2(said, number)
+        os.dup2(output_write, number)
     os.umask(0o022)
     kernel.set_host_name(b"localhost", b"(none)")
-    if not plan.network:
+    if not spec.network:
         kernel.start_loopback()
-    root = _make_root(plan)
+    root = _make_root(spec)
     if not _is_pipe(0):
         os.dup2(kernel.open_inside(root, "dev/null", os.O_RDONLY), 0)
     os.fchdir(root)
     os.closerange(3, _OPEN_FILES)
-    _give_up_rights(plan)
+    _drop_privileges(spec)
     program = os.fork()
     if program == 0:
-        _run(plan)
-    # What the watcher would read has to end when the last program does.
+        _execute(spec)
+    # The supervisor reads the pipe until its last writer has ended: do not be one.
     for number in (0, 1, 2):
         os.close(number)
     while True:
@@ -210,23 +220,26 @@ def _become_init(plan: SandboxSpec, outputs: list[int], said: int, alive: int) -
             os._exit(_exit_status(status))
 
 
-def _run(plan: SandboxSpec) -> None:
+def _execute(spec: SandboxSpec) -> None:
     os.chroot(".")
     os.setsid()
-    name, failed = plan.argv[0], OSError(errno.ENOENT, os.strerror(errno.ENOENT))
-    folders = [""] if "/" in name else plan.environment["PATH"].split(":")
-    for folder in folders:
+    name, failed = spec.argv[0], OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+    directories = [""] if "/" in name else spec.environment["PATH"].split(":")
+    for directory in directories:
         try:
-            os.execve(os.path.join(folder, name), plan.argv, plan.environment)
+            os.execve(os.path.join(directory, name), spec.argv, spec.environment)
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTDIR):
                 failed = error
-    _say(f"{name}: {failed.strerror}")
+    _print_error(f"{name}: {failed.strerror}")
     os._exit(127 if failed.errno == errno.ENOENT else 126)
 
 
-def _give_up_rights(plan: SandboxSpec) -> None:
-    """For good, and for all that are started from here."""
+def _drop_privileges(spec: SandboxSpec) -> None:
+    """Drop privileges irrevocably, for this process and all that it starts.
+
+    The filter comes last: it forbids some of the system calls used before.
+    """
     hard = min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 1 << 20)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(_OPEN_FILES, hard), hard))
     resource.setrlimit(resource.RLIMIT_CORE, (_NO_CORE, _NO_CORE))
@@ -236,8 +249,8 @@ def _give_up_rights(plan: SandboxSpec) -> None:
     os.setresgid(0, 0, 0)
     program = plan_filter(os.uname().machine)
     kernel.give_up_new_privileges()
-    if plan.network:
-        _try(kernel.hide_abstract_sockets)
+    if spec.network:
+        _try_optional(kernel.hide_abstract_sockets)
     with open("/root/proc/sys/kernel/cap_last_cap") as file:
         last = int(file.read())
     kernel.keep_capabilities(sum(1 << number for number, _ in CAPABILITIES.values()), last)
@@ -245,57 +258,63 @@ def _give_up_rights(plan: SandboxSpec) -> None:
         kernel.filter_calls(program)
 
 
-def _make_root(plan: SandboxSpec) -> int:
-    """Put the sandbox's mounts in the place of the machine's; a handle of the root."""
-    _try(kernel.join_new_keyring)
+def _make_root(spec: SandboxSpec) -> int:
+    """Replace the host's mounts by those of the sandbox; returns a descriptor of its root.
+
+    All sources are cloned while the host is still visible, and attached after pivot_root.
+    """
+    _try_optional(kernel.join_new_keyring)
     kernel.make_mounts_private()
-    tree = kernel.clone_mount(plan.root)
+    tree = kernel.clone_mount(spec.root)
     devices = [(name, kernel.clone_mount(f"/dev/{name}")) for name in _DEVICES]
-    sources = [kernel.clone_mount(source) for source, _, _ in plan.binds]
+    sources = [kernel.clone_mount(source) for source, _, _ in spec.binds]
     proc = kernel.new_mount("proc", _SAFE | kernel.NO_EXEC)
     kernel.set_attributes(tree, add=_SAFE, clear=kernel.NO_SYMLINKS_FOLLOWED)
 
-    # A machine in a chroot has mounts above it, which would come along.
+    # If Atoll itself runs in a chroot, mounts above it would survive pivot_root: setns to the own
+    # namespace leaves the chroot.
     here = os.open("/proc/self/ns/mnt", os.O_RDONLY)
     kernel.enter_mount_namespace(here)
     base = kernel.new_mount("tmpfs", _SAFE | kernel.NO_EXEC, mode="0755", size="64k")
     os.mkdir("root", dir_fd=base)
     _attach_at_root(base)
     kernel.change_root(base)
-    kernel.attach_mount(tree, os.open("/root", _FOLDER))
-    root = os.open("/root", _FOLDER)
+    kernel.attach_mount(tree, os.open("/root", _DIRECTORY))
+    root = os.open("/root", _DIRECTORY)
 
     _mount_system(root, proc, devices)
-    for source, (_, target, writable) in zip(sources, plan.binds, strict=True):
+    for source, (_, target, writable) in zip(sources, spec.binds, strict=True):
         read_only = 0 if writable else kernel.READ_ONLY
         kernel.set_attributes(source, add=_SAFE | read_only, clear=kernel.NO_SYMLINKS_FOLLOWED)
-        is_folder = stat.S_ISDIR(os.fstat(source).st_mode)
-        kernel.attach_mount(source, _make_place(root, target.strip("/"), is_folder=is_folder))
+        is_directory = stat.S_ISDIR(os.fstat(source).st_mode)
+        kernel.attach_mount(
+            source, _make_mount_point(root, target.strip("/"), is_directory=is_directory)
+        )
     kernel.set_attributes(base, add=kernel.READ_ONLY)
     return root
 
 
 def _attach_at_root(mount: int) -> None:
-    place = os.open("/", _FOLDER)
-    kernel.attach_mount(mount, place)
-    os.close(place)
+    mount_point = os.open("/", _DIRECTORY)
+    kernel.attach_mount(mount, mount_point)
+    os.close(mount_point)
 
 
 def _mount_system(root: int, proc: int, devices: list[tuple[str, int]]) -> None:
-    """/proc, /dev, /run, /tmp, and a /sys in which there is nothing."""
-    kernel.attach_mount(proc, _find(root, "proc"))
+    """Mount /proc, /dev, /run, /tmp, and an empty /sys."""
+    kernel.attach_mount(proc, _open_directory(root, "proc"))
     dev = kernel.new_mount("tmpfs", kernel.NO_SUID | kernel.NO_EXEC, mode="0755")
-    kernel.attach_mount(dev, _find(root, "dev"))
+    kernel.attach_mount(dev, _open_directory(root, "dev"))
     for name, device in devices:
-        # Without this, a change of mode or owner would be one of the machine's device.
+        # Read-only, as chmod and chown would change the host's device. Writing to it still works.
         kernel.set_attributes(device, add=kernel.READ_ONLY | kernel.NO_SUID | kernel.NO_EXEC)
         os.close(os.open(name, os.O_CREAT | os.O_WRONLY, 0o644, dir_fd=dev))
-        kernel.attach_mount(device, os.open(name, _PLACE, dir_fd=dev))
+        kernel.attach_mount(device, os.open(name, _ANY, dir_fd=dev))
     for target, name in _LINKS:
         os.symlink(target, name, dir_fd=dev)
     os.mkdir("shm", dir_fd=dev)
     shm = kernel.new_mount("tmpfs", _SAFE, mode="1777")
-    kernel.attach_mount(shm, os.open("shm", _FOLDER, dir_fd=dev))
+    kernel.attach_mount(shm, os.open("shm", _DIRECTORY, dir_fd=dev))
     os.mkdir("pts", dir_fd=dev)
     pts = kernel.new_mount(
         "devpts",
@@ -305,32 +324,35 @@ def _mount_system(root: int, proc: int, devices: list[tuple[str, int]]) -> None:
         mode="620",
         gid="5",
     )
-    kernel.attach_mount(pts, os.open("pts", _FOLDER, dir_fd=dev))
+    kernel.attach_mount(pts, os.open("pts", _DIRECTORY, dir_fd=dev))
 
     empty = kernel.new_mount("tmpfs", _SAFE | kernel.NO_EXEC, mode="0755", size="64k")
     kernel.set_attributes(empty, add=kernel.READ_ONLY)
-    kernel.attach_mount(empty, _find(root, "sys"))
+    kernel.attach_mount(empty, _open_directory(root, "sys"))
     run = kernel.new_mount("tmpfs", _SAFE, mode="0755")
-    kernel.attach_mount(run, _find(root, "run"))
+    kernel.attach_mount(run, _open_directory(root, "run"))
     os.mkdir("lock", dir_fd=run)
     os.chmod("lock", 0o1777, dir_fd=run)
     tmp = kernel.new_mount("tmpfs", _SAFE, mode="1777")
-    kernel.attach_mount(tmp, _find(root, "tmp"))
-    _cover(os.open("/root/proc", _FOLDER), os.open("/root/sys", _FOLDER))
+    kernel.attach_mount(tmp, _open_directory(root, "tmp"))
+    _mask_proc(os.open("/root/proc", _DIRECTORY), os.open("/root/sys", _DIRECTORY))
 
 
-def _cover(proc: int, empty: int) -> None:
-    """Take from /proc what is the machine's, and hide process 1, which has begun outside."""
-    null = os.open("/root/dev/null", _PLACE)
+def _mask_proc(proc: int, empty: int) -> None:
+    """Make host settings in /proc read-only, mask host information, and mask process 1.
+
+    Process 1 was started outside: its /proc entry would lead to the host's Python and arguments.
+    """
+    null = os.open("/root/dev/null", _ANY)
     for name in _READ_ONLY:
-        if (place := _open_if_there(proc, name)) is not None:
-            clone = kernel.clone_mount_at(place)
+        if (mount_point := _open_if_there(proc, name)) is not None:
+            clone = kernel.clone_mount_at(mount_point)
             kernel.set_attributes(clone, add=kernel.READ_ONLY)
-            kernel.attach_mount(clone, place)
-    for name in _COVERED:
-        if (place := _open_if_there(proc, name)) is not None:
-            is_folder = stat.S_ISDIR(os.fstat(place).st_mode)
-            kernel.attach_mount(kernel.clone_mount_at(empty if is_folder else null), place)
+            kernel.attach_mount(clone, mount_point)
+    for name in _MASKED:
+        if (mount_point := _open_if_there(proc, name)) is not None:
+            is_directory = stat.S_ISDIR(os.fstat(mount_point).st_mode)
+            kernel.attach_mount(kernel.clone_mount_at(empty if is_directory else null), mount_point)
     one = kernel.new_mount("tmpfs", _SAFE | kernel.NO_EXEC, mode="0555", size="64k")
     os.mkdir("root", dir_fd=one)
     for name, text in (
@@ -343,52 +365,55 @@ def _cover(proc: int, empty: int) -> None:
         os.write(handle, text)
         os.close(handle)
     kernel.set_attributes(one, add=kernel.READ_ONLY)
-    kernel.attach_mount(one, os.open("1", _FOLDER, dir_fd=proc))
+    kernel.attach_mount(one, os.open("1", _DIRECTORY, dir_fd=proc))
 
 
-def _find(root: int, name: str) -> int:
-    """A directory of the root that something is mounted on; one that is missing is made."""
+def _open_directory(root: int, name: str) -> int:
+    """Open the directory ``name`` of the root as a mount point; created if missing.
+
+    Raises OSError if it is a symbolic link or not a directory.
+    """
     try:
-        return kernel.open_inside(root, name, _FOLDER, how=kernel.IN_ROOT | kernel.NO_SYMLINKS)
+        return kernel.open_inside(root, name, _DIRECTORY, how=kernel.IN_ROOT | kernel.NO_SYMLINKS)
     except FileNotFoundError:
         os.mkdir(name, 0o755, dir_fd=root)
-        return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=root)
+        return os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=root)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENOTDIR):
             raise OSError(error.errno, "it is not a directory in the root", f"/{name}") from None
         raise
 
 
-def _make_place(root: int, target: str, *, is_folder: bool) -> int:
-    """Where a bind goes, made if it is not there; no link leads out of the root."""
+def _make_mount_point(root: int, target: str, *, is_directory: bool) -> int:
+    """Open the mount point ``target``, created if missing; no link in it leads out of the root."""
     names = target.split("/")
     for number, name in enumerate(names, start=1):
         path = "/".join(names[:number])
-        last = number == len(names) and not is_folder
+        last = number == len(names) and not is_directory
         try:
-            kernel_handle = kernel.open_inside(root, path, _PLACE if last else _FOLDER)
+            handle = kernel.open_inside(root, path, _ANY if last else _DIRECTORY)
         except FileNotFoundError:
-            above = kernel.open_inside(root, "/".join(names[: number - 1]) or ".", _FOLDER)
+            above = kernel.open_inside(root, "/".join(names[: number - 1]) or ".", _DIRECTORY)
             if last:
                 os.close(os.open(name, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o644, dir_fd=above))
             else:
                 os.mkdir(name, 0o755, dir_fd=above)
             os.close(above)
-            kernel_handle = kernel.open_inside(root, path, _PLACE if last else _FOLDER)
+            handle = kernel.open_inside(root, path, _ANY if last else _DIRECTORY)
         if number < len(names):
-            os.close(kernel_handle)
-    return kernel_handle
+            os.close(handle)
+    return handle
 
 
-def _open_if_there(folder: int, name: str) -> int | None:
+def _open_if_there(directory: int, name: str) -> int | None:
     try:
-        return os.open(name, _PLACE, dir_fd=folder)
+        return os.open(name, _ANY, dir_fd=directory)
     except FileNotFoundError:
         return None
 
 
-def _try(call: object) -> None:
-    """What is only one wall of several, and not in every kernel."""
+def _try_optional(call: object) -> None:
+    """Call something that not every kernel has. It is one of several defences, so continue."""
     try:
         call()  # type: ignore[operator]
     except OSError:
@@ -400,7 +425,7 @@ def _is_pipe(number: int) -> bool:
 
 
 def _exit_status(status: int) -> int:
-    """As a shell says it: 128 and the signal for a program that was killed."""
+    """The exit status as in a shell: 128 + signal number for a program that was killed."""
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code
 
@@ -410,7 +435,7 @@ def _write_all(handle: int, data: bytes) -> None:
         data = data[os.write(handle, data) :]
 
 
-def _say(text: str) -> int:
+def _print_error(text: str) -> int:
     _write_all(2, f"{text}\n".encode(errors="replace"))
     return 125
 

@@ -1,8 +1,9 @@
-"""System calls that make a sandbox: namespaces, mounts by file handle, privileges given up.
+"""System calls for a sandbox: namespaces, mounts by file descriptor, dropping privileges.
 
-They serve ``host/sandbox_init.py`` alone, which runs in a process of its own, so little is imported
-here. Mounts go by the kernel's newer calls (Linux 5.12): a place is a file handle that was found
-inside of a root, never a path that somebody else could bend. All of these raise OSError.
+Only ``host/sandbox_init.py`` uses them; it runs in a process of its own, so this module imports
+little. Mounts use the descriptor-based calls of Linux 5.12: a mount point is a descriptor that was
+opened inside the root, never a path that the root's content could redirect. All functions raise
+OSError. "Handle" means a file descriptor here.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ CLONE_NEWIPC, CLONE_NEWPID, CLONE_NEWNET = 0x08000000, 0x20000000, 0x40000000
 
 READ_ONLY, NO_SUID, NO_DEVICES, NO_EXEC = 0x1, 0x2, 0x4, 0x8
 NO_SYMLINKS_FOLLOWED = 0x200000
-"""Attributes of mounts, as mount_setattr(2) has them."""
+"""Mount attributes, see mount_setattr(2)."""
 
 IN_ROOT, NO_SYMLINKS, NO_MAGIC_LINKS = 0x10, 0x04, 0x02
-"""How openat2(2) resolves a path."""
+"""RESOLVE flags of openat2(2)."""
 
 _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT = 428, 429, 430, 431, 432
 _OPENAT2, _MOUNT_SETATTR = 437, 442
 _LANDLOCK_CREATE_RULESET, _LANDLOCK_RESTRICT_SELF = 444, 446
 _KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219}
-"""Calls since Linux 5.0 have one number on every architecture; older ones do not."""
+"""keyctl(2) by architecture. System calls since Linux 5.1 have the same number everywhere."""
 
 _OPEN_TREE_CLONE, _CLOEXEC = 1, os.O_CLOEXEC
 _AT_FDCWD, _AT_EMPTY_PATH, _AT_RECURSIVE = -100, 0x1000, 0x8000
@@ -56,8 +57,8 @@ def _checked(result: int, path: str | None = None) -> int:
     return result
 
 
-def _call(number: int, *words: int | bytes | None, path: str | None = None) -> int:
-    arguments = [ctypes.c_long(word) if isinstance(word, int) else word for word in words]
+def _call(number: int, *values: int | bytes | None, path: str | None = None) -> int:
+    arguments = [ctypes.c_long(value) if isinstance(value, int) else value for value in values]
     return _checked(_libc.syscall(ctypes.c_long(number), *arguments), path)
 
 
@@ -66,29 +67,31 @@ def unshare(flags: int) -> None:
 
 
 def enter_mount_namespace(handle: int) -> None:
-    """Go to the root of a mount namespace, out of every chroot in it."""
+    """Enter a mount namespace at its root, which leaves any chroot (setns(2))."""
     _checked(_libc.setns(handle, CLONE_NEWNS))
 
 
 def make_mounts_private() -> None:
-    """No mount or unmount is passed on to, or comes from, another namespace."""
+    """Make all mounts private: no mount event propagates to or from another namespace."""
     _checked(_libc.mount(None, b"/", None, ctypes.c_ulong(_MS_PRIVATE_RECURSIVE), None))
 
 
 def clone_mount(path: str) -> int:
-    """A handle of a new mount, attached nowhere yet, that shows what is at ``path``."""
+    """Clone the mount at ``path``, not recursively; returns a handle of the detached mount."""
     flags = _OPEN_TREE_CLONE | _CLOEXEC
     return _call(_OPEN_TREE, _AT_FDCWD, os.fsencode(path), flags, path=path)
 
 
 def clone_mount_at(handle: int) -> int:
-    """The same for what is open under ``handle``."""
+    """Like ``clone_mount``, of what ``handle`` refers to."""
     return _call(_OPEN_TREE, handle, b"", _OPEN_TREE_CLONE | _CLOEXEC | _AT_EMPTY_PATH)
 
 
 def new_mount(kind: str, attributes: int, **options: str) -> int:
-    """A handle of a mount of a new file system, attached nowhere yet. An option without a value
-    has the empty one."""
+    """Create a file system of type ``kind``; returns a handle of its detached mount.
+
+    ``attributes`` are mount attributes. An option with an empty value is a flag.
+    """
     context = _call(_FSOPEN, kind.encode(), 1)
     try:
         for name, value in options.items():
@@ -100,9 +103,9 @@ def new_mount(kind: str, attributes: int, **options: str) -> int:
         os.close(context)
 
 
-def attach_mount(mount: int, place: int) -> None:
-    """Attach ``mount`` at what is open under ``place``."""
-    _call(_MOVE_MOUNT, mount, b"", place, b"", _FROM_AND_TO_EMPTY_PATH)
+def attach_mount(mount: int, mount_point: int) -> None:
+    """Attach a detached mount to ``mount_point``, a handle."""
+    _call(_MOVE_MOUNT, mount, b"", mount_point, b"", _FROM_AND_TO_EMPTY_PATH)
 
 
 def set_attributes(mount: int, *, add: int = 0, clear: int = 0) -> None:
@@ -111,13 +114,17 @@ def set_attributes(mount: int, *, add: int = 0, clear: int = 0) -> None:
 
 
 def open_inside(root: int, path: str, flags: int, *, mode: int = 0, how: int = IN_ROOT) -> int:
-    """Open ``path`` as a process would whose root is the directory ``root``."""
+    """Open ``path`` relative to the directory handle ``root``, by default chroot-like (openat2)."""
     data = struct.pack("=QQQ", flags | _CLOEXEC, mode, how | NO_MAGIC_LINKS)
     return _call(_OPENAT2, root, os.fsencode(path), data, len(data), path=path)
 
 
 def change_root(handle: int) -> None:
-    """Make the mount that is open under ``handle`` the root, and let go of the one before."""
+    """Make the mount of ``handle`` the root, and detach the old root (pivot_root(2)).
+
+    With "." for both arguments the old root is stacked on the new one, and no directory for it is
+    needed; unmounting "." removes it.
+    """
     os.fchdir(handle)
     _checked(_libc.pivot_root(b".", b"."))
     _checked(_libc.umount2(b".", _MNT_DETACH))
@@ -130,7 +137,7 @@ def set_host_name(name: bytes, domain: bytes) -> None:
 
 
 def start_loopback() -> None:
-    """Let a new network namespace talk to itself."""
+    """Bring up the loopback interface of a new network namespace."""
     handle = _checked(_libc.socket(_AF_INET, _SOCK_DGRAM, 0))
     try:
         request = bytearray(struct.pack("16sH22x", b"lo", 0))
@@ -143,29 +150,33 @@ def start_loopback() -> None:
 
 
 def join_new_keyring() -> None:
-    """A session keyring of its own, where the architecture's number for that is known."""
+    """Join a new session keyring; does nothing where the system call number is unknown."""
     number = _KEYCTL.get(os.uname().machine)
     if number is not None:
         _call(number, _JOIN_SESSION_KEYRING, None, 0, 0, 0)
 
 
 def die_with_parent(number: int) -> None:
-    """Get the signal ``number`` when the process that started this one ends."""
+    """Receive the signal ``number`` when the parent process ends (PR_SET_PDEATHSIG)."""
     _prctl(_SET_DEATH_SIGNAL, number)
 
 
 def hide_memory() -> None:
-    """No other process of the same user may trace this one, nor follow its links in /proc."""
+    """Forbid other processes of the same user to trace this one or to follow its links in /proc
+    (PR_SET_DUMPABLE)."""
     _prctl(_SET_DUMPABLE, 0)
 
 
 def give_up_new_privileges() -> None:
-    """No setuid bit and no file capability has an effect from here on."""
+    """Disable setuid bits and file capabilities for good (PR_SET_NO_NEW_PRIVS)."""
     _prctl(_NO_NEW_PRIVILEGES, 1)
 
 
 def keep_capabilities(kept: int, last: int) -> None:
-    """Only those in the bit mask ``kept`` can ever be had again; ``last`` is the highest number."""
+    """Reduce the effective, permitted and bounding sets to the bit mask ``kept``, for good.
+
+    The inheritable and ambient sets are cleared. ``last`` is the kernel's highest capability.
+    """
     for number in range(last + 1):
         if not kept >> number & 1:
             _prctl(_DROP_BOUNDING, number)
@@ -176,14 +187,17 @@ def keep_capabilities(kept: int, last: int) -> None:
 
 
 def filter_calls(program: bytes) -> None:
-    """Let the kernel ask a seccomp ``program`` (BPF, 8 bytes an instruction) of every call."""
+    """Install a seccomp filter: a classic BPF ``program``, 8 bytes per instruction."""
     code = ctypes.create_string_buffer(program, len(program))
     data = struct.pack("@HP", len(program) // 8, ctypes.addressof(code))
     _checked(_libc.prctl(_SET_SECCOMP, ctypes.c_ulong(_SECCOMP_FILTER), data, 0, 0))
 
 
 def hide_abstract_sockets() -> bool:
-    """Keep away from unix sockets without a file that others made; False before Linux 6.12."""
+    """Forbid connections to abstract Unix sockets from outside, by a Landlock scope.
+
+    Returns False before Linux 6.12, which has no such scope.
+    """
     version = _libc.syscall(
         ctypes.c_long(_LANDLOCK_CREATE_RULESET),
         None,
@@ -201,6 +215,6 @@ def hide_abstract_sockets() -> bool:
     return True
 
 
-def _prctl(option: int, *words: int) -> None:
-    arguments = [ctypes.c_ulong(word) for word in (*words, 0, 0, 0, 0)[:4]]
+def _prctl(option: int, *values: int) -> None:
+    arguments = [ctypes.c_ulong(value) for value in (*values, 0, 0, 0, 0)[:4]]
     _checked(_libc.prctl(option, *arguments))

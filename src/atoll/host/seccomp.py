@@ -1,12 +1,12 @@
-"""The system calls that a sandbox refuses, as a program for the kernel's seccomp filter.
+"""The seccomp filter of a sandbox: a classic BPF program that denies system calls.
 
-Capabilities already refuse most of them. The filter holds also where a fault in the kernel would
-not, and refuses what needs no capability: namespaces of its own, keyrings, the kernel's log, input
-pushed into a terminal. Calls without a good answer look as if the kernel did not have them
-(ENOSYS), for programs know how to go on without; others are not permitted (EPERM).
+Without the capabilities, most of these calls fail anyway. The filter is a second defence against
+kernel bugs, and denies what needs no capability: user namespaces, keyrings, the kernel log,
+injecting terminal input. Calls that programs can do without fail with ENOSYS, as on a kernel that
+lacks them, and programs take their fallback; the others fail with EPERM.
 
-A foreign architecture of the same machine (32 bit) has a table of its own. On a machine that is not
-in the tables there is no filter, and the rest of the sandbox holds by itself.
+The 32-bit architecture of a 64-bit machine has its own table. On an architecture without a table
+there is no filter; the other defences of the sandbox still hold.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _NATIVE = {
     "armv7l": (0x40000028,),
     "riscv64": (0xC00000F3,),
 }
-"""The kernel's names (AUDIT_ARCH_*) for what a machine runs."""
+"""The architectures (AUDIT_ARCH_*) that a machine can execute, by ``uname -m``; native first."""
 
 _X86_64, _I386, _ARM = 0xC000003E, 0x40000003, 0x40000028
 _OF_ARCHITECTURE = {_X86_64: 0, _I386: 1, 0xC00000B7: 2, 0xC00000F3: 2, _ARM: 3}
-"""Which column of the tables below."""
+"""The column of the tables below, by AUDIT_ARCH_*."""
 
 _NOT_PERMITTED: dict[str, tuple[int | None, int | None, int | None, int | None]] = {
     # call: numbers on x86_64, i386, arm64 and riscv64 (the generic table), arm
@@ -85,24 +85,25 @@ _UNKNOWN: dict[str, tuple[int | None, int | None, int | None, int | None]] = {
     "request_key": (249, 287, 218, 310),
     "keyctl": (250, 288, 219, 311),
 }
-"""clone3 because its flags are in memory, where a filter cannot look; libraries take clone then."""
+"""clone3 is here because its flags are in memory, which a filter cannot read; libc falls back to
+clone."""
 
 _CLONE = (56, 120, 220, 120)
 _NEW_NAMESPACES = 0x7E020000
 _IOCTL = (16, 54, 29, 54)
 _TERMINAL_INPUT = (0x5412, 0x541C)
-"""TIOCSTI and TIOCLINUX push characters into a terminal, as if a person had typed them."""
+"""TIOCSTI and TIOCLINUX insert characters into a terminal's input, as if they had been typed."""
 
 _SOCKET = (41, 359, 198, 281)
 _FAMILIES = (1, 2, 10)
-"""Sockets that a program gets: unix, IPv4, IPv6, and netlink but for audit. Others lead beside or
-below a virtual machine (AF_VSOCK), to the kernel's ciphers (AF_ALG), or to parts of the kernel that
-few look at."""
+"""Allowed socket families: Unix, IPv4, IPv6, and netlink except audit. Others reach the hypervisor
+(AF_VSOCK), the kernel's crypto API (AF_ALG), or rarely audited parts of the kernel."""
 _SOCKETCALL, _SYS_SOCKET = 102, 1
-"""How old 32-bit programs of a PC ask for a socket: the family is in memory, where a filter cannot
-look, so they get none. A machine that is i386 itself has no other way, and keeps it."""
+"""i386's socketcall(2): the family is in memory, which a filter cannot read, so it may not create
+sockets on amd64. On a machine that is itself i386 it stays allowed: libc may use nothing else."""
 _NETLINK, _AUDIT = 16, 9
-"""Without AF_NETLINK's audit, PAM believes that the kernel has none, and asks for no privilege."""
+"""Denying NETLINK_AUDIT with EAFNOSUPPORT makes PAM believe that the kernel has no audit support,
+so it works without CAP_AUDIT_WRITE."""
 
 _X32 = 0x40000000
 _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
@@ -118,25 +119,25 @@ _AT_NUMBER, _AT_ARCHITECTURE, _AT_FIRST, _AT_SECOND, _AT_THIRD = 0, 4, 16, 24, 3
 
 
 def _step(code: int, value: int, yes: int = 0, no: int = 0) -> bytes:
-    """An instruction. A jump goes ``yes`` or ``no`` instructions further."""
+    """Encode a struct sock_filter. A jump skips ``yes`` or ``no`` instructions."""
     return struct.pack("=HBBI", code, yes, no, value)
 
 
 def plan_filter(machine: str) -> bytes | None:
-    """The filter for a machine by its name (``uname -m``); None where no table knows it."""
+    """The filter for a machine (``uname -m``); None if it is not in the tables."""
     if machine not in _NATIVE:
         return None
     steps = [_step(_LOAD, _AT_ARCHITECTURE)]
     for architecture in _NATIVE[machine]:
         body = _body(architecture, foreign=architecture != _NATIVE[machine][0])
-        # further than a conditional jump reaches
+        # A conditional jump has an 8-bit offset, too short to skip a body.
         steps += [_step(_JUMP_EQUAL, architecture, 1, 0), _step(_JUMP, len(body)), *body]
     steps.append(_step(_RETURN, _KILL))
     return b"".join(steps)
 
 
 def _body(architecture: int, *, foreign: bool) -> list[bytes]:
-    """What is asked of a call of one architecture; it ends in an answer."""
+    """The checks for one architecture; every path ends in a return instruction."""
     column = _OF_ARCHITECTURE[architecture]
     steps = [_step(_LOAD, _AT_NUMBER)]
     if architecture == _X86_64:
@@ -180,13 +181,13 @@ def _body(architecture: int, *, foreign: bool) -> list[bytes]:
 
 
 def _refuse_any(values: tuple[int, ...], number: int) -> list[bytes]:
-    """Refuse with error ``number`` when what was loaded last is one of ``values``."""
+    """Fail with errno ``number`` if the accumulator is one of ``values``."""
     pairs = ((_step(_JUMP_EQUAL, value, 0, 1), _refuse(number)) for value in values)
     return [step for pair in pairs for step in pair]
 
 
 def _when(call: int, then: list[bytes]) -> list[bytes]:
-    """For one call: look at its arguments, and allow what ``then`` does not refuse."""
+    """Run ``then`` if the call number is ``call``; allow the call if ``then`` does not return."""
     then = [*then, _step(_RETURN, _ALLOW)]
     return [_step(_JUMP_EQUAL, call, 0, len(then)), *then]
 

@@ -1,8 +1,8 @@
-"""When an interruption may come: not while something is made that is to be taken away again.
+"""Defer interruptions while a resource is acquired that must be released.
 
-Python raises KeyboardInterrupt between any two of its steps, so also after a directory was made and
-before anybody remembers it. Code that makes such a thing does it in ``signals_deferred``: a signal
-that ends this program is then handled a moment later, when it is known what to clean up.
+Python can raise KeyboardInterrupt between any two bytecodes: also after a directory was created and
+before its name was stored for the cleanup. Code that acquires such a resource runs in
+``signals_deferred``; a signal is then handled at the end of the block, when the cleanup is set up.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class _State:
 
 
 def interrupt_on_signals() -> None:
-    """Let a request to end, or a closed terminal, do what Ctrl-C does: clean up, then go.
+    """Make SIGTERM and SIGHUP raise KeyboardInterrupt like Ctrl-C, so that cleanup runs.
 
-    A signal that this process was told to ignore stays ignored.
+    A signal that this process inherited as ignored (nohup) stays ignored.
     """
     for number in (signal.SIGINT, *_ENDINGS):
         if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
@@ -34,10 +34,10 @@ def interrupt_on_signals() -> None:
 
 @contextmanager
 def signals_deferred() -> Iterator[None]:
-    """An interruption that comes meanwhile is raised at the end, as KeyboardInterrupt.
+    """Defer an interruption to the end of the block, where it raises KeyboardInterrupt.
 
-    To be used for short work, as nothing but SIGKILL ends it. Only the main thread is interrupted
-    by signals, so in others this does nothing.
+    Keep the block short: until it ends, only SIGKILL stops the process. Python handles signals in
+    the main thread, so in other threads this does nothing.
     """
     import threading
 
@@ -55,8 +55,8 @@ def signals_deferred() -> Iterator[None]:
 
 
 def _interrupt(number: int, _frame: object) -> None:
-    # A closing terminal often sends more than one; the first is enough, and the cleaning up that it
-    # starts should not be interrupted by the next.
+    # A closing terminal often sends more than one signal. The second must not interrupt the cleanup
+    # that the first one started.
     if number in _ENDINGS:
         for each in _ENDINGS:
             signal.signal(each, signal.SIG_IGN)

@@ -1,9 +1,10 @@
-"""System calls that Python has no function for: fs-verity, syncfs, unshare.
+"""System calls and ioctls without a Python function: fs-verity, syncfs, unshare, renameat2.
 
-Those of sandboxes are in ``sandbox_syscalls.py``; no other module has ctypes.
+Sandboxes have theirs in ``sandbox_syscalls.py``; no other module uses ctypes. "Handle" means a file
+descriptor here.
 
 ``struct fsverity_enable_arg`` (128 bytes) and ``struct fsverity_digest`` (4 bytes, then the digest)
-are the kernel's, from ``linux/fsverity.h``; both requests go through ``fcntl.ioctl``.
+are defined in ``linux/fsverity.h``.
 """
 
 from __future__ import annotations
@@ -38,10 +39,10 @@ _NO_VERITY = {errno.EOPNOTSUPP, errno.ENOTTY, errno.ENOSYS, errno.EINVAL}
 
 
 def enable_verity(handle: int) -> bool:
-    """Seal the file that is open read-only under ``handle``; False when it cannot be here.
+    """Enable fs-verity (SHA-256, 4 KiB blocks, no salt) on a file; ``handle`` is read-only.
 
-    SHA-256, blocks of 4 KiB, no salt. Nobody may have the file open for writing. Raises OSError for
-    anything but a file system or kernel without fs-verity.
+    Returns False if the file system or kernel does not support it, True also if it was enabled
+    before. No process may have the file open for writing. Other errors raise OSError.
     """
     try:
         fcntl.ioctl(handle, _ENABLE_VERITY, _ENABLE_ARGUMENT)
@@ -55,22 +56,25 @@ def enable_verity(handle: int) -> bool:
 
 
 def measure_verity(handle: int) -> str | None:
-    """The fs-verity SHA-256 digest the kernel holds for an open file (hex), None without one."""
-    answer = bytearray(struct.pack("<HH", 0, _DIGEST_SIZE) + bytes(_DIGEST_SIZE))
+    """The fs-verity SHA-256 digest of an open file in hex; None without fs-verity.
+
+    The kernel stores it: this does not read the file.
+    """
+    result = bytearray(struct.pack("<HH", 0, _DIGEST_SIZE) + bytes(_DIGEST_SIZE))
     try:
-        fcntl.ioctl(handle, _MEASURE_VERITY, answer, True)
+        fcntl.ioctl(handle, _MEASURE_VERITY, result, True)
     except OSError as error:
         if error.errno == errno.ENODATA or error.errno in _NO_VERITY:
             return None
         raise
-    algorithm, size = struct.unpack_from("<HH", answer)
+    algorithm, size = struct.unpack_from("<HH", result)
     if algorithm != _SHA256 or size != _DIGEST_SIZE:
         return None
-    return answer[4:].hex()
+    return result[4:].hex()
 
 
 def make_mutable(path: str | os.PathLike[str]) -> None:
-    """Take the immutable flag off a file, as ``chattr -i`` does; raises OSError."""
+    """Clear the immutable flag of a file, as ``chattr -i`` does. Raises OSError."""
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         flags = bytearray(struct.pack("=L", 0))
@@ -82,38 +86,41 @@ def make_mutable(path: str | os.PathLike[str]) -> None:
 
 
 def file_system_uuid(handle: int) -> str | None:
-    """The UUID of the file system of an open file, as text; None where it says none."""
-    answer = bytearray(17)  # struct fsuuid2: its length, then up to 16 bytes
+    """The UUID of an open file's file system, as text; None if unknown (FS_IOC_GETFSUUID)."""
+    result = bytearray(17)  # struct fsuuid2: its length, then up to 16 bytes
     try:
-        fcntl.ioctl(handle, _GET_FS_UUID, answer, True)
+        fcntl.ioctl(handle, _GET_FS_UUID, result, True)
     except OSError:
         return None
-    return str(UUID(bytes=bytes(answer[1:]))) if answer[0] == 16 else None
+    return str(UUID(bytes=bytes(result[1:]))) if result[0] == 16 else None
 
 
 def resize_partition(handle: int, number: int, *, start: int, size: int) -> None:
-    """Tell the kernel, of the disk that is open under ``handle``, where a partition in use is now.
+    """Tell the kernel the new size of partition ``number``, which may be in use (BLKPG ioctl).
 
-    In bytes; it may grow, and starts where it did. Raises OSError.
+    ``handle`` is the whole disk. ``start`` and ``size`` are in bytes; ``start`` must not change.
+    Raises OSError.
     """
-    told = ctypes.create_string_buffer(struct.pack("=qqi64s64s4x", start, size, number, b"", b""))
+    # struct blkpg_partition; create_string_buffer adds a NUL byte, which is not part of it.
+    data = ctypes.create_string_buffer(struct.pack("=qqi64s64s4x", start, size, number, b"", b""))
     fcntl.ioctl(
         handle,
         _BLKPG,
-        struct.pack("@iiiP", _BLKPG_RESIZE_PARTITION, 0, len(told) - 1, ctypes.addressof(told)),
+        struct.pack("@iiiP", _BLKPG_RESIZE_PARTITION, 0, len(data) - 1, ctypes.addressof(data)),
     )
 
 
 def grow_ext4(handle: int, blocks: int) -> None:
-    """Let a mounted ext4 have so many blocks of its own size; any file in it may be open.
+    """Grow a mounted ext4 to ``blocks`` file system blocks (EXT4_IOC_RESIZE_FS).
 
-    The journal makes it safe to cut. Raises OSError.
+    ``handle`` is any open file in it. Safe against a power cut: the journal covers it. Raises
+    OSError.
     """
     fcntl.ioctl(handle, _EXT4_RESIZE, struct.pack("=Q", blocks))
 
 
 def syncfs(handle: int) -> None:
-    """Make everything on the file system that ``handle`` is on durable; raises OSError."""
+    """Write the whole file system of the open file ``handle`` to disk. Raises OSError."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.syncfs(handle) != 0:
         number = ctypes.get_errno()
@@ -121,7 +128,7 @@ def syncfs(handle: int) -> None:
 
 
 def unshare_mounts() -> None:
-    """Give this process a mount namespace of its own that passes nothing back; raises OSError."""
+    """Move this process into a new mount namespace with private propagation. Raises OSError."""
     _unshare(_CLONE_NEWNS)
     libc = ctypes.CDLL(None, use_errno=True)
     nothing = None
@@ -131,15 +138,15 @@ def unshare_mounts() -> None:
 
 
 def unshare_users() -> None:
-    """Give this process, which has one thread, a user namespace; nobody is mapped in it yet.
+    """Move this process, which must have one thread, into a new user namespace without id maps.
 
-    It has every right inside, and none outside but what its user had. Raises OSError.
+    It gets all capabilities inside, and keeps only its user's rights outside. Raises OSError.
     """
     _unshare(_CLONE_NEWUSER)
 
 
 def unshare_host_name() -> None:
-    """Let a change of the host's name be seen by this process and its children only."""
+    """Move this process into a new UTS namespace, so that it can change its host name alone."""
     _unshare(_CLONE_NEWUTS)
 
 
@@ -151,7 +158,7 @@ def _unshare(flag: int) -> None:
 
 
 def exchange_names(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> None:
-    """Let two names change places at one instant; both are there, on one file system."""
+    """Swap two existing paths of one file system atomically (RENAME_EXCHANGE). Raises OSError."""
     libc = ctypes.CDLL(None, use_errno=True)
     paths = [os.fsencode(path) for path in (one, other)]
     if libc.renameat2(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_EXCHANGE) != 0:

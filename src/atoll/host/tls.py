@@ -1,4 +1,4 @@
-"""What proves who a server is, and who we are to it: certificates, on each connection."""
+"""TLS settings per server: trusted authorities and client certificates."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ _CONNECTIONS = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trust:
-    """``authorities`` are files of certificates to believe besides the system's; ``identities``
-    are files of a client certificate and its key, shown to a server that asks. ``unverified``
-    believes any server, which a person has to ask for by its name.
+    """How to verify a server, and what to present to it.
+
+    ``authorities`` are CA certificate files to trust besides the system's; ``identities`` are pairs
+    of a client certificate file and its key file, for servers that request one. ``unverified``
+    skips the verification of the server.
     """
 
     authorities: tuple[Path, ...] = ()
@@ -31,9 +33,9 @@ class Trust:
 
 
 def open_client(trust: Trust, proxy: str | None, *, timeout: float) -> httpx.Client:
-    """Connections for one kind of trust, which keep no cookies and read no environment.
+    """An httpx client for one ``Trust``; it keeps no cookies and ignores the environment.
 
-    Raises Damaged for a file of certificates that is none.
+    ``timeout`` is in seconds. Raises Damaged for an invalid certificate or key file.
     """
     import httpx
 
@@ -65,6 +67,7 @@ def _context(trust: Trust) -> ssl.SSLContext:
             ) from error
     for certificate, key in trust.identities:
         try:
+            # Without this callback OpenSSL asks for the passphrase of an encrypted key on the tty.
             context.load_cert_chain(certificate, key, password=lambda: "")
         except (OSError, ValueError) as error:
             raise Damaged(

@@ -1,4 +1,4 @@
-"""Root without being root: a user namespace in which the person who runs this is user 0.
+"""Run without root: enter a user namespace in which the calling user is mapped to root.
 
 ::
 
@@ -6,11 +6,11 @@
                                          inside    1   is  100000     outside
                                          inside 65536  is  165535     outside
 
-The process stays itself and only changes where it is: from then on it and its children are root
-over all that belongs to the person or to the ids set aside for them, may mount in a mount namespace
-of their own, and are nobody to the rest of the machine. Files that "root" makes are the person's;
-those of other users belong to a subordinate id, which the person alone can neither read nor remove
-outside of such a namespace. There is no way back.
+The process and its later children have root's rights over files of the user and of the user's
+subordinate ids, and can mount in a mount namespace of their own. Towards the rest of the machine
+they have no more rights than before. Files of root inside belong to the user outside; files of
+other users belong to subordinate ids, so outside of such a namespace the user may be unable to read
+or remove them. A process cannot leave the namespace again.
 """
 
 from __future__ import annotations
@@ -32,19 +32,22 @@ if TYPE_CHECKING:
 SUBUID = "/etc/subuid"
 SUBGID = "/etc/subgid"
 NEEDED = 65535
-"""How many ids beside root a Debian system may use: 1 to 65535."""
+"""The number of subordinate ids needed: a Debian system may use ids 1 to 65535 beside root."""
 
 _FIRST = 100000
-"""Where Debian's useradd begins to set ids aside."""
+"""The first subordinate id that Debian's useradd assigns (SUB_UID_MIN in login.defs)."""
 
-_ALL = (0, 0, (1 << 32) - 1)
+_IDENTITY_MAP = (0, 0, (1 << 32) - 1)
+"""The uid_map of the initial user namespace."""
+
 _SYSCTLS = {
     "user.max_user_namespaces": "10000",
     "kernel.unprivileged_userns_clone": "1",
     "kernel.apparmor_restrict_unprivileged_userns": "0",
 }
-"""What can forbid user namespaces, and the value that allows them."""
+"""Settings that can forbid user namespaces, with the value that allows them."""
 
+# The child waits for a line: the maps can be written only after unshare, and by a process outside.
 _HELPER = """
 read -r go
 uid=$1 gid=$2 pid=$3
@@ -62,10 +65,11 @@ class IdRange:
 
 
 def become_root(what: str) -> None:
-    """Be root from here on: because this process is, or in a namespace of its own.
+    """Enter a user namespace as root; does nothing if this process is root already.
 
-    ``what`` names the work. Raises MissingPrivilege without subordinate ids, MissingProgram where
-    the kernel or its administrator allows no such namespace. Needs a process of one thread.
+    ``what`` names the operation in messages. The process must have one thread. Raises
+    MissingPrivilege without enough subordinate ids, and MissingProgram without newuidmap or if the
+    kernel or its settings forbid user namespaces.
     """
     if os.geteuid() == 0:
         return
@@ -75,33 +79,36 @@ def become_root(what: str) -> None:
         for path, own in ((SUBUID, uid), (SUBGID, os.getegid()))
     ]
     require_program("newuidmap", package="uidmap")
-    words = ["sh", "-euc", _HELPER, "map", *maps, str(os.getpid())]
-    ready, say = os.pipe()
-    with spawn(words, stdin=ready) as helper:
-        os.close(ready)
+    command = ["sh", "-euc", _HELPER, "map", *maps, str(os.getpid())]
+    reader, writer = os.pipe()
+    with spawn(command, stdin=reader) as helper:
+        os.close(reader)
         try:
             unshare_users()
-            os.write(say, b"go\n")
+            os.write(writer, b"go\n")
         except OSError as error:
             raise explain_refusal(what, error, _read_sysctls()) from error
         finally:
-            os.close(say)
-        _, said = helper.communicate()
+            os.close(writer)
+        _, stderr = helper.communicate()
     if helper.returncode != 0:
-        raise ProgramFailed(words, helper.returncode, tail(said))
+        raise ProgramFailed(command, helper.returncode, tail(stderr))
 
 
 def is_initial_namespace(path: Path = Path("/proc/self/uid_map")) -> bool:
-    """Whether user 0 here is the machine's root, and not one of a user namespace."""
+    """Whether this process is in the initial user namespace; also true if the kernel has none."""
     try:
-        fields = [int(word) for word in path.read_text().split()]
+        fields = [int(field) for field in path.read_text().split()]
     except OSError:
         return True
-    return tuple(fields) == _ALL
+    return tuple(fields) == _IDENTITY_MAP
 
 
 def parse_ranges(text: str, name: str, number: int) -> tuple[IdRange, ...]:
-    """What a subuid(5) or subgid(5) file sets aside for a user, by name or by number."""
+    """Parse a subuid(5) or subgid(5) file: the ranges of a user, given by name or by number.
+
+    Malformed lines are skipped.
+    """
     found = []
     for line in text.splitlines():
         owner, _, rest = line.strip().partition(":")
@@ -112,14 +119,18 @@ def parse_ranges(text: str, name: str, number: int) -> tuple[IdRange, ...]:
 
 
 def plan_ranges(what: str, path: str, text: str, name: str, number: int) -> tuple[IdRange, ...]:
-    """The ids that ``text``, the content of ``path``, sets aside; raises MissingPrivilege."""
+    """The user's ranges in ``text``, the content of ``path``.
+
+    Raises MissingPrivilege if they have fewer than ``NEEDED`` ids; its hint is the usermod command
+    that adds a free range.
+    """
     ranges = parse_ranges(text, name, number)
     if sum(each.count for each in ranges) >= NEEDED:
         return ranges
     free = plan_range(text)
     span = f"{free.first}-{free.first + free.count - 1}"
-    both = f"--add-subgids {span}"
-    options = both if path == SUBGID else f"--add-subuids {span} {both}"
+    group_option = f"--add-subgids {span}"
+    options = group_option if path == SUBGID else f"--add-subuids {span} {group_option}"
     raise MissingPrivilege(
         f"{what} needs root, or {NEEDED} subordinate ids:"
         f" {path} has {'too few' if ranges else 'none'} for {name}",
@@ -128,28 +139,31 @@ def plan_ranges(what: str, path: str, text: str, name: str, number: int) -> tupl
 
 
 def format_map(own: int, ranges: Iterable[IdRange]) -> str:
-    """Words for newuidmap(1): ``own`` is 0 inside, the ranges follow it as far as needed."""
-    words, inside = [0, own, 1], 1
+    """The arguments of newuidmap(1): triples of inside id, outside id, and count.
+
+    ``own`` is mapped to 0, the ranges to 1 and above until 65535.
+    """
+    numbers, inside = [0, own, 1], 1
     for each in ranges:
         count = min(each.count, NEEDED + 1 - inside)
         if count > 0:
-            words += [inside, each.first, count]
+            numbers += [inside, each.first, count]
             inside += count
-    return " ".join(str(word) for word in words)
+    return " ".join(str(number) for number in numbers)
 
 
 def plan_range(text: str) -> IdRange:
-    """Ids that nobody has in a subuid(5) file, enough for a system."""
+    """A range of 65536 ids that no line of a subuid(5) file uses: after the highest one."""
     ends = [_FIRST]
     for line in text.splitlines():
-        words = line.split(":")
-        if len(words) == 3 and words[1].isdecimal() and words[2].strip().isdecimal():
-            ends.append(int(words[1]) + int(words[2]))
+        fields = line.split(":")
+        if len(fields) == 3 and fields[1].isdecimal() and fields[2].strip().isdecimal():
+            ends.append(int(fields[1]) + int(fields[2]))
     return IdRange(first=max(ends), count=NEEDED + 1)
 
 
 def explain_refusal(what: str, error: OSError, sysctls: Mapping[str, str]) -> AtollError:
-    """Why the kernel gives no user namespace, by its error and by what the machine is set to."""
+    """The error for a failed unshare(2), by its errno and the machine's ``sysctls`` (by name)."""
     message = f"{what} without root needs user namespaces, which this machine does not allow"
     for name, good in _SYSCTLS.items():
         if sysctls.get(name) == ("1" if good == "0" else "0"):

@@ -1,8 +1,8 @@
-"""The same work again under other circumstances: all that a result should not depend on is changed.
+"""Vary the build environment, to test that a result does not depend on it (as reprotest does).
 
-What could be changed and what could not is told, so that nobody takes a weak proof for a strong
-one. Everything is put back afterwards, but for the mounts and the host name, which are seen by this
-process only: it has to have a mount namespace of its own.
+The caller learns what could be varied and what could not, so that a weak test is not taken for a
+strong one. Everything is restored at the end. The process must have a private mount namespace;
+mounts and the host name are changed for it alone.
 """
 
 from __future__ import annotations
@@ -32,20 +32,24 @@ _ENVIRONMENT = {
     "PYTHONHASHSEED": "17",
     "USER": "somebody",
 }
-"""Turkish has an i of its own; Kathmandu is 5:45 hours away from UTC."""
+"""Turkish changes upper and lower case of "i"; Kathmandu is 5:45 hours ahead of UTC."""
 
 _HOST_NAME = "elsewhere.example"
 _UMASK = 0o077
 _DAYS = 500
 _HASH_SEED = "6cf9a5f8-3a34-4a0b-9f6e-0e3f0b5a7c11"
-"""Directories of ext4 are read in the order of hashed names; with another seed, in another one."""
+"""ext4 lists a directory in the order of its name hashes, so another seed gives another order."""
 
-_CLOCKS = "usr/lib/*/faketime/libfaketime.so.1"
+_FAKETIME_LIBRARIES = "usr/lib/*/faketime/libfaketime.so.1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variations:
-    """Below ``directory`` is the place to work. ``same`` has what could not be changed, and why."""
+    """The variations in effect.
+
+    ``directory`` is where to work. ``changed`` lists what is varied; ``same`` lists what could not
+    be, each with the reason.
+    """
 
     directory: Path
     changed: list[str] = field(default_factory=list)
@@ -53,16 +57,17 @@ class Variations:
 
 
 @contextmanager
-def other_circumstances(place: Path, *, space: int) -> Iterator[Variations]:
-    """Change everything while the context lasts; ``place`` is an empty directory.
+def variations_applied(parent: Path, *, space: int) -> Iterator[Variations]:
+    """Apply all variations inside the block; ``parent`` is an empty directory.
 
-    ``space`` is how many bytes the work may need; they may be taken from memory.
+    ``space`` is how many bytes the work may write. They may be taken from memory (tmpfs). Changes
+    the environment, umask and CPU affinity of this process.
     """
-    now = Variations(directory=place / "in/a/deeper/place")
+    now = Variations(directory=parent / "in/a/deeper/place")
     now.directory.mkdir(parents=True)
     now.changed.append("the directory")
     with (
-        _file_system(now, place, space),
+        _file_system(now, parent, space),
         _one_processor(now),
         _environment(now),
         _host_name(now),
@@ -74,8 +79,8 @@ def other_circumstances(place: Path, *, space: int) -> Iterator[Variations]:
 
 
 @contextmanager
-def _file_system(now: Variations, place: Path, space: int) -> Iterator[None]:
-    """Mount another file system, which lists directories in another order."""
+def _file_system(now: Variations, parent: Path, space: int) -> Iterator[None]:
+    """Mount a tmpfs or ext4, which lists directories in another order."""
     target = now.directory
     memory = read_available_memory()
     mounted = ""
@@ -95,7 +100,7 @@ def _file_system(now: Variations, place: Path, space: int) -> Iterator[None]:
             mounted = "tmpfs"
     if not mounted and is_initial_namespace():
         with suppress(ProgramFailed):
-            _mount_ext4(place / "disk", target)
+            _mount_ext4(parent / "disk", target)
             mounted = "ext4, with another hash seed"
     if mounted:
         now.changed.append(f"the order of directories ({mounted})")
@@ -154,7 +159,7 @@ def _host_name(now: Variations) -> Iterator[None]:
         unshare_host_name()
         socket.sethostname(_HOST_NAME)
     except OSError as error:
-        now.same.append(f"the host's name: {error.strerror}")
+        now.same.append(f"the host name: {error.strerror}")
         yield
         return
     now.changed.append(f"host name {_HOST_NAME}")
@@ -166,7 +171,7 @@ def _host_name(now: Variations) -> Iterator[None]:
 
 @contextmanager
 def _clock(now: Variations) -> Iterator[None]:
-    library = next(iter(sorted(Path("/").glob(_CLOCKS))), None)
+    library = next(iter(sorted(Path("/").glob(_FAKETIME_LIBRARIES))), None)
     if library is None:
         now.same.append(
             "the clock, except for the time between the two builds: libfaketime is not installed"
@@ -179,7 +184,7 @@ def _clock(now: Variations) -> Iterator[None]:
 
 
 def read_available_memory(path: Path = Path("/proc/meminfo")) -> int:
-    """Bytes that may be used without harm; 0 where the kernel does not say."""
+    """The kernel's MemAvailable in bytes; 0 if it does not report it."""
     for line in path.read_text().splitlines():
         name, _, value = line.partition(":")
         if name == "MemAvailable":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import AtollError, Refused
 from atoll.base.ids import TreeId, is_hex_digest
-from atoll.host.fs import names_in
+from atoll.host.fs import list_names
 from atoll.machine.boot.esp_check import check_esp
 from atoll.machine.deployments.apply import apply_each, apply_until_failure, format_warning
 from atoll.machine.deployments.boot_check import verifier
@@ -241,4 +241,4 @@ def trees_of(state: MachineState, *, but: Iterable[int] = ()) -> frozenset[TreeI
 
 def list_pairs(sysroot: Sysroot) -> tuple[str, ...]:
     """The directories of kernels and initrds on the ESP."""
-    return tuple(filter(is_hex_digest, names_in(sysroot.esp / "atoll")))
+    return tuple(filter(is_hex_digest, list_names(sysroot.esp / "atoll")))

@@ -42,7 +42,7 @@ def trust_for(address: str, *, insecure: bool) -> Callable[[ServerOrigin], Trust
             return Trust(
                 authorities=own.authorities, identities=own.identities, unverified=insecure
             )
-        other = find_certificates(origin.place)
+        other = find_certificates(origin.authority)
         return Trust(
             authorities=(*own.authorities, *other.authorities),
             unverified=insecure and origin.host == registry.host,

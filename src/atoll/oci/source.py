@@ -229,11 +229,11 @@ def opened_source(
     reference: Reference,
     *,
     architecture: str | None = None,
-    patience: RetryPolicy | None = None,
+    retry: RetryPolicy | None = None,
 ) -> Iterator[ImageSource]:
     """Open the source that ``reference`` names; its connections are open while the block lasts.
 
-    ``architecture`` is an OCI name, by default this machine's; ``patience`` limits retries. Raises
+    ``architecture`` is an OCI name, by default this machine's; ``retry`` limits retries. Raises
     NotFound, Damaged, Refused, or UsageError for a reference into the store.
     """
     match reference:
@@ -244,9 +244,7 @@ def opened_source(
             endpoints = find_endpoints(reference, read_rules())
             with ExitStack() as stack:
                 sources = [
-                    RegistrySource(
-                        _client(stack, endpoint, patience), reference, architecture=wanted
-                    )
+                    RegistrySource(_client(stack, endpoint, retry), reference, architecture=wanted)
                     for endpoint in endpoints
                 ]
                 yield sources[0] if len(sources) == 1 else FallbackSource(sources)
@@ -269,9 +267,9 @@ def _media_type(data: bytes, *, where: str) -> str:
     return str(fields.get("mediaType", ""))
 
 
-def _client(stack: ExitStack, endpoint: Endpoint, patience: RetryPolicy | None) -> RegistryClient:
+def _client(stack: ExitStack, endpoint: Endpoint, retry: RetryPolicy | None) -> RegistryClient:
     trust_of = trust_for(endpoint.address, insecure=bool(endpoint.insecure))
-    http = stack.enter_context(HttpClient(patience=patience, trust_of=trust_of))
+    http = stack.enter_context(HttpClient(retry=retry, trust_of=trust_of))
 
     def find_login() -> Credentials | None:
         return find_credentials(endpoint.host, endpoint.repository, helpers=read_helpers())

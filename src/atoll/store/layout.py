@@ -28,10 +28,10 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged, MissingPrivilege, NotFound
 from atoll.host.fs import (
-    close_to_others,
     make_directory,
     read_if_there,
     replace_file,
+    restrict_to_owner,
     space_errors,
 )
 
@@ -107,7 +107,7 @@ def open_store(root: Path, *, create: bool = False) -> Store:
             hint="use the version of Atoll that created the store, or another --store DIR",
         )
     for name in PRIVATE:
-        close_to_others(root / name)
+        restrict_to_owner(root / name)
     return Store(root=root)
 
 
@@ -117,9 +117,9 @@ def _create_store(root: Path) -> Store:
         with space_errors(root):
             if not root.is_dir() or not any(root.iterdir()):
                 make_directory(root, mode=0o700)
-                close_to_others(root)
+                restrict_to_owner(root)
             for name in PRIVATE:
-                close_to_others(root / name)
+                restrict_to_owner(root / name)
             for path in (store.objects, store.images, store.refs, store.staging):
                 make_directory(path, mode=0o700)
             for number in range(256):

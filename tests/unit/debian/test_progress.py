@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from atoll.debian.progress import DpkgProgress
-from atoll.host.poll_progress import told_seconds, watched
+from atoll.host.poll_progress import elapsed_reported, polled
 from tests.reporters import RecordingReporter
 
 if TYPE_CHECKING:
@@ -39,13 +39,13 @@ def test_packages_are_counted_as_they_are_unpacked_and_set_up(tmp_path: Path) ->
 def test_a_look_is_taken_until_the_end_and_not_afterwards() -> None:
     looked = threading.Event()
     before = threading.active_count()
-    with watched(looked.set, every=0.001):
+    with polled(looked.set, every=0.001):
         assert looked.wait(60)
     assert threading.active_count() == before
 
 
 def test_a_program_that_says_nothing_has_its_seconds_told() -> None:
     reporter = RecordingReporter()
-    with told_seconds(reporter, every=0.001):
+    with elapsed_reported(reporter, every=0.001):
         assert reporter.told.wait(60)
     assert {(total, unit) for _, total, unit in reporter.progressed} == {(None, "s")}

@@ -1,4 +1,4 @@
-"""What tests of the doors to the machine share."""
+"""Fixtures for the tests of host."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @pytest.fixture
 def interruptible() -> Iterator[None]:
-    """This process hears an interruption as the program does."""
+    """Install the program's signal handlers in this process."""
     before = [signal.getsignal(number) for number in SIGNALS]
     interrupt_on_signals()
     yield

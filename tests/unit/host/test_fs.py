@@ -1,4 +1,4 @@
-"""Files that somebody else may have put there: read within bounds of memory and of size."""
+"""Reading untrusted files: limits on size and memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HUGE = 1 << 50
 
 
 def test_a_limit_takes_no_memory(tmp_path: Path) -> None:
-    """``read(limit)`` allocates ``limit`` bytes: a machine with 512 MB could not bless."""
+    """``read(limit)`` allocates ``limit`` bytes: bless failed on a machine with 512 MB."""
     path = tmp_path / "file"
     path.write_bytes(b"content")
     assert read_regular(path, limit=HUGE) == b"content"

@@ -1,4 +1,4 @@
-"""The door to HTTP: what is tried again, what resumes, where credentials never go."""
+"""The HTTP client: retries, resumed downloads, and where credentials are never sent."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def server(tmp_path: Path) -> Iterator[FakeRegistry]:
 
 @pytest.fixture
 def web() -> Iterator[HttpClient]:
-    with HttpClient(patience=QUICK) as opened:
+    with HttpClient(retry=QUICK) as opened:
         yield opened
 
 
@@ -167,7 +167,7 @@ def test_a_stalling_server_is_given_up(server: FakeRegistry) -> None:
     server.bend = lambda *_: Reply(body=BODY)
     with (
         HttpClient(
-            patience=RetryPolicy(attempts=2, first_pause=0.0, window=-1.0, least=1 << 30)
+            retry=RetryPolicy(attempts=2, first_pause=0.0, window=-1.0, least=1 << 30)
         ) as web,
         pytest.raises(NetworkError, match="the transfer stalled"),
     ):

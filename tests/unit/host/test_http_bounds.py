@@ -1,4 +1,4 @@
-"""Servers that are slow, never end or redirect to invalid addresses: refused, and soon."""
+"""Servers that are slow, never end or redirect to invalid addresses are refused in bounded time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ GREETING = b"HTTP/1.1 200 OK\r\n"
 
 
 def drip(start: bytes, piece: bytes) -> Callable[[socket.socket], None]:
-    """Send ``start``, then ``piece`` again and again, slowly, as long as somebody listens."""
+    """Send ``start``, then ``piece`` repeatedly and slowly until the client disconnects."""
 
     def talk(connection: socket.socket) -> None:
         connection.sendall(start)
@@ -48,7 +48,7 @@ def flood(start: bytes, piece: bytes) -> Callable[[socket.socket], None]:
 
 
 def say(start: bytes) -> Callable[[socket.socket], None]:
-    """Send ``start`` and nothing more, as long as somebody listens."""
+    """Send ``start``, then nothing until the client disconnects."""
 
     def talk(connection: socket.socket) -> None:
         connection.sendall(start)
@@ -108,7 +108,7 @@ SLOW = {
 
 @pytest.mark.parametrize("name", SLOW)
 def test_a_server_that_never_finishes_is_given_up(name: str) -> None:
-    with talking(SLOW[name]) as url, HttpClient(patience=HASTY) as web:
+    with talking(SLOW[name]) as url, HttpClient(retry=HASTY) as web:
         with pytest.raises(NetworkError, match=r"127\.0\.0\.1"):
             web.get(url, limit=1 << 20)
         with pytest.raises(NetworkError, match=r"127\.0\.0\.1"):
@@ -139,7 +139,7 @@ NOWHERE = (
 
 @pytest.mark.parametrize("target", NOWHERE)
 def test_a_redirect_to_what_is_no_address_is_refused(target: str, tmp_path: Path) -> None:
-    with fake_registry(tmp_path) as server, HttpClient(patience=HASTY) as web:
+    with fake_registry(tmp_path) as server, HttpClient(retry=HASTY) as web:
         server.bend = lambda *_: Reply(
             status=302, headers={"Location": target.encode().decode("latin-1")}
         )
@@ -173,8 +173,8 @@ def test_any_text_is_an_address_or_refused(text: str) -> None:
 
 @pytest.fixture(scope="module")
 def hasty() -> Iterator[HttpClient]:
-    """One for all examples: what it reads of certificates takes longer than an example."""
-    with HttpClient(patience=RetryPolicy(attempts=1, answer=2.0)) as web:
+    """One client for all examples: loading the certificates takes longer than an example."""
+    with HttpClient(retry=RetryPolicy(attempts=1, answer=2.0)) as web:
         yield web
 
 

@@ -1,4 +1,4 @@
-"""Links in a root lead where they would lead a process whose root it is."""
+"""Symbolic links in a root are resolved as in a chroot."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from atoll.host.in_root import (
     exists_in_root,
     glob_in_root,
     in_root,
-    make_folders,
+    make_directories,
     read_bytes,
     read_text,
     write_text,
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Beside it lies a folder of the machine's, with a secret in it."""
+    """A root, and beside it a directory of the host with a secret."""
     (tmp_path / "machine").mkdir()
     (tmp_path / "machine/secret").write_text("secret")
     root = tmp_path / "root"
@@ -61,7 +61,7 @@ def test_what_is_written_is_written_in_the_root(root: Path) -> None:
     (root / "etc/conf.d").symlink_to(secret.parent)
     write_text(root, "etc/fstab", "new")
     write_text(root, "etc/conf.d/secret", "new", mode=0o600)
-    make_folders(root, "etc/conf.d/folder")
+    make_directories(root, "etc/conf.d/folder")
     assert secret.read_text() == "secret"
     assert [path.name for path in secret.parent.iterdir()] == ["secret"]
     assert (root / "etc/fstab").read_text() == "new"

@@ -1,4 +1,4 @@
-"""Proxies: which server is reached through which, and what a person is told when that fails."""
+"""Proxies: which proxy a server is reached through, and the messages when that fails."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_a_proxy_is_used_and_loopback_is_not_sent_through_it(
         proxy.bend = lambda *_: Reply(body=b"proxy")
         server.bend = lambda *_: Reply(body=b"server")
         monkeypatch.setenv("http_proxy", f"http://me:word@{proxy.address}")
-        with HttpClient(patience=QUICK) as web:
+        with HttpClient(retry=QUICK) as web:
             assert web.get("http://images.invalid/x", limit=9).body == b"proxy"
             assert web.get(f"http://{server.address}/x", limit=9).body == b"server"
     assert "proxy-authorization" in proxy.asked[0].headers
@@ -121,7 +121,7 @@ def test_a_proxy_is_used_and_loopback_is_not_sent_through_it(
 
 def test_an_error_names_the_proxy_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://me:word@127.0.0.1:1")
-    with HttpClient(patience=QUICK) as web, pytest.raises(NetworkError) as caught:
+    with HttpClient(retry=QUICK) as web, pytest.raises(NetworkError) as caught:
         web.get("http://images.invalid/x", limit=9)
     assert "through the proxy http://127.0.0.1:1" in caught.value.message
     assert "word" not in caught.value.message
@@ -129,6 +129,6 @@ def test_an_error_names_the_proxy_without_its_password(monkeypatch: pytest.Monke
 
 def test_a_socks_proxy_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("all_proxy", "socks://127.0.0.1:1080")
-    with HttpClient(patience=QUICK) as web, pytest.raises(NetworkError, match="socks://") as caught:
+    with HttpClient(retry=QUICK) as web, pytest.raises(NetworkError, match="socks://") as caught:
         web.get("https://images.invalid/x", limit=9)
     assert "https_proxy" in (caught.value.hint or "")

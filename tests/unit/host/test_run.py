@@ -1,4 +1,4 @@
-"""Programs that are interrupted end with all that they started."""
+"""Interrupted programs end together with their children."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from atoll.host.run import run
 def test_what_an_interrupted_program_started_ends_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else it would write where its caller cleans up."""
-    monkeypatch.setattr(module, "PATIENCE", 0.3)
+    """Otherwise it could write where the caller cleans up."""
+    monkeypatch.setattr(module, "GRACE_SECONDS", 0.3)
     written = tmp_path / "written"
     writes = f"while :; do echo more >> {written}; sleep 0.01; done"
-    # What runs in the background hears no request to end by the time that it interrupts us.
+    # The background job ignores SIGTERM before it interrupts this process.
     deaf = f"trap '' TERM; kill -INT {os.getpid()}; {writes}"
     with pytest.raises(KeyboardInterrupt):
         run(["sh", "-c", f"({deaf}) & trap '' TERM; {writes}"])
@@ -28,7 +28,7 @@ def test_what_an_interrupted_program_started_ends_too(
 
 
 def processes_about(path: Path) -> list[str]:
-    """Every program that runs and was given ``path``."""
+    """Every running process with ``path`` in its arguments."""
     found = []
     for process in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""What a sandbox is told, and which system calls its filter answers how."""
+"""The arguments of a sandbox, and the verdicts of its seccomp filter."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from atoll.host.mount import Overlay
-from atoll.host.sandbox import Bind, Sandbox, format_words
-from atoll.host.sandbox_init import CAPABILITIES, parse_words
+from atoll.host.sandbox import Bind, Sandbox, format_arguments
+from atoll.host.sandbox_init import CAPABILITIES, parse_arguments
 from atoll.host.seccomp import plan_filter
 
 X86_64, I386, ARM64, ARM = 0xC000003E, 0x40000003, 0xC00000B7, 0x40000028
@@ -27,7 +27,7 @@ def test_a_sandbox_is_told_all_and_nothing_more() -> None:
         environment={"NAME": "a=b c"},
         network=True,
     )
-    plan = parse_words(format_words(sandbox, ["run", "root", "-x"]))
+    plan = parse_arguments(format_arguments(sandbox, ["run", "root", "-x"]))
     assert plan.root == "/some/root"
     assert plan.binds == [("/no such/place", "/run/there", False), ("/other", "/made", True)]
     assert plan.environment["NAME"] == "a=b c"
@@ -36,7 +36,7 @@ def test_a_sandbox_is_told_all_and_nothing_more() -> None:
 
 
 def test_there_is_no_network_unless_it_is_asked_for() -> None:
-    assert not parse_words(format_words(Sandbox(root=Path("/root")), ["true"])).network
+    assert not parse_arguments(format_arguments(Sandbox(root=Path("/root")), ["true"])).network
 
 
 def test_no_capability_reaches_beyond_the_root() -> None:
@@ -59,7 +59,7 @@ def test_no_capability_reaches_beyond_the_root() -> None:
 
 
 def answer(machine: str, architecture: int, call: int, *arguments: int) -> int:
-    """What the kernel does with a call: the filter is run as the kernel runs it."""
+    """The filter's verdict on a system call, by an interpreter of classic BPF."""
     program = plan_filter(machine)
     assert program is not None
     steps = list(struct.iter_unpack("=HBBI", program))
@@ -135,4 +135,4 @@ def test_an_overlay_follows_no_redirect_and_marks_as_it_may() -> None:
     overlay = Overlay(base=Path("/cache"), lowers=("b", "a"), upper="u", work="w")
     trusted = "lowerdir=b:a,upperdir=u,workdir=w,redirect_dir=nofollow,metacopy=off,index=off"
     assert overlay.options() == trusted
-    assert overlay.options(marks="user") == f"{trusted},userxattr"
+    assert overlay.options(namespace="user") == f"{trusted},userxattr"

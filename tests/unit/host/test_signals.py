@@ -1,4 +1,4 @@
-"""An interruption at the worst moment leaves nothing behind, and is not lost."""
+"""An interruption at the worst moment leaks no resource and is not lost."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("interruptible")
 
 
 def then_interrupted(work: Callable[P, T]) -> Callable[P, T]:
-    """Does the work, and the signal is there before anybody has its result."""
+    """Does the work; the signal arrives before the caller has the result."""
 
     def both(*args: P.args, **kwargs: P.kwargs) -> T:
         result = work(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""Who may build without root, and which ids stand for which."""
+"""Builds without root: who may, and how ids are mapped."""
 
 from __future__ import annotations
 

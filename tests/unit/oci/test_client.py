@@ -44,7 +44,7 @@ def registry(image: MadeImage, tmp_path: Path) -> Iterator[FakeRegistry]:
 
 @pytest.fixture
 def web() -> Iterator[HttpClient]:
-    with HttpClient(patience=QUICK) as opened:
+    with HttpClient(retry=QUICK) as opened:
         yield opened
 
 
@@ -139,14 +139,14 @@ def test_an_index_leads_to_this_machine(registry: FakeRegistry, image: MadeImage
         body = {"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}
         return Reply(body=json.dumps(body).encode())
 
-    with HttpClient(patience=QUICK) as web:
+    with HttpClient(retry=QUICK) as web:
         honest = client(registry, web, None).manifest("one").data
     registry.bend = bend
     reference = parse_reference(registry.reference())
-    with opened_source(reference, architecture="amd64", patience=QUICK) as source:
+    with opened_source(reference, architecture="amd64", retry=QUICK) as source:
         assert inspect_source(source).digest == image.digest
     with (
-        opened_source(reference, architecture="riscv64", patience=QUICK) as source,
+        opened_source(reference, architecture="riscv64", retry=QUICK) as source,
         pytest.raises(NotFound, match="linux/riscv64") as caught,
     ):
         inspect_source(source)
@@ -164,7 +164,7 @@ def test_mirrors_are_asked_first(
             f'[[registry.mirror]]\nlocation="{mirror.address}"\n'
         )
         reference = parse_reference("docker://images.invalid/team/hello:one")
-        with opened_source(reference, patience=QUICK) as source:
+        with opened_source(reference, retry=QUICK) as source:
             assert inspect_source(source).digest == image.digest
             assert not registry.asked
             mirror.bend = lambda *_: Reply(status=404)

@@ -41,7 +41,7 @@ FILES = {"/usr/bash/bash": b"bash" * 5000, "/usr/python/python": bytes(range(256
 
 
 def pull(registry: FakeRegistry, store: Store, tag: str = "one") -> None:
-    with opened_source(parse_reference(registry.reference(tag)), patience=QUICK) as source:
+    with opened_source(parse_reference(registry.reference(tag)), retry=QUICK) as source:
         apply_pull(plan_pull(source, store), source, store, NullReporter())
 
 

@@ -151,7 +151,7 @@ def room() -> Iterator[Room]:
 def use(room: Room) -> None:
     """Ask the first server for a manifest, a blob, and a part of it, whatever comes of it."""
     place = room.place(0)
-    with HttpClient(patience=QUICK, trust_of=trust_for(place, insecure=True)) as web:
+    with HttpClient(retry=QUICK, trust_of=trust_for(place, insecure=True)) as web:
         endpoint = Endpoint(host=place, repository="team/hello", insecure=True)
         client = RegistryClient(endpoint, web, lambda: ME)
         blob = Descriptor(media_type="", digest=BlobDigest(digest_of(BODY)), size=len(BODY))
@@ -242,7 +242,7 @@ def test_the_registry_and_its_token_service_do_see_them(room: Room) -> None:
 def test_a_login_elsewhere_is_refused_by_name(room: Room) -> None:
     room.start({(0, "blobs"): Action("go", 2), (2, "blobs"): Action("basic")})
     place = room.place(0)
-    with HttpClient(patience=QUICK, trust_of=trust_for(place, insecure=True)) as web:
+    with HttpClient(retry=QUICK, trust_of=trust_for(place, insecure=True)) as web:
         client = RegistryClient(
             Endpoint(host=place, repository="x", insecure=True), web, lambda: ME
         )

@@ -56,7 +56,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def pull(text: str, store: Store) -> PullPlan:
-    with opened_source(parse_reference(text), patience=QUICK) as source:
+    with opened_source(parse_reference(text), retry=QUICK) as source:
         plan = plan_pull(source, store)
         apply_pull(plan, source, store, NullReporter())
     return plan
@@ -200,7 +200,7 @@ def test_a_digest_decides(registry: FakeRegistry, image: MadeImage, store: Store
 def test_space_is_asked_for_first(
     registry: FakeRegistry, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with opened_source(parse_reference(registry.reference()), patience=QUICK) as source:
+    with opened_source(parse_reference(registry.reference()), retry=QUICK) as source:
         plan = plan_pull(source, store)
         assert plan.space > plan.fetch > 0
         registry.asked.clear()
@@ -211,6 +211,6 @@ def test_space_is_asked_for_first(
 
 
 def test_pull_image_is_plan_and_apply(registry: FakeRegistry, store: Store) -> None:
-    with opened_source(parse_reference(registry.reference()), patience=QUICK) as source:
+    with opened_source(parse_reference(registry.reference()), retry=QUICK) as source:
         published = pull_image(source, store, NullReporter())
     assert store.image_path(published.record.tree).exists()

@@ -64,7 +64,7 @@ def store(registry: FakeRegistry, tmp_path: Path) -> Store:
 
 
 def pull(text: str, store: Store, heard: Notices | None = None) -> PullPlan:
-    with opened_source(parse_reference(text), patience=QUICK) as source:
+    with opened_source(parse_reference(text), retry=QUICK) as source:
         plan = plan_pull(source, store)
         apply_pull(plan, source, store, heard or NullReporter())
     return plan

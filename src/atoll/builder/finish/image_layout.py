@@ -29,7 +29,7 @@ from atoll.host.in_root import (
     exists_in_root,
     glob_in_root,
     in_root,
-    make_folders,
+    make_directories,
     read_text,
     write_text,
 )
@@ -148,7 +148,7 @@ def move_opt(root: Path) -> None:
 
 def move_marks(root: Path) -> None:
     """apt's marks get a directory of their own, for lists beside them are the machine's."""
-    marks = make_folders(root, MARKS)
+    marks = make_directories(root, MARKS)
     states = in_root(root, STATES, follow=False)
     if os.path.lexists(states):
         _move(states, marks / states.name)

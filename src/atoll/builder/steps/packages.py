@@ -24,7 +24,7 @@ from atoll.debian.install import InstallBatch, install_batch
 from atoll.debian.local_archive import deb_path, read_stanza
 from atoll.debian.resolve import format_automatic, parse_automatic
 from atoll.host.in_root import exists_in_root, in_root, read_text, write_text
-from atoll.host.poll_progress import told_seconds
+from atoll.host.poll_progress import elapsed_reported
 from atoll.lock.own_packages import find_own
 from atoll.lock.requirements import other_uris
 
@@ -167,7 +167,7 @@ def make_start(packages: LockedPackages) -> Path:
     kept = packages.cache.find("roots", root_id(first))
     if kept is not None:
         return kept
-    with packages.reporter.step("Making the first root"), told_seconds(packages.reporter):
+    with packages.reporter.step("Making the first root"), elapsed_reported(packages.reporter):
         return ensure_root(packages.batch(first), packages.cache.root)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from atoll.base.errors import Damaged
 from atoll.base.json import parse_json
-from atoll.host.fs import names_in, read_if_there, read_regular
+from atoll.host.fs import list_names, read_if_there, read_regular
 from atoll.machine.boot.boot_entry import (
     BootEntry,
     EntryName,
@@ -85,7 +85,7 @@ def read_menu(entries: Path, entry_list: Path) -> BootMenu:
     Raises Damaged when that file is damaged.
     """
     try:
-        names = names_in(entries)
+        names = list_names(entries)
     except PermissionError:
         return _read_entry_list(entry_list)
     except OSError as error:

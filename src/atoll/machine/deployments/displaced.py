@@ -11,7 +11,7 @@ import re
 import stat
 from typing import TYPE_CHECKING
 
-from atoll.host.fs import displace_stray, make_directory, names_in
+from atoll.host.fs import displace_stray, list_names, make_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -86,6 +86,6 @@ def _displace(paths: Iterable[Path], kind: int) -> None:
 
 def _seen_in(folder: Path) -> list[str]:
     try:
-        return names_in(folder)
+        return list_names(folder)
     except OSError:
         return []

@@ -19,7 +19,7 @@ from atoll.base.ids import TreeId, is_hex_digest
 from atoll.host.fs import (
     OWN_LIMIT,
     fsync_directory,
-    names_in,
+    list_names,
     read_if_there,
     read_regular,
     replace_file,
@@ -81,7 +81,7 @@ def read_flags(state: Path) -> Flags:
     unreadable = []
     for kind in (PINNED, BLESSED, HELD):
         try:
-            found[kind] = names_in(state / kind)
+            found[kind] = list_names(state / kind)
         except OSError as error:
             unreadable.append(f"the flags in {state / kind} cannot be read: {error.strerror}")
     held = [TreeId(name) for name in found.get(HELD, ()) if is_hex_digest(name)]

@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from atoll.host.fs import names_in
+from atoll.host.fs import list_names
 from atoll.machine.deployment import is_number
 from atoll.machine.deployments.flags import BLESSED, HELD, PINNED
 
@@ -73,6 +73,6 @@ def _ref_folders(refs: Path) -> list[Path]:
 def _list_names(folder: Path) -> list[str]:
     """Leftovers in a directory that cannot be read stay, and block nothing."""
     try:
-        return names_in(folder)
+        return list_names(folder)
     except OSError:
         return []

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import NotFound
-from atoll.host.fs import close_to_others, locked, make_directory, require_root
+from atoll.host.fs import locked, make_directory, require_root, restrict_to_owner
 from atoll.host.mount import enter_private_mounts
 from atoll.host.run import run
 from atoll.machine.boot.mounts import find_mount
@@ -51,7 +51,7 @@ def locked_machine(
                 _wake(sysroot.esp)
             enter_private_mounts()
             run(["mount", "-o", "remount,bind,rw", sysroot.root])
-        close_to_others(sysroot.atoll)
+        restrict_to_owner(sysroot.atoll)
         displace_state(sysroot)
         make_directory(sysroot.state)
         what = f"the machine in {sysroot.root}"

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from atoll.base.errors import Damaged, NotFound, Refused
 from atoll.host.fs import (
-    close_to_others,
     displace_stray,
     fsync_directory,
     make_directory,
     remove_tree,
     replace_file,
+    restrict_to_owner,
     space_errors,
 )
 from atoll.host.syscalls import syncfs
@@ -109,7 +109,7 @@ class MakeDeployment:
         final = self.sysroot.deployments / str(self.deployment.number)
         staged = self.sysroot.deployments / f"new-{self.deployment.number}"
         with space_errors(self.sysroot.root):
-            close_to_others(self.sysroot.atoll)
+            restrict_to_owner(self.sysroot.atoll)
             for path in (self.sysroot.state, self.sysroot.atoll / "var", self.sysroot.deployments):
                 make_directory(path)
             remove_tree(staged)

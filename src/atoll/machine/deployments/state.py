@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import AtollError, Damaged
-from atoll.host.fs import is_absent, names_in, read_if_there
+from atoll.host.fs import is_absent, list_names, read_if_there
 from atoll.machine.boot.boot_entries import BootMenu, read_menu
 from atoll.machine.deployment import (
     Deployment,
@@ -253,7 +253,7 @@ def speaks_against(hold: Hold | None) -> bool:
 
 def deployment_numbers(sysroot: Sysroot) -> list[int]:
     """Which deployments are there; a name that is no number is a leftover and not one of them."""
-    return sorted(int(name) for name in names_in(sysroot.deployments) if is_number(name))
+    return sorted(int(name) for name in list_names(sysroot.deployments) if is_number(name))
 
 
 def read_deployment(sysroot: Sysroot, number: int) -> Deployment:
@@ -320,11 +320,11 @@ def next_numbers(sysroot: Sysroot, menu: BootMenu) -> LastNumbers:
 def _remaining_numbers(sysroot: Sysroot) -> list[int]:
     """Numbers of removed deployments that some file still names."""
     state = sysroot.state
-    names = [name.rpartition("-")[2] for name in names_in(sysroot.deployments)]
+    names = [name.rpartition("-")[2] for name in list_names(sysroot.deployments)]
     recorded: list[int] = []
     for kind in ("pinned", "blessed", "tries", "conflicts"):
         with suppress(OSError):
-            names += names_in(state / kind)
+            names += list_names(state / kind)
     with suppress(OSError, Damaged):
         recorded = [each.deployment or 0 for each in read_history(state)]
     return list(

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged
 from atoll.base.fields import parse_json_fields
-from atoll.host.fs import names_in, read_if_there, read_regular
+from atoll.host.fs import list_names, read_if_there, read_regular
 from atoll.machine.boot.boot_entry import EntryName, parse_entry_name
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def read_attempts(sysroot: Sysroot, deployment: int) -> tuple[BootAttempt, ...]:
     """Raises OSError or Damaged: what cannot be read may be a start, or why one failed."""
     folder = attempts_directory(sysroot, deployment)
     notes = {}
-    for path in (folder / name for name in names_in(folder)):
+    for path in (folder / name for name in list_names(folder)):
         if _NAME.fullmatch(path.name) and path.is_file():
             notes[path.name] = AttemptNote(
                 text=read_regular(path, limit=NOTE_LIMIT).decode(errors="replace"),
