@@ -1,33 +1,35 @@
-"""QEMU's command line from a ``MachineSpec``; which programs and firmware this host has."""
+"""QEMU's command line from a ``MachineSpec``.
+
+The program, the accelerators, the firmware and the options that ``atoll vm`` needs too come from
+``atoll.vm.qemu``: the only module of Atoll that vmtest imports (docs/decisions/0025).
+"""
 
 from __future__ import annotations
 
-import functools
 import os
 import shutil
 import subprocess
-import tempfile
-import time
 from dataclasses import dataclass
-from pathlib import Path
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
+from atoll.base.errors import MissingProgram
+from atoll.vm.qemu import (
+    EMULATED,
+    KVM,
+    PROGRAM,
+    firmware_options,
+    has_kvm,
+    network_options,
+    quoted,
+    smbios_options,
+)
+from atoll.vm.qemu import find_firmware as find_debian_firmware
 from vmtest.errors import MachineError
 from vmtest.guest import PORT, format_credential, shell_credentials
 from vmtest.spec import DirectKernel, Disk, Display, Interface, MachineSpec, Uefi, Writes
 
-PROGRAM = "qemu-system-x86_64"
-FIRMWARE_FOLDERS = (Path("/usr/share/OVMF"), Path("/usr/share/ovmf"), Path("/usr/share/qemu"))
-PROBE_SECONDS = 30
-
-# Without KVM, QEMU 7.2 crashes kernels at random in two ways: cmpxchg16b leaves wrong flags behind,
-# and where processors run in threads of their own, one can run into the breakpoint that another has
-# just patched over again ("Oops: int3"; QEMU 8.1 locks pages before it translates them). With AVX,
-# which it emulates for the first time, some programs run in circles (flatpak, podman's generator,
-# for which systemd waits until it gives up) or crash (what llvmpipe draws for). With ERMS the
-# kernel clears each page byte by byte, which is a quarter of all that a boot costs.
-TCG = ("-accel", "tcg,thread=single", "-cpu", "max,-cx16,-avx,-avx2,-f16c,-fma,-erms")
-KVM = ("-accel", "kvm", "-cpu", "host")
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,21 +72,18 @@ def find_program(name: str, *, package: str) -> str:
 
 def find_firmware(boot: Uefi) -> tuple[Path, Path]:
     """The firmware and the variables it starts with."""
-    code = boot.code or _in_firmware_folders(
-        "OVMF_CODE_4M.secboot.fd" if boot.secure_boot else "OVMF_CODE_4M.fd"
-    )
-    variables = boot.variables or _in_firmware_folders("OVMF_VARS_4M.fd")
+    if boot.code is not None and boot.variables is not None:
+        code, variables = boot.code, boot.variables
+    else:
+        try:
+            found = find_debian_firmware(secure_boot=boot.secure_boot)
+        except MissingProgram as error:
+            raise MachineError(f"{error.message}: apt install ovmf") from None
+        code, variables = boot.code or found.code, boot.variables or found.variables
     for path in (code, variables):
         if not path.is_file():
-            raise MachineError(f"the firmware {path} is not here: apt install ovmf")
+            raise MachineError(f"the firmware file {path} does not exist")
     return code, variables
-
-
-def _in_firmware_folders(name: str) -> Path:
-    for folder in FIRMWARE_FOLDERS:
-        if (folder / name).is_file():
-            return folder / name
-    return FIRMWARE_FOLDERS[0] / name
 
 
 def ensure_possible(spec: MachineSpec) -> None:
@@ -141,7 +140,7 @@ def plan_command(spec: MachineSpec, wiring: Wiring) -> list[str]:
         spec.display.value,
         "-machine",
         f"q35,vmport=off,smm={'on' if secure else 'off'}",
-        *(KVM if wiring.kvm else TCG),
+        *(KVM if wiring.kvm else EMULATED),
         "-smp",
         str(spec.cpus),
         "-m",
@@ -161,7 +160,7 @@ def plan_command(spec: MachineSpec, wiring: Wiring) -> list[str]:
 def _connections(wiring: Wiring) -> list[str]:
     return [
         "-chardev",
-        f"file,id=console,path={_quoted(wiring.console)},append=on",
+        f"file,id=console,path={quoted(wiring.console)},append=on",
         "-serial",
         "chardev:console",
         "-chardev",
@@ -181,12 +180,7 @@ def _boot(spec: MachineSpec, wiring: Wiring) -> list[str]:
     match spec.boot:
         case Uefi() as uefi:
             code, _ = find_firmware(uefi)
-            words = [
-                "-drive",
-                f"if=pflash,format=raw,unit=0,readonly=on,file={_quoted(code)}",
-                "-drive",
-                f"if=pflash,format=raw,unit=1,file={_quoted(wiring.variables)}",
-            ]
+            words = firmware_options(code, wiring.variables)
             if uefi.secure_boot:
                 words += ["-global", "driver=cfi.pflash01,property=secure,value=on"]
             return words
@@ -203,14 +197,14 @@ def _disk(number: int, disk: Disk, wiring: Wiring) -> list[str]:
     own = disk.writes is Writes.OVERLAY
     path = wiring.disk(number) if own else disk.image
     cache = f"cache.no-flush={'on' if disk.cache == 'unsafe' else 'off'}"
-    file = f"file.driver=file,file.filename={_quoted(path)}"
+    file = f"file.driver=file,file.filename={quoted(path)}"
     drive = f"driver={'qcow2' if own else disk.format},node-name=disk{number},{cache},{file}"
     if disk.write_log is not None:
         if own or disk.format != "raw":
             raise MachineError(f"{disk.image}: a write log needs a raw disk that is written itself")
         drive = (
             f"driver=blklogwrites,node-name=disk{number},{file},"
-            f"log.driver=file,log.filename={_quoted(disk.write_log)},"
+            f"log.driver=file,log.filename={quoted(disk.write_log)},"
             "log-sector-size=512,log-super-update-interval=1"
         )
     before: list[str] = []
@@ -264,80 +258,20 @@ def _input(spec: MachineSpec) -> list[str]:
 def _network(spec: MachineSpec) -> list[str]:
     if spec.network is None:
         return ["-nic", "none"]
-    options = "user,id=net0"
-    if spec.network.restricted:
-        options += ",restrict=on"
-    if spec.network.ssh_port is not None:
-        options += f",hostfwd=tcp:127.0.0.1:{spec.network.ssh_port}-:22"
-    return ["-netdev", options, "-device", "virtio-net-pci,netdev=net0,romfile="]
+    network = spec.network
+    return network_options(isolated=network.restricted, ssh_port=network.ssh_port)
 
 
 def _credentials(spec: MachineSpec) -> list[str]:
-    words = []
+    words: list[str] = []
     for name, value in (*shell_credentials(), *spec.credentials):
-        words += ["-smbios", f"type=11,value={_quoted(format_credential(name, value))}"]
+        words += smbios_options(format_credential(name, value))
     return words
 
 
-def _quoted(value: str | Path) -> str:
-    """A value inside an option, where a comma is written twice."""
-    return os.fspath(value).replace(",", ",,")
-
-
 def probe_kvm() -> bool:
-    """Whether machines truly run under KVM; each QEMU is asked once per process."""
-    program = find_program(PROGRAM, package="qemu-system-x86")
-    return os.access("/dev/kvm", os.R_OK | os.W_OK) and probe_accelerator(program, KVM)
-
-
-@functools.cache
-def probe_accelerator(program: str, words: tuple[str, ...]) -> bool:
-    """Whether UEFI firmware comes so far that it writes its variables.
-
-    A few instructions prove nothing: there are hosts whose KVM runs a boot sector and then stops
-    the firmware for good.
-    """
+    """Whether machines really run under KVM; each QEMU is asked once per process."""
     try:
-        code, variables = find_firmware(Uefi())
-    except MachineError:
+        return has_kvm()
+    except MissingProgram:
         return False
-    with tempfile.TemporaryDirectory(prefix="vmtest-probe-") as directory:
-        own = Path(shutil.copyfile(variables, Path(directory, "variables.fd")))
-        argv = [
-            program,
-            "-nodefaults",
-            "-no-user-config",
-            "-display",
-            "none",
-            "-no-reboot",
-            "-machine",
-            "q35,vmport=off",
-            *words,
-            "-smp",
-            "2",
-            "-m",
-            "128",
-            "-drive",
-            f"if=pflash,format=raw,unit=0,readonly=on,file={_quoted(code)}",
-            "-drive",
-            f"if=pflash,format=raw,unit=1,file={_quoted(own)}",
-        ]
-        with (
-            Path(directory, "log").open("w+b") as log,
-            subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log) as process,
-        ):
-            try:
-                return _comes_up(process, own, variables.read_bytes(), Path(log.name))
-            finally:
-                process.kill()
-
-
-def _comes_up(process: subprocess.Popen[bytes], own: Path, before: bytes, log: Path) -> bool:
-    deadline = time.monotonic() + PROBE_SECONDS
-    while own.read_bytes() == before:
-        # QEMU itself stays when KVM gives up.
-        gave_up = process.poll() is not None or b"KVM internal error" in log.read_bytes()
-        if gave_up or time.monotonic() > deadline:
-            return own.read_bytes() != before
-        time.sleep(0.05)
-    return True

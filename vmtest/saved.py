@@ -26,10 +26,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from atoll.vm.qemu import PROGRAM
 from vmtest.clock import Deadline
 from vmtest.errors import MachineError
 from vmtest.qemu import (
-    PROGRAM,
     Wiring,
     find_firmware,
     find_program,

@@ -1,7 +1,9 @@
-"""QEMU: a disk image started as a machine with UEFI firmware. What it is told, and what is here.
+"""QEMU: its command line, and which program, accelerator and firmware this host has.
 
-Nothing of the image changes: the machine writes to a copy of the firmware's variables and to the
-disk that it is given. It ends with the process that started it, whatever ends that.
+``atoll vm`` and ``atoll test`` start a disk image with UEFI firmware (``VmSpec``). The machine
+writes to the disk that it is given and to its own copy of the firmware's variables, and it ends
+with the process that started it. The test library ``vmtest`` builds its machines from the same
+parts.
 """
 
 from __future__ import annotations
@@ -25,10 +27,12 @@ if TYPE_CHECKING:
 PROGRAM = "qemu-system-x86_64"
 FIRMWARE = (Path("/usr/share/OVMF"), Path("/usr/share/ovmf"), Path("/usr/share/qemu"))
 KVM = ("-accel", "kvm", "-cpu", "host")
-# Under emulation a guest that changes its own code may crash where several threads emulate it, and
-# some QEMUs get the flags of cmpxchg16b wrong. With AVX of QEMU 7.2 some programs run in circles.
-# With ERMS a kernel clears its pages byte by byte.
-EMULATED = ("-accel", "tcg", "-cpu", "max,-cx16,-avx,-avx2,-f16c,-fma,-erms")
+# QEMU 7.2 without KVM crashes kernels at random in two ways. cmpxchg16b sets wrong flags. And with
+# one thread per processor, a processor can run into the breakpoint that another one has just
+# patched over ("Oops: int3"; QEMU 8.1 locks pages before it translates them). With emulated AVX
+# some programs loop forever (flatpak, podman's generator) or crash (programs that llvmpipe draws
+# for). With ERMS the kernel clears each page byte by byte, a quarter of the cost of a boot.
+EMULATED = ("-accel", "tcg,thread=single", "-cpu", "max,-cx16,-avx,-avx2,-f16c,-fma,-erms")
 _PROBE_SECONDS = 30.0
 
 
@@ -58,10 +62,14 @@ class VmSpec:
     isolated: bool = False
 
 
-def find_firmware() -> Firmware:
-    """The firmware of Debian's ovmf; raises MissingProgram."""
+def find_firmware(*, secure_boot: bool = False) -> Firmware:
+    """The firmware of Debian's ovmf; raises MissingProgram.
+
+    With ``secure_boot`` the firmware enforces signatures once its variables hold keys.
+    """
+    build = "OVMF_CODE_4M.secboot.fd" if secure_boot else "OVMF_CODE_4M.fd"
     for folder in FIRMWARE:
-        code, variables = folder / "OVMF_CODE_4M.fd", folder / "OVMF_VARS_4M.fd"
+        code, variables = folder / build, folder / "OVMF_VARS_4M.fd"
         if code.is_file() and variables.is_file():
             return Firmware(code=code, variables=variables)
     raise MissingProgram(
@@ -96,17 +104,19 @@ def plan_command(machine: VmSpec, *more: str) -> list[str]:
         str(machine.memory),
         "-device",
         "virtio-rng-pci",
-        *_firmware_words(machine.firmware, machine.variables),
-        *disk_words("system", machine.disk, "bootindex=1"),
-        *_network(machine),
-        *(word for text in machine.strings for word in _string(text)),
+        *firmware_options(machine.firmware.code, machine.variables),
+        *disk_options("system", machine.disk, "bootindex=1"),
+        *network_options(isolated=machine.isolated, ssh_port=machine.ssh_port),
+        *(word for text in machine.strings for word in smbios_options(text)),
         *more,
     ]
 
 
-def disk_words(name: str, path: Path, *properties: str, read_only: bool = False) -> list[str]:
-    """A raw virtio disk that shows ``name`` as its serial number. Nobody needs it afterwards, so
-    the machine's flushes are not waited for."""
+def disk_options(name: str, path: Path, *properties: str, read_only: bool = False) -> list[str]:
+    """A raw virtio disk with ``name`` as its serial number.
+
+    QEMU ignores the machine's flushes, because nobody needs the disk after a power cut.
+    """
     mode = "on" if read_only else "off"
     device = ",".join(("virtio-blk-pci", f"drive={name}", f"serial={name}", *properties))
     return [
@@ -119,31 +129,30 @@ def disk_words(name: str, path: Path, *properties: str, read_only: bool = False)
 
 
 def credential(name: str, value: bytes) -> str:
-    """A systemd credential as one of ``Virtual.strings``."""
+    """A systemd credential as one of ``VmSpec.strings``."""
     return f"io.systemd.credential.binary:{name}={base64.b64encode(value).decode()}"
 
 
 def kernel_arguments(words: Iterable[str]) -> str:
-    """More kernel arguments as one of ``Virtual.strings``; systemd-boot 256 and newer adds them."""
+    """More kernel arguments as one of ``VmSpec.strings``; read by systemd-boot 256 and newer."""
     return f"io.systemd.boot.kernel-cmdline-extra={' '.join(words)}"
 
 
 def quoted(value: str | Path) -> str:
-    """A value inside of an option, where a comma is written twice."""
+    """A value inside an option, where a comma is written twice."""
     return os.fspath(value).replace(",", ",,")
 
 
 def has_kvm() -> bool:
-    """Whether a machine truly runs under KVM; the device alone proves nothing."""
+    """Whether a machine really runs under KVM; the device alone proves nothing."""
     return os.access("/dev/kvm", os.R_OK | os.W_OK) and runs_firmware(require_qemu(), KVM)
 
 
 @functools.cache
 def runs_firmware(program: str, accelerator: tuple[str, ...]) -> bool:
-    """Whether UEFI firmware comes so far that it writes its variables. Raises MissingProgram.
+    """Whether UEFI firmware gets as far as writing its variables. Raises MissingProgram.
 
-    A few instructions prove nothing: there are hosts whose KVM runs a boot sector and then stops
-    the firmware for good.
+    Less proves nothing: on some hosts KVM runs a boot sector, but the firmware never starts.
     """
     firmware = find_firmware()
     before = firmware.variables.read_bytes()
@@ -163,7 +172,7 @@ def runs_firmware(program: str, accelerator: tuple[str, ...]) -> bool:
             "2",
             "-m",
             "128",
-            *_firmware_words(firmware, own),
+            *firmware_options(firmware.code, own),
         ]
         deadline = time.monotonic() + _PROBE_SECONDS
         with log.open("wb") as words, running(argv, log=words) as qemu:
@@ -181,23 +190,29 @@ def temporary_place() -> Path:
     return Path(os.environ.get("TMPDIR") or "/var/tmp")
 
 
-def _firmware_words(firmware: Firmware, variables: Path) -> list[str]:
+def firmware_options(code: Path, variables: Path) -> list[str]:
+    """UEFI firmware that writes to ``variables``."""
     return [
         "-drive",
-        f"if=pflash,format=raw,unit=0,readonly=on,file={quoted(firmware.code)}",
+        f"if=pflash,format=raw,unit=0,readonly=on,file={quoted(code)}",
         "-drive",
         f"if=pflash,format=raw,unit=1,file={quoted(variables)}",
     ]
 
 
-def _string(text: str) -> tuple[str, str]:
+def smbios_options(text: str) -> tuple[str, str]:
+    """One SMBIOS type 11 string."""
     return "-smbios", f"type=11,value={quoted(text)}"
 
 
-def _network(machine: VmSpec) -> list[str]:
+def network_options(*, isolated: bool, ssh_port: int | None) -> list[str]:
+    """A network card behind QEMU's own address translation.
+
+    ``ssh_port`` on the host's loopback address leads to the machine's port 22.
+    """
     options = "user,id=net0"
-    if machine.isolated:
+    if isolated:
         options += ",restrict=on"
-    if machine.ssh_port is not None:
-        options += f",hostfwd=tcp:127.0.0.1:{machine.ssh_port}-:22"
+    if ssh_port is not None:
+        options += f",hostfwd=tcp:127.0.0.1:{ssh_port}-:22"
     return ["-netdev", options, "-device", "virtio-net-pci,netdev=net0,romfile="]

@@ -12,7 +12,7 @@ from atoll.vm.qemu import (
     VmSpec,
     copy_variables,
     credential,
-    disk_words,
+    disk_options,
     find_firmware,
     kernel_arguments,
     plan_command,
@@ -133,7 +133,7 @@ def _plan(disk: Path, setup: TrialSettings, files: _Files) -> list[str]:
         f"file,id=trial,path={quoted(files.answer)}",
         "-device",
         f"virtserialport,chardev=trial,name={PORT}",
-        *disk_words(DISK, files.payload, read_only=True),
+        *disk_options(DISK, files.payload, read_only=True),
     )
 
 

@@ -20,6 +20,7 @@ FIND = 'variables=$(printf "%s\\n" "$@" | sed -n "s/.*unit=1,file=//p")'
     [
         ('echo boot >>"$variables"; exec sleep 600', True),
         ("exit 0", False),
+        ("echo 'failed to set MSR' >&2; kill -ABRT $$", False),
         ("echo 'KVM internal error. Suberror: 1' >&2; exec sleep 600", False),
     ],
 )

@@ -38,7 +38,7 @@ def programs(
 ) -> Path:
     """A folder that is first on PATH and holds the fake QEMU."""
     folder = tmp_path / "bin"
-    path = f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"
+    path = f"{ROOT}:{ROOT}/src:{os.environ.get('PYTHONPATH', '')}"
     put_program(
         "qemu-system-x86_64",
         f'#!/bin/sh\nPYTHONPATH={path} exec {sys.executable} {HERE}/fake_qemu.py "$@"\n',

@@ -8,15 +8,14 @@ import signal
 import subprocess
 import sys
 import textwrap
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from vmtest import Machine, MachineError, MachineSpec, RequestFailed
 from vmtest.emulator import Ending
 
-if TYPE_CHECKING:
-    from pathlib import Path
+ROOT = Path(__file__).parents[3]
 
 
 def test_succeed_returns_stdout_of_all(fake: Machine, story: list[str]) -> None:
@@ -296,7 +295,9 @@ def test_no_qemu_outlives_its_test(
     """)
     assert fake_spec.disks
     assert programs.is_dir()
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as test:
+    argv = [sys.executable, "-c", script]
+    env = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT}/src"}
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, env=env) as test:
         assert test.stdout is not None
         pid = int(test.stdout.readline())
         qemu = os.pidfd_open(pid)

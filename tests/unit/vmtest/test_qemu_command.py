@@ -22,7 +22,7 @@ from vmtest import (
     Writes,
 )
 from vmtest.guest import PORT, SERVE
-from vmtest.qemu import TCG, Wiring, ensure_files, ensure_possible, plan_command, probe_accelerator
+from vmtest.qemu import Wiring, ensure_files, ensure_possible, plan_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -144,10 +144,17 @@ def test_a_missing_program_names_its_package(
         ensure_possible(DIRECT)
 
 
-def test_missing_firmware_names_its_package(programs: Path) -> None:
+def test_a_missing_firmware_file_is_named(programs: Path) -> None:
     assert programs.is_dir()
-    with pytest.raises(MachineError, match="firmware /nowhere is not here: apt install ovmf"):
-        ensure_possible(MachineSpec(boot=Uefi(code=Path("/nowhere"))))
+    with pytest.raises(MachineError, match="firmware file /nowhere does not exist"):
+        ensure_possible(MachineSpec(boot=Uefi(code=Path("/nowhere"), variables=Path("/nowhere"))))
+
+
+def test_missing_ovmf_names_its_package(programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert programs.is_dir()
+    monkeypatch.setattr("atoll.vm.qemu.FIRMWARE", ())
+    with pytest.raises(MachineError, match="no UEFI firmware for virtual machines: apt install"):
+        ensure_possible(MachineSpec())
 
 
 def test_a_missing_image_is_named(programs: Path, tmp_path: Path) -> None:
@@ -168,35 +175,3 @@ def test_variables_are_copied_once(programs: Path, tmp_path: Path) -> None:
     ensure_files(spec, wiring)
     assert wiring.variables.read_bytes() == b"the machine's"
     assert first.read_bytes() == b"empty"
-
-
-@pytest.mark.parametrize(
-    ("script", "works"),
-    [
-        ('echo boot >>"$variables"; exec sleep 600', True),
-        ("exit 0", False),
-        ("echo 'failed to set MSR' >&2; kill -ABRT $$", False),
-        ("echo 'KVM internal error. Suberror: 1' >&2; exec sleep 600", False),
-    ],
-)
-def test_an_accelerator_works_when_firmware_runs_on_it(
-    script: str,
-    works: bool,
-    put_program: PutProgram,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("vmtest.qemu.FIRMWARE_FOLDERS", (tmp_path,))
-    for name in ("OVMF_CODE_4M.fd", "OVMF_VARS_4M.fd"):
-        (tmp_path / name).write_bytes(b"as shipped")
-    find = 'variables=$(printf "%s\\n" "$@" | sed -n "s/.*unit=1,file=//p")'
-    program = put_program("qemu-system-x86_64", f"#!/bin/sh\n{find}\n{script}\n")
-    assert probe_accelerator(str(program), TCG) is works
-    assert (tmp_path / "OVMF_VARS_4M.fd").read_bytes() == b"as shipped"
-
-
-def test_an_accelerator_without_firmware_is_none(
-    put_program: PutProgram, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("vmtest.qemu.FIRMWARE_FOLDERS", (tmp_path,))
-    assert not probe_accelerator(str(put_program("qemu-system-x86_64", "#!/bin/sh\n")), TCG)
