@@ -12,6 +12,7 @@ from atoll.base import errors
 from atoll.base.errors import UsageError
 from atoll.base.text import one_line
 from atoll.cli.output.errors import BROKEN_PIPE, UNEXPECTED
+from atoll.installer import answers_reference
 from atoll.lint.explain import describe_lint, explain_lint
 from atoll.lint.run import find_lint
 from atoll.recipe.language import parse, reference
@@ -59,16 +60,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json-schema", action="store_true", help="print a JSON Schema for editors"
     )
+    parser.add_argument(
+        "--answers",
+        action="store_true",
+        help="describe the answers file of atoll install instead of the recipe",
+    )
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    if arguments.markdown or arguments.json_schema:
-        text = (
-            reference.format_json_schema()
-            if arguments.json_schema
-            else (reference.format_markdown())
-        )
-        print(text, end="")
+    if arguments.markdown or arguments.json_schema or arguments.answers:
+        language = answers_reference if arguments.answers else reference
+        schema = arguments.json_schema
+        print(language.format_json_schema() if schema else language.format_markdown(), end="")
         return 0
     if arguments.key is None:
         _tell_tables(as_json=arguments.json)

@@ -10,18 +10,28 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Refused, UsageError
+from atoll.base.ids import is_hex_digest
 from atoll.cli.disk import onto_device
 from atoll.cli.references import IMAGE_HELP, fetch_word
 from atoll.host.fs import require_root
 from atoll.image.bootable import read_bootable
-from atoll.machine.install import install
+from atoll.installer.answers import read_answers, read_passphrase
+from atoll.installer.check_settings import find_notes, require_possible
+from atoll.installer.image_contents import ImageContents
+from atoll.installer.install_settings import plan_settings, prepare_settings
+from atoll.machine.install import install, sysroot_in
 
 if TYPE_CHECKING:
     from atoll.base.report import Reporter
+    from atoll.cli.references import LocalImage
+    from atoll.installer.answers import Answers
+    from atoll.machine.deployments.operations import Operation
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("image", metavar="IMAGE", help=IMAGE_HELP)
+    parser.add_argument(
+        "image", nargs="?", metavar="IMAGE", help=f"{IMAGE_HELP}; an answers file can name it"
+    )
     parser.add_argument("device", nargs="?", help=argparse.SUPPRESS)
     parser.add_argument(
         "--root",
@@ -34,6 +44,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="install to a new or empty directory instead of a disk",
     )
+    parser.add_argument(
+        "--answers",
+        type=Path,
+        metavar="FILE",
+        help="take the user, host name and all other settings from this file, and ask nothing",
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="check the answers file and do nothing else"
+    )
     parser.add_argument("--store", type=Path, metavar="DIR", help="store to use")
     parser.add_argument(
         "--follow", metavar="REF", help="image that upgrades will use (default: IMAGE)"
@@ -42,6 +61,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
+    answers = None if arguments.answers is None else read_answers(arguments.answers)
+    if answers is not None:
+        arguments.image = arguments.image or answers.image or None
+        arguments.follow = arguments.follow or answers.follow or None
+    if arguments.check:
+        return _check(arguments, answers, reporter)
+    if arguments.image is None:
+        raise UsageError("no image is named", hint=f"name {IMAGE_HELP}")
+    if answers is not None and answers.target is not None:
+        what = "and so does --root" if arguments.root else "and Atoll does not partition disks yet"
+        hint = "take [target] out of the file, and name a directory: --root DIR"
+        raise UsageError(f"{arguments.answers} names a disk, {what}", hint=hint)
     root = _root(arguments)
     require_root("installing a system")
     (check_directory if arguments.into_directory else check_mounted)(root)
@@ -52,11 +83,43 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         root,
         source=image.store,
         reporter=reporter,
+        settings=_plan_settings(answers, image, root, reporter),
     )
     if arguments.json:
         print(json.dumps({"deployment": 1, "tree": image.tree, "root": str(root)}, indent=2))
     reporter.notice(f"next: atoll status --root {quote(str(root))}")
     return 0
+
+
+def _check(arguments: argparse.Namespace, answers: Answers | None, reporter: Reporter) -> int:
+    """Judge the answers, their secrets, and whether an image that is here can do what they ask."""
+    if answers is None:
+        raise UsageError("--check checks an answers file", hint="add --answers FILE")
+    read_passphrase(arguments.answers, answers)
+    word = arguments.image or ""
+    checked = word.startswith("store:") or is_hex_digest(word)
+    if checked:
+        image = fetch_word(word, arguments.store, reporter, follow=arguments.follow)
+        require_possible(answers.settings, ImageContents(image.store, image.tree))
+    reporter.notice(f"{arguments.answers} is complete and right")
+    if not checked:
+        reporter.notice(
+            "the image itself was not looked at; to check against one in the store:"
+            " --check store:NAME"
+        )
+    return 0
+
+
+def _plan_settings(
+    answers: Answers | None, image: LocalImage, root: Path, reporter: Reporter
+) -> tuple[Operation, ...]:
+    if answers is None:
+        return ()
+    contents = ImageContents(image.store, image.tree)
+    prepared = prepare_settings(answers.settings, contents)
+    for note in find_notes(answers.settings, contents):
+        reporter.notice(f"note: {note}")
+    return plan_settings(prepared, sysroot_in(root))
 
 
 def _root(arguments: argparse.Namespace) -> Path:

@@ -109,11 +109,29 @@ def plan_install(
     )
 
 
+def after_deployment(
+    plan: tuple[Operation, ...], operations: tuple[Operation, ...]
+) -> tuple[Operation, ...]:
+    """``plan`` of an install, with ``operations`` right after its deployment is made: before the
+    sync that makes both durable, and before the boot entry."""
+    number = next(index for index, each in enumerate(plan) if isinstance(each, MakeDeployment))
+    return (*plan[: number + 1], *operations, *plan[number + 1 :])
+
+
 def install(
-    image: BootableImage, origin: Origin, root: Path, *, source: Store, reporter: Reporter
+    image: BootableImage,
+    origin: Origin,
+    root: Path,
+    *,
+    source: Store,
+    reporter: Reporter,
+    settings: tuple[Operation, ...] = (),
 ) -> Sysroot:
-    """Make ``image`` the first deployment of the machine in directory ``root``."""
-    sysroot = Sysroot(root=root, esp=root / "esp")
+    """Make ``image`` the first deployment of the machine in directory ``root``.
+
+    ``settings`` write a person's settings into it.
+    """
+    sysroot = sysroot_in(root)
     check_empty(sysroot)
     image = with_loader(image)
     make_directory(root)
@@ -136,8 +154,13 @@ def install(
         contents=contents,
         objects=tuple(sorted(objects)),
     )
-    apply_operations(plan, reporter)
+    apply_operations(after_deployment(plan, settings), reporter)
     return sysroot
+
+
+def sysroot_in(root: Path) -> Sysroot:
+    """That of a machine whose state partition is at ``root``, its ESP below."""
+    return Sysroot(root=root, esp=root / "esp")
 
 
 def check_empty(sysroot: Sysroot) -> None:

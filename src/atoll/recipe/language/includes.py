@@ -106,7 +106,7 @@ def _read(
     try:
         table = parse_toml(source.text)
     except ValueError as error:
-        gathered.problems.add_error(_syntax_problem(error, source), number=source.number)
+        gathered.problems.add_error(syntax_problem(error, source), number=source.number)
         return
     if not _check_schema(table, top, gathered.problems):
         return
@@ -203,7 +203,8 @@ def _moved(rule: KeyRule, value: object, folder: str) -> object:
     return f"{kind}{dots}{moved}{mark}{variant}"
 
 
-def _syntax_problem(error: Exception, source: RecipeText) -> RecipeError:
+def syntax_problem(error: Exception, source: RecipeText) -> RecipeError:
+    """What ``parse_toml`` said of a text, with the line."""
     message = str(error)
     place = re.search(_AT_LINE, message)
     line = None

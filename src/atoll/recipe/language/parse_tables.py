@@ -7,6 +7,7 @@ that is wrong is None, and so is a table that is none; nobody complains about th
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from atoll.base.fields import Flaw, Key, suggest, wrong_type
@@ -25,7 +26,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 Complain: TypeAlias = Callable[[Key, Flaw], None]
+Hint: TypeAlias = Callable[[str, tuple[str, ...]], str]
+"""What was probably meant by an unknown name, of the names that are known where it stands."""
 Checked: TypeAlias = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class _Answer:
+    """Whom flaws are told, and what is said of a name that nobody knows."""
+
+    complain: Complain
+    hint: Hint
+
 
 _TYPES: dict[ValueKind, type] = {
     ValueKind.TEXT: str,
@@ -45,33 +57,41 @@ _WORDS = {
 }
 
 
+def check_table(
+    rule: TableRule, table: Mapping[str, object], complain: Complain, hint: Hint
+) -> Checked:
+    """The right values of ``table``, which is all of a file, by a schema of its own."""
+    return _check_table(rule, table, (), _Answer(complain, hint))
+
+
 def check_file(table: Mapping[str, object], complain: Complain) -> tuple[tuple[Key, Checked], ...]:
     """The fragments of one file in its order with their keys: what always holds first, at ()."""
+    answer = _Answer(complain, _hint)
     known = (*TOP.names, *FRAGMENTS)
-    _refuse_unknown(TOP, known, table, (), complain)
-    fragments: list[tuple[Key, Checked]] = [((), _check_known(TOP, table, (), complain))]
+    _refuse_unknown(TOP, known, table, (), answer)
+    fragments: list[tuple[Key, Checked]] = [((), _check_known(TOP, table, (), answer))]
     for kind in FRAGMENTS:
         inner = table.get(kind, {})
         if not isinstance(inner, dict):
-            complain((kind,), wrong_type(dict, inner))
+            answer.complain((kind,), wrong_type(dict, inner))
             continue
-        fragments += _check_fragments(kind, inner, complain)
+        fragments += _check_fragments(kind, inner, answer)
     return tuple(fragments)
 
 
 def _check_fragments(
-    kind: str, tables: Mapping[str, object], complain: Complain
+    kind: str, tables: Mapping[str, object], answer: _Answer
 ) -> Iterator[tuple[Key, Checked]]:
     for name, table in tables.items():
         key = (kind, name)
         flaw = FRAGMENT_CHECKS[kind](name)
         if flaw:
-            complain(key, flaw)
+            answer.complain(key, flaw)
         elif not isinstance(table, dict):
-            complain(key, wrong_type(dict, table))
+            answer.complain(key, wrong_type(dict, table))
         else:
-            _refuse_unknown(FRAGMENT, FRAGMENT.names, table, key, complain)
-            yield key, _check_known(FRAGMENT, table, key, complain)
+            _refuse_unknown(FRAGMENT, FRAGMENT.names, table, key, answer)
+            yield key, _check_known(FRAGMENT, table, key, answer)
 
 
 def _refuse_unknown(
@@ -79,17 +99,17 @@ def _refuse_unknown(
     known: tuple[str, ...],
     table: Mapping[str, object],
     key: Key,
-    complain: Complain,
+    answer: _Answer,
 ) -> None:
     for name in table:
         if name in known:
             continue
         if rule is FRAGMENT and name in (*TOP.names, *FRAGMENTS):
-            complain(
+            answer.complain(
                 (*key, name), Flaw(f"cannot be in a {key[0]}", "it belongs at the top of the file")
             )
         else:
-            complain((*key, name), Flaw("unknown key", _hint(name, known)))
+            answer.complain((*key, name), Flaw("unknown key", answer.hint(name, known)))
 
 
 def _hint(name: str, known: tuple[str, ...]) -> str:
@@ -114,72 +134,70 @@ def _hint(name: str, known: tuple[str, ...]) -> str:
 
 
 def _check_table(
-    rule: TableRule, table: Mapping[str, object], key: Key, complain: Complain
+    rule: TableRule, table: Mapping[str, object], key: Key, answer: _Answer
 ) -> Checked:
-    _refuse_unknown(rule, rule.names, table, key, complain)
-    return _check_known(rule, table, key, complain)
+    _refuse_unknown(rule, rule.names, table, key, answer)
+    return _check_known(rule, table, key, answer)
 
 
 def _check_known(
-    rule: TableRule, table: Mapping[str, object], key: Key, complain: Complain
+    rule: TableRule, table: Mapping[str, object], key: Key, answer: _Answer
 ) -> Checked:
     checked: Checked = {}
     for key_rule in rule.keys:
         if key_rule.name in table:
             place = (*key, key_rule.name)
-            checked[key_rule.name] = _check_value(key_rule, table[key_rule.name], place, complain)
+            checked[key_rule.name] = _check_value(key_rule, table[key_rule.name], place, answer)
     for inner in rule.tables:
         if inner.name in table:
             place = (*key, inner.name)
             read = _check_rows if inner.row else _check_inner
-            checked[inner.name] = read(inner, table[inner.name], place, complain)
+            checked[inner.name] = read(inner, table[inner.name], place, answer)
     return checked
 
 
-def _check_inner(rule: TableRule, value: object, key: Key, complain: Complain) -> object:
+def _check_inner(rule: TableRule, value: object, key: Key, answer: _Answer) -> object:
     if isinstance(value, dict):
-        return _check_table(rule, value, key, complain)
-    complain(key, wrong_type(dict, value))
+        return _check_table(rule, value, key, answer)
+    answer.complain(key, wrong_type(dict, value))
     return None
 
 
-def _check_rows(rule: TableRule, value: object, key: Key, complain: Complain) -> object:
+def _check_rows(rule: TableRule, value: object, key: Key, answer: _Answer) -> object:
     if isinstance(value, dict):
         name = ".".join(part for part in key if isinstance(part, str))
-        complain(key, Flaw("is a list of tables", f"with two brackets: [[{name}]]"))
+        answer.complain(key, Flaw("is a list of tables", f"with two brackets: [[{name}]]"))
         return None
     if not isinstance(value, list):
-        complain(key, wrong_type(list, value))
+        answer.complain(key, wrong_type(list, value))
         return None
-    rows = [_check_inner(rule, row, (*key, number), complain) for number, row in enumerate(value)]
-    _refuse_repeated_rows(rule, rows, key, complain)
+    rows = [_check_inner(rule, row, (*key, number), answer) for number, row in enumerate(value)]
+    _refuse_repeated_rows(rule, rows, key, answer)
     return rows
 
 
-def _refuse_repeated_rows(
-    rule: TableRule, rows: list[object], key: Key, complain: Complain
-) -> None:
+def _refuse_repeated_rows(rule: TableRule, rows: list[object], key: Key, answer: _Answer) -> None:
     assert rule.row is not None
     seen = set()
     for number, row in enumerate(rows):
         name = row.get(rule.row) if isinstance(row, dict) else None
         if name is not None and name in seen:
             twice = "written twice" if rule.row == "path" else f"a {_WORDS[rule.name]} already"
-            complain((*key, number, rule.row), Flaw(f"{name} is {twice}"))
+            answer.complain((*key, number, rule.row), Flaw(f"{name} is {twice}"))
         seen.add(name)
 
 
-def _check_value(rule: KeyRule, value: object, key: Key, complain: Complain) -> object:
+def _check_value(rule: KeyRule, value: object, key: Key, answer: _Answer) -> object:
     kind = _TYPES[rule.kind]
     # To Python, true is a number; to a person it is not.
     if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
-        complain(key, wrong_type(kind, value))
+        answer.complain(key, wrong_type(kind, value))
         return None
     match value:
         case list():
-            return _check_items(rule, value, key, complain)
+            return _check_items(rule, value, key, answer)
         case dict():
-            return _check_map(rule, value, key, complain)
+            return _check_map(rule, value, key, answer)
         case str():
             flaw = _judge(rule, value)
         case bool():
@@ -187,11 +205,11 @@ def _check_value(rule: KeyRule, value: object, key: Key, complain: Complain) -> 
         case int():
             flaw = _judge_number(rule, value)
     if flaw:
-        complain(key, flaw)
+        answer.complain(key, flaw)
     return None if flaw else value
 
 
-def _check_items(rule: KeyRule, items: list[object], key: Key, complain: Complain) -> object:
+def _check_items(rule: KeyRule, items: list[object], key: Key, answer: _Answer) -> object:
     checked: list[str | None] = []
     seen: set[str] = set()
     repeated: list[tuple[Key, Flaw]] = []
@@ -199,7 +217,7 @@ def _check_items(rule: KeyRule, items: list[object], key: Key, complain: Complai
         place = (*key, number)
         flaw = _judge(rule, item) if isinstance(item, str) else wrong_type(str, item)
         if flaw:
-            complain(place, flaw)
+            answer.complain(place, flaw)
         checked.append(item if isinstance(item, str) and not flaw else None)
         if not flaw and rule.unique and isinstance(item, str):
             same = rule.same(item)
@@ -207,18 +225,18 @@ def _check_items(rule: KeyRule, items: list[object], key: Key, complain: Complai
                 repeated.append((place, Flaw(f"{same} is in it twice")))
             seen.add(same)
     for place, twice in repeated:
-        complain(place, twice)
+        answer.complain(place, twice)
     return checked
 
 
-def _check_map(rule: KeyRule, pairs: Mapping[str, object], key: Key, complain: Complain) -> object:
+def _check_map(rule: KeyRule, pairs: Mapping[str, object], key: Key, answer: _Answer) -> object:
     checked: dict[str, str | None] = {}
     for name, item in pairs.items():
         flaw = rule.check_name(name) if rule.check_name else None
         if not flaw:
             flaw = _judge(rule, item) if isinstance(item, str) else wrong_type(str, item)
         if flaw:
-            complain((*key, name), flaw)
+            answer.complain((*key, name), flaw)
         checked[name] = item if isinstance(item, str) and not flaw else None
     return checked
 

@@ -37,17 +37,18 @@ def format_default(key: KeyRule) -> str:
 
 def format_markdown() -> str:
     """Every table and key, as docs/reference/recipe.md has them."""
-    lines = ["## At the top of a file", "", *_markdown_keys(TOP)]
+    lines = ["## At the top of a file", "", *markdown_keys(TOP)]
     for name, doc in FRAGMENTS.items():
         place = f"[{name}.NAME]" if name == "variant" else f'[{name}."CONDITION"]'
-        lines += ["", f"## `{place}`", "", _code(doc)]
+        lines += ["", f"## `{place}`", "", mark_code(doc)]
     for path, table in each_table():
-        lines += ["", f"## `{format_heading(path, table)}`", "", _code(table.doc)]
-        lines += ["", *_markdown_keys(table)]
+        lines += ["", f"## `{format_heading(path, table)}`", "", mark_code(table.doc)]
+        lines += ["", *markdown_keys(table)]
     return "".join(f"{line}\n" for line in lines)
 
 
-def _markdown_keys(table: TableRule) -> Iterator[str]:
+def markdown_keys(table: TableRule) -> Iterator[str]:
+    """The keys of a table, as a table."""
     yield "| key | what it is | value | left out |"
     yield "|---|---|---|---|"
     for key in table.keys:
@@ -55,11 +56,11 @@ def _markdown_keys(table: TableRule) -> Iterator[str]:
         if key.choices:
             value = " ".join(f"`{choice}`" for choice in key.choices)
             value = f"{key.kind} of {value}" if key.kind is ValueKind.MAP else value
-        cells = (f"`{key.name}`", _code(key.doc), value, _code(format_default(key)))
+        cells = (f"`{key.name}`", mark_code(key.doc), value, mark_code(format_default(key)))
         yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
-def _code(text: str) -> str:
+def mark_code(text: str) -> str:
     """``text`` with what looks like code marked as such."""
     return re.sub(r'\[\[?[a-z][a-zA-Z".=\w]*\]\]?|\{\w+\}|"[^"]*"', r"`\g<0>`", text)
 
@@ -77,10 +78,10 @@ def format_json_schema() -> str:
     document: dict[str, object] = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A recipe of Atoll",
-        **_json_table(TOP, refer=True),
+        **json_table(TOP, refer=True),
         "$defs": {
-            "fragment": _json_table(FRAGMENT, refer=True),
-            **{table.name: _json_table(table) for table in TOP.tables},
+            "fragment": json_table(FRAGMENT, refer=True),
+            **{table.name: json_table(table) for table in TOP.tables},
         },
     }
     properties = document["properties"]
@@ -89,14 +90,14 @@ def format_json_schema() -> str:
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
-def _json_table(table: TableRule, *, refer: bool = False) -> dict[str, object]:
+def json_table(table: TableRule, *, refer: bool = False) -> dict[str, object]:
     """With ``refer``, the tables in it are only named: they stand among the definitions.
 
     Nothing but the key that names a row is required: what a file leaves out, another may say.
     """
     inner = {key.name: _json_key(key) for key in table.keys}
     for below in table.tables:
-        value = _json_reference(below) if refer else _json_table(below)
+        value = _json_reference(below) if refer else json_table(below)
         inner[below.name] = {"type": "array", "items": value} if below.row else value
     schema: dict[str, object] = {"type": "object", "additionalProperties": False}
     if table.doc:
