@@ -53,7 +53,7 @@ def test_what_mtools_put_there_is_read(
     assert {p: i.size for p, i in files(volume) if not i.is_directory} == CONTENT
     data = source.read_bytes()
     for path, item in files(volume):
-        places = [volume.geometry.place_of(cluster) for cluster in item.chain]
+        places = [volume.geometry.offset_of(cluster) for cluster in item.chain]
         content = b"".join(data[at : at + volume.geometry.cluster_size] for at in places)
         if not item.is_directory:
             assert content[: item.size] == path.encode()[:1] * item.size

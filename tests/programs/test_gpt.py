@@ -119,8 +119,8 @@ def first_table(disk: Path) -> tuple[object, ...]:
     """What firmware and kernel take: valid by its own checksums, or this raises."""
     with disk.open("rb") as file:
         file.seek(SECTOR)
-        header = parse_header(file.read(SECTOR), here=1)
-        file.seek(header.entries_at * SECTOR)
+        header = parse_header(file.read(SECTOR), lba=1)
+        file.seek(header.entries_lba * SECTOR)
         return parse_table(header, file.read(header.count * 128), block=SECTOR).partitions
 
 

@@ -15,10 +15,10 @@ from atoll.base.errors import Damaged
 from atoll.tree.compare import compare
 from atoll.tree.dumpfile import format_dump, parse_dump
 from atoll.tree.erofs_reader import parse_image
-from atoll.tree.erofs_writer import default_version, format_image
+from atoll.tree.erofs_writer import format_image
 from atoll.tree.model import Device, DeviceKind, Directory, Metadata, Regular, Symlink
 from tests.programs.composefs_judge import Judge, NoJudge, find_judge
-from tests.unit.tree.trees import OBJECTS, XATTR_NAMES, XATTR_VALUES, trees
+from tests.unit.tree.trees import OBJECTS, XATTR_NAMES, XATTR_VALUES, default_version, trees
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -89,8 +89,8 @@ def plan_partition_growth(
 ) -> tuple[tuple[BlockWrite, ...], int] | None:
     """``plan_growth`` for a disk that is open. Raises Damaged."""
     block = place.block
-    header = parse_header(os.pread(disk, block, block), here=1)
-    entries = os.pread(disk, header.count * 128, header.entries_at * block)
+    header = parse_header(os.pread(disk, block, block), lba=1)
+    entries = os.pread(disk, header.count * 128, header.entries_lba * block)
     table: GptTable = parse_table(header, entries, block=block)
     blocks = os.lseek(disk, 0, os.SEEK_END) // block
     return plan_growth(table, place.number, blocks=blocks, mbr=os.pread(disk, block, 0))

@@ -1,11 +1,11 @@
-"""The canonical form of a tree: what may differ between two builds of one system is gone.
+"""The canonical form of a tree: everything that may differ between two builds is normalized.
 
-- times are whole seconds, not before 1970 and not after ``epoch``; directories have ``epoch``;
+- mtimes are whole seconds, clamped to 0 … ``epoch``; directories have ``epoch``;
 - the root is 0755 0:0, symbolic links are 0777;
-- attributes are those of an allow-list, never an overlay's;
-- sockets and whiteouts are left out: both mean that there is nothing;
-- small files are inline, all others are objects at their own place;
-- hard links stay; link counts and places of inodes are what the names say.
+- only extended attributes of an allow-list are kept, never those of overlayfs;
+- sockets and whiteouts are dropped: neither is content;
+- small files are inline, all others are objects at their default path;
+- hard links are kept; link counts and primary names follow from the names.
 """
 
 from __future__ import annotations
@@ -38,16 +38,17 @@ KEPT_XATTRS = frozenset(
         b"system.posix_acl_default",
     )
 )
-CONTENT_ELSEWHERE = (b"trusted.overlay.metacopy", b"trusted.overlay.redirect")
+REDIRECTING_XATTRS = (b"trusted.overlay.metacopy", b"trusted.overlay.redirect")
 
 
 def canonical(tree: Directory, *, epoch: int, user_xattrs: bool = False) -> Directory:
-    """The canonical form of a tree; ``user_xattrs`` keeps ``user.*`` attributes too.
+    """The canonical form of a tree; ``epoch`` is in seconds since 1970.
 
-    Raises Refused when overlayfs has the content of a node elsewhere, Damaged when a file's content
-    is not known by its digest, or two names are one directory.
+    ``user_xattrs`` keeps ``user.*`` attributes, too. Raises Refused if overlayfs keeps the content
+    of a node in another layer, Damaged if the content of a file has no digest or a directory has
+    two names.
     """
-    hard_links(tree)  # names the directory that has two names, which would be copied twice
+    hard_links(tree)  # raises for a directory with two names, which would be copied twice
     with gc_paused():
         return _Canonical(epoch, user_xattrs).tree(tree)
 
@@ -69,7 +70,7 @@ class _Canonical:
                     below: dict[bytes, Node] = {}
                     made[name] = Directory(self._directory_metadata(path, node), below)
                     pending.append((path + b"/", node, below))
-                elif not _means_nothing(node):
+                elif not _is_dropped(node):
                     made[name] = self._leaf(path, node)
         return Directory(metadata, entries)
 
@@ -104,10 +105,10 @@ class _Canonical:
 
     def _xattrs(self, path: bytes, xattrs: Xattrs) -> Xattrs:
         for name, _ in xattrs:
-            if name in CONTENT_ELSEWHERE:
+            if name in REDIRECTING_XATTRS:
                 raise Refused(
-                    f"{_shown(path)} has {name.decode()}: its content is in another layer of an"
-                    " overlay",
+                    f"{_format_path(path)} has {name.decode()}: its content is in another layer"
+                    " of an overlay",
                     hint="take the tree from the mounted overlay, not from its upper directory",
                 )
         return tuple(sorted(pair for pair in xattrs if self._keeps(pair[0])))
@@ -119,7 +120,7 @@ class _Canonical:
         return user and not name.startswith(b"user.overlay.")
 
 
-def _means_nothing(node: Leaf) -> bool:
+def _is_dropped(node: Leaf) -> bool:
     if isinstance(node, Device):
         return node.kind is DeviceKind.CHARACTER and node.number == 0
     return isinstance(node, Socket)
@@ -127,13 +128,15 @@ def _means_nothing(node: Leaf) -> bool:
 
 def _check_content(path: bytes, node: Regular) -> None:
     if node.redirect is not None:
-        raise Damaged(f"{_shown(path)}: its content is not at the place of its object")
+        raise Damaged(f"{_format_path(path)}: its content is not at the place of its object")
     if node.inline is not None:
         if len(node.inline) != node.size or node.size > INLINE_LIMIT or node.object is not None:
-            raise Damaged(f"{_shown(path)}: {node.size} bytes cannot be inline content")
+            raise Damaged(f"{_format_path(path)}: {node.size} bytes cannot be inline content")
     elif node.size and (node.object is None or node.size <= INLINE_LIMIT):
-        raise Damaged(f"{_shown(path)}: the content of {node.size} bytes is not where it belongs")
+        raise Damaged(
+            f"{_format_path(path)}: the content of {node.size} bytes is not where it belongs"
+        )
 
 
-def _shown(path: bytes) -> str:
+def _format_path(path: bytes) -> str:
     return path.decode(errors="backslashreplace")

@@ -1,8 +1,9 @@
-"""Programs that run with more rights than who starts them: setuid, setgid, file capabilities.
+"""Find privileged programs: setuid, setgid and file capabilities.
 
-The value of ``security.capability`` is little-endian: a word with the revision in its highest byte
-and "effective" in its lowest bit, then permitted and inheritable, 32 bits each; revision 2 has both
-twice, the lower half first; revision 3 has the id of a namespace's root behind them.
+The value of ``security.capability`` (``struct vfs_cap_data``, ``linux/capability.h``) is
+little-endian: a 32-bit word with the revision in its highest byte and the "effective" flag in its
+lowest bit, then the permitted and inheritable sets of 32 bits. Revision 2 has this pair twice,
+lower half first. Revision 3 adds the uid of a user namespace's root.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 CAPABILITY = b"security.capability"
 _FORMS = {1: (1, 12), 2: (2, 20), 3: (2, 24)}
-"""Of each revision: how many words permitted and inheritable have, and the size of all in bytes."""
+"""By revision: the number of 32-bit words per set, and the size of the whole value in bytes."""
 _NAMES = (
     "chown",
     "dac_override",
@@ -65,33 +66,34 @@ _NAMES = (
 
 
 def find_privileged(tree: Directory) -> dict[bytes, str]:
-    """Every such program by its path: ``setuid 4755 0:0``, ``cap_net_raw=ep 0755 0:0``."""
+    """All privileged programs by path, as ``setuid 4755 0:0`` or ``cap_net_raw=ep 0755 0:0``."""
     found = {}
     for path, node in walk(tree):
         if isinstance(node, Regular):
             data = node.metadata
-            words = [
+            privileges = [
                 name
                 for bit, name in ((stat.S_ISUID, "setuid"), (stat.S_ISGID, "setgid"))
                 if data.mode & bit
             ]
-            words += [
+            privileges += [
                 format_capabilities(value) for name, value in data.xattrs if name == CAPABILITY
             ]
-            if words:
-                found[path] = " ".join([*words, f"{data.mode:04o}", f"{data.uid}:{data.gid}"])
+            if privileges:
+                owner = f"{data.uid}:{data.gid}"
+                found[path] = " ".join([*privileges, f"{data.mode:04o}", owner])
     return found
 
 
 def format_capabilities(value: bytes) -> str:
-    """As getcap(8) writes them: ``cap_net_raw,cap_sys_nice=ep``; else the value in hex."""
+    """Format a value as getcap(8) does: ``cap_net_raw,cap_sys_nice=ep``; in hex if malformed."""
     revision = value[3] if len(value) > 3 else 0
     count, size = _FORMS.get(revision, (0, 0))
     if not count or len(value) != size:
         return f"capabilities:{value.hex() or 'none'}"
     words = struct.unpack_from(f"<{1 + 2 * count}I", value)
-    permitted = sum(word << (32 * place) for place, word in enumerate(words[1::2]))
-    inheritable = sum(word << (32 * place) for place, word in enumerate(words[2::2]))
+    permitted = sum(word << (32 * half) for half, word in enumerate(words[1::2]))
+    inheritable = sum(word << (32 * half) for half, word in enumerate(words[2::2]))
     groups: dict[str, list[str]] = {}
     for number in range(64):
         letters = "".join(

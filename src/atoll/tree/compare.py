@@ -1,4 +1,4 @@
-"""What changed between two trees: a value for each path, in the order of ``walk``."""
+"""Compare two trees: one change per path, in the order of ``walk``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ChangeKind(Enum):
 
 
 class Aspect(Enum):
-    """In what way a path changed."""
+    """What differs about a path."""
 
     TYPE = "type"
     CONTENT = "content"
@@ -34,7 +34,7 @@ class Aspect(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PathChange:
-    """One path; ``aspects`` is empty unless it is there before and after."""
+    """A changed path; ``aspects`` is empty unless ``kind`` is CHANGED."""
 
     path: bytes
     kind: ChangeKind
@@ -42,7 +42,10 @@ class PathChange:
 
 
 def compare(before: Directory, after: Directory) -> tuple[PathChange, ...]:
-    """The changes that turn one tree into the other; all below a directory is said too."""
+    """The changes from ``before`` to ``after``.
+
+    For an added or removed directory, everything below it is listed, too.
+    """
     comparison = _Comparison(hard_links(before), hard_links(after))
     comparison.node(b"/", before, after)
     pairs = [(b"/", before, after)]
@@ -60,7 +63,7 @@ _NOTHING: dict[bytes, Node] = {}
 
 
 def _directory(node: Node | None) -> Directory:
-    """The directory, or where none is an empty one."""
+    """``node`` if it is a directory, else an empty directory."""
     if isinstance(node, Directory):
         return node
     return Directory(Metadata(mode=0), _NOTHING)

@@ -1,6 +1,6 @@
-"""The fields of a composefs dump line: numbers, times, attributes and escapes, read and written.
+"""Parse and format the fields of a composefs dump line: numbers, times, attributes, escapes.
 
-What cannot be read raises ``Malformed``; ``dumpfile`` turns it into Damaged with the line's number.
+The parsers raise ``Malformed``; ``dumpfile`` turns it into Damaged with the number of the line.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 XATTR_NAME_LIMIT = 255
 XATTR_SPACE_LIMIT = 32767
 XATTR_TEXT_LIMIT = 65535
-"""What mkcomposefs takes; the space of an attribute counts with its worst padding, and the text is
-that of all attributes in a line."""
+"""Limits of mkcomposefs 1.0.8 in bytes: the name of one attribute, the space of all attributes of a
+node (each with the largest possible padding), and the text of all attributes in a line."""
 XATTR_HEADER, XATTR_ENTRY = 12, 7
 
 _ESCAPE = re.compile(rb"\\(x[0-9A-Fa-f]{2}|[\\nrt]|)")
@@ -24,7 +24,7 @@ _BILLION = 1_000_000_000
 
 
 class Malformed(Exception):
-    """Why a line cannot be read; ``line`` when it is not the one at hand."""
+    """Why a line is malformed; ``line`` is its number if it is not the current line."""
 
     def __init__(self, why: str, *, line: int = 0) -> None:
         super().__init__(why)
@@ -32,6 +32,7 @@ class Malformed(Exception):
 
 
 def parse_integer(field: bytes, base: int, limit: int, what: str) -> int:
+    """Parse an unsigned number of at most ``limit``; ``what`` names it in the message."""
     if not field.isdigit() or len(field) > 22:
         raise Malformed(f"{quote_field(field)} is not a {what}")
     try:
@@ -44,6 +45,7 @@ def parse_integer(field: bytes, base: int, limit: int, what: str) -> int:
 
 
 def parse_time(field: bytes) -> tuple[int, int]:
+    """Parse ``SECONDS.NANOSECONDS``: the part behind the dot is an integer, not a fraction."""
     seconds, dot, nanoseconds = field.partition(b".")
     if not dot:
         raise Malformed(f"{quote_field(field)} is not seconds.nanoseconds")
@@ -53,6 +55,7 @@ def parse_time(field: bytes) -> tuple[int, int]:
 
 
 def parse_xattrs(fields: list[bytes]) -> Xattrs:
+    """Parse ``KEY=VALUE`` fields; a later field replaces an earlier one of the same key."""
     if not fields:
         return ()
     if sum(map(len, fields)) + len(fields) - 1 > XATTR_TEXT_LIMIT:
@@ -71,6 +74,7 @@ def parse_xattrs(fields: list[bytes]) -> Xattrs:
 
 
 def parse_text(field: bytes) -> bytes | None:
+    """Parse an optional path or link target, which must not contain NUL."""
     text = parse_optional(field)
     if text is not None and b"\0" in text:
         raise Malformed("a NUL character in a path")
@@ -78,6 +82,7 @@ def parse_text(field: bytes) -> bytes | None:
 
 
 def parse_optional(field: bytes) -> bytes | None:
+    """Parse a field in which ``-`` means None; a literal "-" is written as ``\\x2d``."""
     return None if field == b"-" else parse_escapes(field)
 
 
@@ -95,6 +100,7 @@ def _unescape(match: re.Match[bytes]) -> bytes:
 
 
 def quote_field(text: bytes) -> str:
+    """A field for a message: printable ASCII, at most 80 bytes of it."""
     shortened = text if len(text) <= 80 else text[:77] + b"..."
     return "".join(chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}" for byte in shortened)
 

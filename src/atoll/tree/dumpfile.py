@@ -1,6 +1,6 @@
-r"""The composefs dump format: a tree as text, one line for each name.
+r"""The composefs dump format (composefs-dump(5)): a tree as text, one line per name.
 
-Fields are separated by one space each; ``-`` stands for a field that is not there::
+Fields are separated by single spaces; ``-`` stands for an absent field::
 
     PATH SIZE MODE NLINK UID GID RDEV MTIME PAYLOAD CONTENT DIGEST [KEY=VALUE]…
 
@@ -11,14 +11,14 @@ Fields are separated by one space each; ``-`` stands for a field that is not the
     /motd         6  100644 1 0 0 0 1700000000.5 - hello\n -
     /sh           6  120777 1 0 0 0 1700000000.0 bin/sh - -
 
-Paths are absolute, and a directory's line stands before those of its entries. MODE is octal with
-the file type; an ``@`` before it makes the line one more name of the node at PAYLOAD, whose line
-alone counts. MTIME is seconds, a dot, and nanoseconds as a whole number. PAYLOAD is the target of a
-symbolic link, or where the content of a regular file is below the objects. CONTENT is the content
-of a small file, DIGEST the fs-verity digest of a large one. A backslash escapes: ``\\ \n \r \t
-\xHH``; every byte that is not a visible ASCII character is escaped, in attributes also ``=``.
+Paths are absolute, and a directory's line precedes those of its entries. MODE is octal with the
+file type; a preceding ``@`` makes the line a hard link to the path in PAYLOAD, and its other fields
+are ignored. MTIME is seconds, a dot, and nanoseconds as an integer. PAYLOAD is the target of a
+symbolic link, or the path of a regular file's content in the object store. CONTENT is the content
+of a small file, DIGEST the fs-verity digest of a large one. Escapes are ``\\ \n \r \t \xHH``;
+every byte that is not printable ASCII is escaped, as is a space, and ``=`` in attributes.
 
-The size of a directory is not kept: it is 0 here, and ignored when read.
+The size of a directory is not stored: it is written as 0, and ignored when parsed.
 """
 
 from __future__ import annotations
@@ -66,17 +66,17 @@ if TYPE_CHECKING:
 
 FIXED_FIELDS = 11
 SIZE_LIMIT = 1 << 53
-"""Largest regular file: 1024 chunks of the largest chunk size of EROFS."""
+"""The largest regular file in bytes: 1024 chunks of the largest chunk size of EROFS."""
 
 PATH, SIZE, MODE, NLINK, UID, GID, RDEV, MTIME, PAYLOAD, CONTENT, DIGEST = range(FIXED_FIELDS)
 
 _U32 = (1 << 32) - 1
-_LATER: Node = Directory(Metadata(mode=0), {})
-"""Stands in a directory for an entry that is made once all lines are read."""
+_PLACEHOLDER: Node = Directory(Metadata(mode=0), {})
+"""Stands for a directory or hard link that is created after all lines have been parsed."""
 
 
 def parse_dump(dump: bytes | Iterable[bytes]) -> Directory:
-    """The tree that a dump describes. Raises Damaged naming the line that is wrong."""
+    """Parse a dump, given as bytes or as lines. Raises Damaged with the number of the line."""
     lines: Iterable[bytes] = dump.split(b"\n") if isinstance(dump, bytes) else dump
     with gc_paused():
         return _parse_lines(lines)
@@ -93,22 +93,26 @@ def _parse_lines(lines: Iterable[bytes]) -> Directory:
             text = line.removesuffix(b"\n")
             ended = not text
             if not ended:
-                parser.take(number, text)
+                parser.add_line(number, text)
         return parser.finish()
     except Malformed as error:
         raise Damaged(f"composefs dump, line {error.line or number}: {error}") from None
 
 
 class _Parser:
-    """Takes the lines in order; directories and hard links are made at the end."""
+    """Takes the lines in order.
+
+    Nodes are immutable, so directories are created in ``finish``, when their entries are complete;
+    hard links, too, as their target may be on a later line.
+    """
 
     def __init__(self) -> None:
         self._directories: dict[bytes, tuple[Metadata, dict[bytes, Node]]] = {}
         self._targets: dict[bytes, tuple[int, bytes]] = {}
-        self._claims: dict[bytes, int] = {}
+        self._link_counts: dict[bytes, int] = {}
         self._metadata: dict[tuple[bytes, ...], Metadata] = {}
 
-    def take(self, number: int, line: bytes) -> None:
+    def add_line(self, number: int, line: bytes) -> None:
         fields = line.split(b" ")
         if len(fields) < FIXED_FIELDS:
             raise Malformed(f"{len(fields)} fields; at least {FIXED_FIELDS} are required")
@@ -117,21 +121,21 @@ class _Parser:
         path = parse_escapes(fields[PATH])
         mode = parse_integer(fields[MODE].removeprefix(b"@"), 8, 0o177777, "mode")
         if stat.S_ISDIR(mode):
-            self._take_directory(path, mode, fields)
+            self._add_directory(path, mode, fields)
             return
         base, name = _split_path(path)
         _, entries = self._directory_of(base, path, name)
         if fields[MODE].startswith(b"@"):
             _check_type(mode)
             self._targets[path] = (number, parse_text(fields[PAYLOAD]) or b"")
-            entries[name] = _LATER
+            entries[name] = _PLACEHOLDER
             return
-        claim = parse_integer(fields[NLINK], 10, _U32, "link count")
-        if claim != 1:
-            self._claims[path] = claim
+        link_count = parse_integer(fields[NLINK], 10, _U32, "link count")
+        if link_count != 1:
+            self._link_counts[path] = link_count
         entries[name] = _leaf(mode, self._metadata_of(mode, fields), fields)
 
-    def _take_directory(self, path: bytes, mode: int, fields: list[bytes]) -> None:
+    def _add_directory(self, path: bytes, mode: int, fields: list[bytes]) -> None:
         if fields[MODE].startswith(b"@"):
             raise Malformed("a directory cannot be a hard link")
         metadata = self._metadata_of(mode, fields)
@@ -140,7 +144,7 @@ class _Parser:
                 raise Malformed("a second root")
         else:
             base, name = _split_path(path)
-            self._directory_of(base, path, name)[1][name] = _LATER
+            self._directory_of(base, path, name)[1][name] = _PLACEHOLDER
         self._directories[path] = (metadata, {})
 
     def _directory_of(
@@ -176,12 +180,12 @@ class _Parser:
         names: dict[bytes, list[bytes]] = {}
         for path in self._targets:
             names.setdefault(self._resolve(path), []).append(path)
-        for path in names.keys() | self._claims.keys():
-            self._link(path, names.get(path, []))
+        for path in names.keys() | self._link_counts.keys():
+            self._add_links(path, names.get(path, []))
         linked: dict[bytes, set[bytes]] = {}
-        for target, others in names.items():
-            if walk_order(target) > min(map(walk_order, others)):
-                for base, name in map(_split_path, others):
+        for target, other_names in names.items():
+            if walk_order(target) > min(map(walk_order, other_names)):
+                for base, name in map(_split_path, other_names):
                     linked.setdefault(base or b"/", set()).add(name)
         for path, (metadata, entries) in reversed(self._directories.items()):
             directory = Directory(metadata, entries, frozenset(linked.get(path, ())))
@@ -190,20 +194,20 @@ class _Parser:
                 self._directories[base or b"/"][1][name] = directory
         return directory
 
-    def _link(self, path: bytes, others: list[bytes]) -> None:
-        """Put the node at ``path`` under its other names too, with the link count it claims."""
+    def _add_links(self, path: bytes, other_names: list[bytes]) -> None:
+        """Enter the node at ``path`` under its other names, too, and store a wrong link count."""
         base, name = _split_path(path)
         entries = self._directories[base or b"/"][1]
         node = entries[name]
-        claim = self._claims.get(path, 1)
-        if claim != len(others) + 1:
-            node = replace(node, metadata=replace(node.metadata, nlink=claim))
+        link_count = self._link_counts.get(path, 1)
+        if link_count != len(other_names) + 1:
+            node = replace(node, metadata=replace(node.metadata, nlink=link_count))
         entries[name] = node
-        for base, name in map(_split_path, others):
+        for base, name in map(_split_path, other_names):
             self._directories[base or b"/"][1][name] = node
 
     def _resolve(self, path: bytes) -> bytes:
-        """The path of the node that a hard link means, over other hard links if need be."""
+        """The path of a hard link's node; follows chains of hard links."""
         line = self._targets[path][0]
         passed = set()
         target = path
@@ -277,7 +281,7 @@ def _split_path(path: bytes) -> tuple[bytes, bytes]:
 
 
 def format_dump(tree: Directory) -> bytes:
-    """The dump of a tree, parents first, names in byte order."""
+    """Format a tree as a dump: parents first, names in byte order."""
     links = hard_links(tree)
     lines = []
     for path, node in walk(tree):
@@ -288,21 +292,21 @@ def format_dump(tree: Directory) -> bytes:
             nlink = 2 + below
         elif nlink is None:
             nlink = len(link.paths) if link else 1
-        place = link.place if link and link.place != path else None
-        lines.append(_line(path, node, nlink, place))
+        primary = link.primary if link and link.primary != path else None
+        lines.append(_line(path, node, nlink, primary))
     return b"".join(lines)
 
 
-def _line(path: bytes, node: Node, nlink: int, place: bytes | None) -> bytes:
+def _line(path: bytes, node: Node, nlink: int, primary: bytes | None) -> bytes:
     metadata = node.metadata
     file_type, size, number, payload, content, digest = _specifics(node)
     fields = [
         format_text(path),
         b"%d" % size,
-        b"%s%o" % (b"@" if place else b"", file_type | metadata.mode),
+        b"%s%o" % (b"@" if primary else b"", file_type | metadata.mode),
         b"%d %d %d %d" % (nlink, metadata.uid, metadata.gid, number),
         b"%d.%d" % (metadata.mtime, metadata.mtime_nsec),
-        format_optional(place or payload),
+        format_optional(primary or payload),
         format_optional(content),
         digest.encode() if digest else b"-",
         *(format_xattr(name, value) for name, value in metadata.xattrs),
@@ -313,7 +317,8 @@ def _line(path: bytes, node: Node, nlink: int, place: bytes | None) -> bytes:
 def _specifics(
     node: Node,
 ) -> tuple[int, int, int, bytes | None, bytes | None, ObjectId | None]:
-    """File type, size, device number, payload, content, digest."""
+    """The fields that depend on the type: file type, size, device number, payload, content,
+    digest."""
     match node:
         case Directory():
             return stat.S_IFDIR, 0, 0, None, None, None

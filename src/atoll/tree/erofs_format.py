@@ -1,37 +1,44 @@
-"""The composefs image on disk: an EROFS file system of metadata, as mkcomposefs 1.0.8 lays it out.
+"""The on-disk format of composefs images: EROFS with metadata only, as mkcomposefs 1.0.8 writes it.
 
-All numbers are little-endian; a block has 4096 bytes, a slot 32::
+See the kernel's ``fs/erofs/erofs_fs.h`` and Documentation/filesystems/erofs.rst. All numbers are
+little-endian; sizes are in bytes; a block has 4096 bytes, a slot 32::
 
     0      composefs header (32)       magic, 1, flags, format (0 or 1)
     1024   EROFS superblock (128)
-    1152   inodes, each on a slot      inode | attributes | tail of its data
-           shared attributes           what several inodes have, once
-           data blocks                 directories and symbolic links too large for a tail
+    1152   inodes, aligned to slots    inode | attributes | inline tail of its data
+           shared attributes           attributes of several inodes, stored once
+           data blocks                 directories, symbolic links and inline files too large
+                                       for a tail
 
-An inode is compact (32) or extended (64: own time, large ids). Its number (nid) is its slot. Inodes
-come breadth first, the names of a directory in byte order; a hard-linked one at its own name::
+An inode is compact (32) or extended (64: own mtime, 32-bit ids). Its nid is its slot number. Inodes
+are in breadth-first order, the names of a directory in byte order; a hard-linked inode is at its
+primary name::
 
     compact   format:2 attributes:2 mode:2 nlink:2 size:4 0:4 u:4 ino:4 uid:2 gid:2 0:4
     extended  format:2 attributes:2 mode:2 0:2 size:8 u:4 ino:4 uid:4 gid:4
               mtime:8 nsec:4 nlink:4 0:16
     format    bit 0: extended; bits 1-3: layout (0 blocks, 2 blocks and tail, 4 chunks)
     u         first data block, or device number, or log2 of the chunk size in blocks
+    ino       the position in the inode order, from 0
 
-A compact inode has the time of the superblock, which is the earliest of the tree. A regular file
-kept elsewhere has chunks that point nowhere and two attributes for overlayfs: ``metacopy`` (its
-digest) and ``redirect`` (its place)::
+A compact inode has the mtime of the superblock, which is the earliest of the tree. A regular file
+whose content is in the object store has chunks that are holes, and two attributes for overlayfs:
+``metacopy`` (its fs-verity digest) and ``redirect`` (its path in the store)::
 
-    attributes   filter:4 shared:1 0:7 | index of each shared one:4 | own ones
+    attributes   filter:4 shared count:1 0:7 | index of each shared attribute:4 | own attributes
     attribute    name length:1 prefix:1 value length:2 | name without prefix | value | to 4 bytes
 
-The filter has a bit cleared for each name's hash. A directory's data is blocks of entries, then
-the names; the last block is a tail when it fills no more than half a block::
+The filter is an inverted Bloom filter: for each attribute, the bit of its name's hash is cleared.
+The data of a directory are blocks, each with all its entries and then their names; the last block
+is an inline tail if it fills no more than half a block::
 
     entry     nid:8 name offset:2 type:1 0:1
 
-The root directory is opaque and hides all two-digit hex names of the object store under it with
-whiteouts. Whiteouts and overlay attributes of the tree itself are escaped, so that a mounted image
-shows them again; in format 1 their directory is marked opaque with an ``x`` besides.
+overlayfs mounts the image over the object store. So that the store's own directories do not show,
+the root is opaque and has a whiteout for each of their names, ``00`` to ``ff``. Whiteouts and
+overlay attributes that belong to the tree itself are escaped: overlayfs shows
+``overlay.overlay.*`` as ``overlay.*``. In format 1, a directory with escaped whiteouts is also
+marked with opaque=``x``.
 """
 
 from __future__ import annotations
@@ -64,10 +71,10 @@ LAYOUT_PLAIN, LAYOUT_INLINE, LAYOUT_CHUNKS = 0, 2, 4
 U16_MAX, U32_MAX = 0xFFFF, 0xFFFFFFFF
 BILLION = 1_000_000_000
 CONTENT_LIMIT = 5000
-"""mkcomposefs refuses larger files inside an image."""
+"""The most bytes of a file's content inside an image; mkcomposefs refuses more."""
 
 NO_BLOCK = b"\xff\xff\xff\xff"
-"""Address of a chunk that is a hole."""
+"""The address of a chunk that is a hole."""
 CHUNK_BITS_LIMIT = 31
 CHUNK_COUNT_LIMIT = 1024
 
@@ -106,7 +113,8 @@ OVERLAY = b"trusted.overlay."
 ESCAPED = b"trusted.overlay.overlay."
 METACOPY = b"trusted.overlay.metacopy"
 METACOPY_HEAD = bytes((0, 36, 0, 1))
-"""Version, length of the value, flags, SHA-256; the digest follows."""
+"""struct ovl_metacopy: version, length of the value, flags, digest algorithm (1: SHA-256); the
+digest follows."""
 REDIRECT = b"trusted.overlay.redirect"
 OPAQUE = b"trusted.overlay.opaque"
 WHITEOUT_MARKS = (b"trusted.overlay.overlay.whiteout", b"user.overlay.whiteout")
@@ -120,7 +128,8 @@ def round_up(number: int, unit: int) -> int:
 
 
 def chunks(size: int) -> tuple[int, int]:
-    """(log2 of the chunk size in blocks, number of chunks) of a file kept elsewhere."""
+    """(log2 of the chunk size in blocks, number of chunks) of a file of ``size`` bytes in the
+    object store. mkcomposefs takes the smallest chunk size with one chunk, if there is one."""
     bits = (size - 1).bit_length()
     if bits <= BLOCK_BITS:
         return 0, 1
@@ -131,7 +140,7 @@ def chunks(size: int) -> tuple[int, int]:
 
 @lru_cache(maxsize=1024)
 def split_xattr_name(name: bytes) -> tuple[int, bytes]:
-    """(index of its prefix, the rest) of an attribute's name."""
+    """(prefix index, rest) of an attribute's name; index 0 is no prefix."""
     for index in WRITTEN_PREFIXES:
         if name.startswith(XATTR_PREFIXES[index]):
             return index, name[len(XATTR_PREFIXES[index]) :]
@@ -140,7 +149,7 @@ def split_xattr_name(name: bytes) -> tuple[int, bytes]:
 
 @lru_cache(maxsize=1024)
 def filter_bit(name: bytes) -> int:
-    """The bit that the filter of an inode has cleared when it has an attribute of this name."""
+    """The bit of an inode's filter that is cleared if it has an attribute of this name."""
     index, rest = split_xattr_name(name)
     return int(1 << (xxh32(rest, _FILTER_SEED + index) & 31))
 
@@ -155,7 +164,7 @@ _PRIME1, _PRIME2, _PRIME3, _PRIME4, _PRIME5 = (
 
 
 def xxh32(data: bytes, seed: int) -> int:
-    """The 32-bit xxHash."""
+    """The 32-bit xxHash (XXH32) of ``data``, which the EROFS attribute filter uses."""
     end = len(data) // 4 * 4
     words = [int.from_bytes(data[at : at + 4], "little") for at in range(0, end, 4)]
     if len(data) >= 16:

@@ -1,7 +1,8 @@
-"""Access to the parts of a composefs image, every bound checked: inodes, attributes, data, names.
+"""Access to the parts of an untrusted composefs image: inodes, attributes, data, directory entries.
 
-Work and memory are bounded by the size of the image, because no more bytes of directories, contents
-and attributes are taken than it has. The layout is drawn in ``erofs_format``.
+Every offset is checked. The total of all bytes that are read as directories, content and attributes
+may not exceed the size of the image: its parts do not overlap, so more means that it is damaged,
+and time and memory stay bounded. ``erofs_format`` describes the layout.
 """
 
 from __future__ import annotations
@@ -24,7 +25,11 @@ def malformed(what: str) -> Damaged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawInode:
-    """An inode as it is in the image; ``mode`` has the file type, ``end`` is where its tail is."""
+    """An inode as stored in the image.
+
+    ``mode`` includes the file type. ``where`` is the field ``u``: first data block, device number,
+    or chunk format. ``number`` is ``ino``. ``end`` is the offset of its inline tail in the image.
+    """
 
     nid: int
     layout: int
@@ -40,7 +45,7 @@ class RawInode:
 
 
 class ImageParts:
-    """Raises Damaged for whatever mkcomposefs does not write."""
+    """Reads parts of an image; raises Damaged for anything that mkcomposefs does not write."""
 
     def __init__(self, image: memoryview) -> None:
         self._image = image
@@ -111,7 +116,7 @@ class ImageParts:
         )
 
     def data(self, inode: RawInode) -> memoryview:
-        """The content of an inode that keeps it in the image."""
+        """The data of an inode that has it in the image: whole blocks, then the inline tail."""
         whole, tail = divmod(inode.size, BLOCK_SIZE)
         start = inode.where * BLOCK_SIZE
         if inode.layout == fmt.LAYOUT_PLAIN:
@@ -137,6 +142,7 @@ class ImageParts:
                 yield entry
 
     def _take(self, start: int, length: int) -> memoryview:
+        """Read bytes, and subtract them from the budget."""
         if length > len(self._image) - start:
             raise malformed("it refers to bytes beyond its end")
         self._budget -= length
@@ -151,14 +157,15 @@ class ImageParts:
         if at > length:
             raise malformed("its extended attributes do not fit")
         pairs = [
-            self._shared_xattr(fmt.XATTR_INDEX.unpack_from(area, place)[0])
-            for place in range(fmt.XATTR_HEADER.size, at, 4)
+            self._shared_xattr(fmt.XATTR_INDEX.unpack_from(area, offset)[0])
+            for offset in range(fmt.XATTR_HEADER.size, at, 4)
         ]
         while at < length:
             name, value, size = _xattr(area[at:])
             pairs.append((name, value))
             at += size
         found = dict(pairs)
+        # The filter must have exactly the bits of these names cleared.
         for name in found:
             cleared |= fmt.filter_bit(name)
         if len(found) != len(pairs) or cleared != fmt.U32_MAX:
@@ -175,7 +182,7 @@ class ImageParts:
 
 
 def _xattr(area: memoryview) -> tuple[bytes, bytes, int]:
-    """(name, value, bytes with padding) of the attribute at the start of ``area``."""
+    """(name, value, size with padding) of the attribute at the start of ``area``."""
     if len(area) < fmt.XATTR.size:
         raise malformed("an attribute lies beyond its end")
     length, index, value_length = fmt.XATTR.unpack_from(area)
@@ -191,6 +198,9 @@ def _xattr(area: memoryview) -> tuple[bytes, bytes, int]:
 
 
 def _block_names(block: memoryview, nid: int) -> list[tuple[bytes, int, int]]:
+    """(name, nid, file type) of the entries in one block of directory ``nid``."""
+    # The first entry's name offset is the size of all entries. Names have no length: each ends
+    # where the next begins, and the last one at the zero padding of the block.
     size = fmt.ENTRY.unpack_from(block)[1] if len(block) >= fmt.ENTRY.size else 0
     if size == 0 or size % fmt.ENTRY.size or size > len(block):
         raise malformed(f"a block of directory {nid} has an impossible number of names")

@@ -1,6 +1,6 @@
-"""The inodes of a composefs image: a tree with what overlayfs wants to find, in image order.
+"""The inodes of a composefs image in image order, with the attributes that overlayfs needs.
 
-Regular files kept elsewhere get their ``metacopy`` and ``redirect``; whiteouts and overlay
+Regular files in the object store get ``metacopy`` and ``redirect``; whiteouts and overlay
 attributes of the tree itself are escaped; the root hides the store's directories.
 """
 
@@ -34,10 +34,11 @@ _TYPES = {Fifo: stat.S_IFIFO, Socket: stat.S_IFSOCK, Symlink: stat.S_IFLNK}
 
 
 class Inode:
-    """One inode; the second group of fields is where ``erofs_writer`` puts it.
+    """An inode; ``erofs_writer`` sets the second group of fields, which are about the layout.
 
-    ``content`` is inline content or the target of a symbolic link, ``chunks`` the pair of chunk
-    size and count of a file kept elsewhere, ``entries`` what a directory names.
+    ``content`` is inline content or the target of a symbolic link, ``chunks`` the result of
+    ``erofs_format.chunks`` for a file in the object store, ``entries`` those of a directory.
+    ``blocks`` is a number of blocks, ``tail`` the bytes of the inline tail.
     """
 
     __slots__ = (
@@ -82,25 +83,30 @@ def is_whiteout(node: Node) -> bool:
 
 
 def list_inodes(tree: Directory, version: int) -> list[Inode]:
-    """The inodes of a tree in image order: breadth first, names in byte order."""
-    return _Inventory(tree, version).inodes
+    """The inodes of a tree in image order: breadth first, names in byte order.
+
+    Raises Damaged for names, sizes or attributes that an image cannot hold.
+    """
+    return _InodeBuilder(tree, version).inodes
 
 
-class _Inventory:
+class _InodeBuilder:
     def __init__(self, tree: Directory, version: int) -> None:
         self._version = version
         self._links = hard_links(tree)
         self._linked: dict[int, Inode] = {}
-        self._waiting: list[tuple[list[tuple[bytes, Inode]], int, int]] = []
+        self._deferred: list[tuple[list[tuple[bytes, Inode]], int, int]] = []
         root = Inode(stat.S_IFDIR | tree.metadata.mode, tree.metadata, 2)
         self.inodes = [root]
         self._queue = [(b"/", tree, root, root)]
         for base, directory, inode, parent in self._queue:
-            self._enter(base, directory, inode, parent)
-        for entries, at, node in self._waiting:
+            self._add_directory(base, directory, inode, parent)
+        for entries, at, node in self._deferred:
             entries[at] = (entries[at][0], self._linked[node])
 
-    def _enter(self, base: bytes, directory: Directory, inode: Inode, parent: Inode) -> None:
+    def _add_directory(
+        self, base: bytes, directory: Directory, inode: Inode, parent: Inode
+    ) -> None:
         named: Mapping[bytes, Node] = directory.entries
         if not all(map(is_name, named)):
             raise Damaged(f"{base!r}: a directory has an entry with an impossible name")
@@ -122,8 +128,9 @@ class _Inventory:
             else:
                 nlink = node.metadata.nlink
                 link = self._links.get(id(node))
-                if link and link.place != base + name:
-                    self._waiting.append((entries, len(entries), id(node)))
+                if link and link.primary != base + name:
+                    # A secondary name: its inode may come later, so enter a placeholder now.
+                    self._deferred.append((entries, len(entries), id(node)))
                     entries.append((name, inode))
                     continue
                 names = len(link.paths) if link else 1
@@ -134,23 +141,23 @@ class _Inventory:
                     marks = _MARKS[self._version]
             entries.append((name, child))
             self.inodes.append(child)
-        given = directory.metadata.xattrs
-        escaped = _escaped(given)
+        original = directory.metadata.xattrs
+        escaped = _escaped(original)
         if inode is parent:
             marks = [*marks, (fmt.OPAQUE, b"y")]
-        require_space(base, given, escaped, tuple(marks))
-        inode.xattrs = _joined(escaped, sorted(marks)) if marks else escaped
+        require_space(base, original, escaped, tuple(marks))
+        inode.xattrs = _merged(escaped, sorted(marks)) if marks else escaped
 
 
 _DOTS = (b".", b"..")
 _WHITEOUTS = [(mark, b"") for mark in fmt.WHITEOUTS_MARKS]
 _MARKS = (_WHITEOUTS, _WHITEOUTS + [(mark, b"x") for mark in fmt.OPAQUE_MARKS])
-"""What tells overlayfs, by format, that a directory has escaped whiteouts; in the order in which
-mkcomposefs sets them."""
+"""The attributes by which overlayfs knows that a directory has escaped whiteouts, by format; in the
+order in which mkcomposefs sets them."""
 
 
 def _store_whiteouts(root: Directory) -> dict[bytes, Node]:
-    """Whiteouts for the names in the root under which the store's objects would show."""
+    """Whiteouts in the root for the directories of the object store."""
     metadata = Metadata(
         mode=0o644,
         uid=root.metadata.uid,
@@ -177,7 +184,7 @@ def _leaf(path: bytes, node: Leaf, nlink: int, real_whiteout: bool) -> Inode:
             marks = [(mark, b"") for mark in fmt.WHITEOUT_MARKS]
             escaped = _escaped(metadata.xattrs)
             require_space(path, metadata.xattrs, escaped, tuple(marks))
-            inode.xattrs = _joined(escaped, marks)
+            inode.xattrs = _merged(escaped, marks)
             return inode
         require_space(path, metadata.xattrs, metadata.xattrs)
         character = node.kind is DeviceKind.CHARACTER
@@ -208,20 +215,20 @@ def _fill_regular(path: bytes, inode: Inode, node: Regular) -> None:
         if inode.chunks[1] > fmt.CHUNK_COUNT_LIMIT:
             raise Damaged(f"{path!r}: the size {node.size} is larger than EROFS can store")
         name = node.object
-        place = node.redirect
-        if place is None and name is not None:
-            place = f"{name[:2]}/{name[2:]}".encode()
+        redirect = node.redirect
+        if redirect is None and name is not None:
+            redirect = f"{name[:2]}/{name[2:]}".encode()
         digest = fmt.METACOPY_HEAD + bytes.fromhex(name) if name is not None else b""
-        if place:
-            more = [(fmt.METACOPY, digest), (fmt.REDIRECT, b"/" + place)]
+        if redirect:
+            added = [(fmt.METACOPY, digest), (fmt.REDIRECT, b"/" + redirect)]
         else:
-            more = [(fmt.METACOPY, digest)]
-        require_space(path, node.metadata.xattrs, xattrs, tuple(more))
-        inode.xattrs = _joined(xattrs, more)
+            added = [(fmt.METACOPY, digest)]
+        require_space(path, node.metadata.xattrs, xattrs, tuple(added))
+        inode.xattrs = _merged(xattrs, added)
 
 
 def _escaped(xattrs: Xattrs) -> Xattrs:
-    """The attributes with those of overlayfs renamed, so that a mounted image shows them."""
+    """Rename attributes of overlayfs, so that a mounted image shows them unchanged."""
     if not xattrs:
         return ()
     for name, _ in xattrs:
@@ -240,6 +247,6 @@ def _escaped(xattrs: Xattrs) -> Xattrs:
     )
 
 
-def _joined(xattrs: Xattrs, more: list[tuple[bytes, bytes]]) -> Xattrs:
-    """The attributes with ``more``, which is in order, set too; sorted by name."""
-    return tuple(sorted({**dict(xattrs), **dict(more)}.items())) if xattrs else tuple(more)
+def _merged(xattrs: Xattrs, added: list[tuple[bytes, bytes]]) -> Xattrs:
+    """``xattrs`` with ``added``, which is sorted, set as well; sorted by name."""
+    return tuple(sorted({**dict(xattrs), **dict(added)}.items())) if xattrs else tuple(added)

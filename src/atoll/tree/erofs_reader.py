@@ -1,7 +1,12 @@
-"""A composefs image back as the tree it was made from.
+"""Parse a composefs image into the tree that it was made from.
 
-Reads what mkcomposefs and ``erofs_writer`` write, and nothing else: an image that could not have
-come from them is Damaged.
+Accepts only what mkcomposefs and ``erofs_writer`` write, and raises Damaged for the rest. Writing
+the parsed tree gives the same image again, with the same digest.
+
+Hard links need care for that. The image stores an inode at its primary name, but its directory
+entries do not say which name that is. Inodes are numbered in image order, so during a walk in that
+order, the primary name of an inode lies between its number's neighbours. Mostly any name there
+gives the same image; ``_assign_inode`` treats the exception, whiteouts.
 """
 
 from __future__ import annotations
@@ -33,16 +38,15 @@ if TYPE_CHECKING:
 
 
 def parse_image(image: bytes | bytearray | memoryview) -> Directory:
-    """The tree in a composefs image. Raises Damaged."""
+    """Parse a whole image. Raises Damaged."""
     with gc_paused():
         return _Reader(ImageParts(memoryview(image).cast("B"))).read()
 
 
 def parse_below(image: bytes | bytearray | memoryview, path: bytes) -> Node | None:
-    """What a composefs image has at ``path`` (relative), None when it has nothing there.
+    """Parse only the node at ``path`` (relative to the root) with all below it; None if absent.
 
-    Only what is on the way and below is read, so hard links from elsewhere are not told from names
-    of their own. Raises Damaged.
+    Hard links to names outside of ``path`` are not recognized as such. Raises Damaged.
     """
     with gc_paused():
         reader = _Reader(ImageParts(memoryview(image).cast("B")))
@@ -51,7 +55,11 @@ def parse_below(image: bytes | bytearray | memoryview, path: bytes) -> Node | No
 
 @dataclass(slots=True, eq=False)
 class _Branch:
-    """A directory on its way: its ``node`` is made when all that it names is."""
+    """A directory while it is parsed; ``node`` is set when all its entries have theirs.
+
+    ``links`` as in ``model.Directory``. ``has_whiteouts``: an escaped whiteout has its primary name
+    here, so the directory must be marked.
+    """
 
     inode: RawInode
     parent: _Branch | None
@@ -64,12 +72,12 @@ class _Branch:
 
 @dataclass(slots=True, eq=False)
 class _Leaf:
-    """A node that is no directory, its names so far, and which of them has the inode."""
+    """A node other than a directory, its names so far, and which of them is the primary one."""
 
     inode: RawInode
     node: Leaf
     names: list[tuple[_Branch, bytes]] = field(default_factory=list)
-    place: tuple[_Branch, bytes] | None = None
+    primary: tuple[_Branch, bytes] | None = None
 
 
 class _Reader:
@@ -78,7 +86,7 @@ class _Reader:
         self._leaves: dict[int, _Leaf] = {}
         self._counted = 1
         self._whole = True
-        self._put_off: tuple[_Leaf, _Branch, bytes] | None = None
+        self._deferred: tuple[_Leaf, _Branch, bytes] | None = None
         root = parts.inode(parts.root)
         if not stat.S_ISDIR(root.mode) or root.xattrs.get(fmt.OPAQUE) != b"y":
             raise malformed("its root is not a directory, or not opaque")
@@ -89,7 +97,7 @@ class _Reader:
     def read(self) -> Directory:
         for branch in self._branches:
             self._read_directory(branch)
-        self._settle_put_off()
+        self._resolve_deferred()
         if self._counted != self._parts.inodes:
             raise malformed(f"it says {self._parts.inodes} inodes, but has {self._counted}")
         self._mark_links()
@@ -118,7 +126,7 @@ class _Reader:
         return self._nodes()
 
     def _nodes(self) -> Directory:
-        """The first of the branches with all below it."""
+        """Create the nodes, children first; returns that of the first branch."""
         for branch in reversed(self._branches):
             entries = {name: item.node for name, item in branch.items if item.node}
             node = Directory(self._metadata_of(branch), entries, frozenset(branch.links))
@@ -153,7 +161,7 @@ class _Reader:
             raise malformed("a directory has a wrong link count, or does not name itself")
 
     def _check_whiteouts(self, branch: _Branch, hidden: set[bytes]) -> None:
-        """Only the root may have whiteouts as they are: those that hide the store."""
+        """Only the root may have unescaped whiteouts, and exactly those that hide the store."""
         wanted = set(fmt.STORE_NAMES) if branch.parent is None else set()
         if hidden != wanted - {name for name, _ in branch.items}:
             raise malformed("a directory has whiteouts that it should not have, or lacks some")
@@ -171,41 +179,46 @@ class _Reader:
         leaf.names.append((branch, name))
         branch.items.append((name, leaf))
         if not self._whole:
-            leaf.place = leaf.place or (branch, name)
+            leaf.primary = leaf.primary or (branch, name)
             branch.has_whiteouts |= is_whiteout(leaf.node)
-        elif leaf.place is None:
+        elif leaf.primary is None:
             if leaf.inode.number == self._counted + 1:
-                self._settle_put_off()
+                self._resolve_deferred()
             if leaf.inode.number == self._counted:
-                self._place(leaf, branch, name)
+                self._assign_inode(leaf, branch, name)
 
-    def _place(self, leaf: _Leaf, branch: _Branch, name: bytes) -> None:
-        """Inodes are numbered in the order of their places, which leaves open which of the names
-        between two numbers is the place. That is the same but for a whiteout: its directory, and
-        nobody else's, is marked."""
+    def _assign_inode(self, leaf: _Leaf, branch: _Branch, name: bytes) -> None:
+        """Take ``name`` as the primary name of ``leaf``, the next inode in number order.
+
+        Several names may lie between two numbers, and for most nodes the first of them will do. For
+        a whiteout it matters: the writer marks the directory of its primary name, and no other.
+        Skip directories without the mark. Where an earlier whiteout already explains the mark,
+        defer: a later directory may have no other explanation for its own.
+        """
         if is_whiteout(leaf.node):
             if branch.inode.xattrs.get(fmt.WHITEOUTS_MARKS[0]) != b"":
                 return
-            if branch.has_whiteouts and self._put_off is None:
-                self._put_off = (leaf, branch, name)
+            if branch.has_whiteouts and self._deferred is None:
+                self._deferred = (leaf, branch, name)
             if branch.has_whiteouts:
                 return
             branch.has_whiteouts = True
-            self._put_off = None
-        leaf.place = (branch, name)
+            self._deferred = None
+        leaf.primary = (branch, name)
         self._counted += 1
 
     def _count(self) -> None:
-        self._settle_put_off()
+        self._resolve_deferred()
         self._counted += 1
 
-    def _settle_put_off(self) -> None:
-        """No directory that is marked for no other reason came: the first place will do."""
-        if self._put_off is None:
+    def _resolve_deferred(self) -> None:
+        """No later directory needs the deferred whiteout, so its first candidate is the primary
+        name."""
+        if self._deferred is None:
             return
-        leaf, branch, name = self._put_off
-        self._put_off = None
-        leaf.place = (branch, name)
+        leaf, branch, name = self._deferred
+        self._deferred = None
+        leaf.primary = (branch, name)
         self._counted += 1
 
     def _leaf(self, inode: RawInode) -> _Leaf:
@@ -244,25 +257,25 @@ class _Reader:
         if not inode.size or fmt.chunks(inode.size)[0] != inode.where & fmt.U16_MAX:
             raise malformed("a file has chunks of a wrong size")
         digest = xattrs.pop(fmt.METACOPY, None)
-        place = xattrs.pop(fmt.REDIRECT, None)
-        if place is not None and (not place.startswith(b"/") or b"\0" in place):
+        redirect = xattrs.pop(fmt.REDIRECT, None)
+        if redirect is not None and (not redirect.startswith(b"/") or b"\0" in redirect):
             raise malformed("a file has an impossible path to its content")
         metadata = _metadata(inode, xattrs)
         if digest == b"":
-            return Regular(metadata, inode.size, redirect=place[1:] if place else b"")
+            return Regular(metadata, inode.size, redirect=redirect[1:] if redirect else b"")
         head = len(fmt.METACOPY_HEAD)
         if digest is None or len(digest) != head + 32 or digest[:head] != fmt.METACOPY_HEAD:
             raise malformed("a file has an impossible digest")
         name = ObjectId(digest[head:].hex())
-        if place == f"/{name[:2]}/{name[2:]}".encode():
+        if redirect == f"/{name[:2]}/{name[2:]}".encode():
             return Regular(metadata, inode.size, name)
-        return Regular(metadata, inode.size, name, redirect=place[1:] if place else b"")
+        return Regular(metadata, inode.size, name, redirect=redirect[1:] if redirect else b"")
 
     def _metadata_of(self, branch: _Branch) -> Metadata:
-        """The metadata of a directory, without the marks that its whiteouts brought."""
+        """The metadata of a directory, without the marks for its whiteouts."""
         xattrs = dict(branch.inode.xattrs)
-        # A whiteout of several names marks the directory of one only, and of a part of an image
-        # nobody can tell whether that is elsewhere. The first mark is never a directory's own.
+        # A hard-linked whiteout marks one of its directories only, which may be outside of the part
+        # that is read. In that case look at the first mark: no directory has it for itself.
         if branch.has_whiteouts and (self._whole or fmt.WHITEOUTS_MARKS[0] in xattrs):
             marks = dict.fromkeys(fmt.WHITEOUTS_MARKS, b"")
             if self._parts.version:
@@ -273,7 +286,7 @@ class _Reader:
         return _metadata(branch.inode, xattrs)
 
     def _mark_links(self) -> None:
-        """Note the names of hard-linked nodes whose inode is not at the first in walk order."""
+        """Set ``links`` for nodes whose primary name is not their first one in walk order."""
         firsts: dict[int, tuple[_Branch, bytes]] = {}
         stack: list[tuple[_Branch, bytes, _Branch | _Leaf]] = [
             (self._branches[0], b"", self._branches[0])
@@ -286,14 +299,17 @@ class _Reader:
                 firsts[item.inode.nid] = (above, name)
         for nid, first in firsts.items():
             leaf = self._leaves[nid]
-            if leaf.place is not None and leaf.place != first:
+            if leaf.primary is not None and leaf.primary != first:
                 for branch, name in leaf.names:
-                    if (branch, name) != leaf.place:
+                    if (branch, name) != leaf.primary:
                         branch.links.add(name)
 
 
 def _metadata(inode: RawInode, xattrs: dict[bytes, bytes]) -> Metadata:
-    """The metadata of an inode; ``xattrs`` are its attributes without the image's own."""
+    """The metadata of an inode, overlay attributes unescaped.
+
+    ``xattrs`` are its attributes without those that the image needs itself.
+    """
     found = {}
     for name, value in xattrs.items():
         if not name.startswith(fmt.OVERLAY):

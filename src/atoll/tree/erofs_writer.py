@@ -1,9 +1,9 @@
-"""A tree as a composefs image, byte for byte what mkcomposefs 1.0.8 writes from the tree's dump.
+"""Write a tree as a composefs image, byte for byte as mkcomposefs 1.0.8 does from the tree's dump.
 
-The first pass assigns every inode its offset, the second pass writes the inodes and checks that
+The first pass assigns an offset to every inode, the second pass writes the inodes and checks that
 each starts at its offset. ``erofs_format`` describes the layout.
 
-Other layouts would be valid EROFS as well. This one has to match mkcomposefs in every byte, as the
+Other layouts would be valid EROFS, too. This one must match mkcomposefs in every byte, as the
 digest of the image is the identity of a tree.
 """
 
@@ -19,20 +19,21 @@ from atoll.base.errors import Damaged
 from atoll.base.ids import TreeId
 from atoll.tree import erofs_format as fmt
 from atoll.tree.erofs_format import BLOCK_SIZE, SLOT_SIZE, round_up
-from atoll.tree.erofs_inodes import Inode, is_whiteout, list_inodes
+from atoll.tree.erofs_inodes import Inode, list_inodes
 from atoll.tree.gc_pause import gc_paused
-from atoll.tree.model import Directory
 from atoll.tree.verity import verity_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from atoll.tree.model import Directory
+
 
 def format_image(tree: Directory, *, version: int = 1) -> bytes:
     """The composefs image of a tree in format 0 or 1.
 
-    Raises Damaged when the tree holds what an image cannot: names, sizes or attributes beyond the
-    limits, or a directory under two names.
+    Raises Damaged if an image cannot hold the tree: names, sizes or attributes beyond the limits,
+    or a directory with two names.
     """
     if version not in fmt.VERSIONS:
         raise ValueError(f"composefs has no format {version}")
@@ -48,18 +49,6 @@ def tree_digest(tree: Directory, version: int = 1) -> TreeId:
     return TreeId(verity_digest(format_image(tree, version=version)))
 
 
-def default_version(tree: Directory) -> int:
-    """The default format of mkcomposefs: 0, or 1 for a tree with whiteouts."""
-    directories = [tree]
-    for directory in directories:
-        for node in directory.entries.values():
-            if isinstance(node, Directory):
-                directories.append(node)
-            elif is_whiteout(node):
-                return 1
-    return 0
-
-
 class _Image:
     def __init__(self, inodes: list[Inode]) -> None:
         self.inodes = inodes
@@ -67,12 +56,12 @@ class _Image:
         self.shared = _shared_xattrs(inodes)
         self.shared_end = sum(map(_xattr_size, self.shared))
         for inode in inodes:
-            _divide_xattrs(inode, self.shared)
-        self.inodes_end = self._place_inodes()
+            _split_xattrs(inode, self.shared)
+        self.inodes_end = self._assign_offsets()
         self.blocks_start = round_up(self.inodes_end + self.shared_end, BLOCK_SIZE)
         self.blocks_end = self.blocks_start + BLOCK_SIZE * sum(i.blocks for i in inodes)
 
-    def _place_inodes(self) -> int:
+    def _assign_offsets(self) -> int:
         position = fmt.INODES_OFFSET
         for inode in self.inodes:
             _measure_data(inode)
@@ -156,18 +145,22 @@ def _pad_to(out: bytearray, position: int) -> None:
 def _shared_xattrs(inodes: list[Inode]) -> dict[tuple[bytes, bytes], int]:
     """The attributes that several inodes have, with their offsets, in the order of the image."""
     counts = Counter(chain.from_iterable(inode.xattrs for inode in inodes))
-    several = [pair for pair, count in counts.items() if count > 1]
+    repeated = [pair for pair, count in counts.items() if count > 1]
     # Descending by name, then length, then value: the order in which mkcomposefs writes them.
-    several.sort(key=lambda pair: (pair[0], len(pair[1]), pair[1]), reverse=True)
+    repeated.sort(key=lambda pair: (pair[0], len(pair[1]), pair[1]), reverse=True)
     offset = 0
     shared = {}
-    for pair in several:
+    for pair in repeated:
         shared[pair] = offset
         offset += _xattr_size(pair)
     return shared
 
 
-def _divide_xattrs(inode: Inode, shared: dict[tuple[bytes, bytes], int]) -> None:
+def _split_xattrs(inode: Inode, shared: dict[tuple[bytes, bytes], int]) -> None:
+    """Split the attributes of an inode into shared ones, by offset, and its own, as bytes.
+
+    Shared ones beyond the limit of one inode are stored as its own.
+    """
     if not inode.xattrs:
         return
     offsets = [shared[pair] for pair in inode.xattrs if pair in shared]
@@ -321,7 +314,7 @@ def _write_blocks(out: bytearray, inode: Inode) -> None:
 
 
 def _directory_blocks(entries: list[tuple[bytes, Inode]]) -> Iterator[tuple[int, int]]:
-    """(number of entries, bytes) of each block of a directory."""
+    """(number of entries, size in bytes without padding) of each block of a directory."""
     count = filled = 0
     for name, _ in entries:
         length = fmt.ENTRY.size + len(name)
@@ -334,6 +327,7 @@ def _directory_blocks(entries: list[tuple[bytes, Inode]]) -> Iterator[tuple[int,
 
 
 def _directory_data(inode: Inode) -> Iterator[bytes]:
+    """The content of each block of a directory, without padding."""
     start = 0
     for count, _ in _directory_blocks(inode.entries):
         entries = inode.entries[start : start + count]

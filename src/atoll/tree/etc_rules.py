@@ -1,8 +1,8 @@
-"""Per-path rules: whose version of a path in ``/etc`` wins when the image changes.
+"""Rules for the merge of /etc: whose version of a path wins when the image changes.
 
-A pattern is a path below ``/etc``, with or without ``/etc/`` before it: ``*`` and ``?`` stand for
-anything but a slash, ``**`` for anything. What it matches, it matches with everything below. The
-first rule that matches counts; where none does, changes are merged.
+A pattern is a path below ``/etc``, with or without the prefix ``/etc/``. ``*`` and ``?`` match
+anything but a slash, ``**`` matches anything. A pattern also matches everything below a matched
+directory. The first matching rule applies; without one, changes are merged.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from atoll.tree.identities import LOCAL_IN_ETC
 
 class Winner(StrEnum):
     IMAGE = "image"
-    """Exactly what the image has; changes made here are dropped."""
+    """The image's version; local changes are dropped."""
     LOCAL = "local"
-    """What is here, and the image's only where the path never was on this machine."""
+    """The machine's version; the image's only if the path never existed on this machine."""
     MERGE = "merge"
+    """A three-way merge."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +35,22 @@ Rules = tuple[EtcRule, ...]
 
 
 def parse_rule(pattern: str, winner: str) -> EtcRule:
-    """Raises UsageError when the pattern leaves ``/etc`` or ``winner`` is no Winner."""
+    """Parse a rule. Raises UsageError if the pattern leaves ``/etc`` or ``winner`` is unknown."""
     path = pattern.removeprefix("/etc/")
     if path.startswith("/") or not path or ".." in path.split("/"):
         raise UsageError(
             f"{pattern!r} is not a path below /etc", hint='write it as "/etc/NAME" or "NAME"'
         )
     try:
-        wins = Winner(winner)
+        parsed = Winner(winner)
     except ValueError:
         known = ", ".join(Winner)
         raise UsageError(f"{pattern}: {winner!r} is not one of: {known}") from None
-    return EtcRule(pattern, wins, re.compile(_expression(path.rstrip("/")), re.DOTALL))
+    return EtcRule(pattern, parsed, re.compile(_expression(path.rstrip("/")), re.DOTALL))
 
 
 def winner(rules: Rules, path: str) -> Winner:
+    """The winner for ``path``, relative to ``/etc``."""
     for rule in rules:
         if rule.expression.fullmatch(path):
             return rule.winner
@@ -56,38 +58,38 @@ def winner(rules: Rules, path: str) -> Winner:
 
 
 def with_defaults(rules: Rules) -> Rules:
-    """``rules`` between what no rule changes and what holds where no rule says otherwise."""
+    """``rules`` between those that no rule overrides and the defaults."""
     return (*_ALWAYS, *rules, *_DEFAULTS)
 
 
 def _expression(path: str) -> str:
     parts = {"**": ".*", "*": "[^/]*", "?": "[^/]"}
-    words = re.split(r"(\*\*|\*|\?)", path)
-    return "".join(parts.get(word, re.escape(word)) for word in words) + "(/.*)?"
+    tokens = re.split(r"(\*\*|\*|\?)", path)
+    return "".join(parts.get(token, re.escape(token)) for token in tokens) + "(/.*)?"
 
 
 _ALWAYS = tuple(parse_rule(pattern, "local") for pattern in ("machine-id", *LOCAL_IN_ETC))
-"""Once made, they are the machine's."""
+"""The machine's identity: once created, it is never replaced by an image."""
 
 _DEFAULTS = (
-    # Backups and locks of the programs that edit users: the last edit is the machine's own.
+    # Backup and lock files of shadow's tools: they belong to the machine's last edit.
     *(
         parse_rule(f"{name}-", "local")
         for name in ("passwd", "group", "shadow", "gshadow", "subuid", "subgid")
     ),
     parse_rule(".pwd.lock", "local"),
-    # Describes the libraries in /usr, which is the image's.
+    # The cache of the libraries in /usr, which comes from the image.
     parse_rule("ld.so.cache", "image"),
 )
 
-_MADE = tuple(
+_GENERATED = tuple(
     parse_rule(path, "local")
     for path in ("ssh/ssh_host_*", ".updated", "adjtime", "resolv.conf", "mtab")
 )
-"""What programs write by themselves on every machine."""
+"""Files that programs write without a person's doing on every machine."""
 
 
 def is_machine_made(path: str) -> bool:
-    """Whether a change of ``path`` below ``/etc`` is the machine's own doing, and no person's."""
-    rules = (*_ALWAYS, *_DEFAULTS, *_MADE)
+    """Whether programs, and not a person, change ``path`` (relative to ``/etc``)."""
+    rules = (*_ALWAYS, *_DEFAULTS, *_GENERATED)
     return any(rule.expression.fullmatch(path) for rule in rules)

@@ -1,9 +1,8 @@
-"""The files of a FAT volume, and the damage of a power cut or of a rename by another system.
+"""Check the files and directories of a FAT volume for damage, as from a power cut.
 
-FAT does not count links: removing a name frees its clusters, even when another name refers to them
-as well. So every cluster chain is followed from every name, as Linux does it, and each cluster
-belongs to the first name that refers to it. This also bounds the work: no cluster is visited twice,
-however damaged the volume is.
+FAT has no link counts: removing a name frees its clusters, even if another name refers to them. So
+the chain of every name is followed, as Linux does, and each cluster belongs to the first name that
+refers to it. This also bounds the work: no cluster is visited twice, however damaged the volume is.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 DIRECTORY_LIMIT = 1 << 21
-"""The largest directory in bytes, by the specification; Linux stops there, too."""
+"""The largest directory in bytes, by the specification. Linux has the same limit."""
 
 DIRECTORIES_LIMIT = 1 << 26
 ITEMS_LIMIT = 1 << 17
@@ -42,7 +41,7 @@ ROOT = 0
 
 
 class FatFault(StrEnum):
-    """A kind of damage and its message: ``{}`` is the file, ``{other}`` another one."""
+    """A kind of damage, and its message: ``{}`` is the file, ``{other}`` another one."""
 
     SHARED = "{} and {other} share clusters"
     INTO_FREE = "the cluster chain of {} contains a free cluster"
@@ -59,7 +58,7 @@ class FatFault(StrEnum):
 
     @property
     def forbids_unlink(self) -> bool:
-        """Whether removing the name would free clusters of another file, or make Linux remount the
+        """Whether unlinking the name would free clusters of another file, or make Linux remount the
         volume read-only."""
         return self not in (
             FatFault.SHORT,
@@ -72,7 +71,7 @@ class FatFault(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FatFinding:
-    """Something that is wrong, and the numbers of the items that it is wrong with."""
+    """A fault, and the numbers of the affected items; ``count`` is a number of clusters."""
 
     fault: FatFault
     item: int = ROOT
@@ -82,7 +81,11 @@ class FatFinding:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FatItem:
-    """A file or directory. ``chain`` has its clusters up to the first that is not its alone."""
+    """A file or directory of ``size`` bytes (0 for directories).
+
+    ``parent`` is the number of its directory, ``first`` its first cluster. ``chain`` has its
+    clusters, up to the first that already belongs to another item.
+    """
 
     parent: int
     name: str
@@ -94,7 +97,7 @@ class FatItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Volume:
-    """All that a volume names; an item's number is its place in ``items``, the root's is ROOT."""
+    """All files and directories of a volume; an item's number is its index, the root's is ROOT."""
 
     geometry: FatGeometry
     items: tuple[FatItem, ...]
@@ -103,7 +106,7 @@ class Volume:
     _obstacles: dict[int, list[FatFinding]] = field(repr=False)
 
     def path_of(self, number: int) -> str:
-        """From the root of the volume, as ``loader/loader.conf``; shortened when very deep."""
+        """The path of an item, such as ``loader/loader.conf``; shortened if very deep."""
         names: list[str] = []
         while number != ROOT and len(names) < _SHOWN_DEPTH:
             names.append(self.items[number].name)
@@ -111,7 +114,10 @@ class Volume:
         return "/".join(reversed([*names, "…"] if number != ROOT else names))
 
     def find(self, path: str) -> tuple[int, ...]:
-        """The items that Linux may mean by ``path``: more than one where names are there twice."""
+        """The items that ``path`` can refer to; several if a directory has a name twice.
+
+        Case-insensitive; long and short names match.
+        """
         found = [ROOT]
         for part in path.split("/"):
             if part:
@@ -121,7 +127,7 @@ class Volume:
         return tuple(found)
 
     def obstacles(self, number: int) -> tuple[FatFinding, ...]:
-        """Why the item may not be unlinked: findings on it, and on the directories above it."""
+        """The findings for which the item must not be unlinked: its own and its parents'."""
         found = list(self._obstacles.get(number, ()))
         while number != ROOT:
             number = self.items[number].parent
@@ -129,16 +135,18 @@ class Volume:
         return tuple(found)
 
     def describe(self, finding: FatFinding) -> str:
-        """The finding as one line for a person, whatever characters the names are of."""
-        here, there = (_shown(self.path_of(number)) for number in (finding.item, finding.other))
+        """The finding as one line of text; unprintable characters of names are replaced."""
+        here, there = (
+            _format_path(self.path_of(number)) for number in (finding.item, finding.other)
+        )
         return finding.fault.value.format(here, other=there, count=finding.count)
 
 
 def parse_volume(read: Callable[[int, int], bytes]) -> Volume:
-    """What is on the volume that ``read(offset, size)`` gives the bytes of. Raises Damaged.
+    """Read and check a volume through ``read(offset, size)``, both in bytes.
 
-    Only its boot sector, its FAT and its directories are read. What is wrong with files and
-    directories comes as findings; Damaged is for a volume of which not even that can be said.
+    Reads only the boot sector, the FAT and the directories. Damage to files and directories is
+    returned as findings. Raises Damaged if the volume is too damaged for that, or exceeds limits.
     """
     geometry = parse_boot_sector(_read(read, 0, SECTOR))
     _read(read, geometry.end - SECTOR, SECTOR)
@@ -148,14 +156,15 @@ def parse_volume(read: Callable[[int, int], bytes]) -> Volume:
         for copy in range(geometry.copies)
     ]
     walk = _Walk(read, geometry, parse_fat(copies[0], geometry))
-    own = 2 * geometry.bits // 8
-    if any(copy[own:] != copies[0][own:] for copy in copies):
+    # The first two entries are no clusters but the media type and flags: do not compare them.
+    flags = 2 * geometry.bits // 8
+    if any(copy[flags:] != copies[0][flags:] for copy in copies):
         walk.findings.append(FatFinding(fault=FatFault.COPIES))
-    return walk.walked()
+    return walk.build()
 
 
 class _Walk:
-    """From the root down: all items of one directory get their clusters, then it enters them."""
+    """A breadth-first walk from the root; an item claims its clusters when it is found."""
 
     def __init__(
         self, read: Callable[[int, int], bytes], geometry: FatGeometry, fat: array[int]
@@ -163,13 +172,13 @@ class _Walk:
         self._read = read
         self._geometry = geometry
         self._fat = fat
-        self._owners = array("I", bytes(4 * geometry.beyond))
+        self._owners = array("I", bytes(4 * geometry.end_cluster))
         self._items: list[FatItem] = []
         self._children: dict[tuple[int, str], list[int]] = defaultdict(list)
         self._bytes = 0
         self.findings: list[FatFinding] = []
 
-    def walked(self) -> Volume:
+    def build(self) -> Volume:
         root = self._geometry.root_cluster
         self._add(ROOT, "", first=root, size=0, is_directory=True)
         for number, item in enumerate(self._items):
@@ -219,8 +228,8 @@ class _Walk:
         self._bytes += size
         if self._bytes > DIRECTORIES_LIMIT:
             raise malformed("its directories are larger than an ESP can have")
-        places = map(geometry.place_of, item.chain[: -(-size // geometry.cluster_size)])
-        pieces = [_read(self._read, place, min(size, geometry.cluster_size)) for place in places]
+        offsets = map(geometry.offset_of, item.chain[: -(-size // geometry.cluster_size)])
+        pieces = [_read(self._read, offset, min(size, geometry.cluster_size)) for offset in offsets]
         return b"".join(pieces)
 
     def _add(self, parent: int, name: str, *, first: int, size: int, is_directory: bool) -> None:
@@ -246,11 +255,11 @@ class _Walk:
         return bool(self._geometry.root_size)
 
     def _claim(self, number: int, first: int) -> tuple[array[int], bool]:
-        """The clusters from ``first`` on, now the item's, and whether they end as they should."""
+        """Claim the chain from ``first`` for item ``number``; False if the chain is damaged."""
         chain = array("I")
-        fat, owners, beyond = self._fat, self._owners, self._geometry.beyond
+        fat, owners, end_cluster = self._fat, self._owners, self._geometry.end_cluster
         cluster = first
-        while FIRST_CLUSTER <= cluster < beyond:
+        while FIRST_CLUSTER <= cluster < end_cluster:
             if owners[cluster]:
                 owner = owners[cluster] - 1
                 fault = FatFault.LOOP if owner == number else FatFault.SHARED
@@ -278,7 +287,7 @@ class _Walk:
 
 
 def files(volume: Volume) -> Iterator[tuple[str, FatItem]]:
-    """All items but the root, with their paths."""
+    """All items except the root, with their paths."""
     for number, item in enumerate(volume.items):
         if number != ROOT:
             yield volume.path_of(number), item
@@ -295,8 +304,8 @@ def _key(name: str) -> str:
     return name.upper()
 
 
-def _shown(path: str) -> str:
-    """A path that is safe in one line of text."""
+def _format_path(path: str) -> str:
+    """A path for one line of text; unprintable characters are replaced."""
     return (
         "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in path) or "/"
     )

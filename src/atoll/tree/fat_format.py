@@ -1,19 +1,19 @@
-"""A FAT volume as bytes: boot sector, file allocation table (FAT), directories. Little-endian.
+"""The on-disk format of FAT: boot sector, file allocation table, directories. Little-endian.
 
 The format is Microsoft's "FAT: General Overview of On-Disk Format", version 1.03 (fatgen103). Where
-drivers part from it, this reads as Linux does, because Linux is what unlinks::
+drivers differ from it, this module follows Linux, because Linux unlinks the files::
 
     | reserved sectors | FAT, one or more copies | root of FAT12/16 | clusters 2, 3, 4, … |
 
     boot sector     0x0b u16 bytes a sector       0x16 u16 sectors a FAT, 0 on FAT32
                     0x0d u8  sectors a cluster    0x20 u32 sectors, where 0x13 is 0
                     0x0e u16 reserved sectors     0x24 u32 sectors a FAT (FAT32)
-                    0x10 u8  copies of the FAT    0x28 u16 0x80: one FAT only is in use (FAT32)
+                    0x10 u8  copies of the FAT    0x28 u16 0x80: only one FAT is active (FAT32)
                     0x11 u16 slots in the root    0x2c u32 first cluster of the root (FAT32)
                     0x13 u16 sectors, or 0        0x1fe    55 aa
 
-    FAT             one number of 12, 16 or 32 (upper four ignored) bits for each cluster:
-                    0 free, …7 bad, from …8 on the last one of a file, else the next one's number
+    FAT             an entry of 12, 16 or 32 (upper four ignored) bits per cluster:
+                    0: free, …7: bad, …8 and above: end of chain, else: the next cluster
 
     slot of a file  0x00 u8[11] short name        0x14 u16 first cluster, upper half (FAT32)
     (32 bytes)      0x0b u8 attributes            0x1a u16 first cluster, lower half
@@ -22,8 +22,8 @@ drivers part from it, this reads as Linux does, because Linux is what unlinks::
     slot of a part  0x00 u8 number, 0x40: last    0x0d u8 checksum of the short name
     of a long name  0x0b u8 0x0f                  0x01, 0x0e, 0x1c: 5 + 6 + 2 characters, UTF-16
 
-A slot that begins with 0xe5 is free; with 0x00, it and all that follow are. The parts of a long
-name stand before the slot of its file, last part first.
+A slot that begins with 0xe5 is free; one that begins with 0x00 is free and ends the directory. The
+parts of a long name precede the slot of its file, last part first.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SECTOR = 512
 FREE, BAD, LAST = 0, 0x0FFFFFF7, 0x0FFFFFF8
 FIRST_CLUSTER = 2
 CLUSTER_LIMIT = 1 << 22
-"""More clusters than any ESP has: 16 GiB of the size that mkfs.vfat gives them."""
+"""More clusters than any ESP has: 16 GiB with mkfs.vfat's cluster size of 4 KiB."""
 
 SLOT = 32
 _FAT12_CLUSTERS = 4084
@@ -56,7 +56,11 @@ _ONE_FAT = 0x80
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FatGeometry:
-    """Where the parts of a volume are, in bytes. ``root_cluster`` is 0 where the root has none."""
+    """Offsets and sizes of a volume's parts in bytes, except for numbers of clusters and copies.
+
+    ``bits`` is 12, 16 or 32. ``root_cluster`` is 0 on FAT12 and FAT16, whose root directory has a
+    fixed place (``root_start``).
+    """
 
     bits: int
     cluster_size: int
@@ -71,17 +75,18 @@ class FatGeometry:
     end: int
 
     @property
-    def beyond(self) -> int:
-        """The first number that is no cluster's."""
+    def end_cluster(self) -> int:
+        """The last cluster number plus one."""
         return self.clusters + FIRST_CLUSTER
 
-    def place_of(self, cluster: int) -> int:
+    def offset_of(self, cluster: int) -> int:
+        """The offset of a cluster in the volume, in bytes."""
         return self.data_start + (cluster - FIRST_CLUSTER) * self.cluster_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FatEntry:
-    """A file or directory as its directory has it. ``alias`` is its short name."""
+    """A directory entry. ``alias`` is its short name, ``first`` its first cluster or 0."""
 
     name: str
     alias: str
@@ -91,12 +96,12 @@ class FatEntry:
 
 
 def malformed(what: str) -> Damaged:
-    """What is raised for a volume that cannot be read at all."""
+    """The error for a volume that cannot be parsed at all."""
     return Damaged(f"the FAT volume is damaged: {what}")
 
 
 def parse_boot_sector(sector: bytes) -> FatGeometry:
-    """Where the parts of the volume are that begins with ``sector``. Raises Damaged."""
+    """Parse the first 512 bytes of a volume. Raises Damaged."""
     if len(sector) < SECTOR or sector[0x1FE:SECTOR] != b"\x55\xaa":
         raise malformed("it has no boot sector")
     (unit, per_cluster, reserved, copies, slots, small, short_fat, large, long_fat, flags, root) = (
@@ -133,13 +138,13 @@ def parse_boot_sector(sector: bytes) -> FatGeometry:
 
 
 def used_fat_size(geometry: FatGeometry) -> int:
-    """How many bytes of the FAT stand for clusters."""
-    return -(-geometry.beyond * geometry.bits // 8)
+    """The size in bytes of the used part of the FAT."""
+    return -(-geometry.end_cluster * geometry.bits // 8)
 
 
 def parse_fat(data: bytes, geometry: FatGeometry) -> array[int]:
-    """The next cluster of each, as FAT32 says it: FREE, BAD, at least LAST, or a number."""
-    count = geometry.beyond
+    """The entries of the FAT, normalized to FAT32: FREE, BAD, LAST or above, or a cluster."""
+    count = geometry.end_cluster
     if geometry.bits == 32:
         whole = int.from_bytes(data[: count * 4], "little")
         mask = int.from_bytes(b"\xff\xff\xff\x0f" * count, "little")
@@ -162,9 +167,10 @@ def _numbers(kind: str, data: bytes) -> array[int]:
 
 
 def parse_slots(data: bytes, *, bits: int) -> tuple[list[FatEntry], bool]:
-    """What a directory names, and whether names follow after its end, where Linux sees them still.
+    """(entries of a directory; whether there are entries after its end marker).
 
-    Names that are ``.`` or ``..`` and volume labels are left out.
+    Linux ignores the end marker, so entries after it are included. ``.``, ``..`` and volume labels
+    are left out.
     """
     found = []
     parts: list[bytes] = []
@@ -199,7 +205,7 @@ DOTS = (b".          ", b"..         ")
 
 
 def is_directory_start(data: bytes, first: int, *, bits: int) -> bool:
-    """Does a directory that begins at cluster ``first`` name itself and the one above it?"""
+    """Whether ``data`` begins with valid ``.`` and ``..`` entries of a directory at ``first``."""
     if len(data) < 2 * SLOT:
         return False
     here, above = _FILE.unpack_from(data), _FILE.unpack_from(data, SLOT)
@@ -209,7 +215,7 @@ def is_directory_start(data: bytes, first: int, *, bits: int) -> bool:
 
 
 def _add_part(parts: list[bytes], slot: bytes) -> list[bytes]:
-    """The parts of a long name with one more; none where it does not go on from the one before."""
+    """``parts`` of a long name with ``slot`` added; empty if it is not the expected next part."""
     number = slot[0]
     if number & _LAST_PART:
         return [slot] if 1 <= number & ~_LAST_PART <= _PARTS_LIMIT else []
@@ -230,7 +236,7 @@ def _long_name(parts: list[bytes], short: bytes) -> str | None:
 
 
 def checksum(short: bytes) -> int:
-    """Of the eleven bytes of a short name, as the parts of its long name have it."""
+    """The checksum of an 11-byte short name that is stored in the parts of its long name."""
     total = 0
     for byte in short:
         total = ((total & 1) << 7 | total >> 1) + byte & 0xFF

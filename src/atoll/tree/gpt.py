@@ -1,15 +1,15 @@
-"""A GUID partition table as bytes: read it, and write it again with a larger last partition.
+"""A GUID partition table (UEFI specification, chapter 5): parse it, and grow its last partition.
 
 ::
 
-    block 0                a protective MBR
-    block 1                the header: where the entries are, the disk's last block, checksums
-    from 2, or wherever    the entries, 128 bytes each
-    the last blocks        the second entries and, in the very last block, the second header
+    block 0                the protective MBR
+    block 1                the primary header: address of the entries, last block, checksums
+    from 2, or elsewhere   the entries, 128 bytes each
+    the last blocks        the backup entries and, in the very last block, the backup header
 
-The specification lets the first header name any place for its entries. So there is no moment
-without a valid table while one is changed: new entries go where neither copy has its own, and one
-block, the header, makes them the table.
+The header says where its entries are, which may be anywhere before the first usable block. So the
+change is atomic: new entries are written where neither copy has its own, and writing one block, the
+header, makes them valid.
 """
 
 from __future__ import annotations
@@ -24,15 +24,18 @@ from atoll.base.errors import Damaged
 SIGNATURE = b"EFI PART"
 _HEADER = struct.Struct("<8sIIIIQQQQ16sQIII")
 ENTRY = 128
-_MOST_ENTRIES = 1024
-_GROWS = 1 << 59
-"""The flag of a partition that may fill its disk, by the Discoverable Partitions Specification."""
+_ENTRIES_LIMIT = 1024
+_GROW_FLAG = 1 << 59
+"""The grow-file-system flag of the Discoverable Partitions Specification (attribute bit 59)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Partition:
-    """``number`` counts from 1; ``first`` and ``last`` are blocks, both its own. ``grows``: whoever
-    made it wants it to fill the disk."""
+    """A used entry.
+
+    ``number`` counts from 1. ``kind`` is the type GUID. ``first`` and ``last`` are block numbers,
+    both included. ``grows``: the flag to grow is set.
+    """
 
     number: int
     kind: UUID
@@ -43,21 +46,22 @@ class Partition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GptHeader:
-    """A header of 92 bytes as it stands in its block."""
+    """A header of 92 bytes. Its LBAs are block numbers; the other header is at
+    ``alternate_lba``."""
 
-    here: int
-    other: int
+    my_lba: int
+    alternate_lba: int
     first_usable: int
     last_usable: int
-    disk: bytes
-    entries_at: int
+    disk_guid: bytes
+    entries_lba: int
     count: int
-    entries_sum: int
+    entries_crc: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GptTable:
-    """The first header and all entries; ``block`` is the size of a block in bytes."""
+    """The primary header and all entries; ``block`` is the size of a block in bytes."""
 
     header: GptHeader
     entries: bytes
@@ -73,7 +77,11 @@ class GptTable:
                 first, last, flags = struct.unpack_from("<QQQ", entry, 32)
                 found.append(
                     Partition(
-                        number=number, kind=kind, first=first, last=last, grows=bool(flags & _GROWS)
+                        number=number,
+                        kind=kind,
+                        first=first,
+                        last=last,
+                        grows=bool(flags & _GROW_FLAG),
                     )
                 )
         return tuple(found)
@@ -81,56 +89,58 @@ class GptTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockWrite:
-    """Bytes that go to block ``at``."""
+    """Bytes to write at block number ``at``."""
 
     at: int
     data: bytes
 
 
-def parse_header(data: bytes, *, here: int) -> GptHeader:
-    """The header in block ``here``. Raises Damaged."""
+def parse_header(data: bytes, *, lba: int) -> GptHeader:
+    """Parse and check the header in block number ``lba``. Raises Damaged."""
     if len(data) < _HEADER.size:
         raise Damaged("the partition table is truncated")
     (
-        mark,
+        signature,
         _revision,
         size,
         checksum,
         _zero,
         own,
-        other,
+        alternate,
         first,
         last,
-        disk,
-        entries_at,
+        disk_guid,
+        entries_lba,
         count,
         width,
-        entries_sum,
+        entries_crc,
     ) = _HEADER.unpack_from(data)
-    if mark != SIGNATURE or size != _HEADER.size or own != here or width != ENTRY:
+    if signature != SIGNATURE or size != _HEADER.size or own != lba or width != ENTRY:
         raise Damaged("the disk has no partition table that Atoll supports")
-    if zlib.crc32(data[:16] + bytes(4) + data[20:size]) != checksum or count > _MOST_ENTRIES:
+    if zlib.crc32(data[:16] + bytes(4) + data[20:size]) != checksum or count > _ENTRIES_LIMIT:
         raise Damaged("the header of the partition table is damaged")
     return GptHeader(
-        here=own,
-        other=other,
+        my_lba=own,
+        alternate_lba=alternate,
         first_usable=first,
         last_usable=last,
-        disk=disk,
-        entries_at=entries_at,
+        disk_guid=disk_guid,
+        entries_lba=entries_lba,
         count=count,
-        entries_sum=entries_sum,
+        entries_crc=entries_crc,
     )
 
 
 def parse_table(header: GptHeader, entries: bytes, *, block: int) -> GptTable:
-    """Raises Damaged when ``entries`` are not those of ``header``."""
-    if len(entries) != header.count * ENTRY or zlib.crc32(entries) != header.entries_sum:
+    """Check ``entries`` against ``header``; ``block`` is the block size. Raises Damaged."""
+    if len(entries) != header.count * ENTRY or zlib.crc32(entries) != header.entries_crc:
         raise Damaged("the entries of the partition table are damaged")
     return GptTable(header=header, entries=entries, block=block)
 
 
 def format_header(header: GptHeader) -> bytes:
+    """The 92 bytes of a header, with its checksum."""
+
     def pack(checksum: int) -> bytes:
         return _HEADER.pack(
             SIGNATURE,
@@ -138,15 +148,15 @@ def format_header(header: GptHeader) -> bytes:
             _HEADER.size,
             checksum,
             0,
-            header.here,
-            header.other,
+            header.my_lba,
+            header.alternate_lba,
             header.first_usable,
             header.last_usable,
-            header.disk,
-            header.entries_at,
+            header.disk_guid,
+            header.entries_lba,
             header.count,
             ENTRY,
-            header.entries_sum,
+            header.entries_crc,
         )
 
     return pack(zlib.crc32(pack(0)))
@@ -155,12 +165,14 @@ def format_header(header: GptHeader) -> bytes:
 def plan_growth(
     table: GptTable, number: int, *, blocks: int, mbr: bytes
 ) -> tuple[tuple[BlockWrite, ...], int] | None:
-    """What lets partition ``number`` end where a disk of so many blocks ends, and its new last
-    block; None when it is not the last one, ends there already, or has no flag to grow: a person
-    who partitioned the disk by hand may have left room for something else. ``mbr`` is block 0.
+    """Plan to grow partition ``number`` to the end of a disk of ``blocks`` blocks.
 
-    The writes are to be durable one by one: up to the last of them the old table holds, from it on
-    the new one.
+    Returns the writes and the partition's new last block. None if it is not the last partition,
+    already ends there, or does not have the flag to grow: whoever partitioned the disk by hand may
+    have left space for something else. ``mbr`` is the content of block 0.
+
+    Sync after each write, in this order: the old table is valid until the last write, and the new
+    one from then on.
     """
     header, block = table.header, table.block
     room = -(-len(table.entries) // block)
@@ -168,7 +180,7 @@ def plan_growth(
     usable = blocks - 2 - room
     own = next((each for each in table.partitions if each.number == number), None)
     others = [each for each in table.partitions if each.number != number]
-    # A whole MiB stays free: the second table's place, whatever tool writes it next.
+    # Leave a whole MiB for the backup table, in whatever size another tool may write it.
     last = (blocks // alignment - 1) * alignment - 1
     if own is None or not own.grows or last <= own.last:
         return None
@@ -176,26 +188,26 @@ def plan_growth(
         return None
     entries = bytearray(table.entries)
     struct.pack_into("<Q", entries, (number - 1) * ENTRY + 40, last)
-    spare = 2 + room if header.entries_at == 2 else 2
+    spare = 2 + room if header.entries_lba == 2 else 2
     if max(2, spare) + room > header.first_usable:
         return None
     summed = zlib.crc32(entries)
     first = replace(
-        header, other=blocks - 1, last_usable=usable, entries_at=spare, entries_sum=summed
+        header, alternate_lba=blocks - 1, last_usable=usable, entries_lba=spare, entries_crc=summed
     )
-    second = replace(first, here=blocks - 1, other=1, entries_at=blocks - 1 - room)
+    second = replace(first, my_lba=blocks - 1, alternate_lba=1, entries_lba=blocks - 1 - room)
     padded = bytes(entries).ljust(room * block, b"\0")
     return (
-        BlockWrite(at=second.entries_at, data=padded),
-        BlockWrite(at=second.here, data=format_header(second).ljust(block, b"\0")),
+        BlockWrite(at=second.entries_lba, data=padded),
+        BlockWrite(at=second.my_lba, data=format_header(second).ljust(block, b"\0")),
         *_protective(mbr, blocks),
-        BlockWrite(at=first.entries_at, data=padded),
-        BlockWrite(at=first.here, data=format_header(first).ljust(block, b"\0")),
+        BlockWrite(at=first.entries_lba, data=padded),
+        BlockWrite(at=first.my_lba, data=format_header(first).ljust(block, b"\0")),
     ), last
 
 
 def _protective(mbr: bytes, blocks: int) -> tuple[BlockWrite, ...]:
-    """The MBR tells old tools that the whole disk is taken; one that says more stays as it is."""
+    """The protective MBR with the new size of the disk; none for an MBR with more partitions."""
     if mbr[450] != 0xEE or any(mbr[462:510]):
         return ()
     size = struct.pack("<I", min(blocks - 1, 0xFFFFFFFF))

@@ -1,4 +1,7 @@
-"""Hard links of a tree: which nodes have several names, and which name has the inode."""
+"""Hard links of a tree: which nodes have several names, and which name is the primary one.
+
+The image stores the inode at the primary name, and a dump writes the others as links to it.
+"""
 
 from __future__ import annotations
 
@@ -14,45 +17,45 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class HardLink:
-    """A node with several names: all its paths in the order of ``walk``, and its inode's path."""
+    """A node with several names: its primary path, and all paths in the order of ``walk``."""
 
-    place: bytes
+    primary: bytes
     paths: tuple[bytes, ...]
 
 
 def walk_order(path: bytes) -> list[bytes]:
-    """Sorts absolute paths as ``walk`` yields them."""
+    """A sort key for absolute paths: the order in which ``walk`` yields them."""
     return path.split(b"/")
 
 
 def hard_links(root: Directory) -> dict[int, HardLink]:
-    """The hard-linked nodes of a tree by ``id``. Raises Damaged when a directory has two names."""
-    several = _nodes_with_several_names(root)
-    if not several:
+    """The hard-linked nodes of a tree by ``id()``. Raises Damaged if a directory has two names."""
+    linked = _nodes_with_several_names(root)
+    if not linked:
         return {}
-    paths: dict[int, list[bytes]] = {node: [] for node in several}
-    owners: dict[int, list[bytes]] = {node: [] for node in several}
+    paths: dict[int, list[bytes]] = {node: [] for node in linked}
+    candidates: dict[int, list[bytes]] = {node: [] for node in linked}
     directories: list[tuple[bytes, Directory]] = [(b"/", root)]
     for base, directory in directories:
         for name, node in directory.entries.items():
             if isinstance(node, Directory):
                 directories.append((base + name + b"/", node))
-            elif id(node) in several:
+            elif id(node) in linked:
                 paths[id(node)].append(base + name)
                 if name not in directory.links:
-                    owners[id(node)].append(base + name)
+                    candidates[id(node)].append(base + name)
     return {
         node: HardLink(
-            place=min(owners[node] or paths[node], key=walk_order),
+            primary=min(candidates[node] or paths[node], key=walk_order),
             paths=tuple(sorted(paths[node], key=walk_order)),
         )
-        for node in several
+        for node in linked
     }
 
 
 def _nodes_with_several_names(root: Directory) -> set[int]:
     seen: set[int] = {id(root)}
-    several: set[int] = set()
+    linked: set[int] = set()
     directories = [root]
     for directory in directories:
         node: Node
@@ -64,5 +67,5 @@ def _nodes_with_several_names(root: Directory) -> set[int]:
             elif isinstance(node, Directory):
                 raise Damaged("a directory has two names in this tree")
             else:
-                several.add(id(node))
-    return several
+                linked.add(id(node))
+    return linked

@@ -1,8 +1,8 @@
-"""What makes a machine that machine, of what Debian's packages create: a table.
+"""Files that must be unique per machine, by the Debian package that creates them: a table.
 
-Packages create these when they are installed. In an image they would be the same on all machines,
-so a build removes them, ``/usr/lib/atoll/make-identities`` creates them on each machine at its
-first boot, and no merge of ``/etc`` replaces them. docs/reference/identities.md has this table.
+Packages create them at installation, so in an image they would be the same on all machines. A
+build removes them, ``/usr/lib/atoll/make-identities`` creates them on each machine at its first
+boot, and no merge of ``/etc`` replaces them. docs/reference/identities.md has this table.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from fnmatch import fnmatchcase
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """``etc`` are patterns below /etc, as rules for /etc have them; ``var`` are files below /var.
+    """Unique files of a package.
 
-    ``why``: what goes wrong when two machines share it; ``made``: by whom, on a machine.
+    ``etc`` are patterns relative to /etc, as in rules for /etc; ``var`` are paths relative to /var.
+    ``why`` says what goes wrong when two machines share them, ``made`` what creates them on a
+    machine.
     """
 
     package: str
@@ -169,11 +171,11 @@ IDENTITIES = (
 )
 
 LOCAL_IN_ETC = tuple(pattern for one in IDENTITIES for pattern in one.etc)
-"""What is always the machine's own below /etc."""
+"""Patterns below /etc that no image replaces."""
 
 
 KEY_SIZE = 65536
-"""Bytes of a file in which a key is looked for."""
+"""How many bytes at the start of a file are searched for a private key."""
 _KEY = re.compile(
     rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----|^PuTTY-User-Key-File-|"
     rb"AGE-SECRET-KEY-(?:PQ-)?1|^[ \t]*Private-?Key\s*=\s*[\w+/]{43}=|"
@@ -184,30 +186,19 @@ _KEY = re.compile(
 
 
 def has_private_key(content: bytes) -> bool:
-    """Whether it is, or begins with, a private key of a kind that says so: PEM and OpenSSH, PGP,
-    age, WireGuard, PuTTY, minisign, signify, Tor, DNSSEC."""
+    """Whether ``content`` has a private key in a recognizable format in its first 64 KiB.
+
+    The formats are PEM and OpenSSH, PGP, age, WireGuard, PuTTY, minisign, signify, Tor, DNSSEC.
+    """
     return _KEY.search(content[:KEY_SIZE]) is not None
 
 
 def find_identity(path: str) -> Identity | None:
-    """Whose identity the absolute ``path`` is, if it is one."""
+    """The table's entry for the absolute ``path``; None if it is not a unique file."""
     folder, _, name = path.rpartition("/")
     for one in IDENTITIES:
-        for pattern in _paths(one):
-            above, _, names = pattern.rpartition("/")
-            if above == folder and fnmatchcase(name, names):
+        patterns = *(f"/etc/{each}" for each in one.etc), *(f"/var/{each}" for each in one.var)
+        for parent, _, pattern in (each.rpartition("/") for each in patterns):
+            if parent == folder and fnmatchcase(name, pattern):
                 return one
     return None
-
-
-def format_table() -> str:
-    """The rows of the table in docs/reference/identities.md."""
-    return "".join(
-        f"| {', '.join(f'`{path}`' for path in _paths(one))} | {one.package} | {one.why} |"
-        f" {one.made} |\n"
-        for one in IDENTITIES
-    )
-
-
-def _paths(one: Identity) -> list[str]:
-    return [*(f"/etc/{path}" for path in one.etc), *(f"/var/{path}" for path in one.var)]

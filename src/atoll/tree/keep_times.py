@@ -1,4 +1,4 @@
-"""Times that stay: a file that comes out as it was before has the time that it had before."""
+"""Keep the mtimes of files that a rebuild did not change."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ if TYPE_CHECKING:
     from atoll.tree.model import Leaf, Node
 
 _SOURCE = b".py"
-"""Its compiled form has the time of the source inside, so both change or none."""
+"""Compiled Python (.pyc) stores the mtime of its source, so the two must change together."""
 
 
 def keep_times(before: Directory, after: Directory, *, epoch: int) -> Directory:
-    """``after``, but files of this very build (their time is ``epoch``) that ``before`` has with
-    the same content, owner, mode and attributes have the time that they have there.
+    """``after`` with the mtimes of ``before`` for unchanged files.
 
-    Hard links stay: the first name decides. Directories always have the epoch.
+    Only files that this build wrote are considered, whose mtime is ``epoch`` (seconds since 1970).
+    A file is unchanged if content, owner, mode and attributes are the same. Of a hard-linked file
+    the first name decides. Directories always have the epoch.
     """
     with gc_paused():
         return _Times(epoch).directory(before, after)

@@ -1,12 +1,11 @@
-"""A file hierarchy as values: directories, files, links and devices, each with its metadata.
+"""A file tree as immutable values: directories, files, links and devices with their metadata.
 
-A name is bytes, as the kernel has it. Two names of one hard-linked file are the *same* node object
-under both names; equality of values alone never makes a hard link. Regular content is either
-``inline`` (kept in the composefs image) or named by the ``object`` that holds it; an empty file has
-neither.
+Names are bytes, as in the kernel. A hard-linked file is the *same* node object under each of its
+names; equal values alone are not a hard link. Content of a regular file is either ``inline`` (in
+the composefs image) or in the ``object`` with that id; an empty file has neither.
 
-Three fields exist only so that dumps and images written by others keep their digest: ``nlink``,
-``redirect`` and ``links``. A canonical tree leaves them at their defaults.
+Three fields exist only so that dumps and images from other tools keep their digest: ``nlink``,
+``redirect`` and ``links``. In a canonical tree they have their defaults.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from atoll.base.ids import ObjectId
 
 INLINE_LIMIT = 64
-"""Files of at most this many bytes are kept inside the composefs image (as mkcomposefs does)."""
+"""Files of at most this many bytes are inline in the composefs image (as with mkcomposefs)."""
 
 Xattrs = tuple[tuple[bytes, bytes], ...]
 """Extended attributes as (full name such as ``b"security.capability"``, value), sorted by name."""
@@ -29,9 +28,10 @@ Xattrs = tuple[tuple[bytes, bytes], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metadata:
-    """What every node has. ``mode`` is the permission bits (0o7777), without the file type.
+    """The metadata of every node.
 
-    ``nlink`` is a link count that somebody claims and that is not the number of names.
+    ``mode`` has the permission bits (0o7777) without the file type. ``mtime`` is in seconds since
+    1970. ``nlink`` is a stored link count that differs from the number of names.
     """
 
     mode: int
@@ -45,8 +45,10 @@ class Metadata:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Regular:
-    """``redirect`` says where the content is below the objects when that is not the object's own
-    place (``ab/cdef…``); empty means that no place is given at all.
+    """A regular file of ``size`` bytes.
+
+    ``redirect`` is the path of the content in the object store if it is not the object's default
+    path (``ab/cdef…``); empty means that the image has no path at all.
     """
 
     metadata: Metadata
@@ -69,7 +71,7 @@ class DeviceKind(Enum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Device:
-    """``number`` is the device number as stat(2) gives it in ``st_rdev``."""
+    """``number`` is the device number as in stat(2)'s ``st_rdev``."""
 
     metadata: Metadata
     kind: DeviceKind
@@ -88,9 +90,9 @@ class Socket:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Directory:
-    """``links`` are the names of hard-linked nodes that have their inode at another of their names.
+    """``links`` are the names of hard-linked nodes whose primary name is another one.
 
-    Where none says so, the first name in the order of ``walk`` has the inode.
+    By default the first name in the order of ``walk`` is primary (see ``hardlinks``).
     """
 
     metadata: Metadata
@@ -104,11 +106,11 @@ Node = Leaf | Directory
 
 NAME_LIMIT = 255
 PATH_LIMIT = 4095
-"""Longest name of an entry, and longest path or target of a symbolic link, in bytes."""
+"""The longest name of an entry, and the longest path or link target, in bytes."""
 
 
 def is_name(name: bytes) -> bool:
-    """Whether a directory entry can have this name."""
+    """Whether ``name`` is valid for a directory entry."""
     return (
         0 < len(name) <= NAME_LIMIT
         and b"/" not in name

@@ -1,4 +1,4 @@
-"""A tree with something else in it: values stay as they are, so what leads there is made anew."""
+"""Find and replace nodes by path. Trees are immutable: replacing copies the directories above."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def with_node(root: Directory, path: str, node: Node) -> Directory:
-    """``root`` with ``node`` at ``path``, relative to it; the directories above are there."""
+    """``root`` with ``node`` at the relative ``path``; its parent directories must exist."""
     name, _, rest = path.encode().partition(b"/")
     if rest:
         below = root.entries[name]
@@ -21,7 +21,7 @@ def with_node(root: Directory, path: str, node: Node) -> Directory:
 
 
 def find_node(root: Directory, path: str) -> Node | None:
-    """What is at ``path``, relative to ``root``, links on the way not followed."""
+    """The node at the relative ``path``, None if absent; symbolic links are not followed."""
     node: Node | None = root
     for name in path.encode(errors="surrogateescape").split(b"/"):
         node = node.entries.get(name) if isinstance(node, Directory) else None

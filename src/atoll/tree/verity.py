@@ -1,7 +1,8 @@
-"""fs-verity digests in user space: SHA-256, 4 KiB blocks, no salt, as composefs and the kernel do.
+"""fs-verity digests in user space: SHA-256, 4 KiB blocks, no salt, as composefs uses them.
 
-Content is cut into blocks, the last one padded with zeros, and each block is hashed. The hashes of
-one level, padded to whole blocks, are the blocks of the level above, until one hash is left::
+Implements Documentation/filesystems/fsverity.rst of the kernel. Content is split into blocks, the
+last one padded with zeros, and each block is hashed. The hashes of one level, padded to whole
+blocks, are the blocks of the level above, until one hash is left::
 
     content   [block 0][block 1] … [block n-1]
     level 0   [hash 0 … hash 127][hash 128 … ] …       128 hashes fill a block of 4096 bytes
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 BLOCK_SIZE = 4096
 HASH_SIZE = 32
-DESCRIPTOR_SIZE = 256
 
 _DESCRIPTOR = struct.Struct("<BBBB4xQ64s32s144x")
 _VERSION = 1
@@ -41,7 +41,7 @@ _LOG_BLOCK_SIZE = 12
 
 
 class VerityHasher:
-    """Takes content piece by piece; memory is one block and 32 bytes for each 4 KiB of content."""
+    """Incremental hashing. Needs memory for one block, and 32 bytes for each 4 KiB of content."""
 
     __slots__ = ("_hashes", "_rest", "_size")
 
@@ -52,7 +52,7 @@ class VerityHasher:
 
     @property
     def size(self) -> int:
-        """How many bytes of content have been taken."""
+        """The number of bytes of content so far."""
         return self._size
 
     def update(self, data: bytes | bytearray | memoryview) -> None:
@@ -74,7 +74,7 @@ class VerityHasher:
         return ObjectId(sha256(self.merkle_tree()[1]).hexdigest())
 
     def merkle_tree(self) -> tuple[bytes, bytes]:
-        """The Merkle tree, root level first, and the descriptor of what has been taken so far."""
+        """(Merkle tree, root level first; descriptor of 256 bytes) of the content so far."""
         hashes = bytes(self._hashes)
         if self._rest:
             # Not added to self._hashes: more content may follow, and would change the last block.
@@ -91,7 +91,7 @@ class VerityHasher:
 
 
 def verity_digest(data: bytes | bytearray | memoryview) -> ObjectId:
-    """The fs-verity digest of a file with this content: the name of its object."""
+    """The fs-verity digest of a file with this content, which is its object id."""
     hasher = VerityHasher()
     hasher.update(data)
     return hasher.digest()
@@ -105,10 +105,10 @@ def merkle_tree(data: bytes | bytearray | memoryview) -> tuple[bytes, bytes]:
 
 
 def _block_hashes(blocks: memoryview) -> bytes:
-    return b"".join([sha256(block).digest() for block in _cut(blocks)])
+    return b"".join([sha256(block).digest() for block in _split_blocks(blocks)])
 
 
-def _cut(blocks: memoryview) -> Iterator[memoryview]:
+def _split_blocks(blocks: memoryview) -> Iterator[memoryview]:
     return (blocks[at : at + BLOCK_SIZE] for at in range(0, len(blocks), BLOCK_SIZE))
 
 
@@ -117,7 +117,8 @@ def _padded(data: bytes) -> bytes:
 
 
 def stored_size(size: int) -> int:
-    """What content of ``size`` bytes takes on a disk with verity: its blocks and its tree's."""
+    """Bytes on disk of a file of ``size`` bytes with fs-verity: its blocks, those of its Merkle
+    tree, and one for the descriptor."""
     blocks = -(-size // BLOCK_SIZE)
     total, level = blocks + 1, blocks
     while level > 1:

@@ -1,4 +1,4 @@
-"""FAT volumes whose bytes a test changes, as a cut, a foreign rename or a failing disk may."""
+"""FAT volumes that a test damages as a power cut, another system or a failing disk may."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def golden(bits: int) -> bytes:
 
 
 class Editable:
-    """The bytes of a volume, and ways to change them that keep to the format's units."""
+    """The bytes of a volume, and ways to change its fields."""
 
     def __init__(self, data: bytes) -> None:
         self.data = bytearray(data)
@@ -71,7 +71,7 @@ class Editable:
     def slots_of(self, directory: int) -> list[int]:
         geometry = self.geometry
         chain = self.parsed().items[directory].chain
-        starts = [(geometry.place_of(cluster), geometry.cluster_size) for cluster in chain]
+        starts = [(geometry.offset_of(cluster), geometry.cluster_size) for cluster in chain]
         if directory == ROOT and geometry.root_size:
             starts = [(geometry.root_start, geometry.root_size)]
         return [at for start, size in starts for at in range(start, start + size, SLOT)]
@@ -141,7 +141,7 @@ def circle(volume: Editable) -> None:
 
 
 def beyond(volume: Editable) -> None:
-    volume.set_next(volume.item(INITRD).chain[5], volume.geometry.beyond)
+    volume.set_next(volume.item(INITRD).chain[5], volume.geometry.end_cluster)
 
 
 def into_reserved(volume: Editable) -> None:
@@ -149,7 +149,7 @@ def into_reserved(volume: Editable) -> None:
 
 
 def begins_beyond(volume: Editable) -> None:
-    volume.set_first(INITRD, volume.geometry.beyond + 7)
+    volume.set_first(INITRD, volume.geometry.end_cluster + 7)
 
 
 def begins_nowhere(volume: Editable) -> None:
@@ -179,12 +179,12 @@ def copies_differ(volume: Editable) -> None:
 
 
 def no_directory(volume: Editable) -> None:
-    start = volume.geometry.place_of(volume.item("loader/entries").first)
+    start = volume.geometry.offset_of(volume.item("loader/entries").first)
     volume.data[start : start + 512] = b"\xa5" * 512
 
 
 DAMAGES: Mapping[Callable[[Editable], None], tuple[set[FatFault], set[str]]] = {
-    # what is done: the faults that are found, the files that may not be unlinked for it
+    # damage: the expected faults, the files that must not be unlinked
     renamed_by_half: ({FatFault.SHARED}, {COUNTED, "loader/entries/RENAMED.CON"}),
     renamed_past_the_end: (
         {FatFault.SHARED, FatFault.AFTER_END},

@@ -1,4 +1,4 @@
-"""Canonical form: each rule, and that doing it twice changes nothing."""
+"""Canonical form: each rule, and idempotence."""
 
 from __future__ import annotations
 

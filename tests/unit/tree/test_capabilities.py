@@ -1,4 +1,4 @@
-"""Programs that give rights: found by mode and attribute, told as getcap tells them."""
+"""Privileged programs: found by mode and attribute, formatted as by getcap."""
 
 from __future__ import annotations
 

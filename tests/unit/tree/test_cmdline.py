@@ -1,4 +1,4 @@
-"""Arguments of the kernel: what an image says may never name what boots, however it is cut."""
+"""Kernel arguments: an image cannot set reserved names, however the line is split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Comparison of trees: every aspect alone, directories whole, and nothing for equal trees."""
+"""Comparison of trees: each aspect alone, whole directories, and no change for equal trees."""
 
 from __future__ import annotations
 

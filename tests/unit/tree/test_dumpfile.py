@@ -1,4 +1,4 @@
-"""Dumps: what is read is written again, hard links are one node, bad lines say their number."""
+"""Dumps: round trips, hard links are one node, errors have the number of the line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FILE = f"/f 100 100644 1 0 0 0 5.0 ab/{'ab' * 31} - {DIGEST}\n".encode()
 
 
 def comparable(dump: bytes) -> bytes:
-    """A dump without what we do not keep: sizes of directories, the order of attributes."""
+    """A dump without what is not preserved: sizes of directories, the order of attributes."""
     lines = []
     for line in re.sub(rb"(?m)^(\S+) \d+ (4\d{4} )", rb"\1 0 \2", dump).splitlines():
         fields = line.split(b" ")

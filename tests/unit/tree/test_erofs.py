@@ -1,4 +1,4 @@
-"""Images: the bytes of mkcomposefs in its seven cases, trees survive them, damage is noticed."""
+"""Images: the bytes of mkcomposefs in its seven test cases, round trips, damage is detected."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from atoll.base.errors import Damaged
 from atoll.tree.dumpfile import format_dump, parse_dump
 from atoll.tree.erofs_format import BLOCK_SIZE, xxh32
 from atoll.tree.erofs_reader import parse_below, parse_image
-from atoll.tree.erofs_writer import default_version, format_image, tree_digest
+from atoll.tree.erofs_writer import format_image, tree_digest
 from atoll.tree.model import Device, DeviceKind, Directory, Fifo, Metadata, Node, Regular, walk
-from tests.unit.tree.trees import linked_whiteouts, trees
+from tests.unit.tree.trees import default_version, linked_whiteouts, trees
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "composefs"
 CASES = sorted(path.name.removesuffix(".dump.gz") for path in GOLDEN.glob("*.dump.gz"))
@@ -26,7 +26,7 @@ META = Metadata(mode=0o755)
 
 
 def image_of(tree: Directory, version: int = 1) -> bytes:
-    """The image of a generated tree; a tree that mkcomposefs refuses is no example."""
+    """The image of a generated tree; trees that mkcomposefs refuses are skipped."""
     try:
         return format_image(tree, version=version)
     except Damaged as error:
@@ -119,7 +119,7 @@ def test_the_marks_of_whiteouts_with_many_names_survive(tree: Directory, version
 @pytest.mark.parametrize("version", [0, 1])
 @pytest.mark.parametrize("others", [b"", b"b", b"h", b"bh"])
 def test_a_whiteout_is_where_the_mark_is(version: int, others: bytes) -> None:
-    """The name in the root comes first and could have the inode as well, but for the marks."""
+    """The name in the root comes first and would be the primary one, but for the marks."""
     whiteout = Device(META, DeviceKind.CHARACTER, 0)
     below = Directory(META, {b"x": whiteout})
     more = {bytes([name]): Device(META, DeviceKind.CHARACTER, 0) for name in others}

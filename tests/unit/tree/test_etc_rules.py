@@ -1,4 +1,4 @@
-"""Per-path rules: what a pattern matches, and what is no pattern."""
+"""Rules for /etc: what a pattern matches, and invalid patterns."""
 
 from __future__ import annotations
 

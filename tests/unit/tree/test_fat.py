@@ -1,4 +1,4 @@
-"""FAT volumes: all that is on them, all that can be wrong with them, and no bytes that break it."""
+"""FAT volumes: their files, every kind of damage, and arbitrary bytes without a crash."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_a_volume_that_ends_too_early_is_damage(size: int) -> None:
 
 
 def survey(read: Callable[[int, int], bytes]) -> None:
-    """Everything a caller may ask of a volume, whatever it is."""
+    """Call everything that a caller can call."""
     try:
         volume = parse_volume(read)
     except Damaged:
@@ -171,7 +171,7 @@ def test_no_damaged_bytes_break_it(bits: int, changes: list[tuple[int, bytes]]) 
 
 @functools.cache
 def some_slots(bits: int) -> list[int]:
-    """Where the first six slots of each directory are."""
+    """The offsets of the first six slots of each directory."""
     sound = Editable(golden(bits))
     directories = [n for n, item in enumerate(sound.parsed().items) if item.is_directory]
     return [at for number in directories for at in sound.slots_of(number)[:6]]
@@ -227,14 +227,14 @@ def slot(name: bytes, first: int) -> bytes:
 
 
 def one_chain(offset: int, size: int) -> bytes:
-    """All clusters are one chain, which is the root; its names all begin at cluster 3."""
+    """All clusters form one chain, the root; all its names begin at cluster 3."""
     if offset == FAT_START:
         return array("I", range(1, size // 4 + 1)).tobytes()
     return slot(b"NAME", 3) * (size // 32)
 
 
 def many_directories(offset: int, size: int) -> bytes:
-    """Every cluster is a directory that has as many as it can hold, and so on, without an end."""
+    """Every cluster is a directory full of directories."""
     if offset == FAT_START:
         return b"\xff\xff\xff\x0f" * (size // 4)
     here = (offset - DATA_START) // 512 + 2

@@ -1,4 +1,4 @@
-"""Which files keep their time when they are written again."""
+"""Which files keep their mtime when they are written again."""
 
 from __future__ import annotations
 

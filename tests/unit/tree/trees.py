@@ -1,10 +1,11 @@
-"""Random trees for property tests: every kind of node, hard links, and the awkward sizes."""
+"""Random trees for property tests: every kind of node, hard links, and edge-case sizes."""
 
 from __future__ import annotations
 
 from hypothesis import strategies as st
 
 from atoll.base.ids import ObjectId
+from atoll.tree.erofs_inodes import is_whiteout
 from atoll.tree.model import (
     Device,
     DeviceKind,
@@ -17,6 +18,7 @@ from atoll.tree.model import (
     Socket,
     Symlink,
     is_name,
+    walk,
 )
 
 NAMES = st.one_of(
@@ -101,7 +103,7 @@ LEAVES: st.SearchStrategy[Leaf] = st.one_of(
 
 @st.composite
 def trees(draw: st.DrawFn) -> Directory:
-    """A tree of up to four levels, some directories of several blocks, some nodes linked."""
+    """A tree of up to four levels, with large directories and hard links."""
     leaves: list[Leaf] = []
     return _directory(draw, leaves, depth=draw(st.integers(0, 3)))
 
@@ -131,9 +133,14 @@ def _directory(draw: st.DrawFn, leaves: list[Leaf], depth: int) -> Directory:
     return Directory(draw(METADATA), entries, frozenset(links))
 
 
+def default_version(tree: Directory) -> int:
+    """The format that mkcomposefs chooses by default: 0, or 1 for a tree with whiteouts."""
+    return int(any(is_whiteout(node) for _, node in walk(tree)))
+
+
 @st.composite
 def linked_whiteouts(draw: st.DrawFn) -> Directory:
-    """A tree of whiteouts that have many names: its directories are marked for some of them."""
+    """A tree of hard-linked whiteouts: only directories of their primary names are marked."""
     leaves: list[Leaf] = []
 
     def directory(depth: int) -> Directory:
