@@ -85,7 +85,7 @@ def _describe_both(
     for word, resolved, variant in zip(words, (one, other), variants, strict=True):
         with reporter.step(f"Reading {word}"):
             if isinstance(resolved, ResolvedRecipe):
-                found.append(_describe_recipe(resolved.path, variant, is_here=not mixed))
+                found.append(_describe_recipe(resolved.path, variant, has_files=not mixed))
             elif isinstance(resolved, ResolvedLock):
                 found.append(_describe_lock(resolved.path))
             else:
@@ -99,9 +99,9 @@ def _variants(given: Sequence[str]) -> tuple[str | None, str | None]:
     return (given[0], given[-1]) if given else (None, None)
 
 
-def _describe_recipe(path: Path, variant: str | None, *, is_here: bool) -> Description:
+def _describe_recipe(path: Path, variant: str | None, *, has_files: bool) -> Description:
     recipe = read_recipe(path, variant)
-    found = describe_recipe(recipe, find_lock(recipe), is_here=is_here)
+    found = describe_recipe(recipe, find_lock(recipe), has_files=has_files)
     return found if variant is None else replace(found, title=f"{found.title}, {variant}")
 
 
@@ -112,7 +112,7 @@ def _describe_lock(path: Path) -> Description:
 def _describe_tree(resolved: ResolvedImage | ResolvedTree, store: Store, kind: str) -> Description:
     with opened_resolved(resolved, store) as tree:
         if kind == "recipe":
-            recipe = describe_recipe(tree_records.parse_recipe_of(tree), None, is_here=False)
+            recipe = describe_recipe(tree_records.parse_recipe_of(tree), None, has_files=False)
             return _with_packages(recipe, describe_tree(tree))
         if kind == "lock":
             lock = tree_records.parse_lock_of(tree)

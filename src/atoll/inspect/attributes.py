@@ -1,6 +1,6 @@
-"""What two systems are compared by, each as names with a text: ``{"ann": "uid=1000 gid=1000 …"}``.
+"""The facets by which two systems are compared: names with texts, ``{"ann": "uid=1000 …"}``.
 
-Pure: from the bytes of a tree's files, or from its names alone.
+Pure functions of the contents of a tree's files, or of its names.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from atoll.tree.model import Node
 
 Facet: TypeAlias = Mapping[str, str]
-"""Names with what is true of them. Two systems agree in it when the mappings are equal."""
+"""One aspect of a system: names, each with a text that describes it."""
 
-UNIT_PLACES = ("etc/systemd", "usr/lib/systemd")
-"""Where units and the links that enable them are, the place that wins first."""
+_UNIT_DIRECTORIES = ("etc/systemd", "usr/lib/systemd")
+"""Directories of units and of the links that enable them, highest precedence first."""
 _UNIT = re.compile(r".+\.(?:service|socket|target|timer|path|mount|automount|swap|slice|scope)")
 _INSTANCE = re.compile(r"([^@]+@)[^@]+(\.[a-z]+)")
 _WANTS = re.compile(r".+\.(?:wants|requires|upholds)")
-_NOTHING = b"/dev/null"
+_NULL_DEVICE = b"/dev/null"
 
 
 def argument_facet(arguments: Iterable[str]) -> Facet:
-    """Kernel arguments by their key; of one that is given several times all, in their order."""
+    """Kernel arguments by key; repeated arguments are joined in their order."""
     found: dict[str, str] = {}
     for argument in arguments:
         key = argument.partition("=")[0]
@@ -38,7 +38,7 @@ def argument_facet(arguments: Iterable[str]) -> Facet:
 
 
 def user_facet(passwd: str, shadow: str | None) -> Facet:
-    """Accounts with ids, home, shell, and whether the password can be used to log in."""
+    """Users from passwd(5) and shadow(5): ids, home, shell, and the state of the password."""
     passwords = {row[0]: row[1] for row in _rows(shadow or "", 2)}
     return {
         row[0]: f"uid={row[2]} gid={row[3]} home={row[5]} shell={row[6]}"
@@ -48,6 +48,7 @@ def user_facet(passwd: str, shadow: str | None) -> Facet:
 
 
 def group_facet(group: str) -> Facet:
+    """Groups from group(5): gid and members."""
     return {
         row[0]: f"gid={row[2]} members={','.join(sorted(row[3].split(',')))}"
         for row in _rows(group, 4)
@@ -55,23 +56,23 @@ def group_facet(group: str) -> Facet:
 
 
 def unit_facet(tree: Directory) -> Facet:
-    """Units with ``enabled``, ``masked``, ``alias of OTHER``, or ``disabled`` where no link in
-    /etc enables one.
+    """The units of a tree, each ``enabled``, ``disabled``, ``masked`` or ``alias of OTHER``.
 
-    Units of users' managers have `` (user)`` behind their names. What only other units start counts
-    as disabled. An enabled instance enables its template, too.
+    Enabled means that a link in /etc starts it; a unit that only other units start counts as
+    disabled. An enabled instance enables its template, too. Units of user managers have the suffix
+    `` (user)``.
     """
     found: dict[str, str] = {}
-    for kind, mark in (("system", ""), ("user", " (user)")):
-        places = [find_directory(tree, f"{place}/{kind}") for place in UNIT_PLACES]
-        for place in reversed([each for each in places if each]):
-            for name, node in place.entries.items():
+    for kind, suffix in (("system", ""), ("user", " (user)")):
+        directories = [find_directory(tree, f"{parent}/{kind}") for parent in _UNIT_DIRECTORIES]
+        for directory in reversed([each for each in directories if each]):
+            for name, node in directory.entries.items():
                 unit = name.decode(errors="backslashreplace")
                 if _UNIT.fullmatch(unit):
-                    found[unit + mark] = _state(unit, node)
-        for unit in _enabled(places[0]):
-            if found.get(unit + mark, "disabled") == "disabled":
-                found[unit + mark] = "enabled"
+                    found[unit + suffix] = _state(unit, node)
+        for unit in _enabled(directories[0]):
+            if found.get(unit + suffix, "disabled") == "disabled":
+                found[unit + suffix] = "enabled"
     return found
 
 
@@ -83,7 +84,7 @@ def _state(unit: str, node: Node) -> str:
 
 
 def _enabled(etc: Directory | None) -> Iterator[str]:
-    """The units that links in /etc start, and those that it has another name for."""
+    """The units that links in /etc enable: by ``.wants``, ``.requires``, ``.upholds`` or alias."""
     for name, node in (etc.entries if etc else {}).items():
         if isinstance(node, Symlink) and not _is_mask(node) and name != b"default.target":
             yield _target(node)
@@ -101,7 +102,7 @@ def _target(link: Symlink) -> str:
 
 def _is_mask(node: Node) -> bool:
     if isinstance(node, Symlink):
-        return node.target == _NOTHING
+        return node.target == _NULL_DEVICE
     return isinstance(node, Regular) and node.size == 0
 
 
@@ -111,7 +112,7 @@ def find_directory(tree: Directory, path: str) -> Directory | None:
 
 
 def _rows(text: str, fields: int) -> Iterator[list[str]]:
-    """The lines that have at least so many fields."""
+    """The lines with at least ``fields`` fields separated by colons."""
     for line in text.splitlines():
         row = line.split(":")
         if len(row) >= fields and row[0]:

@@ -1,4 +1,4 @@
-"""What there is to know of a system before it is compared: of a tree, a recipe, a lock."""
+"""Describe a tree, a recipe or a lock by facets, for ``diff`` to compare."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from atoll.recipe.model import File, Group, Recipe, Units, User
 
 _PASSWD, _SHADOW, _GROUP = "etc/passwd", "etc/shadow", "etc/group"
-_OF_TREES = (
+_TREE_FACETS = (
     "privileged",
     "packages",
     "kernel",
@@ -34,8 +34,8 @@ _OF_TREES = (
     "groups",
     "settings",
 )
-_TITLES = ("name", "version", "suite", "components", "architecture", "architectures", "base")
-_OWN = frozenset(
+_INFO_SETTINGS = ("name", "version", "suite", "components", "architecture", "architectures", "base")
+_OTHER_FACETS = frozenset(
     (
         "file",
         "text",
@@ -50,17 +50,17 @@ _OWN = frozenset(
         "local_files",
     )
 )
-"""Fields of a recipe that have facets of their own, or say where it was read."""
-_CONTENTS = {
+"""Fields of a recipe that are not settings: they have their own facets, or are about its files."""
+_CONTENT_SETTINGS = {
     "script.source": "scripts",
     "health.check.source": "health.checks",
     "repo.key": "repositories",
 }
-"""Keys of local files whose content is a setting, and the field that has their tables."""
+"""Keys of local files whose content counts as a setting, and the recipe field of their tables."""
 
 
 def describe_tree(tree: OpenTree) -> Description:
-    """Raises Damaged when a record of the tree cannot be read."""
+    """Describe a tree. Raises Damaged if a record in it is invalid."""
     found = tree.contents([IMAGE_INFO, PACKAGES, _PASSWD, _SHADOW, _GROUP])
     info = parse_info_fields(found[IMAGE_INFO], where=tree.title) if IMAGE_INFO in found else {}
     architecture = info.get("architecture")
@@ -77,9 +77,9 @@ def describe_tree(tree: OpenTree) -> Description:
         packages = _parse_list(found.get(PACKAGES), own, tree.title) or status
         facets |= {"packages": packages} if packages else {}
     facets |= _info_facets(info) | _account_facets(found)
-    if tree.facts is not None:
-        facets.setdefault("packages", tree.facts.packages)
-        facets.setdefault("kernel", {"version": tree.facts.kernel})
+    if tree.label is not None:
+        facets.setdefault("packages", tree.label.packages)
+        facets.setdefault("kernel", {"version": tree.label.kernel})
     return Description(
         title=tree.title,
         what="image" if tree.published else "tree",
@@ -88,8 +88,8 @@ def describe_tree(tree: OpenTree) -> Description:
         tree=tree.tree,
         facets=facets,
         unknown={
-            name: _why(name, tree)
-            for name in (*_OF_TREES, "files")
+            name: _why_unknown(name, tree)
+            for name in (*_TREE_FACETS, "files")
             if (tree.root is None if name == "files" else name not in facets)
         },
         sizes=sizes,
@@ -97,25 +97,25 @@ def describe_tree(tree: OpenTree) -> Description:
     )
 
 
-def describe_recipe(recipe: Recipe, lock: Lock | None, *, is_here: bool = True) -> Description:
-    """What a recipe asks for, and with its lock exactly which packages.
+def describe_recipe(recipe: Recipe, lock: Lock | None, *, has_files: bool = True) -> Description:
+    """Describe a recipe, and with its lock the exact packages.
 
-    Local files that it names are compared by their content, unless only its text ``is_here``.
+    Local files are described by their content if it ``has_files``, else by their names.
     """
-    local = _Local(recipe, is_here=is_here)
+    local = _LocalFiles(recipe, has_files=has_files)
     facets: dict[str, Facet] = {
-        "wishes": _wishes(recipe, local),
+        "wishes": _package_requests(recipe, local),
         "kernel": {
-            f"{each.name}.{word}": "yes"
+            f"{each.name}.{item}": "yes"
             for each in fields(recipe.kernel)
             if each.name not in ("package", "args")
-            for word in getattr(recipe.kernel, each.name)
+            for item in getattr(recipe.kernel, each.name)
         },
         "arguments": argument_facet(recipe.kernel.args),
-        "units": _wished_units(recipe.units),
-        "users": {user.name: _account_text(user) for user in recipe.users},
-        "groups": {group.name: _account_text(group) for group in recipe.groups},
-        "recipe_files": {file.path: _file_text(file, local) for file in recipe.files},
+        "units": _unit_settings(recipe.units),
+        "users": {user.name: _format_account(user) for user in recipe.users},
+        "groups": {group.name: _format_account(group) for group in recipe.groups},
+        "recipe_files": {file.path: _format_file(file, local) for file in recipe.files},
         "settings": dict(_settings(recipe, local)),
     }
     if lock is not None:
@@ -134,6 +134,7 @@ def describe_recipe(recipe: Recipe, lock: Lock | None, *, is_here: bool = True) 
 
 
 def describe_lock(lock: Lock, title: str) -> Description:
+    """Describe a lock; ``title`` names it in the output."""
     settings: dict[str, str] = {
         "architecture": lock.architecture,
         "epoch": str(lock.epoch),
@@ -166,7 +167,7 @@ def describe_lock(lock: Lock, title: str) -> Description:
 
 
 def _read_sizes(tree: OpenTree, own: str | None) -> tuple[Mapping[str, int], Facet]:
-    """Installed sizes and versions by dpkg's database; empty where the tree has none."""
+    """Installed sizes (bytes) and versions from dpkg's database; empty if the tree has none."""
     packages = parse_package_details(tree.status() or "")
     named = {package_name(each.name, each.architecture, own): each for each in packages}
     sizes = {name: each.size for name, each in named.items() if each.size is not None}
@@ -183,16 +184,16 @@ def _info_facets(info: Mapping[str, object]) -> dict[str, Facet]:
     if not info:
         return {}
     arguments = info.get("args")
-    words = [str(word) for word in arguments] if isinstance(arguments, list) else []
+    texts = [str(each) for each in arguments] if isinstance(arguments, list) else []
     return {
         "kernel": {"version": str(info.get("kernel", "none"))},
-        "arguments": argument_facet(words),
-        "settings": {key: _words(info[key]) for key in _TITLES if info.get(key)},
+        "arguments": argument_facet(texts),
+        "settings": {key: _format_value(info[key]) for key in _INFO_SETTINGS if info.get(key)},
     }
 
 
-def _words(value: object) -> str:
-    """A value of a JSON document in one line."""
+def _format_value(value: object) -> str:
+    """A JSON value as one line of text."""
     if isinstance(value, dict):
         value = value.values()
     elif not isinstance(value, list):
@@ -210,7 +211,7 @@ def _account_facets(found: Mapping[str, bytes]) -> dict[str, Facet]:
     return facets
 
 
-def _why(name: str, tree: OpenTree) -> str:
+def _why_unknown(name: str, tree: OpenTree) -> str:
     if tree.root is None:
         return "the image has no table of contents: pull it, then compare store:NAME"
     return {
@@ -236,7 +237,7 @@ def _pin_name(pin: Pin, lock: Lock) -> str:
     return package_name(pin.name, pin.architecture, lock.architecture)
 
 
-def _wishes(recipe: Recipe, local: _Local) -> Facet:
+def _package_requests(recipe: Recipe, local: _LocalFiles) -> Facet:
     packages = recipe.packages
     found = dict.fromkeys(packages.install, "install")
     found |= {name: f"install {local.content(name)}" for name in packages.local}
@@ -249,45 +250,45 @@ def _wishes(recipe: Recipe, local: _Local) -> Facet:
     return found | ({"recommends": "yes"} if packages.recommends else {})
 
 
-def _settings(recipe: Recipe, local: _Local) -> Iterator[tuple[str, str]]:
-    """All else that a recipe says, each value with its place: ``system.hostname``."""
+def _settings(recipe: Recipe, local: _LocalFiles) -> Iterator[tuple[str, str]]:
+    """All other values of a recipe, each with its key: ``system.hostname``."""
     yield "from", type(recipe.base).__name__.removesuffix("Base").lower()
     for each in fields(recipe):
-        if each.name not in _OWN:
+        if each.name not in _OTHER_FACETS:
             yield from _flatten(each.name, getattr(recipe, each.name))
     for key, name, row in recipe.local_files:
-        if key in _CONTENTS:
-            yield f"{_CONTENTS[key]}[{row}].content", local.content(name)
+        if key in _CONTENT_SETTINGS:
+            yield f"{_CONTENT_SETTINGS[key]}[{row}].content", local.content(name)
 
 
-def _wished_units(units: Units) -> Facet:
+def _unit_settings(units: Units) -> Facet:
     found: dict[str, str] = {}
-    for state, words, of_users in (
+    for state, names, user_names in (
         ("enabled", units.enable, units.user_enable),
         ("disabled", units.disable, units.user_disable),
         ("masked", units.mask, units.user_mask),
     ):
-        found |= dict.fromkeys(words, state)
-        found |= {f"{word} (user)": state for word in of_users}
+        found |= dict.fromkeys(names, state)
+        found |= {f"{name} (user)": state for name in user_names}
     return found | {f"{unit} (drop-in)": _digest(text.encode()) for unit, text in units.dropins}
 
 
-def _account_text(account: User | Group) -> str:
-    """All that is said of an account but its name; of a password only whether there is one."""
-    words = []
+def _format_account(account: User | Group) -> str:
+    """All fields of an account except its name; of a password only whether it is set."""
+    texts = []
     for each in fields(account):
         value = getattr(account, each.name)
         if each.name == "password_hash":
-            words.append(f"password={'locked' if value is None else 'set'}")
+            texts.append(f"password={'locked' if value is None else 'set'}")
         elif each.name == "ssh_keys":
-            words += [f"ssh_key={_digest(key.encode())}" for key in value]
+            texts += [f"ssh_key={_digest(key.encode())}" for key in value]
         elif each.name != "name" and value not in (None, "", (), False):
             text = ",".join(value) if isinstance(value, tuple) else str(value)
-            words.append(f"{each.name}={text}")
-    return " ".join(words)
+            texts.append(f"{each.name}={text}")
+    return " ".join(texts)
 
 
-def _file_text(file: File, local: _Local) -> str:
+def _format_file(file: File, local: _LocalFiles) -> str:
     owner = f"{file.mode:04o} {file.owner}:{file.group}"
     if file.link is not None:
         return f"link to {file.link}"
@@ -295,24 +296,24 @@ def _file_text(file: File, local: _Local) -> str:
         return f"{owner} {file.url} sha256 {file.sha256}"
     if file.source is not None:
         return f"{owner} {local.content(file.source)}"
-    return f"{owner} {_text_of((file.text or '').encode())}"
+    return f"{owner} {_size_and_digest((file.text or '').encode())}"
 
 
-class _Local:
+class _LocalFiles:
     """The local files that a recipe names."""
 
-    def __init__(self, recipe: Recipe, *, is_here: bool) -> None:
+    def __init__(self, recipe: Recipe, *, has_files: bool) -> None:
         self._recipe = recipe
-        self._is_here = is_here
+        self._has_files = has_files
 
     def content(self, name: str) -> str:
-        """Size and digest; the name alone when only the recipe's text is here."""
-        if not self._is_here:
+        """Size and digest of a file; only its name without the files."""
+        if not self._has_files:
             return f"from {name}"
-        return _text_of(self._recipe.resolve(name).read_bytes())
+        return _size_and_digest(self._recipe.resolve(name).read_bytes())
 
 
-def _text_of(data: bytes) -> str:
+def _size_and_digest(data: bytes) -> str:
     return f"{len(data)} bytes {_digest(data)}"
 
 
@@ -321,7 +322,7 @@ def _digest(data: bytes) -> str:
 
 
 def _flatten(path: str, value: object) -> Iterator[tuple[str, str]]:
-    """Every value that is set below a field, with its place."""
+    """Every value below a field that is set, with its key."""
     if is_dataclass(value) and not isinstance(value, type):
         for each in fields(value):
             yield from _flatten(f"{path}.{each.name}", getattr(value, each.name))
@@ -329,6 +330,6 @@ def _flatten(path: str, value: object) -> Iterator[tuple[str, str]]:
         for number, item in enumerate(value):
             yield from _flatten(f"{path}[{getattr(item, 'name', number)}]", item)
     elif isinstance(value, str) and "\n" in value:
-        yield path, _text_of(value.encode())
+        yield path, _size_and_digest(value.encode())
     elif value is not None and value != "":
         yield path, str(value)

@@ -1,5 +1,5 @@
-"""What changed from one system to another, as values. Pure, and the same in both directions:
-``compare(b, a)`` is ``compare(a, b).mirrored()``.
+"""Compare two described systems. Pure and symmetric: ``compare_systems(b, a)`` equals
+``compare_systems(a, b).mirrored()``.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ FACETS = (
     "recipe_files",
     "settings",
 )
-"""What is compared, in the order of a report: what matters for security comes first."""
+"""The compared facets in the order of output; those that matter most for security come first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
-    """One of two systems. ``what`` is ``tree``, ``image``, ``recipe`` or ``lock``.
+    """A described system. ``what`` is ``tree``, ``image``, ``recipe`` or ``lock``.
 
-    ``unknown`` says of facets, and of ``files``, why they cannot be known; what is neither there
-    nor unknown is no matter of such a thing. ``sizes`` are of packages, in bytes: of what is
-    ``installed``, or of their ``package files``.
+    ``unknown`` has the reason for each facet, and for ``files``, that is unknown; a facet that is
+    in neither does not apply to this kind of system. ``sizes`` are bytes by package; ``sizes_of``
+    says whether they are ``installed`` sizes or those of ``package files``.
     """
 
     title: str
@@ -57,7 +57,10 @@ class Description:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemChange:
-    """One name of a facet; None where it is not there. Sizes are of packages, None if not known."""
+    """A changed name of a facet. ``before`` or ``after`` is None if the name is absent there.
+
+    Sizes are of packages in bytes, None if unknown.
+    """
 
     name: str
     before: str | None
@@ -73,7 +76,7 @@ class ItemChange:
 
     @property
     def growth(self) -> int | None:
-        """By how many bytes a package grew, None when that is not known."""
+        """By how many bytes a package grew; None if unknown."""
         before = 0 if self.before is None else self.size_before
         after = 0 if self.after is None else self.size_after
         return None if before is None or after is None else after - before
@@ -118,9 +121,10 @@ class FileChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemDiff:
-    """``facets`` has those that are known of both; ``files`` is None when they are not.
+    """The difference of two systems: the changes of each facet that is known of both, and of files.
 
-    ``unknown`` says why the others are not: of the first and of the second, None where it is known.
+    ``files`` is None if unknown. ``unknown`` has the reasons for the other facets: of the first and
+    of the second system, None for a system whose facet is known.
     """
 
     before: Description
@@ -131,7 +135,7 @@ class SystemDiff:
 
     @property
     def is_equal(self) -> bool:
-        """Of two trees their digests decide; of all else whether anything was found."""
+        """Whether the systems are equal: for two trees their digests decide, else the facets."""
         if self.before.tree is not None and self.after.tree is not None:
             return self.before.tree == self.after.tree
         return not any(self.facets.values())
@@ -166,7 +170,7 @@ def compare_systems(before: Description, after: Description) -> SystemDiff:
 def _changes(facet: str, before: Description, after: Description) -> Iterator[ItemChange]:
     old, new = before.facets[facet], after.facets[facet]
     has_sizes = facet == "packages" and before.sizes_of == after.sizes_of
-    # Of package files only those matter that are another one of the same version.
+    # Of package files, show only a different file of the same version: others are in "packages".
     names = old.keys() & new.keys() if facet == "package_files" else old.keys() | new.keys()
     for name in sorted(names):
         if old.get(name) != new.get(name):
@@ -183,13 +187,13 @@ def _unknown(
     before: Description, after: Description
 ) -> Iterator[tuple[str, tuple[str | None, str | None]]]:
     for name in (*FACETS, "files"):
-        if name == "package_files":  # a detail of packages, which only locks have
+        if name == "package_files":  # details of packages that only locks have
             continue
         reasons = tuple(_why_unknown(name, side) for side in (before, after))
-        asked = any(name in side.facets or name in side.unknown for side in (before, after))
+        applies = any(name in side.facets or name in side.unknown for side in (before, after))
         if name == "files":
-            asked = asked or before.files is not None or after.files is not None
-        if asked and any(reasons):
+            applies = applies or before.files is not None or after.files is not None
+        if applies and any(reasons):
             yield name, (reasons[0], reasons[1])
 
 
@@ -220,7 +224,8 @@ def _compare_files(before: Description, after: Description) -> tuple[FileChange,
 
 
 def _is_noise(change: PathChange, was: Node | None, now: Node | None) -> bool:
-    """The time of a directory says nothing, nor does that it comes or goes with what is in it."""
+    """Whether to hide a change: the mtime of a directory, or a directory that was added or removed
+    together with its contents."""
     if change.kind is ChangeKind.CHANGED:
         both = isinstance(was, Directory) and isinstance(now, Directory)
         return both and change.aspects == (Aspect.MTIME,)

@@ -1,16 +1,16 @@
-"""What a tree is made of, as SPDX 2.3 in JSON. The same tree, the same bytes.
+"""Write a software bill of materials (SBOM) in SPDX 2.3 JSON. Reproducible: same tree, same bytes.
 
 ::
 
     the document ─DESCRIBES→ the system ─CONTAINS→ its operating system, Debian
                                         ─CONTAINS→ each Debian package
 
-Scanners look for advisories by three things: the operating system (a package of that purpose, and
-``distro`` in each purl), the source package (``upstream`` in the purl, and "built package from"),
-and the version.
+Vulnerability scanners find advisories by three things: the operating system (a package with that
+purpose, and ``distro`` in each purl), the source package (``upstream`` in the purl, and "built
+package from"), and the version.
 
-A package has what dpkg's database and its copyright file say; what the lock in the tree says of its
-file (SHA-256, where it came from), where there is a lock. What nobody says is NOASSERTION.
+The data of a package are from dpkg's database and its copyright file; SHA-256 and download location
+of its file are from the lock in the tree, if there is one. Unknown values are NOASSERTION.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ if TYPE_CHECKING:
     from atoll.lock.model import Lock
     from atoll.tree.model import Directory
 
-NOTHING = "NOASSERTION"
-_UNSAID = {
-    "downloadLocation": NOTHING,
+NOASSERTION = "NOASSERTION"
+_NO_ASSERTIONS = {
+    "downloadLocation": NOASSERTION,
     "filesAnalyzed": False,
-    "licenseConcluded": NOTHING,
-    "licenseDeclared": NOTHING,
-    "copyrightText": NOTHING,
+    "licenseConcluded": NOASSERTION,
+    "licenseDeclared": NOASSERTION,
+    "copyrightText": NOASSERTION,
 }
 _SYSTEM = "SPDXRef-System"
 _DEBIAN = "SPDXRef-OperatingSystem"
@@ -54,23 +54,26 @@ _TOOL = f"Tool: atoll-{__version__}"
 _RELEASE = "etc/debian_version"
 _RELEASED = re.compile(r"[0-9]{1,4}")
 _DOCUMENTS = "usr/share/doc"
-_LONGEST = 1 << 20
-_LONGEST_FIELD = 1000
-"""Longer ones are nothing that anybody wrote; the patterns would take long over them."""
+_COPYRIGHT_LIMIT = 1 << 20
+_FIELD_LIMIT = 1000
+"""Longer values are ignored: they are not genuine, and regular expressions are slow on them."""
 _UNSAFE = re.compile(r"[^A-Za-z0-9.]")
 _URL = re.compile(r"https?://[a-z0-9]+([-.][a-z0-9]+)*\.[a-z]{2,5}(:[0-9]{1,5})?(/[!-~]*)?")
 _MAINTAINER = re.compile(r"([^<>]*)<([^<>()\s]+@[^<>()\s]+)>")
-_MANY = re.compile(
+_ORGANIZATION = re.compile(
     r"\b(team|maintainers?|developers|group|project|packag\w+|debian)\b", re.IGNORECASE
 )
-_LISTS = re.compile(r"@(alioth-)?lists\.|@tracker\.|@packages\.")
+_MAILING_LIST = re.compile(r"@(alioth-)?lists\.|@tracker\.|@packages\.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
-    """All that an SBOM says. ``created`` is in seconds; the keys are names of packages, of pins
-    (name, version, architecture). ``release`` is Debian's, such as 13; before there is a number
-    for it, it is the suite."""
+    """The data of an SBOM.
+
+    ``created`` is in seconds since 1970. ``licences`` are by package name, ``pins`` by (name,
+    version, architecture), each with the address of its archive. ``release`` is Debian's number,
+    such as 13, or the suite if it has no number yet.
+    """
 
     name: str
     version: str
@@ -83,7 +86,11 @@ class Inventory:
 
 
 def read_inventory(tree: OpenTree) -> Inventory:
-    """Raises Refused for a tree that has no package database or cannot be seen, Damaged."""
+    """Read the data of an SBOM from a tree.
+
+    Raises Refused for a tree without package database, or an image that must be pulled first, and
+    Damaged.
+    """
     if tree.root is None:
         raise Refused(
             f"{tree.title}: Atoll cannot list its contents before it is pulled",
@@ -155,11 +162,11 @@ def format_sbom(inventory: Inventory) -> bytes:
 
 
 def _licence(name: str, text: str) -> dict[str, str]:
-    """The text of a licence that SPDX does not list."""
+    """The text of a licence that is not in SPDX's licence list."""
     return {
         "licenseId": name,
-        "name": _plain(name.removeprefix("LicenseRef-")),
-        "extractedText": _plain(text),
+        "name": _printable(name.removeprefix("LicenseRef-")),
+        "extractedText": _printable(text),
     }
 
 
@@ -169,8 +176,8 @@ def _system(inventory: Inventory) -> dict[str, Any]:
         "name": inventory.name,
         **({"versionInfo": inventory.version} if inventory.version else {}),
         "primaryPackagePurpose": "CONTAINER",
-        **_UNSAID,
-        "supplier": NOTHING,
+        **_NO_ASSERTIONS,
+        "supplier": NOASSERTION,
         "comment": f"tree {inventory.tree}",
     }
 
@@ -182,7 +189,7 @@ def _debian(release: str) -> dict[str, Any]:
         "name": "debian",
         **({"versionInfo": release} if release else {}),
         "primaryPackagePurpose": "OPERATING-SYSTEM",
-        **_UNSAID,
+        **_NO_ASSERTIONS,
         "supplier": "Organization: Debian",
         "externalRefs": [
             {
@@ -202,11 +209,11 @@ def _package(package: DescribedPackage, name: str, inventory: Inventory) -> dict
         "name": package.name,
         "versionInfo": package.version,
         "supplier": format_supplier(package.maintainer),
-        "downloadLocation": NOTHING,
+        "downloadLocation": NOASSERTION,
         "filesAnalyzed": False,
-        "licenseConcluded": NOTHING,
-        "licenseDeclared": licences.expression if licences else NOTHING,
-        "copyrightText": NOTHING,
+        "licenseConcluded": NOASSERTION,
+        "licenseDeclared": licences.expression if licences else NOASSERTION,
+        "copyrightText": NOASSERTION,
         "sourceInfo": f"built package from: {package.source} {package.source_version}",
         "externalRefs": [
             {
@@ -216,57 +223,64 @@ def _package(package: DescribedPackage, name: str, inventory: Inventory) -> dict
             }
         ],
     }
-    if len(package.homepage) < _LONGEST_FIELD and _URL.fullmatch(package.homepage):
+    if len(package.homepage) < _FIELD_LIMIT and _URL.fullmatch(package.homepage):
         found["homepage"] = package.homepage
     if pin is not None:
         one, uri = pin
         found["checksums"] = [{"algorithm": "SHA256", "checksumValue": one.sha256}]
         found["packageFileName"] = one.path.rpartition("/")[2]
         address = f"{uri.rstrip('/')}/{one.path}" if uri else ""
-        if len(address) < _LONGEST_FIELD and _URL.fullmatch(address):
+        if len(address) < _FIELD_LIMIT and _URL.fullmatch(address):
             found["downloadLocation"] = address
     return found
 
 
 def format_purl(package: DescribedPackage, release: str) -> str:
-    """``pkg:deb/debian/libc6@2.41-12?arch=amd64&distro=debian-13&upstream=glibc``, each part
-    percent-encoded. ``upstream`` is the source package where it is called otherwise, or has
-    another version, which then stands after an ``@``."""
+    """Format a package URL: ``pkg:deb/debian/libc6@2.41-12?arch=amd64&distro=debian-13&…``.
+
+    Each part is percent-encoded. ``upstream`` is the source package, if its name differs or, after
+    an ``@``, its version.
+    """
     name, version = (quote(text, safe="") for text in (package.name, package.version))
     upstream = package.source
     if package.source_version != package.version:
         upstream += f"@{package.source_version}"
-    words = {
+    qualifiers = {
         "arch": package.architecture,
         "distro": f"debian-{release}" if release else "",
         "upstream": "" if upstream == package.name else upstream,
     }
-    more = "&".join(f"{key}={quote(text, safe='')}" for key, text in words.items() if text)
-    return f"pkg:deb/debian/{name}@{version}?{more}"
+    joined = "&".join(f"{key}={quote(text, safe='')}" for key, text in qualifiers.items() if text)
+    return f"pkg:deb/debian/{name}@{version}?{joined}"
 
 
 def format_supplier(maintainer: str) -> str:
-    """Of ``NAME <ADDRESS>``; what looks like several people is an organization."""
-    match = _MAINTAINER.fullmatch(maintainer.strip()) if len(maintainer) < _LONGEST_FIELD else None
+    """Format a maintainer, ``NAME <ADDRESS>``, as SPDX supplier.
+
+    Teams and mailing lists are organizations, others persons.
+    """
+    match = _MAINTAINER.fullmatch(maintainer.strip()) if len(maintainer) < _FIELD_LIMIT else None
     name = re.sub(r"\s*\([^()]*\)", "", match.group(1)).strip(' "()') if match else ""
     if match is None or not name:
-        return NOTHING
+        return NOASSERTION
     address = match.group(2)
-    kind = "Organization" if _MANY.search(name) or _LISTS.search(address) else "Person"
-    return _plain(f"{kind}: {name} ({address})")
+    kind = (
+        "Organization" if _ORGANIZATION.search(name) or _MAILING_LIST.search(address) else "Person"
+    )
+    return _printable(f"{kind}: {name} ({address})")
 
 
 def _identifiers(packages: Iterable[DescribedPackage]) -> Iterator[tuple[DescribedPackage, str]]:
-    """A name within the document for each package; only letters, digits, dots and dashes may be."""
-    given: set[str] = set()
+    """A unique SPDXID for each package; only letters, digits, dots and dashes are allowed."""
+    used: set[str] = set()
     for package in packages:
         text = f"{package.name}-{package.architecture}"
         plain = _UNSAFE.sub(lambda found: "-" if found[0] == "-" else f"-{ord(found[0]):x}-", text)
         name, number = f"SPDXRef-Package-{plain}", 1
-        while name in given:
+        while name in used:
             number += 1
             name = f"SPDXRef-Package-{plain}-{number}"
-        given.add(name)
+        used.add(name)
         yield package, name
 
 
@@ -284,23 +298,24 @@ def _read_licences(tree: OpenTree, packages: Iterable[DescribedPackage]) -> dict
 
 
 def _copyright_path(root: Directory, package: str) -> str | None:
-    """Its copyright file; packages often share the folder of another one by a link."""
-    folder = f"{_DOCUMENTS}/{package}"
-    node = find_node(root, folder)
+    """The path of a package's copyright file; its directory or file is often a link to another
+    package's."""
+    directory = f"{_DOCUMENTS}/{package}"
+    node = find_node(root, directory)
     if isinstance(node, Symlink):
         target = node.target.decode(errors="surrogateescape").removeprefix(f"/{_DOCUMENTS}/")
-        folder = f"{_DOCUMENTS}/{target}"
-    path = f"{folder}/copyright"
+        directory = f"{_DOCUMENTS}/{target}"
+    path = f"{directory}/copyright"
     file = find_node(root, path)
     if isinstance(file, Symlink):
         target = file.target.decode(errors="surrogateescape")
         path = f"{_DOCUMENTS}/{target.removeprefix('../').removeprefix(f'/{_DOCUMENTS}/')}"
         file = find_node(root, path)
-    return None if file is None or getattr(file, "size", 0) > _LONGEST else path
+    return None if file is None or getattr(file, "size", 0) > _COPYRIGHT_LIMIT else path
 
 
 def _pins(lock: Lock) -> dict[tuple[str, str, str], tuple[Pin, str]]:
-    """Every pin with the address of its archive, empty for a local file."""
+    """The pins of a lock, each with the address of its archive (empty for a local file)."""
     uris = {archive.name: archive.uri for archive in lock.archives}
     return {
         (pin.name, pin.version, pin.architecture): (pin, uris.get(pin.archive, ""))
@@ -312,8 +327,8 @@ def _relationship(one: str, kind: str, other: str) -> dict[str, str]:
     return {"spdxElementId": one, "relationshipType": kind, "relatedSpdxElement": other}
 
 
-def _plain(text: str) -> str:
-    """Without control characters: what reads JSON of this kind is not always careful."""
+def _printable(text: str) -> str:
+    """Replace control characters: not every consumer of SBOMs handles them safely."""
     return "".join(each if each.isprintable() or each == "\n" else "?" for each in text)
 
 

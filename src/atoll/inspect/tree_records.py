@@ -1,4 +1,4 @@
-"""What a tree carries of how it was made: recipe, lock and list of packages, in /usr/lib/atoll."""
+"""Read the recipe and the lock that a tree carries in /usr/lib/atoll."""
 
 from __future__ import annotations
 
@@ -17,41 +17,43 @@ if TYPE_CHECKING:
     from atoll.recipe.language.includes import Load
     from atoll.recipe.model import Recipe
 
-PATHS = {"recipe": RECIPE, "lock": LOCK}
-"""Where a tree has what it carries."""
+RECORD_PATHS = {"recipe": RECIPE, "lock": LOCK}
+"""The paths of the records in a tree, by kind."""
 
 
-def has_record(tree: OpenTree, what: str) -> bool:
-    return bool(tree.contents([PATHS[what]]))
+def has_record(tree: OpenTree, kind: str) -> bool:
+    """Whether a tree has a record of this ``kind`` (a key of ``RECORD_PATHS``)."""
+    return bool(tree.contents([RECORD_PATHS[kind]]))
 
 
-def read_record(tree: OpenTree, what: str) -> bytes:
-    """What a tree carries; raises NotFound when it does not, Refused when nobody can tell yet."""
+def read_record(tree: OpenTree, kind: str) -> bytes:
+    """The content of a record. Raises NotFound if the tree has none, Refused if it must be pulled
+    first."""
     if tree.root is None:
         raise Refused(
             f"{tree.title}: Atoll cannot list its contents before it is pulled",
             hint="it has no table of contents: pull it with atoll pull, then name store:NAME",
         )
-    path = PATHS[what]
+    path = RECORD_PATHS[kind]
     found = tree.contents([path])
     if path not in found:
         raise NotFound(
-            f"{tree.title} carries no {what}: /{path} is not in it",
+            f"{tree.title} carries no {kind}: /{path} is not in it",
             hint="only trees that Atoll built have it",
         )
     return found[path]
 
 
 def parse_recipe_of(tree: OpenTree) -> Recipe:
-    """The recipe that a tree carries, with the variant and for the architecture of its lock.
+    """Parse the recipe in a tree, with the variant and for the architecture of its lock.
 
-    Raises NotFound, Refused, or RecipeError naming the tree.
+    Raises NotFound, Refused, or RecipeError that names the tree.
     """
     text = _text(read_record(tree, "recipe"), tree)
     lock = parse_lock_of(tree)
     return parse_recipe(
         text,
-        file=f"{tree.title}: /{PATHS['recipe']}",
+        file=f"{tree.title}: /{RECORD_PATHS['recipe']}",
         variant=lock.variant if lock else None,
         architecture=lock.architecture if lock else None,
         load=_included(tree),
@@ -59,7 +61,7 @@ def parse_recipe_of(tree: OpenTree) -> Recipe:
 
 
 def _included(tree: OpenTree) -> Load:
-    """Reads what the recipe includes: a tree carries it numbered, in the order of reading."""
+    """A loader of included recipes: the tree has them numbered in the order of inclusion."""
     names: list[str] = []
 
     def load(name: str) -> str:
@@ -76,12 +78,14 @@ def _included(tree: OpenTree) -> Load:
 
 
 def parse_lock_of(tree: OpenTree) -> Lock | None:
-    """The lock that a tree carries, None when it has none. It says which tree that is: the text in
-    the tree cannot."""
+    """Parse the lock in a tree; None if it has none.
+
+    The result's ``tree`` is set: the file in the tree cannot contain the tree's own digest.
+    """
     if not has_record(tree, "lock"):
         return None
     text = _text(read_record(tree, "lock"), tree)
-    lock = parse_lock(text, file=f"{tree.title}: /{PATHS['lock']}")
+    lock = parse_lock(text, file=f"{tree.title}: /{RECORD_PATHS['lock']}")
     return replace(lock, tree=tree.tree)
 
 

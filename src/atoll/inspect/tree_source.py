@@ -1,7 +1,7 @@
-"""One tree, opened to be looked at: in a store, or in an image that nobody has pulled.
+"""Open a tree to read it: one in a store, or one in an image that has not been pulled.
 
-Of an image that is not here only what it says of itself is fetched: manifest, config, table of
-contents, and the few files that are asked for. Nothing is kept.
+Of an image that is not in the store, only the manifest, the config, the table of contents and the
+requested files are fetched. Nothing is stored.
 """
 
 from __future__ import annotations
@@ -34,18 +34,19 @@ if TYPE_CHECKING:
     from atoll.store.layout import Store
     from atoll.tree.model import Directory
 
-LARGEST = MOST
-"""Bytes of a file that is read whole; no record and no database is larger."""
+FILE_LIMIT = MOST
+"""The largest file in bytes that is read; no record and no dpkg database is larger."""
 _STATUS = (f"{DPKG}/status", "var/lib/dpkg/status")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenTree:
-    """``name``, ``version``, ``created`` (seconds) are empty or None where nobody says them.
+    """A tree, and how to read its files.
 
-    ``root`` is None for an image without a table of contents: of that, ``published`` is all there
-    is. ``read`` gives the contents of objects, several at a time for the sake of the network, but
-    not more than ``MOST`` bytes.
+    ``root`` is None for an image that is not pulled and has no table of contents; only
+    ``published`` is known then. ``read`` returns the contents of objects: several per call, to save
+    round trips, but at most ``FILE_LIMIT`` bytes. ``name`` and ``version`` are empty and
+    ``created`` (seconds since 1970) is None if unknown.
     """
 
     title: str
@@ -58,26 +59,29 @@ class OpenTree:
     published: PublishedImage | None = None
 
     @property
-    def facts(self) -> SystemLabel | None:
-        """What the image says of itself, not its tree."""
+    def label(self) -> SystemLabel | None:
+        """The system label of the image's config; None for a tree in a store."""
         return self.published.record.config.system if self.published else None
 
     def contents(self, paths: Iterable[str]) -> dict[str, bytes]:
-        """The contents of those of ``paths`` (relative) that are files. Raises Damaged."""
+        """The contents of those of ``paths`` (relative) that are regular files within the limit.
+
+        Raises Damaged.
+        """
         found: dict[str, bytes] = {}
         batches: list[dict[str, ObjectId]] = [{}]
-        room = LARGEST
+        left = FILE_LIMIT
         for path in paths:
             node = find_node(self.root, path) if self.root else None
-            if not isinstance(node, Regular) or node.size > LARGEST:
+            if not isinstance(node, Regular) or node.size > FILE_LIMIT:
                 continue
             if node.object is None:
                 found[path] = node.inline or b""
                 continue
-            if node.size > room:
+            if node.size > left:
                 batches.append({})
-                room = LARGEST
-            room -= node.size
+                left = FILE_LIMIT
+            left -= node.size
             batches[-1][path] = node.object
         for batch in batches:
             read = self.read(batch.values()) if batch else {}
@@ -85,7 +89,7 @@ class OpenTree:
         return found
 
     def status(self) -> str | None:
-        """The text of dpkg's database; None when there is none."""
+        """The text of dpkg's status file; None if there is none."""
         found = self.contents(_STATUS)
         data = next((found[path] for path in _STATUS if path in found), None)
         return None if data is None else data.decode(errors="replace")
@@ -93,7 +97,10 @@ class OpenTree:
 
 @contextmanager
 def opened_image(reference: Reference, store: Store) -> Iterator[OpenTree]:
-    """The tree of an image, pulled or not. Raises NotFound, NetworkError, Damaged, UsageError."""
+    """Open the tree of an image, pulled or not.
+
+    Raises NotFound, NetworkError, Damaged or UsageError.
+    """
     title = format_reference(reference)
     if isinstance(reference, StoreReference):
         yield open_ref(store, reference.name, title)
@@ -104,10 +111,10 @@ def opened_image(reference: Reference, store: Store) -> Iterator[OpenTree]:
 
         def preview(names: Iterable[ObjectId]) -> Mapping[ObjectId, bytes]:
             wanted = set(names)
-            one = preview_objects(plan, source, store, wanted)
-            if one is None:
+            read_one = preview_objects(plan, source, store, wanted)
+            if read_one is None:
                 raise Damaged(f"{title}: files in it are larger than its tree says")
-            return {name: one(name) for name in wanted}
+            return {name: read_one(name) for name in wanted}
 
         if plan.is_here:
             root: Directory | None = read_image(store, record.tree)
@@ -126,7 +133,7 @@ def opened_image(reference: Reference, store: Store) -> Iterator[OpenTree]:
 
 
 def open_ref(store: Store, name: str, title: str) -> OpenTree:
-    """The tree that a name in the store means. Raises NotFound or Damaged."""
+    """Open the tree of the ref ``name`` in the store. Raises NotFound or Damaged."""
     ref = read_ref(store, name)
     return OpenTree(
         title=title,
@@ -140,7 +147,10 @@ def open_ref(store: Store, name: str, title: str) -> OpenTree:
 
 
 def open_tree(store: Store, tree: TreeId, title: str) -> OpenTree:
-    """A tree of the store that is called what it calls itself. Raises NotFound or Damaged."""
+    """Open a tree of the store; name and version are from its image.json.
+
+    Raises NotFound or Damaged.
+    """
     found = OpenTree(title=title, tree=tree, root=read_image(store, tree), read=_reader(store))
     info = read_info_fields(found)
     epoch = info.get("epoch")
@@ -156,7 +166,7 @@ def open_tree(store: Store, tree: TreeId, title: str) -> OpenTree:
 
 
 def read_info_fields(tree: OpenTree) -> dict[str, object]:
-    """What image.json of the tree says; empty when there is none. Raises Damaged."""
+    """The fields of the tree's image.json; empty if there is none. Raises Damaged."""
     data = tree.contents([IMAGE_INFO]).get(IMAGE_INFO)
     return {} if data is None else parse_info_fields(data, where=tree.title)
 

@@ -1,4 +1,4 @@
-"""Lints of users and groups: ids that collide, names that nobody makes, who can log in."""
+"""Lints of users and groups: conflicting ids, accounts that nothing creates, logins."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ BASE_USERS = {
     "_apt": 42,
     "nobody": 65534,
 }
-"""The accounts that every Debian has, by Debian's policy."""
+"""The users of Debian's package base-passwd, which every system has; the groups below, too."""
 BASE_GROUPS = {
     "root": 0,
     "daemon": 1,
@@ -96,7 +96,7 @@ _SHELLS = (
     "/usr/sbin/nologin",
     "/usr/bin/sync",
 )
-"""What the smallest Debian has."""
+"""The shells of a minimal Debian."""
 
 
 def check_ids(subject: LintSubject) -> Iterator[Finding]:
@@ -222,9 +222,9 @@ def check_sudo(subject: LintSubject) -> Iterator[Finding]:
 def check_login(subject: LintSubject) -> Iterator[Finding]:
     for user in subject.recipe.users:
         locked = user.password_hash is None and not user.ssh_keys
-        # a shell that lets nobody in says that nobody shall come in
-        closed = user.shell.endswith(("/nologin", "/false"))
-        if locked and not closed and not user.system and user.name != "root":
+        # such a shell says that the account is not for logins
+        no_login = user.shell.endswith(("/nologin", "/false"))
+        if locked and not no_login and not user.system and user.name != "root":
             yield Finding(
                 message=f"nobody can log in as {user.name}: no password and no key",
                 hint="set a password (mkpasswd prints its hash) or ssh_keys",

@@ -1,4 +1,4 @@
-"""Lints of what a system needs to boot, and of how it is told to."""
+"""Lints of what a system needs to boot: kernel, init, kernel arguments, modules, base image."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _META = (
     "linux-image-rt-amd64",
     "linux-image-rt-arm64",
 )
-"""Packages without a kernel of their own: they need the one that has it."""
+"""Metapackages: they depend on the package with the kernel."""
 _REPEATABLE = ("console", "module_blacklist", "earlycon", "memmap", "pci", "usbcore.quirks")
-"""Arguments that a kernel takes more than once."""
+"""Arguments of which the kernel uses all values, not only the last one."""
 
 
 def check_kernel(subject: LintSubject) -> Iterator[Finding]:
-    if _stands_alone(subject) and not _kernels(subject):
+    if _is_standalone(subject) and not _kernels(subject):
         yield Finding(
             message="no kernel is installed",
             hint="add one: linux-image-amd64, or for virtual machines linux-image-cloud-amd64",
@@ -53,7 +53,7 @@ def _kernels(subject: LintSubject) -> list[str]:
 
 
 def check_init(subject: LintSubject) -> Iterator[Finding]:
-    if _stands_alone(subject) and not subject.facts.plans("systemd-sysv"):
+    if _is_standalone(subject) and not subject.facts.plans("systemd-sysv"):
         yield Finding(
             message="no init system is installed",
             hint='add "systemd-sysv" to [packages] install',
@@ -62,7 +62,7 @@ def check_init(subject: LintSubject) -> Iterator[Finding]:
 
 
 def check_atoll(subject: LintSubject) -> Iterator[Finding]:
-    if _stands_alone(subject) and not subject.facts.plans(ATOLL):
+    if _is_standalone(subject) and not subject.facts.plans(ATOLL):
         yield Finding(
             message="atoll-system is not installed: a tree cannot boot without it",
             hint="name no file, version or suite for atoll: Atoll adds it and atoll-system itself; "
@@ -71,8 +71,8 @@ def check_atoll(subject: LintSubject) -> Iterator[Finding]:
         )
 
 
-def _stands_alone(subject: LintSubject) -> bool:
-    """Whether nothing is there but what the recipe names."""
+def _is_standalone(subject: LintSubject) -> bool:
+    """Whether the system has no packages from a base image or another recipe."""
     return isinstance(subject.recipe.base, DebianBase | EmptyBase)
 
 
@@ -93,7 +93,7 @@ def check_arguments(subject: LintSubject) -> Iterator[Finding]:
 
 
 def check_removed_arguments(subject: LintSubject) -> Iterator[Finding]:
-    if not _stands_alone(subject):
+    if not _is_standalone(subject):
         return
     for argument in subject.recipe.kernel.remove_args:
         yield Finding(
@@ -150,7 +150,7 @@ def check_boxes(subject: LintSubject) -> Iterator[Finding]:
 
 
 def _tag(reference: str) -> str:
-    """The tag of an image reference; ``latest`` where a registry would take that."""
+    """The tag of an image reference; ``latest`` if a registry would use that by default."""
     scheme, _, rest = reference.partition(":")
     if scheme == "store":
         return ""

@@ -1,7 +1,7 @@
-"""What earlier builds left in the cache: which files packages ship, which accounts they make.
+"""Facts from the cache of earlier builds: the files of packages, and the accounts they create.
 
-dpkg's own lists in the roots that were built are all that is read, so it costs next to nothing. A
-list counts only when the package had the version that will be installed now.
+This reads only dpkg's file lists in cached roots, which is cheap. A list counts only if the package
+has the version that will be installed now.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _INFO = f"{_DPKG}/info"
 
 
 def find_layers(cache: Path) -> tuple[Path, ...]:
-    """Roots, and what steps changed in them, that have a database of packages; newest first."""
+    """Cached roots, and overlay layers of build steps, that have dpkg's database; newest first."""
     found = [
         path
         for kind in ("steps", "roots")
@@ -37,19 +37,19 @@ def find_layers(cache: Path) -> tuple[Path, ...]:
 
 
 def read_contents(cache: Path, plan: Iterable[Package], debs: Mapping[str, Path]) -> ShippedPaths:
-    """What is known of the files of ``plan``; ``debs`` are packages that are at hand as files."""
+    """The known files of the packages in ``plan``; ``debs`` are packages that are local files."""
     layers = find_layers(cache)
     wanted = {package.name: package.version for package in plan}
     owners: dict[str, str] = {}
     known: set[str] = set()
     for layer in layers:
         versions = {found.name: found.version for found in read_packages(layer / _DPKG)}
-        # the first root's own packages are there in any case, and no plan names them
+        # the packages of a first root are installed in any case, but not part of the plan
         expected = versions | wanted if layer.parent.name == "roots" else wanted
         for path in filter(_is_plain, (layer / _INFO).glob("*.list")):
             name = name_of_list(path.name)
-            fits = name in expected and versions.get(name) == expected[name]
-            if fits and name not in known and name not in debs:
+            is_expected = name in expected and versions.get(name) == expected[name]
+            if is_expected and name not in known and name not in debs:
                 known.add(name)
                 text = path.read_text(errors="surrogateescape")
                 owners |= dict.fromkeys(_paths(text, layers), name)
@@ -62,9 +62,9 @@ def read_contents(cache: Path, plan: Iterable[Package], debs: Mapping[str, Path]
 def read_accounts(
     cache: Path, lock: Lock | None, plan: Iterable[Package] | None
 ) -> KnownAccounts | None:
-    """The accounts of the lock; without one, those of a build that has all packages of ``plan``.
+    """The accounts of the lock; without one, those of a cached build with all packages of ``plan``.
 
-    The cache also holds the builds of other recipes, whose packages make other accounts.
+    The cache also has builds of other recipes, whose packages create other accounts.
     """
     if lock is not None and lock.users:
         return KnownAccounts(users=dict(lock.users), groups=dict(lock.groups))
@@ -82,13 +82,13 @@ def read_accounts(
 
 
 def parse_ids(text: str) -> dict[str, int]:
-    """Name to id of passwd(5) or group(5)."""
+    """Parse passwd(5) or group(5): name to id."""
     rows = (line.split(":") for line in text.splitlines())
     return {row[0]: int(row[2]) for row in rows if len(row) > 2 and row[2].isdecimal()}
 
 
 def parse_listing(text: str) -> Iterator[str]:
-    """The paths of files and links in what ``dpkg-deb --contents`` prints, absolute."""
+    """Parse the output of ``dpkg-deb --contents``: absolute paths of files and links."""
     for line in text.splitlines():
         columns = line.split(maxsplit=5)
         if len(columns) == 6 and not line.startswith("d"):
@@ -97,11 +97,15 @@ def parse_listing(text: str) -> Iterator[str]:
 
 
 def _is_plain(path: Path) -> bool:
-    """Whether it is no mark of an overlay for a list that is gone."""
+    """Whether it is a regular file, and not an overlay whiteout of a removed list."""
     return path.is_file() and not path.is_symlink()
 
 
 def _paths(text: str, layers: Iterable[Path]) -> Iterator[str]:
+    """The paths of a dpkg file list, without directories below /var.
+
+    The list does not mark directories, so they are looked up in the layers.
+    """
     for path in text.splitlines():
         below_var = path.startswith("/var/")
         if not below_var or not any((layer / path[1:]).is_dir() for layer in layers):

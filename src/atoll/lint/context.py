@@ -1,6 +1,7 @@
-"""Reads the facts that lints need: local files, package lists, and what earlier builds left.
+"""Read the facts that lints need: local files, package lists, and the results of earlier builds.
 
-Whatever cannot be had is missing with a reason, never an error: a check says what it could not see.
+A fact that cannot be read is not an error: it is listed as missing with the reason, and the check
+reports which lints it had to skip.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from atoll.host.fs import locked, open_regular
 from atoll.host.run import run
 from atoll.lint.cached_facts import read_accounts, read_contents
 from atoll.lint.model import ArchiveFacts, FactKind, LintFacts, LocalFile
-from atoll.lint.names import local_files, near_names, package_names, wanted_packages, word_fits
+from atoll.lint.names import is_available, local_files, near_names, package_names, wanted_packages
 from atoll.lock.own_packages import implied_words, read_own
 from atoll.lock.requirements import (
     architectures,
@@ -47,15 +48,16 @@ if TYPE_CHECKING:
     from atoll.recipe.model import Recipe
 
 FRESH = 3600.0
-"""Seconds for which package lists are taken as they are."""
+"""Seconds for which package lists are used without refreshing them."""
 _COMPONENTS = ("main", "contrib", "non-free", "non-free-firmware")
 _STAMP = "checked"
-"""Its time is when the lists were fetched for a check; apt leaves theirs when nothing is new."""
+"""A file whose mtime says when the lists were last refreshed for a check. apt does not update the
+mtime of its own files if nothing changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FactSources:
-    """Where facts may come from: a store with its cache, and a network unless ``offline``."""
+    """Where facts may come from: a store with its cache, and the network unless ``offline``."""
 
     store: Path
     offline: bool
@@ -66,22 +68,22 @@ class FactSources:
         return self.store / "cache"
 
 
-def read_facts(recipe: Recipe, lock: Lock | None, place: FactSources) -> LintFacts:
-    """All that can be had."""
+def read_facts(recipe: Recipe, lock: Lock | None, sources: FactSources) -> LintFacts:
+    """Read all available facts; the result's ``missing`` has a reason for each other one."""
     local = {name: read_local(recipe.resolve(name)) for _, name, _ in local_files(recipe)}
-    packages, problem = _files(recipe, place)
-    facts = _with_lists(LintFacts(local=local, asked=_asked(recipe)), recipe, place, packages)
+    packages, problem = _files(recipe, sources)
+    facts = _with_lists(LintFacts(local=local, asked=_asked(recipe)), recipe, sources, packages)
     missing = dict(facts.missing)
     if problem is not None and lock is None:
         facts = replace(facts, plan=None, unmet=facts.unmet or problem)
     if lock is not None:
-        facts = replace(facts, plan=_locked_plan(lock, place))
+        facts = replace(facts, plan=_locked_plan(lock, sources))
         missing.pop(FactKind.PLAN, None)
     if facts.plan is None:
         missing.setdefault(FactKind.PLAN, _why_no_plan(recipe))
     debs = {deb.stanza.name: deb.path for deb in packages}
-    contents = read_contents(place.cache, facts.plan, debs) if facts.plan is not None else None
-    accounts = read_accounts(place.cache, lock, facts.plan)
+    contents = read_contents(sources.cache, facts.plan, debs) if facts.plan is not None else None
+    accounts = read_accounts(sources.cache, lock, facts.plan)
     if contents is None or not contents.whole:
         missing[FactKind.CONTENTS] = "the recipe has not been built here yet"
     if accounts is None:
@@ -89,40 +91,40 @@ def read_facts(recipe: Recipe, lock: Lock | None, place: FactSources) -> LintFac
     return replace(facts, contents=contents, accounts=accounts, missing=missing)
 
 
-def _files(recipe: Recipe, place: FactSources) -> tuple[tuple[LocalDeb, ...], str | None]:
-    """Packages that are files, Atoll's own included, and why one of these cannot be had."""
-    if place.offline and not place.cache.is_dir():
+def _files(recipe: Recipe, sources: FactSources) -> tuple[tuple[LocalDeb, ...], str | None]:
+    """Packages that are local files, including Atoll's own; and why Atoll's are not available."""
+    if sources.offline and not sources.cache.is_dir():
         return (), None
     try:
         requirements = package_requirements(recipe)
-    except AtollError:  # a file that is named, which is a finding of its own
+    except AtollError:  # an invalid local package, which another lint reports
         return (), None
     try:
-        return (*requirements.local, *read_own(requirements.own, place.cache)), None
+        return (*requirements.local, *read_own(requirements.own, sources.cache)), None
     except AtollError as error:
         return requirements.local, error.message
 
 
 def _with_lists(
-    facts: LintFacts, recipe: Recipe, place: FactSources, local: tuple[LocalDeb, ...]
+    facts: LintFacts, recipe: Recipe, sources: FactSources, local: tuple[LocalDeb, ...]
 ) -> LintFacts:
     try:
         if recipe.debian.suite is None and not recipe.repositories:
             raise NotFound("the base decides which packages are available")
-        if not place.cache.is_dir():
-            if place.offline:
+        if not sources.cache.is_dir():
+            if sources.offline:
                 raise PackageError(
                     "there are no package lists in the cache, and --offline forbids fetching them"
                 )
-            place.cache.mkdir(parents=True)
-        with locked(place.cache / "lock", what=f"the cache in {place.cache}"):
-            apt = find_lists(recipe, place)
-            lists = read_lists(recipe, apt, place)
+            sources.cache.mkdir(parents=True)
+        with locked(sources.cache / "lock", what=f"the cache in {sources.cache}"):
+            apt = find_lists(recipe, sources)
+            lists = read_lists(recipe, apt, sources)
             plan, unmet = read_plan(recipe, lists, apt, local)
     except AtollError as error:
         lacking = dict.fromkeys((FactKind.LISTS, FactKind.PLAN), error.message)
-        refused = error.message if isinstance(error, PackageError) and not place.offline else None
-        expected = place.offline or isinstance(error, NotFound)
+        refused = error.message if isinstance(error, PackageError) and not sources.offline else None
+        expected = sources.offline or isinstance(error, NotFound)
         failed = frozenset[FactKind]() if expected else frozenset(lacking)
         return replace(facts, refused=refused, missing=lacking, failed=failed)
     if not isinstance(recipe.base, DebianBase | EmptyBase):
@@ -130,49 +132,51 @@ def _with_lists(
     return replace(facts, lists=lists, plan=plan, unmet=unmet)
 
 
-def find_lists(recipe: Recipe, place: FactSources) -> AptDirectory:
-    """apt's directory for the recipe, with lists not older than ``FRESH`` unless they must be.
+def find_lists(recipe: Recipe, sources: FactSources) -> AptDirectory:
+    """apt's directory for the recipe, with package lists refreshed if older than ``FRESH``.
 
-    Raises PackageError (no such suite; offline and nothing here), NetworkError.
+    If refreshing fails, older lists are used with a notice. Raises PackageError (no such suite, or
+    offline and none in the cache) or NetworkError.
     """
-    sources, kinds = find_sources(recipe, place.cache), architectures(recipe)
-    known = (place.cache / "apt" / sources_id(sources, kinds) / "var/lib/apt/lists").exists()
-    if place.offline and not known:
+    archives, kinds = find_sources(recipe, sources.cache), architectures(recipe)
+    known = (sources.cache / "apt" / sources_id(archives, kinds) / "var/lib/apt/lists").exists()
+    if sources.offline and not known:
         raise PackageError(
             "there are no package lists in the cache, and --offline forbids fetching them"
         )
-    apt = open_directory(sources, kinds, place.cache)
+    apt = open_directory(archives, kinds, sources.cache)
     stamp = apt.path / _STAMP
     times = [path.stat().st_mtime for path in (apt.lists, stamp) if known and path.exists()]
-    if place.offline or time.time() - max(times, default=0.0) < FRESH:
+    if sources.offline or time.time() - max(times, default=0.0) < FRESH:
         return apt
     if not (apt.local / "Packages").exists():
         apt.local.mkdir(exist_ok=True)
         write_flat_archive(apt.local, "")
     try:
-        with place.reporter.step(f"Looking at what {apt.suite} offers"):
+        with sources.reporter.step(f"Looking at what {apt.suite} offers"):
             refresh_lists(apt)
             stamp.touch()
     except AtollError as error:
         if not any(apt.lists.glob("*_Packages")):
             raise
-        place.reporter.notice(f"the package lists are old: {error.message}")
+        sources.reporter.notice(f"the package lists are old: {error.message}")
     return apt
 
 
-def read_lists(recipe: Recipe, apt: AptDirectory, place: FactSources) -> ArchiveFacts:
+def read_lists(recipe: Recipe, apt: AptDirectory, sources: FactSources) -> ArchiveFacts:
+    """What the package lists say of the packages that the recipe names."""
     names = package_names(recipe)
     offers = find_offered(apt, names)
     known = {offer.name for offer in offers}
-    lost = [name for name in names if name not in known]
-    virtual = {name: found for name in lost if (found := find_providers(apt, name))}
-    unknown = [name for name in lost if name not in virtual]
+    not_offered = [name for name in names if name not in known]
+    virtual = {name: found for name in not_offered if (found := find_providers(apt, name))}
+    unknown = [name for name in not_offered if name not in virtual]
     near: dict[str, tuple[str, ...]] = {}
     elsewhere: tuple[AvailablePackage, ...] = ()
     if unknown:
         all_names = sorted(set(read_names(apt.lists)))
         near = {name: near_names(name, all_names) for name in unknown}
-        elsewhere = _offered_elsewhere(recipe, unknown, place)
+        elsewhere = _offered_elsewhere(recipe, unknown, sources)
     return ArchiveFacts(
         offers=offers,
         virtual=virtual,
@@ -183,9 +187,9 @@ def read_lists(recipe: Recipe, apt: AptDirectory, place: FactSources) -> Archive
 
 
 def _offered_elsewhere(
-    recipe: Recipe, names: Iterable[str], place: FactSources
+    recipe: Recipe, names: Iterable[str], sources: FactSources
 ) -> tuple[AvailablePackage, ...]:
-    """What components have that the recipe does not use; nothing where they cannot be asked."""
+    """Packages of ``names`` in components that the recipe does not use; empty on errors."""
     used = recipe.debian.components or ("main",)
     others = tuple(name for name in _COMPONENTS if name not in used)
     if not others or recipe.debian.suite is None:
@@ -197,7 +201,7 @@ def _offered_elsewhere(
         packages=replace(recipe.packages, install=(), sources=()),
     )
     try:
-        return find_offered(find_lists(plain, place), names)
+        return find_offered(find_lists(plain, sources), names)
     except AtollError:
         return ()
 
@@ -205,23 +209,28 @@ def _offered_elsewhere(
 def read_plan(
     recipe: Recipe, lists: ArchiveFacts, apt: AptDirectory, local: tuple[LocalDeb, ...]
 ) -> tuple[tuple[Package, ...] | None, str | None]:
-    """What apt would install of all that is known, or else why it cannot. ``local`` are packages
-    that are files."""
-    words: list[str] = []
+    """Simulate the installation: (packages, None), or (None, apt's reason).
+
+    Packages that do not exist are left out, as another lint reports them. ``local`` are packages
+    that are files.
+    """
+    requests: list[str] = []
     if isinstance(recipe.base, DebianBase):
         with opened_lists(apt) as found:
-            words += find_base(apt, found)
-    words += [word for word in wanted_packages(recipe) if word_fits(word, lists)]
-    words += implied_words(local)
-    words += [str(deb.path.absolute()) for deb in local]
-    words += [f"{name}-" for name in recipe.packages.remove if lists.knows(name.partition(":")[0])]
+            requests += find_base(apt, found)
+    requests += [each for each in wanted_packages(recipe) if is_available(each, lists)]
+    requests += implied_words(local)
+    requests += [str(deb.path.absolute()) for deb in local]
+    removed = (name for name in recipe.packages.remove if lists.knows(name.partition(":")[0]))
+    requests += [f"{name}-" for name in removed]
     try:
-        return simulate_install(apt, words, recommends=recipe.packages.recommends), None
+        return simulate_install(apt, requests, recommends=recipe.packages.recommends), None
     except PackageError as error:
         return None, error.message
 
 
 def read_local(path: Path) -> LocalFile | None:
+    """Read the facts about a local file or directory; None if it does not exist."""
     if not path.exists():
         return None
     if not path.is_file() and not path.is_dir():
@@ -236,13 +245,13 @@ def read_local(path: Path) -> LocalFile | None:
     return LocalFile(kind="file", sha256=digest, package=package, secret=_is_secret(path))
 
 
-def _secrets_below(folder: Path) -> Iterator[bool]:
-    for above, _, names in os.walk(folder):
-        yield from (_is_secret(Path(above, name)) for name in names)
+def _secrets_below(directory: Path) -> Iterator[bool]:
+    for parent, _, names in os.walk(directory):
+        yield from (_is_secret(Path(parent, name)) for name in names)
 
 
 def _is_secret(path: Path) -> bool:
-    """What cannot be read is told elsewhere."""
+    """Whether a file has a private key. An unreadable file has none: it is reported elsewhere."""
     try:
         with open_regular(path, follow=True) as file:
             return has_private_key(file.read(KEY_SIZE))
@@ -251,7 +260,7 @@ def _is_secret(path: Path) -> bool:
 
 
 def _asked(recipe: Recipe) -> tuple[str, ...] | None:
-    """What a lock would say that the recipe asks for; a derived one asks with its base's words."""
+    """The requirements as a lock has them; None for a derived recipe, whose base has some, too."""
     if not isinstance(recipe.base, DebianBase | EmptyBase):
         return None
     try:
@@ -260,17 +269,19 @@ def _asked(recipe: Recipe) -> tuple[str, ...] | None:
         return None
 
 
-def _locked_plan(lock: Lock, place: FactSources) -> tuple[Package, ...] | None:
-    """The packages of the lock and of its base; None when the base is not here."""
+def _locked_plan(lock: Lock, sources: FactSources) -> tuple[Package, ...] | None:
+    """The packages of the lock and of its base; None if the base is not in the store."""
     found = [(pin.name, pin.version, pin.architecture) for pin in lock.packages]
     if lock.base is not None:
         try:
-            stanzas = read_installed(open_store(place.store), lock.base.tree).stanzas
+            stanzas = read_installed(open_store(sources.store), lock.base.tree).stanzas
         except AtollError:
             return None
-        ours = {row[0] for row in found}
+        locked_names = {row[0] for row in found}
         found += [
-            (one.name, one.version, one.architecture) for one in stanzas if one.name not in ours
+            (one.name, one.version, one.architecture)
+            for one in stanzas
+            if one.name not in locked_names
         ]
     return tuple(sorted(Package(name=n, version=v, architecture=a) for n, v, a in found))
 

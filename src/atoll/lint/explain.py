@@ -1,4 +1,4 @@
-"""Lints in words: what ``atoll explain`` says of one, and the reference page of all.
+"""Describe lints: the text of ``atoll explain`` for one, and the reference page of all.
 
 ``python3 -m atoll.lint.explain FILE`` writes docs/reference/lints.md.
 """
@@ -42,14 +42,14 @@ This page is generated from the lints; a test checks that it is current.
 
 
 def explain_lint(lint: Lint) -> str:
-    """A few lines about one lint."""
+    """The text about one lint for ``atoll explain``."""
     lines = [f"{lint.name}: {lint.severity}: {lint.summary}", *textwrap.wrap(lint.why, 78)]
     lines += [f"needs: {', '.join(lint.needs)}"] if lint.needs else []
     return "\n".join(lines)
 
 
 def describe_lint(lint: Lint) -> dict[str, object]:
-    """The same for ``--json``."""
+    """The description of one lint for ``--json``."""
     return {
         "lint": lint.name,
         "severity": lint.severity.value,
@@ -60,7 +60,7 @@ def describe_lint(lint: Lint) -> dict[str, object]:
 
 
 def format_page() -> str:
-    """docs/reference/lints.md."""
+    """The content of docs/reference/lints.md."""
     parts = [_HEAD]
     for title, lints in _GROUPS:
         parts.append(f"\n## {title}\n")

@@ -1,4 +1,4 @@
-"""Lints of files: missing ones, modes, what packages ship, /var, and the recipe's lock."""
+"""Lints of files: missing files, modes, private keys, files of packages, /var, and the lock."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from atoll.lint.model import LintSubject
 
-_SHOWN = 5
+_LISTED = 5
 
 
 def check_local(subject: LintSubject) -> Iterator[Finding]:
@@ -108,7 +108,7 @@ def check_var(subject: LintSubject) -> Iterator[Finding]:
         if path.startswith("/var/") and not covered:
             lost.setdefault(package, []).append(path)
     for package, paths in sorted(lost.items()):
-        shown = ", ".join(sorted(paths)[:_SHOWN]) + (", …" if len(paths) > _SHOWN else "")
+        shown = ", ".join(sorted(paths)[:_LISTED]) + (", …" if len(paths) > _LISTED else "")
         yield Finding(
             message=f"no rule says whether these files of {package} belong "
             f"to the tree or the machine: {shown}",
@@ -158,16 +158,16 @@ def check_stale(subject: LintSubject) -> Iterator[Finding]:
     lock, facts = subject.lock, subject.facts
     if lock is None:
         return
-    again = "update the lock with: atoll lock"
+    update_hint = "update the lock with: atoll lock"
     if facts.asked is not None and facts.asked != lock.asked:
-        news = [f"+ {line}" for line in facts.asked if line not in lock.asked]
-        news += [f"- {line}" for line in lock.asked if line not in facts.asked]
-        shown = "; ".join(news[:_SHOWN]) + ("; …" if len(news) > _SHOWN else "")
-        yield Finding(message=f"the lock does not fit the recipe: {shown}", hint=again)
+        changes = [f"+ {line}" for line in facts.asked if line not in lock.asked]
+        changes += [f"- {line}" for line in lock.asked if line not in facts.asked]
+        shown = "; ".join(changes[:_LISTED]) + ("; …" if len(changes) > _LISTED else "")
+        yield Finding(message=f"the lock does not fit the recipe: {shown}", hint=update_hint)
     for name, digest in lock.inputs:
         found = facts.local.get(name)
         if found is not None and found.sha256 not in (None, digest):
-            yield Finding(message=f"{name} changed since it was locked", hint=again)
+            yield Finding(message=f"{name} changed since it was locked", hint=update_hint)
 
 
 LINTS = (

@@ -1,7 +1,7 @@
-"""Names of locales and keyboard layouts that Debian has, for a check before anything is built.
+"""Debian's locales and keyboard layouts, to check names before a build.
 
 ``data/locales`` has one name per line, ``data/keyboards`` one layout with its variants per line
-(``de: dvorak neo``). Both list what Debian 12 or 13 has. To write them again from roots that have
+(``de: dvorak neo``). Both list the union of Debian 12 and 13. To regenerate them from roots with
 the packages locales and xkb-data::
 
     python -m atoll.lint.known_names ROOT…
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SUITES = frozenset({"bookworm", "trixie", "oldstable", "stable"})
-"""Suites whose names these are; later ones may have more."""
+"""The suites that the lists are for; later suites may have more names."""
 _LOCALES, _KEYBOARDS = "locales", "keyboards"
 
 
@@ -27,7 +27,7 @@ def read_locales() -> tuple[str, ...]:
 
 
 def read_layouts() -> dict[str, frozenset[str]]:
-    """Layouts with their variants."""
+    """The variants of each layout."""
     found = {}
     for line in _read(_KEYBOARDS).splitlines():
         name, _, variants = line.partition(":")
@@ -36,12 +36,13 @@ def read_layouts() -> dict[str, frozenset[str]]:
 
 
 def format_locales(supported: str) -> str:
-    """``supported`` is what files /usr/share/i18n/SUPPORTED say."""
+    """The content of ``data/locales``, from the text of /usr/share/i18n/SUPPORTED files."""
     names = {line.split()[0] for line in supported.splitlines() if line.strip()}
     return "".join(f"{name}\n" for name in sorted(names))
 
 
 def format_layouts(layouts: Mapping[str, frozenset[str]]) -> str:
+    """The content of ``data/keyboards``."""
     lines = (f"{name}: {' '.join(sorted(layouts[name]))}".rstrip() for name in sorted(layouts))
     return "".join(f"{line}\n" for line in lines)
 

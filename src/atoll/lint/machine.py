@@ -1,4 +1,4 @@
-"""Lints of what a machine does with a recipe: how it is reached, and what is not obeyed yet."""
+"""Lints of machines: network, login, names of groups and locales, and what Atoll ignores so far."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NETWORK = (
     "cloud-init",
     "iwd",
 )
-"""Packages that set up a network by themselves, or as their settings say."""
+"""Packages that configure the network."""
 _NETWORK_FILES = ("/etc/systemd/network/", "/usr/lib/systemd/network/", "/etc/network/")
 _LOGIN = (
     "login",
@@ -64,13 +64,13 @@ _GROUP_PACKAGES = {
     "gamemode": ("gamemode",),
     "wheel": (),
 }
-"""Groups that people write from habit, and the packages that make them; * none does."""
+"""Well-known groups, and the packages that create them; none creates wheel in Debian."""
 
 
-def check_obeyed(subject: LintSubject) -> Iterator[Finding]:
+def check_ignored(subject: LintSubject) -> Iterator[Finding]:
     recipe = subject.recipe
     if recipe.update.auto != "none":
-        yield _not_obeyed(
+        yield _ignored(
             "update.auto",
             recipe.update.auto,
             "does not update machines by itself",
@@ -78,12 +78,12 @@ def check_obeyed(subject: LintSubject) -> Iterator[Finding]:
         )
     if recipe.flatpak.install or recipe.flatpak.remotes:
         first = (*recipe.flatpak.install, *(name for name, _ in recipe.flatpak.remotes))[0]
-        yield _not_obeyed("flatpak", first, "installs no Flatpak", "run flatpak")
+        yield _ignored("flatpak", first, "installs no Flatpak", "run flatpak")
     for box in recipe.boxes:
-        yield _not_obeyed("box.name", box.name, "creates no box", "run distrobox or podman")
+        yield _ignored("box.name", box.name, "creates no box", "run distrobox or podman")
 
 
-def _not_obeyed(key: str, value: str, what: str, instead: str) -> Finding:
+def _ignored(key: str, value: str, what: str, instead: str) -> Finding:
     return Finding(
         message=f"this version of Atoll stores it in the image but {what}",
         hint=f"{instead} on the machine",
@@ -94,7 +94,7 @@ def _not_obeyed(key: str, value: str, what: str, instead: str) -> Finding:
 
 def check_unattended(subject: LintSubject) -> Iterator[Finding]:
     for name in ("unattended-upgrades", "apt-listchanges", "needrestart"):
-        if any(word.partition("=")[0] == name for word in subject.recipe.packages.install):
+        if any(each.partition("=")[0] == name for each in subject.recipe.packages.install):
             yield Finding(
                 message=f"{name} does nothing on a machine: packages change only with the image,"
                 " and its units are masked",
@@ -138,14 +138,14 @@ def check_login_program(subject: LintSubject) -> Iterator[Finding]:
 
 
 def check_known_groups(subject: LintSubject) -> Iterator[Finding]:
-    """What can be told before anything was built."""
-    made = {group.name for group in subject.recipe.groups}
+    """Only while accounts are unknown, before a build; ``group-unknown`` is exact."""
+    created = {group.name for group in subject.recipe.groups}
     if subject.facts.accounts is not None:
         return
     for user in subject.recipe.users:
         for name in user.groups:
             packages = _GROUP_PACKAGES.get(name)
-            if packages is None or name in made or subject.facts.plans(*packages):
+            if packages is None or name in created or subject.facts.plans(*packages):
                 continue
             hint = (
                 f'add the package "{packages[0]}"' if packages else "in Debian it is the group sudo"
@@ -169,8 +169,8 @@ def check_zone_name(subject: LintSubject) -> Iterator[Finding]:
         return
     if contents is not None and f"/usr/share/zoneinfo/{zone}" in contents.owners:
         return
-    ends = sorted(name for name in known if name.rpartition("/")[2] == zone)
-    near = f"did you mean: {ends[0]}" if ends else find_near(zone, known)
+    cities = sorted(name for name in known if name.rpartition("/")[2] == zone)
+    near = f"did you mean: {cities[0]}" if cities else find_near(zone, known)
     yield Finding(
         message=f"there is no time zone {zone}",
         hint=near or "names are as in Europe/Berlin",
@@ -229,7 +229,7 @@ LINTS = (
         summary="machines do not act on this part of the recipe",
         why="Atoll checks [update] auto, [flatpak] and [[box]] and stores them in the image. This "
         "version of Atoll does not act on them on machines.",
-        check=check_obeyed,
+        check=check_ignored,
     ),
     Lint(
         name="package-pointless",

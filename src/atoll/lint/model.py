@@ -1,4 +1,4 @@
-"""A lint, what it looks at, and what it finds; the facts that lints may need."""
+"""The data types of lints: lint, subject, finding, and the facts that lints need."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Severity(StrEnum):
     FATAL = "fatal"
     """The build fails, or the system does not do what the recipe says."""
     WARNING = "warning"
-    """It builds and runs; somebody should have meant it."""
+    """It builds and runs, but is rarely intended."""
 
 
 class FactKind(StrEnum):
-    """A kind of facts that cannot always be had."""
+    """A kind of facts that are not always available."""
 
     LISTS = "package lists"
     PLAN = "what will be installed"
@@ -32,11 +32,11 @@ class FactKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchiveFacts:
-    """What the archives offer, of the packages that the recipe names.
+    """What the package lists say of the packages that the recipe names.
 
-    ``virtual`` maps names that others provide to those; ``near`` maps names that nobody has to
-    names like it; ``elsewhere`` holds offers of theirs in components that the recipe does not use.
-    ``suites`` are all that there are.
+    ``virtual`` maps virtual packages to their providers; ``near`` maps unknown names to similar
+    ones; ``elsewhere`` has unknown names that are in components that the recipe does not use.
+    ``suites`` are all suites of the lists.
     """
 
     offers: tuple[AvailablePackage, ...] = ()
@@ -51,9 +51,9 @@ class ArchiveFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShippedPaths:
-    """Which paths packages ship, as far as it is known: path to package.
+    """The known paths of packages: path to package. Directories in /var are left out.
 
-    ``whole``: of every package that will be installed. Directories in /var are left out.
+    ``whole``: the files of all packages that will be installed are known.
     """
 
     owners: Mapping[str, str]
@@ -62,7 +62,7 @@ class ShippedPaths:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownAccounts:
-    """Names to ids of all accounts that Debian's packages make in this tree."""
+    """Ids by name of all accounts that Debian's packages create in this tree."""
 
     users: Mapping[str, int]
     groups: Mapping[str, int]
@@ -70,10 +70,10 @@ class KnownAccounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalFile:
-    """A file that the recipe names. ``package`` is what a .deb file says it is.
+    """A local file that the recipe names.
 
-    ``kind`` is ``file``, ``directory`` or ``other``; ``sha256`` is as locks have it. ``secret``:
-    there is a private key in it, or in a file below.
+    ``kind`` is ``file``, ``directory`` or ``other``; ``sha256`` is as in locks. ``package`` is the
+    package name of a .deb file. ``secret``: it has a private key, or a file below it has.
     """
 
     kind: str
@@ -84,13 +84,15 @@ class LocalFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LintFacts:
-    """What is known beside the recipe; ``missing`` says why the others are not.
+    """The known facts.
 
-    ``local`` has every local name of the recipe, None where nothing is there. ``plan`` are all
-    packages of the tree; ``unmet`` is why there cannot be any. ``contents`` may be there and
-    missing: what is known of them is a part. ``asked`` is what the recipe asks of packages, in a
-    lock's words; ``refused`` is why the archives gave no lists. ``failed`` are the missing ones
-    that an error took away: others are not known before a build, or were not to be fetched.
+    ``local`` has every local file name of the recipe, None for a missing file. ``plan`` are all
+    packages of the tree; ``unmet`` is apt's reason why they cannot be installed. ``asked`` are the
+    package requirements as in a lock. ``refused`` is why package lists could not be fetched.
+
+    ``missing`` has the reason for each kind of facts that is unknown or incomplete: ``contents``
+    can be present and missing, as a part. ``failed`` are those that are missing because of an
+    error; the others are not known before a build, or may not be fetched (``--offline``).
     """
 
     local: Mapping[str, LocalFile | None] = field(default_factory=dict)
@@ -113,8 +115,8 @@ class LintFacts:
         }[need] is not None
 
     def plans(self, *names: str) -> bool:
-        """Whether one of ``names`` will be installed; a ``*`` at the end stands for any rest."""
-        return any(_fits(package.name, name) for package in self.plan or () for name in names)
+        """Whether the plan has one of ``names``; each may end in ``*``, which matches the rest."""
+        return any(_matches(package.name, name) for package in self.plan or () for name in names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,8 +128,8 @@ class LintSubject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """``key`` is the key at fault as a person writes it, ``value`` what stands there: both
-    together lead to the line."""
+    """A problem. ``key`` is the recipe's key, such as ``user.shell``, and ``value`` its value:
+    together they determine the line."""
 
     message: str
     hint: str | None = None
@@ -140,7 +142,10 @@ Check: TypeAlias = Callable[[LintSubject], Iterator[Finding]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lint:
-    """``summary`` is what it finds in a few words, ``why`` what happens then and what to do."""
+    """``summary`` is what it finds, in a few words; ``why`` gives the consequences.
+
+    ``needs`` are the facts without which the lint is skipped.
+    """
 
     name: str
     severity: Severity
@@ -150,7 +155,7 @@ class Lint:
     needs: tuple[FactKind, ...] = ()
 
 
-def _fits(name: str, pattern: str) -> bool:
+def _matches(name: str, pattern: str) -> bool:
     if pattern.endswith("*"):
         return name.startswith(pattern[:-1])
     return name == pattern

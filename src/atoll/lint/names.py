@@ -1,4 +1,4 @@
-"""The names in a recipe: packages as apt writes them, local files, where else they come from."""
+"""The names in a recipe: package requirements in apt's syntax, local files, merged-/usr paths."""
 
 from __future__ import annotations
 
@@ -16,47 +16,47 @@ if TYPE_CHECKING:
 
 
 def wanted_packages(recipe: Recipe) -> tuple[str, ...]:
-    """Words for everything that the recipe installs from repositories."""
+    """The requirements of everything that the recipe installs from repositories, as given."""
     kernel = recipe.kernel.package
-    words = (word for word in recipe.packages.install if word not in PACKAGES)
-    return (*words, *((kernel,) if kernel else ()))
+    requirements = (each for each in recipe.packages.install if each not in PACKAGES)
+    return (*requirements, *((kernel,) if kernel else ()))
 
 
 def package_names(recipe: Recipe) -> tuple[str, ...]:
-    """Every name of a package in the recipe, without architecture, sorted."""
+    """The names of all packages in the recipe, without architecture, sorted."""
     packages = recipe.packages
-    words = (
+    requirements = (
         *wanted_packages(recipe),
         *packages.remove,
         *dict(packages.versions),
         *dict(packages.sources),
     )
-    return tuple(sorted({parse_requirement(word).name for word in words}))
+    return tuple(sorted({parse_requirement(each).name for each in requirements}))
 
 
 def local_files(recipe: Recipe) -> tuple[LocalReference, ...]:
-    """The local files that lints look at: the parser has looked at the recipe of ``from``."""
+    """The local files that lints check: all but the recipe in ``from``, which is already parsed."""
     return tuple(each for each in recipe.local_files if each.key != "from")
 
 
-def word_fits(text: str, lists: ArchiveFacts) -> bool:
-    """Whether apt can do something with the word ``text``."""
-    word = parse_requirement(text)
-    if word.name in lists.virtual:
+def is_available(text: str, lists: ArchiveFacts) -> bool:
+    """Whether the package lists can satisfy the requirement ``text``."""
+    requirement = parse_requirement(text)
+    if requirement.name in lists.virtual:
         return True
-    offers = [offer for offer in lists.offers if offer.name == word.name]
-    if word.version is not None:
-        return any(offer.version == word.version for offer in offers)
-    return bool(offers) and (word.suite is None or word.suite in lists.suites)
+    offers = [offer for offer in lists.offers if offer.name == requirement.name]
+    if requirement.version is not None:
+        return any(offer.version == requirement.version for offer in offers)
+    return bool(offers) and (requirement.suite is None or requirement.suite in lists.suites)
 
 
 def near_names(name: str, names: Sequence[str]) -> tuple[str, ...]:
-    """At most three of ``names`` that ``name`` was probably meant to be."""
+    """At most three of ``names`` that ``name`` probably meant."""
     return find_nearest(name, names, most=3)
 
 
 def merged(path: str) -> str:
-    """``path`` without the links that lead from / into /usr."""
+    """``path`` with the links of merged /usr resolved: ``/bin/sh`` becomes ``/usr/bin/sh``."""
     if path.startswith(("/bin/", "/sbin/", "/lib/", "/lib64/")):
         return f"/usr{path}"
     return path

@@ -1,4 +1,4 @@
-"""Lints of what is installed: names, versions, where from, and what does not go together."""
+"""Lints of packages: names, versions, sources, and packages that are missing for others."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ def check_version(subject: LintSubject) -> Iterator[Finding]:
 def _version(
     name: str, version: str, lists: ArchiveFacts, key: str, value: str
 ) -> Iterator[Finding]:
-    there = [offer.version for offer in lists.offers if offer.name == name]
-    if not there or any(_is_version(each, version) for each in there):
+    offered = [offer.version for offer in lists.offers if offer.name == name]
+    if not offered or any(_is_version(each, version) for each in offered):
         return
     yield Finding(
         message=f"{name} has no version {version}",
-        hint=f"available: {', '.join(sorted(set(there)))}; a lock "
+        hint=f"available: {', '.join(sorted(set(offered)))}; a lock "
         "keeps a version even without this",
         key=key,
         value=value,
@@ -87,10 +87,10 @@ def check_source(subject: LintSubject) -> Iterator[Finding]:
     if lists is None:
         return
     names = {repo.name for repo in subject.recipe.repositories} | lists.suites
-    words = wanted_packages(subject.recipe)
-    asked = [(word, parse_requirement(word).suite, INSTALL) for word in words]
-    asked += [(source, source, "packages.sources") for _, source in subject.recipe.packages.sources]
-    for value, source, key in asked:
+    wanted = wanted_packages(subject.recipe)
+    named = [(each, parse_requirement(each).suite, INSTALL) for each in wanted]
+    named += [(source, source, "packages.sources") for _, source in subject.recipe.packages.sources]
+    for value, source, key in named:
         if source is not None and source not in names:
             yield Finding(
                 message=f"the recipe has no suite or repository {source}",
@@ -101,16 +101,16 @@ def check_source(subject: LintSubject) -> Iterator[Finding]:
 
 
 def check_architecture(subject: LintSubject) -> Iterator[Finding]:
-    words = [(word, INSTALL) for word in wanted_packages(subject.recipe)]
-    words += [(word, "packages.remove") for word in subject.recipe.packages.remove]
-    for word, key in words:
-        foreign = parse_requirement(word).architecture
+    named = [(text, INSTALL) for text in wanted_packages(subject.recipe)]
+    named += [(text, "packages.remove") for text in subject.recipe.packages.remove]
+    for text, key in named:
+        foreign = parse_requirement(text).architecture
         if foreign is not None and not _has_architecture(subject, foreign):
             yield Finding(
-                message=f"{word} is for {foreign}, which the system does not have",
+                message=f"{text} is for {foreign}, which the system does not have",
                 hint=f'add it: [debian] architectures = ["{foreign}"]',
                 key=key,
-                value=word,
+                value=text,
             )
 
 
@@ -185,13 +185,13 @@ def check_firmware(subject: LintSubject) -> Iterator[Finding]:
 def check_locales(subject: LintSubject) -> Iterator[Finding]:
     system = subject.recipe.system
     wanted = [name for name in (system.locale, *system.locales) if name is not None]
-    made = [name for name in wanted if name not in ("C", "C.UTF-8", "POSIX")]
-    if made and not subject.facts.plans("locales", "locales-all"):
+    generated = [name for name in wanted if name not in ("C", "C.UTF-8", "POSIX")]
+    if generated and not subject.facts.plans("locales", "locales-all"):
         yield Finding(
-            message=f"{made[0]} cannot be generated: the package locales is not installed",
+            message=f"{generated[0]} cannot be generated: the package locales is not installed",
             hint='add "locales" to [packages] install',
             key="system.locale",
-            value=made[0],
+            value=generated[0],
         )
 
 

@@ -1,4 +1,4 @@
-"""The list of all lints, and one run of them over a recipe."""
+"""The list of all lints, and running them over a recipe."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LINTS: tuple[Lint, ...] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LintResult:
-    """What one lint found, at its place in the recipe."""
+    """A finding of one lint, as an error with its location in the recipe."""
 
     lint: Lint
     problem: RecipeError
@@ -35,8 +35,8 @@ class LintResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LintReport:
-    """``skipped`` maps the names of lints that could not look, or saw a part only, to the facts
-    that they lacked."""
+    """All findings. ``skipped`` maps the names of lints that did not run, or had incomplete facts,
+    to the facts that they lack."""
 
     found: tuple[LintResult, ...]
     skipped: dict[str, FactKind]
@@ -47,7 +47,7 @@ def find_lint(name: str) -> Lint | None:
 
 
 def require_lints(names: Collection[str]) -> frozenset[str]:
-    """``names``, when all of them are lints; raises UsageError."""
+    """``names`` as a set; raises UsageError if one of them is not a lint."""
     for name in names:
         if find_lint(name) is None:
             from atoll.base.fields import suggest
@@ -58,7 +58,7 @@ def require_lints(names: Collection[str]) -> frozenset[str]:
 
 
 def run_lints(subject: LintSubject, skip: Collection[str] = ()) -> LintReport:
-    """All that the lints find, in the order of the recipe's text."""
+    """Run all lints except ``skip``; findings are in the order of the recipe's lines."""
     found: list[LintResult] = []
     skipped: dict[str, FactKind] = {}
     for lint in LINTS:
@@ -81,7 +81,7 @@ def find_location(finding: Finding, recipe: Recipe) -> RecipeError:
     """The finding as an error with its file, line and key."""
     file, line = recipe.file, None
     if finding.key is not None:
-        # a source is named from the recipe's folder, and a person is where they are
+        # Source names are relative to the recipe's directory; show paths from the current one.
         named = [(str(recipe.resolve(name)), text) for name, text in recipe.sources]
         sources = named or [(recipe.file, recipe.text)]
         place = find_place(sources, finding.key, finding.value)

@@ -1,4 +1,4 @@
-"""Lints of units: whether what is enabled, masked or changed is there."""
+"""Lints of systemd units: whether enabled, masked and changed units exist."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 _SYSTEM = ("/usr/lib/systemd/system/", "/etc/systemd/system/")
 _USER = ("/usr/lib/systemd/user/", "/etc/systemd/user/", "/usr/share/systemd/user/")
 _OF_SYSTEMD = re.compile(r"-\.(mount|slice)|.*\.(slice|scope|device|mount|swap)|dbus\.service")
-"""Units that need no file, or that systemd makes from something else."""
+"""Units that need no unit file, or that systemd generates."""
 _OF_LINKS = re.compile(
     r"(/usr/lib|/etc|/usr/local/lib)/systemd/(system|user)/[^/]+\.(wants|requires|upholds)/[^/]+"
 )
-"""What systemd.unit(5) says must be links to units."""
+"""Paths that must be symbolic links to units, by systemd.unit(5)."""
 
 
 def check_enabled(subject: LintSubject) -> Iterator[Finding]:

@@ -1,1 +1,1 @@
-"""Images in virtual machines: ``atoll vm`` and ``atoll test``."""
+"""Run images in virtual machines, for ``atoll vm`` and ``atoll test``."""

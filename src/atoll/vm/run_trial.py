@@ -1,4 +1,4 @@
-"""Runs a trial: the machine, its time, and what is left of it when it ends early."""
+"""Run a trial: start the virtual machine, wait for its end or the time limit, parse its report."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _PAUSE = 0.2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialSettings:
-    """``memory`` is in MiB, ``timeout`` in seconds. ``network``: the machine reaches the world."""
+    """``memory`` is in MiB, ``timeout`` in seconds. ``network`` allows access to the network."""
 
     kvm: bool
     memory: int = 2048
@@ -54,13 +54,13 @@ class TrialSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Files:
-    """What a trial leaves in its directory while it runs."""
+    """The files of a running trial."""
 
     directory: Path
 
     @property
-    def answer(self) -> Path:
-        return self.directory / "answer"
+    def report(self) -> Path:
+        return self.directory / "report"
 
     @property
     def console(self) -> Path:
@@ -71,29 +71,32 @@ class _Files:
         return self.directory / "payload"
 
     @property
-    def words(self) -> Path:
+    def log(self) -> Path:
         return self.directory / "qemu.log"
 
 
 def run_trial(
-    disk: Path, scripts: tuple[Path, ...], setup: TrialSettings, reporter: Reporter
+    disk: Path, scripts: tuple[Path, ...], settings: TrialSettings, reporter: Reporter
 ) -> tuple[Trial, str]:
-    """Boot ``disk``, which is written to, and run ``scripts`` in it; what came of it, and the last
-    lines of the console. Raises MissingProgram, Damaged."""
+    """Boot ``disk``, which is modified, and run ``scripts`` in it.
+
+    Returns the result and the last lines of the console (or of QEMU's output, if it did not start).
+    Raises MissingProgram, or Damaged for an invalid report.
+    """
     names = tuple(script.name for script in scripts)
     with temporary_directory(temporary_place(), prefix="atoll-trial-") as directory:
         files = _Files(directory=directory)
         write_payload(scripts, files.payload)
-        argv = _plan(disk, setup, files)
-        how = "under KVM" if setup.kvm else "emulated, which is slow"
+        command = _plan(disk, settings, files)
+        how = "under KVM" if settings.kvm else "emulated, which is slow"
         with (
             reporter.step(f"Trying the system in a virtual machine ({how})"),
-            files.words.open("w+b") as log,
-            running(argv, log=log) as process,
+            files.log.open("w+b") as log,
+            running(command, log=log) as process,
         ):
-            ending = _wait(process, files, setup.timeout)
-        trial = parse_trial(_read(files.answer), names, ending)
-        last = _read(files.words) if ending is TrialEnd.NO_START else _read(files.console)
+            ending = _wait(process, files, settings.timeout)
+        trial = parse_trial(_read(files.report), names, ending)
+        last = _read(files.log) if ending is TrialEnd.NO_START else _read(files.console)
         return trial, tail_of_console(last.decode(errors="replace"))
 
 
@@ -102,22 +105,22 @@ def tail_of_console(text: str) -> str:
     return "\n".join(lines[-CONSOLE_LINES:])
 
 
-def _plan(disk: Path, setup: TrialSettings, files: _Files) -> list[str]:
+def _plan(disk: Path, settings: TrialSettings, files: _Files) -> list[str]:
     firmware = find_firmware()
-    strings = [credential(name, value) for name, value in guest_credentials(setup.timeout)]
+    strings = [credential(name, value) for name, value in guest_credentials(settings.timeout)]
     machine = VmSpec(
         disk=disk,
         firmware=firmware,
         variables=copy_variables(firmware, files.directory),
-        kvm=setup.kvm,
-        memory=setup.memory,
-        cpus=setup.cpus,
+        kvm=settings.kvm,
+        memory=settings.memory,
+        cpus=settings.cpus,
         strings=(*strings, kernel_arguments(["console=ttyS0"])),
-        isolated=not setup.network,
+        isolated=not settings.network,
     )
     return plan_command(
         machine,
-        # Nobody looks, but a greeter fails without a screen.
+        # No display, but a graphics card: a display manager fails without one.
         "-no-reboot",
         "-display",
         "none",
@@ -130,7 +133,7 @@ def _plan(disk: Path, setup: TrialSettings, files: _Files) -> list[str]:
         "-device",
         "virtio-serial-pci",
         "-chardev",
-        f"file,id=trial,path={quoted(files.answer)}",
+        f"file,id=trial,path={quoted(files.report)}",
         "-device",
         f"virtserialport,chardev=trial,name={PORT}",
         *disk_options(DISK, files.payload, read_only=True),
@@ -138,16 +141,16 @@ def _plan(disk: Path, setup: TrialSettings, files: _Files) -> list[str]:
 
 
 def _wait(process: Process, files: _Files, timeout: int) -> TrialEnd:
-    """Until the guest has said all, or can say no more."""
+    """Wait until the report is complete, the machine can no longer complete it, or time is up."""
     deadline = time.monotonic() + timeout
     while True:
         status = process.poll()
-        if is_finished(_read(files.answer)):
+        if is_finished(_read(files.report)):
             return TrialEnd.FINISHED
         console = _read(files.console)
-        told = find_end(console.decode(errors="replace"))
-        if told is not None:
-            return told
+        end = find_end(console.decode(errors="replace"))
+        if end is not None:
+            return end
         if status is not None:
             return TrialEnd.NO_START if status and not console else TrialEnd.DIED
         if time.monotonic() > deadline:

@@ -1,16 +1,15 @@
 """A trial: an image boots in a virtual machine, and the recipe's own test scripts run in it.
 
-The image needs no change. systemd takes a unit from SMBIOS credentials. It runs ``GUEST``,
-which finds the scripts on a second disk (a tar archive) and answers through a virtio port by lines:
+The image needs no change: systemd takes a unit from SMBIOS credentials. The unit runs ``GUEST``,
+which finds the scripts on a second disk (a tar archive), and writes a report to a virtio serial
+port, line by line::
 
-::
-
-    hello                                   the guest is there
-    state STATE SECONDS HEALTHY             systemd's word, since its start; "active" when blessed
-    unit NAME SIZE                          a failed unit, then SIZE bytes of its log
+    hello                                   the guest has started
+    state STATE SECONDS HEALTHY             systemd's state, uptime, state of boot-complete.target
+    unit NAME SIZE                          a failed unit, followed by SIZE bytes of its log
     start NUMBER                            a script begins
-    done NUMBER STATUS SECONDS SIZE         it ended, then SIZE bytes of what it said
-    end                                     that was all
+    done NUMBER STATUS SECONDS SIZE         it ended, followed by SIZE bytes of its output
+    end                                     the report is complete
 """
 
 from __future__ import annotations
@@ -31,12 +30,12 @@ if TYPE_CHECKING:
 PORT = "atoll.trial"
 DISK = "atoll-trial"
 OUTPUT_LIMIT = 65536
-"""Bytes of what a script says that are kept: the last ones."""
+"""The most bytes of a script's output in the report: its end is kept."""
 SKIPPED = 77
-"""Exit status of a script that could not say anything."""
+"""The exit status of a script that was skipped, as in automake's test protocol."""
 _SECTOR = 512
 _SIZED = re.compile(rb"(?:unit|done) .* ([0-9]{1,9})\n")
-"""A line of the guest's that so many bytes follow, which a program wrote."""
+"""A report line that is followed by bytes from a program; the group is their number."""
 
 GUEST = r"""
 exec </dev/null
@@ -54,7 +53,7 @@ exec 3>"$port"
 echo hello >&3
 
 now() { read -r up _ </proc/uptime; echo "${up%.*}"; }
-send() { # what kind of line, then the file that follows it
+send() { # LINE FILE: write LINE with the size of FILE's end, then that end
     tail -c @LIMIT@ "$2" >"$2.sent"
     echo "$1 $(stat -c %s "$2.sent")" >&3
     cat "$2.sent" >&3
@@ -114,7 +113,7 @@ WANTED = "[Unit]\nWants=atoll-trial.service\n"
 
 
 class TrialEnd(StrEnum):
-    """How the machine came to its end."""
+    """How the machine ended."""
 
     FINISHED = "finished"
     DIED = "ended before the tests did"
@@ -132,7 +131,7 @@ class FailedUnit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScriptResult:
-    """``status`` is None for a script that did not come to its end. ``seconds`` are whole."""
+    """The result of a script. ``status`` is None if it did not finish."""
 
     name: str
     status: int | None = None
@@ -146,8 +145,11 @@ class ScriptResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """What came of it. ``state`` is systemd's (None: it never got so far), ``seconds`` since the
-    kernel started; ``healthy``: boot-complete.target was reached."""
+    """The result of a trial.
+
+    ``state`` is that of ``systemctl is-system-running``, None if the report does not have it;
+    ``seconds`` is the uptime at that moment. ``healthy``: boot-complete.target was reached.
+    """
 
     ending: TrialEnd
     state: str | None = None
@@ -166,13 +168,13 @@ class Trial:
         )
 
 
-def find_scripts(folder: Path) -> tuple[Path, ...]:
-    """The scripts of a recipe in ``folder``: ``tests/*.sh``, in the order of their names."""
-    return tuple(sorted((folder / "tests").glob("*.sh")))
+def find_scripts(directory: Path) -> tuple[Path, ...]:
+    """The scripts of a recipe in ``directory``: ``tests/*.sh``, sorted by name."""
+    return tuple(sorted((directory / "tests").glob("*.sh")))
 
 
 def check_scripts(scripts: tuple[Path, ...]) -> None:
-    """Raises NotFound, or UsageError for two of one name."""
+    """Raises NotFound for a missing script, UsageError for two with the same name."""
     names = [script.name for script in scripts]
     for script in scripts:
         if not script.is_file():
@@ -182,7 +184,10 @@ def check_scripts(scripts: tuple[Path, ...]) -> None:
 
 
 def write_payload(scripts: tuple[Path, ...], out: Path) -> None:
-    """The disk for the guest: the scripts, and all that is in the folders where they are."""
+    """Write the guest's second disk, a tar archive padded to whole sectors.
+
+    It has the scripts and, for scripts in a directory ``tests``, everything else in it.
+    """
     taken: set[str] = set()
     with tarfile.open(out, "w", format=tarfile.PAX_FORMAT) as archive:
         for number, script in enumerate(scripts):
@@ -199,15 +204,18 @@ def write_payload(scripts: tuple[Path, ...], out: Path) -> None:
 
 
 def guest_credentials(seconds: int) -> tuple[tuple[str, bytes], ...]:
-    """What makes a machine run ``GUEST``; no part of it may take longer than ``seconds``."""
+    """The credentials (name, value) that make a machine run ``GUEST``.
+
+    ``seconds`` limits the boot, and each script.
+    """
     script = GUEST
-    for mark, value in (
+    for placeholder, value in (
         ("PORT", PORT),
         ("DISK", DISK),
         ("LIMIT", OUTPUT_LIMIT),
         ("SECONDS", seconds),
     ):
-        script = script.replace(f"@{mark}@", str(value))
+        script = script.replace(f"@{placeholder}@", str(value))
     return (
         ("atoll.trial", script.encode()),
         ("systemd.extra-unit.atoll-trial.service", UNIT.encode()),
@@ -215,9 +223,9 @@ def guest_credentials(seconds: int) -> tuple[tuple[str, bytes], ...]:
     )
 
 
-def is_finished(answer: bytes) -> bool:
-    """Whether the guest has said its last word; what programs wrote may look like it."""
-    stream = io.BytesIO(answer)
+def is_finished(report: bytes) -> bool:
+    """Whether the report is complete. Skips output of programs, which may contain an ``end``."""
+    stream = io.BytesIO(report)
     while line := stream.readline():
         if line == b"end\n":
             return True
@@ -226,12 +234,12 @@ def is_finished(answer: bytes) -> bool:
     return False
 
 
-def parse_trial(answer: bytes, names: tuple[str, ...], ending: TrialEnd) -> Trial:
-    """What the guest said so far; raises Damaged for what no guest of ours says.
+def parse_trial(report: bytes, names: tuple[str, ...], ending: TrialEnd) -> Trial:
+    """Parse a report, which may be cut off anywhere. Raises Damaged for invalid lines.
 
-    ``names`` are the scripts, in the order in which they run.
+    ``names`` are the scripts in the order in which they run.
     """
-    stream = io.BytesIO(answer)
+    stream = io.BytesIO(report)
     trial = Trial(ending=ending)
     scripts: dict[int, ScriptResult] = {}
     units: list[FailedUnit] = []
@@ -258,14 +266,14 @@ def parse_trial(answer: bytes, names: tuple[str, ...], ending: TrialEnd) -> Tria
             case _ if not line.endswith(b"\n"):
                 break
             case _:
-                raise Damaged(f"the machine under test says {line[:60]!r}, which is not an answer")
-    rest = tuple(ScriptResult(name=name) for name in names[len(scripts) :])
-    done = tuple(scripts[number] for number in sorted(scripts))
-    return replace(trial, failed_units=tuple(units), scripts=(*done, *rest))
+                raise Damaged(f"the machine under test sent an invalid report line: {line[:60]!r}")
+    not_started = tuple(ScriptResult(name=name) for name in names[len(scripts) :])
+    started = tuple(scripts[number] for number in sorted(scripts))
+    return replace(trial, failed_units=tuple(units), scripts=(*started, *not_started))
 
 
 def find_end(console: str) -> TrialEnd | None:
-    """The end that a machine's console tells of, when nothing can come after it."""
+    """A fatal end that the console shows: a kernel panic, or that systemd gave up."""
     if "Kernel panic - not syncing" in console:
         return TrialEnd.PANIC
     if re.search(r"systemd\[1\]: Freezing execution", console):
@@ -280,13 +288,13 @@ def _text(stream: io.BytesIO, size: str) -> str:
 def _index(text: str, names: tuple[str, ...]) -> int:
     number = _number(text)
     if number >= len(names):
-        raise Damaged(f"the machine under test tells of script {number}, which it was not given")
+        raise Damaged(f"the machine under test reported script {number}, which does not exist")
     return number
 
 
 def _number(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,9}", text):
-        raise Damaged(f"the machine under test says {text[:60]!r}, which is not a number")
+        raise Damaged(f"the machine under test sent {text[:60]!r}, which is not a number")
     return int(text)
 
 

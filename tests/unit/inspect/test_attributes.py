@@ -1,4 +1,4 @@
-"""What two systems are compared by, from bytes and names."""
+"""The facets by which two systems are compared."""
 
 from __future__ import annotations
 

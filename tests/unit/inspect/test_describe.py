@@ -1,4 +1,4 @@
-"""What there is to know of trees, recipes and locks."""
+"""Descriptions of trees, recipes and locks."""
 
 from __future__ import annotations
 
@@ -215,12 +215,12 @@ def test_a_recipe(tmp_path: Path) -> None:
     assert [each.name for each in other.facets["recipe_files"]] == ["/etc/b"]
     assert other.unknown == {"packages": ("no lock is beside the recipe", None)}
     (tmp_path / "b").unlink()
-    alone = describe_recipe(recipe, None, is_here=False)
+    alone = describe_recipe(recipe, None, has_files=False)
     assert alone.facets["recipe_files"]["/etc/b"] == "0644 root:root from b"
 
 
 def test_every_word_of_a_recipe_is_compared(tmp_path: Path) -> None:
-    """What is not of the six facets is a setting: nothing in the language is left out."""
+    """Every field outside of the other facets is a setting: nothing of the recipe is left out."""
     recipe = parse_recipe(RECIPE, file=str(tmp_path / "atoll.toml"))
     changed = replace(
         recipe,

@@ -1,4 +1,4 @@
-"""Comparison of two systems: the same in both directions, and honest about what it cannot know."""
+"""Comparison of two systems: symmetric, and with reasons for what is unknown."""
 
 from __future__ import annotations
 

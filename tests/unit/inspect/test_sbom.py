@@ -1,4 +1,4 @@
-"""SBOMs: what they say, always the same bytes, and a public validator takes them."""
+"""SBOMs: their content, reproducible bytes, and validation by a public tool."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a tree carries of how it was made."""
+"""The recipe and lock that a tree carries."""
 
 from __future__ import annotations
 

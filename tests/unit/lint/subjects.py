@@ -1,4 +1,4 @@
-"""A recipe that no lint finds anything in, with all facts; tests change one thing of it."""
+"""A recipe without findings, with all facts; tests change one thing in it."""
 
 from __future__ import annotations
 
@@ -165,6 +165,6 @@ def with_local(kind: str | None, package: str | None = None) -> LintSubject:
 
 
 def with_owners(**owners: str) -> LintSubject:
-    """``owners``: package to path."""
+    """``owners`` maps packages to paths."""
     more = {path: package for package, path in owners.items()}
     return with_facts(contents=replace(CONTENTS, owners={**CONTENTS.owners, **more}))

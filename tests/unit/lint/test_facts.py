@@ -1,4 +1,4 @@
-"""Facts are read from what is there, and missing with a reason where nothing is."""
+"""Facts are read where available, and missing with a reason otherwise."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STATUS = "Package: {0}\nStatus: install ok installed\nVersion: {1}\nArchitecture
 
 
 def make_layer(cache: Path, kind: str, versions: dict[str, str], files: dict[str, str]) -> Path:
-    """A root or a step as a build leaves it: ``files`` are packages and what they list."""
+    """A cached root or step: ``files`` maps packages to their files."""
     layer = cache / kind / "0"
     info = layer / "var/lib/dpkg/info"
     info.mkdir(parents=True)
@@ -77,7 +77,7 @@ def test_accounts_are_the_locks_or_a_builds(tmp_path: Path) -> None:
 
 
 def test_accounts_are_not_those_of_another_recipes_build(tmp_path: Path) -> None:
-    """A group of this recipe's packages was called unknown when another recipe was built last."""
+    """A group of this recipe's packages was reported as unknown after another recipe's build."""
     layer = make_layer(tmp_path, "steps", {"a": "1", "other": "1"}, {})
     (layer / "etc").mkdir()
     (layer / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\n")

@@ -1,4 +1,4 @@
-"""A value is found again in the files of its recipe."""
+"""Findings have the location of their value in the recipe's files."""
 
 from __future__ import annotations
 

@@ -7,10 +7,14 @@ import pytest
 from atoll.recipe.language.check_paths import check_file_path
 from atoll.tree.identities import IDENTITIES, find_identity
 
-PATHS = ["/etc/" + pattern.replace("*", "ed25519_key") for one in IDENTITIES for pattern in one.etc]
+RECORD_PATHS = [
+    "/etc/" + pattern.replace("*", "ed25519_key") for one in IDENTITIES for pattern in one.etc
+]
 
 
-@pytest.mark.parametrize("path", [*PATHS, "/etc/machine-id", "/etc/ssh/ssh_host_rsa_key.pub"])
+@pytest.mark.parametrize(
+    "path", [*RECORD_PATHS, "/etc/machine-id", "/etc/ssh/ssh_host_rsa_key.pub"]
+)
 def test_no_file_is_at_the_path_of_an_identity(path: str) -> None:
     flaw = check_file_path(path)
     assert flaw is not None and flaw.hint is not None

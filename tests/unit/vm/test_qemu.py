@@ -1,4 +1,4 @@
-"""Whether KVM is believed: only a machine whose firmware runs proves it."""
+"""Detection of KVM: it counts only if a machine's firmware runs under it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A trial's answers, and a stand-in for QEMU that behaves well, badly or not at all."""
+"""Reports of trials, and a fake QEMU that behaves well, badly or not at all."""
 
 from __future__ import annotations
 
@@ -41,25 +41,25 @@ FAKE = """#!/bin/bash
 for word; do
     case $word in
         file,id=console,path=*) console=${word##*path=} ;;
-        file,id=trial,path=*) answer=${word##*path=} ;;
+        file,id=trial,path=*) report=${word##*path=} ;;
     esac
 done
 echo "booting" >"$console"
 case $FAKE_QEMU in
     good)
-        printf 'hello\\nstate running 9 active\\nstart 0\\n' >"$answer"
-        printf 'done 0 0 1 3\\nok\\nend\\n' >>"$answer" ;;
+        printf 'hello\\nstate running 9 active\\nstart 0\\n' >"$report"
+        printf 'done 0 0 1 3\\nok\\nend\\n' >>"$report" ;;
     failed)
-        printf 'state running 9 active\\nstart 0\\n' >"$answer"
-        printf 'done 0 3 1 5\\noops\\nend\\n' >>"$answer" ;;
+        printf 'state running 9 active\\nstart 0\\n' >"$report"
+        printf 'done 0 3 1 5\\noops\\nend\\n' >>"$report" ;;
     degraded)
-        printf 'state degraded 9 inactive\\nunit x.service 4\\nbad\\n' >"$answer"
-        printf 'start 0\\ndone 0 0 0 0\\nend\\n' >>"$answer" ;;
+        printf 'state degraded 9 inactive\\nunit x.service 4\\nbad\\n' >"$report"
+        printf 'start 0\\ndone 0 0 0 0\\nend\\n' >>"$report" ;;
     panic) echo "[1.0] Kernel panic - not syncing: VFS" >>"$console" ;;
     frozen) echo "systemd[1]: Freezing execution." >>"$console" ;;
-    dies) printf 'hello\\nstate running 9 active\\nstart 0\\n' >"$answer"; exit 0 ;;
+    dies) printf 'hello\\nstate running 9 active\\nstart 0\\n' >"$report"; exit 0 ;;
     nostart) rm "$console"; echo "qemu: no such machine" >&2; exit 1 ;;
-    liar) printf 'let me in\\n' >"$answer"; exit 0 ;;
+    liar) printf 'let me in\\n' >"$report"; exit 0 ;;
 esac
 exec sleep 600
 """
@@ -67,7 +67,7 @@ exec sleep 600
 
 @pytest.fixture
 def fake_qemu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that PATH begins with, in which QEMU is ``FAKE``."""
+    """A directory at the start of PATH, in which QEMU is ``FAKE``."""
     folder = tmp_path / "bin"
     folder.mkdir()
     (folder / qemu.PROGRAM).write_text(FAKE)
