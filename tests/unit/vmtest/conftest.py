@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from vmtest import DirectKernel, Disk, Machine, MachineSpec
+from vmtest.guest import SERVE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 HERE = Path(__file__).parent
-ROOT = HERE.parents[2]
 
 
 @pytest.fixture
@@ -38,11 +38,11 @@ def programs(
 ) -> Path:
     """A folder that is first on PATH and holds the fake QEMU."""
     folder = tmp_path / "bin"
-    path = f"{ROOT}:{ROOT}/src:{os.environ.get('PYTHONPATH', '')}"
     put_program(
         "qemu-system-x86_64",
-        f'#!/bin/sh\nPYTHONPATH={path} exec {sys.executable} {HERE}/fake_qemu.py "$@"\n',
+        f'#!/bin/sh\nexec {sys.executable} -I {HERE}/fake_qemu.py "$@"\n',
     )
+    monkeypatch.setenv("FAKE_SERVE", SERVE)
     put_program("zstd", "#!/bin/sh\nexec cat\n")
     put_program("qemu-img", '#!/bin/sh\nfor last; do :; done\necho "$@" >"$last"\n')
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")

@@ -1,8 +1,9 @@
 """A program that behaves like QEMU with a booted Debian, without a machine.
 
-It obeys the words of vmtest's command line: says something on the console, answers on the control
+It obeys the options of vmtest's command line: it writes to the console, answers on the control
 socket, and runs the true guest shell of vmtest behind the channel. Its memory, which it saves and
-reads back, is a line of text. FAKE_QEMU chooses its mood.
+reads back, is a line of text. FAKE_QEMU chooses how it behaves. FAKE_SERVE is the script of the
+guest shell: importing vmtest for it would cost more than everything else here.
 """
 
 from __future__ import annotations
@@ -18,8 +19,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-from vmtest.guest import SERVE
-
 SYSTEMCTL = """#!/bin/bash
 case $1 in
 reboot) echo guest-reset >"$FAKE_EVENTS"; sleep 1 ;;
@@ -30,6 +29,7 @@ is-system-running) echo "${FAKE_STATE:-running}" ;;
 show) case ${!#} in up.service) echo active ;; broken.service) echo failed ;; *) echo inactive ;; esac; echo ;;
 esac
 """  # noqa: E501
+SERVE = os.environ["FAKE_SERVE"]
 DATE = """#!/bin/bash
 case $1 in
 --set=@*) echo "${1#--set=@}" >"$RUNTIME_DIRECTORY/clock" ;;
