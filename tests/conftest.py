@@ -20,7 +20,7 @@ hypothesis.settings.register_profile(
     "base", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 _base = hypothesis.settings.get_profile("base")
-hypothesis.settings.register_profile("quick", _base, max_examples=60, derandomize=True)
+hypothesis.settings.register_profile("quick", _base, max_examples=30, derandomize=True)
 hypothesis.settings.register_profile("long", _base, max_examples=400)
 
 pytest_plugins = ["vmtest.plugin"]
