@@ -31,6 +31,15 @@ while [ $# -gt 2 ]; do
     esac
     shift
 done
+case $kind:$options:$1 in
+:ro,noatime,noload:*) /usr/bin/rm -rf "$2"; /usr/bin/ln -s PLACE/disk "$2" ; exit ;;
+:rw,noatime:UUID=3-4)
+    [ -d PLACE/changes ] || exit 1
+    /usr/bin/rm -rf "$2"
+    /usr/bin/ln -s PLACE/changes "$2"
+    exit
+    ;;
+esac
 case $kind:$options in
 overlay:*upperdir=*)
     lower=${options#lowerdir=} upper=${options#*upperdir=}
@@ -55,6 +64,7 @@ case $1 in
 esac
 """,
     "chroot": "exit 0",
+    "e2fsck": "[ ! -e PLACE/bad ] || exit 4",
     "fsverity": f"echo {TREE}",
     "modprobe": "exit 0",
     "mountpoint": "exit 1",
@@ -122,6 +132,8 @@ class Stand:
 
     place: Path
     shell: str
+    more: str = ""
+    """More words of the kernel command line."""
 
     def __post_init__(self) -> None:
         for name in ("run/atoll", "sysroot", "tree", "disk"):
@@ -177,7 +189,8 @@ class Stand:
     def early_boot(self, call: str = "main") -> str:
         """Early boot's text with this machine's places, which ends by ``call``."""
         (self.place / "cmdline").write_text(
-            f"initrd=\\atoll\\initrd composefs={TREE} atoll.state=UUID=1-2 atoll.deployment=1\n"
+            f"initrd=\\atoll\\initrd composefs={TREE} atoll.state=UUID=1-2 atoll.deployment=1"
+            f"{self.more}\n"
         )
         functions, last = read_early_boot().rstrip("\n").rsplit("\n", 1)
         assert last == "main"
@@ -194,6 +207,8 @@ class Stand:
             ("/proc/cmdline", f"{self.place}/cmdline"),
             ("/sys/firmware/efi", f"{self.place}/efi"),
             ("/run/atoll", f"{self.place}/run/atoll"),
+            ("/run/motd.d", f"{self.place}/run/motd.d"),
+            ("/run/issue.d", f"{self.place}/run/issue.d"),
             ("root=/sysroot", f"root={self.place}/sysroot"),
             ("=/sysroot/atoll", f"={self.place}/disk/atoll"),
         ):

@@ -11,14 +11,15 @@ from uuid import UUID
 
 import pytest
 
-from atoll.base.errors import NotFound, UsageError
+from atoll.base.errors import NotFound, Refused, UsageError
 from atoll.base.report import NullReporter
 from atoll.cli.disk import parse_identity, parse_size
 from atoll.host.run import find_program, run
 from atoll.image.bootable import objects_of, read_bootable
 from atoll.machine.deployment import Origin
-from atoll.machine.disk import DiskIdentity, DiskSpec, derive_identity, make_disk
-from tests.unit.machine.small_image import make_store
+from atoll.machine.disk import EARLY_BOOT_LIVE, DiskSpec, LiveSpec, make_disk
+from atoll.machine.disk_layout import DiskIdentity, derive_identity
+from tests.unit.machine.small_image import FACTS, files_of, make_store
 
 if TYPE_CHECKING:
     from atoll.image.bootable import BootableImage
@@ -37,7 +38,13 @@ def program(name: str) -> str:
     return found
 
 
-def make(folder: Path, *, size: int | None = None, identity: DiskIdentity = IDENTITY) -> Path:
+def make(
+    folder: Path,
+    *,
+    size: int | None = None,
+    identity: DiskIdentity = IDENTITY,
+    live: LiveSpec | None = None,
+) -> Path:
     out = folder / "disk.img"
     image, store = image_in(folder)
     make_disk(
@@ -45,14 +52,14 @@ def make(folder: Path, *, size: int | None = None, identity: DiskIdentity = IDEN
         Origin(image="store:hello"),
         out,
         source=store,
-        spec=DiskSpec(size=size, identity=identity),
+        spec=DiskSpec(size=size, identity=identity, live=live),
         reporter=NullReporter(),
     )
     return out
 
 
 def image_in(folder: Path) -> tuple[BootableImage, Store]:
-    store, tree = make_store(folder / "store")
+    store, tree = make_store(folder / "store", files_of(FACTS) | {EARLY_BOOT_LIVE: b"# live"})
     return read_bootable(store, tree), store
 
 
@@ -118,6 +125,84 @@ def test_objects_have_their_size_their_flag_and_their_tree_behind_the_end(tmp_pa
         assert copy.stat().st_size == size
     shown = ask_debugfs(disk, f"stat /atoll/images/{image.tree}")
     assert "Flags: 0x180000" in shown
+
+
+@pytest.mark.parametrize("persistence", [0, 300 << 20])
+def test_a_live_disk_is_no_larger_than_its_content_and_never_written_by_its_loader(
+    tmp_path: Path, persistence: int
+) -> None:
+    disk = make(tmp_path, live=LiveSpec(persistence=persistence))
+    image, _ = image_in(tmp_path)
+    assert disk.stat().st_size < (160 << 20) + persistence
+    esp, state, *rest = partitions(disk)
+    assert state["attrs"] == "GUID:60,63"
+    run([program("e2fsck"), "-fn", state_of(disk)])
+    features = ask_debugfs(disk, "features").split()
+    assert "verity" in features and "has_journal" not in features
+    # An entry that is not counted: systemd-boot renames counted ones.
+    entry = "::/loader/entries/atoll-1.conf"
+    options = run([program("mtype"), "-i", f"{disk}@@1M", entry]).decode().split("options ")[1]
+    words = options.split()
+    uuid = f"atoll.persistence=UUID={IDENTITY.persistence_file_system}"
+    assert words[:3] == [
+        f"composefs={image.tree}",
+        f"atoll.state=UUID={IDENTITY.file_system}",
+        "atoll.deployment=1",
+    ]
+    assert words[3:] == [
+        "atoll.verity=require",
+        "atoll.live=1",
+        *([uuid] if persistence else []),
+        "quiet",
+    ]
+    listing = run([program("mdir"), "-/", "-b", "-i", f"{disk}@@1M", "::"]).decode().split()
+    assert "::/EFI/BOOT/BOOTX64.EFI" in listing
+    run([program("fsck.fat"), "-n", cut_out(disk, esp, tmp_path / "esp")])
+    assert len(rest) == (1 if persistence else 0)
+    for each in rest:
+        start = each["start"]
+        assert isinstance(start, int)
+        run([program("e2fsck"), "-fn", f"{disk}?offset={start * 512}"])
+
+
+def cut_out(disk: Path, partition: dict[str, object], to: Path) -> Path:
+    start, size = partition["start"], partition["size"]
+    assert isinstance(start, int) and isinstance(size, int)
+    with disk.open("rb") as file:
+        to.write_bytes(os.pread(file.fileno(), size * 512, start * 512))
+    return to
+
+
+def test_a_live_disk_is_the_same_system_as_an_installed_one(tmp_path: Path) -> None:
+    """Byte for byte in the tree's image, which has the names of all objects."""
+    (tmp_path / "live").mkdir()
+    (tmp_path / "installed").mkdir()
+    disks = make(tmp_path / "live", live=LiveSpec()), make(tmp_path / "installed")
+    image, _ = image_in(tmp_path / "live")
+    found = []
+    for disk in disks:
+        copy = disk.with_name("image")
+        ask_debugfs(disk, f"dump /atoll/images/{image.tree} {copy}")
+        found.append(copy.read_bytes())
+    assert found[0] == found[1] == image.store.image_path(image.tree).read_bytes()
+
+
+def test_an_image_without_early_boot_for_live_systems_is_refused(tmp_path: Path) -> None:
+    store, tree = make_store(tmp_path / "store")
+    with pytest.raises(Refused, match="built before Atoll had live systems"):
+        make_disk(
+            read_bootable(store, tree),
+            Origin(image="x"),
+            tmp_path / "disk.img",
+            source=store,
+            spec=DiskSpec(size=None, identity=IDENTITY, live=LiveSpec()),
+            reporter=NullReporter(),
+        )
+
+
+def test_a_persistence_partition_has_a_least_size(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="too small"):
+        make(tmp_path, live=LiveSpec(persistence=5 << 20))
 
 
 def test_all_is_roots_whoever_makes_the_disk(tmp_path: Path) -> None:

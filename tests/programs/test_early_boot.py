@@ -6,6 +6,7 @@ The functions are the real ones (``early_boot``), run by both shells that an ini
 from __future__ import annotations
 
 import shutil
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,8 +41,8 @@ def new_stand(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], St
         pytest.skip(f"needs {request.param}")
     count = iter(range(10_000))
 
-    def make() -> Stand:
-        stand = Stand(place=tmp_path / str(next(count)), shell=request.param)
+    def make(more: str = "") -> Stand:
+        stand = Stand(place=tmp_path / str(next(count)), shell=request.param, more=more)
         tree = stand.place / "tree"
         put(tree / "etc", TREES)
         put(tree / "usr/lib/atoll", {"tree-owned": ""})
@@ -52,6 +53,21 @@ def new_stand(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], St
         (stand.state / "blessed/1").touch()
         (stand.etc / "work").mkdir(parents=True)
         (stand.etc / "upper").mkdir()
+        return stand
+
+    return make
+
+
+@pytest.fixture
+def new_stick(new_stand: Callable[..., Stand]) -> Callable[[], Stand]:
+    """A live system with a persistence partition, which is the directory ``changes``."""
+
+    def make() -> Stand:
+        stand = new_stand(" atoll.live=1 atoll.persistence=UUID=3-4")
+        put(stand.place / "disk/atoll/objects", {"ab": "an object"})
+        put(stand.place / "disk/atoll/refs", {"booted": "a ref"})
+        put(stand.place / "disk/atoll/var/home", {})
+        (stand.place / "changes").mkdir()
         return stand
 
     return make
@@ -331,3 +347,56 @@ def test_a_failed_boot_says_why_on_the_screen_and_to_the_next_command(
     why = f"the image of tree {TREE} is not there"
     assert (stand.place / "screen").read_text() == f"{why}\n"
     assert (stand.place / "run/atoll/failed").read_text() == f"{why}\n"
+
+
+def to_live_state(stand: Stand) -> str:
+    return stand.early_boot("read_command_line; mount_state_partition; verify_image")
+
+
+def files_below(directory: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(directory)): path.read_bytes()
+        for path in directory.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_a_persistence_partition_is_filled_whole_and_only_once(
+    new_stick: Callable[[], Stand],
+) -> None:
+    for stand in each_cut(new_stick, lambda _: None, to_live_state):
+        stick = files_below(stand.place / "disk")
+        assert stand.run(to_live_state(stand)).returncode == 0
+        changes = stand.place / "changes/atoll"
+        assert (changes / "refs/booted").read_text() == "a ref"
+        assert (changes / "state/blessed/1").exists()
+        assert (changes / "deployments/1/etc/upper").is_dir()
+        assert stat.S_IMODE(changes.stat().st_mode) == 0o700
+        assert {path.name for path in changes.parent.iterdir()} == {"atoll"}
+        (changes / "refs/booted").write_text("mine")
+        assert stand.run(to_live_state(stand)).returncode == 0
+        assert (changes / "refs/booted").read_text() == "mine"
+        assert files_below(stand.place / "disk") == stick
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_live_system_comes_up_without_its_persistence_partition(
+    new_stick: Callable[[], Stand], gone: bool
+) -> None:
+    stand = new_stick()
+    if gone:
+        (stand.place / "changes").rmdir()
+    else:
+        (stand.place / "bad").touch()
+    done = stand.run(stand.early_boot("read_command_line; mount_state_partition"))
+    assert done.returncode == 0, done.stderr
+    assert (stand.place / "run/atoll/notes").read_text() == (
+        "the persistence partition cannot be mounted: what is changed now is lost at shutdown\n"
+    )
+
+
+def test_a_word_of_live_systems_that_is_unknown_fails(new_stand: Callable[..., Stand]) -> None:
+    stand = new_stand(" atoll.live=2")
+    done = stand.run(stand.early_boot("read_command_line"))
+    assert done.returncode == 1
+    assert "atoll.live=2 on the kernel command line is unknown" in done.stderr

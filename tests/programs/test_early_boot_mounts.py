@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from atoll.machine.boot.new_entry import StatePartition
 from atoll.machine.deployment import Origin
 from atoll.machine.deployments.apply import apply_operations
 from atoll.machine.deployments.object_transfer import choose_transfer
-from atoll.machine.deployments.sysroot import Sysroot, parse_booted
+from atoll.machine.deployments.sysroot import LiveChanges, Sysroot, parse_booted, parse_live
 from atoll.machine.install import plan_install
 from atoll.store.layout import open_store
 from tests.programs.early_boot import SHELLS, SYSTEM, read_early_boot, read_whole
@@ -58,6 +58,8 @@ class LoopMachine:
     shell: str
     loop: str
     tree: str
+    more: str = ""
+    """More words of the kernel command line."""
 
     def boot(self, then: str = "") -> subprocess.CompletedProcess[str]:
         """Early boot from its begin to its end, then a text in the same mount namespace."""
@@ -67,7 +69,7 @@ class LoopMachine:
             if path.is_file():
                 path.unlink()
         (self.place / "cmdline").write_text(
-            f"composefs={self.tree} atoll.state={self.loop} atoll.deployment=1 panic=10\n"
+            f"composefs={self.tree} atoll.state={self.loop} atoll.deployment=1 {self.more}\n"
         )
         text = read_early_boot()
         text = text.replace("/usr/lib/atoll/print-to-consoles", "echo SCREEN:")
@@ -86,6 +88,8 @@ class LoopMachine:
             ("/proc/cmdline", f"{self.place}/cmdline"),
             ("/sys/firmware/efi", f"{self.place}/efi"),
             ("/run/atoll", f"{self.place}/run/atoll"),
+            ("/run/motd.d", f"{self.place}/run/motd.d"),
+            ("/run/issue.d", f"{self.place}/run/issue.d"),
             ("root=/sysroot", f"root={self.place}/sysroot"),
         ):
             text = text.replace(before, after)
@@ -216,3 +220,80 @@ def test_a_damaged_image_is_never_mounted(machine: LoopMachine) -> None:
     assert why.startswith(f"the image of tree {machine.tree} has digest ")
     assert f"SCREEN: {why}" in done.stdout
     assert not (machine.place / "run/atoll/booted").exists()
+
+
+WRITE_EVERYWHERE = """
+    for path in /etc/x /var/x /home/x /opt/x; do echo mine > $root$path; done
+    (: > $root/sysroot/x) 2> /dev/null || echo refused
+    mount -o remount,bind,rw $root/sysroot && echo mine > $root/sysroot/atoll/state/x
+    (: > $root/sysroot/atoll/objects/x) 2> /dev/null || echo refused
+    (: > $root/sysroot/atoll/images/x) 2> /dev/null || echo refused
+"""
+
+
+def read_device(path: str) -> bytes:
+    """Past the page cache, which has what a mounted file system means to write."""
+    subprocess.run(["sync"], check=True)
+    return Path(path).read_bytes()
+
+
+def test_a_live_system_writes_to_memory_and_never_to_its_stick(machine: LoopMachine) -> None:
+    before = read_device(machine.loop)
+    live = replace(machine, more="atoll.live=1")
+    done = live.boot(
+        """
+        for path in '' /usr /etc /var /home /usr/local /var/lib/dpkg /sysroot; do show "$path"; done
+        cat $root/usr/bin/small $root/var/lib/dpkg/status
+        """
+        + WRITE_EVERYWHERE
+        + """
+        cmp $root/usr/bin/big /run/atoll/tree/usr/bin/big
+        ls $root/sysroot/atoll/images
+        findmnt -nr -o TARGET | grep -c /run/atoll/st || true
+        """
+    )
+    assert answers(done) == [
+        " overlay ro,relatime",
+        "/usr overlay ro,relatime",
+        "/etc overlay rw,relatime",
+        "/var tmpfs rw,relatime",
+        "/home tmpfs rw,relatime",
+        "/usr/local tmpfs rw,relatime",
+        "/var/lib/dpkg overlay ro,relatime",
+        "/sysroot tmpfs ro,relatime",
+        "smallPackage: hello",
+        *["refused"] * 3,
+        machine.tree,
+        "0",
+    ]
+    assert parse_live((machine.place / "run/atoll/live").read_bytes()) is LiveChanges.MEMORY
+    motd = (machine.place / "run/motd.d/60-atoll-live").read_text()
+    assert "lost at shutdown" in motd and "atoll install" in motd
+    assert read_device(machine.loop) == before
+    # An installed system of the same state partition is not a live one.
+    (machine.place / "run/atoll/live").unlink()
+    assert machine.boot().returncode == 0
+    assert not (machine.place / "run/atoll/live").exists()
+
+
+def test_what_a_live_system_changes_survives_on_a_persistence_partition(
+    machine: LoopMachine,
+) -> None:
+    before = read_device(machine.loop)
+    image = machine.place / "changes.img"
+    subprocess.run(["truncate", "-s", "64M", image], check=True)
+    subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True)
+    with loop_device(image) as changes:
+        live = replace(machine, more=f"atoll.live=1 atoll.persistence={changes}")
+        checked, *rest = answers(live.boot(WRITE_EVERYWHERE))
+        assert checked.startswith(f"{changes}: ")
+        assert rest == ["refused"] * 3
+        show = "cat $root/etc/x $root/var/x $root/home/x; show /var; show /sysroot"
+        assert answers(live.boot(show))[1:] == [
+            *["mine"] * 3,
+            "/var ext4 rw,noatime",
+            "/sysroot ext4 ro,noatime",
+        ]
+        where = (machine.place / "run/atoll/live").read_bytes()
+        assert parse_live(where) is LiveChanges.PERSISTENCE
+    assert read_device(machine.loop) == before

@@ -15,7 +15,15 @@ from hypothesis import strategies as st
 
 from atoll.base.errors import Damaged, NothingToDo
 from atoll.host.run import find_program
-from atoll.machine.disk import MIB, SECTOR, STATE_START, STATE_TYPE, derive_identity, partition
+from atoll.machine.disk import partition
+from atoll.machine.disk_layout import (
+    MIB,
+    SECTOR,
+    STATE_START,
+    STATE_TYPE,
+    derive_identity,
+    plan_installed_layout,
+)
 from atoll.machine.grow import PartitionPlace, apply_writes, find_partition, plan_partition_growth
 from atoll.tree.gpt import parse_header, parse_table
 
@@ -32,7 +40,7 @@ SMALL, LARGE = 2048 * MIB, 16_384 * MIB
 
 def make(folder: Path) -> Path:
     disk = folder / "disk.img"
-    partition(disk, SMALL, IDENTITY)
+    partition(disk, plan_installed_layout(SMALL, 0), IDENTITY)
     return disk
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.cli.arguments import format_option
-from atoll.machine.deployments.sysroot import find_sysroot
+from atoll.machine.deployments.sysroot import find_installed
 from atoll.machine.rollback import cancel
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     root = format_option("--root", arguments.root)
-    done = cancel(find_sysroot(arguments.root), reporter)
+    done = cancel(find_installed(arguments.root), reporter)
     if arguments.json:
         print(json.dumps({"dropped": list(done.dropped), "warning": done.warning}, indent=2))
     reporter.notice(f"discarded: {', '.join(done.dropped)}; next: atoll status{root}")

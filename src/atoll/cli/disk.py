@@ -12,7 +12,8 @@ from uuid import UUID, uuid4
 from atoll.base.errors import Refused, UsageError
 from atoll.cli.references import IMAGE_HELP, fetch_word
 from atoll.image.bootable import read_bootable
-from atoll.machine.disk import DiskSpec, derive_identity, make_disk
+from atoll.machine.disk import DiskSpec, LiveSpec, make_disk
+from atoll.machine.disk_layout import derive_identity
 
 if TYPE_CHECKING:
     import argparse
@@ -31,6 +32,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--size", metavar="N", help="size of the disk, such as 8G (default: as needed)"
     )
+    parser.add_argument(
+        "--live",
+        action="store_true",
+        help="create a live system for a USB stick: the stick is never changed, and can install",
+    )
+    parser.add_argument(
+        "--persistence",
+        metavar="N",
+        help="with --live: keep changes on a partition of this size, such as 4G"
+        " (default: in memory, until shutdown)",
+    )
     parser.add_argument("--store", type=Path, metavar="DIR", help="store to use")
     parser.add_argument(
         "--identity",
@@ -44,8 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    size = None if arguments.size is None else parse_size(arguments.size)
-    identity = derive_identity(parse_identity(arguments.identity))
+    spec = parse_spec(arguments)
     check_out(arguments.out, arguments.image, overwrite=arguments.overwrite)
     image = fetch_word(arguments.image, arguments.store, reporter, follow=arguments.follow)
     made = make_disk(
@@ -53,14 +64,14 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         image.origin,
         arguments.out,
         source=image.store,
-        spec=DiskSpec(size=size, identity=identity),
+        spec=spec,
         reporter=reporter,
     )
     if arguments.json:
         result = {"tree": image.tree, "disk": str(arguments.out), "size": made}
         print(json.dumps(result, indent=2))
     reporter.notice("next: try it in a virtual machine, or write it to a disk")
-    reporter.notice(f"  {try_command(arguments.image, arguments.store)}")
+    reporter.notice(f"  {try_command(arguments.image, arguments.store, live=arguments.live)}")
     reporter.notice(f"  {write_command(arguments.out)}")
     reporter.notice("  lsblk lists disks; all data on /dev/sdX will be lost")
     return 0
@@ -94,8 +105,24 @@ def write_command(out: Path, device: str = "/dev/sdX") -> str:
     return f"sudo dd if={quote(str(out))} of={device} bs=4M conv=fsync status=progress"
 
 
-def try_command(image: str, store: Path | None) -> str:
-    return f"atoll vm {quote(image)}{f' --store {quote(str(store))}' if store else ''}"
+def try_command(image: str, store: Path | None, *, live: bool) -> str:
+    words = f"{' --live' if live else ''}{f' --store {quote(str(store))}' if store else ''}"
+    return f"atoll vm {quote(image)}{words}"
+
+
+def parse_spec(arguments: argparse.Namespace) -> DiskSpec:
+    """Raises UsageError."""
+    identity = derive_identity(parse_identity(arguments.identity))
+    if not arguments.live:
+        if arguments.persistence is not None:
+            raise UsageError("--persistence is for live systems", hint="add --live")
+        size = None if arguments.size is None else parse_size(arguments.size)
+        return DiskSpec(size=size, identity=identity)
+    if arguments.size is not None:
+        hint = "space for changes is set with --persistence N"
+        raise UsageError("a live system is as large as its content: --size has no use", hint=hint)
+    persistence = 0 if arguments.persistence is None else parse_size(arguments.persistence)
+    return DiskSpec(size=None, identity=identity, live=LiveSpec(persistence=persistence))
 
 
 def parse_size(text: str) -> int:

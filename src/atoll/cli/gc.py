@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import UsageError
 from atoll.cli.output.upgrade import cleanup_as_json, format_cleanup
-from atoll.machine.deployments.sysroot import find_sysroot
+from atoll.machine.deployments.sysroot import find_installed
 from atoll.machine.gc import collect_garbage
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     if arguments.keep is not None and arguments.keep < 1:
         raise UsageError("--keep must be at least 1", hint="the booted deployment is always kept")
-    sysroot = find_sysroot(arguments.root)
+    sysroot = find_installed(arguments.root)
     tidied = collect_garbage(
         sysroot, arguments.keep, reporter, dry=arguments.dry_run, damaged=arguments.damaged
     )

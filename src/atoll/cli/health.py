@@ -14,7 +14,7 @@ from atoll.cli.arguments import Parser
 from atoll.cli.output.progress import format_amount
 from atoll.machine.deployments.boot_history import record_boot
 from atoll.machine.deployments.state import read_state
-from atoll.machine.deployments.sysroot import find_sysroot
+from atoll.machine.deployments.sysroot import find_installed, find_sysroot
 from atoll.machine.etc.etc_commands import choose_deployment
 from atoll.machine.grow import grow
 from atoll.machine.health import boot_failure_report
@@ -95,7 +95,7 @@ def _note_boot(sysroot: Sysroot, reporter: Reporter) -> None:
 
 
 def _bless(root: Path | None, number: int | None, reporter: Reporter) -> int:
-    sysroot = find_sysroot(root)
+    sysroot = find_installed(root)
     bless(sysroot, choose_deployment(sysroot, number), reporter)
     if sysroot.booted is not None and number in (None, sysroot.booted):
         end_trial()
@@ -103,7 +103,7 @@ def _bless(root: Path | None, number: int | None, reporter: Reporter) -> int:
 
 
 def _grow(reporter: Reporter, *, as_json: bool) -> int:
-    won = grow(find_sysroot(None))
+    won = grow(find_installed(None))
     if as_json:
         print(json.dumps({"grown": won}))
     reporter.notice(f"the state partition grew by {format_amount(won, 'B')}")

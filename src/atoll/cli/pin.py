@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.cli.arguments import format_option
-from atoll.machine.deployments.sysroot import find_sysroot
+from atoll.machine.deployments.sysroot import find_installed
 from atoll.machine.pin import set_pin
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
 
 
 def run_pin(arguments: argparse.Namespace, reporter: Reporter, *, pinned: bool) -> int:
-    title = set_pin(find_sysroot(arguments.root), arguments.number, pinned=pinned)
+    title = set_pin(find_installed(arguments.root), arguments.number, pinned=pinned)
     if arguments.json:
         print(json.dumps({"deployment": arguments.number, "pinned": pinned}))
     state = "is pinned" if pinned else "is no longer pinned"

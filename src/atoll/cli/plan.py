@@ -21,7 +21,7 @@ from atoll.cli.references import IMAGE_HELP, format_image, require_image
 from atoll.machine.deployments.public_status import may_read_machine, read_public_status
 from atoll.machine.deployments.retention import require_current
 from atoll.machine.deployments.state import read_state
-from atoll.machine.deployments.sysroot import find_sysroot
+from atoll.machine.deployments.sysroot import find_installed
 from atoll.machine.gc import collect_garbage
 from atoll.machine.operation_list import (
     list_gc_operations,
@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    sysroot = find_sysroot(getattr(arguments, "root", None))
+    sysroot = find_installed(getattr(arguments, "root", None))
     as_json = getattr(arguments, "json", False)
     if getattr(arguments, "operations", False):
         return _print_operations(sysroot, arguments, as_json=as_json)

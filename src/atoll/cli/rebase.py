@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from atoll.cli.references import IMAGE_HELP, format_image, require_image
 from atoll.cli.upgrade import add_upgrade_arguments, run_upgrade
-from atoll.machine.deployments.sysroot import find_sysroot
+from atoll.machine.deployments.sysroot import find_installed
 from atoll.machine.upgrade import UpgradeRequest
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    sysroot = find_sysroot(arguments.root)
+    sysroot = find_installed(arguments.root)
     request = UpgradeRequest(
         verb="rebase",
         image=format_image(require_image(arguments.image, sysroot.atoll, sysroot)),

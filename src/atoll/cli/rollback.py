@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.cli.output.upgrade import format_rollback, rollback_as_json
-from atoll.machine.deployments.sysroot import find_sysroot
+from atoll.machine.deployments.sysroot import find_installed
 from atoll.machine.rollback import rollback
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    sysroot = find_sysroot(arguments.root)
+    sysroot = find_installed(arguments.root)
     found = rollback(sysroot, arguments.which, reporter, keep_etc=arguments.keep_etc)
     print(
         json.dumps(rollback_as_json(found), indent=2) if arguments.json else format_rollback(found)

@@ -12,7 +12,7 @@ from atoll.base.text import cut, one_line
 from atoll.cli.output.progress import format_moment
 from atoll.machine.deployments.public_status import may_read_machine, read_public_status
 from atoll.machine.deployments.state import read_state
-from atoll.machine.deployments.sysroot import find_sysroot
+from atoll.machine.deployments.sysroot import LiveChanges, find_sysroot
 from atoll.machine.deployments.way_back import explain_no_way_back
 
 if TYPE_CHECKING:
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 WIDTH = 80
 WATCHDOGS = Path("/sys/class/watchdog")
+_LIVE = {
+    LiveChanges.MEMORY: "live system, changes are lost at shutdown",
+    LiveChanges.PERSISTENCE: "live system, changes are kept on its stick",
+}
 _MARKS = ("booted", "default", "staged", "fallback", "pinned", "held")
 
 
@@ -54,12 +58,16 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     if arguments.json:
         document = as_json(state)
         document["watchdog"] = has_watchdog() if arguments.root is None else None
+        document["live"] = sysroot.live
         print(json.dumps(document, indent=2))
     else:
+        if sysroot.live is not None:
+            print(_LIVE[sysroot.live])
         print(format_state(state))
     for line in (*no_way_back(sysroot, why_none_is), *warnings(state)):
         reporter.notice(line)
-    if arguments.root is None:
+    # The firmware variables of a live system belong to what is installed on this computer.
+    if arguments.root is None and sysroot.live is None:
         _tell_overrides(reporter)
         default = state.default
         if default is not None and not default.blessed and not has_watchdog():
@@ -183,6 +191,8 @@ def no_way_back(sysroot: Sysroot, why: Sequence[str]) -> list[str]:
 
 def next_step(sysroot: Sysroot, state: MachineState) -> str:
     """The command that most probably comes next."""
+    if sysroot.live is not None:
+        return "next: atoll install puts this system on a disk of this computer"
     default = state.default
     if default is not None and default.staged:
         title = one_line(default.deployment.title)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.text import one_line
 from atoll.cli.output.upgrade import candidate_as_json, conflict_lines, staged_as_json
-from atoll.machine.deployments.sysroot import find_sysroot
+from atoll.machine.deployments.sysroot import find_installed
 from atoll.machine.upgrade import UpgradeRequest, check_upgrade, upgrade
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
 
 
 def run_upgrade(arguments: argparse.Namespace, request: UpgradeRequest, reporter: Reporter) -> int:
-    sysroot = find_sysroot(arguments.root)
+    sysroot = find_installed(arguments.root)
     if arguments.check:
         candidate = check_upgrade(sysroot, request)
         if arguments.json:

@@ -1,10 +1,4 @@
-"""A disk image that boots, made without mounts, loop devices or root.
-
-::
-
-    1 MiB     ESP        FAT32, 512 MiB: systemd-boot, kernel and initrd, the boot entry
-    513 MiB   state      ext4 with the verity feature: a sysroot (``machine.state`` draws it)
-    last MiB  (the second partition table)
+"""A disk image that boots, made without mounts, loop devices or root; ``disk_layout`` draws it.
 
 Both file systems are filled from staged directories: the ESP by mcopy into a file of its own, the
 state partition by ``mke2fs -d``. ext4 keeps a file's Merkle tree behind its end, so staged files
@@ -18,17 +12,24 @@ import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from uuid import UUID, uuid5
 
-from atoll.base.errors import NotFound, Refused, UsageError
+from atoll.base.errors import NotFound, Refused
 from atoll.host.fs import create_private, make_directory, space_errors, temporary_directory
 from atoll.host.run import require_program, run
 from atoll.image.bootable import objects_of
-from atoll.machine.boot.new_entry import StatePartition
+from atoll.image.read_file import read_file
+from atoll.machine.boot.new_entry import LiveState, StatePartition
 from atoll.machine.deployments.apply import apply_operations
 from atoll.machine.deployments.object_transfer import StagedForExt4
 from atoll.machine.deployments.sysroot import Sysroot
-from atoll.machine.install import image_size, plan_install, with_loader
+from atoll.machine.disk_layout import (
+    ESP_START,
+    MIB,
+    format_partitions,
+    plan_installed_layout,
+    plan_live_layout,
+)
+from atoll.machine.install import image_size, needed_space, plan_install, with_loader
 from atoll.store.layout import open_store
 from atoll.tree.verity import stored_size
 
@@ -39,65 +40,31 @@ if TYPE_CHECKING:
     from atoll.base.report import Reporter
     from atoll.image.bootable import BootableImage
     from atoll.machine.deployment import Origin
+    from atoll.machine.disk_layout import DiskIdentity, DiskLayout
     from atoll.store.layout import Store
 
-MIB = 1 << 20
-SECTOR = 512
-ESP_START = 1 * MIB
-ESP_SIZE = 512 * MIB
-STATE_START = ESP_START + ESP_SIZE
-TABLE_END = 1 * MIB
-DEPLOYMENTS_KEPT = 3
-USER_SPACE = 1024 * MIB
-"""What a disk of automatic size has for user files, beside its deployments."""
-SMALLEST = 4096 * MIB
-
-ESP_TYPE = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"
-STATE_TYPE = "4D21B016-B534-45C2-A9FB-5C16E091FD2D"
-"""Variable data, by the Discoverable Partitions Specification; see docs/decisions/0014."""
-STATE_FLAGS = "GUID:59,63"
-"""Discoverable Partitions Specification: grow the file system, do not mount automatically."""
 EXT4_FLAGS = 0x180000
 """An inode's EXTENTS and VERITY flags."""
 
 
+EARLY_BOOT_LIVE = "usr/lib/dracut/modules.d/90atoll/early-boot.d/live.sh"
+"""Trees with this file have an initrd that can boot a live system."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DiskIdentity:
-    """The UUIDs of a disk, its partitions and file systems."""
+class LiveSpec:
+    """``persistence`` is the size of a partition for changes, in bytes; 0 keeps them in memory."""
 
-    disk: UUID
-    esp: UUID
-    state: UUID
-    file_system: UUID
-    hash_seed: UUID
-
-    @property
-    def volume(self) -> str:
-        """The FAT volume's number, eight hex digits."""
-        return self.esp.hex[:8]
+    persistence: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskSpec:
-    """``size`` is in bytes, None for one that fits the image."""
+    """``size`` is in bytes, None for one that fits the image; a live system's always fits."""
 
     size: int | None
     identity: DiskIdentity
-
-
-def derive_identity(seed: UUID) -> DiskIdentity:
-    """The same seed gives the same identity."""
-    names = ("disk", "esp", "state", "file_system", "hash_seed")
-    return DiskIdentity(**{name: uuid5(seed, f"atoll disk {name}") for name in names})
-
-
-def automatic_size(content: int) -> int:
-    """Space for the deployments that a machine keeps, ``content`` bytes each, and for user files.
-
-    A multiple of 1 MiB.
-    """
-    size = STATE_START + content * DEPLOYMENTS_KEPT * 11 // 10 + USER_SPACE + TABLE_END
-    return max(SMALLEST, -(-size // MIB) * MIB)
+    live: LiveSpec | None = None
 
 
 def content_size(image: BootableImage) -> int:
@@ -106,15 +73,17 @@ def content_size(image: BootableImage) -> int:
     return sum(map(stored_size, objects.values())) + stored_size(image_size(image))
 
 
-def check_size(size: int, content: int) -> int:
-    """``size`` in whole MiB; raises UsageError when ``content`` bytes do not fit."""
-    least = STATE_START + content * 11 // 10 + 256 * MIB + TABLE_END
-    if size < least:
-        raise UsageError(
-            f"a disk of {size // MIB} MiB is too small for this image",
-            hint=f"choose at least {-(-least // MIB)} MiB",
+def plan_layout(image: BootableImage, spec: DiskSpec) -> DiskLayout:
+    """Raises UsageError, or Refused for an image that cannot be a live system."""
+    if spec.live is None:
+        return plan_installed_layout(spec.size, content_size(image))
+    if read_file(image.store, image.tree, EARLY_BOOT_LIVE) is None:
+        raise Refused(
+            f"{image.name} {image.version} was built before Atoll had live systems",
+            hint="build it again, with atoll-system of this version",
         )
-    return size // MIB * MIB
+    boot_files = needed_space(image, ()).esp
+    return plan_live_layout(content_size(image), boot_files, spec.live.persistence)
 
 
 def make_disk(
@@ -131,8 +100,8 @@ def make_disk(
     ``out`` gets its name when it is complete. Raises UsageError, Refused, NoSpace, Damaged or
     MissingProgram.
     """
-    content = content_size(image)
-    size = automatic_size(content) if spec.size is None else check_size(spec.size, content)
+    image = with_loader(image)
+    layout = plan_layout(image, spec)
     if out.exists() and not out.is_file():
         raise Refused(f"{out} is not a regular file", hint="choose another name")
     if not out.absolute().parent.is_dir():
@@ -140,14 +109,16 @@ def make_disk(
     require_programs()
     with _written_beside(out) as (work, disk):
         with reporter.step("Preparing the file systems"):
-            sizes = stage(image, origin, work, source=source, identity=spec.identity)
+            sizes = stage(image, origin, work, source=source, spec=spec)
         with reporter.step("Creating the partitions"):
-            partition(disk, size, spec.identity)
-            fill_esp(disk, work, spec.identity)
+            partition(disk, layout, spec.identity)
+            fill_esp(disk, work, layout, spec.identity)
         with reporter.step("Writing the state partition"):
-            fill_state(disk, work / "state", size, spec.identity)
-            seal_state(disk, work / "state", sizes)
-    return size
+            fill_state(disk, work / "state", layout, spec.identity)
+            seal_state(disk, work / "state", layout, sizes)
+            if layout.persistence:
+                make_persistence(disk, layout, spec.identity)
+    return layout.size
 
 
 def require_programs() -> None:
@@ -162,7 +133,7 @@ def require_programs() -> None:
 
 
 def stage(
-    image: BootableImage, origin: Origin, work: Path, *, source: Store, identity: DiskIdentity
+    image: BootableImage, origin: Origin, work: Path, *, source: Store, spec: DiskSpec
 ) -> Mapping[str, int]:
     """Install into directories below ``work``; the sizes of the files before their Merkle trees."""
     sysroot = Sysroot(root=work / "state", esp=work / "esp")
@@ -171,9 +142,11 @@ def stage(
     contents = StagedForExt4(
         source=source, target=open_store(sysroot.atoll, create=True), top=sysroot.root
     )
-    state = StatePartition(uuid=str(identity.file_system), verity=True)
+    state = StatePartition(
+        uuid=str(spec.identity.file_system), verity=True, live=plan_live_state(spec)
+    )
     plan = plan_install(
-        with_loader(image),
+        image,
         origin,
         sysroot=sysroot,
         state=state,
@@ -184,25 +157,25 @@ def stage(
     return contents.sizes
 
 
-def partition(disk: Path, size: int, identity: DiskIdentity) -> None:
+def plan_live_state(spec: DiskSpec) -> LiveState | None:
+    if spec.live is None:
+        return None
+    uuid = str(spec.identity.persistence_file_system)
+    return LiveState(persistence=uuid if spec.live.persistence else None)
+
+
+def partition(disk: Path, layout: DiskLayout, identity: DiskIdentity) -> None:
     # Private: the disk holds the password hashes and keys of the system.
     with os.fdopen(create_private(disk), "wb") as file:
-        file.truncate(size)
-    script = f"""label: gpt
-label-id: {identity.disk}
-first-lba: {ESP_START // SECTOR}
-start={ESP_START // SECTOR}, size={ESP_SIZE // SECTOR}, type={ESP_TYPE}, \
-uuid={identity.esp}, name=esp
-start={STATE_START // SECTOR}, size={_state_size(size) // SECTOR}, type={STATE_TYPE}, \
-attrs="{STATE_FLAGS}", uuid={identity.state}, name=atoll
-"""
+        file.truncate(layout.size)
+    script = format_partitions(layout, identity)
     run([require_program("sfdisk", package="fdisk"), "--quiet", disk], stdin=script.encode())
 
 
-def fill_esp(disk: Path, work: Path, identity: DiskIdentity) -> None:
+def fill_esp(disk: Path, work: Path, layout: DiskLayout, identity: DiskIdentity) -> None:
     volume = work / "esp.fat"
     with volume.open("wb") as file:
-        file.truncate(ESP_SIZE)
+        file.truncate(layout.esp)
     run(
         [
             require_program("mkfs.vfat", package="dosfstools"),
@@ -223,37 +196,42 @@ def fill_esp(disk: Path, work: Path, identity: DiskIdentity) -> None:
                 os.pwrite(target.fileno(), chunk, ESP_START + source.tell() - len(chunk))
 
 
-def fill_state(disk: Path, content: Path, size: int, identity: DiskIdentity) -> None:
-    extended = f"offset={STATE_START},root_owner=0:0,hash_seed={identity.hash_seed}"
+def fill_state(disk: Path, content: Path, layout: DiskLayout, identity: DiskIdentity) -> None:
+    kind: list[str | Path] = ["-O", "verity", "-i", "8192", "-L", "atoll"]
+    if layout.live:
+        # Nothing is ever added: no journal, no room to grow, and no more inodes than are used.
+        inodes = sum(1 for _ in content.rglob("*")) + 1024
+        features = "verity,^has_journal,^resize_inode"
+        kind = ["-O", features, "-N", str(inodes), "-L", "atoll-live"]
+    extended = f"offset={layout.state_start},root_owner=0:0,hash_seed={identity.hash_seed}"
+    _make_ext4(
+        disk,
+        layout.state,
+        [*kind, "-m", "0", "-U", str(identity.file_system), "-E", extended, "-d", content],
+    )
+
+
+def make_persistence(disk: Path, layout: DiskLayout, identity: DiskIdentity) -> None:
+    """An empty file system: early boot fills it from the state partition."""
+    extended = f"offset={layout.persistence_start},root_owner=0:0,hash_seed={identity.hash_seed}"
+    uuid = str(identity.persistence_file_system)
+    label = "atoll-changes"
+    words = ["-m", "0", "-L", label, "-U", uuid, "-E", extended]
+    _make_ext4(disk, layout.persistence, words)
+
+
+def _make_ext4(disk: Path, size: int, words: list[str | Path] | list[str]) -> None:
     argv: list[str | Path] = [
         require_program("mke2fs", package="e2fsprogs"),
-        "-q",
-        "-F",
-        "-t",
-        "ext4",
-        "-O",
-        "verity",
-        "-b",
-        "4096",
-        "-i",
-        "8192",
-        "-m",
-        "0",
-        "-L",
-        "atoll",
-        "-U",
-        str(identity.file_system),
-        "-E",
-        extended,
-        "-d",
-        content,
+        *("-q", "-F", "-t", "ext4", "-b", "4096"),
+        *words,
         disk,
-        f"{_state_size(size) // 1024}k",
+        f"{size // 1024}k",
     ]
     run(argv)
 
 
-def seal_state(disk: Path, content: Path, sizes: Mapping[str, int]) -> None:
+def seal_state(disk: Path, content: Path, layout: DiskLayout, sizes: Mapping[str, int]) -> None:
     """Turn the staged files into verity files owned by root, whoever made the disk."""
     commands = [
         line
@@ -270,14 +248,10 @@ def seal_state(disk: Path, content: Path, sizes: Mapping[str, int]) -> None:
             "-w",
             "-f",
             "-",
-            f"{disk}?offset={STATE_START}",
+            f"{disk}?offset={layout.state_start}",
         ],
         stdin="".join(commands).encode(),
     )
-
-
-def _state_size(size: int) -> int:
-    return size - STATE_START - TABLE_END
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from atoll.machine.boot.boot_entry import EntryName
 from atoll.machine.boot.new_entry import NO_UUID, StatePartition, find_uuid, make_entry
 from atoll.machine.deployment import make_deployment
 from atoll.machine.deployments.apply import apply_operations
+from atoll.machine.deployments.flags import BLESSED, SetFlag
 from atoll.machine.deployments.object_transfer import choose_transfer
 from atoll.machine.deployments.operations import (
     CommitEntry,
@@ -81,9 +82,14 @@ def plan_install(
     contents: ObjectTransfer,
     objects: tuple[ObjectId, ...],
 ) -> tuple[Operation, ...]:
-    """All that makes ``image`` the first deployment of ``sysroot``, in its order."""
+    """All that makes ``image`` the first deployment of ``sysroot``, in its order.
+
+    A live system is not on trial: its entry is not counted, since the loader would write the tries
+    to the stick, and it has the mark of a deployment that booted, since nothing writes it later.
+    """
     deployment = make_deployment(image, FIRST)
-    name = EntryName(sequence=FIRST, tries_left=BOOT_TRIES)
+    name = EntryName(sequence=FIRST, tries_left=None if state.live else BOOT_TRIES)
+    blessed = (SetFlag(path=sysroot.state / BLESSED / str(FIRST)),) if state.live else ()
     entry = make_entry(image, deployment, state, name)
     return (
         ImportTree(tree=image.tree, objects=objects, contents=contents),
@@ -95,6 +101,7 @@ def plan_install(
             recipe=image.recipe,
             lock=image.lock,
         ),
+        *blessed,
         SyncStatePartition(path=sysroot.root),
         InstallLoader(
             esp=sysroot.esp,

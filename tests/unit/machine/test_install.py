@@ -19,7 +19,7 @@ from atoll.machine.deployments.object_transfer import choose_transfer
 from atoll.machine.deployments.operations import CommitEntry, WriteEntryList
 from atoll.machine.deployments.state import read_state
 from atoll.machine.deployments.sysroot import Sysroot
-from atoll.machine.disk import automatic_size, check_size, derive_identity
+from atoll.machine.disk_layout import automatic_size, check_size, derive_identity
 from atoll.machine.install import check_empty, needed_space, plan_install
 from atoll.machine.space import Space, check_space
 from atoll.store.layout import open_store

@@ -28,7 +28,7 @@ from atoll.tree.cmdline import find_reserved, split_arguments, value_of
 SORT_KEY = "atoll"
 SECTOR = 512
 _NAME = re.compile(r"atoll-([1-9][0-9]{0,8})(?:\+([0-9]{1,4})(?:-([0-9]{1,4}))?)?\.conf")
-_ONCE = ("composefs", "atoll.state", "atoll.deployment")
+_ONCE = ("composefs", "atoll.state", "atoll.deployment", "atoll.live", "atoll.persistence")
 """Arguments that decide what boots: each occurs once, and in no other argument."""
 _FIELDS = ("linux", "initrd", "sort-key", "version", "title", "options")
 
@@ -46,7 +46,7 @@ class EntryName:
         return self.tries_left == 0
 
 
-def entry_title(title: str, version: str, deployment: int) -> str:
+def entry_title(title: str, version: str, deployment: int | str) -> str:
     """What the menu calls a deployment; ``title`` is the image's own, or its name."""
     return f"{title} {version} ({deployment})"
 

@@ -23,11 +23,21 @@ NO_UUID = "00000000-0000-0000-0000-000000000000"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LiveState:
+    """Where a live system keeps changes: in the file system ``persistence``, a UUID, else in
+    memory."""
+
+    persistence: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StatePartition:
     """The file system on which early boot finds the deployments of a machine."""
 
     uuid: str
     verity: bool
+    live: LiveState | None = None
+    """Set for a live system, whose state partition is only read."""
 
 
 def boot_options(
@@ -40,9 +50,16 @@ def boot_options(
         f"atoll.state=UUID={state.uuid}",
         f"atoll.deployment={deployment.number}",
         *verity,
-        f"panic={PANIC_SECONDS}",
+        *(live_options(state.live) if state.live else (f"panic={PANIC_SECONDS}",)),
         *arguments,
     )
+
+
+def live_options(live: LiveState) -> tuple[str, ...]:
+    """Without ``panic=``: a live system has no other deployment, so its last words stay on the
+    screen."""
+    where = (f"atoll.persistence=UUID={live.persistence}",) if live.persistence else ()
+    return ("atoll.live=1", *where)
 
 
 def make_entry(
@@ -50,7 +67,9 @@ def make_entry(
 ) -> BootEntry:
     return BootEntry(
         name=name,
-        title=entry_title(image.title or image.name, image.version, deployment.number),
+        title=entry_title(
+            image.title or image.name, image.version, "live" if state.live else deployment.number
+        ),
         linux=f"/atoll/{deployment.pair}/linux",
         initrd=f"/atoll/{deployment.pair}/initrd",
         options=boot_options(deployment, state, image.arguments),

@@ -13,27 +13,41 @@ A sysroot is a directory (``/sysroot`` on a running machine) with, besides the s
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from shlex import quote
 
-from atoll.base.errors import Damaged, NotFound
+from atoll.base.errors import Damaged, NotFound, Refused
 from atoll.base.json import parse_json_object
-from atoll.host.fs import OWN_LIMIT, read_regular
+from atoll.host.fs import OWN_LIMIT, read_if_there, read_regular
 from atoll.machine.boot.boot_entries import ENTRIES
 from atoll.machine.deployment import is_number
 
 BOOTED = Path("/run/atoll/booted")
+LIVE = Path("/run/atoll/live")
 RUNNING_SYSROOT = Path("/sysroot")
 RUNNING_ESP = Path("/boot")
 
 
+class LiveChanges(StrEnum):
+    """Where a live system keeps changes."""
+
+    MEMORY = "memory"
+    PERSISTENCE = "persistence"
+    """On a partition of its stick."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sysroot:
-    """Where a machine is: its state partition, its ESP, and which deployment of it runs, if any."""
+    """Where a machine is: its state partition, its ESP, and which deployment of it runs, if any.
+
+    ``live`` is set on a live system: its stick is never changed.
+    """
 
     root: Path
     esp: Path
     booted: int | None = None
+    live: LiveChanges | None = None
 
     @property
     def is_running(self) -> bool:
@@ -75,7 +89,8 @@ def find_sysroot(root: Path | None) -> Sysroot:
                 hint="to create one: atoll new DIR; for one that is mounted at DIR: --root DIR",
             )
         booted = parse_booted(read_regular(BOOTED, limit=OWN_LIMIT))
-        return Sysroot(root=RUNNING_SYSROOT, esp=RUNNING_ESP, booted=booted)
+        live = parse_live(read_if_there(LIVE))
+        return Sysroot(root=RUNNING_SYSROOT, esp=RUNNING_ESP, booted=booted, live=live)
     sysroot = Sysroot(root=root, esp=root / "esp")
     if not sysroot.deployments.is_dir():
         raise NotFound(
@@ -83,6 +98,28 @@ def find_sysroot(root: Path | None) -> Sysroot:
             hint="is the machine's state partition mounted there? lsblk shows what is",
         )
     return sysroot
+
+
+def find_installed(root: Path | None) -> Sysroot:
+    """As ``find_sysroot``, for what changes which deployments there are or what boots; raises
+    Refused on a live system."""
+    sysroot = find_sysroot(root)
+    if sysroot.live is not None:
+        raise Refused(
+            "this is a live system: its stick is never changed",
+            hint="install it on a disk with atoll install, and change it there",
+        )
+    return sysroot
+
+
+def parse_live(data: bytes | None) -> LiveChanges | None:
+    """What early boot wrote of a live system; None on an installed one. Raises Damaged."""
+    if data is None:
+        return None
+    try:
+        return LiveChanges(data.decode().rstrip("\n"))
+    except ValueError:
+        raise Damaged(f"{LIVE} does not say where changes go") from None
 
 
 def parse_booted(data: bytes) -> int:

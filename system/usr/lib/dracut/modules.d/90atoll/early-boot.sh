@@ -5,6 +5,7 @@
 #
 #   early-boot.d/messages.sh         failing, and messages for people
 #   early-boot.d/command-line.sh     which tree, state partition and deployment
+#   early-boot.d/live.sh             a live system: its stick is only read
 #   early-boot.d/boot-attempts.sh    what is recorded of a boot that the boot loader counts
 #   early-boot.d/fallback.sh         asking for another deployment, for one that is not counted
 #   early-boot.d/tree.sh             the tree: verified and mounted at /
@@ -32,6 +33,8 @@ root=/sysroot
 . $parts/messages.sh
 # shellcheck source=SCRIPTDIR/early-boot.d/command-line.sh
 . $parts/command-line.sh
+# shellcheck source=SCRIPTDIR/early-boot.d/live.sh
+. $parts/live.sh
 # shellcheck source=SCRIPTDIR/early-boot.d/boot-attempts.sh
 . $parts/boot-attempts.sh
 # shellcheck source=SCRIPTDIR/early-boot.d/fallback.sh
@@ -48,8 +51,12 @@ root=/sysroot
 mount_state_partition() {
     mkdir -p $partition /run/atoll/tree-image /run/atoll/tree /run/atoll/tree-etc
     # Private, here and below: a mount in one place must not appear in the other.
-    mount --make-private -o rw,noatime "$device" $partition ||
-        fail "the state partition $device cannot be mounted"
+    if [ -n "$live" ]; then
+        mount_live_state
+    else
+        mount --make-private -o rw,noatime "$device" $partition ||
+            fail "the state partition $device cannot be mounted"
+    fi
     is_partition_mounted=yes
     etc=$partition/atoll/deployments/$deployment/etc
     [ -d "${etc%/etc}" ] || fail "deployment $deployment is not there"
@@ -59,6 +66,7 @@ mount_state_partition() {
 mount_sysroot() {
     mount --bind $partition/ $root/sysroot || fail "/sysroot cannot be mounted"
     mount -o remount,bind,ro $root/sysroot || fail "/sysroot cannot be made read-only"
+    [ -z "$live" ] || finish_live_mounts
     # Lazily: the tree's image stays open for as long as the tree is mounted.
     umount -l $partition
 }

@@ -30,6 +30,8 @@ counted_entry() {
 }
 
 record_boot_attempt() {
+    # Nothing is on trial: there is one deployment, and its stick stays as it is.
+    [ -z "$live" ] || return 0
     [ -e "$partition/atoll/state/blessed/$deployment" ] && return
     : > /run/atoll/unblessed
     entry=$(counted_entry)

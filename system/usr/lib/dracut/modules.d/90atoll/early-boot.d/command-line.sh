@@ -5,6 +5,8 @@
 #         $device        atoll.state=UUID=…: the file system of the state partition
 #         $deployment    atoll.deployment=N: whose /etc it is
 #         $verity        atoll.verity=require: contents must carry fs-verity
+#         $live          atoll.live=1: a live system, whose stick is only read
+#         $persistence   atoll.persistence=UUID=…: the file system for its changes
 # used    by early boot, and by early-boot-generator.sh before it
 
 # Words of the kernel command line, without those in double quotes. The kernel takes what is in quotes
@@ -26,7 +28,7 @@ drop_quoted_text() (
 
 # The first of several equal words counts: Atoll's own are before those of the recipe.
 find_boot_words() {
-    tree='' device='' deployment='' verity=''
+    tree='' device='' deployment='' verity='' live='' persistence=''
     words=$(drop_quoted_text "$(cat /proc/cmdline)")
     set -f
     for word in $words; do
@@ -35,6 +37,8 @@ find_boot_words() {
         atoll.state=*) device=${device:-${word#atoll.state=}} ;;
         atoll.deployment=*) deployment=${deployment:-${word#atoll.deployment=}} ;;
         atoll.verity=*) verity=${verity:-${word#atoll.verity=}} ;;
+        atoll.live=*) live=${live:-${word#atoll.live=}} ;;
+        atoll.persistence=*) persistence=${persistence:-${word#atoll.persistence=}} ;;
         esac
     done
     set +f
@@ -47,6 +51,10 @@ read_command_line() {
     case $verity in
     require | '') ;;
     *) fail "atoll.verity=$verity on the kernel command line is unknown" ;;
+    esac
+    case $live in
+    1 | '') ;;
+    *) fail "atoll.live=$live on the kernel command line is unknown" ;;
     esac
     [ -n "$device" ] || fail "the kernel command line has no atoll.state="
 }
