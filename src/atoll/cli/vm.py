@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from atoll.cli import vm_setup
 from atoll.host.run import running
+from atoll.machine.disk import LiveSpec
 from atoll.vm.qemu import VmSpec, copy_variables, find_firmware, kernel_arguments, plan_command
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     vm_setup.add_common_arguments(parser)
     parser.add_argument(
+        "--live", action="store_true", help="run it as a live system on a USB stick"
+    )
+    parser.add_argument(
         "--ssh-port",
         metavar="N",
         type=int,
@@ -48,7 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     reference = vm_setup.find_reference(arguments, arguments.image)
     recipe = vm_setup.find_recipe(arguments.image)
-    with vm_setup.temporary_disk(reference, arguments, reporter, recipe=recipe) as (disk, _):
+    live = LiveSpec() if arguments.live else None
+    with vm_setup.temporary_disk(reference, arguments, reporter, recipe=recipe, live=live) as (
+        disk,
+        _,
+    ):
         kvm = vm_setup.choose_kvm(reporter)
         firmware = find_firmware()
         machine = VmSpec(
@@ -60,6 +68,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
             cpus=vm_setup.choose_cpus(arguments.cpus, kvm=kvm),
             strings=(kernel_arguments(["console=ttyS0"]),),
             ssh_port=arguments.ssh_port,
+            stick=arguments.live,
         )
         if arguments.ssh_port is not None:
             reporter.notice(f"SSH: ssh -p {arguments.ssh_port} USER@127.0.0.1")

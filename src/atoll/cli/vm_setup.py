@@ -14,7 +14,8 @@ from atoll.cli.arguments import format_option
 from atoll.cli.references import fetch_word
 from atoll.host.fs import temporary_directory
 from atoll.image.bootable import read_bootable
-from atoll.machine.disk import DiskSpec, derive_identity, make_disk
+from atoll.machine.disk import DiskSpec, make_disk
+from atoll.machine.disk_layout import derive_identity
 from atoll.oci.layout import is_layout
 from atoll.recipe.language.parse import read_recipe
 from atoll.vm.qemu import find_firmware, has_kvm, require_qemu, temporary_place
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from atoll.base.report import Reporter
+    from atoll.machine.disk import LiveSpec
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,7 +63,12 @@ def find_reference(arguments: argparse.Namespace, text: str) -> str:
 
 @contextmanager
 def temporary_disk(
-    reference: str, arguments: argparse.Namespace, reporter: Reporter, *, recipe: Path | None
+    reference: str,
+    arguments: argparse.Namespace,
+    reporter: Reporter,
+    *,
+    recipe: Path | None,
+    live: LiveSpec | None = None,
 ) -> Iterator[tuple[Path, str]]:
     """A disk image that boots, gone afterwards, and the tree on it."""
     require_qemu()
@@ -83,7 +90,7 @@ def temporary_disk(
             image.origin,
             disk,
             source=image.store,
-            spec=DiskSpec(size=None, identity=derive_identity(uuid4())),
+            spec=DiskSpec(size=None, identity=derive_identity(uuid4()), live=live),
             reporter=reporter,
         )
         yield disk, image.tree

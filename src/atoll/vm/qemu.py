@@ -60,6 +60,8 @@ class VmSpec:
     strings: tuple[str, ...] = ()
     ssh_port: int | None = None
     isolated: bool = False
+    stick: bool = False
+    """The disk is a USB stick."""
 
 
 def find_firmware(*, secure_boot: bool = False) -> Firmware:
@@ -105,7 +107,7 @@ def plan_command(machine: VmSpec, *more: str) -> list[str]:
         "-device",
         "virtio-rng-pci",
         *firmware_options(machine.firmware.code, machine.variables),
-        *disk_options("system", machine.disk, "bootindex=1"),
+        *(stick_options if machine.stick else disk_options)("system", machine.disk, "bootindex=1"),
         *network_options(isolated=machine.isolated, ssh_port=machine.ssh_port),
         *(word for text in machine.strings for word in smbios_options(text)),
         *more,
@@ -117,14 +119,22 @@ def disk_options(name: str, path: Path, *properties: str, read_only: bool = Fals
 
     QEMU ignores the machine's flushes, because nobody needs the disk after a power cut.
     """
-    mode = "on" if read_only else "off"
     device = ",".join(("virtio-blk-pci", f"drive={name}", f"serial={name}", *properties))
+    return [*_drive(name, path, read_only=read_only), "-device", device]
+
+
+def stick_options(name: str, path: Path, *properties: str) -> list[str]:
+    """A raw disk as a removable USB stick with ``name`` as its serial number."""
+    device = ("usb-storage", "bus=usb.0", "removable=on", f"drive={name}", f"serial={name}")
+    stick = ",".join((*device, *properties))
+    return [*_drive(name, path), "-device", "qemu-xhci,id=usb", "-device", stick]
+
+
+def _drive(name: str, path: Path, *, read_only: bool = False) -> list[str]:
     return [
         "-blockdev",
-        f"driver=raw,node-name={name},read-only={mode},cache.no-flush=on,"
+        f"driver=raw,node-name={name},read-only={'on' if read_only else 'off'},cache.no-flush=on,"
         f"file.driver=file,file.filename={quoted(path)}",
-        "-device",
-        device,
     ]
 
 
