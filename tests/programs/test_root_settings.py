@@ -477,7 +477,7 @@ def test_a_unit_whose_file_is_in_etc_is_masked_and_a_masked_one_enabled(
     [
         (Units(enable=("systemd-journald.socket", "dbus.service")), None),
         (Units(enable=("systemd-hostnamed.service",)), "not enabled: it has no"),
-        (Units(disable=("systemd-journald.socket",)), "starts all the same, by /usr/lib/systemd"),
+        (Units(disable=("systemd-journald.socket",)), "still starts, because of /usr/lib/systemd"),
         (Units(disable=("serial-getty@ttyS0.service",)), "systemd-getty-generator"),
         (Units(enable=("apt-daily.timer",)), "Atoll masks it"),
     ],

@@ -1,5 +1,5 @@
-"""From a recipe and its lock to a tree in the store.
+"""Building: a recipe and its lock become a tree in the store.
 
-``build`` is the order of it. ``steps`` change a root as the recipe says; ``make_tree`` makes a tree
-of the root, by way of ``finish``.
+``build`` calls the parts in order: ``steps`` change a root as the recipe says, and ``make_tree``
+turns the root into a tree, with the help of ``finish``.
 """

@@ -1,13 +1,13 @@
-"""What a recipe is ``from`` when that is an image or another recipe: a tree that was built before.
+"""The base of a derived recipe: an image or another recipe, as a tree in the store.
 
 ::
 
-    docker:// oci: oci-archive: ─pull─→ ┐
-    store:NAME ────────────────ref────→ ├ tree in the store ─check out, unshape─→ cache/roots/tree-…
-    another recipe ───────────build───→ ┘        └ refs/bases/NAME keeps it        steps begin there
+    docker:// oci: oci-archive: ─pull─→ ┐                   ┌ check out, Debian's layout
+    store:NAME ────────────────ref────→ ├ tree in the store ┴→ cache/roots/tree-…: steps start here
+    another recipe ───────────build───→ ┘     └ refs/bases/NAME keeps it from garbage collection
 
-Nothing but the tree decides what a derived recipe begins with, however the tree came here, so the
-same recipe on the same base gives the same digest on a laptop, a build server and a machine.
+Only the tree decides what a derived build starts from, not how the tree was fetched. So the same
+recipe on the same base gives the same digest on every computer.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged, NotFound, RecipeError, Refused
 from atoll.base.ids import parse_blob_digest
-from atoll.builder.finish.debian_layout import unshape_root
+from atoll.builder.finish.debian_layout import to_debian_layout
 from atoll.builder.finish.var_rules import MARKS
 from atoll.builder.steps.ids import AccountFiles, AccountIds, list_ids, parse_lines
 from atoll.debian.resolve import Installed
@@ -53,18 +53,20 @@ if TYPE_CHECKING:
     from atoll.store.layout import Store
 
 _FORM = "1"
-"""Changes when the same tree is checked out or unshaped into another root."""
+"""Increase it when a checkout of the same tree gives another root: cached roots are then
+ignored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseImage:
-    """A tree in the store that a recipe is derived from, and what the build takes from it."""
+    """The tree in the store that a recipe is derived from, with what a build needs to know of
+    it."""
 
     locked: LockedBase
     info: ImageInfo
     installed: Installed
     ids: AccountIds
-    """Those of its accounts; they stay, whatever the recipe says."""
+    """The ids of its accounts. A derived recipe cannot change them."""
 
     @property
     def tree(self) -> TreeId:
@@ -74,10 +76,10 @@ class BaseImage:
 def find_image(
     context: BuildContext, base: ImageBase, locked: LockedBase | None = None
 ) -> BaseImage:
-    """The base that a recipe names, in the store when this returns.
+    """Fetch the base that a recipe names into the store, unless it is complete there.
 
-    With ``locked`` it is exactly that one, and no network is touched while the store has it.
-    Raises RecipeError, NotFound, NetworkError, Refused or Damaged.
+    With ``locked`` it must be that tree, and the network is not used if the store has it. Raises
+    RecipeError, NotFound, NetworkError, Refused or Damaged.
     """
     with adding(context.store):
         if locked is None or not _is_whole(context.store, locked.tree):
@@ -92,15 +94,17 @@ def find_image(
 
 
 def keep_base(context: BuildContext, locked: LockedBase) -> BaseImage:
-    """The base ``locked``, which is in the store, with a name there that keeps it from going."""
+    """The base ``locked``, which is in the store, with a ref that keeps it from garbage collection.
+
+    Raises RecipeError when it is for another architecture."""
     info = read_image_info(context.store, locked.tree)
-    ours = read_architecture()
-    if info.architecture != ours:
+    native = read_architecture()
+    if info.architecture != native:
         raise RecipeError(
-            f"the base is for {info.architecture}, this machine is {ours}",
+            f"the base is for {info.architecture}, this machine is {native}",
             file=context.recipe.file,
             key="from",
-            hint=f"name an image for {ours}, or build on a machine of the base's kind",
+            hint=f"name an image for {native}, or build on a machine with the base's architecture",
         )
     ref = Ref(tree=locked.tree, name=info.name, version=info.version, created=info.epoch)
     write_ref(context.store, f"bases/{context.recipe.image.name}", ref)
@@ -113,7 +117,7 @@ def keep_base(context: BuildContext, locked: LockedBase) -> BaseImage:
 
 
 def ensure_checkout(context: BuildContext, base: BaseImage) -> Path:
-    """The base as a root in Debian's shape, kept for every recipe that is derived from it."""
+    """The base as a root in Debian's layout, cached for all recipes that are derived from it."""
     name = base_root_name(base.tree)
     kept = context.cache.find("roots", name)
     if kept is not None:
@@ -123,24 +127,24 @@ def ensure_checkout(context: BuildContext, base: BaseImage) -> Path:
         adding(context.store),
         temporary_directory(context.cache.root / "roots", prefix=".new-") as temporary,
     ):
-        made = temporary / "root"
-        check_out(context.store, read_image(context.store, base.tree), made, context.reporter)
-        unshape_root(made)
-        return context.cache.keep(made, "roots", name)
+        root = temporary / "root"
+        check_out(context.store, read_image(context.store, base.tree), root, context.reporter)
+        to_debian_layout(root)
+        return context.cache.keep(root, "roots", name)
 
 
 def base_root_name(tree: TreeId) -> str:
-    """What the checked-out tree is called among the cache's roots."""
+    """The name of the checked-out tree in the cache's ``roots/``."""
     return f"tree{_FORM}-{tree}"
 
 
 def read_image_info(store: Store, tree: TreeId) -> ImageInfo:
-    """What a tree of the store says of itself; raises Refused or Damaged."""
+    """The ``image.json`` of a tree in the store. Raises Refused or Damaged."""
     return parse_image_info(read_file(store, tree, IMAGE_INFO), where=f"tree {tree}")
 
 
 def read_installed(store: Store, tree: TreeId) -> Installed:
-    """What is installed in a tree, where resolving what else to install has to start from."""
+    """The packages installed in a tree, with apt's auto-installed marks, as the resolver needs."""
     status = (read_file(store, tree, f"{DPKG}/status") or b"").decode(errors="replace")
     states = (read_file(store, tree, f"{ATOLL}{MARKS}/extended_states") or b"").decode(
         errors="replace"
@@ -158,7 +162,7 @@ def read_installed(store: Store, tree: TreeId) -> Installed:
         if mark.get("auto-installed") == "1"
     }
     keys = {stanza.key for stanza in stanzas}
-    # apt writes down its marks of packages for every kind of machine under the native one
+    # apt records the marks of "Architecture: all" packages under the native architecture
     automatic |= {(name, "all") for name, _ in automatic}
     return Installed(stanzas=stanzas, automatic=frozenset(automatic & keys))
 
@@ -188,7 +192,7 @@ def _fetch(context: BuildContext, base: ImageBase, locked: LockedBase | None) ->
 
 
 def _local(context: BuildContext, reference: Reference) -> Reference:
-    """A path in a reference begins at the recipe's folder."""
+    """``reference`` with its path, if any, relative to the recipe's folder."""
     match reference:
         case LayoutReference(directory=directory):
             return replace(reference, directory=os.fspath(context.recipe.resolve(directory)))

@@ -1,13 +1,12 @@
-"""A recipe becomes a tree in the store: the steps, in order, each reusing what it gave before.
+"""A recipe becomes a tree in the store: the steps of a build, in order, with their caches.
 
 ::
 
-    base, lock ─→ packages ─→ what the recipe says, step by step ─→ finish: shape, tree, initrd,
-                   (kept)      (each kept)                              records (kept: which inputs
-                                                                        gave which tree)
+    base, lock ─→ packages ─→ settings, step by step ─→ layout, tree, initrd, records
+                  (cached)    (each cached)             (cached: the tree digest, by all inputs)
 
-Everything a step does happens in an overlay over the steps before it, inside a mount namespace that
-ends with this process; until the image has its name in the store, nothing of a build is to be seen.
+Each step works in an overlay on top of the previous steps, in a mount namespace that ends with this
+process. The image gets its ref in the store last, so an interrupted build leaves none.
 """
 
 from __future__ import annotations
@@ -45,12 +44,13 @@ if TYPE_CHECKING:
     from atoll.store.layout import Store
 
 _FORM = f"build 5 {__version__}"
-"""Changes when the same steps give another tree."""
+"""Increase the number when the same steps give another tree: cached results are then ignored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """What a build gave. ``reused``: an earlier build of the same inputs had made it."""
+    """The result of a build. ``epoch`` is in seconds. ``reused``: the tree was in the cache,
+    because an earlier build had the same inputs."""
 
     tree: TreeId
     epoch: int
@@ -61,8 +61,8 @@ class Built:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildPlan:
-    """What a build will do. ``start`` is the id of the root that the steps begin with;
-    ``result`` covers everything that decides the tree."""
+    """The steps of a build. ``start`` is the id of the root that they start from; ``result`` is an
+    id of everything that decides the tree."""
 
     start: str
     steps: tuple[Step, ...]
@@ -129,11 +129,11 @@ def build_in(context: BuildContext) -> Built:
 
 
 def plan_build(context: BuildContext, inputs: BuildInputs) -> BuildPlan:
-    """What is done, without doing it. Raises RecipeError."""
+    """The steps of a build, without executing them. Raises RecipeError."""
     recipe, base = inputs.recipe, inputs.base
     packages = locked_packages(context, inputs)
     start = base_root_name(base.tree) if base else start_id(packages)
-    # steps may depend on the epoch, so the id that they begin with covers it
+    # steps may depend on the epoch, so their ids must cover it
     start = make_id("start 1", start, inputs.epoch)
     settings = plan_settings(
         recipe,
@@ -158,14 +158,15 @@ def locked_packages(context: BuildContext, inputs: BuildInputs) -> LockedPackage
 
 
 def ensure_start(context: BuildContext, inputs: BuildInputs) -> Path:
-    """The root that the steps begin with: the base, or the first packages."""
+    """The root that the steps start from: the base, or the first packages."""
     if inputs.base:
         return ensure_checkout(context, inputs.base)
     return make_start(locked_packages(context, inputs))
 
 
 def update_lock(context: BuildContext, inputs: BuildInputs, tree: TreeId) -> None:
-    """Write into the lock what only a build could tell; it then names the same result."""
+    """Record in the lock what only a build can know: ids and the tree. The completed lock has
+    another result id, so the tree is cached under that id too."""
     ids = read_tree_ids(context.store, tree)
     lock = complete_lock(
         context.recipe, inputs.lock, users=dict(ids.users), groups=dict(ids.groups), tree=tree
@@ -174,7 +175,7 @@ def update_lock(context: BuildContext, inputs: BuildInputs, tree: TreeId) -> Non
 
 
 def result_id(inputs: BuildInputs, steps: str) -> str:
-    """Covers everything that decides the tree: the steps, and what it says of itself."""
+    """An id of everything that decides the tree: the steps, and what its records say."""
     recipe = inputs.recipe
     texts = recipe.sources or ((recipe.file, recipe.text),)
     return make_id(
@@ -190,7 +191,7 @@ def result_id(inputs: BuildInputs, steps: str) -> str:
 
 
 def find_result(context: BuildContext, name: str) -> TreeId | None:
-    """The tree that these inputs gave before, while the store still has it."""
+    """The tree that an earlier build of the same inputs gave, if the store still has it."""
     path = context.cache.find("results", f"{name}.json")
     if path is None:
         return None

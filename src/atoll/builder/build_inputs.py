@@ -1,7 +1,7 @@
-"""What a build begins with: the base of its recipe and the lock, which together decide the tree.
+"""The inputs of a build: the recipe, its base and its lock. Together they decide the tree.
 
-A lock is made for a recipe and, for a derived one, for what its base has already. ``atoll lock``
-and ``atoll build`` find the base in the same way.
+The lock of a derived recipe depends on what its base has installed, so ``atoll lock`` and
+``atoll build`` find the base in the same way.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildInputs:
-    """All that decides the tree. ``recipe`` has the Debian settings of its base where it sets none
-    itself."""
+    """Everything that decides the tree. ``recipe`` has the Debian settings of its base where it
+    does not set them itself."""
 
     recipe: Recipe
     base: BaseImage | None
@@ -45,12 +45,12 @@ class BuildInputs:
 
     @property
     def epoch(self) -> int:
-        """Seconds; no time in the tree is later."""
+        """In seconds since 1970: no modification time in the tree is later."""
         return max(self.lock.epoch, self.base.info.epoch) if self.base else self.lock.epoch
 
     @property
     def ids(self) -> AccountIds:
-        """The ids that accounts keep: those of the base, then those of the lock."""
+        """The ids that accounts keep. Those of the base win over those of the lock."""
         base = self.base.ids if self.base else AccountIds()
         return AccountIds(
             users=_over(self.lock.users, base.users), groups=_over(self.lock.groups, base.groups)
@@ -58,8 +58,8 @@ class BuildInputs:
 
 
 def find_build_inputs(context: BuildContext, build_base: BuildBase) -> BuildInputs:
-    """The base of the recipe, and the lock to build by. ``build_base`` builds another recipe that
-    this one is derived from. Raises what ``find_base`` and ``choose_lock`` raise."""
+    """Find the base of the recipe and the lock to build from. ``build_base`` builds the recipe that
+    this one is derived from, if it is. Raises what ``find_base`` and ``choose_lock`` raise."""
     base = find_base(context, build_base)
     recipe = merge_base_settings(context.recipe, base)
     lock = choose_lock(
@@ -71,7 +71,7 @@ def find_build_inputs(context: BuildContext, build_base: BuildBase) -> BuildInpu
 
 
 def find_resolver(context: BuildContext, lock: Lock | None, build_base: BuildBase) -> Resolver:
-    """What makes and updates locks of the recipe on its base."""
+    """The resolver that makes and updates locks of the recipe on its base."""
     base = find_base(context, build_base)
     return open_resolver(
         replace(context, recipe=merge_base_settings(context.recipe, base)),
@@ -82,7 +82,7 @@ def find_resolver(context: BuildContext, lock: Lock | None, build_base: BuildBas
 
 
 def merge_base_settings(recipe: Recipe, base: BaseImage | None) -> Recipe:
-    """The recipe, with the Debian settings of its base where it sets none itself."""
+    """The recipe, with the Debian settings of its base where it does not set them itself."""
     if base is None:
         return recipe
     debian, info = recipe.debian, base.info
@@ -98,7 +98,8 @@ def merge_base_settings(recipe: Recipe, base: BaseImage | None) -> Recipe:
 
 
 def find_base(context: BuildContext, build_base: BuildBase) -> BaseImage | None:
-    """The tree that the recipe is derived from, in the store; another recipe is built first."""
+    """The tree that the recipe is derived from, in the store. A recipe as base is built first. None
+    for a recipe that starts from a suite or from nothing."""
     match context.recipe.base:
         case ImageBase() as image:
             lock = None if context.moves_base else find_lock(context.recipe)
@@ -117,16 +118,16 @@ def find_base(context: BuildContext, build_base: BuildBase) -> BaseImage | None:
 
 
 def check_cycle(context: BuildContext, recipe: Recipe) -> None:
-    """Raises RecipeError when ``recipe`` waits for itself; names the whole way round."""
-    way = [*context.above, context.recipe, recipe]
-    names = [_name(each) for each in way]
+    """Raises RecipeError when ``recipe`` is derived from itself; the message shows the cycle."""
+    chain = [*context.above, context.recipe, recipe]
+    names = [_name(each) for each in chain]
     if names[-1] in names[:-1]:
-        shown = " → ".join(names[names.index(names[-1]) :])
+        cycle = " → ".join(names[names.index(names[-1]) :])
         raise RecipeError(
-            f"is derived from itself: {shown}",
+            f"is derived from itself: {cycle}",
             file=context.recipe.file,
             key="from",
-            hint="start one of them from an image or a Debian suite",
+            hint="derive one of them from an image or a Debian suite",
         )
 
 

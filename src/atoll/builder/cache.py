@@ -1,24 +1,24 @@
-"""What a build keeps for the next one, by the digest of everything that decided it.
+"""The build cache: results of earlier builds, by the digest of everything that decided them.
 
 ::
 
     <store>/cache/
-      lock             held while a build works here
+      lock             held by the build that uses the cache
       apt/ debs/       see debian/sources.py and debian/bootstrap.py
-      roots/<id>/      a first root, or the tree of an image that others are derived from
-      steps/<id>/      what a step changed: the upper directory of its overlay
+      roots/<id>/      a first root, or the checked-out tree of a base
+      steps/<id>/      the changes of a step: the upper directory of its overlay
       initrds/<id>     an initrd
-      results/<id>.json     which tree a finished build gave
-      known/<id>       what the files of kept roots and steps hold (store/stat_cache.py)
-      uses/KIND/NAME   when an entry was used last (its own time), and how many bytes it has
-      logs/<step>.log  what a step's programs said the last time
-      .new-*/          what a build is at; a leftover goes away when the next one starts
+      results/<id>.json     the tree that a finished build gave
+      known/<id>       digests of files in cached roots and steps (store/stat_cache.py)
+      uses/KIND/NAME   the time of last use (its mtime) and the size of an entry
+      logs/<step>.log  the last output of a step's programs
+      .new-*/          temporary files of a build; the next build removes what is left
 
-An entry has its name only when it is complete and durable. The id of an entry covers the id of what
-it was made from, so entries that fit nothing any more are only ever garbage. What no build has used
-for ``KEPT.days`` goes away, and the oldest while all together have more than ``KEPT.size``; what
-the last build used stays whatever its size. Packages (debs/) always stay: a lock may need one that
-no mirror has any more.
+An entry gets its name when it is complete and durable. The id of an entry covers the ids of its
+inputs, so an entry never becomes wrong, only unused. At the end of a build, entries that were not
+used for ``KEPT.days`` are removed, then the least recently used ones until all take at most
+``KEPT.size``. What this build used stays, whatever its size. Packages (debs/) always stay: a lock
+may need one that no mirror has any more.
 """
 
 from __future__ import annotations
@@ -53,19 +53,19 @@ _DAY = 86400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """``size`` is in bytes of the disk, over all entries."""
+    """``size`` is in bytes on disk, of all entries together."""
 
     days: int
     size: int
 
 
 KEPT = Limits(days=60, size=64 << 30)
-"""Room for some desktops with all their variants and steps; a build server rarely needs more."""
+"""Enough for some desktops with all their variants; a build server rarely needs more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheEntry:
-    """An entry of the cache: its ``size`` in bytes, and when it was used, in seconds."""
+    """An entry of the cache: its ``size`` in bytes, and when it was last ``used``, in seconds."""
 
     kind: str
     name: str
@@ -87,24 +87,24 @@ class Cache:
 
     @property
     def downloads(self) -> Path:
-        """Files of the web by their SHA-256."""
+        """Downloaded files, by their SHA-256."""
         return self.root / "files"
 
-    def place(self, kind: str, name: str) -> Path:
-        """Where the entry ``name`` of a kind of entry is, or would be."""
+    def path(self, kind: str, name: str) -> Path:
+        """The path of an entry, whether it exists or not; ``kind`` is one of ``_KINDS``."""
         return self.root / kind / name
 
     def find(self, kind: str, name: str) -> Path | None:
-        """The entry, when it is there; it counts as used now."""
-        path = self.place(kind, name)
+        """The entry, if it exists; it counts as used now."""
+        path = self.path(kind, name)
         if not path.exists():
             return None
         self._mark(kind, name)
         return path
 
     def keep(self, made: Path, kind: str, name: str) -> Path:
-        """Give what was made its name, once it is durable."""
-        path = self.place(kind, name)
+        """Sync ``made``, then rename it to its place in the cache, which is returned."""
+        path = self.path(kind, name)
         handle = os.open(self.root, os.O_RDONLY)
         try:
             syncfs(handle)
@@ -115,12 +115,13 @@ class Cache:
         return path
 
     def keep_bytes(self, content: bytes, kind: str, name: str) -> Path:
+        """``keep`` for a file with this content."""
         made = self.root / f"{_NEW}{kind}-{name}"
         made.write_bytes(content)
         return self.keep(made, kind, name)
 
     def uses(self) -> Iterator[CacheEntry]:
-        """Every entry. One that nobody has measured yet is measured now."""
+        """All entries. The size of a new entry is measured and recorded."""
         for kind in _KINDS:
             for path in (self.root / kind).iterdir():
                 mark = self.root / "uses" / kind / path.name
@@ -135,7 +136,7 @@ class Cache:
                 yield CacheEntry(kind=kind, name=path.name, size=int(text), used=used)
 
     def forget(self, use: CacheEntry) -> None:
-        remove_tree(self.place(use.kind, use.name))
+        remove_tree(self.path(use.kind, use.name))
         (self.root / "uses" / use.kind / use.name).unlink(missing_ok=True)
 
     def _mark(self, kind: str, name: str) -> None:
@@ -143,16 +144,17 @@ class Cache:
 
 
 def make_id(*parts: str | int | None) -> str:
-    """One name for all of ``parts``, in this order."""
+    """The id of ``parts``, in this order: 32 hex digits of a SHA-256."""
     text = "\0".join(f"{len(str(part))}:{part}" for part in parts)
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:32]
 
 
 @contextmanager
 def opened_cache(root: Path, limits: Limits = KEPT) -> Iterator[Cache]:
-    """The cache in ``root``, ours alone while the context lasts.
+    """Open the cache in ``root``, and lock it while the context lasts.
 
-    Raises Busy, NoSpace, or Refused when another user made it: owners in its roots would be wrong.
+    Raises Busy, NoSpace, or Refused when it belongs to another user: the owners of files in its
+    roots would be wrong.
     """
     cache = Cache(root=root)
     with space_errors(root):
@@ -167,13 +169,14 @@ def opened_cache(root: Path, limits: Limits = KEPT) -> Iterator[Cache]:
         for name in ("apt", "debs", "logs", *_KINDS, *uses):
             (root / name).mkdir(parents=True, exist_ok=True)
         with locked(root / "lock", what=f"the cache in {root}"):
-            # What builds leave may belong to ids that only root can remove, here or in a namespace.
-            tidies = os.geteuid() == 0
-            if tidies:
+            # Files in roots belong to many ids: only root, also of a user namespace, can remove
+            # them.
+            removes = os.geteuid() == 0
+            if removes:
                 _remove_leftovers(root)
             started = time.time()
             yield cache
-            if tidies:
+            if removes:
                 for use in plan_trim(cache.uses(), limits, now=time.time(), started=started):
                     cache.forget(use)
 
@@ -181,9 +184,8 @@ def opened_cache(root: Path, limits: Limits = KEPT) -> Iterator[Cache]:
 def plan_trim(
     uses: Iterable[CacheEntry], limits: Limits, *, now: float, started: float
 ) -> tuple[CacheEntry, ...]:
-    """What is to go: what is too old, then the oldest of what is too much.
-
-    What was used since ``started`` stays. Times are in seconds.
+    """The entries to remove: those that are too old, then the least recently used ones beyond the
+    size limit. What was used since ``started`` stays. Times are in seconds.
     """
     total, gone = 0, []
     for use in sorted(uses, key=lambda use: use.used, reverse=True):
@@ -197,9 +199,9 @@ def plan_trim(
 
 @contextmanager
 def step_mounted(cache: Cache, lowers: Iterable[Path]) -> Iterator[tuple[Path, Path]]:
-    """A root over ``lowers`` (topmost first), and the directory where its changes land.
+    """Mount an overlay on ``lowers`` (topmost first): its root, and its upper directory.
 
-    Unless the caller has kept them, the changes are gone afterwards.
+    The upper directory is removed afterwards, unless the caller has moved it into the cache.
     """
     with temporary_directory(cache.root, prefix=_NEW) as temporary:
         for name in ("upper", "work", "root"):
@@ -222,7 +224,7 @@ def _remove_leftovers(root: Path) -> None:
 
 
 def _measure(path: Path) -> int:
-    """Bytes of the disk below ``path``; a file with several names counts once."""
+    """Bytes on disk below ``path``; a hard-linked file counts once."""
     seen: dict[tuple[int, int], int] = {}
     todo = [path]
     while todo:

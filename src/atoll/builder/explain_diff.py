@@ -1,4 +1,4 @@
-"""Where two trees that should be one differ, in words that lead to the cause."""
+"""The differences between two builds that should be equal, described so that the cause is found."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from atoll.tree.model import Node
 
 LINES = 12
-"""How much of a text's difference is shown."""
+"""How many lines of a text diff are shown."""
 
 _TEXT_LIMIT = 1 << 20
 _AROUND = 16
@@ -53,8 +53,8 @@ _BYTECODE = b"\r\n"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PathDifference:
-    """One path. ``aspects`` say in what way it differs (none: only one side has it, ``kind``);
-    ``details`` are lines for a person."""
+    """A path that differs. ``kind`` is added, removed or changed; ``aspects`` name what differs of
+    a changed path, such as mode or content; ``details`` are lines for a person."""
 
     path: str
     kind: str
@@ -65,7 +65,7 @@ class PathDifference:
 def explain_differences(
     first: tuple[Store, TreeId], second: tuple[Store, TreeId]
 ) -> tuple[PathDifference, ...]:
-    """What differs between two trees, each in a store of its own; empty when they are equal."""
+    """The differences between two trees, each in its own store; empty when they are equal."""
     (store, tree), (other_store, other_tree) = first, second
     if tree == other_tree:
         return ()
@@ -102,7 +102,8 @@ def _details(
 
 
 def explain_content(first: Iterator[bytes], second: Iterator[bytes]) -> Iterator[str]:
-    """Lines that differ of a short text; of anything else, its kind and the first such byte."""
+    """For short texts the lines that differ; otherwise the file type and the first byte that
+    differs."""
     head, other_head = next(first, b""), next(second, b"")
     texts = _as_text(head), _as_text(other_head)
     if texts[0] is not None and texts[1] is not None:
@@ -125,14 +126,14 @@ def explain_content(first: Iterator[bytes], second: Iterator[bytes]) -> Iterator
 
 
 def find_kind(head: bytes) -> str:
-    """What a file is by its first bytes."""
+    """The type of a file, by its first bytes."""
     if head[2:4] == _BYTECODE:
         return "Python bytecode"
     return next((name for magic, name in _KINDS if head.startswith(magic)), "data")
 
 
 def _as_text(head: bytes) -> list[str] | None:
-    """The lines of a whole text; None for other data, and for what is too long to show."""
+    """The lines of a text; None for binary data, and for a text that is too long to show."""
     if len(head) >= _TEXT_LIMIT or b"\0" in head:
         return None
     try:

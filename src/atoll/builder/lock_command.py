@@ -1,4 +1,4 @@
-"""``atoll lock``: let a lock follow its recipe, move it, or say what of it is out of date."""
+"""``atoll lock``: create a lock, extend it, update it, or list what is out of date."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockResult:
-    """What became of a lock. ``written`` is False when it was right as it was."""
+    """The result of ``atoll lock``. ``written`` is False when the lock was up to date."""
 
     path: Path
     lock: Lock
@@ -50,8 +50,8 @@ class LockResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutdatedPin:
-    """A locked package of which an archive has a newer version. ``security``: from a suite that
-    exists for that."""
+    """A locked package that an archive has in a newer version. ``security``: in a security
+    suite."""
 
     pin: Pin
     newer: Pin
@@ -59,7 +59,7 @@ class OutdatedPin:
 
 
 def follow_recipe(recipe: Recipe, store: Store, reporter: Reporter) -> LockResult:
-    """Make the lock when there is none; let it fit the recipe, moving nothing that may stay."""
+    """Create the lock, or extend it to fit the recipe. Locked versions that still fit stay."""
     before = find_lock(recipe)
     with opened_resolver(recipe, store, reporter, before) as resolver:
         if before is None or not has_base(before, resolver):
@@ -68,12 +68,12 @@ def follow_recipe(recipe: Recipe, store: Store, reporter: Reporter) -> LockResul
             after = before
         else:
             after = grow_lock(before, resolver)
-    return _settle(recipe, before, after)
+    return _write_if_changed(recipe, before, after)
 
 
 def update(recipe: Recipe, store: Store, names: Sequence[str], reporter: Reporter) -> LockResult:
-    """Move the packages ``names`` and what they need to the newest; without names, everything, the
-    base included."""
+    """Update the packages ``names`` and their dependencies to the newest versions; without names
+    all packages, and the base."""
     before = find_lock(recipe)
     with opened_resolver(recipe, store, reporter, before, moves_base=not names) as resolver:
         if before is not None and names and has_base(before, resolver):
@@ -84,11 +84,12 @@ def update(recipe: Recipe, store: Store, names: Sequence[str], reporter: Reporte
             after = make_lock(resolver, epoch=source_date_epoch(), before=before)
             if before and is_same_choice(before, after):
                 after = before
-    return _settle(recipe, find_lock(recipe), after)
+    return _write_if_changed(recipe, find_lock(recipe), after)
 
 
 def audit(recipe: Recipe, store: Store, reporter: Reporter) -> tuple[OutdatedPin, ...]:
-    """Locked packages of which the archives have newer versions now; raises NotFound."""
+    """The locked packages that the archives have in newer versions, security updates first. Raises
+    NotFound when there is no lock."""
     lock = read_lock(lock_path(recipe))
     with opened_resolver(recipe, store, reporter, lock) as resolver:
         apt = resolver.open_apt()
@@ -110,7 +111,8 @@ def audit(recipe: Recipe, store: Store, reporter: Reporter) -> tuple[OutdatedPin
 def opened_resolver(
     recipe: Recipe, store: Store, reporter: Reporter, lock: Lock | None, *, moves_base: bool = False
 ) -> Iterator[Resolver]:
-    """What makes locks of ``recipe``; another recipe that it is derived from is built for it."""
+    """The resolver that makes locks of ``recipe``. A recipe that it is derived from is built
+    first."""
     if isinstance(recipe.base, RecipeBase):
         become_root("building the base of the recipe")
         enter_private_mounts()
@@ -124,17 +126,18 @@ def opened_resolver(
 
 
 def has_base(lock: Lock, resolver: Resolver) -> bool:
-    """Whether the base of the recipe is still that of the lock."""
+    """Whether the lock was made for the base that the recipe has now."""
     base = resolver.locked_base
     return (lock.base.tree if lock.base else None) == (base.tree if base else None)
 
 
 def is_same_choice(before: Lock, after: Lock) -> bool:
+    """Whether both locks choose the same packages and the same base."""
     same_base = replace(before, base=after.base) == before
     return same_base and before.asked == after.asked and compare_locks(before, after).empty
 
 
-def _settle(recipe: Recipe, before: Lock | None, chosen: Lock) -> LockResult:
+def _write_if_changed(recipe: Recipe, before: Lock | None, chosen: Lock) -> LockResult:
     path, after = lock_path(recipe), with_inputs(chosen, recipe)
     written = after != before
     if written:

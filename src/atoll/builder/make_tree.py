@@ -1,11 +1,11 @@
-"""The last part of a build: the root gets its shape, becomes a tree, and says what it is.
+"""The last part of a build: the root gets the image layout and becomes a tree in the store.
 
 ::
 
-    presets ─→ shape ─→ records ─→ normalised ─→ objects + tree ─→ canonical
-      ─→ initrd, from what the tree holds ─→ what the tree says of itself ─→ image in the store
+    presets ─→ image layout ─→ records ─→ normalize ─→ objects and tree ─→ canonical form
+      ─→ initrd, made from files of the tree ─→ image.json ─→ composefs image in the store
 
-Nothing of it is kept but the initrd: it takes seconds, and nearly everything changes it.
+Only the initrd is cached: the rest takes seconds, and nearly every change of a recipe affects it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import RecipeError
 from atoll.builder.finish.check_recipe import check_recipe, read_contents
 from atoll.builder.finish.identities import find_unknown
-from atoll.builder.finish.image_layout import shape_root
+from atoll.builder.finish.image_layout import to_image_layout
 from atoll.builder.finish.initrd import ensure_initrd, initrd_inputs
 from atoll.builder.finish.normalize import normalize
 from atoll.builder.finish.old_kernels import drop_old_kernels
@@ -58,11 +58,12 @@ if TYPE_CHECKING:
 
 
 def finish_tree(context: BuildContext, chain: Chain, inputs: BuildInputs) -> TreeId:
-    """The tree of what the steps gave, in the store."""
+    """Turn the root that the steps gave into a tree in the store. Raises RecipeError, PackageError,
+    NoSpace, or what making the initrd raises."""
     begun = time.time_ns()
     with chain_mounted(chain) as root:
         with context.reporter.step("Arranging the tree"):
-            kernel = choose_ids(context, root, inputs)
+            kernel = arrange_root(context, root, inputs)
         with context.reporter.step("Adding the tree to the store"):
             tree = canonical(_import(context, chain, root, begun), epoch=inputs.epoch)
             tree = keep_base_times(context.store, tree, inputs)
@@ -76,15 +77,17 @@ def finish_tree(context: BuildContext, chain: Chain, inputs: BuildInputs) -> Tre
 
 
 def keep_base_times(store: Store, tree: Directory, inputs: BuildInputs) -> Directory:
-    """What comes out as it was in the base keeps its time, though it was written again."""
+    """Give files that are equal to those of the base their modification times there. The build
+    wrote some of them again, and clamped their times to another epoch."""
     base = inputs.base
     if base is None or base.info.epoch == inputs.epoch:
         return tree
     return keep_times(read_image(store, base.tree), tree, epoch=inputs.epoch)
 
 
-def choose_ids(context: BuildContext, root: Path, inputs: BuildInputs) -> str:
-    """Let ``root`` be as it will be seen; the version of its kernel."""
+def arrange_root(context: BuildContext, root: Path, inputs: BuildInputs) -> str:
+    """Give ``root`` the image layout, write the records, and check it against the recipe; the
+    version of its kernel."""
     if not exists_in_root(root, MAKE_INITRD):
         raise _without_atoll(context.recipe)
     for link in write_presets(root):
@@ -94,7 +97,7 @@ def choose_ids(context: BuildContext, root: Path, inputs: BuildInputs) -> str:
     inventory = read_packages(in_root(root, "var/lib/dpkg"))
     contents = read_contents(root, context.recipe)
     shipped = read_owners(in_root(root, "var/lib/dpkg")).keys()
-    kernel = shape_root(
+    kernel = to_image_layout(
         root,
         homes=list_homes(context.recipe, inputs.base),
         rules=merge_rules(merge_var_rules(context.recipe, inputs.base)),
@@ -108,23 +111,24 @@ def choose_ids(context: BuildContext, root: Path, inputs: BuildInputs) -> str:
 
 
 def write_records(root: Path, recipe: Recipe, lock: Lock, inventory: tuple[Package, ...]) -> None:
-    """What the tree says of itself, in /usr/lib/atoll, beside ``finish.info``.
+    """Write recipe, lock and package list to /usr/lib/atoll; ``image.json`` comes later.
 
-    The lock is complete but for the digest of the tree, which cannot be in the tree.
+    The lock has no tree digest: a tree cannot contain its own.
     """
-    # They may have password hashes, and the text of files that only root may read.
+    # Recipes may have password hashes, and the content of files that only root may read.
     write_text(root, RECIPE, recipe.text, mode=0o600)
     for number, (name, text) in enumerate(recipe.sources[1:], start=1):
         write_text(root, f"{INCLUDED}/{number}-{Path(name).name}", text, mode=0o600)
     ids = read_ids(root)
-    whole = with_ids(replace(lock, tree=None), users=dict(ids.users), groups=dict(ids.groups))
-    write_text(root, LOCK, format_lock(whole))
+    complete = with_ids(replace(lock, tree=None), users=dict(ids.users), groups=dict(ids.groups))
+    write_text(root, LOCK, format_lock(complete))
     rows = ((package.name, package.version, package.architecture) for package in inventory)
     write_text(root, PACKAGES, format_packages(rows))
 
 
 def make_image_info(inputs: BuildInputs, kernel: str, initrd: str) -> ImageInfo:
-    """A derived tree has its base's menu, unless it says."""
+    """The content of ``image.json``. A derived image keeps the menu title and timeout of its base
+    unless its recipe sets them."""
     recipe, base = inputs.recipe, inputs.base
     boot, debian = recipe.boot, recipe.debian
     return ImageInfo(
@@ -149,13 +153,13 @@ def make_image_info(inputs: BuildInputs, kernel: str, initrd: str) -> ImageInfo:
 
 
 def list_homes(recipe: Recipe, base: BaseImage | None) -> tuple[str, ...]:
-    """Every home of the tree's users that is known from recipes."""
+    """The home directories of all users that this recipe and its bases declare."""
     homes = [*(base.info.homes if base else ()), *(user.home for user in recipe.users)]
     return tuple(dict.fromkeys(homes))
 
 
 def merge_var_rules(recipe: Recipe, base: BaseImage | None) -> VarRules:
-    """The recipe's rules for /var, and those of its base that it does not change."""
+    """The recipe's rules for /var, and those of its base that it does not override."""
     if base is None:
         return recipe.var
     own = {*recipe.var.tree, *recipe.var.state, *recipe.var.drop}
@@ -169,19 +173,20 @@ def merge_var_rules(recipe: Recipe, base: BaseImage | None) -> VarRules:
 def write_initrd(
     context: BuildContext, root: Path, tree: Directory, info: ImageInfo, base: BaseImage | None
 ) -> Directory:
-    """``tree`` with the initrd of its kernel; a base's stays when it would come out the same."""
-    place = f"usr/lib/modules/{info.kernel}"
-    if base and base.info.initrd == info.initrd and find_node(tree, f"{place}/initrd"):
+    """``tree`` with the initrd of its kernel. The initrd of the base stays if its inputs are
+    equal."""
+    path = f"usr/lib/modules/{info.kernel}/initrd"
+    if base and base.info.initrd == info.initrd and find_node(tree, path):
         return tree
-    kernel = find_node(tree, f"{place}/vmlinuz")
+    kernel = find_node(tree, f"usr/lib/modules/{info.kernel}/vmlinuz")
     time = kernel.metadata.mtime if kernel else info.epoch
     with context.reporter.step("Making the initrd"), elapsed_reported(context.reporter):
-        made = ensure_initrd(context.cache, root, info.kernel, info.initrd, time)
-        return write_file(context.store, tree, f"{place}/initrd", made.read_bytes(), time=time)
+        initrd = ensure_initrd(context.cache, root, info.kernel, info.initrd, time)
+        return write_file(context.store, tree, path, initrd.read_bytes(), time=time)
 
 
 def write_file(store: Store, tree: Directory, path: str, content: bytes, *, time: int) -> Directory:
-    """``tree`` with a file of root's at ``path``; ``time`` is in seconds."""
+    """``tree`` with a file at ``path``, owned by root, with mode 0644; ``time`` is in seconds."""
     metadata = Metadata(mode=0o644, mtime=time)
     size = len(content)
     if size <= INLINE_LIMIT:
@@ -192,13 +197,14 @@ def write_file(store: Store, tree: Directory, path: str, content: bytes, *, time
 
 
 def _import(context: BuildContext, chain: Chain, root: Path, begun: int) -> Directory:
-    """The tree of ``root``; files that an earlier build has read are not read again."""
-    kept = context.cache.place("known", chain.layers[-1].name)
+    """Import ``root`` into the store as a tree. Files that an earlier build imported, and that did
+    not change since, are not read again."""
+    saved = context.cache.path("known", chain.layers[-1].name)
     known = StatCache(context.store, device=context.cache.root.stat().st_dev, begun=begun)
-    known.load(kept)
+    known.load(saved)
     tree = import_directory(context.store, root, context.reporter, known)
-    known.save(kept)
-    context.cache.find("known", kept.name)
+    known.save(saved)
+    context.cache.find("known", saved.name)  # it counts as used
     return tree
 
 

@@ -1,7 +1,7 @@
-"""A tree of the store as an image that travels, its layers divided by Debian package.
+"""Publish a tree of the store as an OCI image, with its layers divided by Debian package.
 
-Which package a path is from stands in the tree's own package database, so any tree of the store can
-be published, whoever built it.
+The tree's own dpkg database says which package a path belongs to, so any tree that Atoll built can
+be published, also one from another computer.
 """
 
 from __future__ import annotations
@@ -41,7 +41,11 @@ _MOVED = (("/opt/", "/usr/lib/opt/"), ("/var/", f"{FACTORY}/var/"))
 def publish(
     recipe: Recipe, built: Built, store: Store, target: LayoutReference, reporter: Reporter
 ) -> BlobDigest:
-    """Write what was built as an image into the OCI layout ``target``; its manifest's digest."""
+    """Write the built tree as an image into the OCI layout ``target``; the digest of the manifest.
+
+    Nothing is written when the layout has this image under this tag already. Raises Refused for a
+    tree without a package database, NoSpace or Damaged.
+    """
     config = ImageConfig(
         name=recipe.image.name,
         version=recipe.image.version,
@@ -65,7 +69,7 @@ def publish(
 
 
 def read_tree_owners(store: Store, tree: Directory) -> dict[bytes, str]:
-    """Path in the tree to the package that ships it."""
+    """The package that ships each path of the tree. Raises Refused without a package database."""
     database = _find(tree, _DATABASE)
     info = _find(database, "info")
     lists = [
@@ -76,11 +80,11 @@ def read_tree_owners(store: Store, tree: Directory) -> dict[bytes, str]:
     diversions = database.entries.get(b"diversions")
     text = _text(store, diversions) if isinstance(diversions, Regular) else ""
     owners = parse_owners(lists, text)
-    return {os.fsencode(_place(path)): package for path, package in owners.items()}
+    return {os.fsencode(_path_in_image(path)): package for path, package in owners.items()}
 
 
 def plan_labels(recipe: Recipe, base: LockedBase | None) -> tuple[tuple[str, str], ...]:
-    """What the recipe says of the image, and which image it was derived from."""
+    """The labels of the image (OCI annotation keys): description, base, and the recipe's own."""
     labels = {}
     if recipe.image.description:
         labels[f"{_OCI}.description"] = recipe.image.description
@@ -94,18 +98,18 @@ def plan_labels(recipe: Recipe, base: LockedBase | None) -> tuple[tuple[str, str
 
 
 def _find_published(target: LayoutReference) -> PublishedImage | None:
-    """What the layout has under that tag, None when it is nothing that can be read."""
+    """The image that the layout has under this tag; None if there is none, or it is damaged."""
     try:
         return inspect_layout(target)
     except (NotFound, Damaged):
         return None
 
 
-def _place(path: str) -> str:
-    """Where the shape of a tree has put ``path``."""
-    for start, place in _MOVED:
+def _path_in_image(path: str) -> str:
+    """Where the image layout has ``path``, a path that dpkg knows."""
+    for start, moved in _MOVED:
         if path.startswith(start):
-            return place + path.removeprefix(start)
+            return moved + path.removeprefix(start)
     return path
 
 

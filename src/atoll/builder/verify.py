@@ -1,7 +1,7 @@
-"""A build made a second time, elsewhere and otherwise, to see whether it repeats bit for bit.
+"""``atoll build --verify``: build a second time under other conditions, and compare bit for bit.
 
-The second build shares nothing with the first one but the packages: it has a store and a cache of
-its own, on another file system where that is possible, and all that should not matter is changed.
+The second build shares only the packages with the first. It has its own store and cache, on another
+file system if possible, and everything that should not matter is varied (``host.variations``).
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ if TYPE_CHECKING:
     from atoll.store.layout import Store
 
 _SHARED = ("apt", "debs")
-"""What the second cache starts with: which packages there are, and their files."""
+"""Folders that the second cache gets a copy of: package lists, and package files."""
 
-_ROOM = 4
-"""How many times the size of a tree's files a build from nothing needs, at most."""
+_SPACE_FACTOR = 4
+"""A build from nothing needs at most this many times the size of the tree's files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildResult:
-    """What one build gave. ``layers`` are the diff_ids, in their order."""
+    """The digests of one build. ``layers`` are the diff_ids, in the order of the manifest."""
 
     tree: TreeId
     manifest: BlobDigest
@@ -56,7 +56,8 @@ class BuildResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """``changed`` says what was otherwise the second time, ``same`` what could not be."""
+    """Two builds compared. ``changed`` lists what the second build varied, ``same`` what could not
+    be varied on this computer; ``differences`` is empty when the trees are equal."""
 
     first: BuildResult
     second: BuildResult
@@ -88,7 +89,7 @@ def verify_build(
     with (
         opened_cache(store.root / "cache") as cache,
         temporary_directory(cache.root, prefix=".new-verify-") as place,
-        variations_applied(place, space=_ROOM * measure_tree(store, built.tree)) as now,
+        variations_applied(place, space=_SPACE_FACTOR * measure_tree(store, built.tree)) as now,
     ):
         reporter.notice(f"building again with variations: {', '.join(now.changed)}")
         again = open_store(now.directory / "store", create=True)
@@ -108,12 +109,13 @@ def verify_build(
 
 
 def measure_tree(store: Store, tree: TreeId) -> int:
-    """Bytes of all files of a tree; one of two names counts."""
+    """Bytes of all files of a tree; a hard-linked file counts once."""
     nodes = {id(node): node for _, node in walk(read_image(store, tree))}
     return sum(node.size for node in nodes.values() if isinstance(node, Regular))
 
 
 def share_packages(cache: Path, other: Path) -> None:
+    """Copy package lists and package files into the cache ``other``."""
     other.mkdir(parents=True, exist_ok=True)
     for name in _SHARED:
         if (cache / name).exists():
@@ -121,7 +123,8 @@ def share_packages(cache: Path, other: Path) -> None:
 
 
 def link_base(recipe: Recipe, store: Store, other: Store) -> None:
-    """Let ``other`` have the image that the recipe is derived from; a recipe is built again."""
+    """Copy the base image of the recipe into the store ``other``. A base that is a recipe is not
+    copied: it is built again."""
     lock = find_lock(recipe)
     if not isinstance(recipe.base, ImageBase) or lock is None or lock.base is None:
         return

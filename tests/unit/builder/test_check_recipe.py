@@ -12,7 +12,7 @@ from atoll.base.errors import RecipeError
 from atoll.builder.finish.check_recipe import check_recipe, find_differences, read_contents
 from atoll.builder.finish.factory import FACTORY
 from atoll.builder.finish.image_layout import SEEDS
-from atoll.builder.finish.paths import place_in_tree
+from atoll.builder.finish.paths import path_in_tree
 from atoll.image.paths import TREE_OWNED
 from atoll.recipe.model import (
     Debian,
@@ -108,7 +108,7 @@ def test_a_disabled_unit_that_starts_is_named_with_its_line(
     with pytest.raises(RecipeError) as caught:
         check_recipe(root, recipe, read_contents(root, recipe))
     assert (caught.value.key, caught.value.line) == ("units.disable", 9)
-    assert "second.service starts all the same" in caught.value.message
+    assert "second.service still starts" in caught.value.message
     (root / "etc/systemd/system/second.service").symlink_to("/dev/null")
     assert differences(root, recipe) == []
 
@@ -124,7 +124,7 @@ def test_units_that_are_not_enabled_or_masked_are_named(root: Path, recipe: Reci
         "second.service is not enabled",
         "Atoll masks it",
         "first.service is not masked",
-        "serial-getty@ttyS0.service starts all the same, by",
+        "serial-getty@ttyS0.service still starts, because of",
     ):
         assert words in said
 
@@ -148,7 +148,7 @@ def test_files_have_their_mode_owner_kind_and_content(root: Path, recipe: Recipe
     for file, words in (
         (replace(one, mode=0o600), "has the mode 0644, not 0600"),
         (replace(one, owner="root2"), "not to root2:me"),
-        (replace(one, link="two"), "is no link"),
+        (replace(one, link="two"), "is not a link"),
         (replace(one, path="/etc/absent"), "is not in the tree"),
     ):
         said = differences(root, replace(recipe, files=(file,)))
@@ -180,7 +180,7 @@ def test_accounts_are_as_they_are_said_to_be(root: Path, recipe: Recipe) -> None
         (replace(user, home="/srv/me"), "home of me"),
         (replace(user, groups=("sudo",)), "group sudo of me is not there"),
         (replace(user, password_hash="$6$secret"), "password of me is another one"),
-        (replace(user, ssh_keys=("ssh-ed25519 A",)), "without a key of me"),
+        (replace(user, ssh_keys=("ssh-ed25519 A",)), "lacks a key of me"),
     ):
         said = differences(root, replace(recipe, users=(other,)))
         assert any(words in each for each in said)
@@ -195,7 +195,7 @@ def test_what_nothing_seeds_is_named(root: Path, recipe: Recipe) -> None:
     copy.parent.mkdir(parents=True)
     copy.write_text("1")
     said = differences(root, replace(recipe, files=(file,)))
-    assert said == ["/srv/my data/x comes into no machine's /var: nothing seeds it"]
+    assert said == ["/srv/my data/x does not reach any machine: nothing creates it in /var"]
     (root / SEEDS).write_text(f'C "/var/srv/my data" - - - - {FACTORY}/var/srv/my\\x20data\n')
     assert differences(root, replace(recipe, files=(file,))) == []
 
@@ -211,4 +211,4 @@ def test_paths_are_found_at_their_place_in_a_tree(root: Path) -> None:
         ("/var/lib/own/x", f"{FACTORY}/var/lib/own/x"),
         ("/etc/x", "/etc/x"),
     ):
-        assert place_in_tree(root, path) == place
+        assert path_in_tree(root, path) == place

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atoll.base.errors import Damaged
-from atoll.builder.finish.debian_layout import unshape_root
+from atoll.builder.finish.debian_layout import to_debian_layout
 from atoll.builder.finish.image_layout import (
     drop_var,
     move_marks,
@@ -75,7 +75,7 @@ def make(root: Path, files: list[str]) -> None:
 
 
 def shape(root: Path) -> None:
-    """What ``shape_root`` does, without what needs a package system or root."""
+    """What ``to_image_layout`` does, without what needs a package system or root."""
     move_opt(root)
     move_marks(root)
     drop_var(root)
@@ -106,7 +106,7 @@ def test_shaping_what_was_unshaped_gives_the_same(
     make(root, files)
     shape(root)
     once = look(root)
-    unshape_root(root)
+    to_debian_layout(root)
     shape(root)
     assert look(root) == once
 
@@ -116,7 +116,7 @@ def test_packages_find_everything_where_it_was(tmp_path: Path) -> None:
     before = look(tmp_path)
     shape(tmp_path)
     assert not (tmp_path / "var/lib").exists()
-    unshape_root(tmp_path)
+    to_debian_layout(tmp_path)
     after = look(tmp_path)
     assert {path for path in before if after.get(path) != before[path]} == set()
     assert set(after) - set(before) <= {"etc", "etc/apt", "etc/apt/apt.conf.d"}
@@ -134,4 +134,4 @@ def test_what_is_of_another_shape_is_told(tmp_path: Path, break_: Callable[[Path
     shape(tmp_path)
     break_(tmp_path)
     with pytest.raises(Damaged, match="Atoll did not build it"):
-        unshape_root(tmp_path)
+        to_debian_layout(tmp_path)

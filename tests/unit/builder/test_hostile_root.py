@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atoll.base.errors import AtollError
-from atoll.builder.finish.debian_layout import unshape_root
+from atoll.builder.finish.debian_layout import to_debian_layout
 from atoll.builder.finish.image_layout import (
     drop_var,
     make_mount_points,
@@ -22,7 +22,7 @@ from atoll.builder.finish.image_layout import (
     move_opt,
     move_state,
     move_tree_var,
-    shape_root,
+    to_image_layout,
     write_seeds,
 )
 from atoll.builder.finish.normalize import normalize
@@ -103,7 +103,7 @@ CASES: list[tuple[str, Work]] = [
         )
     ),
     *(
-        (name, unshape_root)
+        (name, to_debian_layout)
         for name in (
             "usr/lib/atoll",
             "usr/lib/atoll/factory",
@@ -120,7 +120,7 @@ CASES: list[tuple[str, Work]] = [
         )
     ),
     *(
-        (name, lambda root: shape_root(root))
+        (name, lambda root: to_image_layout(root))
         for name in (
             "var",
             "boot",
@@ -310,7 +310,7 @@ def test_a_base_cannot_name_paths_outside_of_it(tmp_path: Path, path: str) -> No
     (root / "var/lib").rename(tmp_path / "gone")
     (root / "usr/lib/atoll/tree-owned").write_text(f"{path}\n")
     with pytest.raises((AtollError, OSError)):
-        unshape_root(root)
+        to_debian_layout(root)
     assert snapshot(machine) == before
 
 

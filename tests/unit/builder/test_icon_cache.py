@@ -17,7 +17,7 @@ from atoll.builder.finish.icon_cache import (
     parse_icon_cache,
     parse_theme_directories,
 )
-from atoll.builder.finish.normalize import settle_icon_caches
+from atoll.builder.finish.normalize import rewrite_icon_caches
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,6 +112,6 @@ def test_only_the_directories_that_the_theme_names_stay(tmp_path: Path) -> None:
     damaged.mkdir()
     (damaged / "index.theme").write_bytes(THEME)
     (damaged / "icon-theme.cache").write_bytes(b"damaged")
-    settle_icon_caches(tmp_path)
+    rewrite_icon_caches(tmp_path)
     assert (theme / "icon-theme.cache").read_bytes() == format_icon_cache(kept)
     assert (damaged / "icon-theme.cache").read_bytes() == b"damaged"

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from atoll.base.errors import Refused
 from atoll.builder.finish.normalize import (
     check_clock,
+    clamp_bytecode_times,
     format_shadow_dates,
     set_resolver,
-    settle_bytecode,
 )
 from atoll.builder.finish.presets import (
     drop_dangling,
@@ -53,7 +53,7 @@ def test_bytecode_fits_its_clamped_source(tmp_path_factory: object, time: int, f
     path = usr / "lib/__pycache__/m.cpython-313.pyc"
     path.parent.mkdir(parents=True)
     path.write_bytes(PYC.pack(b"abcd", flags, time) + b"rest")
-    settle_bytecode(usr, 1000)
+    clamp_bytecode_times(usr, 1000)
     magic, same, now = PYC.unpack(path.read_bytes()[: PYC.size])
     assert (magic, same) == (b"abcd", flags)
     assert now == (min(time, 1000) if flags == 0 else time)
@@ -64,7 +64,7 @@ def test_a_short_bytecode_file_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "__pycache__/m.pyc"
     path.parent.mkdir()
     path.write_bytes(b"abc")
-    settle_bytecode(tmp_path, 1000)
+    clamp_bytecode_times(tmp_path, 1000)
     assert path.read_bytes() == b"abc"
 
 

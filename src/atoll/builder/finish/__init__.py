@@ -1,4 +1,4 @@
-"""What turns a root with everything installed into a tree: layout, presets, initrd, checks.
+"""From a root with everything installed to a tree: presets, image layout, checks, initrd.
 
-``make_tree`` above calls these in order. ``debian_layout`` goes the other way, for derived recipes.
+``builder.make_tree`` calls these in order. ``debian_layout`` is the reverse, for derived recipes.
 """

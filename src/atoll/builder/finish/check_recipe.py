@@ -1,7 +1,7 @@
-"""Whether a finished tree is what its recipe says: units, files, accounts, and their seeds.
+"""Check a finished root against its recipe: units, files, accounts, and the copies that fill /var.
 
-Later steps, packages' programs and the shape of a tree may undo what a step did. Each difference
-ends the build with the key and the line that is not obeyed.
+Later steps, programs of packages and the image layout can undo what a step did. Any difference ends
+the build, and the error names the key and the line of the recipe.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from atoll.base.errors import RecipeError
 from atoll.builder.finish.check_seeds import SeededPaths
-from atoll.builder.finish.paths import place_in_tree
+from atoll.builder.finish.paths import path_in_tree
 from atoll.builder.steps.remap_ids import read_accounts
 from atoll.builder.steps.unit_links import UnitLinks, full_name
 from atoll.builder.steps.units import ALWAYS_MASKED
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from atoll.recipe.model import File, Recipe, User
 
 _GENERATED = {"serial-getty@": "systemd-getty-generator"}
-"""Beginnings of units that a generator starts at boot, whatever links say."""
+"""Prefixes of units that a generator starts at boot, even if no link enables them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mismatch:
-    """What is not as the recipe's ``key`` says, where ``value`` stands."""
+    """A difference from the recipe: the root is not as ``value`` of the key ``key`` says."""
 
     key: str
     value: object
@@ -42,14 +42,15 @@ class Mismatch:
 
 
 Contents: TypeAlias = "Mapping[str, str]"
-"""What is at each path of a ``[[file]]`` (a link's target or a digest), as far as it is there."""
+"""For each ``[[file]]`` path that exists: the target of a link, or the SHA-256 of the content."""
 
 
 def read_contents(root: Path, recipe: Recipe) -> Contents:
-    """As the steps left it: ``root`` has Debian's shape or that of a tree."""
+    """What is at the paths of the recipe's ``[[file]]`` tables. ``root`` may have Debian's layout
+    or the image layout."""
     found = {}
     for file in recipe.files:
-        path = root / place_in_tree(root, file.path)[1:]
+        path = root / path_in_tree(root, file.path)[1:]
         if path.is_symlink():
             found[file.path] = str(path.readlink())
         elif path.is_file():
@@ -59,17 +60,17 @@ def read_contents(root: Path, recipe: Recipe) -> Contents:
 
 
 def check_recipe(root: Path, recipe: Recipe, before: Contents) -> None:
-    """Raises RecipeError for the first difference; the others are in its message.
+    """Raises RecipeError at the first difference; the message lists the others too.
 
-    ``root`` has the shape of a tree; ``before`` is what its files were before it had.
+    ``root`` has the image layout; ``before`` is what its files were in Debian's layout.
     """
     found = list(find_differences(root, recipe, before))
     if not found:
         return
     first = found[0]
     sources = [(str(recipe.resolve(name)), text) for name, text in recipe.sources]
-    place = find_place(sources or [(recipe.file, recipe.text)], first.key, first.value)
-    file, line = place or (recipe.file, None)
+    location = find_place(sources or [(recipe.file, recipe.text)], first.key, first.value)
+    file, line = location or (recipe.file, None)
     more = "".join(f"\n    {each.key}: {each.message}" for each in found[1:])
     raise RecipeError(
         f"{first.message}{more}", file=file, line=line, key=first.key, hint=first.hint
@@ -106,16 +107,16 @@ def check_enabled(links: UnitLinks, key: str, names: Iterable[str]) -> Iterator[
             continue
         if unit in ALWAYS_MASKED:
             why, hint = (
-                "Atoll masks it: a tree's packages do not change while it runs",
+                "Atoll masks it: the packages of an image do not change on a machine",
                 "leave it out",
             )
         elif links.is_masked(unit):
-            why, hint = "it is masked", "look for who masks it: a [[script]], or a package"
+            why, hint = "it is masked", "find what masks it: a [[script]] or a package"
         else:
             why = "it has no [Install] section that would start it"
             hint = (
-                "leave it out when another unit, D-Bus or udev starts it; else say in a"
-                " [units.dropin] what wants it"
+                "leave it out if another unit, D-Bus or udev starts it; otherwise add an [Install]"
+                " section with [units.dropin]"
             )
         yield Mismatch(key=key, value=name, message=f"{name} is not enabled: {why}", hint=hint)
 
@@ -136,8 +137,8 @@ def check_disabled(
             yield Mismatch(
                 key=key,
                 value=name,
-                message=f"{name} starts all the same, by {by[0]}",
-                hint="mask it so that nothing can start it",
+                message=f"{name} still starts, because of {by[0]}",
+                hint="mask it, so that nothing can start it",
             )
 
 
@@ -148,12 +149,12 @@ def check_masked(links: UnitLinks, key: str, names: Iterable[str]) -> Iterator[M
                 key=key,
                 value=name,
                 message=f"{name} is not masked",
-                hint="find what changes it back: a [[script]] or a package",
+                hint="find what unmasks it: a [[script]] or a package",
             )
 
 
 def check_users(root: Path, recipe: Recipe, accounts: AccountFiles) -> Iterator[Mismatch]:
-    """Also that each home is seeded, with the keys."""
+    """Check accounts, passwords and ssh keys, and that machines get the keys in the user's home."""
     lines = {line[0]: line for line in accounts.passwd}
     hashes = {line[0]: line[1] for line in accounts.shadow}
     seeded = SeededPaths.read(root)
@@ -166,11 +167,11 @@ def check_users(root: Path, recipe: Recipe, accounts: AccountFiles) -> Iterator[
             continue
         for key, wanted, there in _account_values(user, line, accounts, hashes):
             if wanted != there:
-                said = "another one" if key == "password" else f"{there}, not {wanted}"
+                actual = "another one" if key == "password" else f"{there}, not {wanted}"
                 yield Mismatch(
                     key="user.name",
                     value=user.name,
-                    message=f"the {key} of {user.name} is {said}",
+                    message=f"the {key} of {user.name} is {actual}",
                     hint="find the [[script]] that changes it",
                 )
         keys = f"{line[5]}/.ssh/authorized_keys"
@@ -178,14 +179,14 @@ def check_users(root: Path, recipe: Recipe, accounts: AccountFiles) -> Iterator[
             yield Mismatch(
                 key="user.ssh_keys",
                 value=user.ssh_keys[0],
-                message=f"{keys} is without a key of {user.name}",
+                message=f"{keys} lacks a key of {user.name}",
                 hint="find the [[script]] that changes it",
             )
-        elif user.ssh_keys and not seeded.covers(place_in_tree(root, keys)):
+        elif user.ssh_keys and not seeded.covers(path_in_tree(root, keys)):
             yield Mismatch(
                 key="user.home",
                 value=user.home,
-                message=f"{keys} is in no machine's home: nothing seeds it",
+                message=f"no machine gets {keys}: nothing creates it in /var",
                 hint="choose a home below /home, /srv or /var/lib",
             )
 
@@ -211,7 +212,7 @@ def _account_values(
 
 
 def _has_keys(root: Path, path: str, keys: Iterable[str]) -> bool:
-    file = root / place_in_tree(root, path)[1:]
+    file = root / path_in_tree(root, path)[1:]
     lines = read_text(root, str(file.relative_to(root)), missing="").splitlines()
     return all(key in lines for key in keys)
 
@@ -219,20 +220,20 @@ def _has_keys(root: Path, path: str, keys: Iterable[str]) -> bool:
 def check_files(
     root: Path, recipe: Recipe, accounts: AccountFiles, before: Contents
 ) -> Iterator[Mismatch]:
-    """Scripts may change contents and remove files; nothing that comes after them may."""
+    """Scripts may change the content of files, and remove them; whatever runs later may not."""
     users = {line[0]: int(line[2]) for line in accounts.passwd}
     groups = {line[0]: int(line[2]) for line in accounts.group}
     seeded, after = SeededPaths.read(root), read_contents(root, recipe)
     for file in {file.path: file for file in recipe.files}.values():
-        place = place_in_tree(root, file.path)
+        path = path_in_tree(root, file.path)
         owner = users.get(file.owner, file.owner), groups.get(file.group, file.group)
         why = None
         if before.get(file.path) != after.get(file.path):
             why = "is not in the tree" if file.path not in after else "has another content"
         elif file.path in after:
-            why = _difference(root / place[1:], file, owner)
-            if why is None and not seeded.covers(place):
-                why = "comes into no machine's /var: nothing seeds it"
+            why = _difference(root / path[1:], file, owner)
+            if why is None and not seeded.covers(path):
+                why = "does not reach any machine: nothing creates it in /var"
         elif not recipe.scripts:
             why = "is not in the tree"
         if why is not None:
@@ -241,7 +242,7 @@ def check_files(
                 value=file.path,
                 message=f"{file.path} {why}",
                 hint="a later part of the build changes it: a [[script]], [units], or"
-                " what every tree has there; say it there, or leave the file"
+                " what Atoll writes into every image; change it there, or leave the file"
                 " out",
             )
 
@@ -249,10 +250,10 @@ def check_files(
 def _difference(path: Path, file: File, owner: tuple[object, object]) -> str | None:
     status = path.lstat()
     if (file.link is not None) != path.is_symlink():
-        return "is a link" if path.is_symlink() else "is no link"
+        return "is a link" if path.is_symlink() else "is not a link"
     if file.link is not None:
         target = str(path.readlink())
-        return None if target == file.link else f"leads to {target}, not to {file.link}"
+        return None if target == file.link else f"links to {target}, not to {file.link}"
     if stat.S_IMODE(status.st_mode) != file.mode:
         return f"has the mode {stat.S_IMODE(status.st_mode):04o}, not {file.mode:04o}"
     if (status.st_uid, status.st_gid) != owner:

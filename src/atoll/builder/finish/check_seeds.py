@@ -1,4 +1,4 @@
-"""Which factory copies the tmpfiles.d files of a finished tree lay out."""
+"""Which factory copies the tmpfiles.d files of a finished root create on a machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SeededPaths:
-    """``copied``: paths below /var with all that is in them; ``made``: single ones."""
+    """Paths below /var that tmpfiles.d creates: ``copied`` ones are copied from the factory with
+    all their content; ``made`` has every path that any line creates."""
 
     copied: frozenset[str]
     made: frozenset[str]
@@ -25,11 +26,12 @@ class SeededPaths:
         copied = (path for path, line in declared.items() if line.argument == FACTORY + path)
         return SeededPaths(frozenset(copied), frozenset(declared))
 
-    def covers(self, place: str) -> bool:
-        """Whether ``place`` of a tree comes into a machine's /var, when it is a factory copy."""
-        if not place.startswith(f"{FACTORY}/"):
+    def covers(self, path_in_tree: str) -> bool:
+        """Whether machines get the file at ``path_in_tree``: a factory copy needs a line that
+        copies it; any other path is part of the tree itself."""
+        if not path_in_tree.startswith(f"{FACTORY}/"):
             return True
-        path = place[len(FACTORY) :]
+        path = path_in_tree[len(FACTORY) :]
         if path in self.made:
             return True
         while path not in ("", "/"):

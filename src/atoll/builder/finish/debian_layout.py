@@ -1,10 +1,10 @@
-"""From Atoll's shape back to Debian's, so that apt and dpkg work on a tree that was built before.
+"""From the image layout back to Debian's, so that apt and dpkg work on the tree of a base.
 
-The inverse of ``image_layout``, part by part and in the opposite order: shaping what this gives
-makes the same tree again. What a build writes anew goes away: the seeds, the list of tree-owned
-directories, apt's word about its marks, what the tree said of itself, and the presets, by which a
-unit of a package that is added would be disabled. The kernel stays where its diversions have it,
-and dpkg finds it there.
+This is the inverse of ``image_layout``, part by part in the opposite order: ``image_layout`` turns
+the result into the same tree again. It removes what each build writes: the tmpfiles.d lines of the
+factory, the list of tree-owned directories, apt's setting for its marks, the records, and the
+preset files, whose ``disable *`` would disable units of packages that are added. The kernel stays
+where its dpkg diversions have it.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from atoll.image.tree_owned import parse_tree_owned
 RECORDS = ("image.json", "packages.json", "recipe.toml", "lock.toml")
 
 
-def unshape_root(root: Path) -> None:
-    """Give ``root`` Debian's shape. Raises Damaged when it does not have Atoll's, PackageError
-    where a link is in the place of a directory."""
+def to_debian_layout(root: Path) -> None:
+    """Give ``root`` Debian's layout. Raises Damaged when it does not have the image layout, and
+    PackageError when a symbolic link is where a directory must be."""
     check_folders(root)
-    for name in _written_anew():
+    for name in _written_by_each_build():
         in_root(root, name, follow=False).unlink(missing_ok=True)
     remove_tree(in_root(root, INCLUDED, follow=False))
     restore_state(root)
@@ -45,33 +45,34 @@ def unshape_root(root: Path) -> None:
     restore_opt(root)
 
 
-def _written_anew() -> tuple[str, ...]:
+def _written_by_each_build() -> tuple[str, ...]:
     presets = (PRESET.format(kind) for kind, _ in PRESETS)
     return (SEEDS, FIRST_SEEDS, *presets, *(f"{ATOLL}/{record}" for record in RECORDS))
 
 
 def restore_state(root: Path) -> None:
-    """Factory copies are /var again, and what is bound from there lies in its own place."""
+    """Move the factory back to /var, and from there the content of /home, /root, /srv and so on."""
     factory = in_root(root, FACTORY)
     if (factory / "var").is_symlink() or not (factory / "var").is_dir():
-        raise _other_shape(f"{FACTORY}/var")
+        raise _not_built_by_atoll(f"{FACTORY}/var")
     (root / "var").rmdir()
     (factory / "var").rename(root / "var")
     factory.rmdir()
-    for name, place in BOUND.items():
-        source, target = root / "var" / place, root / name
-        # what packages have in /var/opt is not theirs in /opt
-        if place != "opt" and source.is_dir() and not source.is_symlink():
+    for name, in_var in BOUND.items():
+        source, target = root / "var" / in_var, root / name
+        # packages may have files in /var/opt itself; those in /opt come from /usr/lib/opt
+        if in_var != "opt" and source.is_dir() and not source.is_symlink():
             target.rmdir()
             source.rename(target)
 
 
 def restore_tree_var(root: Path) -> None:
+    """Move the tree-owned directories back to /var. Raises Damaged without a list of them."""
     listing = in_root(root, TREE_OWNED)
     try:
         paths = parse_tree_owned(listing.read_text())
     except FileNotFoundError:
-        raise _other_shape(f"/{TREE_OWNED}") from None
+        raise _not_built_by_atoll(f"/{TREE_OWNED}") from None
     for path in paths:
         target = in_root(root, path, follow=False)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -82,7 +83,7 @@ def restore_tree_var(root: Path) -> None:
 
 
 def restore_marks(root: Path) -> None:
-    """apt finds its marks without being told where."""
+    """Move apt's marks back to where apt keeps them by default."""
     marks = in_root(root, MARKS)
     if os.path.lexists(marks / STATES.name):
         (marks / STATES.name).rename(in_root(root, STATES, follow=False))
@@ -92,6 +93,7 @@ def restore_marks(root: Path) -> None:
 
 
 def restore_opt(root: Path) -> None:
+    """Move the content of /usr/lib/opt back to /opt."""
     source = in_root(root, "usr/lib/opt")
     for path in sorted(source.iterdir()) if source.is_dir() else ():
         path.rename(root / "opt" / path.name)
@@ -99,7 +101,7 @@ def restore_opt(root: Path) -> None:
         source.rmdir()
 
 
-def _other_shape(path: str) -> Damaged:
+def _not_built_by_atoll(path: str) -> Damaged:
     return Damaged(
         f"the base has no {path}, so Atoll did not build it",
         hint="a recipe can only be derived from an image that Atoll built",

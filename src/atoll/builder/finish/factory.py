@@ -1,17 +1,18 @@
-"""What state starts as: the factory copies in a tree and the tmpfiles.d lines that lay them out.
+"""The initial content of /var: factory copies in the tree, and the tmpfiles.d lines that copy them.
 
 ``/usr/lib/tmpfiles.d/atoll-factory.conf`` uses these lines of tmpfiles.d(5)::
 
-    d  PATH MODE UID GID            an empty directory, and those above the others
+    d  PATH MODE UID GID            an empty directory, or a parent of what other lines create
     L  PATH - UID GID - TARGET      a symbolic link
-    C  PATH - - - - FACTORY/PATH    a copy, only where there is nothing or an empty directory yet
-    z  PATH MODE UID GID            what a package's own line for PATH leaves open
+    C  PATH - - - - FACTORY/PATH    a copy, if PATH does not exist or is an empty directory
+    z  PATH MODE UID GID            mode and owner that a package's own line for PATH does not set
     a  PATH - - - - ACL             access control lists, which C does not copy
 
-systemd-tmpfiles takes the first line for a path and ignores any other. So a directory that a
-package declares itself keeps the package's line, for it may say how old the content may grow; its
-content is seeded entry by entry. Where a package declares another thing than what the tree has,
-the line goes into a file that is read before all others.
+For each path systemd-tmpfiles uses the first line and ignores the others. So when a package
+declares a directory itself, the package's line stays (it may set an age for the content), and the
+entries of the directory get lines of their own. When a package declares something else than what
+the tree has at a path, Atoll's line must come first: it goes into a file that is read before all
+others.
 """
 
 from __future__ import annotations
@@ -31,17 +32,18 @@ if TYPE_CHECKING:
 
 FACTORY = f"/{paths.FACTORY}"
 _COPY_DEPTH = 3
-"""Places such as /var/lib/NAME are one program's and are copied whole; above are directories."""
+"""A directory such as /var/lib/NAME belongs to one program and is copied as a whole. Its parents
+are created one by one."""
 _ROOTS_HOME = "/var/root"
-"""Early boot makes it when it is not there, so its copy needs a mode."""
+"""Early boot creates it if it is missing, so its copy must set the mode."""
 _GLOB = str.maketrans({"*": "[*]", "?": "[?]", "[": "[[]", "\\": "\\\\"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seed:
-    """One line. ``mode``, ``uid`` and ``gid`` None leave the field open (``-``).
+    """A tmpfiles.d line. ``mode``, ``uid`` and ``gid`` are None for ``-``.
 
-    ``first``: it has to be read before the lines of packages.
+    ``first``: it must be read before the lines of packages.
     """
 
     kind: str
@@ -58,18 +60,18 @@ def plan_seeds(
     mount_points: Iterable[str],
     declared: Mapping[str, Declared] | None = None,
 ) -> Iterator[Seed]:
-    """The lines that make ``/var`` what the directory ``factory_var`` holds.
+    """The lines that fill ``/var`` with the content of the directory ``factory_var``.
 
-    No copy covers any of ``mount_points``: early boot has made those before tmpfiles looks, so a
-    copy of a directory above would find it there and leave out the rest. ``declared`` are the
-    paths that tmpfiles.d files of packages create.
+    No copied directory contains one of ``mount_points``: early boot creates those before
+    systemd-tmpfiles runs, so the directory would not be empty, and nothing would be copied.
+    ``declared`` are the paths that tmpfiles.d files of packages create.
     """
     planner = _Planner(factory_var, frozenset(_parents(mount_points)), declared or {})
     yield from planner.below(factory_var, "/var", 1)
 
 
 def format_seeds(seeds: Iterable[Seed]) -> str:
-    """A tmpfiles.d file."""
+    """The text of a tmpfiles.d file."""
     lines = ["# What state starts as. Copies are made once; afterwards it is the machine's."]
     return "\n".join([*lines, *map(_line, seeds)]) + "\n"
 
@@ -147,7 +149,8 @@ class _Planner:
         return (depth >= _COPY_DEPTH or place == _ROOTS_HOME) and _has_content(path)
 
     def _acls(self, place: str, source: Path, *, deep: bool = True) -> Iterator[Seed]:
-        """A copy has no ACLs of what is in it."""
+        """Lines for the ACLs of ``source``, and with ``deep`` of everything in it: a ``C`` line
+        does not copy them."""
         found = [source]
         if deep and source.is_dir():
             found += sorted(path for path in source.rglob("*") if not path.is_symlink())
@@ -163,7 +166,8 @@ class _Planner:
 
 
 def _has_content(directory: str) -> bool:
-    """Whether there is anything in it that is no directory; a link is none, wherever it leads."""
+    """Whether it contains, at any depth, something that is not a directory. A symbolic link to a
+    directory counts as content."""
     with os.scandir(directory) as entries:
         return any(
             not entry.is_dir(follow_symlinks=False) or _has_content(entry.path) for entry in entries

@@ -1,18 +1,19 @@
-"""GTK's index of an icon theme (``icon-theme.cache``) in an order of its own.
+"""GTK's icon cache (``icon-theme.cache``), rewritten so that two builds give the same bytes.
 
-gtk-update-icon-cache writes what it finds in the order in which the file system lists it, and
-follows links in circles until the kernel stops it, so even what it finds depends on that order. The
-index is read and written again, sorted, with those directories only that the theme itself names:
-GTK never looks into others. ::
+gtk-update-icon-cache writes icons in the order in which the file system lists them. It also follows
+symbolic link loops until the kernel stops it (ELOOP), so even the set of icons depends on that
+order. The cache is parsed and written again, sorted, with only those directories that the theme's
+``index.theme`` names: GTK looks into no others. The format is that of GTK's
+``gtkiconcachevalidator.c``::
 
     u16 1, u16 0, u32 hash, u32 directories                  all big-endian, offsets from the start
     hash          u32 n, n offsets of icons (none: 0xffffffff)
-    icon          u32 next of the same bucket, u32 name, u32 images
+    icon          u32 next in the same bucket, u32 name, u32 images
     images        u32 n, n of (u16 directory, u16 flags, u32 data or 0)
     data          u32 pixels or 0, u32 metadata or 0
     pixels        u32 0, u32 size, that many bytes
     directories   u32 n, n offsets of names
-    names         end with a zero byte; all things begin at a multiple of 4
+    names         end with a zero byte; everything starts at a multiple of 4
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _NAME_LIMIT = 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Icon:
-    """An icon in one directory of the theme; ``pixels`` is empty where the file has to be read."""
+    """An icon in one directory of the theme; ``pixels`` is empty if GTK has to read the file."""
 
     directory: bytes
     flags: int
@@ -40,7 +41,7 @@ class Icon:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IconCache:
-    """``icons`` by name; ``buckets`` is the size of the hash table."""
+    """A parsed cache: ``icons`` by name; ``buckets`` is the size of the hash table."""
 
     directories: tuple[bytes, ...]
     icons: dict[bytes, tuple[Icon, ...]]
@@ -48,7 +49,8 @@ class IconCache:
 
 
 def parse_icon_cache(data: bytes) -> IconCache | None:
-    """What an index says; None for one that is damaged, or says more than is known here."""
+    """Parse a cache; None if it is damaged, or uses parts of the format that are not handled here
+    (icon metadata, other pixel formats)."""
     try:
         return _parse(data)
     except (struct.error, ValueError, IndexError):
@@ -66,7 +68,7 @@ def parse_theme_directories(theme: bytes) -> frozenset[bytes]:
 
 
 def limit_icons(cache: IconCache, directories: Collection[bytes]) -> IconCache:
-    """What an index says of ``directories``; icons that are in none of them are left out."""
+    """``cache`` with only the icons in ``directories``."""
     icons = {
         name: kept
         for name, images in cache.icons.items()
@@ -77,28 +79,30 @@ def limit_icons(cache: IconCache, directories: Collection[bytes]) -> IconCache:
 
 
 def format_icon_cache(cache: IconCache) -> bytes:
-    """The one form of what an index says; raises struct.error for more than it can say."""
+    """The bytes of a cache: the same content always gives the same bytes. Raises struct.error when
+    a number does not fit its field."""
     directories = sorted(cache.directories)
     numbers = {name: number for number, name in enumerate(directories)}
     writer = _Writer(_HEAD.size + 4 + 4 * cache.buckets)
     chains = [_NONE] * cache.buckets
-    # each icon leads to the one before it, so the last one written is the first of its bucket
+    # each icon points to the one written before it, so the last one written starts its bucket
     for name, images in sorted(cache.icons.items(), reverse=True):
         bucket = hash_name(name) % cache.buckets
         rows = [
             struct.pack(">HHI", numbers[image.directory], image.flags, writer.data(image))
             for image in sorted(images)
         ]
-        place = writer.put(struct.pack(">I", len(rows)) + b"".join(rows))
-        chains[bucket] = writer.put(struct.pack(">III", chains[bucket], writer.name(name), place))
+        offset = writer.put(struct.pack(">I", len(rows)) + b"".join(rows))
+        chains[bucket] = writer.put(struct.pack(">III", chains[bucket], writer.name(name), offset))
     names = [writer.name(name) for name in directories]
-    place = writer.put(struct.pack(f">I{len(names)}I", len(names), *names))
-    head = _HEAD.pack(1, 0, _HEAD.size, place)
+    offset = writer.put(struct.pack(f">I{len(names)}I", len(names), *names))
+    head = _HEAD.pack(1, 0, _HEAD.size, offset)
     return head + struct.pack(f">I{len(chains)}I", len(chains), *chains) + writer.content
 
 
 def hash_name(name: bytes) -> int:
-    """GTK's hash of an icon's name: 31 times what was before, plus the next, signed byte."""
+    """GTK's hash of an icon name (``icon_name_hash``): 31 times the hash so far, plus the next
+    byte, which is signed."""
     total = 0
     for byte in name:
         total = (total * 31 + (byte - 256 if byte > 127 else byte)) & 0xFFFFFFFF
@@ -106,7 +110,8 @@ def hash_name(name: bytes) -> int:
 
 
 class _Writer:
-    """Things one after the other, each content once; ``start`` is the offset of the first one."""
+    """Appends parts of the cache and returns their offsets; equal names and pixels are written
+    once. ``start`` is the offset of the first part."""
 
     def __init__(self, start: int) -> None:
         self._start = start
@@ -118,9 +123,9 @@ class _Writer:
         return bytes(self._content)
 
     def put(self, data: bytes) -> int:
-        place = self._start + len(self._content)
+        offset = self._start + len(self._content)
         self._content += data + bytes(-len(data) % 4)
-        return place
+        return offset
 
     def name(self, name: bytes) -> int:
         return self._once(name + b"\0")
@@ -142,25 +147,26 @@ def _parse(data: bytes) -> IconCache:
     if (major, minor) != (1, 0):
         raise ValueError("of another version")
     (count,) = struct.unpack_from(">I", data, listing)
-    places = struct.unpack_from(f">{count}I", data, listing + 4)
-    directories = tuple(_name(data, place) for place in places)
+    offsets = struct.unpack_from(f">{count}I", data, listing + 4)
+    directories = tuple(_name(data, offset) for offset in offsets)
     (buckets,) = struct.unpack_from(">I", data, table)
     icons: dict[bytes, tuple[Icon, ...]] = {}
     limit = len(data) // 12
     for bucket in struct.unpack_from(f">{buckets}I", data, table + 4):
-        place = bucket
-        while place != _NONE:
-            place, name, images = struct.unpack_from(">III", data, place)
+        offset = bucket
+        while offset != _NONE:
+            offset, name, images = struct.unpack_from(">III", data, offset)
             found = _name(data, name)
+            # a loop of "next" offsets would never end
             if found in icons or len(icons) > limit:
                 raise ValueError("an icon twice")
             icons[found] = tuple(_images(data, images, directories))
     return IconCache(directories=directories, icons=icons, buckets=buckets)
 
 
-def _images(data: bytes, place: int, directories: tuple[bytes, ...]) -> list[Icon]:
-    (count,) = struct.unpack_from(">I", data, place)
-    rows = data[place + 4 : place + 4 + 8 * count]
+def _images(data: bytes, offset: int, directories: tuple[bytes, ...]) -> list[Icon]:
+    (count,) = struct.unpack_from(">I", data, offset)
+    rows = data[offset + 4 : offset + 4 + 8 * count]
     found = []
     for directory, flags, more in struct.iter_unpack(">HHI", rows):
         pixels = _pixels(data, more) if more else b""
@@ -170,8 +176,8 @@ def _images(data: bytes, place: int, directories: tuple[bytes, ...]) -> list[Ico
     return found
 
 
-def _pixels(data: bytes, place: int) -> bytes:
-    pixels, metadata = struct.unpack_from(">II", data, place)
+def _pixels(data: bytes, offset: int) -> bytes:
+    pixels, metadata = struct.unpack_from(">II", data, offset)
     if metadata or not pixels:
         raise ValueError("metadata of icons")
     kind, size = struct.unpack_from(">II", data, pixels)
@@ -181,6 +187,6 @@ def _pixels(data: bytes, place: int) -> bytes:
     return content
 
 
-def _name(data: bytes, place: int) -> bytes:
-    end = data.index(b"\0", place, place + _NAME_LIMIT)
-    return data[place:end]
+def _name(data: bytes, offset: int) -> bytes:
+    end = data.index(b"\0", offset, offset + _NAME_LIMIT)
+    return data[offset:end]

@@ -1,4 +1,4 @@
-"""Identities of machines leave a tree, and what may be one is told (``tree.identities``)."""
+"""Remove machine identities from a root, and report files that may be one (``tree.identities``)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _CLUSTERS = "var/lib/postgresql"
 _FIRST_OWN = 16384
-"""PostgreSQL numbers what its users create from here."""
+"""PostgreSQL gives objects of users ids from here on (``FirstNormalObjectId``)."""
 _NUMBER = re.compile(
     rb"\s*(?:[\w-]*(?:uuid|id)\s*[=:]\s*)?\"?(?:[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}"
     rb"[0-9a-f]{12}|[0-9a-f]{32})\"?\s*",
@@ -36,7 +36,7 @@ _EXPECTED = ("/etc/machine-id",)
 
 
 def drop_identities(root: Path) -> None:
-    """Take them out of a root in a tree's shape."""
+    """Remove all known identities from a root in the image layout."""
     for identity in IDENTITIES:
         for pattern in identity.etc:
             folder, _, name = f"etc/{pattern}".rpartition("/")
@@ -53,10 +53,11 @@ def drop_identities(root: Path) -> None:
 
 
 def drop_clusters(root: Path, rules: Mapping[str, VarAction]) -> None:
-    """PostgreSQL's clusters go out of /var, in Debian's shape; a machine makes its own.
+    """Empty the PostgreSQL clusters that packages created; each machine creates its own. ``root``
+    has Debian's layout.
 
-    Raises PackageError for one that holds more than its package put there, unless ``rules`` name
-    it or the directory of its version as state.
+    Raises PackageError for a cluster with databases or tables of users, unless ``rules`` name it,
+    or the directory of its version, as state.
     """
     for control in sorted((root / _CLUSTERS).glob("*/*/global/pg_control")):
         cluster = control.parent.parent
@@ -68,8 +69,8 @@ def drop_clusters(root: Path, rules: Mapping[str, VarAction]) -> None:
             raise PackageError(
                 f"{path} holds databases or tables of your own, and all machines would have one "
                 "cluster with one system identifier",
-                hint="create them on the machine, in a unit that runs once; or say that all shall "
-                f'have this one: [var] state = ["{path}"]',
+                hint="create them on the machine, in a unit that runs once; or let all machines "
+                f'share this one: [var] state = ["{path}"]',
             )
         remove_tree(cluster)
         cluster.mkdir(mode=0o700)
@@ -83,15 +84,15 @@ def _number(name: str) -> int:
 
 
 def find_unknown(root: Path, shipped: Collection[str]) -> Iterator[str]:
-    """What may be a secret or an identity in /etc and the seeds: sentences.
+    """Warnings about files in /etc and the factory that may be a secret or an identity.
 
-    ``shipped`` are the paths of packages' own files, which are no secret to anybody.
+    ``shipped`` are the paths that packages ship: everyone can download those.
     """
-    for top, place in (("etc", "/etc"), (f"{FACTORY[1:]}/var", "/var")):
+    for top, seen_as in (("etc", "/etc"), (f"{FACTORY[1:]}/var", "/var")):
         for folder, folders, names in os.walk(root / top):
             folders.sort()
             for name in sorted(names):
-                path = place + os.path.join(folder, name)[len(str(root / top)) :]  # noqa: PTH118
+                path = seen_as + os.path.join(folder, name)[len(str(root / top)) :]  # noqa: PTH118
                 file = Path(folder, name)
                 if path not in shipped and path not in _EXPECTED and (what := _kind(file)):
                     yield f"{path} is {what}, and all machines of this image will share it"

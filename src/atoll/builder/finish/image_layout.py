@@ -1,8 +1,10 @@
-"""From Debian's layout of a root to Atoll's (docs/ARCHITECTURE.md, "The layout of a tree").
+"""From Debian's layout of a root to the image layout (docs/ARCHITECTURE.md, "The layout of a
+tree").
 
-Everything here changes the directory ``root`` in place, a step's overlay or a plain directory.
-The moves keep owners, modes, xattrs and hard links. What dpkg must know of, it is told by a
-diversion before its database moves, so that ``dpkg --verify`` in the running system stays clean.
+All functions change the directory ``root`` in place: the mount of an overlay, or a plain directory.
+Moves keep owners, modes, extended attributes and hard links. A file that moves but stays known to
+dpkg is diverted (dpkg-divert) before the database moves, so that ``dpkg --verify`` finds no
+differences in the running system.
 """
 
 from __future__ import annotations
@@ -43,10 +45,10 @@ if TYPE_CHECKING:
 
 SEEDS = "usr/lib/tmpfiles.d/atoll-factory.conf"
 FIRST_SEEDS = "usr/lib/tmpfiles.d/000-atoll-factory.conf"
-"""For paths that a package's own line would make another thing of."""
+"""Lines that must come before a package's own line for the same path."""
 MARKS_CONF = "etc/apt/apt.conf.d/60atoll-marks"
 STATES = PurePosixPath("var/lib/apt/extended_states")
-"""Where apt keeps its marks as long as nobody tells it otherwise."""
+"""Where apt keeps its marks by default."""
 MOUNT_POINTS = (
     "boot",
     "efi",
@@ -74,17 +76,17 @@ BOUND = {
     "opt": "opt",
     "usr/local": "usrlocal",
 }
-"""Directories of the root, and the one below ``/var`` that early boot binds there."""
+"""Directories of the root, each with the directory below ``/var`` that early boot binds there."""
 
 _KERNEL_FILES = ("vmlinuz", "config", "System.map")
 
 
-def shape_root(
+def to_image_layout(
     root: Path, *, homes: Iterable[str] = (), rules: Mapping[str, VarAction] = RULES
 ) -> str:
-    """Give ``root`` Atoll's shape; the version of its kernel. Raises RecipeError, PackageError.
+    """Give ``root`` the image layout; the version of its kernel. Raises RecipeError, PackageError.
 
-    ``homes`` are state wherever they are; ``rules`` say what becomes of the rest of /var.
+    ``homes`` are state, wherever they are; ``rules`` decide the rest of /var.
     """
     check_folders(root)
     owners = read_owners(in_root(root, "var/lib/dpkg"))
@@ -95,7 +97,7 @@ def shape_root(
     move_marks(root)
     check_var(root, owners, tuple(homes), rules)
     drop_clusters(root, rules)
-    # what is dropped may be inside of what is the tree's
+    # dropped paths may be inside tree-owned directories, so they go before those move
     drop_var(root, rules)
     tree_owned = move_tree_var(root, rules)
     move_state(root)
@@ -105,14 +107,14 @@ def shape_root(
 
 
 def check_folders(root: Path) -> None:
-    """Raises PackageError where a link is in the place of a directory that every system has."""
+    """Raises PackageError when a symbolic link is where every system needs a directory."""
     for name in (*MOUNT_POINTS, "usr", "usr/lib", "usr/share", "etc", ATOLL):
         if in_root(root, name, follow=False).is_symlink():
             raise PackageError(f"/{name} is a symbolic link, but has to be a directory")
 
 
 def move_kernel(root: Path, version: str) -> None:
-    """Kernel files go where the modules are, by diversions; links and other boot files go away."""
+    """Divert the kernel files to the directory of its modules, and remove the rest of /boot."""
     target = f"/usr/lib/modules/{version}"
     for name in _KERNEL_FILES:
         source = f"/boot/{name}-{version}"
@@ -126,7 +128,7 @@ def move_kernel(root: Path, version: str) -> None:
 
 
 def check_local(root: Path) -> None:
-    """Raises PackageError when a package puts files into the place that is the administrator's."""
+    """Raises PackageError when there are files in /usr/local, which is the administrator's."""
     local = in_root(root, "usr/local")
     for directory, _, names in os.walk(local):
         files = [str((Path(directory) / name).relative_to(root)) for name in names]
@@ -140,6 +142,7 @@ def check_local(root: Path) -> None:
 
 
 def move_opt(root: Path) -> None:
+    """Move what packages have in /opt to /usr/lib/opt; early boot binds it back."""
     source, target = in_root(root, "opt"), in_root(root, "usr/lib/opt")
     for path in sorted(source.iterdir()) if source.is_dir() else ():
         target.mkdir(exist_ok=True)
@@ -147,7 +150,8 @@ def move_opt(root: Path) -> None:
 
 
 def move_marks(root: Path) -> None:
-    """apt's marks get a directory of their own, for lists beside them are the machine's."""
+    """Move apt's marks to a directory of their own, which is tree-owned: the rest of /var/lib/apt
+    belongs to the machine."""
     marks = make_directories(root, MARKS)
     states = in_root(root, STATES, follow=False)
     if os.path.lexists(states):
@@ -161,16 +165,16 @@ def check_var(
     homes: tuple[str, ...],
     rules: Mapping[str, VarAction] = RULES,
 ) -> None:
-    """Raises PackageError naming files below /var that no rule covers."""
-    ours = tuple(f"{home}/" for home in homes)
-    lost = [
+    """Raises PackageError for files below /var that no rule covers; ``owners`` names packages."""
+    in_homes = tuple(f"{home}/" for home in homes)
+    uncovered = [
         path
         for path in _leaves(root, "/var")
-        if match_var_rule(path, rules) is None and not path.startswith(ours)
+        if match_var_rule(path, rules) is None and not path.startswith(in_homes)
     ]
-    if lost:
-        names = sorted({_owner(path, owners) for path in lost})
-        shown = "".join(f"\n    {path}" for path in lost[:10])
+    if uncovered:
+        names = sorted({_owner(path, owners) for path in uncovered})
+        shown = "".join(f"\n    {path}" for path in uncovered[:10])
         raise PackageError(
             f"no rule says whether these belong to the tree or to the machine:{shown}",
             hint=f"add a rule to [var] in the recipe (tree, state or drop), or leave out"
@@ -179,7 +183,7 @@ def check_var(
 
 
 def move_tree_var(root: Path, rules: Mapping[str, VarAction] = RULES) -> list[str]:
-    """Tree-owned directories go to ``TREE_VAR``; writes and returns their list."""
+    """Move the tree-owned directories to ``TREE_VAR``; writes the list of them, and returns it."""
     moved = []
     for path in sorted(rules):
         source = in_root(root, path, follow=False)
@@ -189,7 +193,7 @@ def move_tree_var(root: Path, rules: Mapping[str, VarAction] = RULES) -> list[st
             raise RecipeError(
                 f"{path} is not a directory, so it cannot belong to the tree",
                 key="var.tree",
-                hint="name the directory it is in",
+                hint="name the directory that contains it",
             )
         if source.is_dir():
             target = in_root(root, f"{TREE_VAR}/{path.removeprefix('/var/')}", follow=False)
@@ -201,25 +205,27 @@ def move_tree_var(root: Path, rules: Mapping[str, VarAction] = RULES) -> list[st
 
 
 def drop_var(root: Path, rules: Mapping[str, VarAction] = RULES) -> None:
+    """Remove the files that the rules drop; directories stay."""
     for path in list(_leaves(root, "/var")):
         if match_var_rule(path, rules) is VarAction.DROP:
             (root / path[1:]).unlink()
 
 
 def move_state(root: Path) -> None:
-    """What is left of /var, and what was in the bound directories, becomes factory copies."""
+    """Move the rest of /var, and the content of the bound directories, to the factory."""
     factory = in_root(root, f"{FACTORY}/var", follow=False)
     factory.parent.mkdir(parents=True, exist_ok=True)
     _move(root / "var", factory)
-    for name, place in BOUND.items():
+    for name, in_var in BOUND.items():
         source = root / name
         if source.is_dir() and not source.is_symlink():
-            _move(source, factory / place)
+            _move(source, factory / in_var)
     for name in ("log", "cache", "tmp"):
         _prune(factory / name)
 
 
 def write_seeds(root: Path, tree_owned: list[str]) -> None:
+    """Write the tmpfiles.d files that copy the factory to /var on a machine."""
     factory = in_root(root, f"{FACTORY}/var")
     seeds = list(plan_seeds(factory, tree_owned, read_declared(root)))
     write_text(root, SEEDS, format_seeds([seed for seed in seeds if not seed.first]))
@@ -229,7 +235,8 @@ def write_seeds(root: Path, tree_owned: list[str]) -> None:
 
 
 def read_declared(root: Path) -> dict[str, Declared]:
-    """The paths that tmpfiles.d files of the root create; the first line for a path counts."""
+    """The paths that tmpfiles.d files of the root create, each with its first line. A file in /etc
+    replaces the one of the same name in /usr/lib."""
     files = {
         path.name: f"{directory}/{path.name}"
         for directory in ("usr/lib/tmpfiles.d", "etc/tmpfiles.d")
@@ -238,12 +245,13 @@ def read_declared(root: Path) -> dict[str, Declared]:
     found: dict[str, Declared] = {}
     for _, path in sorted(files.items()):
         if exists_in_root(root, path):
-            for place, line in parse_declared(read_text(root, path, missing="")):
-                found.setdefault(place, line)
+            for created, line in parse_declared(read_text(root, path, missing="")):
+                found.setdefault(created, line)
     return found
 
 
 def make_mount_points(root: Path) -> None:
+    """Create the mount points as empty directories, with fixed modes, owned by root."""
     for name in MOUNT_POINTS:
         path = in_root(root, name)
         path.mkdir(exist_ok=True)
@@ -261,11 +269,11 @@ def _owner(path: str, owners: dict[str, str]) -> str:
 def _leaves(root: Path, path: str) -> Iterator[str]:
     """Everything below ``path`` that is not a directory, in order."""
     for entry in sorted(os.scandir(root / path[1:]), key=lambda entry: entry.name):
-        place = f"{path}/{entry.name}"
+        inner = f"{path}/{entry.name}"
         if entry.is_dir(follow_symlinks=False):
-            yield from _leaves(root, place)
+            yield from _leaves(root, inner)
         else:
-            yield place
+            yield inner
 
 
 def _prune(directory: Path) -> None:
@@ -290,7 +298,8 @@ def _empty(directory: Path) -> None:
 
 
 def _move(source: Path, target: Path) -> None:
-    """Rename; across layers of an overlay, where a directory cannot be renamed, copy and remove."""
+    """Rename, or copy and remove: a directory from a lower layer of an overlay cannot be
+    renamed."""
     try:
         source.rename(target)
     except OSError:

@@ -1,10 +1,10 @@
-"""The initrd: made by the root's own programs, and again only when what it is made from changed.
+"""The initrd: made by dracut of the root itself, and again only when its inputs changed.
 
-What decides an initrd cannot be asked of dracut before it has run, so it is found from the safe
-side: all of the places that dracut looks through as a whole (drivers, firmware, its own modules,
-rules and settings), every library that programs find, and every other file whose name stands
-anywhere in dracut's own texts, for a program that these do not name does not come in. What is not
-there decides too: a file that appears under such a name is seen as a change.
+dracut does not tell its inputs before it has run, so they are overestimated: all files in the
+places that dracut searches as a whole (drivers, firmware, its own modules, rules and settings), all
+libraries in the default search path, and every other file whose name occurs anywhere in dracut's
+own scripts. A program that these scripts do not name cannot come in. A new file with such a name
+changes the digest too, so that missing files count.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ _TEXTS = (
     b"/usr/bin/dracut",
     f"/{MAKE_INITRD}".encode(),
 )
-"""Where it stands what else comes in."""
+"""dracut's own files: every word in them may name a file that comes in."""
 
-_WHOLE = (
+_ALWAYS = (
     *_TEXTS,
     b"/usr/lib/firmware/",
     b"/usr/lib/udev/",
@@ -90,11 +90,13 @@ _LIBRARY = re.compile(rb"\.so(\.[0-9.]+)?$")
 _LIBRARIES = re.compile(rb"/usr/lib(32|64)?(/[a-z0-9_]+-linux-[a-z0-9]+)?")
 _WORD = re.compile(rb"[A-Za-z0-9_.@+:-]+")
 _CLOCK = "usr/lib/dracut/dracut-functions.sh"
-"""dracut gives what is younger than this file its time, so later times make no difference."""
+"""dracut clamps times in the initrd to the mtime of this file, so later times make no
+difference."""
 
 
 def initrd_inputs(tree: Directory, kernel: str, store: Store) -> str:
-    """Covers everything that decides the initrd of ``kernel`` in a canonical tree."""
+    """The digest (32 hex digits) of everything that decides the initrd of ``kernel`` in a canonical
+    tree: paths, content, modes, owners, and times up to dracut's clamp."""
     clock = find_node(tree, _CLOCK)
     latest = clock.metadata.mtime if clock else 0
     modules = f"/usr/lib/modules/{kernel}/".encode()
@@ -110,9 +112,10 @@ def initrd_inputs(tree: Directory, kernel: str, store: Store) -> str:
 
 
 def ensure_initrd(cache: Cache, root: Path, kernel: str, inputs: str, time: int) -> Path:
-    """The file that holds the initrd of ``kernel``, made in ``root`` when none was kept.
+    """The cached initrd of ``kernel``, made in ``root`` if the cache has none for ``inputs``.
 
-    ``time`` is that of the kernel, in seconds; the programs that make it are told no other.
+    ``time`` is the mtime of the kernel, in seconds: the SOURCE_DATE_EPOCH of dracut. Raises
+    ProgramFailed.
     """
     name = make_id("initrd 2", inputs)
     kept = cache.find("initrds", name)
@@ -138,7 +141,7 @@ def _make(cache: Cache, root: Path, words: list[str]) -> None:
 
 
 def _words(nodes: list[tuple[bytes, Node]], store: Store) -> frozenset[bytes]:
-    """Every name that may stand for a file in the texts that say what comes in."""
+    """All words in dracut's own files; any of them may be the name of a file that comes in."""
     found: set[bytes] = set()
     for path, node in nodes:
         if path.startswith(_TEXTS) and isinstance(node, Regular):
@@ -149,13 +152,14 @@ def _words(nodes: list[tuple[bytes, Node]], store: Store) -> frozenset[bytes]:
 
 
 def _decider(modules: bytes, words: frozenset[bytes]) -> Callable[[bytes], bool]:
-    whole = (*_WHOLE, modules)
+    """A function that tells whether a path may be an input of the initrd."""
+    always = (*_ALWAYS, modules)
 
     def matters(path: bytes) -> bool:
         if path.startswith(_NEVER):
             return False
         folder, _, name = path.rpartition(b"/")
-        if path.startswith(whole) or name in words:
+        if path.startswith(always) or name in words:
             return True
         if path.startswith(_SYSTEMD):
             return not path[len(_SYSTEMD) :].startswith(_BY_NAME_IN_SYSTEMD) or _names_unit(
@@ -169,7 +173,7 @@ def _decider(modules: bytes, words: frozenset[bytes]) -> Callable[[bytes], bool]
 
 
 def _names_unit(folder: bytes, words: frozenset[bytes]) -> bool:
-    """Whether a directory such as ``sysinit.target.wants`` belongs to a unit that comes in."""
+    """Whether a directory such as ``sysinit.target.wants`` belongs to a unit that may come in."""
     return folder.rpartition(b".")[0] in words
 
 

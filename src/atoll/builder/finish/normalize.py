@@ -1,8 +1,8 @@
-"""What a build leaves behind that no two builds, or no two machines, should share: taken away.
+"""Remove traces of the build, and identities of a machine, from a root.
 
-Two builds of the same packages give the same bytes: backups, logs, caches and dates that only tell
-of the build go away. What makes a machine that machine (its id, its keys, its name server) is
-never in a tree.
+Two builds of the same packages must give the same bytes, so backups, logs, caches and dates that
+depend on the build go away. The identity of a machine (its id, its keys, its name server) must
+never be in a tree.
 """
 
 from __future__ import annotations
@@ -67,18 +67,19 @@ _PYC = struct.Struct("<4sII")
 def check_clock(epoch: int, *, now: float | None = None) -> None:
     """Raises Refused when the machine's time is before the epoch (both in seconds).
 
-    Files that a build makes get the epoch as their time because they are younger.
+    Times later than the epoch are clamped to it. Files that a build writes must therefore be later,
+    or their times would differ between builds.
     """
     if (time.time() if now is None else now) < epoch:
-        said = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(epoch))
+        shown = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(epoch))
         raise Refused(
-            f"the clock of this machine is behind the build's epoch, {said} UTC",
+            f"the clock of this machine is behind the build's epoch, {shown} UTC",
             hint="set the clock, or set an earlier SOURCE_DATE_EPOCH",
         )
 
 
 def normalize(root: Path, epoch: int) -> None:
-    """Take every trace of this build out of a shaped ``root``."""
+    """Remove every trace of this build from ``root``, which has the image layout."""
     for name in _LEFTOVERS:
         in_root(root, name, follow=False).unlink(missing_ok=True)
     for path in _leftover_files(in_root(root, "etc")):
@@ -89,13 +90,13 @@ def normalize(root: Path, epoch: int) -> None:
     set_resolver(root)
     set_shadow_dates(in_root(root, "etc/shadow"), epoch)
     clean_tree_var(in_root(root, TREE_VAR))
-    settle_bytecode(in_root(root, "usr"), epoch)
-    settle_icon_caches(root)
+    clamp_bytecode_times(in_root(root, "usr"), epoch)
+    rewrite_icon_caches(root)
     mark_updated(in_root(root, "etc/.updated", follow=False), epoch)
 
 
 def set_resolver(root: Path) -> None:
-    """Let /etc/resolv.conf lead to whatever resolver the tree has; without one, to nothing yet."""
+    """Link /etc/resolv.conf to the resolver that the root has; without one, remove it."""
     link = in_root(root, "etc/resolv.conf", follow=False)
     link.unlink(missing_ok=True)
     if exists_in_root(root, "usr/lib/systemd/systemd-resolved"):
@@ -105,13 +106,15 @@ def set_resolver(root: Path) -> None:
 
 
 def set_shadow_dates(shadow: Path, epoch: int) -> None:
-    """Say that passwords were last changed on the day of the epoch, not of the build."""
+    """Set the day of the last password change to that of the epoch: useradd records the build's."""
     if shadow.exists():
         text = format_shadow_dates(shadow.read_text(errors="surrogateescape"), epoch // DAY)
         shadow.write_text(text, errors="surrogateescape")
 
 
 def format_shadow_dates(text: str, day: int) -> str:
+    """The text of shadow(5) with ``day`` (days since 1970) in its third field, where that is
+    set."""
     lines = []
     for line in text.splitlines():
         fields = line.split(":")
@@ -122,7 +125,7 @@ def format_shadow_dates(text: str, day: int) -> str:
 
 
 def clean_tree_var(var: Path) -> None:
-    """Old copies and locks in the databases that travel with the tree."""
+    """Remove backups, locks and logs from the tree-owned directories."""
     for name in _IN_DATABASE:
         in_root(var, f"lib/{name}", follow=False).unlink(missing_ok=True)
     for folder, pattern in (
@@ -136,17 +139,18 @@ def clean_tree_var(var: Path) -> None:
         path.unlink()
 
 
-def settle_bytecode(usr: Path, epoch: int) -> None:
-    """Keep compiled Python valid: its source's time, where it is clamped to the epoch, is in it."""
+def clamp_bytecode_times(usr: Path, epoch: int) -> None:
+    """Clamp the source times in .pyc files to the epoch, as the times of their sources will be:
+    otherwise Python would ignore these files."""
     for folder, _, names in os.walk(usr):
         if folder.endswith("/__pycache__"):
             for name in names:
                 if name.endswith(".pyc"):
-                    _settle_one(Path(folder, name), epoch)
+                    _clamp_source_time(Path(folder, name), epoch)
 
 
-def _settle_one(path: Path, epoch: int) -> None:
-    """Only what is wrong is opened for writing: an overlay would copy the others for nothing."""
+def _clamp_source_time(path: Path, epoch: int) -> None:
+    """Files that are right are not opened for writing: the overlay would copy them up."""
     if path.is_symlink() or not path.is_file():
         return
     with path.open("rb") as file:
@@ -159,8 +163,8 @@ def _settle_one(path: Path, epoch: int) -> None:
             file.write(_PYC.pack(magic, flags, epoch))
 
 
-def settle_icon_caches(root: Path) -> None:
-    """Give GTK's indexes of icon themes one form."""
+def rewrite_icon_caches(root: Path) -> None:
+    """Rewrite GTK's icon caches in a fixed order (``icon_cache``)."""
     for folder in glob_in_root(root, _ICONS, "*"):
         path = folder / "icon-theme.cache"
         if folder.is_symlink() or path.is_symlink() or not path.is_file():
@@ -175,7 +179,7 @@ def settle_icon_caches(root: Path) -> None:
 
 
 def mark_updated(path: Path, epoch: int) -> None:
-    """Tell systemd that /etc fits /usr, so that it rebuilds nothing there at boot."""
+    """Give /etc/.updated the time of /usr, so that units with ConditionNeedsUpdate= do not run."""
     path.unlink(missing_ok=True)
     path.write_text("")
     os.utime(path, (epoch, epoch))

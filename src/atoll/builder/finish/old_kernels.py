@@ -1,7 +1,7 @@
-"""What is left of a kernel that a derived recipe replaced.
+"""Remove what is left of a kernel that a derived recipe replaced.
 
-dpkg removes what its packages brought, wherever diversions have it; but not the initrd, nor what
-depmod wrote, nor the diversions themselves.
+dpkg removes the files of the old kernel's packages, also diverted ones. It does not remove the
+initrd, the files that depmod wrote, or the diversions.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from atoll.host.sandbox import Sandbox
 
 
 def drop_old_kernels(root: Path, version: str) -> None:
-    """Let nothing in a root in Debian's shape tell of kernels other than ``version``."""
+    """Remove the remains of all kernels but ``version`` from a root in Debian's layout."""
     modules = glob_in_root(root, "usr/lib/modules", "*")
     old = [path for path in modules if path.name != version and not path.is_symlink()]
     if not old:

@@ -1,4 +1,4 @@
-"""Where a path of a running system is in a finished tree."""
+"""Paths of a running system, as paths of a finished tree."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def place_in_tree(root: Path, path: str) -> str:
-    """Where ``path`` of a running system is in ``root``, the links above it followed.
+def path_in_tree(root: Path, path: str) -> str:
+    """The path in ``root`` of what a running system has at ``path``; symbolic links in its parent
+    directories are followed.
 
-    A root that does not have the shape of a tree has it where it is.
+    In a root in Debian's layout it is the same path.
     """
     folder, name = posixpath.split(posixpath.normpath(path))
     plain = f"/{(in_root(root, folder) / name).relative_to(root)}"
     if not exists_in_root(root, TREE_OWNED):
         return plain
-    place = _moved(root, plain)
-    parent = in_root(root, posixpath.dirname(place))
+    parent = in_root(root, posixpath.dirname(_moved(root, plain)))
     return f"/{(parent / name).relative_to(root)}"
 
 
 def _moved(root: Path, path: str) -> str:
     if path.startswith("/opt/"):
         return f"/usr/lib{path}"
-    for name, place in BOUND.items():
+    for name, in_var in BOUND.items():
         if path.startswith(f"/{name}/"):
-            return f"{FACTORY}/var/{place}{path[len(name) + 1 :]}"
+            return f"{FACTORY}/var/{in_var}{path[len(name) + 1 :]}"
     if not path.startswith("/var/"):
         return path
     for each in parse_tree_owned(read_text(root, TREE_OWNED)):

@@ -1,10 +1,11 @@
-"""The preset files that say of a tree's units what the links in its ``/etc`` say.
+"""Preset files that agree with the links in the tree's ``/etc/systemd`` (systemd.preset(5)).
 
-One is for the system's units, one for those of users' managers. systemd applies presets on a
-machine's first boot, and ``systemctl preset-all`` whenever a person asks; with these files both
-change nothing. An enabled template names its instances. A unit that cannot be enabled but has
-another name in ``/etc`` (gdm.service as display-manager.service) is ignored, or that name would go;
-so is one whose ``Also=`` names a unit that is disabled, or that one would be enabled with it.
+There is one for system units and one for units of the user manager. systemd applies presets at a
+machine's first boot, and ``systemctl preset-all`` applies them on request; with these files neither
+changes anything. An enabled template lists its instances. Two kinds of units get ``ignore``: one
+that has an alias link in ``/etc`` but cannot be enabled (gdm.service as display-manager.service),
+because ``disable`` would remove the alias; and one whose ``Also=`` names a disabled unit, because
+``enable`` would enable that one too.
 """
 
 from __future__ import annotations
@@ -22,18 +23,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PRESETS = (("system", "--system"), ("user", "--global"))
-"""Kinds of units by their directories, and how systemctl is told which."""
+"""The kinds of units, by the names of their directories, and systemctl's option for each."""
 PRESET = "usr/lib/systemd/{}-preset/00-atoll.preset"
-"""The file, by the kind of units."""
+"""The preset file for a kind of units."""
 _WANTS = re.compile(r".+\.(wants|requires|upholds)")
 _INSTANCE = re.compile(r"([^@]+@)([^@]+)(\.[a-z]+)")
 
 
 def write_presets(root: Path) -> tuple[str, ...]:
-    """Drop dangling links, write the preset file and apply it once; says which links that changed.
+    """Remove dangling links, write the preset files and apply them once; the links that changed.
 
-    Applying it makes what a package enabled only in part whole, so that the next time changes
-    nothing.
+    Applying them completes units that a package enabled only in part, so that applying them again
+    on a machine changes nothing.
     """
     drop_dangling(root)
     changed: set[str] = set()
@@ -71,7 +72,9 @@ def format_presets(
     renamed: Iterable[str] = (),
     partial: Collection[str] = (),
 ) -> str:
-    """A template that is enabled for some instances only is not among the ``enabled`` units."""
+    """The text of a preset file. ``instances`` maps templates to their enabled instances: such a
+    template need not be among the ``enabled`` units. ``renamed`` and ``partial`` units are ignored.
+    """
     lines = ["# What the links in /etc say, so that presets change nothing."]
     enabled = {*enabled, *instances} - {*partial}
     for name in sorted(enabled):
@@ -81,7 +84,7 @@ def format_presets(
 
 
 def read_instances(root: Path, kind: str = "system") -> dict[str, set[str]]:
-    """Template to the instances of it that are enabled."""
+    """Maps each template to its enabled instances."""
     found: dict[str, set[str]] = {}
     for link in read_links(root, kind):
         match = _INSTANCE.fullmatch(link.rpartition("/")[2])
@@ -92,7 +95,7 @@ def read_instances(root: Path, kind: str = "system") -> dict[str, set[str]]:
 
 
 def read_renamed(root: Path, kind: str = "system") -> set[str]:
-    """Units to which links directly in /etc/systemd give another name."""
+    """Units that have an alias: a link directly in /etc/systemd/system, or in that of ``kind``."""
     folder = f"etc/systemd/{kind}"
     links = [
         f"{folder}/{path.name}" for path in glob_in_root(root, folder, "*.*") if path.is_symlink()
@@ -102,7 +105,7 @@ def read_renamed(root: Path, kind: str = "system") -> set[str]:
 
 
 def read_partial(root: Path, kind: str, enabled: Iterable[str]) -> set[str]:
-    """Enabled units that name one in ``Also=`` which is not enabled: presets would enable it."""
+    """Enabled units whose ``Also=`` names a disabled unit, which presets would enable too."""
     links = UnitLinks(root, kind)
     return {
         name
@@ -115,13 +118,13 @@ def read_partial(root: Path, kind: str, enabled: Iterable[str]) -> set[str]:
 
 
 def read_links(root: Path, kind: str = "system") -> set[str]:
-    """Every link below the tree's /etc/systemd/system, or that of another kind of units."""
+    """All symbolic links below /etc/systemd/system, or that of ``kind``."""
     base = in_root(root, f"etc/systemd/{kind}")
     return {f"/{path.relative_to(root)}" for path in base.rglob("*") if path.is_symlink()}
 
 
 def drop_dangling(root: Path) -> tuple[str, ...]:
-    """Remove links that would want or require a unit that is not there."""
+    """Remove links in .wants, .requires and .upholds directories to units that do not exist."""
     dropped = []
     for kind in ("system", "user"):
         for directory in glob_in_root(root, f"etc/systemd/{kind}", "*"):
@@ -139,9 +142,9 @@ def drop_dangling(root: Path) -> tuple[str, ...]:
 def _has_unit(root: Path, kind: str, name: str) -> bool:
     match = _INSTANCE.fullmatch(name)
     names = [name, f"{match.group(1)}{match.group(3)}"] if match else [name]
-    places = (f"etc/systemd/{kind}", f"usr/lib/systemd/{kind}")
+    folders = (f"etc/systemd/{kind}", f"usr/lib/systemd/{kind}")
     return any(
-        os.path.lexists(in_root(root, f"{place}/{each}", follow=False))
-        for place in places
+        os.path.lexists(in_root(root, f"{folder}/{each}", follow=False))
+        for folder in folders
         for each in names
     ) or any(exists_in_root(root, f"etc/init.d/{name.removesuffix('.service')}") for name in names)

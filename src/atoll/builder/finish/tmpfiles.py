@@ -1,4 +1,4 @@
-"""tmpfiles.d(5) as a language: how words are written, and which paths a file creates."""
+"""The syntax of tmpfiles.d(5): quoting and escapes, and which paths a file creates."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _CREATES = frozenset("fFdDvqQpLcbC")
-"""Of two such lines for one path systemd-tmpfiles ignores the second."""
+"""Types that create a path: systemd-tmpfiles ignores a second such line for the same path."""
 _DIRECTORIES = frozenset("dDvqQ")
 _SPECIFIERS = {
     "%": "%",
@@ -32,7 +32,7 @@ _PLAIN = re.compile(r"[\w./:@+,=~^-]+", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declared:
-    """A line of a package; ``mode``, ``user`` and ``group`` are empty where it leaves them open."""
+    """A line of a package's file. ``mode``, ``user`` and ``group`` are empty where it has ``-``."""
 
     kind: str
     mode: str = ""
@@ -46,15 +46,16 @@ class Declared:
 
     @property
     def forced(self) -> bool:
-        """Whether it replaces what is there, whatever another line says."""
+        """Whether it replaces what exists at the path (``F``, or a type with ``+``)."""
         return self.kind[0] == "F" or "+" in self.kind
 
     @property
     def leaves_open(self) -> bool:
+        """Whether it does not set all of mode, user and group."""
         return not (self.mode and self.user and self.group)
 
     def makes_link(self, path: str, target: str) -> bool:
-        """Whether it makes the same link as one at ``path`` that leads to ``target``."""
+        """Whether it creates a link at ``path`` to ``target``, or replaces any link there."""
         if self.kind[0] != "L":
             return False
         folder = posixpath.dirname(path)
@@ -80,7 +81,7 @@ def parse_declared(text: str) -> Iterator[tuple[str, Declared]]:
 
 
 def split_line(line: str) -> tuple[list[str], str]:
-    """The six first fields, without quotes and escapes, and the rest as it stands."""
+    """The first six fields, unquoted and unescaped, and the rest of the line unchanged."""
     words: list[str] = []
     at, end = 0, len(line)
     while len(words) < 6:
@@ -112,12 +113,13 @@ def _read_word(line: str, at: int) -> tuple[str, int]:
 
 
 def expand(text: str) -> str:
-    """``text`` with the specifiers that are alike on every machine."""
+    """``text`` with those specifiers expanded that are the same on every machine."""
     return re.sub("%(.)", lambda found: _SPECIFIERS.get(found.group(1), found.group()), text)
 
 
 def quote_path(path: str) -> str:
-    """One field. In quotes only what has to be escaped is: older versions know few escapes."""
+    """``path`` as a field. It escapes as little as possible: older systemd versions know only a few
+    escapes."""
     if _PLAIN.fullmatch(path):
         return path
     text = path.replace("%", "%%").replace("\\", "\\\\").replace('"', '\\"')
@@ -125,7 +127,8 @@ def quote_path(path: str) -> str:
 
 
 def quote_rest(text: str) -> str:
-    """The last field: it takes C escapes and no quotes, and blanks at its ends would go."""
+    """``text`` as the last field, where quotes have no meaning and blanks at the ends are removed:
+    special characters are written as C escapes."""
     if text == "-":
         return "\\x2d"
     return _IN_REST.sub(_escape, text).replace("%", "%%")

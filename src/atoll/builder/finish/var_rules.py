@@ -1,10 +1,10 @@
-"""What becomes of everything that packages leave in ``/var``: one rule for every place.
+"""What happens to the files that packages leave in ``/var``: a rule for each path.
 
-*Tree* places describe the packages that a tree holds, so they travel and roll back with it.
-*State* starts as the packages leave it and belongs to the machine from then on. What is *dropped*
-is made again when it is needed, or only says what happened during the build; directories stay, so
-that programs find them. The longest rule that is a prefix of a path decides; empty directories need
-no rule, they are state. docs/reference/var.md says the same in prose.
+*Tree*: the content describes the packages in the tree, so it is updated and rolled back with it.
+*State*: it starts as the packages left it, and belongs to the machine from then on. *Drop*: files
+that are created again when needed, or that only record the build; their directories stay, because
+programs expect them. The rule with the longest matching prefix decides. Empty directories need no
+rule: they are state. docs/reference/var.md describes this for users.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class VarAction(StrEnum):
 
 
 MARKS = "/var/lib/apt/marks"
-"""Where apt keeps which packages were asked for; apt's configuration in the tree names it."""
+"""Where apt's configuration in the tree puts apt's list of auto-installed packages."""
 
 _TREE = (
     "/var/cache/debconf",
@@ -203,14 +203,14 @@ RULES: dict[str, VarAction] = (
 
 
 def merge_rules(var: VarRules) -> dict[str, VarAction]:
-    """Atoll's rules with those of a recipe, which win where both name the same path.
+    """Atoll's rules and those of a recipe, which win for the same path.
 
-    Raises RecipeError for a rule that could not be kept: what is inside a directory of the tree is
-    the tree's, or is dropped.
+    Raises RecipeError for a rule that cannot be followed: inside a tree-owned directory, everything
+    belongs to the tree or is dropped.
     """
     added = [
-        (path, fate)
-        for fate, paths in (
+        (path, action)
+        for action, paths in (
             (VarAction.TREE, var.tree),
             (VarAction.STATE, var.state),
             (VarAction.DROP, var.drop),
@@ -218,13 +218,13 @@ def merge_rules(var: VarRules) -> dict[str, VarAction]:
         for path in paths
     ]
     rules = RULES | dict(added)
-    for path, fate in added:
+    for path, action in added:
         parents = (path[:at] for at in range(len(path)) if path[at] == "/")
         owner = next((each for each in parents if rules.get(each) is VarAction.TREE), None)
-        if owner and fate is not VarAction.DROP:
+        if owner and action is not VarAction.DROP:
             raise RecipeError(
                 f"{path} is inside {owner}, which belongs to the tree",
-                key=f"var.{fate}",
+                key=f"var.{action}",
                 hint="leave it out, or name the outer one as state",
             )
     for path in sorted(var.tree):
@@ -237,21 +237,21 @@ def merge_rules(var: VarRules) -> dict[str, VarAction]:
             raise RecipeError(
                 f"{path} cannot belong to the tree: {inner[0]} in it is {rules[inner[0]]}",
                 key="var.tree",
-                hint="name the directories beside it",
+                hint="name other directories in it instead",
             )
     return rules
 
 
 def match_var_rule(path: str, rules: Mapping[str, VarAction] = RULES) -> VarAction | None:
-    """What the longest matching rule says of an absolute path below ``/var``, None without one."""
-    place = path
-    while place.startswith("/var/"):
-        if place in rules:
-            return rules[place]
-        place = place.rpartition("/")[0]
+    """The action of the longest rule that matches an absolute path below ``/var``; None if none."""
+    prefix = path
+    while prefix.startswith("/var/"):
+        if prefix in rules:
+            return rules[prefix]
+        prefix = prefix.rpartition("/")[0]
     return None
 
 
 def is_tree_owned_root(path: str, rules: Mapping[str, VarAction] = RULES) -> bool:
-    """Whether ``path`` itself is a directory whose content is the tree's."""
+    """Whether ``path`` itself is a tree-owned directory."""
     return rules.get(path) is VarAction.TREE
