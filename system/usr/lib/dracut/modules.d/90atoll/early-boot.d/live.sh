@@ -56,7 +56,7 @@ copy_live_state() {
     [ -d $partition/atoll ] && return
     rm -rf $partition/atoll.new
     mkdir -m 0700 $partition/atoll.new
-    for path in $stick/atoll/*; do
+    for path in "$stick"/atoll/*; do
         case ${path##*/} in
         objects | images) mkdir -m 0700 "$partition/atoll.new/${path##*/}" ;;
         *) cp -a "$path" $partition/atoll.new/ || fail "the state of the live system cannot be copied" ;;
@@ -73,7 +73,7 @@ finish_live_mounts() {
             fail "atoll/$name of the live system cannot be mounted at /sysroot"
     done
     umount -l $stick
-    echo $changes > /run/atoll/live
+    echo "$changes" > /run/atoll/live
     mkdir -p /run/motd.d /run/issue.d
     case $changes in
     memory) echo "This is a live system: changes are lost at shutdown." ;;
