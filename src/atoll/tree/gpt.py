@@ -1,4 +1,4 @@
-"""A GUID partition table (UEFI specification, chapter 5): parse it, and grow its last partition.
+"""A GUID partition table (UEFI specification, chapter 5): parse it, and change its partitions.
 
 ::
 
@@ -17,12 +17,17 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from atoll.base.errors import Damaged
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 SIGNATURE = b"EFI PART"
 _HEADER = struct.Struct("<8sIIIIQQQQ16sQIII")
+_ENTRY = struct.Struct("<16s16sQQQ72s")
 ENTRY = 128
 _ENTRIES_LIMIT = 1024
 _GROW_FLAG = 1 << 59
@@ -42,6 +47,18 @@ class Partition:
     first: int
     last: int
     grows: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GptEntry:
+    """A partition as it stands in the table; ``first`` and ``last`` are blocks, both its own."""
+
+    kind: UUID
+    uuid: UUID
+    first: int
+    last: int
+    flags: int = 0
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,22 +205,79 @@ def plan_growth(
         return None
     entries = bytearray(table.entries)
     struct.pack_into("<Q", entries, (number - 1) * ENTRY + 40, last)
-    spare = 2 + room if header.entries_lba == 2 else 2
-    if max(2, spare) + room > header.first_usable:
+    if _spare(table) + room > header.first_usable:
         return None
-    summed = zlib.crc32(entries)
-    first = replace(
-        header, alternate_lba=blocks - 1, last_usable=usable, entries_lba=spare, entries_crc=summed
+    grown = replace(header, alternate_lba=blocks - 1, last_usable=usable)
+    return _rewrite(table, grown, bytes(entries), _protective(mbr, blocks)), last
+
+
+def parse_entry(data: bytes) -> GptEntry | None:
+    """The partition of 128 bytes of a table; None for an unused place."""
+    kind, uuid, first, last, flags, name = _ENTRY.unpack(data)
+    if not any(kind):
+        return None
+    return GptEntry(
+        kind=UUID(bytes_le=kind),
+        uuid=UUID(bytes_le=uuid),
+        first=first,
+        last=last,
+        flags=flags,
+        name=name.decode("utf-16-le", errors="replace").rstrip("\0"),
     )
-    second = replace(first, my_lba=blocks - 1, alternate_lba=1, entries_lba=blocks - 1 - room)
-    padded = bytes(entries).ljust(room * block, b"\0")
+
+
+def format_entry(entry: GptEntry | None) -> bytes:
+    if entry is None:
+        return bytes(ENTRY)
+    name = entry.name.encode("utf-16-le").ljust(72, b"\0")
+    kind, uuid = entry.kind.bytes_le, entry.uuid.bytes_le
+    return _ENTRY.pack(kind, uuid, entry.first, entry.last, entry.flags, name)
+
+
+def has_spare_place(table: GptTable) -> bool:
+    """Whether new entries fit beside those that hold, before the first partition."""
+    room = -(-len(table.entries) // table.block)
+    begins = min((each.first for each in table.partitions), default=table.header.first_usable)
+    return _spare(table) + room <= max(begins, table.header.first_usable)
+
+
+def plan_changes(table: GptTable, changes: Mapping[int, GptEntry | None]) -> tuple[BlockWrite, ...]:
+    """What gives partitions other entries, by number; None removes one. Other entries stay, byte
+    for byte. The table has a ``has_spare_place``, and its second copy is whole.
+
+    The writes are to be durable one by one: up to the last of them the old table holds, from it on
+    the new one.
+    """
+    entries = bytearray(table.entries)
+    for number, entry in changes.items():
+        entries[(number - 1) * ENTRY : number * ENTRY] = format_entry(entry)
+    room = -(-len(table.entries) // table.block)
+    usable = max(table.header.first_usable, _spare(table) + room)
+    return _rewrite(table, replace(table.header, first_usable=usable), bytes(entries))
+
+
+def _spare(table: GptTable) -> int:
+    """The block from which new entries go: in the two places that are used by turns."""
+    room = -(-len(table.entries) // table.block)
+    return 2 + room if table.header.entries_lba == 2 else 2
+
+
+def _rewrite(
+    table: GptTable, header: GptHeader, entries: bytes, between: tuple[BlockWrite, ...] = ()
+) -> tuple[BlockWrite, ...]:
+    """The second copy, then the first: its entries beside the old ones, and its header last."""
+    block = table.block
+    room = -(-len(entries) // block)
+    first = replace(header, entries_lba=_spare(table), entries_crc=zlib.crc32(entries))
+    second = replace(first, my_lba=header.alternate_lba, alternate_lba=1, entries_lba=header.alternate_lba - room)
+    padded = entries.ljust(room * block, b"\0")
     return (
         BlockWrite(at=second.entries_lba, data=padded),
         BlockWrite(at=second.my_lba, data=format_header(second).ljust(block, b"\0")),
-        *_protective(mbr, blocks),
+        *between,
         BlockWrite(at=first.entries_lba, data=padded),
         BlockWrite(at=first.my_lba, data=format_header(first).ljust(block, b"\0")),
-    ), last
+    )
 
 
 def _protective(mbr: bytes, blocks: int) -> tuple[BlockWrite, ...]:
