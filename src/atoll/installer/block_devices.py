@@ -13,10 +13,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-ESP_TYPE = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"
-XBOOTLDR_TYPE = "BC13C2FF-59E6-4262-A352-B275FD6F7172"
-MIB = 1 << 20
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signature:
@@ -59,7 +55,7 @@ class WindowsState(StrEnum):
     HIBERNATED = "hibernated"
     """Hibernated, or shut down with fast start, which hibernates the kernel."""
     DIRTY = "dirty"
-    """Not unmounted properly: Windows checks it at its next start."""
+    """Not unmounted properly, or damaged: Windows checks it at its next start."""
     UNKNOWN = "unknown"
 
 
@@ -95,6 +91,8 @@ class TableFlaw(StrEnum):
     BOTH_DAMAGED = "both"
     HYBRID = "hybrid"
     """The MBR in front of it names partitions of its own."""
+    STALE = "stale"
+    """The kernel still has partitions in other places than the table says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +134,8 @@ class Disk:
     uses: tuple[Use, ...] = ()
     read_only: bool = False
     removable: bool = False
+    unreadable: str = ""
+    """Why it cannot be read; then nothing more is known of it."""
     transport: str = ""
     """``sata``, ``nvme``, ``usb`` … where it is known."""
 
@@ -164,8 +164,11 @@ class EspContent:
     size: int
     free: int
     files: frozenset[str]
-    damaged: bool = False
-    """It cannot be read as FAT, or names of it share clusters."""
+    entry_uuids: frozenset[str] = frozenset()
+    """Every UUID that a valid boot entry of Atoll names, in lower case: of file systems and LUKS
+    volumes that a system boots from."""
+    flaw: str = ""
+    """Why nothing is written there: it cannot be read as FAT, or is damaged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,3 +191,10 @@ class BlockDevices:
 
     def esp_content(self, path: Path) -> EspContent | None:
         return next((esp for esp in self.esps if esp.partition == path), None)
+
+
+def partition_path(disk: Path, number: int) -> Path:
+    """The device of a partition: ``sda1``, but ``nvme0n1p1`` where the disk's name ends in a
+    digit."""
+    between = "p" if disk.name[-1:].isdigit() else ""
+    return disk.with_name(f"{disk.name}{between}{number}")

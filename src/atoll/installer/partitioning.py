@@ -1,7 +1,6 @@
-"""Where a system goes on a disk: which partitions are made, formatted, used or left as they are.
+"""Where a system goes on a disk: what a person asks for, and the plan of an installation.
 
-``plan_installation`` is pure: from what the machine has and what a person asks for it makes the
-table before and after, and says in words what is erased. Nothing is written here.
+``plan_installation`` makes the plan, ``describe_plan`` the words, ``install_on_disk`` does it.
 """
 
 from __future__ import annotations
@@ -22,6 +21,11 @@ class TargetKind(StrEnum):
     FREE_SPACE = "free space"
 
 
+INSTALLING = "atoll-installing"
+"""The name of new partitions in a table with others, until the system on them can boot. A run that
+was cut leaves it, and the next one takes such partitions away."""
+
+
 class FirmwareEntry(StrEnum):
     """What becomes of the firmware's own list of systems (its boot order in NVRAM)."""
 
@@ -35,8 +39,9 @@ class FirmwareEntry(StrEnum):
 class Target:
     """Where a person wants the system. ``device`` is a disk, or a partition for PARTITION.
 
-    ``esp`` None: the one on the same disk. ``home``: a partition that the new system mounts at
-    /home; nothing in it is changed. ``firmware`` None: NONE where the disk starts without it.
+    ``esp`` None: the one on the same disk, or a new one where the disk has none. ``home``: a
+    partition that the new system mounts at /home; nothing in it is changed. ``firmware`` None: NONE
+    where the ESP is new, else LAST.
     """
 
     kind: TargetKind
@@ -64,6 +69,11 @@ class Fate(StrEnum):
     ERASED = "erased"
 
 
+MADE = (Fate.CREATED, Fate.FORMATTED)
+"""Fates of partitions that get a new file system."""
+PARTITION_NAMES = {Role.ESP: "esp", Role.BOOT: "atoll-boot", Role.STATE: "atoll"}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedPartition:
     """A partition of the table before or after; ``fate`` in the table before is what becomes of
@@ -82,7 +92,20 @@ class PlannedPartition:
 
     @property
     def end(self) -> int:
+        """The first byte behind it."""
         return self.start + self.size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageNeeds:
+    """What an image takes, in bytes: ``content`` on the state partition, ``pair`` for one kernel
+    with its initrd, ``loader`` for one copy of the boot loader. ``efi_name`` as ``x64``."""
+
+    title: str
+    content: int
+    pair: int
+    loader: int
+    efi_name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,3 +143,12 @@ class InstallationPlan:
     home: Path | None
     encrypted: bool
     firmware: FirmwareEntry
+    replaces: bool = False
+    """The boot entries of Atoll on the ESP are of the system that is formatted: they go first."""
+
+    def made(self, role: Role) -> PlannedPartition | None:
+        """The partition of the table after with this role, when it is new or formatted."""
+        return next(
+            (each for each in self.after if each.role is role and each.fate in MADE),
+            None,
+        )

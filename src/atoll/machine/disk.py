@@ -24,7 +24,10 @@ from atoll.machine.deployments.object_transfer import StagedForExt4
 from atoll.machine.deployments.sysroot import Sysroot
 from atoll.machine.disk_layout import (
     ESP_START,
+    EXT4_OPTIONS,
+    FAT_OPTIONS,
     MIB,
+    STATE_OPTIONS,
     format_partitions,
     plan_installed_layout,
     plan_live_layout,
@@ -179,8 +182,7 @@ def fill_esp(disk: Path, work: Path, layout: DiskLayout, identity: DiskIdentity)
     run(
         [
             require_program("mkfs.vfat", package="dosfstools"),
-            "-F",
-            "32",
+            *FAT_OPTIONS,
             "-n",
             "ESP",
             "-i",
@@ -197,7 +199,7 @@ def fill_esp(disk: Path, work: Path, layout: DiskLayout, identity: DiskIdentity)
 
 
 def fill_state(disk: Path, content: Path, layout: DiskLayout, identity: DiskIdentity) -> None:
-    kind: list[str | Path] = ["-O", "verity", "-i", "8192", "-L", "atoll"]
+    kind: list[str | Path] = [*STATE_OPTIONS]
     if layout.live:
         # Nothing is ever added: no journal, no room to grow, and no more inodes than are used.
         inodes = sum(1 for _ in content.rglob("*")) + 1024
@@ -223,7 +225,7 @@ def make_persistence(disk: Path, layout: DiskLayout, identity: DiskIdentity) -> 
 def _make_ext4(disk: Path, size: int, words: list[str | Path] | list[str]) -> None:
     argv: list[str | Path] = [
         require_program("mke2fs", package="e2fsprogs"),
-        *("-q", "-F", "-t", "ext4", "-b", "4096"),
+        *("-q", "-F", *EXT4_OPTIONS),
         *words,
         disk,
         f"{size // 1024}k",

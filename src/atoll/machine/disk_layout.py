@@ -35,6 +35,8 @@ SMALLEST_LIVE_ESP = 64 * MIB
 SMALLEST_PERSISTENCE = 256 * MIB
 
 ESP_TYPE = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"
+XBOOTLDR_TYPE = "BC13C2FF-59E6-4262-A352-B275FD6F7172"
+"""Kernels and boot entries beside a small ESP, by the Boot Loader Specification."""
 STATE_TYPE = "4D21B016-B534-45C2-A9FB-5C16E091FD2D"
 """Variable data, by the Discoverable Partitions Specification; see docs/decisions/0014."""
 LINUX_TYPE = "0FC63DAF-8483-4772-8E79-3D69D8477DE4"
@@ -43,6 +45,11 @@ GROWING = "GUID:59,63"
 """Discoverable Partitions Specification: grow the file system, do not mount automatically."""
 NOT_MOUNTED = "GUID:63"
 ONLY_READ = "GUID:60,63"
+
+FAT_OPTIONS = ("-F", "32")
+EXT4_OPTIONS = ("-t", "ext4", "-b", "4096")
+STATE_OPTIONS = ("-O", "verity", "-i", "8192", "-L", "atoll")
+"""How mkfs.vfat and mke2fs make the file systems of a machine, in an image and on a disk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

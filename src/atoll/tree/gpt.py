@@ -269,7 +269,9 @@ def _rewrite(
     block = table.block
     room = -(-len(entries) // block)
     first = replace(header, entries_lba=_spare(table), entries_crc=zlib.crc32(entries))
-    second = replace(first, my_lba=header.alternate_lba, alternate_lba=1, entries_lba=header.alternate_lba - room)
+    second = replace(
+        first, my_lba=header.alternate_lba, alternate_lba=1, entries_lba=header.alternate_lba - room
+    )
     padded = entries.ljust(room * block, b"\0")
     return (
         BlockWrite(at=second.entries_lba, data=padded),

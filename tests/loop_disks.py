@@ -1,0 +1,52 @@
+"""Disks of files for tests of the installer: loop devices with partitions that the kernel knows.
+
+The kernel of a test machine may not read GPT, and udev may not be there, so partx tells it.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SFDISK = "/usr/sbin/sfdisk"
+ESP = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"
+
+
+def make_file(path: Path, size: int) -> Path:
+    with path.open("wb") as file:
+        file.truncate(size)
+    return path
+
+
+def write_table(disk: Path, *lines: str) -> None:
+    """A GPT by sfdisk, on a file or a device; a line for each partition."""
+    script = "\n".join(("label: gpt", *lines, ""))
+    words: list[str | Path] = [SFDISK, "--quiet", "--no-reread", "--no-tell-kernel", disk]
+    subprocess.run(words, input=script, text=True, check=True, capture_output=True)
+
+
+@contextmanager
+def attached(file: Path, *, sector: int = 512) -> Iterator[Path]:
+    """The loop device of ``file``; it has no partitions until ``know`` is called."""
+    words: list[str | Path] = ["losetup", "--find", "--show", "--sector-size", str(sector), file]
+    done = subprocess.run(words, check=True, capture_output=True, text=True)
+    device = Path(done.stdout.strip())
+    try:
+        yield device
+    finally:
+        forget(device)
+        subprocess.run(["losetup", "--detach", device], check=True)
+
+
+def know(device: Path) -> None:
+    """Let the kernel know the partitions of a device."""
+    subprocess.run(["partx", "--add", device], check=True, capture_output=True)
+
+
+def forget(device: Path) -> None:
+    subprocess.run(["partx", "--delete", device], check=False, capture_output=True)
