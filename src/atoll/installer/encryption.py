@@ -153,21 +153,19 @@ def formatted_luks(
 
 def make_volume(device: Path, uuid: str, passphrase: Secret, cost: KeyDerivation) -> None:
     """Write the header and the slot of the passphrase. Raises ProgramFailed."""
-    run(
-        [
-            require_program("cryptsetup", package="cryptsetup-bin"),
-            "luksFormat",
-            "--type=luks2",
-            "--batch-mode",
-            f"--uuid={uuid}",
-            f"--label={LABEL}",
-            f"--sector-size={SECTOR}",
-            *cost.options(),
-            "--key-file=-",
-            device,
-        ],
-        stdin=passphrase.value,
-    )
+    argv: list[str | Path] = [
+        require_program("cryptsetup", package="cryptsetup-bin"),
+        "luksFormat",
+        "--type=luks2",
+        "--batch-mode",
+        f"--uuid={uuid}",
+        f"--label={LABEL}",
+        f"--sector-size={SECTOR}",
+        *cost.options(),
+        "--key-file=-",
+        device,
+    ]
+    run(argv, stdin=passphrase.value)
 
 
 def add_recovery_key(device: Path, passphrase: Secret) -> RecoveryKey:

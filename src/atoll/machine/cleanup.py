@@ -13,6 +13,7 @@ from atoll.base.errors import AtollError, Refused
 from atoll.base.ids import TreeId, is_hex_digest
 from atoll.host.fs import list_names
 from atoll.machine.boot.esp_check import check_esp
+from atoll.machine.boot.machine_initrd import FOLDER, is_initrd_name
 from atoll.machine.deployments.apply import apply_each, apply_until_failure, format_warning
 from atoll.machine.deployments.boot_check import verifier
 from atoll.machine.deployments.flags import BLESSED, HELD, PINNED, ROLLED_BACK, ClearFlag
@@ -240,5 +241,7 @@ def trees_of(state: MachineState, *, but: Iterable[int] = ()) -> frozenset[TreeI
 
 
 def list_pairs(sysroot: Sysroot) -> tuple[str, ...]:
-    """The directories of kernels and initrds on the ESP."""
-    return tuple(filter(is_hex_digest, list_names(sysroot.esp / "atoll")))
+    """The directories of kernels and initrds on the ESP, and the initrds of the machine."""
+    pairs = filter(is_hex_digest, list_names(sysroot.esp / "atoll"))
+    initrds = filter(is_initrd_name, list_names(sysroot.esp / FOLDER))
+    return (*pairs, *(f"machine/{name}" for name in initrds))

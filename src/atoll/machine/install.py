@@ -33,6 +33,7 @@ from atoll.machine.deployments.operations import (
     SyncStatePartition,
     WriteEntryList,
     WriteKernelPair,
+    plan_machine_initrd,
 )
 from atoll.machine.deployments.retention import BOOT_TRIES
 from atoll.machine.deployments.sysroot import Sysroot
@@ -110,6 +111,7 @@ def plan_install(
             timeout=MENU_SECONDS if image.timeout is None else image.timeout,
         ),
         WriteKernelPair(directory=sysroot.esp / "atoll" / image.pair, image=image, fresh=True),
+        *plan_machine_initrd(sysroot, state),
         DraftEntry(directory=sysroot.entries, entry=entry),
         CommitEntry(directory=sysroot.entries, entry=entry),
         WriteEntryList(sysroot=sysroot),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import Refused
 from atoll.image.policy import read_policy
 from atoll.machine.boot.boot_entry import EntryName
-from atoll.machine.boot.new_entry import StatePartition, find_uuid, make_entry
+from atoll.machine.boot.new_entry import make_entry
 from atoll.machine.deployment import make_deployment
 from atoll.machine.deployments.apply import CommitPlan
 from atoll.machine.deployments.flags import LastNumbers, set_last_numbers
@@ -25,6 +25,7 @@ from atoll.machine.deployments.operations import (
     WriteEntryList,
     WriteKernelPair,
     plan_entry,
+    plan_machine_initrd,
 )
 from atoll.machine.deployments.retention import BOOT_TRIES
 from atoll.machine.deployments.state import next_numbers
@@ -33,6 +34,7 @@ from atoll.machine.etc.etc_commands import read_etc_of_tree
 from atoll.machine.etc.merge import plan_merge
 from atoll.machine.etc.stage import MergeInputs, etc_paths, plan_stage
 from atoll.machine.machine_file import read_machine_file
+from atoll.machine.state_partition import check_can_open, find_state_partition
 
 if TYPE_CHECKING:
     from atoll.image.bootable import BootableImage
@@ -87,7 +89,9 @@ def plan_staging(
     merge, stage_etc = plan_stage(inputs, paths, rules=machine_file.rules, earlier=etc.conflicts)
     check_ids(f"{image.name} {image.version}", merge)
     name = EntryName(sequence=numbers.sequence, tries_left=BOOT_TRIES)
-    entry = make_entry(image, deployment, find_state_partition(sysroot, state, source), name)
+    partition = find_state_partition(sysroot, state, source, etc.live)
+    check_can_open(image, partition.luks)
+    entry = make_entry(image, deployment, partition, name)
     event = make_event(verb, deployment, state, image=origin.image)
     commit: tuple[Operation, ...] = (
         set_last_numbers(sysroot.state, numbers),
@@ -101,6 +105,7 @@ def plan_staging(
         *stage_etc,
         SyncStatePartition(path=sysroot.root),
         WriteKernelPair(directory=sysroot.esp / "atoll" / image.pair, image=image),
+        *plan_machine_initrd(sysroot, partition),
         *plan_entry(sysroot, entry),
     )
     afterwards = (RecordEvent(state=sysroot.state, event=event), WriteEntryList(sysroot=sysroot))
@@ -146,23 +151,6 @@ def copy_entry(state: MachineState, number: int, name: EntryName) -> BootEntry:
         f"no entry on the ESP boots deployment {number}",
         hint=f"there are entries for: {others or 'no deployment'}",
     )
-
-
-def find_state_partition(
-    sysroot: Sysroot, state: MachineState, source: DeploymentState
-) -> StatePartition:
-    """The state partition as the entry of ``source`` names it, else as the disk does."""
-    for menu_entry in state.menu.entries_of(source.number):
-        entry = menu_entry.entry
-        place = entry.option("atoll.state") if entry else None
-        if entry is not None and place is not None and place.startswith("UUID="):
-            verity = entry.option("atoll.verity") == "require"
-            return StatePartition(uuid=place.removeprefix("UUID="), verity=verity)
-    from atoll.store.layout import open_store
-    from atoll.store.objects import can_seal
-
-    staging = open_store(sysroot.atoll).staging
-    return StatePartition(uuid=find_uuid(sysroot.root), verity=can_seal(staging))
 
 
 def reserve_sequences(sysroot: Sysroot, state: MachineState, entries: int) -> tuple[int, Operation]:

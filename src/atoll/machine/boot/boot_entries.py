@@ -22,6 +22,7 @@ from atoll.machine.boot.boot_entry import (
     parse_entry,
     parse_entry_name,
 )
+from atoll.machine.boot.machine_initrd import find_initrd_name
 from atoll.machine.deployment import is_number
 
 if TYPE_CHECKING:
@@ -53,6 +54,11 @@ class MenuEntry:
         """The directory of its kernel and initrd."""
         words = self.entry.linux.split("/") if self.entry else []
         return words[2] if len(words) == 4 and words[1] == "atoll" else None
+
+    @property
+    def machine_initrd(self) -> str | None:
+        """The file of the machine's own initrd, if the entry has one."""
+        return find_initrd_name(self.entry.machine_initrd) if self.entry else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

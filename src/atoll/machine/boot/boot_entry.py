@@ -14,6 +14,9 @@ The file begins with the line that makes it valid, so that one sector commits it
     version 7
     title hello 1.2 (7)
     options composefs=<tree digest> atoll.state=UUID=… atoll.deployment=4 panic=10 quiet
+
+On a machine that needs an initrd of its own (``machine_initrd``), a line that names it stands
+before the other ``initrd`` line: the kernel unpacks them in this order.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ _NAME = re.compile(r"atoll-([1-9][0-9]{0,8})(?:\+([0-9]{1,4})(?:-([0-9]{1,4}))?)
 _ONCE = ("composefs", "atoll.state", "atoll.deployment", "atoll.live", "atoll.persistence")
 """Arguments that decide what boots: each occurs once, and in no other argument."""
 _FIELDS = ("linux", "initrd", "sort-key", "version", "title", "options")
+_MOST_INITRDS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,13 +57,15 @@ def entry_title(title: str, version: str, deployment: int | str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootEntry:
-    """``linux`` and ``initrd`` are paths from the root of the ESP."""
+    """``linux`` and ``initrd`` are paths from the root of the ESP, and so is ``machine_initrd``,
+    which is empty where there is none."""
 
     name: EntryName
     title: str
     linux: str
     initrd: str
     options: tuple[str, ...]
+    machine_initrd: str = ""
 
     def option(self, key: str) -> str | None:
         """The value of the first ``key=value`` among the options: Atoll's own come first."""
@@ -93,15 +99,17 @@ def format_entry_name(name: EntryName) -> str:
 def format_entry(entry: BootEntry) -> bytes:
     """The file of an entry. Raises Refused for what cannot be one line of text, or would name
     something else to boot to a program that reads it otherwise."""
-    values = (
-        entry.linux,
-        entry.initrd,
-        SORT_KEY,
-        str(entry.name.sequence),
-        entry.title,
-        " ".join(entry.options),
+    own_initrd = (("initrd", entry.machine_initrd),) if entry.machine_initrd else ()
+    lines = (
+        ("linux", entry.linux),
+        *own_initrd,
+        ("initrd", entry.initrd),
+        ("sort-key", SORT_KEY),
+        ("version", str(entry.name.sequence)),
+        ("title", entry.title),
+        ("options", " ".join(entry.options)),
     )
-    for value in values:
+    for _, value in lines:
         if not value or not value.isprintable():
             raise Refused(f"{value[:80]!r} is not allowed in a boot entry")
     own = [word for word in entry.options if word.partition("=")[0] in _ONCE]
@@ -110,7 +118,7 @@ def format_entry(entry: BootEntry) -> bytes:
             raise Refused(f"the kernel argument {word[:80]!r} is reserved: Atoll sets it")
     if len({word.partition("=")[0] for word in own}) != len(own):
         raise Refused("a boot entry must name tree, state partition and deployment once each")
-    return "".join(f"{key} {value}\n" for key, value in zip(_FIELDS, values, strict=True)).encode()
+    return "".join(f"{key} {value}\n" for key, value in lines).encode()
 
 
 def format_draft(entry: BootEntry) -> bytes:
@@ -124,10 +132,13 @@ def format_draft(entry: BootEntry) -> bytes:
 def parse_entry(name: EntryName, text: str) -> BootEntry | None:
     """An entry of Atoll's; None for a draft. Raises Damaged for what Atoll never writes."""
     fields: dict[str, str] = {}
+    initrds: list[str] = []
     for line in text.splitlines():
         key, _, value = line.partition(" ")
         if key and not key.startswith("#"):
             fields[key] = value.strip()
+            if key == "initrd":
+                initrds.append(value.strip())
     if "linux" not in fields:
         return None
     garbled = [key for key in _FIELDS if not fields.get(key, "").isprintable()]
@@ -137,8 +148,11 @@ def parse_entry(name: EntryName, text: str) -> BootEntry | None:
             hint="see: bootctl list",
         )
     missing = [key for key in _FIELDS if not fields.get(key)]
-    if missing or fields["version"] != str(name.sequence):
+    own_initrd = "".join(initrds[:-1])
+    if missing or fields["version"] != str(name.sequence) or len(initrds) > _MOST_INITRDS:
         what = f"has no {' and no '.join(missing)}" if missing else "has another version"
+        if len(initrds) > _MOST_INITRDS:
+            what = f"has {len(initrds)} initrds"
         raise Damaged(f"boot entry {format_entry_name(name)} {what}", hint="see: bootctl list")
     return BootEntry(
         name=name,
@@ -146,6 +160,7 @@ def parse_entry(name: EntryName, text: str) -> BootEntry | None:
         linux=fields["linux"],
         initrd=fields["initrd"],
         options=split_arguments(fields["options"]),
+        machine_initrd=own_initrd,
     )
 
 

@@ -34,6 +34,14 @@ def write_checked(path: Path, content: bytes) -> None:
         raise _read_back_error(path)
 
 
+def has_content(path: Path, content: bytes) -> bool:
+    """Whether the disk has this file; raises OSError when it cannot be read."""
+    try:
+        return path.stat().st_size == len(content) and _read_from_disk(path) == content
+    except FileNotFoundError:
+        return False
+
+
 def copy_checked(path: Path, store: Store, name: ObjectId) -> None:
     """Write an object's content durably to ``path``, and read it back from the disk.
 

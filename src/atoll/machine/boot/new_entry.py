@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from atoll.host.run import run
 from atoll.host.syscalls import file_system_uuid
 from atoll.machine.boot.boot_entry import BootEntry, EntryName, entry_title
+from atoll.machine.boot.machine_initrd import FOLDER, initrd_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 PANIC_SECONDS = 10
 """How long a kernel that panicked waits before it restarts the machine for the next attempt."""
+LUKS_NAME = "rd.luks.name"
 NO_UUID = "00000000-0000-0000-0000-000000000000"
 """Stands for the UUID of a file system without one: early boot cannot find it."""
 
@@ -32,12 +34,18 @@ class LiveState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatePartition:
-    """The file system on which early boot finds the deployments of a machine."""
+    """The file system on which early boot finds the deployments of a machine.
+
+    ``luks`` is the UUID of the LUKS2 volume that it is in, None where it is not encrypted.
+    ``initrd`` is what early boot needs of this machine besides (``machine_initrd``), or empty.
+    """
 
     uuid: str
     verity: bool
     live: LiveState | None = None
     """Set for a live system, whose state partition is only read."""
+    luks: str | None = None
+    initrd: bytes = b""
 
 
 def boot_options(
@@ -50,6 +58,7 @@ def boot_options(
         f"atoll.state=UUID={state.uuid}",
         f"atoll.deployment={deployment.number}",
         *verity,
+        *luks_options(state.luks),
         *(live_options(state.live) if state.live else (f"panic={PANIC_SECONDS}",)),
         *arguments,
     )
@@ -60,6 +69,17 @@ def live_options(live: LiveState) -> tuple[str, ...]:
     screen."""
     where = (f"atoll.persistence=UUID={live.persistence}",) if live.persistence else ()
     return ("atoll.live=1", *where)
+
+
+def luks_options(uuid: str | None) -> tuple[str, ...]:
+    """What systemd-cryptsetup-generator reads: the volume is opened as /dev/mapper/atoll, and a
+    wrong passphrase is asked for again, however often.
+
+    A TPM, which is for later, is one word more: ``tpm2-device=auto`` among the options.
+    """
+    if uuid is None:
+        return ()
+    return (f"{LUKS_NAME}={uuid}=atoll", f"rd.luks.options={uuid}=tries=0")
 
 
 def make_entry(
@@ -73,6 +93,7 @@ def make_entry(
         linux=f"/atoll/{deployment.pair}/linux",
         initrd=f"/atoll/{deployment.pair}/initrd",
         options=boot_options(deployment, state, image.arguments),
+        machine_initrd=f"/{FOLDER}/{initrd_name(state.initrd)}" if state.initrd else "",
     )
 
 

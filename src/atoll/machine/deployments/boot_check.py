@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import AtollError, Damaged
 from atoll.host.fs import open_regular
+from atoll.machine.boot.machine_initrd import SUFFIX, initrd_place
 from atoll.machine.deployments.quick_check import PAIR, check_entry, check_state
 from atoll.store.layout import open_store
 from atoll.store.objects import find_missing, read_chunks
@@ -75,7 +76,19 @@ def find_entry_flaw(sysroot: Sysroot, deployment: Deployment, menu_entry: MenuEn
         return f"its kernel cannot be read: {error}"
     if sha256(b"".join(parts)).hexdigest() != menu_entry.pair:
         return f"its kernel or initrd in {folder} is damaged"
-    return ""
+    return _find_initrd_flaw(sysroot, menu_entry.machine_initrd)
+
+
+def _find_initrd_flaw(sysroot: Sysroot, name: str | None) -> str:
+    """What is wrong with the machine's own initrd, if the entry names one."""
+    if name is None:
+        return ""
+    place = initrd_place(sysroot.esp, name)
+    try:
+        damaged = _digest_on_disk(place).hex() + SUFFIX != name
+    except (Damaged, OSError) as error:
+        return f"the keyboard's layout for its passphrase cannot be read: {error}"
+    return f"the keyboard's layout for its passphrase is damaged: {place}" if damaged else ""
 
 
 def _digest_on_disk(path: Path) -> bytes:

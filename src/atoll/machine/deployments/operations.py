@@ -27,11 +27,13 @@ from atoll.machine.boot.esp import (
     commit_draft,
     copy_checked,
     ensure_directory,
+    has_content,
     matches_object,
     write_checked,
     write_draft,
 )
 from atoll.machine.boot.esp_check import check_esp
+from atoll.machine.boot.machine_initrd import initrd_name, initrd_place
 from atoll.machine.deployment import Deployment, Origin, format_deployment, format_origin
 from atoll.machine.deployments.quick_check import PAIR
 
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from atoll.base.ids import ObjectId, TreeId
     from atoll.image.bootable import BootableImage
     from atoll.machine.boot.boot_entry import BootEntry
+    from atoll.machine.boot.new_entry import StatePartition
     from atoll.machine.deployments.sysroot import Sysroot
 
 
@@ -205,6 +208,33 @@ class CommitEntry:
         commit_draft(self.directory / format_entry_name(self.entry.name), self.entry)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteMachineInitrd:
+    """Write the machine's own initrd, unless it is there and intact: other entries may name it."""
+
+    esp: Path
+    content: bytes
+
+    def describe(self) -> str:
+        return f"write the keyboard's layout for early boot to {self._place}"
+
+    def execute(self) -> None:
+        displace_stray(self._place.parent, stat.S_IFDIR)
+        displace_stray(self._place, stat.S_IFREG)
+        if not has_content(self._place, self.content):
+            write_checked(self._place, self.content)
+
+    @property
+    def _place(self) -> Path:
+        return initrd_place(self.esp, initrd_name(self.content))
+
+
+def plan_machine_initrd(sysroot: Sysroot, state: StatePartition) -> tuple[Operation, ...]:
+    if not state.initrd:
+        return ()
+    return (WriteMachineInitrd(esp=sysroot.esp, content=state.initrd),)
+
+
 def plan_entry(sysroot: Sysroot, entry: BootEntry) -> tuple[Operation, ...]:
     """The operations that add an entry, whose sequence number was reserved before."""
     return (
@@ -250,7 +280,7 @@ class RemoveFromEsp:
 
     def _is_booted(self) -> bool:
         menu = read_menu(self.esp / ENTRIES, self.path)
-        return self.path.name in {each.pair for each in menu.entries}
+        return any(self.path.name in (each.pair, each.machine_initrd) for each in menu.entries)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

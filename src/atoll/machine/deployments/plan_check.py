@@ -51,7 +51,11 @@ def after(state: MachineState, operation: Operation) -> MachineState:
         case ClearFlag(path=path) if path.parent.name == HELD:
             held = {tree: hold for tree, hold in held.items() if tree != path.name}
         case RemoveFromEsp(path=path):
-            left = tuple(each for each in menu.entries if path.name not in (each.file, each.pair))
+            left = tuple(
+                each
+                for each in menu.entries
+                if path.name not in (each.file, each.pair, each.machine_initrd)
+            )
             menu = replace(menu, entries=left)
         case SetFlag(path=path) if path.parent.name == BLESSED and is_number(path.name):
             came_up = int(path.name)

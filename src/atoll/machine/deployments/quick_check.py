@@ -58,6 +58,10 @@ def check_entry(sysroot: Sysroot, deployment: Deployment, menu_entry: MenuEntry)
     wanted = [f"/atoll/{menu_entry.pair}/{name}" for name in PAIR]
     if entry.option("composefs") != deployment.tree or [entry.linux, entry.initrd] != wanted:
         return f"its boot entry {menu_entry.file} boots another tree or kernel"
+    if entry.machine_initrd:
+        if menu_entry.machine_initrd is None:
+            return f"its boot entry {menu_entry.file} names an unknown initrd"
+        wanted.append(entry.machine_initrd)
     flaws = (_check_path(sysroot.esp / path.lstrip("/"), "its kernel") for path in wanted)
     return next((flaw for flaw in flaws if flaw), "")
 

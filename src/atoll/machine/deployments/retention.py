@@ -26,7 +26,8 @@ BOOT_TRIES = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removal:
-    """What is removed: deployments, entries (theirs, and drafts), and unused kernel pairs."""
+    """What is removed: deployments, entries (theirs, and drafts), and what nothing boots any more
+    in the folder ``atoll`` of the ESP: kernel pairs, and initrds of the machine."""
 
     deployments: tuple[int, ...] = ()
     entries: tuple[str, ...] = ()
@@ -130,7 +131,7 @@ def choose_removal(
     state: MachineState, gone: Iterable[int], *, entries: Iterable[str], pairs: Iterable[str]
 ) -> Removal:
     """Everything that is removed with the deployments ``gone``; ``entries`` are further entries to
-    remove, ``pairs`` the kernel pairs on the ESP."""
+    remove, ``pairs`` the kernel pairs and machine's initrds on the ESP."""
     from atoll.machine.boot.boot_entry import format_entry_name
 
     numbers = tuple(sorted(set(gone)))
@@ -139,7 +140,7 @@ def choose_removal(
         format_entry_name(each.name) for each in state.menu.entries if each.deployment in numbers
     }
     left = [each for each in state.menu.entries if format_entry_name(each.name) not in names]
-    used = {each.pair for each in left}
+    used = {each.pair for each in left} | {f"machine/{each.machine_initrd}" for each in left}
     used |= {each.deployment.pair for each in state.deployments if each.number not in numbers}
     # An entry that cannot be read may use any of them.
     unused = () if state.menu.damaged else tuple(sorted(set(pairs) - used))

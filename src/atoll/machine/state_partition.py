@@ -1,0 +1,104 @@
+"""How early boot finds the state partition of a machine: what each new boot entry says of it."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from atoll.base.errors import AtollError, Refused
+from atoll.host.fs import read_regular
+from atoll.machine.boot.machine_initrd import LIMIT, initrd_place, make_machine_initrd
+from atoll.machine.boot.new_entry import LUKS_NAME, StatePartition, find_uuid
+from atoll.machine.etc.etc_tree import is_file, node_at
+from atoll.machine.keyboard import PLACE, make_keymap, parse_keyboard
+from atoll.store.layout import open_store
+from atoll.store.objects import can_seal
+from atoll.store.tree_images import read_image_bytes
+from atoll.tree.erofs_reader import parse_below
+
+if TYPE_CHECKING:
+    from atoll.image.bootable import BootableImage
+    from atoll.machine.boot.boot_entries import MenuEntry
+    from atoll.machine.deployments.state import DeploymentState, MachineState
+    from atoll.machine.deployments.sysroot import Sysroot
+    from atoll.machine.etc.etc_tree import Node
+
+CRYPTSETUP = b"usr/lib/systemd/systemd-cryptsetup"
+SYSFS = Path("/sys/dev/block")
+_LUKS = re.compile(r"CRYPT-LUKS2-([0-9a-f]{32})-.+")
+"""How the kernel names an open volume to everyone: with the UUID without its dashes."""
+
+
+def find_state_partition(
+    sysroot: Sysroot, state: MachineState, source: DeploymentState, etc: Node
+) -> StatePartition:
+    """The state partition as the entry of ``source`` names it, else as the disk does.
+
+    ``etc`` is the live one: it has the layout of the keyboard that the passphrase is typed on.
+    """
+    named = next(
+        (
+            (menu_entry, place.removeprefix("UUID="))
+            for menu_entry in state.menu.entries_of(source.number)
+            if menu_entry.entry is not None
+            and (place := menu_entry.entry.option("atoll.state")) is not None
+            and place.startswith("UUID=")
+        ),
+        None,
+    )
+    if named is not None:
+        menu_entry, uuid = named
+        assert menu_entry.entry is not None
+        verity = menu_entry.entry.option("atoll.verity") == "require"
+        luks = (menu_entry.entry.option(LUKS_NAME) or "").partition("=")[0] or None
+    else:
+        menu_entry, uuid = None, find_uuid(sysroot.root)
+        verity, luks = can_seal(open_store(sysroot.atoll).staging), find_luks(sysroot.root)
+    initrd = b"" if luks is None else find_machine_initrd(sysroot, menu_entry, etc)
+    return StatePartition(uuid=uuid, verity=verity, luks=luks, initrd=initrd)
+
+
+def find_luks(directory: Path, sysfs: Path = SYSFS) -> str | None:
+    """The UUID of the LUKS2 volume that ``directory`` is in; None where it is in none."""
+    device = directory.stat().st_dev
+    place = sysfs / f"{os.major(device)}:{os.minor(device)}/dm/uuid"
+    try:
+        found = _LUKS.fullmatch(place.read_text().strip())
+    except OSError:
+        return None
+    return str(UUID(found.group(1))) if found else None
+
+
+def find_machine_initrd(sysroot: Sysroot, before: MenuEntry | None, etc: Node) -> bytes:
+    """The one for the layout that ``etc`` names, else the one that the entry ``before`` has.
+
+    An image without ckbcomp, or a layout that does not exist, must not change how the passphrase
+    is typed, nor block an upgrade.
+    """
+    node = node_at(etc, PLACE)
+    if is_file(node):
+        assert node is not None
+        keyboard = parse_keyboard(node.entry.read().decode(errors="replace"))
+        if keyboard is not None:
+            with suppress(AtollError):
+                return make_machine_initrd(make_keymap(keyboard))
+    name = before.machine_initrd if before is not None else None
+    if name is None:
+        return b""
+    with suppress(AtollError, OSError):
+        return read_regular(initrd_place(sysroot.esp, name), limit=LIMIT)
+    return b""
+
+
+def check_can_open(image: BootableImage, luks: str | None) -> None:
+    """Raises Refused when ``image`` cannot open an encrypted state partition in early boot."""
+    if luks is None or parse_below(read_image_bytes(image.store, image.tree), CRYPTSETUP):
+        return
+    raise Refused(
+        f"{image.name} {image.version} cannot open an encrypted disk: it has no systemd-cryptsetup",
+        hint="add the package systemd-cryptsetup to the recipe (cryptsetup in Debian 12)",
+    )
