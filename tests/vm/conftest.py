@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,13 +15,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cache import CACHE, alone
-from vmtest import Disk, Display, Machine, MachineSpec
+from vmtest import Disk, Display, Machine, MachineSpec, UserNetwork
+from vmtest.saved import ensure_saved
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 CHECKOUT = Path(__file__).parents[2]
 STORE = CACHE / "store"
+FOLLOWED = "docker://shop.example/team/hello:stable"
+"""What machines of the examples follow: a name, because a registry's port differs each time."""
+IDENTITY = "6f1f2c3e-31f4-4c1e-9d5a-0c5b7f1f9a10"
+"""The same tree gives the same disk, so that a state saved of its machine fits the next run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +94,7 @@ def build(
     )
     tree = json.loads(answer)["tree"]
     disk = directory / f"{name}.img"
-    atoll("disk", tree, disk, "--store", STORE)
+    atoll("disk", tree, disk, "--store", STORE, "--identity", IDENTITY, "--follow", FOLLOWED)
     return Built(tree=tree, layout=layout, disk=disk)
 
 
@@ -120,23 +125,69 @@ def build_version(
 
 @pytest.fixture(scope="session")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all workers of a run: what one has built the others find."""
     CACHE.mkdir(parents=True, exist_ok=True)
-    return tmp_path_factory.mktemp("vm")
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "workshop"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def build_once(example: str, workshop: Path) -> Built:
+    """The example, built by the first worker that wants it."""
+    record = workshop / f"{example}.json"
+    with alone(f"example-{example}"):
+        if not record.exists():
+            built = build(example, workshop)
+            record.write_text(json.dumps([built.tree, built.layout, str(built.disk)]))
+    tree, layout, disk = json.loads(record.read_text())
+    return Built(tree=tree, layout=layout, disk=Path(disk))
 
 
 @pytest.fixture(scope="session")
 def hello(workshop: Path) -> Built:
-    return build("hello", workshop)
+    return build_once("hello", workshop)
 
 
 @pytest.fixture(scope="session")
 def desktop(workshop: Path) -> Built:
-    return build("desktop", workshop)
+    return build_once("desktop", workshop)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """A machine that has booted for the first time, is healthy and at rest: stories begin there."""
+
+    spec: MachineSpec
+    state: Path
+
+    @contextmanager
+    def machine(self, directory: Path) -> Iterator[Machine]:
+        """One that begins there, in seconds; what it does then is its own."""
+        with Machine(self.spec, directory / "machine") as machine:
+            machine.restore(self.state)
+            yield machine
+
+
+@pytest.fixture(scope="session")
+def ready(hello: Built) -> Ready:
+    """hello, with as little memory as a machine has that must be able to upgrade."""
+    spec = MachineSpec(
+        disks=(Disk(image=hello.disk),), memory=512, display=Display.STD, network=UserNetwork()
+    )
+
+    def boot(directory: Path) -> Machine:
+        machine = Machine(spec, directory)
+        machine.start()
+        machine.wait_for_system()
+        return machine
+
+    return Ready(spec=spec, state=ensure_saved(spec, CACHE / "states", "hello", boot))
 
 
 @pytest.fixture(scope="module")
 def booted(hello: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    """One machine with the hello image for the stories of a module, up and settled."""
+    """One machine with the hello image for the stories of a module, up from its first boot."""
     directory = tmp_path_factory.mktemp("machine")
     spec = MachineSpec(disks=(Disk(image=hello.disk),), display=Display.STD)
     with Machine(spec, directory) as machine:

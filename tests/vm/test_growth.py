@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
 from vmtest import Disk, Machine, MachineSpec, Writes
+
+from .conftest import STORE, atoll
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +32,7 @@ def test_the_state_partition_fills_its_disk_and_nobody_sees_more_than_before(
     hello: Built, tmp_path: Path
 ) -> None:
     disk = tmp_path / "large.img"
-    shutil.copyfile(hello.disk, disk)
+    atoll("disk", hello.tree, disk, "--store", STORE)
     with disk.open("r+b") as file:
         file.truncate(SIZE)
     spec = MachineSpec(disks=(Disk(image=disk, writes=Writes.DIRECT),))

@@ -10,10 +10,12 @@ import pytest
 
 from vmtest import Disk, Machine, MachineSpec, Writes
 
-from .conftest import STORE, Built, atoll
+from .conftest import STORE, atoll
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from .conftest import Built, Ready
 
 pytestmark = [pytest.mark.vm, pytest.mark.root, pytest.mark.network]
 
@@ -21,11 +23,12 @@ PRIVATE = "unshare -m sh -ec 'mount -o remount,rw /sysroot; cd /sysroot/atoll; {
 
 
 @pytest.mark.long
-def test_another_valid_image_in_its_place_does_not_boot(hello: Built, tmp_path: Path) -> None:
+def test_another_valid_image_in_its_place_does_not_boot(
+    hello: Built, ready: Ready, tmp_path: Path
+) -> None:
     """The digest in the boot entry decides, not the name under which an image is found."""
     other = _another_tree(tmp_path)
-    with _machine(hello.disk, tmp_path) as machine:
-        _boot(machine)
+    with ready.machine(tmp_path) as machine:
         machine.copy_to(STORE / "images" / other, "/var/other")
         machine.succeed(
             PRIVATE.format(
@@ -45,10 +48,9 @@ def test_a_flipped_bit_in_the_tree_image_does_not_boot(hello: Built, tmp_path: P
         _refuses_to_boot(machine)
 
 
-def test_a_replaced_object_is_never_read(hello: Built, tmp_path: Path) -> None:
+def test_a_replaced_object_is_never_read(ready: Ready, tmp_path: Path) -> None:
     """The right bytes without verity, and other bytes with verity: both fail to read."""
-    with _machine(hello.disk, tmp_path) as machine:
-        _boot(machine)
+    with ready.machine(tmp_path) as machine:
         first, second = _objects(machine, "/usr/bin/tac", "/usr/bin/shuf")
         machine.succeed(
             PRIVATE.format(
@@ -64,27 +66,23 @@ def test_a_replaced_object_is_never_read(hello: Built, tmp_path: Path) -> None:
             machine.fail(f"{program} --version")
 
 
-def test_a_flipped_bit_in_an_object_is_never_read(hello: Built, tmp_path: Path) -> None:
-    with _machine(hello.disk, tmp_path) as machine:
-        _boot(machine)
+def test_a_flipped_bit_in_an_object_is_never_read(
+    hello: Built, ready: Ready, tmp_path: Path
+) -> None:
+    with ready.machine(tmp_path) as machine:
         (path,) = _objects(machine, "/usr/bin/tac")
-        machine.shutdown()
     disk = tmp_path / "flipped.img"
     shutil.copyfile(hello.disk, disk)
     _flip_bit(disk, f"/atoll/{path}")
     with _machine(disk, tmp_path) as machine:
-        _boot(machine)
+        machine.start()
+        machine.wait_for_system()
         assert "Input/output error" in machine.fail("cat /usr/bin/tac 2>&1 >/dev/null")
 
 
 def _machine(disk: Path, tmp_path: Path) -> Machine:
     directory = tmp_path / f"machine-{disk.stem}"
     return Machine(MachineSpec(disks=(Disk(image=disk, writes=Writes.OVERLAY),)), directory)
-
-
-def _boot(machine: Machine) -> None:
-    machine.start()
-    machine.wait_for_system()
 
 
 def _refuses_to_boot(machine: Machine) -> None:

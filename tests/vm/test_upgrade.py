@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.packages import make_packages
-from tests.registry_server import registry, run
-from vmtest import Disk, Machine, MachineSpec, UserNetwork
+from tests.registry_server import run
 
-from .conftest import Built, atoll, build_version
+from .conftest import build_version
+from .shop import Shop, deployments, shop_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = [pytest.mark.vm, pytest.mark.root, pytest.mark.network]
+    from vmtest import Machine
 
-HOST = "10.0.2.2"
-"""The host's loopback interface, as a machine with QEMU's user network sees it."""
+    from .conftest import Built, Ready
+
+pytestmark = [pytest.mark.vm, pytest.mark.root, pytest.mark.network]
 
 UNIT = """
 [[file]]
@@ -40,40 +41,19 @@ text = "two\\n"
 """
 
 
-class Shop:
-    """A registry with versions of an image, and a machine that follows it."""
-
-    def __init__(self, folder: Path, address: str) -> None:
-        self.folder = folder
-        self.address = address
-        self.reference = f"docker://{HOST}:{address.rpartition(':')[2]}/team/hello:stable"
-
-    def offer(self, image: Built) -> None:
-        """From now on ``stable`` is this image."""
-        run(
-            "skopeo",
-            "copy",
-            "--quiet",
-            "--dest-tls-verify=false",
-            image.layout,
-            f"docker://{self.address}/team/hello:stable",
-        )
-
-
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    folder = tmp_path_factory.mktemp("shop")
-    with registry(folder) as address:
-        yield Shop(folder, address)
+    with shop_in(tmp_path_factory.mktemp("shop")) as shop:
+        yield shop
 
 
 @pytest.fixture(scope="module")
-def versions(shop: Shop, workshop: Path) -> dict[str, Built]:  # noqa: ARG001
+def versions(shop: Shop, hello: Built) -> dict[str, Built]:
     make_packages()
     enabled = {"enable = [": 'enable = ["two.service", '}
     other = {'    "nano",\n': '    "vim-tiny",\n    "busybox",\n'}
     return {
-        "1": build_version(shop.folder, "1"),
+        "1": hello,
         "2": build_version(shop.folder, "2", UNIT, changes=enabled),
         "other": build_version(shop.folder, "7", name="other", changes=other),
     }
@@ -81,31 +61,16 @@ def versions(shop: Shop, workshop: Path) -> dict[str, Built]:  # noqa: ARG001
 
 @pytest.fixture(scope="module")
 def machine(
-    shop: Shop, versions: dict[str, Built], tmp_path_factory: pytest.TempPathFactory
+    shop: Shop, versions: dict[str, Built], ready: Ready, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Machine]:
     shop.offer(versions["1"])
-    disk = shop.folder / "hello.img"
-    from .conftest import STORE
-
-    atoll("disk", versions["1"].tree, disk, "--store", STORE, "--follow", shop.reference)
-    # As little memory as a machine has that must be able to upgrade.
-    spec = MachineSpec(disks=(Disk(image=disk),), network=UserNetwork(), memory=512)
-    with Machine(spec, tmp_path_factory.mktemp("machine")) as machine:
-        machine.start()
-        machine.wait_for_system()
-        # A registry without TLS is one that an administrator has to name.
-        host = shop.reference.split("/")[2]
-        machine.succeed(
-            "mkdir -p /etc/containers/registries.conf.d",
-            f"printf '[[registry]]\\nlocation = \"{host}\"\\ninsecure = true\\n'"
-            " > /etc/containers/registries.conf.d/shop.conf",
-        )
+    with ready.machine(tmp_path_factory.mktemp("machine")) as machine:
+        shop.open_to(machine)
         yield machine
 
 
 def state(machine: Machine) -> dict[int, dict[str, object]]:
-    found = json.loads(machine.succeed("atoll status --json"))["deployments"]
-    return {each["number"]: each for each in found}
+    return {each["number"]: each for each in deployments(machine)}
 
 
 def test_nothing_new_is_said_at_once(machine: Machine) -> None:

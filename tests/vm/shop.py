@@ -1,0 +1,67 @@
+"""A registry with versions of examples/hello, and machines that follow it."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from tests.registry_server import registry, run
+
+from .conftest import FOLLOWED, Built, build_version
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from vmtest import Machine
+
+HOST = "10.0.2.2"
+"""The host's loopback interface, as a machine with QEMU's user network sees it."""
+NAME, REPOSITORY = FOLLOWED.removeprefix("docker://").split("/", 1)
+CONFIGURATION = """[[registry]]
+prefix = "%s"
+location = "%s"
+insecure = true
+"""
+
+
+class Shop:
+    """Offers versions under the name that the machines' disks follow."""
+
+    def __init__(self, folder: Path, address: str) -> None:
+        self.folder = folder
+        self.address = address
+
+    def build(self, version: str, *additions: str, changes: dict[str, str] | None = None) -> Built:
+        """A version that is offered from now on."""
+        built = build_version(self.folder, version, *additions, changes=changes)
+        self.offer(built)
+        return built
+
+    def offer(self, image: Built) -> None:
+        """From now on the name that machines follow is this image."""
+        target = f"docker://{self.address}/{REPOSITORY}"
+        run("skopeo", "copy", "--quiet", "--dest-tls-verify=false", image.layout, target)
+
+    def open_to(self, machine: Machine) -> None:
+        """A registry without TLS is one that an administrator has to name."""
+        port = self.address.rpartition(":")[2]
+        machine.succeed("mkdir -p /etc/containers/registries.conf.d")
+        written = machine.run(
+            "cat > /etc/containers/registries.conf.d/shop.conf",
+            stdin=(CONFIGURATION % (NAME, f"{HOST}:{port}")).encode(),
+        )
+        assert written.status == 0
+
+
+@contextmanager
+def shop_in(folder: Path) -> Iterator[Shop]:
+    with registry(folder) as address:
+        yield Shop(folder, address)
+
+
+def deployments(machine: Machine) -> list[dict[str, Any]]:
+    """What ``atoll status`` says of each, the newest first."""
+    found: list[dict[str, Any]] = json.loads(machine.succeed("atoll status --json"))["deployments"]
+    return found

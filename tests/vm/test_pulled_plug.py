@@ -1,0 +1,111 @@
+"""A pulled plug condemns no version, and damage to a system that was good once gives way.
+
+One machine lives through it, in order. It has booted well once and follows an image.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.packages import make_packages
+
+from .shop import shop_in
+from .test_fallback import TRIES, by_version
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vmtest import Machine
+
+    from .conftest import Ready
+    from .shop import Shop
+
+pytestmark = [pytest.mark.vm, pytest.mark.root, pytest.mark.network]
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    make_packages()
+    with shop_in(tmp_path_factory.mktemp("shop")) as shop:
+        yield shop
+
+
+@pytest.fixture(scope="module")
+def machine(
+    ready: Ready, shop: Shop, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Machine]:
+    with ready.machine(tmp_path_factory.mktemp("machine")) as machine:
+        shop.open_to(machine)
+        yield machine
+
+
+def test_pulled_plugs_condemn_nothing(machine: Machine, shop: Shop) -> None:
+    shop.build("6")
+    machine.succeed("atoll upgrade", timeout=900)
+    machine.reboot()
+    for _ in range(TRIES):
+        machine.wait_for_shell()
+        machine.power_cut()
+        machine.start()
+    machine.wait_for_system()
+    state = by_version(machine)
+    assert state["1"]["booted"] and not state["6"]["held"]
+    assert "atoll upgrade tries it again" in machine.succeed("cat /run/motd.d/50-atoll")
+
+
+def test_what_changed_after_staging_comes_along(machine: Machine) -> None:
+    """The unproven version again: this time the plug is pulled before its first boot, and once in
+    it; what was changed in between is in the new system as well."""
+    machine.succeed("atoll upgrade", timeout=900)
+    machine.succeed(
+        "echo atoll:changed | chpasswd",
+        "mkdir -p /etc/NetworkManager/system-connections",
+        "echo key > /etc/NetworkManager/system-connections/home",
+        "chmod 600 /etc/NetworkManager/system-connections/home",
+        "sync",
+    )
+    shadow = machine.succeed("grep ^atoll: /etc/shadow")
+    machine.power_cut()
+    machine.start()
+    machine.wait_for_console_text("Mount the Atoll tree")
+    machine.power_cut()
+    machine.start()
+    machine.wait_for_system()
+    state = by_version(machine)
+    assert state["6"]["booted"] and state["6"]["default"] and state["6"]["blessed"]
+    assert machine.succeed("grep ^atoll: /etc/shadow") == shadow
+    place = "/etc/NetworkManager/system-connections/home"
+    assert machine.succeed(f"cat {place}; stat -c %a {place}") == "key\n600\n"
+    number = state["6"]["number"]
+    machine.fail(f"test -e /sysroot/atoll/deployments/{number}/etc/merged-from")
+    machine.fail("test -e /run/motd.d/50-atoll -o -e /run/atoll/notes")
+    assert machine.succeed("ls /boot/loader/entries").count("+") == 0
+
+
+def test_a_damaged_system_that_was_good_once_gives_way(machine: Machine, shop: Shop) -> None:
+    """Its entry is not counted, so early boot itself asks for another one."""
+    built = shop.build("8")
+    machine.succeed("atoll upgrade", timeout=900)
+    machine.reboot()
+    machine.wait_for_system()
+    assert by_version(machine)["8"]["booted"] and by_version(machine)["8"]["blessed"]
+    machine.succeed(
+        "unshare -m sh -ec 'mount -o remount,rw /sysroot; cd /sysroot/atoll/images;"
+        f" head -c 8192 {built.tree} > new; mv new {built.tree}; sync'"
+    )
+    machine.power_cut()
+    machine.start()
+    machine.wait_for_reboot(timeout=900)
+    machine.wait_for_system()
+    runs = next(each for each in by_version(machine).values() if each["booted"])
+    assert runs["version"] != "8" and not runs["default"]
+    told = machine.succeed("cat /run/motd.d/50-atoll")
+    assert "did not boot" in told and f"atoll rollback {runs['number']}" in told
+    assert "did not boot" in " ".join(machine.console.text().split())
+    machine.succeed(f"atoll rollback {runs['number']}")
+    machine.reboot()
+    machine.wait_for_system()
+    (now,) = [each for each in by_version(machine).values() if each["booted"]]
+    assert now["number"] == runs["number"] and now["default"]
