@@ -17,11 +17,11 @@ from atoll.host.userns import become_root
 from atoll.lock.path import find_lock, lock_path
 from atoll.lock.resolve import (
     compare_locks,
-    grow_lock,
+    extend_lock,
     installed_pins,
     make_lock,
-    move_lock,
     satisfies,
+    update_packages,
 )
 from atoll.lock.serialize import read_lock, write_lock
 from atoll.recipe.model import RecipeBase
@@ -67,7 +67,7 @@ def follow_recipe(recipe: Recipe, store: Store, reporter: Reporter) -> LockResul
         elif satisfies(before, resolver.recipe, resolver.requirements):
             after = before
         else:
-            after = grow_lock(before, resolver)
+            after = extend_lock(before, resolver)
     return _write_if_changed(recipe, before, after)
 
 
@@ -78,8 +78,8 @@ def update(recipe: Recipe, store: Store, names: Sequence[str], reporter: Reporte
     with opened_resolver(recipe, store, reporter, before, moves_base=not names) as resolver:
         if before is not None and names and has_base(before, resolver):
             if not satisfies(before, resolver.recipe, resolver.requirements):
-                before = grow_lock(before, resolver)
-            after = move_lock(before, resolver, names, epoch=source_date_epoch())
+                before = extend_lock(before, resolver)
+            after = update_packages(before, resolver, names, epoch=source_date_epoch())
         else:
             after = make_lock(resolver, epoch=source_date_epoch(), before=before)
             if before and is_same_choice(before, after):

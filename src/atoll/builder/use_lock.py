@@ -17,7 +17,7 @@ from atoll.base.errors import NotFound, RecipeError, Refused, UsageError
 from atoll.builder.steps.local_files import digest_named
 from atoll.builder.steps.packages import LockedPackages
 from atoll.debian.resolve import NOTHING
-from atoll.lock.own_packages import notice_other_own
+from atoll.lock.own_packages import report_other_own
 from atoll.lock.path import find_lock, lock_path
 from atoll.lock.requirements import package_requirements, read_local
 from atoll.lock.resolve import Resolver, make_lock, read_tools, require_fit
@@ -57,7 +57,7 @@ def choose_lock(
         require_fit(lock, recipe, package_requirements(recipe), file=path)
         require_base(lock, locked_base, file=path)
         if not context.locked:
-            notice_other_own(lock.packages, context.cache.root, context.reporter)
+            report_other_own(lock.packages, context.cache.root, context.reporter)
         if context.locked and lock.inputs:
             require_inputs(lock, read_inputs(recipe), file=path)
             return lock

@@ -1,1 +1,1 @@
-"""Packages: bootstrap, apt in a sandbox, what the package database says."""
+"""Debian packages: bootstrap, apt in a sandbox, resolution, dpkg's database."""

@@ -1,4 +1,4 @@
-"""Errors of apt, dpkg and mmdebstrap, translated from their output."""
+"""Translate failures of apt, dpkg and mmdebstrap, by their output, into Atoll's errors."""
 
 from __future__ import annotations
 
@@ -50,8 +50,11 @@ _UNMET = re.compile(r"unmet dependencies|held broken packages|Unsatisfied depend
 def explain_failure(
     error: ProgramFailed, *, suite: str, log: Path | None = None, known: Iterable[str] = ()
 ) -> AtollError:
-    """The error to raise instead of ``error``. ``log`` holds the full output; ``known`` are the
-    names of all packages, read only when a package is unknown."""
+    """The error to raise instead of ``error``.
+
+    ``suite`` is named in messages, ``log`` has the full output. ``known`` are the names of all
+    packages, for suggestions; it is iterated only if a package is unknown.
+    """
     output = error.stderr_tail
     if log is not None:
         output = log.read_text(errors="replace")
@@ -102,7 +105,7 @@ def _explain_key(output: str, where: str) -> PackageError | None:
 
 
 def _explain_date(output: str, where: str) -> PackageError | None:
-    """Release files are valid for a limited time, by the clock of the machine that reads them."""
+    """An error for a Release file that is expired or not valid yet (Date, Valid-Until)."""
     found = _NOT_YET.search(output)
     if found:
         return PackageError(
@@ -127,16 +130,16 @@ def is_hash_mismatch(output: str) -> bool:
 
 def _explain_unknown(unknown: list[str], suite: str, known: Iterable[str]) -> PackageError:
     names = list(known)
-    near = sorted({hit for name in unknown for hit in find_nearest(name, names, most=3)})
+    nearest = sorted({hit for name in unknown for hit in find_nearest(name, names, most=3)})
     plural = "packages" if len(unknown) > 1 else "package"
     return PackageError(
         f"{suite} has no {plural} {', '.join(unknown)}",
-        hint=f"did you mean {' or '.join(near)}?" if near else "check the name in [packages]",
+        hint=f"did you mean {' or '.join(nearest)}?" if nearest else "check the name in [packages]",
     )
 
 
 def _first_error(output: str) -> str:
-    """The error, rather than a warning before it."""
+    """The first error line, or else the first warning."""
     lines = [line.strip() for line in output.splitlines()]
     found = (line for kind in ("E:", "Err:", "W:") for line in lines if line.startswith(kind))
     return next(found, "no answer")

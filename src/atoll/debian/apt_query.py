@@ -1,6 +1,6 @@
-"""Queries to apt: which packages the lists have, and what apt would install. Nothing is changed.
+"""Query apt: which packages the lists have, and what apt would install. Changes nothing.
 
-Nothing is downloaded: apt answers from the lists of the last update.
+Downloads nothing: apt answers from the lists of the last update.
 """
 
 from __future__ import annotations
@@ -29,8 +29,11 @@ _UNMET = re.compile(r"^ (\S+) : (.*)|^ {2,}((?:Pre)?Depends|Conflicts|Breaks|Rec
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class AvailablePackage:
-    """A package in the lists. ``suite`` and ``component`` are as the archive's path has them;
-    ``component`` and ``architecture`` are empty where the repository is a flat one."""
+    """A package in the lists.
+
+    ``suite`` and ``component`` are as in the path of the archive. ``component`` and
+    ``architecture`` are empty in a flat repository.
+    """
 
     name: str
     version: str
@@ -40,15 +43,15 @@ class AvailablePackage:
 
 
 def find_offered(apt: AptDirectory, names: Iterable[str]) -> tuple[AvailablePackage, ...]:
-    """Every version of ``names`` (NAME or NAME:ARCH) that the lists have."""
+    """Every version of ``names`` (NAME or NAME:ARCH) in the lists, sorted."""
     wanted = sorted(set(names))
     if not wanted:
         return ()
-    return parse_offered(_ask(apt, "madison", *wanted))
+    return parse_offered(_run_apt_cache(apt, "madison", *wanted))
 
 
 def parse_offered(text: str) -> tuple[AvailablePackage, ...]:
-    """What ``apt-cache madison`` prints."""
+    """Parse the output of ``apt-cache madison``."""
     found = []
     for line in text.splitlines():
         if row := _ROW.match(line):
@@ -81,17 +84,17 @@ def read_suites(lists: Path) -> frozenset[str]:
 
 def find_providers(apt: AptDirectory, name: str) -> tuple[str, ...]:
     """Packages that provide the virtual package ``name``."""
-    _, mark, rest = _ask(apt, "showpkg", name).partition("Reverse Provides: \n")
-    lines = rest.splitlines() if mark else []
+    _, separator, rest = _run_apt_cache(apt, "showpkg", name).partition("Reverse Provides: \n")
+    lines = rest.splitlines() if separator else []
     return tuple(sorted({line.split()[0].partition(":")[0] for line in lines if line.strip()}))
 
 
 def simulate_install(
-    apt: AptDirectory, words: Sequence[str], *, recommends: bool = False
+    apt: AptDirectory, arguments: Sequence[str], *, recommends: bool = False
 ) -> tuple[Package, ...]:
     """The packages that apt would install into an empty root for these arguments.
 
-    Raises PackageError with apt's reasons when they cannot be installed together.
+    Raises PackageError with apt's reasons if they cannot be installed together.
     """
     recommends_option = f"APT::Install-Recommends={'true' if recommends else 'false'}"
     argv = [
@@ -104,9 +107,9 @@ def simulate_install(
         recommends_option,
         "install",
         "--",
-        *words,
+        *arguments,
     ]
-    # apt says what is wrong on stderr and why on stdout
+    # apt prints what is wrong on stderr, and the reasons on stdout.
     with TemporaryFile() as log:
         try:
             run(argv, env=apt.environment, log=log)
@@ -119,7 +122,7 @@ def simulate_install(
 
 
 def parse_simulation(text: str) -> tuple[Package, ...]:
-    """The packages of ``Inst`` lines, sorted."""
+    """The packages in the ``Inst`` lines of ``apt-get --simulate``, sorted."""
     rows = (_INSTALLS.match(line) for line in text.splitlines())
     found = {
         Package(name=row[1].partition(":")[0], version=row[2], architecture=row[3])
@@ -130,18 +133,18 @@ def parse_simulation(text: str) -> tuple[Package, ...]:
 
 
 def parse_unmet(text: str) -> list[str]:
-    """The reasons that apt gives, or its error."""
+    """The reasons that apt gives for unmet dependencies, or else its errors."""
     lines = text.splitlines()
     unmet = [" ".join(line.split()) for line in lines if _UNMET.match(line)]
     errors = [line.removeprefix("E: ") for line in lines if line.startswith("E: ")]
     return unmet or errors or [text.strip() or "apt gives no reason"]
 
 
-def _ask(apt: AptDirectory, verb: str, *names: str) -> str:
-    # Debian's container images disable this cache (docker-clean); without it every query is slow.
-    kept = ("-o", "Dir::Cache::pkgcache=pkgcache.bin")
+def _run_apt_cache(apt: AptDirectory, verb: str, *names: str) -> str:
+    # Debian's container images disable this cache (docker-clean); every query is slow without it.
+    cache_option = ("-o", "Dir::Cache::pkgcache=pkgcache.bin")
     try:
-        return apt.run("apt-cache", *kept, verb, "--", *names)
+        return apt.run("apt-cache", *cache_option, verb, "--", *names)
     except ProgramFailed:
-        # apt-cache exits with an error when it knows none of the names.
+        # apt-cache exits with an error if it knows none of the names.
         return ""

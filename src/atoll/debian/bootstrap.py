@@ -1,11 +1,12 @@
-"""The first root: essential packages and apt, unpacked and then installed by their own dpkg.
+"""Bootstrap the first root: essential packages and apt, configured by the suite's own dpkg.
 
 ::
 
     <cache>/roots/<id>/       a root directory; never changed once it has this name
 
-The suite's own dpkg unpacks the packages a second time inside the root and runs their scripts. So
-the build machine contributes only its kernel, and the root depends on nothing but the packages.
+The packages are extracted first. Then their own dpkg unpacks them again inside the root and runs
+their scripts. So the build machine contributes only its kernel, and the root depends on nothing but
+the packages.
 """
 
 from __future__ import annotations
@@ -31,16 +32,18 @@ if TYPE_CHECKING:
     from atoll.debian.stanza import Stanza
 
 _EXTRACT = 'for deb; do dpkg-deb --extract "$deb" /made; done'
-_FORM = "root 3"
-"""Changes when this module makes another root from the same packages."""
+_FORMAT = "root 3"
+"""Changed whenever this module makes another root from the same packages."""
 _FIRST = ("base-files", "base-passwd")
-"""Directories and links that others unpack into; accounts that others' scripts need."""
+"""Packages to install first: directories and links that others unpack into, and accounts that
+others' scripts need."""
 
 
 def first_packages(entries: Sequence[tuple[Pin, Stanza]]) -> tuple[tuple[Pin, Stanza], ...]:
     """The packages of the first root: the essential ones, apt, and their dependencies.
 
-    All packages when apt is not among them. Raises PackageError when there is no dpkg.
+    All packages if apt is not among them. The result is in the order of installation. Raises
+    PackageError if there is no dpkg.
     """
     stanzas = [stanza for _, stanza in entries]
     names = {stanza.name for stanza in stanzas}
@@ -52,21 +55,25 @@ def first_packages(entries: Sequence[tuple[Pin, Stanza]]) -> tuple[tuple[Pin, St
     roots = [one.key for one in stanzas if one.essential or one.name in ("apt", "dpkg")]
     wanted = closure(stanzas, roots) if "apt" in names else {one.key for one in stanzas}
     found = [entry for entry in entries if entry[1].key in wanted]
-    return tuple(sorted(found, key=lambda entry: _order(entry[0])))
+    return tuple(sorted(found, key=lambda entry: _sort_key(entry[0])))
 
 
-def _order(pin: Pin) -> tuple[int, str, str]:
-    place = _FIRST.index(pin.name) if pin.name in _FIRST else len(_FIRST)
-    return place, pin.name, pin.architecture
+def _sort_key(pin: Pin) -> tuple[int, str, str]:
+    position = _FIRST.index(pin.name) if pin.name in _FIRST else len(_FIRST)
+    return position, pin.name, pin.architecture
 
 
 def root_id(first: Sequence[tuple[Pin, Stanza]]) -> str:
-    words = (_FORM, *(pin.sha256 for pin, _ in first))
-    return hashlib.sha256("\0".join(words).encode()).hexdigest()[:32]
+    """The id of the first root: a digest of its packages in their order."""
+    parts = (_FORMAT, *(pin.sha256 for pin, _ in first))
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
 def ensure_root(batch: InstallBatch, cache: Path) -> Path:
-    """The first root of these packages, made when it is not there yet."""
+    """The first root of these packages, made if the cache does not have it.
+
+    Raises PackageError, NoSpace or MissingProgram.
+    """
     root = cache / "roots" / root_id(batch.entries)
     if not root.exists():
         root.parent.mkdir(parents=True, exist_ok=True)
@@ -79,6 +86,7 @@ def ensure_root(batch: InstallBatch, cache: Path) -> Path:
 
 
 def make_root(batch: InstallBatch, made: Path) -> None:
+    """Create the directory ``made`` and install the packages in it."""
     require_program("dpkg-deb", package="dpkg")
     made.mkdir()
     made.chmod(0o755)
@@ -91,16 +99,18 @@ def make_root(batch: InstallBatch, made: Path) -> None:
 
 def _extract(batch: InstallBatch, made: Path) -> None:
     """Unpack all packages in a sandbox that sees this machine's programs and can write only to
-    ``made``, so that a link in a package cannot redirect a file."""
-    with temporary_directory(made.parent, prefix="unpack-") as place:
+    ``made``, so that a symbolic link in a package cannot redirect a file."""
+    with temporary_directory(made.parent, prefix="unpack-") as sandbox_root:
         for name in ("etc", "usr", "made", "debs"):
-            (place / name).mkdir()
+            (sandbox_root / name).mkdir()
         for name in ("bin", "sbin", "lib", "lib64"):
-            (place / name).symlink_to(f"usr/{name}")
+            (sandbox_root / name).symlink_to(f"usr/{name}")
         binds = (
             Bind(source=Path("/usr"), target="/usr"),
             Bind(source=batch.debs.resolve(), target="/debs"),
             Bind(source=made, target="/made", writable=True),
         )
         names = [deb_path(Path("/debs"), pin) for pin, _ in batch.entries]
-        Sandbox(root=place, binds=binds).run(["sh", "-euc", _EXTRACT, "extract", *map(str, names)])
+        Sandbox(root=sandbox_root, binds=binds).run(
+            ["sh", "-euc", _EXTRACT, "extract", *map(str, names)]
+        )

@@ -1,7 +1,7 @@
-"""Machine-readable copyright files of packages (DEP-5), and their licences as SPDX calls them.
+"""Machine-readable copyright files (DEP-5) of packages, and their licences as SPDX expressions.
 
-Only the header and the ``License`` fields matter here. A licence that SPDX does not know becomes a
-``LicenseRef``, which carries a digest of the text, as the same short name often means other texts.
+Only the header and the ``License`` fields are read. A licence that SPDX does not have becomes a
+``LicenseRef`` with a digest of its text, as the same short name often stands for different texts.
 """
 
 from __future__ import annotations
@@ -62,14 +62,14 @@ _LONGEST_NAME = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Licences:
-    """``expression`` is SPDX's; ``texts`` are those of the LicenseRefs in it, by their names."""
+    """An SPDX licence expression; ``texts`` are those of the LicenseRefs in it, by name."""
 
     expression: str
     texts: Mapping[str, str]
 
 
 def parse_copyright(text: str) -> Licences | None:
-    """The licences of all files of a package together; None for what is not machine-readable."""
+    """The licences of all files of a package; None if the file is not machine-readable."""
     paragraphs = [parse_fields(part) for part in split_paragraphs(text)]
     if not paragraphs or not _FORMAT.fullmatch(paragraphs[0].get("format", "")):
         return None
@@ -94,19 +94,20 @@ def _texts(paragraphs: Iterable[Mapping[str, str]]) -> Iterator[tuple[str, str]]
 
 
 def _name_of(field: str) -> str:
-    """The short name in a field; one that is longer than any is cut."""
+    """The short name in a License field, cut to a length that no valid name exceeds."""
     return " ".join(field.partition("\n")[0][:_LONGEST_NAME].split())
 
 
 def _terms(name: str, texts: Mapping[str, str], refs: dict[str, str]) -> list[str]:
-    """What a short name such as ``GPL-2+ or Artistic, and Expat`` asks for, all of it together.
+    """The terms of a short name such as ``GPL-2+ or Artistic, and Expat``, all of which apply.
 
-    A comma binds less than what it divides; ``refs`` gets the texts of what SPDX has no name for.
+    By DEP-5, "and" binds tighter than "or", and a comma binds less than both. ``refs`` receives the
+    texts of licences that SPDX does not have.
     """
-    words = _JOINT.split(name)
-    leaves, joints = words[::2], words[1::2]
+    parts = _JOINT.split(name)
+    leaves, joints = parts[::2], parts[1::2]
     if not all(leaf.strip() for leaf in leaves):
-        return [_reference(name, texts.get(name, ""), refs)]
+        return [_add_reference(name, texts.get(name, ""), refs)]
     # Each side of a comma is a list of alternatives, each of which is a list of terms.
     sides: list[list[list[str]]] = [[[_term(leaves[0], texts, refs)]]]
     is_or: list[bool] = []
@@ -123,23 +124,24 @@ def _terms(name: str, texts: Mapping[str, str], refs: dict[str, str]) -> list[st
     if any(is_or):
         joined = [
             " AND ".join(
-                f"({one})" if " " in one and len(sides) > 1 else one for one in _all_of(side)
+                f"({one})" if " " in one and len(sides) > 1 else one
+                for one in _merge_alternatives(side)
             )
             for side in sides
         ]
-        return [_joined(joined, is_or)]
-    return [term for side in sides for term in _all_of(side)]
+        return [_join(joined, is_or)]
+    return [term for side in sides for term in _merge_alternatives(side)]
 
 
-def _all_of(side: list[list[str]]) -> list[str]:
-    """Alternatives as the one term that they are; without any, every term of its own."""
+def _merge_alternatives(side: list[list[str]]) -> list[str]:
+    """The terms of one side of a comma: alternatives form one term, otherwise each is its own."""
     if len(side) == 1:
         return side[0]
     return [" OR ".join(sorted({" AND ".join(sorted(set(each))) for each in side}))]
 
 
-def _joined(sides: list[str], is_or: list[bool]) -> str:
-    """From the left, so that parentheses say what commas said."""
+def _join(sides: list[str], is_or: list[bool]) -> str:
+    """Join the sides of commas from the left, with parentheses that keep their grouping."""
     text = f"({sides[0]})" if " " in sides[0] else sides[0]
     for alternative, side in zip(is_or, sides[1:], strict=True):
         side = f"({side})" if " " in side else side
@@ -149,11 +151,11 @@ def _joined(sides: list[str], is_or: list[bool]) -> str:
 
 def _term(name: str, texts: Mapping[str, str], refs: dict[str, str]) -> str:
     name = name.strip()
-    return find_spdx(name) or _reference(name, texts.get(name, ""), refs)
+    return find_spdx(name) or _add_reference(name, texts.get(name, ""), refs)
 
 
 def find_spdx(name: str) -> str | None:
-    """What SPDX calls the licence that Debian calls ``name``; None where it has no name for it."""
+    """The SPDX identifier of the licence that Debian calls ``name``; None if SPDX has none."""
     known = _KNOWN.get(name.lower())
     if known:
         return known
@@ -167,7 +169,7 @@ def find_spdx(name: str) -> str | None:
     return f"{family}-{version}-{'or-later' if later in ('+', '-or-later') else 'only'}"
 
 
-def _reference(name: str, text: str, refs: dict[str, str]) -> str:
+def _add_reference(name: str, text: str, refs: dict[str, str]) -> str:
     plain = re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-")[:60] or "unnamed"
     digest = sha256(f"{name}\n{text}".encode(errors="surrogateescape")).hexdigest()
     found = f"LicenseRef-{plain}-{digest[:8]}"

@@ -1,11 +1,11 @@
-"""A .deb file read in Python: the control data of one package.
+"""Read the control data of a .deb file (deb(5)) without dpkg.
 
 ::
 
-    "!<arch>\\n", then members: 60 bytes of header, content, one more byte where its length is odd
+    "!<arch>\\n", then members: 60 bytes of header, content, padding to an even length
       debian-binary       "2.0\\n"
       control.tar[.gz|.xz|.zst]      ./control among others
-      data.tar…           not looked at here
+      data.tar…           not read
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 _MAGIC = b"!<arch>\n"
 _HEADER = 60
 _LARGEST = 16 << 20
-"""Bytes; the control data of the largest packages of Debian has less than a tenth of it."""
+"""Most bytes of control data; the largest in Debian is less than a tenth of this."""
 
 
 def read_control(path: Path) -> str:
-    """The control stanza of a .deb, without line break at its end; raises Damaged."""
+    """The control stanza of a .deb, without a line break at its end. Raises Damaged or OSError."""
     try:
         with path.open("rb") as file:
             return _control_in(file).strip("\n")
@@ -45,8 +45,8 @@ def _control_in(file: IO[bytes]) -> str:
             continue
         if size > _LARGEST:
             raise ValueError(f"its control data has {size} bytes")
-        plain = _unpack(name.removeprefix("control.tar"), file.read(size))
-        with tarfile.open(fileobj=io.BytesIO(plain), mode="r:") as tar:
+        data = _unpack(name.removeprefix("control.tar"), file.read(size))
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
             member = next((tar.extractfile(one) for one in tar if one.name in _NAMES), None)
             if member is None:
                 raise ValueError("it has no control file")
@@ -58,7 +58,7 @@ _NAMES = ("./control", "control")
 
 
 def _unpack(suffix: str, packed: bytes) -> bytes:
-    """The tar in ``packed``; a library is loaded only for what is there. Raises ValueError."""
+    """Decompress a tar. Libraries are imported only if needed. Raises ValueError."""
     match suffix:
         case "":
             return packed
@@ -89,9 +89,9 @@ class _Decompressor(Protocol):
 
 def _limited(decompressor: _Decompressor, packed: bytes, broken: type[Exception]) -> bytes:
     try:
-        plain = decompressor.decompress(packed, _LARGEST)
+        data = decompressor.decompress(packed, _LARGEST)
     except broken as error:
         raise ValueError(str(error)) from error
     if not decompressor.eof:
         raise ValueError("its control data is truncated or too large")
-    return plain
+    return data

@@ -11,7 +11,7 @@ _BLANK_LINES = re.compile(r"\n(?:[ \t]*\n)+")
 
 
 def split_paragraphs(text: str) -> list[str]:
-    """The paragraphs of a text. Lines of only spaces and tabs separate them, as in dpkg."""
+    """The paragraphs of a text; as in dpkg, lines with only spaces and tabs separate them."""
     text = text.strip()
     return _BLANK_LINES.split(text) if text else []
 
@@ -19,11 +19,11 @@ def split_paragraphs(text: str) -> list[str]:
 def parse_fields(paragraph: str) -> dict[str, str]:
     """The fields of one paragraph: names in lower case, values without spaces around each line.
 
-    The last field of a name counts. A line that is neither a field, a continuation nor a comment
-    is ignored, as are the continuation lines below it.
+    A later field replaces an earlier one with the same name. A line that is neither a field, a
+    continuation nor a comment is ignored, as are the continuation lines below it.
     """
     found: dict[str, list[str]] = {}
-    # Lists, joined at the end: the SHA256 field of a Release file has thousands of lines.
+    # Lists are joined at the end: the SHA256 field of a Release file has thousands of lines.
     lines: list[str] = []
     for line in paragraph.split("\n"):
         if line.startswith((" ", "\t")):

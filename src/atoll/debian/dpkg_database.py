@@ -1,4 +1,4 @@
-"""What dpkg's database says: which packages a root has, and which package a path is from."""
+"""Read dpkg's database: installed packages, and the package that owns a path."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ class Package:
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class DescribedPackage:
-    """``size`` is the installed size in bytes, None when the status file has none.
+    """An installed package with details.
 
-    ``source`` and ``source_version`` are of the source package. Missing texts are empty.
+    ``size`` is Installed-Size in bytes, None if the status file has none. ``source`` and
+    ``source_version`` are those of the source package. Missing texts are empty.
     """
 
     name: str
@@ -92,12 +93,12 @@ def _installed(text: str) -> Iterator[dict[str, str]]:
 
 
 def read_packages(database: Path) -> tuple[Package, ...]:
-    """The installed packages by the database in directory ``database``."""
+    """The installed packages of the dpkg database in directory ``database``. Raises Damaged."""
     return parse_status((database / "status").read_text(errors="replace"))
 
 
 def read_owners(database: Path) -> dict[str, str]:
-    """``parse_owners`` of the database in directory ``database``."""
+    """The owner of each path, by the dpkg database in directory ``database``. Raises Damaged."""
     lists = (
         (name_of_list(path.name), path.read_text(errors="surrogateescape"))
         for path in sorted((database / "info").glob("*.list"))
@@ -108,22 +109,22 @@ def read_owners(database: Path) -> dict[str, str]:
 
 
 def name_of_list(file_name: str) -> str:
-    """The package whose ``NAME[:ARCHITECTURE].list`` that is."""
+    """The package of a file ``NAME[:ARCHITECTURE].list``."""
     return file_name.removesuffix(".list").partition(":")[0]
 
 
 def read_names(lists: Path) -> Iterator[str]:
-    """The name of every package that the lists of an archive offer."""
+    """Yield the names of all packages in the package lists of an archive."""
     for path in lists.glob("*_Packages"):
         for match in _NAME.finditer(path.read_bytes()):
             yield match.group(1).decode(errors="replace")
 
 
 def parse_owners(lists: Iterable[tuple[str, str]], diversions: str) -> dict[str, str]:
-    """Path to the package that ships it, from (package, its .list file) and the diversions.
+    """Path → package that ships it, from (package, its .list file) and dpkg's diversions.
 
-    A diverted file is under the name where it is; a directory belongs to the last package that has
-    it, which makes no difference to anyone.
+    A diverted file is listed at the path where it really is. A directory that several packages ship
+    is listed for the last one.
     """
     diverted = dict(parse_diversions(diversions))
     owners: dict[str, str] = {}
@@ -136,7 +137,8 @@ def parse_owners(lists: Iterable[tuple[str, str]], diversions: str) -> dict[str,
 
 
 def parse_diversions(text: str) -> Iterator[tuple[str, tuple[str, str | None]]]:
-    """Every diversion: original path, then where it went and which package keeps the original.
+    """Yield every diversion: the original path, then its target and the package that keeps the
+    original path (None for a local diversion).
 
     Raises Damaged.
     """

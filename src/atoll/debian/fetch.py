@@ -1,7 +1,6 @@
-"""Download pinned packages into the cache with apt's helper, and verify each one.
+"""Download pinned packages into the cache with apt-helper, and verify each one.
 
-When a mirror no longer has a package, the addresses of a snapshot service for the same archive are
-tried.
+If a mirror no longer has a package, the URIs of a snapshot service for the same archive are tried.
 """
 
 from __future__ import annotations
@@ -29,24 +28,27 @@ if TYPE_CHECKING:
 
 HELPER = "/usr/lib/apt/apt-helper"
 _AT_ONCE = 200
-"""How many packages one run of apt's helper fetches."""
+"""Packages that one run of apt-helper fetches."""
 _NAMED = 10
-"""How many of the packages that are missing are named."""
+"""Missing packages that an error message names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origins:
-    """Where packages may be found. ``archives`` are by name; ``others`` maps an archive's name to
-    addresses to try in turn when its own does not have a package; ``local`` finds the file of a pin
-    that is of no archive."""
+    """Where to find packages.
+
+    ``archives`` are matched by name. ``fallbacks`` maps an archive's name to URIs to try in turn if
+    its own does not have a package. ``local`` finds the file of a pin without an archive.
+    """
 
     archives: tuple[PinnedArchive, ...]
     local: Callable[[Pin], Path]
-    others: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    fallbacks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def uris(self, pin: Pin) -> tuple[str, ...]:
+        """The URIs of a package, in the order to try them."""
         found = [one.uri for one in self.archives if one.name == pin.archive]
-        found += self.others.get(pin.archive, ())
+        found += self.fallbacks.get(pin.archive, ())
         path = quote(pin.path, safe="/~:+")
         return tuple(f"{uri.rstrip('/')}/{path}" for uri in found)
 
@@ -54,48 +56,51 @@ class Origins:
 def fetch_pins(
     pins: Iterable[Pin], origins: Origins, debs: Path, *, offline: bool, reporter: Reporter
 ) -> None:
-    """Put every package into ``debs``; raises NotFound, NetworkError, Damaged or NoSpace."""
+    """Make every package available in ``debs``.
+
+    Raises NotFound (only if ``offline``), NetworkError, Damaged or NoSpace.
+    """
     debs.mkdir(parents=True, exist_ok=True)
     missing = find_missing(pins, debs)
     if not missing:
         return
-    with space_errors(debs), temporary_directory(debs, prefix=".new-") as place:
+    with space_errors(debs), temporary_directory(debs, prefix=".new-") as temporary:
         for pin in missing:
             if not pin.archive:
-                _keep_local(pin, origins.local(pin), debs)
+                _copy_to_cache(pin, origins.local(pin), debs)
         missing = find_missing(missing, debs)
         if missing and offline:
             raise NotFound(
-                f"{_count(missing)} not in the cache: {_name(missing)}",
+                f"{_count(missing)} not in the cache: {_name_pins(missing)}",
                 hint="run it once without --offline",
             )
         errors = ""
         for turn in range(max((len(origins.uris(pin)) for pin in missing), default=0)):
-            errors = _fetch(missing, origins, turn, place, reporter=reporter) or errors
+            errors = _fetch(missing, origins, turn, temporary, reporter=reporter) or errors
             for pin in missing:
-                _keep(pin, place / pin.sha256, debs)
+                _move_to_cache(pin, temporary / pin.sha256, debs)
             missing = find_missing(missing, debs)
     if missing and is_hash_mismatch(errors):
         raise Damaged(
-            f"{_count(missing)} not the ones that the lock pins: {_name(missing)}\n  {errors}",
+            f"{_count(missing)} not the ones that the lock pins: {_name_pins(missing)}\n  {errors}",
             hint="the mirror is damaged or serves other packages: use another mirror",
         )
     if missing:
         raise NetworkError(
-            f"{_count(missing)} no longer available: {_name(missing)}\n  {errors}".rstrip(),
+            f"{_count(missing)} no longer available: {_name_pins(missing)}\n  {errors}".rstrip(),
             hint="a mirror with {snapshot} in its address keeps old packages; "
             "or update the lock: atoll lock --update",
         )
 
 
 def find_missing(pins: Iterable[Pin], debs: Path) -> list[Pin]:
-    """The pins without a file of the right size in ``debs``, each digest once."""
+    """The pins without a file of the right size in ``debs``; one pin for each digest."""
     found = {pin.sha256: pin for pin in pins if _size(deb_path(debs, pin)) != pin.size}
     return list(found.values())
 
 
 def verify_pin(pin: Pin, path: Path, *, what: str) -> None:
-    """Raises Damaged unless the file is the one that was pinned."""
+    """Raise Damaged unless size and SHA-256 of the file are those of the pin."""
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -107,42 +112,42 @@ def verify_pin(pin: Pin, path: Path, *, what: str) -> None:
 
 
 def _fetch(
-    pins: Sequence[Pin], origins: Origins, turn: int, place: Path, *, reporter: Reporter
+    pins: Sequence[Pin], origins: Origins, turn: int, temporary: Path, *, reporter: Reporter
 ) -> str:
-    """Try the ``turn``-th address of each package; returns the last error, or an empty text."""
+    """Try the ``turn``-th URI of each package; returns the last error, or an empty text."""
     wanted = [(uris[turn], pin) for pin in pins if len(uris := origins.uris(pin)) > turn]
     errors = ""
     total, done = sum(pin.size for _, pin in wanted), 0
-    with written_configuration(place) as environment:
+    with written_configuration(temporary) as environment:
         for start in range(0, len(wanted), _AT_ONCE):
-            part = wanted[start : start + _AT_ONCE]
+            batch = wanted[start : start + _AT_ONCE]
             reporter.progress(done, total, unit="B")
-            words: list[str | Path] = [HELPER, "download-file"]
-            for uri, pin in part:
+            argv: list[str | Path] = [HELPER, "download-file"]
+            for uri, pin in batch:
                 # apt's method "file" would create a link instead of a copy.
                 uri = "copy:" + uri[5:] if uri.startswith("file:") else uri
-                words += [uri, place / pin.sha256, f"SHA256:{pin.sha256}"]
+                argv += [uri, temporary / pin.sha256, f"SHA256:{pin.sha256}"]
             try:
-                run(words, env=environment)
+                run(argv, env=environment)
             except ProgramFailed as error:
                 lines = [line for line in error.stderr_tail.splitlines() if line.startswith("E:")]
                 errors = lines[0] if lines else error.stderr_tail
-            done += sum(pin.size for _, pin in part)
+            done += sum(pin.size for _, pin in batch)
     return errors
 
 
-def _keep(pin: Pin, fetched: Path, debs: Path) -> None:
+def _move_to_cache(pin: Pin, fetched: Path, debs: Path) -> None:
     if fetched.is_file():
         verify_pin(pin, fetched, what=f"what was fetched as {pin.path}")
         fetched.chmod(0o644)
         fetched.replace(deb_path(debs, pin))
 
 
-def _keep_local(pin: Pin, path: Path, debs: Path) -> None:
-    """Cache a local file, so that the lock still builds after the file has changed."""
+def _copy_to_cache(pin: Pin, path: Path, debs: Path) -> None:
+    """Cache a local file, so that the lock can still be built after the file has changed."""
     if not path.is_file():
         return
-    with suppress(Damaged):  # another build of the package: reported as missing
+    with suppress(Damaged):  # a different build of the package is reported as missing
         verify_pin(pin, path, what=str(path))
         new = debs / f".new-{pin.sha256}"
         new.write_bytes(path.read_bytes())
@@ -160,6 +165,6 @@ def _count(pins: Sequence[Pin]) -> str:
     return "1 package is" if len(pins) == 1 else f"{len(pins)} packages are"
 
 
-def _name(pins: Sequence[Pin]) -> str:
+def _name_pins(pins: Sequence[Pin]) -> str:
     named = [f"{pin.name} {pin.version}" for pin in pins[:_NAMED]]
     return ", ".join(named) + (" …" if len(pins) > _NAMED else "")

@@ -1,8 +1,8 @@
-"""apt and dpkg inside a root, in a sandbox: no services start and no questions are asked.
+"""Run apt and dpkg inside a root, in a sandbox: no service starts, no question is asked.
 
 The pinned packages are installed from an archive that contains only them. The root's own apt
-finds the order, so the same packages give the same root on every machine. The files that apt needs
-for it are in the sandbox's /run, so they do not become part of a tree.
+computes the order, so the same packages give the same root on every machine. The files that apt
+needs for this are in the sandbox's /run, so they do not become part of a tree.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _ENVIRONMENT = {
     "DEBIAN_FRONTEND": "noninteractive",
     "DEBCONF_NONINTERACTIVE_SEEN": "true",
-    # The initrd is a later step of the build; this disables the hooks of kernel packages.
+    # The initrd is made by a later build step; this disables the hooks of kernel packages.
     "INITRD": "No",
     "PYTHONHASHSEED": "0",
 }
@@ -93,10 +93,10 @@ _STUBS = ("/run/systemd/resolve/stub-resolv.conf", "/run/systemd/resolve/resolv.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstallBatch:
-    """Packages to install together, with their control data. ``debs`` is where they are kept.
+    """Packages to install together, with their control data. ``debs`` is the directory with files.
 
-    ``debconf`` are answers that are known before anything is unpacked; ``remove`` are packages
-    that go; ``native`` is the machine's kind, ``foreign`` the others that packages may be for.
+    ``debconf`` are answers to set before anything is unpacked. ``remove`` are names of packages to
+    remove. ``native`` is the architecture of the root, ``foreign`` are its foreign architectures.
     """
 
     entries: tuple[tuple[Pin, Stanza], ...]
@@ -109,44 +109,48 @@ class InstallBatch:
 
 
 def package_sandbox(root: Path, *binds: Bind) -> Sandbox:
-    """The sandbox that maintainer scripts run in: without a network, and no service starts."""
+    """The sandbox for maintainer scripts: no network, and services do not start."""
     return Sandbox(root=root, binds=binds, environment=_ENVIRONMENT)
 
 
 def resolver_binds(root: Path) -> tuple[Bind, ...]:
-    """The machine's resolv.conf at each path where a sandbox with a network may look for it."""
+    """Binds of the machine's resolv.conf to all paths where a sandbox with network looks for it."""
     if not _RESOLV_CONF.exists():
         return ()
-    ours = _RESOLV_CONF.resolve()
+    host_path = _RESOLV_CONF.resolve()
     targets = list(_STUBS)
-    theirs = in_root(root, "etc/resolv.conf", follow=False)
-    if not theirs.is_symlink():
+    guest_path = in_root(root, "etc/resolv.conf", follow=False)
+    if not guest_path.is_symlink():
         targets.append(str(_RESOLV_CONF))
-    elif "NetworkManager" in str(theirs.readlink()):
+    elif "NetworkManager" in str(guest_path.readlink()):
         targets.append("/run/NetworkManager/resolv.conf")
-    return tuple(Bind(source=ours, target=target) for target in targets)
+    return tuple(Bind(source=host_path, target=target) for target in targets)
 
 
 def install_sandbox(root: Path, batch: InstallBatch, archive: Path | None = None) -> Sandbox:
-    """A sandbox that sees the cached packages, and the archive that lists them."""
+    """A sandbox that sees the cached packages, and the ``archive`` that lists them."""
     binds = [Bind(source=archive.resolve(), target=ARCHIVE)] if archive else []
     debs = Bind(source=batch.debs.resolve(), target=f"{ARCHIVE}/debs")
     return package_sandbox(root, *binds, debs)
 
 
 def install_batch(root: Path, batch: InstallBatch, reporter: Reporter) -> None:
-    """Install and remove in ``root``; raises NoSpace or PackageError."""
+    """Install and remove packages in ``root``. Raises NoSpace or PackageError."""
     if not in_root(root, "usr/bin/apt-get").exists():
         install_by_dpkg(root, batch)
         return
     progress = DpkgProgress(batch.log_path, len(batch.entries), reporter)
-    with temporary_directory(batch.debs, prefix=".new-") as place:
-        write_archive(place, batch.entries)
-        (place / "words").write_text("".join(f"{word}\n" for word in apt_arguments(batch)))
-        (place / "answers").write_text("".join(f"{line}\n" for line in batch.debconf))
-        sandbox = install_sandbox(root, batch, place)
-        debconf = next((word for word in apt_arguments(batch) if word.startswith("debconf=")), "")
-        words = [
+    with temporary_directory(batch.debs, prefix=".new-") as archive:
+        write_archive(archive, batch.entries)
+        (archive / "words").write_text(
+            "".join(f"{argument}\n" for argument in apt_arguments(batch))
+        )
+        (archive / "answers").write_text("".join(f"{line}\n" for line in batch.debconf))
+        sandbox = install_sandbox(root, batch, archive)
+        debconf = next(
+            (argument for argument in apt_arguments(batch) if argument.startswith("debconf=")), ""
+        )
+        argv = [
             "sh",
             "-euc",
             _SCRIPT,
@@ -159,20 +163,20 @@ def install_batch(root: Path, batch: InstallBatch, reporter: Reporter) -> None:
             *(() if batch.remove else ("-o", "APT::Get::Remove=false")),
         ]
         batch.log_path.unlink(missing_ok=True)
-        with services_disabled(root), polled(progress.look):
+        with services_disabled(root), polled(progress.update):
             try:
-                run_logged(sandbox, words, batch.log_path)
+                run_logged(sandbox, argv, batch.log_path)
             except ProgramFailed as error:
                 raise explain_failure(error, suite="the lock", log=batch.log_path) from error
 
 
 def install_by_dpkg(root: Path, batch: InstallBatch) -> None:
-    """The same with dpkg alone, which ignores the order that Pre-Depends requires."""
+    """Install with dpkg alone, for a root without apt; ignores the order of Pre-Depends."""
     names = [f"{ARCHIVE}/debs/{pin.sha256}.deb" for pin, _ in batch.entries]
-    words = ["dpkg", "--install", "--force-depends", "--force-unsafe-io", *names]
+    argv = ["dpkg", "--install", "--force-depends", "--force-unsafe-io", *names]
     with services_disabled(root):
         try:
-            run_logged(install_sandbox(root, batch), words, batch.log_path)
+            run_logged(install_sandbox(root, batch), argv, batch.log_path)
         except ProgramFailed as error:
             raise explain_failure(error, suite="the lock", log=batch.log_path) from error
 
@@ -189,17 +193,18 @@ def _suffix(architecture: str, native: str) -> str:
     return "" if architecture in ("all", native) else f":{architecture}"
 
 
-def run_logged(sandbox: Sandbox, words: Sequence[str], log_path: Path) -> None:
+def run_logged(sandbox: Sandbox, argv: Sequence[str], log_path: Path) -> None:
+    """Run a program in ``sandbox``, its output in ``log_path``. Raises ProgramFailed."""
     log_path.parent.mkdir(parents=True, exist_ok=True)
     with log_path.open("w+b") as log:
-        sandbox.run(words, log=log)
+        sandbox.run(argv, log=log)
 
 
 @contextmanager
 def services_disabled(root: Path) -> Iterator[None]:
-    """Keep invoke-rc.d and deb-systemd-invoke from starting services while this lasts.
+    """Keep invoke-rc.d and deb-systemd-invoke from starting services while the block lasts.
 
-    A resolv.conf exists as well, for packages whose scripts need one.
+    The root also has a resolv.conf meanwhile, for packages whose scripts need one.
     """
     policy = _write_policy(root)
     resolver = _write_resolver(root)
@@ -221,7 +226,7 @@ def _write_policy(root: Path) -> Path:
 
 
 def _write_resolver(root: Path) -> Path | None:
-    """A resolv.conf without name servers, unless a package already installed a link."""
+    """Write a resolv.conf without name servers, unless a package installed a link there."""
     path = in_root(root, "etc/resolv.conf", follow=False)
     if path.is_symlink() or not path.parent.is_dir():
         return None
@@ -230,6 +235,6 @@ def _write_resolver(root: Path) -> Path | None:
 
 
 def check_local(path: Path) -> None:
-    """Raises NotFound unless ``path`` is a file."""
+    """Raise NotFound unless ``path`` is a file."""
     if not path.is_file():
         raise NotFound(f"{path}: no such package file", hint="check [packages] local in the recipe")

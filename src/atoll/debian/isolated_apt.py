@@ -1,5 +1,6 @@
-"""apt of this machine, working in a directory of its own: nothing of the machine's apt is used but
-its keys, and its settings of how to reach a mirror.
+"""Run this machine's apt in a directory of its own.
+
+Of the machine's configuration it uses only the trusted keys, and the options for reaching mirrors.
 
 ::
 
@@ -7,7 +8,7 @@ its keys, and its settings of how to reach a mirror.
       apt.conf                        all of apt's configuration; APT_CONFIG names it
       etc/apt/sources.list.d/atoll.sources, preferences, trusted.gpg.d/
       var/lib/apt/lists/…             Release and Packages files, refreshed when a lock is made
-      var/lib/apt/extended_states     which packages count as automatic
+      var/lib/apt/extended_states     which packages are automatically installed
       var/lib/dpkg/status             the packages that count as installed
       local/                          an archive of the recipe's own .deb files
 """
@@ -41,7 +42,7 @@ _KEYRINGS = (
     "/usr/share/keyrings/debian-archive-keyring.gpg",
 )
 _HEAD = 4096
-"""Bytes of a key's file in which its armour begins; vendors write a comment before it."""
+"""Bytes in which the armour of a key must begin; some vendors write a comment before it."""
 _FIXED = """\
 Dir::Etc::parts "/dev/null";
 Dir::Log "/dev/null";
@@ -57,7 +58,7 @@ Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled "false";
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AptDirectory:
-    """Where apt works, what it may use, and the kinds of machine; the machine's own is first."""
+    """apt's directory, its sources, and the architectures; the native one is first."""
 
     path: Path
     sources: tuple[AptSource, ...]
@@ -73,36 +74,40 @@ class AptDirectory:
 
     @property
     def suite(self) -> str:
-        """The word for errors: the first source is the one that the recipe builds from."""
+        """The suite to name in errors: the first source is that of the recipe's base."""
         return self.sources[0].suite if self.sources else "the recipe"
 
     @property
     def environment(self) -> dict[str, str]:
-        """With which apt's programs take this directory for theirs."""
+        """Environment variables that make apt's programs use this directory."""
         return os.environ | {"APT_CONFIG": str(self.path / "apt.conf"), "LC_ALL": "C.UTF-8"}
 
-    def run(self, *words: str) -> str:
-        """Run one of apt's programs here; what it says on stdout."""
-        return run(words, env=self.environment).decode(errors="replace")
+    def run(self, *argv: str) -> str:
+        """Run one of apt's programs in this directory; returns its stdout."""
+        return run(argv, env=self.environment).decode(errors="replace")
 
     def write_state(self, *, status: str, automatic: str, preferences: str) -> None:
-        """What counts as installed, what of it as automatic, and what apt shall prefer."""
+        """Write dpkg's status, apt's extended_states, and apt_preferences(5)."""
         (self.path / "var/lib/dpkg/status").write_text(status)
         (self.path / "var/lib/apt/extended_states").write_text(automatic)
         (self.path / "etc/apt/preferences").write_text(preferences)
 
 
 def sources_id(sources: Sequence[AptSource], architectures: Sequence[str]) -> str:
-    words = ("apt 2", *(repr(source) for source in sources), *architectures)
-    return hashlib.sha256("\0".join(words).encode()).hexdigest()[:32]
+    """The id of a directory for these sources and architectures."""
+    parts = ("apt 2", *(repr(source) for source in sources), *architectures)
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
 def open_directory(
     sources: tuple[AptSource, ...], architectures: tuple[str, ...], cache: Path
 ) -> AptDirectory:
-    """apt's directory for these sources, with whatever lists it had the last time."""
+    """Open apt's directory for these sources, with the lists of its last refresh, if any.
+
+    Raises MissingProgram.
+    """
     require_program("apt-get", package="apt")
-    place = (cache / "apt" / sources_id(sources, architectures)).absolute()
+    directory = (cache / "apt" / sources_id(sources, architectures)).absolute()
     for name in (
         "etc/apt/sources.list.d",
         "etc/apt/preferences.d",
@@ -110,19 +115,23 @@ def open_directory(
         "var/lib/dpkg",
         "var/cache/apt/archives/partial",
     ):
-        (place / name).mkdir(parents=True, exist_ok=True)
-    apt = AptDirectory(path=place, sources=sources, architectures=architectures)
-    _copy_keys(place / "etc/apt/trusted.gpg.d")
-    (place / "apt.conf").write_text(format_configuration(place, architectures, read_host_options()))
-    own = f"Types: deb\nURIs: file:{apt.local}\nSuites: ./\nTrusted: yes\n"
-    listed = "\n".join((format_sources(_with_keys(sources, place / "etc/apt/keyrings")), own))
-    (place / "etc/apt/sources.list.d/atoll.sources").write_text(listed)
+        (directory / name).mkdir(parents=True, exist_ok=True)
+    apt = AptDirectory(path=directory, sources=sources, architectures=architectures)
+    _copy_keys(directory / "etc/apt/trusted.gpg.d")
+    (directory / "apt.conf").write_text(
+        format_configuration(directory, architectures, read_host_options())
+    )
+    local_source = f"Types: deb\nURIs: file:{apt.local}\nSuites: ./\nTrusted: yes\n"
+    content = "\n".join(
+        (format_sources(_with_keys(sources, directory / "etc/apt/keyrings")), local_source)
+    )
+    (directory / "etc/apt/sources.list.d/atoll.sources").write_text(content)
     apt.write_state(status="", automatic="", preferences="")
     return apt
 
 
 def _with_keys(sources: Iterable[AptSource], target: Path) -> Iterator[AptSource]:
-    """The sources with copies of their keys: apt goes by the suffix, vendors by none."""
+    """The sources with copies of their keys, named with the suffix that apt needs for each."""
     remove_tree(target)
     target.mkdir(parents=True)
     for number, source in enumerate(sources):
@@ -137,12 +146,12 @@ def _with_keys(sources: Iterable[AptSource], target: Path) -> Iterator[AptSource
 
 
 def is_armoured(key: bytes) -> bool:
-    """Whether a public key is in its form of letters, which apt wants to be called ``.asc``."""
+    """Whether a public key is ASCII-armoured, which apt requires to be named ``.asc``."""
     return b"-----BEGIN PGP" in key[:_HEAD]
 
 
 def refresh_lists(apt: AptDirectory) -> None:
-    """Fetch the package lists anew; raises NetworkError, PackageError (no such suite, no key)."""
+    """Download the package lists. Raises NetworkError, PackageError (no such suite, no key)."""
     try:
         apt.run("apt-get", "update", "--quiet")
     except ProgramFailed as error:
@@ -152,23 +161,23 @@ def refresh_lists(apt: AptDirectory) -> None:
 def format_configuration(
     directory: Path, architectures: Sequence[str], host_options: Sequence[str]
 ) -> str:
-    """All that apt is told, for work in ``directory``."""
-    kinds = " ".join(f'"{one}";' for one in architectures)
+    """The text of apt.conf for an isolated ``directory``."""
+    quoted = " ".join(f'"{one}";' for one in architectures)
     native = f'APT::Architecture "{architectures[0]}";\n' if architectures else ""
     return (
         f'Dir "{directory}";\nDir::State::status "{directory}/var/lib/dpkg/status";\n'
         + _FIXED
         + native
-        + (f"APT::Architectures {{ {kinds} }};\n" if kinds else "")
+        + (f"APT::Architectures {{ {quoted} }};\n" if quoted else "")
         + "".join(f"{line}\n" for line in host_options)
     )
 
 
 @contextmanager
-def written_configuration(place: Path) -> Iterator[Mapping[str, str]]:
-    """An environment in which apt's programs know how to reach mirrors, and nothing else."""
-    path = place / "apt.conf"
-    path.write_text(format_configuration(place, (), read_host_options()))
+def written_configuration(directory: Path) -> Iterator[Mapping[str, str]]:
+    """An environment for apt's programs with the options for mirrors and nothing else."""
+    path = directory / "apt.conf"
+    path.write_text(format_configuration(directory, (), read_host_options()))
     try:
         yield os.environ | {"APT_CONFIG": str(path), "LC_ALL": "C.UTF-8"}
     finally:
@@ -176,24 +185,24 @@ def written_configuration(place: Path) -> Iterator[Mapping[str, str]]:
 
 
 def read_host_options() -> tuple[str, ...]:
-    """How apt on this machine is told to reach mirrors: ``Name "value";`` lines."""
+    """This machine's apt options for reaching mirrors, as ``Name "value";`` lines."""
     return parse_host_options(run(["apt-config", "dump"]).decode(errors="replace"))
 
 
 def parse_host_options(dump: str) -> tuple[str, ...]:
-    """Those lines of ``apt-config dump`` that concern reaching and believing a mirror."""
+    """The lines of ``apt-config dump`` about reaching mirrors: proxies, time limits, retries."""
     return tuple(line for line in dump.splitlines() if _HOST_OPTIONS.fullmatch(line))
 
 
 def _copy_keys(target: Path) -> None:
-    """The keys that this machine's apt believes, and Debian's own where its package is here."""
+    """Copy the keys that this machine's apt trusts, and Debian's own if they are installed."""
     remove_tree(target)
     target.mkdir(parents=True)
-    said = run(["apt-config", "shell", "parts", "Dir::Etc::trustedparts/d"]).decode()
-    parts = Path(said.partition("=")[2].strip().strip("'") or "/etc/apt/trusted.gpg.d")
+    output = run(["apt-config", "shell", "parts", "Dir::Etc::trustedparts/d"]).decode()
+    parts = Path(output.partition("=")[2].strip().strip("'") or "/etc/apt/trusted.gpg.d")
     found = sorted(path for path in parts.glob("*") if path.suffix in (".gpg", ".asc", ".pgp"))
     debian = next((path for name in _KEYRINGS if (path := Path(name)).exists()), None)
     for number, path in enumerate([*found, *([debian] if debian else [])]):
-        # apt reads binary keyrings by this suffix only
+        # apt recognizes binary keyrings by this suffix only.
         suffix = ".asc" if path.suffix == ".asc" else ".gpg"
         shutil.copyfile(path, target / f"{number:03}{suffix}")

@@ -1,12 +1,12 @@
-"""Pinned packages as apt and dpkg read them: control data kept, and an archive of exactly those.
+"""The cache of pinned packages, and archives for apt that contain exactly these packages.
 
 ::
 
     <cache>/debs/<sha256>.deb        every package ever fetched, by its content
     <cache>/debs/<sha256>.control    its control data
 
-The archive that ``write_archive`` makes holds Packages and Release; its packages are in ``debs``
-beside them, which a sandbox shows as the directory above. apt can choose nothing else from it.
+``write_archive`` writes Packages and Release of a flat archive. Its packages are below ``debs``,
+where a sandbox bind-mounts the cache. apt cannot choose any other package from it.
 """
 
 from __future__ import annotations
@@ -25,15 +25,16 @@ if TYPE_CHECKING:
     from atoll.debian.pin import Pin
 
 ARCHIVE = "/run/atoll/archive"
-"""Where a sandbox shows the archive."""
+"""The path of the archive in a sandbox."""
 
 
 def deb_path(debs: Path, pin: Pin) -> Path:
+    """The file of a pinned package in the cache ``debs``."""
     return debs / f"{pin.sha256}.deb"
 
 
 def read_stanza(debs: Path, pin: Pin) -> Stanza:
-    """The control data of a package that is in ``debs``; raises Damaged when it is another one."""
+    """The control data of a package in ``debs``. Raises Damaged if it is not the pinned package."""
     kept = debs / f"{pin.sha256}.control"
     try:
         stanza = parse_stanza(kept.read_text())
@@ -57,7 +58,7 @@ def read_stanza(debs: Path, pin: Pin) -> Stanza:
 
 
 def format_packages(entries: Iterable[tuple[Pin, Stanza]]) -> str:
-    """A Packages file; the order of packages in it is that of their names."""
+    """The text of a Packages file, sorted by name."""
     return "\n".join(
         f"{stanza.text}\nFilename: debs/{pin.sha256}.deb\nSize: {pin.size}\nSHA256: {pin.sha256}\n"
         for pin, stanza in sorted(entries, key=lambda entry: (entry[0].name, entry[0].architecture))
@@ -65,14 +66,14 @@ def format_packages(entries: Iterable[tuple[Pin, Stanza]]) -> str:
 
 
 def write_archive(directory: Path, entries: Iterable[tuple[Pin, Stanza]]) -> None:
-    """Packages and Release in ``directory``, and an empty ``debs`` to bind the packages onto."""
+    """Write Packages and Release to ``directory``, and create ``debs`` as a mount point."""
     (directory / "debs").mkdir(parents=True, exist_ok=True)
     write_flat_archive(directory, format_packages(entries))
 
 
 def write_flat_archive(directory: Path, packages: str) -> None:
-    """The two files that make a directory an archive for apt."""
-    # apt 2.6 does not always find the last package of a list that ends without an empty line
+    """Write Packages and Release, which make ``directory`` a flat archive for apt."""
+    # apt 2.6 does not always find the last package of a list that ends without an empty line.
     content = packages.encode() + b"\n" * bool(packages)
     (directory / "Packages").write_bytes(content)
     digest = hashlib.sha256(content).hexdigest()

@@ -1,4 +1,4 @@
-"""The package lists of an archive: what apt has fetched, searched without reading it as a whole."""
+"""Search the package lists that apt has downloaded, without parsing them as a whole."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _ESSENTIAL = re.compile(rb"^Essential: yes$", re.MULTILINE)
 _DATE = re.compile(r"^Date:", re.MULTILINE)
 _FORMAT = "$(CREATED_BY)\t$(REPO_URI)\t$(RELEASE)\t$(FILENAME)"
 _LOCAL_SCHEMES = ("file", "copy")
-_BEFORE_PLACE = re.compile(r"[a-z0-9+.-]+:(?://)?(?:[^/@]*@)?")
-_QUOTED = re.compile(r"""[^!-~]|[\\|{}[\]<>"^~_=!@#$%&*]""")
-"""What apt spells out in the name of a file."""
+_URI_PREFIX = re.compile(r"[a-z0-9+.-]+:(?://)?(?:[^/@]*@)?")
+_ENCODED = re.compile(r"""[^!-~]|[\\|{}[\]<>"^~_=!@#$%&*]""")
+"""Characters that apt percent-encodes in the names of list files."""
 _SIGNED = "-----BEGIN PGP SIGNED MESSAGE-----"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedPackage:
-    """A package that an archive has. ``source`` is None for one of the recipe's own files."""
+    """A package in a list. ``source`` is None for one of the recipe's own files."""
 
     source: AptSource | None
     stanza: Stanza
@@ -45,7 +45,7 @@ class ListedPackage:
         return self.stanza.fields.get("filename", "").removeprefix("./")
 
     def pin(self, *, stage: int, automatic: bool) -> Pin:
-        """Raises PackageError where the archive does not say enough to pin it."""
+        """A pin of this package. Raises PackageError if the archive does not give its SHA-256."""
         fields = self.stanza.fields
         if not fields.get("sha256") or not fields.get("size", "").isdigit():
             where = self.source.uri if self.source else "a local file"
@@ -65,9 +65,9 @@ class ListedPackage:
 
 @dataclass(slots=True, kw_only=True)
 class _List:
-    """One Packages file, mapped into memory; what is asked often is indexed when first asked.
+    """One Packages file, mapped into memory; an index of paths is built on first use.
 
-    ``base`` is the repository's address as apt writes it before the paths of packages.
+    ``base`` is the repository's URI as apt writes it before the paths of packages.
     """
 
     source: AptSource | None
@@ -78,13 +78,13 @@ class _List:
     def find(self, path: bytes) -> Stanza | None:
         if not self.paths:
             self.paths = {match.group(1): match.start() for match in _PATH.finditer(self.text)}
-        place = self.paths.get(path)
-        return None if place is None else self.around(place)
+        position = self.paths.get(path)
+        return None if position is None else self.stanza_at(position)
 
-    def around(self, place: int) -> Stanza:
-        before = self.text.rfind(b"\n\n", 0, place)
+    def stanza_at(self, position: int) -> Stanza:
+        before = self.text.rfind(b"\n\n", 0, position)
         start = before + 2 if before >= 0 else 0
-        end = self.text.find(b"\n\n", place)
+        end = self.text.find(b"\n\n", position)
         part = self.text[start : end if end >= 0 else len(self.text)]
         return parse_stanza(part.decode(errors="replace"))
 
@@ -96,7 +96,7 @@ class PackageLists:
     lists: tuple[_List, ...]
 
     def find_uri(self, uri: str) -> ListedPackage | None:
-        """The package that apt would fetch from ``uri``; None when no list has it."""
+        """The package that apt would download from ``uri``; None if no list has it."""
         for one in self.lists:
             if uri.startswith(one.base):
                 # apt writes the base as the source does, and encodes the path
@@ -107,9 +107,9 @@ class PackageLists:
         return None
 
     def essential(self, architecture: str) -> frozenset[str]:
-        """Names that are essential in some version of ``architecture``."""
+        """Names of packages of which some version for ``architecture`` is essential."""
         stanzas = (
-            one.around(match.start())
+            one.stanza_at(match.start())
             for one in self.lists
             for match in _ESSENTIAL.finditer(one.text)
         )
@@ -120,15 +120,15 @@ class PackageLists:
 
 @contextmanager
 def opened_lists(apt: AptDirectory) -> Iterator[PackageLists]:
-    """The lists as they are now; closed with the context."""
+    """Open the current lists; they are closed when the block ends."""
     found = []
     for created, uri, suite, name in _targets(apt):
         if created != "Packages" or not Path(name).exists():
             continue
-        source = _source_of(apt, uri, suite)
-        if source is None and _plain_uri(uri) != _plain_uri(f"file:{apt.local}"):
+        source = _find_source(apt, uri, suite)
+        if source is None and _normalize_uri(uri) != _normalize_uri(f"file:{apt.local}"):
             continue
-        found.append(_List(source=source, base=f"{uri.rstrip('/')}/", text=_mapped(Path(name))))
+        found.append(_List(source=source, base=f"{uri.rstrip('/')}/", text=_map_file(Path(name))))
     try:
         yield PackageLists(lists=tuple(found))
     finally:
@@ -143,22 +143,23 @@ def _targets(apt: AptDirectory) -> Iterator[tuple[str, str, str, str]]:
         yield created, uri, suite, name
 
 
-def _source_of(apt: AptDirectory, uri: str, suite: str) -> AptSource | None:
-    wanted = _plain_uri(uri), suite.rstrip("/")
+def _find_source(apt: AptDirectory, uri: str, suite: str) -> AptSource | None:
+    wanted = _normalize_uri(uri), suite.rstrip("/")
     return next(
-        (one for one in apt.sources if (_plain_uri(one.uri), one.suite.rstrip("/")) == wanted), None
+        (one for one in apt.sources if (_normalize_uri(one.uri), one.suite.rstrip("/")) == wanted),
+        None,
     )
 
 
-def _plain_uri(uri: str) -> str:
-    """``uri`` in one form: apt writes ``file:///x`` as ``file:/x``."""
+def _normalize_uri(uri: str) -> str:
+    """``uri`` in a canonical form: apt writes ``file:///x`` as ``file:/x``."""
     scheme, _, rest = uri.rstrip("/").partition(":")
     if scheme.lower() in _LOCAL_SCHEMES:
         rest = f"/{rest.lstrip('/')}"
     return f"{scheme.lower()}:{rest}"
 
 
-def _mapped(path: Path) -> mmap.mmap | bytes:
+def _map_file(path: Path) -> mmap.mmap | bytes:
     with path.open("rb") as file:
         if path.stat().st_size == 0:
             return b""
@@ -166,24 +167,24 @@ def _mapped(path: Path) -> mmap.mmap | bytes:
 
 
 def release_path(apt: AptDirectory, source: AptSource) -> Path | None:
-    """The file that a source's lists are believed by, as apt names it."""
+    """The InRelease or Release file of a source, which authenticates its lists; None if missing."""
     suite = source.suite.lstrip("/") if source.suite.endswith("/") else f"dists/{source.suite}/"
     paths = (
-        apt.lists / list_name(f"{_plain_uri(source.uri)}/{suite}{kind}")
+        apt.lists / list_name(f"{_normalize_uri(source.uri)}/{suite}{kind}")
         for kind in ("InRelease", "Release")
     )
     return next((path for path in paths if path.exists()), None)
 
 
 def list_name(uri: str) -> str:
-    """The name of the file in which apt keeps what ``uri`` gives."""
-    place = _BEFORE_PLACE.sub("", uri, count=1)
-    quoted = _QUOTED.sub(lambda found: f"%{ord(found.group()):02x}", place)
-    return quoted.replace("/", "_")
+    """The name of the file in which apt stores the content of ``uri``."""
+    path = _URI_PREFIX.sub("", uri, count=1)
+    encoded = _ENCODED.sub(lambda found: f"%{ord(found.group()):02x}", path)
+    return encoded.replace("/", "_")
 
 
 def read_release(apt: AptDirectory, source: AptSource) -> str:
-    """The text of a source's Release file without its signature; empty when it has none."""
+    """The text of a source's Release file without its signature; empty if it has none."""
     path = release_path(apt, source)
     if path is None:
         return ""
@@ -192,6 +193,7 @@ def read_release(apt: AptDirectory, source: AptSource) -> str:
 
 
 def pin_archive(apt: AptDirectory, source: AptSource) -> PinnedArchive:
+    """A pin of the source's current Release file."""
     path = release_path(apt, source)
     digest = hashlib.sha256(path.read_bytes() if path else b"").hexdigest()
     return PinnedArchive(
@@ -204,6 +206,6 @@ def pin_archive(apt: AptDirectory, source: AptSource) -> PinnedArchive:
 
 
 def read_epoch(apt: AptDirectory) -> int:
-    """The date of the newest Release file, in seconds; those without a date do not count."""
+    """The date of the newest Release file, in seconds since 1970; 0 if none has a date."""
     texts = (read_release(apt, source) for source in apt.sources)
     return max((parse_release_date(text) for text in texts if _DATE.search(text)), default=0)

@@ -1,4 +1,4 @@
-"""Exactly which packages, and where each of them comes from: what a lock says of an archive."""
+"""Pinned packages and archives, as a lock records them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PinnedArchive:
-    """One suite of one repository. ``name`` is the lock's own word for it.
+    """One suite of one repository. ``name`` identifies it in the lock.
 
-    ``uri`` is where it was found; paths of packages are relative to it. ``release`` is the SHA-256
-    (64 hex) of the InRelease or Release file that was believed.
+    ``uri`` is the repository's; paths of packages are relative to it. ``release`` is the SHA-256
+    (64 hex digits) of the InRelease or Release file that was verified.
     """
 
     name: str
@@ -22,11 +22,11 @@ class PinnedArchive:
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Pin:
-    """One package file. ``size`` is in bytes, ``sha256`` 64 hex.
+    """One package file. ``size`` is in bytes, ``sha256`` has 64 hex digits.
 
-    ``archive`` names a ``PinnedArchive``; it is empty for a local file, whose ``path`` is as the
-    recipe writes it. Packages of a lower ``stage`` are installed before those of a higher one.
-    ``automatic``: installed only because another one needs it.
+    ``archive`` names a ``PinnedArchive``; it is empty for a local file, whose ``path`` is as in the
+    recipe. Packages of a lower ``stage`` are installed before those of a higher one. ``automatic``:
+    installed only as a dependency, as in apt.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What apt shall prefer, as apt_preferences(5) wants it said."""
+"""Write apt_preferences(5): pin priorities from the recipe."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from atoll.debian.sources import AptSource
 
 _FIELDS = (("origin", "o"), ("label", "l"), ("suite", "a"), ("codename", "n"))
-_EXACTLY = 1001
-"""Above 1000, so that an older version is taken, too."""
-_RATHER = 995
+_EXACT = 1001
+"""Above 1000, so that apt also downgrades to this version."""
+_PREFERRED = 995
 
 
 def format_preferences(
@@ -26,14 +26,18 @@ def format_preferences(
     taken: Iterable[tuple[str, str]],
     local: Iterable[tuple[str, str]],
 ) -> str:
-    """``releases`` holds the text of each source's Release file by the source's name; ``taken``
-    says from which repository or suite a package comes; ``local`` are own files, which win."""
-    paragraphs = [_paragraph(name, f"version {version}", _EXACTLY) for name, version in local]
-    paragraphs += [_paragraph(name, f"version {version}", _EXACTLY) for name, version in versions]
-    for name, place in taken:
+    """The text of the preferences.
+
+    ``releases`` has the text of each source's Release file by the source's name. ``versions`` pins
+    (name, version). ``taken`` has (name, repository or suite) from which to take a package.
+    ``local`` are name and version of local files, which win.
+    """
+    paragraphs = [_paragraph(name, f"version {version}", _EXACT) for name, version in local]
+    paragraphs += [_paragraph(name, f"version {version}", _EXACT) for name, version in versions]
+    for name, origin in taken:
         for source in sources:
-            if place in (source.repository, source.suite, source.name):
-                paragraphs.append(_paragraph(name, select(source, releases), _RATHER))
+            if origin in (source.repository, source.suite, source.name):
+                paragraphs.append(_paragraph(name, select(source, releases), _PREFERRED))
     for source in sources:
         if source.priority is not None:
             paragraphs.append(_paragraph("*", select(source, releases), source.priority))
@@ -41,16 +45,16 @@ def format_preferences(
 
 
 def select(source: AptSource, releases: Mapping[str, str]) -> str:
-    """How a source is told from others: by what its Release file says, else by its host."""
+    """The pin that selects one source: by fields of its Release file, else by its host."""
     release = parse_fields(releases.get(source.name, ""))
-    # a comma would end the value
-    words = [
+    # A comma would end the value.
+    terms = [
         f"{short}={release[name]}"
         for name, short in _FIELDS
         if release.get(name) and "," not in release[name]
     ]
-    if words:
-        return f"release {','.join(words)}"
+    if terms:
+        return f"release {','.join(terms)}"
     return f'origin "{urlsplit(source.uri).hostname or ""}"'
 
 

@@ -1,4 +1,4 @@
-"""How far dpkg is, from what it says: each package is unpacked once and set up once."""
+"""Progress of dpkg from its output: each package is unpacked once and configured once."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _LINE = re.compile(rb"^(?:Unpacking|Setting up) ([a-z0-9][a-z0-9+.:-]*) \(", re.
 
 
 class DpkgProgress:
-    """``look`` reads what came to ``log`` since the last time, and tells the reporter.
+    """``update`` reads what was added to ``log`` and reports the progress.
 
-    ``packages`` is how many will be installed; a package counts half when it is unpacked.
+    ``packages`` is the number to install; unpacking and configuring count half a package each.
     """
 
     def __init__(self, log: Path, packages: int, reporter: Reporter) -> None:
@@ -26,15 +26,15 @@ class DpkgProgress:
         self._read = 0
         self._lines = 0
 
-    def look(self) -> None:
+    def update(self) -> None:
         try:
             with self._log.open("rb") as file:
                 file.seek(self._read)
-                whole, newline, _ = file.read().rpartition(b"\n")
+                complete, newline, _ = file.read().rpartition(b"\n")
         except FileNotFoundError:
             return
-        self._read += len(whole) + len(newline)
-        names = _LINE.findall(whole)
+        self._read += len(complete) + len(newline)
+        names = _LINE.findall(complete)
         if names:
             self._lines += len(names)
             done = min(self._lines // 2, self._packages)

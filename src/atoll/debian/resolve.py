@@ -1,7 +1,7 @@
-"""Which packages a recipe's words mean: apt of this machine decides, and installs nothing.
+"""Resolve a recipe's package requirements with this machine's apt, which installs nothing.
 
-apt works in a directory of its own in which nothing counts as installed, or exactly what is given:
-so the answer depends on the words, the package lists and what is there already, on nothing else.
+apt works in an isolated directory in which nothing, or exactly what is given, counts as installed.
+So the result depends only on the requirements, the package lists and what is installed already.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _URI = re.compile(r"^'([^']+)' \S+ \d+ \S*$", re.MULTILINE)
 _REMOVED = re.compile(r"^Remv ([^\s:]+)(?::(\S+))? \[", re.MULTILINE)
-_WORD = re.compile(
+_REQUIREMENT = re.compile(
     r"(?P<name>[^:=/]+)(?::(?P<architecture>[^=/]+))?"
     r"(?:=(?P<version>.*)|/(?P<suite>.*))?"
 )
@@ -41,7 +41,7 @@ _WORD = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalDeb:
-    """A .deb file of the recipe's own: its name there, and what it is."""
+    """A .deb file of the recipe: its name there, its path, digest and control data."""
 
     name: str
     path: Path
@@ -51,15 +51,15 @@ class LocalDeb:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackageRequirement:
-    """A word for apt, taken apart: ``NAME[:ARCHITECTURE][=VERSION | /SUITE]``."""
+    """A parsed argument of apt: ``NAME[:ARCHITECTURE][=VERSION | /SUITE]``."""
 
     name: str
     architecture: str | None = None
     version: str | None = None
     suite: str | None = None
 
-    def names(self, stanza: Stanza, native: str) -> bool:
-        """Whether the package could be meant: itself, or as one who provides the name."""
+    def matches(self, stanza: Stanza, native: str) -> bool:
+        """Whether the package has, or provides, this name for this architecture."""
         kinds = (self.architecture or native, "all")
         if stanza.architecture not in kinds:
             return False
@@ -67,17 +67,18 @@ class PackageRequirement:
 
 
 def parse_requirement(text: str) -> PackageRequirement:
-    found = _WORD.fullmatch(text)
+    """Parse an argument of apt; text in another form becomes the name."""
+    found = _REQUIREMENT.fullmatch(text)
     return PackageRequirement(**found.groupdict()) if found else PackageRequirement(name=text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackageRequirements:
-    """What to choose. ``base``: the essential packages and apt are wanted, too.
+    """The packages to resolve. With ``base`` also the essential packages and apt.
 
-    ``versions`` and ``sources`` are as in a recipe. ``own`` are packages of Atoll's own that are
-    wanted besides; whoever resolves adds them to ``local``. ``implied`` are words for apt that the
-    recipe does not say.
+    ``versions`` and ``sources`` are as in a recipe. ``own`` are the names of Atoll's own packages
+    to install; the caller of ``resolve`` adds their files to ``local``. ``implied`` are arguments
+    for apt that the recipe does not contain.
     """
 
     base: bool = True
@@ -91,14 +92,14 @@ class PackageRequirements:
     recommends: bool = False
 
     @property
-    def words(self) -> tuple[str, ...]:
-        """All words for apt."""
+    def arguments(self) -> tuple[str, ...]:
+        """All package arguments for apt."""
         return tuple(dict.fromkeys((*self.install, *self.implied)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Installed:
-    """What counts as installed: control data, and which of it (name, architecture) as automatic."""
+    """What counts as installed: control data; ``automatic`` has (name, architecture) as in apt."""
 
     stanzas: tuple[Stanza, ...] = ()
     automatic: frozenset[tuple[str, str]] = frozenset()
@@ -109,10 +110,11 @@ NOTHING = Installed()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolution:
-    """What apt would do: packages that it takes (all at stage 1), and those that go, as (name,
+    """What apt would do: packages to install (all at stage 1), and to remove as (name,
     architecture).
 
-    ``stanzas`` are the control data of what it takes. ``epoch`` is the date of the newest list.
+    ``stanzas`` are the control data of ``pins``. ``epoch`` is the date of the newest Release file,
+    in seconds since 1970.
     """
 
     pins: tuple[Pin, ...]
@@ -125,7 +127,7 @@ class Resolution:
 def resolve(
     apt: AptDirectory, requirements: PackageRequirements, *, installed: Installed = NOTHING
 ) -> Resolution:
-    """Choose packages by the newest lists; raises PackageError, NetworkError, Damaged, NoSpace."""
+    """Refresh the lists and resolve. Raises PackageError, NetworkError, Damaged or NoSpace."""
     _write_local_archive(apt.local, requirements.local)
     refresh_lists(apt)
     return choose(apt, requirements, installed=installed)
@@ -134,23 +136,27 @@ def resolve(
 def choose(
     apt: AptDirectory, requirements: PackageRequirements, *, installed: Installed = NOTHING
 ) -> Resolution:
-    """``resolve`` by the lists that are there."""
-    _prefer(apt, requirements, installed)
+    """Like ``resolve``, with the lists of the last refresh."""
+    _write_preferences(apt, requirements, installed)
     with opened_lists(apt) as lists:
         base = find_base(apt, lists) if requirements.base else ()
-        words = _words(apt, requirements, base)
-        if not words:
+        arguments = _apt_arguments(apt, requirements, base)
+        if not arguments:
             return _result(apt, requirements, base, [], ())
-        output = _ask(apt, words, "--print-uris", recommends=requirements.recommends)
-        offers = _offers(lists, output)
+        output = _run_apt_get(apt, arguments, "--print-uris", recommends=requirements.recommends)
+        packages = _find_packages(lists, output)
         removed: tuple[tuple[str, str], ...] = ()
         if installed.stanzas:
-            simulated = _ask(apt, words, "--simulate", recommends=requirements.recommends)
+            simulated = _run_apt_get(
+                apt, arguments, "--simulate", recommends=requirements.recommends
+            )
             removed = tuple(parse_removed(simulated, apt.architectures[0]))
-    return _result(apt, requirements, base, offers, removed)
+    return _result(apt, requirements, base, packages, removed)
 
 
-def _prefer(apt: AptDirectory, requirements: PackageRequirements, installed: Installed) -> None:
+def _write_preferences(
+    apt: AptDirectory, requirements: PackageRequirements, installed: Installed
+) -> None:
     releases = {source.name: read_release(apt, source) for source in apt.sources}
     apt.write_state(
         status=format_status(installed.stanzas),
@@ -168,19 +174,19 @@ def _prefer(apt: AptDirectory, requirements: PackageRequirements, installed: Ins
 def find_newer(
     apt: AptDirectory, requirements: PackageRequirements, *, installed: Installed
 ) -> tuple[Pin, ...]:
-    """Newer versions of what is installed, as far as they fit together; by the newest lists."""
+    """Newer versions of what is installed, as by ``apt-get dist-upgrade``; refreshes the lists."""
     _write_local_archive(apt.local, ())
     refresh_lists(apt)
-    _prefer(apt, requirements, installed)
+    _write_preferences(apt, requirements, installed)
     with opened_lists(apt) as lists:
-        output = _ask(
+        output = _run_apt_get(
             apt, (), "--print-uris", verb="dist-upgrade", recommends=requirements.recommends
         )
-        return _result(apt, requirements, (), _offers(lists, output), ()).pins
+        return _result(apt, requirements, (), _find_packages(lists, output), ()).pins
 
 
 def find_base(apt: AptDirectory, lists: PackageLists) -> tuple[str, ...]:
-    """The essential packages as the newest versions say it, and apt."""
+    """The packages that are essential in their newest version, and apt."""
     names = sorted(lists.essential(apt.architectures[0]))
     if not names:
         return ("apt",)
@@ -190,22 +196,25 @@ def find_base(apt: AptDirectory, lists: PackageLists) -> tuple[str, ...]:
 
 
 def parse_removed(output: str, native: str) -> Iterable[tuple[str, str]]:
-    """The packages (name, architecture) that a simulation says it removes."""
+    """The packages (name, architecture) in the ``Remv`` lines of ``apt-get --simulate``."""
     for match in _REMOVED.finditer(output):
         yield match.group(1), match.group(2) or native
 
 
 def format_status(stanzas: Iterable[Stanza]) -> str:
-    """A dpkg status file in which all of them are installed."""
+    """A dpkg status file in which all these packages are installed."""
     output = "Status: install ok installed\n"
     return "".join(f"{one.text}\n{'' if 'status' in one.fields else output}\n" for one in stanzas)
 
 
 def format_automatic(keys: Iterable[tuple[str, str]], native: str) -> str:
-    """apt's extended_states; there, packages for all machines count as the native ones."""
-    found = sorted({(name, native if kind == "all" else kind) for name, kind in keys})
+    """apt's extended_states, in which packages for all architectures count as native ones."""
+    found = sorted(
+        {(name, native if architecture == "all" else architecture) for name, architecture in keys}
+    )
     return "".join(
-        f"Package: {name}\nArchitecture: {kind}\nAuto-Installed: 1\n\n" for name, kind in found
+        f"Package: {name}\nArchitecture: {architecture}\nAuto-Installed: 1\n\n"
+        for name, architecture in found
     )
 
 
@@ -219,7 +228,9 @@ def parse_automatic(text: str) -> list[tuple[str, str]]:
     ]
 
 
-def _words(apt: AptDirectory, requirements: PackageRequirements, base: Sequence[str]) -> list[str]:
+def _apt_arguments(
+    apt: AptDirectory, requirements: PackageRequirements, base: Sequence[str]
+) -> list[str]:
     unwanted = set(requirements.remove)
     native = apt.architectures[0]
     local = [
@@ -227,17 +238,22 @@ def _words(apt: AptDirectory, requirements: PackageRequirements, base: Sequence[
         for one in requirements.local
     ]
     wanted = [name for name in base if name not in unwanted]
-    return [*wanted, *requirements.words, *local, *(f"{name}-" for name in requirements.remove)]
+    return [*wanted, *requirements.arguments, *local, *(f"{name}-" for name in requirements.remove)]
 
 
 def _suffix(architecture: str, native: str) -> str:
     return "" if architecture in ("all", native) else f":{architecture}"
 
 
-def _ask(
-    apt: AptDirectory, words: Sequence[str], how: str, *, recommends: bool, verb: str = "install"
+def _run_apt_get(
+    apt: AptDirectory,
+    arguments: Sequence[str],
+    how: str,
+    *,
+    recommends: bool,
+    verb: str = "install",
 ) -> str:
-    """What apt says to a verb with these words; raises what its failure means."""
+    """The output of ``apt-get`` with these arguments; raises what its failure means."""
     argv = [
         "apt-get",
         how,
@@ -252,7 +268,7 @@ def _ask(
         "--allow-remove-essential",
         verb,
         "--",
-        *words,
+        *arguments,
     ]
     with tempfile.TemporaryFile() as log:
         try:
@@ -263,13 +279,13 @@ def _ask(
         return log.read().decode(errors="replace")
 
 
-def _offers(lists: PackageLists, output: str) -> list[ListedPackage]:
+def _find_packages(lists: PackageLists, output: str) -> list[ListedPackage]:
     found = []
     for uri in _URI.findall(output):
-        offer = lists.find_uri(uri)
-        if offer is None:
+        package = lists.find_uri(uri)
+        if package is None:
             raise PackageError(f"apt would fetch {uri}, which is in none of its package lists")
-        found.append(offer)
+        found.append(package)
     return found
 
 
@@ -277,21 +293,24 @@ def _result(
     apt: AptDirectory,
     requirements: PackageRequirements,
     base: Sequence[str],
-    offers: Sequence[ListedPackage],
+    packages: Sequence[ListedPackage],
     removed: tuple[tuple[str, str], ...],
 ) -> Resolution:
     native = apt.architectures[0]
-    asked = manual_keys(
-        [*base, *requirements.words], [offer.stanza for offer in offers], native, requirements.local
+    manual = manual_keys(
+        [*base, *requirements.arguments],
+        [package.stanza for package in packages],
+        native,
+        requirements.local,
     )
     names = {f"{number}.deb": deb.name for number, deb in enumerate(requirements.local)}
     pins = []
-    for offer in offers:
-        pin = offer.pin(stage=1, automatic=offer.stanza.key not in asked)
-        pins.append(pin if offer.source else replace(pin, path=names[pin.path]))
+    for package in packages:
+        pin = package.pin(stage=1, automatic=package.stanza.key not in manual)
+        pins.append(pin if package.source else replace(pin, path=names[pin.path]))
     return Resolution(
         pins=tuple(sorted(pins)),
-        stanzas=tuple(offer.stanza for offer in offers),
+        stanzas=tuple(package.stanza for package in packages),
         removed=removed,
         archives=tuple(pin_archive(apt, one) for one in apt.sources),
         epoch=read_epoch(apt),
@@ -299,20 +318,20 @@ def _result(
 
 
 def manual_keys(
-    words: Iterable[str], stanzas: Sequence[Stanza], native: str, local: Iterable[LocalDeb] = ()
+    arguments: Iterable[str], stanzas: Sequence[Stanza], native: str, local: Iterable[LocalDeb] = ()
 ) -> frozenset[tuple[str, str]]:
-    """The packages (name, architecture) that words ask for: by name, else as who provides it."""
+    """The packages (name, architecture) that apt arguments select, by name or else by Provides."""
     found = {deb.stanza.key for deb in local}
-    for text in words:
-        word = parse_requirement(text)
-        near = [stanza for stanza in stanzas if word.names(stanza, native)]
-        exact = [stanza for stanza in near if stanza.name == word.name]
-        found |= {stanza.key for stanza in exact or near}
+    for text in arguments:
+        requirement = parse_requirement(text)
+        candidates = [stanza for stanza in stanzas if requirement.matches(stanza, native)]
+        exact = [stanza for stanza in candidates if stanza.name == requirement.name]
+        found |= {stanza.key for stanza in exact or candidates}
     return frozenset(found)
 
 
 def _write_local_archive(place: Path, debs: Sequence[LocalDeb]) -> None:
-    """A flat archive of the recipe's own packages, which apt believes without a signature."""
+    """Write a flat archive of the recipe's own packages, which needs no signature."""
     place.mkdir(parents=True, exist_ok=True)
     texts = [
         f"{deb.stanza.text}\nFilename: {number}.deb\nSize: {deb.path.stat().st_size}\n"

@@ -1,6 +1,6 @@
-"""Where packages may come from: suites of repositories, as values and as apt's deb822 text.
+"""Sources of packages: suites of repositories, as values and as apt's deb822 text.
 
-No mirror is named in this code: without one in the recipe, mmdebstrap decides.
+This code names no mirror: if the recipe has none, mmdebstrap chooses it.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _LINE = re.compile(r"deb\s+(?:\[[^]]*\]\s+)?(\S+)\s+(\S+)((?:\s+\S+)*)\s*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AptSource:
-    """One suite of one repository. ``name`` is the lock's word for it.
+    """One suite of one repository. ``name`` identifies it in the lock.
 
-    ``architectures`` is empty where all are meant. ``key`` is a file with the only keys that are
-    believed; None means those of the machine's apt. ``priority`` is apt's pin priority. ``dated``:
-    it is a picture of the past, so its Release file may have expired. ``repository``: the
-    recipe's name of the repository it is of, None for the Debian that it builds from.
+    ``architectures`` is empty for all. ``key`` is a file with the only keys to trust; None for
+    those of the machine's apt. ``priority`` is apt's pin priority. ``dated``: a snapshot of the
+    past, whose Release file may have expired. ``repository``: the recipe's name of the repository,
+    None for the Debian archive of its base.
     """
 
     name: str
@@ -45,7 +45,7 @@ class AptSource:
 
 
 def format_sources(sources: Iterable[AptSource]) -> str:
-    """deb822 text for apt; one paragraph for each source."""
+    """The text of a deb822 sources file (sources.list(5))."""
     return "\n".join(_format_source(source) for source in sources)
 
 
@@ -65,30 +65,34 @@ def _format_source(source: AptSource) -> str:
 def read_default_sources(
     suite: str, components: Sequence[str], architecture: str, place: Path
 ) -> tuple[AptSource, ...]:
-    """What mmdebstrap would build a suite from on this machine. Nothing is fetched."""
+    """The sources that mmdebstrap would use for a suite on this machine; downloads nothing.
+
+    ``place`` is a directory for temporary files.
+    """
     require_program("mmdebstrap", package="mmdebstrap")
     with temporary_directory(place, prefix=".new-") as temporary:
         temporary.chmod(0o755)
-        listed = temporary / "sources.list"
-        # That check refuses this to root for fear of packages' scripts, and none is installed here.
+        sources_list = temporary / "sources.list"
+        # check/chrootless is skipped: it refuses root, as packages' scripts could harm the machine,
+        # but no package is installed here.
         run(
             [
                 "mmdebstrap",
                 "--mode=chrootless",
                 "--variant=custom",
                 "--skip=update,cleanup,check/chrootless,check/signed-by",
-                f'--setup-hook=cp "$1/etc/apt/sources.list" {listed}',
+                f'--setup-hook=cp "$1/etc/apt/sources.list" {sources_list}',
                 f"--components={','.join(components)}",
                 f"--architectures={architecture}",
                 suite,
                 temporary / "root",
             ]
         )
-        return parse_sources_list(listed.read_text())
+        return parse_sources_list(sources_list.read_text())
 
 
 def parse_sources_list(text: str) -> tuple[AptSource, ...]:
-    """The ``deb`` lines of a sources.list; their options are not looked at."""
+    """The ``deb`` lines of a sources.list; their options are ignored."""
     found = (_LINE.fullmatch(line.strip()) for line in text.splitlines())
     return tuple(
         AptSource(
@@ -103,13 +107,13 @@ def parse_sources_list(text: str) -> tuple[AptSource, ...]:
 
 
 def read_architecture() -> str:
-    """What Debian calls this machine's kind of processor (``amd64``)."""
+    """Debian's name of this machine's architecture (``amd64``)."""
     require_program("dpkg", package="dpkg")
     return run(["dpkg", "--print-architecture"]).decode().strip()
 
 
 def parse_release_date(text: str) -> int:
-    """When a Release file was made, in seconds; raises Damaged."""
+    """The Date of a Release file, in seconds since 1970. Raises Damaged."""
     value = parse_fields(text).get("date")
     if value is None:
         raise Damaged("a Release file has no date")

@@ -1,7 +1,7 @@
-"""Control data of packages: fields of a stanza, and which packages need which.
+"""Control data of packages: fields, and the dependencies between packages.
 
-A dependency is judged by names alone. Versions were judged by apt when the packages were chosen;
-what is asked here is only who is needed among packages that fit together.
+Dependencies are compared by name only. apt has already checked versions when it chose the packages;
+here it only matters which of them need each other.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _NAME_IN_DEPENDENCY = re.compile(r"\s*([a-zA-Z0-9][a-zA-Z0-9+.-]*)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stanza:
-    """One package as its control data describes it. ``text`` ends without a line break."""
+    """The control data of one package. ``text`` has no line break at its end."""
 
     text: str
     fields: Mapping[str, str] = field(repr=False)
@@ -48,21 +48,21 @@ class Stanza:
     def provides(self) -> tuple[str, ...]:
         return tuple(names[0] for names in parse_relation(self.fields.get("provides", "")))
 
-    def needs(self, *, recommends: bool = False) -> Iterator[tuple[str, ...]]:
-        """Each dependency, as the names of its alternatives."""
+    def dependencies(self, *, recommends: bool = False) -> Iterator[tuple[str, ...]]:
+        """Yield each dependency as the names of its alternatives."""
         for kind in ("pre-depends", "depends", *(("recommends",) if recommends else ())):
             yield from parse_relation(self.fields.get(kind, ""))
 
 
 def parse_stanza(text: str) -> Stanza:
-    """The control data of one package."""
+    """Parse the control data of one package."""
     return Stanza(text=text.strip("\n"), fields=parse_fields(text))
 
 
 def parse_relation(text: str) -> Iterator[tuple[str, ...]]:
-    """The names in a field such as Depends, for each of its parts."""
+    """Parse a field such as Depends; yields the names of the alternatives of each relation."""
     for part in text.replace("\n", " ").split(","):
-        found = (_NAME_IN_DEPENDENCY.match(word) for word in part.split("|"))
+        found = (_NAME_IN_DEPENDENCY.match(alternative) for alternative in part.split("|"))
         names = tuple(match.group(1) for match in found if match)
         if names:
             yield names
@@ -71,31 +71,31 @@ def parse_relation(text: str) -> Iterator[tuple[str, ...]]:
 def closure(
     stanzas: Iterable[Stanza], roots: Iterable[tuple[str, str]], *, recommends: bool = False
 ) -> frozenset[tuple[str, str]]:
-    """``roots`` and all among ``stanzas`` that they need, as (name, architecture).
+    """``roots`` and their transitive dependencies among ``stanzas``, as (name, architecture).
 
-    Every alternative of a dependency that is there counts as needed.
+    All alternatives of a dependency that are among ``stanzas`` count as needed.
     """
-    all_of_them = {stanza.key: stanza for stanza in stanzas}
+    by_key = {stanza.key: stanza for stanza in stanzas}
     providers: dict[str, list[Stanza]] = {}
-    for stanza in all_of_them.values():
+    for stanza in by_key.values():
         for name in (stanza.name, *stanza.provides()):
             providers.setdefault(name, []).append(stanza)
     found: set[tuple[str, str]] = set()
-    waiting = [key for key in roots if key in all_of_them]
-    while waiting:
-        key = waiting.pop()
+    queue = [key for key in roots if key in by_key]
+    while queue:
+        key = queue.pop()
         if key in found:
             continue
         found.add(key)
-        for names in all_of_them[key].needs(recommends=recommends):
+        for names in by_key[key].dependencies(recommends=recommends):
             for name in names:
-                near = (one for one in providers.get(name, []) if _fits(key[1], one))
-                waiting += [one.key for one in near]
+                matching = (one for one in providers.get(name, []) if _can_satisfy(key[1], one))
+                queue += [one.key for one in matching]
     return frozenset(found)
 
 
-def _fits(architecture: str, other: Stanza) -> bool:
-    """Whether ``other`` may help a package of ``architecture``; "all" stands with everyone."""
+def _can_satisfy(architecture: str, other: Stanza) -> bool:
+    """Whether ``other`` may satisfy a dependency of a package for ``architecture``."""
     return (
         "all" in (architecture, other.architecture)
         or architecture == other.architecture

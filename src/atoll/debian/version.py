@@ -1,8 +1,8 @@
-"""The order of Debian's versions, as deb-version(7) draws it: ``[EPOCH:]UPSTREAM[-REVISION]``.
+"""Compare Debian versions, as defined in deb-version(7): ``[EPOCH:]UPSTREAM[-REVISION]``.
 
-Upstream version and revision are read as text, number, text, number and so on. Numbers are compared
-by their value; in texts ``~`` comes before everything, even before the end, and letters come before
-all other characters. What is no version by Debian's rules has its place in the order, too.
+Upstream version and revision are split into text, number, text, number and so on. Numbers are
+compared by value. In texts ``~`` sorts before everything, even the end, and letters sort before all
+other characters. Text that is not a valid version is ordered by the same rules.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ _TEXT_AND_NUMBER = re.compile(r"([^0-9]*)([0-9]*)")
 
 
 def compare_versions(one: str, other: str) -> int:
-    """Less than 0 when ``one`` is older than ``other``, 0 when they are equal, else more than 0."""
-    epoch, upstream, revision = _divide(one)
-    other_epoch, other_upstream, other_revision = _divide(other)
+    """Negative if ``one`` is older than ``other``, 0 if they are equal, positive if it is newer."""
+    epoch, upstream, revision = _split(one)
+    other_epoch, other_upstream, other_revision = _split(other)
     return (
         _compare_numbers(epoch, other_epoch)
         or _compare_parts(upstream, other_upstream)
@@ -24,8 +24,8 @@ def compare_versions(one: str, other: str) -> int:
     )
 
 
-def _divide(version: str) -> tuple[str, str, str]:
-    """Epoch, upstream version, revision; what is missing counts as 0."""
+def _split(version: str) -> tuple[str, str, str]:
+    """Split into epoch, upstream version and revision; a missing epoch or revision is 0."""
     epoch, colon, rest = version.partition(":")
     if not (colon and epoch.isascii() and epoch.isdigit()):
         epoch, rest = "0", version
@@ -47,12 +47,12 @@ def _compare_parts(one: str, other: str) -> int:
 def _compare_texts(one: str, other: str) -> int:
     for left, right in zip_longest(one, other, fillvalue=""):
         if left != right:
-            return -1 if _place(left) < _place(right) else 1
+            return -1 if _sort_key(left) < _sort_key(right) else 1
     return 0
 
 
-def _place(letter: str) -> tuple[int, str]:
-    """Where a character stands; the empty one is the end of a text."""
+def _sort_key(letter: str) -> tuple[int, str]:
+    """The sort key of a character; the empty one is the end of a text."""
     if letter == "~":
         return 0, ""
     if not letter:
@@ -61,7 +61,7 @@ def _place(letter: str) -> tuple[int, str]:
 
 
 def _compare_numbers(one: str, other: str) -> int:
-    """Of any length: Python refuses to read very long numbers."""
+    """Compare digits of any length, as Python refuses to convert very long numbers."""
     one, other = one.lstrip("0"), other.lstrip("0")
     left, right = (len(one), one), (len(other), other)
     return (left > right) - (left < right)

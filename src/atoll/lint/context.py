@@ -26,7 +26,7 @@ from atoll.host.run import run
 from atoll.lint.cached_facts import read_accounts, read_contents
 from atoll.lint.model import ArchiveFacts, FactKind, LintFacts, LocalFile
 from atoll.lint.names import is_available, local_files, near_names, package_names, wanted_packages
-from atoll.lock.own_packages import implied_words, read_own
+from atoll.lock.own_packages import implied_packages, read_own
 from atoll.lock.requirements import (
     architectures,
     find_sources,
@@ -219,7 +219,7 @@ def read_plan(
         with opened_lists(apt) as found:
             requests += find_base(apt, found)
     requests += [each for each in wanted_packages(recipe) if is_available(each, lists)]
-    requests += implied_words(local)
+    requests += implied_packages(local)
     requests += [str(deb.path.absolute()) for deb in local]
     removed = (name for name in recipe.packages.remove if lists.knows(name.partition(":")[0]))
     requests += [f"{name}-" for name in removed]

@@ -1,4 +1,4 @@
-"""``atoll.lock``: every input of a build pinned, as values; ``text`` writes and reads them."""
+"""``atoll.lock`` as values: every input of a build, pinned. ``serialize`` reads and writes it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ SCHEMA = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockedBase:
-    """The image that the tree is derived from: what the recipe calls it, its manifest and tree.
+    """The base of a derived tree: its name in the recipe, its manifest digest and its tree.
 
-    ``manifest`` is empty where the base has none: a recipe, or a tree of the store.
+    ``manifest`` is empty if the base has none: a recipe, or a tree of the store.
     """
 
     reference: str
@@ -26,14 +26,15 @@ class LockedBase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lock:
-    """``epoch`` is in seconds; no time in the tree is later.
+    """A lock; attributes have the names of the keys in the file.
 
-    ``wishes`` is the digest of everything in the recipe that decides packages, so that a lock that
-    no longer fits is noticed; ``asked`` says that in words, a fact each. ``inputs`` maps files,
-    URLs and scripts, as the recipe names them, to their SHA-256. ``users`` and ``groups`` are the
-    ids of every account that packages make. ``tools`` are the programs that decide bits, with their
-    versions; ``tool_pins`` the packages that they come from. ``tree`` is what a build of all this
-    gave, None before the first one.
+    ``epoch`` is in seconds since 1970; no time in the tree is later. ``wishes`` is a digest of
+    everything in the recipe that decides packages, to detect a lock that no longer matches its
+    recipe; ``asked`` lists the same as text, one fact per line. ``inputs`` maps files, URLs and
+    scripts, as named in the recipe, to their SHA-256. ``users`` and ``groups`` are the ids of all
+    accounts that packages create. ``tools`` are programs whose version affects the result, with
+    their versions; ``tool_pins`` are the packages that contain them. ``tree`` is the result of a
+    build, None before the first one.
     """
 
     variant: str | None = None

@@ -1,13 +1,13 @@
-"""Which of Atoll's own packages a recipe gets by itself, and which ones a lock means.
+"""Choose which of Atoll's own packages a recipe gets by default, and find those that a lock pins.
 
 ::
 
-    from a suite, from nothing      both, of the Atoll that makes the lock, whether named or not
-    from an image, from a recipe    those of the base; both of this Atoll where "atoll" is named
-    a file, a version or a suite    what the recipe says; none come by themselves
+    from a suite or from nothing    both packages of the running Atoll, named in the recipe or not
+    from an image or a recipe       those of the base; both of the running Atoll if "atoll" is named
+    a file, version or suite        what the recipe says; none are added automatically
 
-A lock pins their contents like those of all packages. A build goes by the lock: it takes them from
-its cache or from the Atoll that runs, and refuses where neither has these very files.
+A lock pins their contents like those of all packages. A build takes exactly these files, from its
+cache or from the running Atoll, and fails if neither has them.
 """
 
 from __future__ import annotations
@@ -39,32 +39,34 @@ if TYPE_CHECKING:
     from atoll.debian.pin import Pin
     from atoll.recipe.model import Recipe
 
-_HOW = "atoll lock --update atoll atoll-system"
+_COMMAND = "atoll lock --update atoll atoll-system"
 
 
 def own_names(recipe: Recipe, files: Iterable[str]) -> tuple[str, ...]:
-    """The packages that come by themselves; ``files`` are packages that the recipe has as files."""
+    """The own packages to add automatically; ``files`` are names of packages given as files."""
     packages = recipe.packages
-    words = [parse_requirement(word) for word in packages.install]
-    elsewhere = {word.name for word in words if word.version or word.suite}
+    requirements = [parse_requirement(requirement) for requirement in packages.install]
+    elsewhere = {
+        requirement.name for requirement in requirements if requirement.version or requirement.suite
+    }
     elsewhere |= {name for name, _ in (*packages.versions, *packages.sources)}
     if {TOOL, SYSTEM} & {*files, *elsewhere, *packages.remove}:
         return ()
-    named = {TOOL, SYSTEM} & {word.name for word in words}
+    named = {TOOL, SYSTEM} & {requirement.name for requirement in requirements}
     return PACKAGES if named or isinstance(recipe.base, DebianBase | EmptyBase) else ()
 
 
-def own_place(cache: Path) -> Path:
-    """Where the packages of the Atoll that runs are made or fetched, in a cache."""
+def own_directory(cache: Path) -> Path:
+    """The directory in a cache for the packages of the running Atoll."""
     return cache / "own"
 
 
 def read_own(names: Iterable[str], cache: Path) -> tuple[LocalDeb, ...]:
-    """The packages ``names`` of the Atoll that runs; raises NotFound or Damaged."""
+    """The packages ``names`` of the running Atoll. Raises NotFound or Damaged."""
     names = tuple(names)
     if not names:
         return ()
-    files = find_own_packages(own_place(cache))
+    files = find_own_packages(own_directory(cache))
     return tuple(
         LocalDeb(
             name=own_path(name),
@@ -76,31 +78,39 @@ def read_own(names: Iterable[str], cache: Path) -> tuple[LocalDeb, ...]:
     )
 
 
-def implied_words(local: Iterable[LocalDeb]) -> tuple[str, ...]:
-    """What goes with ``atoll-system`` into a system: it only suggests the programs for its initrd,
-    lest apt put them onto a computer that then refuses the package itself."""
-    texts = (deb.stanza.fields.get("suggests", "") for deb in local if deb.stanza.name == SYSTEM)
-    return tuple(word.strip() for text in texts for word in text.split(",") if word.strip())
+def implied_packages(local: Iterable[LocalDeb]) -> tuple[str, ...]:
+    """The packages that a system with ``atoll-system`` needs besides.
 
-
-def find_own(recipe: Recipe, pin: Pin, cache: Path) -> Path:
-    """The file of a pinned own package, which the cache of packages does not have.
-
-    Raises RecipeError where the Atoll that runs has another one, NotFound where it has none.
+    ``atoll-system`` only suggests the programs for its initrd. If it depended on them, apt would
+    install them on computers where it then refuses the package itself.
     """
-    (ours,) = read_own((pin.name,), cache)
-    if ours.sha256 == pin.sha256:
-        return ours.path
-    raise RecipeError(
-        f"the lock was made by another Atoll: it pins {pin.name} {pin.version} (SHA-256 "
-        f"{pin.sha256[:12]}…), this Atoll has {ours.stanza.version} ({ours.sha256[:12]}…)",
-        file=lock_path(recipe),
-        hint=f"take this one: {_HOW}; or build with the Atoll that made the lock",
+    texts = (deb.stanza.fields.get("suggests", "") for deb in local if deb.stanza.name == SYSTEM)
+    return tuple(
+        requirement.strip()
+        for text in texts
+        for requirement in text.split(",")
+        if requirement.strip()
     )
 
 
-def notice_other_own(pins: Iterable[Pin], cache: Path, reporter: Reporter) -> None:
-    """Tell where a lock pins other own packages than a checkout's: its changes are not built in."""
+def find_own(recipe: Recipe, pin: Pin, cache: Path) -> Path:
+    """The file of a pinned own package that the cache of packages does not have.
+
+    Raises RecipeError if the running Atoll has other files, NotFound if it has none.
+    """
+    (own,) = read_own((pin.name,), cache)
+    if own.sha256 == pin.sha256:
+        return own.path
+    raise RecipeError(
+        f"the lock was made by another Atoll: it pins {pin.name} {pin.version} (SHA-256 "
+        f"{pin.sha256[:12]}…), this Atoll has {own.stanza.version} ({own.sha256[:12]}…)",
+        file=lock_path(recipe),
+        hint=f"take this one: {_COMMAND}; or build with the Atoll that made the lock",
+    )
+
+
+def report_other_own(pins: Iterable[Pin], cache: Path, reporter: Reporter) -> None:
+    """Report if the lock pins own packages that differ from this checkout's."""
     pinned = {pin.name: pin.sha256 for pin in pins if is_own(pin.path)}
     if not pinned or not is_checkout():
         return
@@ -115,5 +125,5 @@ def notice_other_own(pins: Iterable[Pin], cache: Path, reporter: Reporter) -> No
     if other:
         reporter.notice(
             f"the lock pins another build of {', '.join(other)} than this checkout's; "
-            f"to take that: {_HOW}"
+            f"to take that: {_COMMAND}"
         )

@@ -1,4 +1,4 @@
-"""Where the lock of a recipe is, and the lock that is there."""
+"""Find the lock of a recipe."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 def lock_path(recipe: Recipe) -> Path:
-    """FILE.toml has FILE.lock beside it, with a variant FILE-VARIANT.lock."""
+    """The lock of FILE.toml is FILE.lock beside it; with a variant it is FILE-VARIANT.lock."""
     file = Path(recipe.file)
     return file.with_name(f"{file.stem}{f'-{recipe.variant}' if recipe.variant else ''}.lock")
 
 
 def find_lock(recipe: Recipe) -> Lock | None:
-    """The lock beside a recipe, None when there is none; raises RecipeError for a damaged one."""
+    """The lock of a recipe; None if there is none. Raises RecipeError for an invalid one."""
     path = lock_path(recipe)
     return read_lock(path) if path.exists() else None

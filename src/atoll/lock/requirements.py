@@ -27,14 +27,17 @@ if TYPE_CHECKING:
 SNAPSHOT = "{snapshot}"
 _ROLLING = re.compile(r"sid|unstable|experimental|rc-buggy")
 _LOW = 100
-"""apt's priority of a suite that is there for single packages only."""
+"""apt pin priority of a suite that is used only for single packages."""
 _SECURITY = "-security"
 _UPDATES = "-updates"
 _HALF_DAY = 12 * 3600
 
 
 def package_requirements(recipe: Recipe) -> PackageRequirements:
-    """The recipe's words about packages; raises NotFound or PackageError for a local file."""
+    """Collect the package requirements of a recipe.
+
+    Raises NotFound or PackageError for a local file.
+    """
     packages = recipe.packages
     kernel = (recipe.kernel.package,) if recipe.kernel.package else ()
     local = read_local(recipe)
@@ -51,14 +54,17 @@ def package_requirements(recipe: Recipe) -> PackageRequirements:
 
 
 def read_local(recipe: Recipe) -> tuple[LocalDeb, ...]:
-    """The recipe's own files. That of ``atoll`` brings ``atoll-system`` from beside it, so recipes
-    keep working that were written when both were one package."""
+    """The recipe's local .deb files.
+
+    The file of ``atoll`` implies that of ``atoll-system`` beside it, so that recipes from before
+    the split into two packages keep working.
+    """
     found = [_read_deb(recipe, name) for name in recipe.packages.local]
     if SYSTEM not in {deb.stanza.name for deb in found}:
         for deb in [deb for deb in found if deb.stanza.name == TOOL]:
-            beside = find_system_beside(deb.path)
-            if beside is not None:
-                found.append(_read_deb(recipe, os.fspath(Path(deb.name).with_name(beside.name))))
+            sibling = find_system_beside(deb.path)
+            if sibling is not None:
+                found.append(_read_deb(recipe, os.fspath(Path(deb.name).with_name(sibling.name))))
     return tuple(found)
 
 
@@ -73,10 +79,10 @@ def _read_deb(recipe: Recipe, name: str) -> LocalDeb:
 
 
 def format_requirements(recipe: Recipe, requirements: PackageRequirements) -> tuple[str, ...]:
-    """Everything in the recipe that decides packages, a fact a line, in a stable order.
+    """Everything in the recipe that decides packages, one fact per line, in a stable order.
 
-    Mirrors are not among them: another mirror of the same archive has the same packages. Nor is
-    what Atoll's own packages hold: a lock pins that, and fits for every Atoll.
+    Mirrors are not included: another mirror of the same archive has the same packages. Nor are the
+    contents of Atoll's own packages: a lock pins them, and remains valid for every Atoll.
     """
     debian = recipe.debian
     lines = [
@@ -96,14 +102,14 @@ def format_requirements(recipe: Recipe, requirements: PackageRequirements) -> tu
         *(f"own {name}" for name in requirements.own),
         *(f"remove {word}" for word in sorted(requirements.remove)),
         *(f"version {name} {version}" for name, version in sorted(requirements.versions)),
-        *(f"source {name} {place}" for name, place in sorted(requirements.sources)),
+        *(f"source {name} {origin}" for name, origin in sorted(requirements.sources)),
         *(("with recommends",) if requirements.recommends else ()),
     ]
     return tuple(lines)
 
 
 def name_base(recipe: Recipe) -> str:
-    """What a lock calls the base of a recipe: the same wherever the recipes lie together."""
+    """The name of a recipe's base in a lock; paths are relative to the recipe's folder."""
     match recipe.base:
         case ImageBase(reference=reference):
             return reference
@@ -117,17 +123,18 @@ def name_base(recipe: Recipe) -> str:
 
 
 def digest_requirements(recipe: Recipe, requirements: PackageRequirements) -> str:
+    """SHA-256 (64 hex digits) of ``format_requirements``."""
     return hashlib.sha256("\n".join(format_requirements(recipe, requirements)).encode()).hexdigest()
 
 
 def architectures(recipe: Recipe) -> tuple[str, ...]:
-    """The machine's own kind, then the foreign ones."""
+    """The native architecture, then the foreign ones of the recipe."""
     native = read_architecture()
     return (native, *(one for one in recipe.debian.architectures if one != native))
 
 
 def find_sources(recipe: Recipe, cache: Path) -> tuple[AptSource, ...]:
-    """Every source of packages, the suite that the recipe builds from first."""
+    """All sources of packages, that of the recipe's suite first. Raises RecipeError."""
     repositories = tuple(one for repo in recipe.repositories for one in _repository(recipe, repo))
     if recipe.debian.suite is None:
         return repositories
@@ -135,7 +142,7 @@ def find_sources(recipe: Recipe, cache: Path) -> tuple[AptSource, ...]:
 
 
 def _debian(recipe: Recipe, cache: Path) -> tuple[AptSource, ...]:
-    """The suite, its updates and security, and suites that single packages are taken from."""
+    """The suite, its updates and security, and suites from which single packages are taken."""
     debian = recipe.debian
     suite = debian.suite or ""
     components = debian.components or ("main",)
@@ -172,7 +179,7 @@ def _debian(recipe: Recipe, cache: Path) -> tuple[AptSource, ...]:
 
 
 def _security(recipe: Recipe, components: tuple[str, ...], cache: Path) -> tuple[AptSource, ...]:
-    """SUITE-security from its own mirror; without one, from where this machine would take it."""
+    """SUITE-security from its mirror in the recipe, or by default from this machine's."""
     debian = recipe.debian
     suite = debian.suite or ""
     if not debian.security or _ROLLING.fullmatch(suite):
@@ -194,10 +201,10 @@ def _security(recipe: Recipe, components: tuple[str, ...], cache: Path) -> tuple
 
 
 def _named_suites(recipe: Recipe) -> list[str]:
-    """Suites that words name (``curl/sid``), or that packages are to be taken from."""
-    words = [*recipe.packages.install, recipe.kernel.package or ""]
-    named = [parse_requirement(word).suite for word in words]
-    named += [place for _, place in recipe.packages.sources]
+    """Suites that packages are taken from, by ``NAME/SUITE`` or by packages.sources."""
+    arguments = [*recipe.packages.install, recipe.kernel.package or ""]
+    named = [parse_requirement(word).suite for word in arguments]
+    named += [origin for _, origin in recipe.packages.sources]
     return sorted({name for name in named if name})
 
 
@@ -228,43 +235,43 @@ def _repository(recipe: Recipe, repo: Repository) -> list[AptSource]:
 
 
 def resolve_uri(recipe: Recipe, uri: str, at: int | None = None) -> str:
-    """``uri`` at the recipe's time of the snapshot; without one, at ``at`` (seconds), or now."""
+    """Replace ``{snapshot}`` by the recipe's snapshot, else by the time ``at`` (seconds) or now."""
     stamp = recipe.debian.snapshot or format_time(int(time.time()) if at is None else at)
     return uri.replace(SNAPSHOT, stamp).rstrip("/")
 
 
 def format_time(seconds: int) -> str:
-    """As snapshot services write a time: ``20260820T000000Z``."""
+    """A time (seconds since 1970) as snapshot services write it: ``20260820T000000Z``."""
     return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(seconds))
 
 
 def _dated(recipe: Recipe, uri: str) -> bool:
-    """Whether an old Release file is right: only where the recipe asks for a time in the past."""
+    """Whether an expired Release file is acceptable: only if the recipe asks for a past time."""
     return SNAPSHOT in uri and recipe.debian.snapshot is not None
 
 
-def other_uris(recipe: Recipe, at: int) -> dict[str, tuple[str, ...]]:
-    """For archives by name: where they are still to be had as they were at ``at`` (seconds).
+def snapshot_uris(recipe: Recipe, at: int) -> dict[str, tuple[str, ...]]:
+    """Snapshot URIs of archives by name, for the state at ``at`` (seconds since 1970).
 
-    A service takes its picture of an archive some time after that was made, so later ones are
-    asked, too: packages stay in an archive longer than in its lists.
+    A service takes a snapshot of an archive some time after the archive changed, so later times
+    follow the first: packages stay in an archive longer than in its lists.
     """
     debian = recipe.debian
     found: dict[str, tuple[str, ...]] = {}
     suite = debian.suite or ""
     if debian.mirror and SNAPSHOT in debian.mirror:
         names = [suite, suite + _UPDATES, *_named_suites(recipe)]
-        found |= dict.fromkeys(names, _pictures(recipe, debian.mirror, at))
+        found |= dict.fromkeys(names, _uris_around(recipe, debian.mirror, at))
     if debian.security_mirror and SNAPSHOT in debian.security_mirror:
-        found[suite + _SECURITY] = _pictures(recipe, debian.security_mirror, at)
+        found[suite + _SECURITY] = _uris_around(recipe, debian.security_mirror, at)
     for repo in recipe.repositories:
         pattern = next((uri for uri in repo.uris if SNAPSHOT in uri), None)
         if pattern is not None:
             names = [source.name for source in _repository(recipe, repo)]
-            found |= dict.fromkeys(names, _pictures(recipe, pattern, at))
+            found |= dict.fromkeys(names, _uris_around(recipe, pattern, at))
     return found
 
 
-def _pictures(recipe: Recipe, pattern: str, at: int) -> tuple[str, ...]:
+def _uris_around(recipe: Recipe, pattern: str, at: int) -> tuple[str, ...]:
     times = (at, at + _HALF_DAY, at + 3 * _HALF_DAY)
     return tuple(dict.fromkeys(resolve_uri(recipe, pattern, time) for time in times))

@@ -1,8 +1,8 @@
-"""Makes a lock, extends it when its recipe changes, and updates it; and compares two locks.
+"""Make a lock, extend it when its recipe changes, update it, and compare locks.
 
-A lock that no longer fits its recipe gains only what is missing. Added packages get a stage of
-their own as long as no earlier package changes, so what was installed for the earlier stages is
-reused. As soon as a package has to change or go, all packages are put into one stage.
+A lock that no longer matches its recipe gains only what is missing. Added packages get a stage of
+their own as long as no earlier package changes, so that a build can reuse what it installed for the
+earlier stages. If a package changes or is removed, all packages go into one stage.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from atoll.debian.resolve import NOTHING, Installed, manual_keys, parse_requirem
 from atoll.debian.sources import read_architecture
 from atoll.debian.stanza import closure
 from atoll.lock.model import Lock
-from atoll.lock.own_packages import implied_words, read_own
+from atoll.lock.own_packages import implied_packages, read_own
 from atoll.lock.requirements import (
     architectures,
     digest_requirements,
@@ -42,7 +42,7 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changed:
-    """A package that is in both locks, at another version or with other content."""
+    """A package in both locks, with another version or content."""
 
     before: Pin
     after: Pin
@@ -50,7 +50,7 @@ class Changed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockDifference:
-    """What one lock has and the other has not; sorted by name."""
+    """The differences between the packages of two locks, sorted by name."""
 
     added: tuple[Pin, ...] = ()
     removed: tuple[Pin, ...] = ()
@@ -63,8 +63,11 @@ class LockDifference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolver:
-    """Chooses the packages of a recipe. ``stanzas`` gives the control data of pinned packages by
-    their SHA-256; ``base`` is what the tree that the recipe is derived from has already."""
+    """Resolves the packages of a recipe.
+
+    ``stanzas`` returns the control data of pinned packages by SHA-256. ``base`` are the packages
+    that the base of a derived recipe has already.
+    """
 
     recipe: Recipe
     requirements: PackageRequirements
@@ -74,12 +77,14 @@ class Resolver:
     locked_base: LockedBase | None = None
 
     def with_own(self) -> Resolver:
-        """Adds the files of Atoll's own packages to the requirements, and what these imply;
-        raises NotFound."""
+        """Add the files of Atoll's own packages to the requirements, and what they imply.
+
+        Raises NotFound or Damaged.
+        """
         there = {deb.name for deb in self.requirements.local}
         missing = [name for name in self.requirements.own if own_path(name) not in there]
         local = (*self.requirements.local, *read_own(missing, self.cache))
-        requirements = replace(self.requirements, local=local, implied=implied_words(local))
+        requirements = replace(self.requirements, local=local, implied=implied_packages(local))
         return replace(self, requirements=requirements)
 
     def open_apt(self) -> AptDirectory:
@@ -89,6 +94,7 @@ class Resolver:
 
 
 def compare_locks(before: Lock | None, after: Lock) -> LockDifference:
+    """Compare packages by name and architecture; without ``before`` all are added."""
     old = {(pin.name, pin.architecture): pin for pin in (before.packages if before else ())}
     new = {(pin.name, pin.architecture): pin for pin in after.packages}
     return LockDifference(
@@ -103,14 +109,14 @@ def compare_locks(before: Lock | None, after: Lock) -> LockDifference:
 
 
 def satisfies(lock: Lock, recipe: Recipe, requirements: PackageRequirements) -> bool:
-    """Whether a lock was made for what the recipe says of packages now."""
+    """Whether a lock was made for the current package requirements of the recipe."""
     return lock.wishes == digest_requirements(recipe, requirements)
 
 
 def require_fit(
     lock: Lock, recipe: Recipe, requirements: PackageRequirements, *, file: Path
 ) -> None:
-    """Raises RecipeError that says what changed in the recipe since."""
+    """Raise RecipeError with the changes in the recipe if the lock does not satisfy it."""
     if satisfies(lock, recipe, requirements):
         return
     now, then = format_requirements(recipe, requirements), lock.asked
@@ -125,7 +131,10 @@ def require_fit(
 
 
 def make_lock(resolver: Resolver, *, epoch: int | None = None, before: Lock | None = None) -> Lock:
-    """A lock of the newest packages; of ``before``, what is not about packages is kept."""
+    """Make a lock with the newest packages; inputs and ids are kept from ``before``.
+
+    Raises PackageError, NetworkError, NotFound, RecipeError, Damaged or NoSpace.
+    """
     if resolver.locked_base is not None and is_empty(resolver.requirements):
         return _without_packages(resolver, epoch or 0, before)
     resolver = resolver.with_own()
@@ -142,18 +151,18 @@ def make_lock(resolver: Resolver, *, epoch: int | None = None, before: Lock | No
         packages=found.pins,
         tools=read_tools(),
     )
-    return _like_before(lock, before)
+    return _keep_other_inputs(lock, before)
 
 
 def is_empty(requirements: PackageRequirements) -> bool:
-    """Whether a derived recipe leaves packages as its base has them."""
+    """Whether a derived recipe leaves the packages of its base unchanged."""
     return not (
         requirements.install or requirements.remove or requirements.local or requirements.own
     )
 
 
 def _without_packages(resolver: Resolver, epoch: int, before: Lock | None) -> Lock:
-    """A lock for which no archive has to be asked: all is as in the base, its epoch included."""
+    """A lock without packages, made without an archive: everything is as in the base."""
     lock = Lock(
         variant=resolver.recipe.variant,
         architecture=read_architecture(),
@@ -163,35 +172,40 @@ def _without_packages(resolver: Resolver, epoch: int, before: Lock | None) -> Lo
         base=resolver.locked_base,
         tools=read_tools(),
     )
-    return _like_before(lock, before)
+    return _keep_other_inputs(lock, before)
 
 
-def _like_before(lock: Lock, before: Lock | None) -> Lock:
+def _keep_other_inputs(lock: Lock, before: Lock | None) -> Lock:
     if before is None:
         return lock
     return replace(lock, inputs=before.inputs, users=before.users, groups=before.groups)
 
 
 def read_tools() -> tuple[tuple[str, str], ...]:
-    """Programs of the building machine that decide bits: Atoll, and what packs layers."""
+    """Programs of the building machine that affect the result, with versions: Atoll and zstd."""
     import zstandard
 
     version = ".".join(str(number) for number in zstandard.ZSTD_VERSION)
     return (("atoll", __version__), ("zstd", version))
 
 
-def grow_lock(lock: Lock, resolver: Resolver) -> Lock:
-    """The lock for a recipe that changed: every package that is still wanted stays as it is."""
+def extend_lock(lock: Lock, resolver: Resolver) -> Lock:
+    """Extend a lock for a changed recipe; packages that are still wanted stay as they are.
+
+    Raises as ``make_lock``.
+    """
     resolver = resolver.with_own()
     requirements = resolver.requirements
     stanzas = resolver.stanzas(lock.packages)
-    pins = [pin for pin in lock.packages if _still_asked(pin, requirements)]
-    kept = _wanted(pins, stanzas, resolver, lock.architecture)
+    pins = [pin for pin in lock.packages if _may_stay(pin, requirements)]
+    kept = _needed_pins(pins, stanzas, resolver, lock.architecture)
     apt = resolver.open_apt()
     missing = replace(
         requirements,
         base=requirements.base and not kept,
-        install=tuple(w for w in requirements.words if not _has(kept, stanzas, w, lock)),
+        install=tuple(
+            w for w in requirements.arguments if not _satisfies_argument(kept, stanzas, w, lock)
+        ),
         implied=(),
         local=tuple(
             deb for deb in requirements.local if deb.sha256 not in {p.sha256 for p in kept}
@@ -201,10 +215,12 @@ def grow_lock(lock: Lock, resolver: Resolver) -> Lock:
     return _merge(lock, resolver, (lock.packages, kept), found)
 
 
-def move_lock(lock: Lock, resolver: Resolver, names: Sequence[str], *, epoch: int | None) -> Lock:
-    """The lock with the packages ``names`` as new as can be, and what these need; the rest stays.
+def update_packages(
+    lock: Lock, resolver: Resolver, names: Sequence[str], *, epoch: int | None
+) -> Lock:
+    """Update the packages ``names`` and their dependencies; all others stay as they are.
 
-    Raises PackageError for a name that is not in the lock.
+    Raises PackageError for a name that is not in the lock, and as ``make_lock``.
     """
     there = {pin.name for pin in lock.packages}
     unknown = [name for name in names if name not in there]
@@ -213,22 +229,26 @@ def move_lock(lock: Lock, resolver: Resolver, names: Sequence[str], *, epoch: in
             f"not in the lock: {', '.join(unknown)}", hint="atoll lock adds what the recipe names"
         )
     resolver = resolver.with_own()
-    names = _with_both(names, resolver.requirements)
+    names = _with_both_own(names, resolver.requirements)
     local = tuple(deb for deb in resolver.requirements.local if deb.stanza.name in names)
-    kept = _without_others(lock.packages, local)
+    kept = _without_replaced(lock.packages, local)
     stanzas = resolver.stanzas(lock.packages)
     apt = resolver.open_apt()
-    required = {word: parse_requirement(word).name for word in resolver.requirements.install}
-    words = [word for word, name in required.items() if name in names] + [
+    required = {
+        argument: parse_requirement(argument).name for argument in resolver.requirements.install
+    }
+    arguments = [argument for argument, name in required.items() if name in names] + [
         name for name in names if name not in required.values()
     ]
     asked = replace(
         resolver.requirements,
         base=False,
-        install=tuple(words),
+        install=tuple(arguments),
         remove=(),
         local=local,
-        implied=tuple(word for word in resolver.requirements.implied if word not in there),
+        implied=tuple(
+            argument for argument in resolver.requirements.implied if argument not in there
+        ),
     )
     found = resolve(apt, asked, installed=installed_pins(resolver, kept, stanzas))
     merged = _merge(lock, resolver, (lock.packages, kept), found)
@@ -237,49 +257,56 @@ def move_lock(lock: Lock, resolver: Resolver, names: Sequence[str], *, epoch: in
     return replace(merged, epoch=found.epoch if epoch is None else epoch, tree=None)
 
 
-def _with_both(names: Sequence[str], requirements: PackageRequirements) -> Sequence[str]:
-    """Atoll's own packages are of one version, so they move together."""
+def _with_both_own(names: Sequence[str], requirements: PackageRequirements) -> Sequence[str]:
+    """Add both of Atoll's own packages if one is named: they must have the same version."""
     both = requirements.own if {*requirements.own} & {*names} else ()
     return tuple(dict.fromkeys((*names, *both)))
 
 
-def _without_others(pins: Sequence[Pin], local: Iterable[LocalDeb]) -> tuple[Pin, ...]:
-    """Without those that a local file replaces; apt would see no change where the version is the
-    same."""
+def _without_replaced(pins: Sequence[Pin], local: Iterable[LocalDeb]) -> tuple[Pin, ...]:
+    """Remove the pins that a local file replaces: with equal versions apt would see no change."""
     files = {deb.stanza.name: deb.sha256 for deb in local}
     return tuple(pin for pin in pins if files.get(pin.name, pin.sha256) == pin.sha256)
 
 
-def _still_asked(pin: Pin, requirements: PackageRequirements) -> bool:
-    """A local package whose file changed counts as gone, as does what the recipe removes."""
+def _may_stay(pin: Pin, requirements: PackageRequirements) -> bool:
+    """Whether the recipe may still want a pin: not if it removes it, or its local file changed."""
     if pin.name in requirements.remove:
         return False
     return bool(pin.archive) or any(deb.sha256 == pin.sha256 for deb in requirements.local)
 
 
-def _wanted(
+def _needed_pins(
     pins: Sequence[Pin], stanzas: Mapping[str, Stanza], resolver: Resolver, native: str
 ) -> list[Pin]:
-    """Those that the recipe asks for, and what these need."""
+    """The pins that the recipe asks for, with their dependencies."""
     requirements = resolver.requirements
-    those = [*resolver.base.stanzas, *(stanzas[pin.sha256] for pin in pins)]
-    roots = set(manual_keys(requirements.words, those, native, requirements.local))
+    available = [*resolver.base.stanzas, *(stanzas[pin.sha256] for pin in pins)]
+    roots = set(manual_keys(requirements.arguments, available, native, requirements.local))
     if requirements.base:
-        roots |= {one.key for one in those if one.essential or one.name == "apt"}
-    needed = closure(those, roots, recommends=requirements.recommends)
+        roots |= {one.key for one in available if one.essential or one.name == "apt"}
+    needed = closure(available, roots, recommends=requirements.recommends)
     return [pin for pin in pins if (pin.name, pin.architecture) in needed]
 
 
-def _has(kept: Sequence[Pin], stanzas: Mapping[str, Stanza], text: str, lock: Lock) -> bool:
-    """Whether the pins hold what a word for apt means."""
-    word = parse_requirement(text)
+def _satisfies_argument(
+    kept: Sequence[Pin], stanzas: Mapping[str, Stanza], text: str, lock: Lock
+) -> bool:
+    """Whether the pins satisfy an argument for apt."""
+    requirement = parse_requirement(text)
     suites = {one.name: one.suite for one in lock.archives}
     for pin in kept:
-        if not word.names(stanzas[pin.sha256], lock.architecture):
+        if not requirement.matches(stanzas[pin.sha256], lock.architecture):
             continue
-        if word.version is not None and (pin.name, pin.version) != (word.name, word.version):
+        if requirement.version is not None and (pin.name, pin.version) != (
+            requirement.name,
+            requirement.version,
+        ):
             continue
-        if word.suite is not None and word.suite not in (pin.archive, suites.get(pin.archive)):
+        if requirement.suite is not None and requirement.suite not in (
+            pin.archive,
+            suites.get(pin.archive),
+        ):
             continue
         return True
     return False
@@ -288,7 +315,7 @@ def _has(kept: Sequence[Pin], stanzas: Mapping[str, Stanza], text: str, lock: Lo
 def installed_pins(
     resolver: Resolver, pins: Iterable[Pin], stanzas: Mapping[str, Stanza]
 ) -> Installed:
-    """The base with the pins over it."""
+    """The packages of the base, replaced and extended by the pins."""
     pins = list(pins)
     keys = {(pin.name, pin.architecture) for pin in pins}
     below = [stanza for stanza in resolver.base.stanzas if stanza.key not in keys]
@@ -302,15 +329,15 @@ def installed_pins(
 def _merge(
     lock: Lock, resolver: Resolver, pins: tuple[Sequence[Pin], Sequence[Pin]], found: Resolution
 ) -> Lock:
-    """The lock with what was found; ``pins`` are those that it had, and those of them that stay."""
-    had, kept = pins
-    fresh = {(pin.name, pin.architecture): pin for pin in found.pins}
+    """Merge a resolution into a lock; ``pins`` are its previous pins, and those that are kept."""
+    previous, kept = pins
+    new_pins = {(pin.name, pin.architecture): pin for pin in found.pins}
     old: dict[Key, Pin] = {(pin.name, pin.architecture): pin for pin in kept}
-    gone = (set(found.removed) & old.keys()) | (fresh.keys() & old.keys())
-    stays = [pin for key, pin in old.items() if key not in gone]
-    disturbed = bool(gone) or len(kept) < len(had)
-    stage = 1 if disturbed else max((pin.stage for pin in had), default=0) + 1
-    archives, names = _archives(stays, lock.archives, found.archives)
+    outdated = (set(found.removed) & old.keys()) | (new_pins.keys() & old.keys())
+    staying = [pin for key, pin in old.items() if key not in outdated]
+    disturbed = bool(outdated) or len(kept) < len(previous)
+    stage = 1 if disturbed else max((pin.stage for pin in previous), default=0) + 1
+    archives, names = _merge_archives(staying, lock.archives, found.archives)
     new = [
         replace(
             pin,
@@ -318,13 +345,13 @@ def _merge(
             archive=names.get(pin.archive, ""),
             automatic=old[key].automatic if key in old else pin.automatic,
         )
-        for key, pin in fresh.items()
+        for key, pin in new_pins.items()
     ]
     if disturbed:
-        stays = [replace(pin, stage=1) for pin in stays]
-    stays = _marked(stays, resolver.requirements)
+        staying = [replace(pin, stage=1) for pin in staying]
+    staying = _clear_automatic(staying, resolver.requirements)
     packages = tuple(
-        sorted([*stays, *new], key=lambda pin: (pin.stage, pin.name, pin.architecture))
+        sorted([*staying, *new], key=lambda pin: (pin.stage, pin.name, pin.architecture))
     )
     asked = format_requirements(resolver.recipe, resolver.requirements)
     changed = packages != lock.packages
@@ -340,17 +367,20 @@ def _merge(
     )
 
 
-def _marked(pins: Iterable[Pin], requirements: PackageRequirements) -> list[Pin]:
-    """What the recipe names by now no longer counts as automatic."""
-    named = {parse_requirement(word).name for word in requirements.words}
+def _clear_automatic(pins: Iterable[Pin], requirements: PackageRequirements) -> list[Pin]:
+    """Clear the automatic mark of packages that the recipe names."""
+    named = {parse_requirement(word).name for word in requirements.arguments}
     return [replace(pin, automatic=False) if pin.name in named else pin for pin in pins]
 
 
-def _archives(
+def _merge_archives(
     kept: Sequence[Pin], before: Iterable[PinnedArchive], after: Iterable[PinnedArchive]
 ) -> tuple[tuple[PinnedArchive, ...], dict[str, str]]:
-    """All archives of now, and those of before that kept pins are of; and new names for those of
-    now whose name one has that was elsewhere, such as at another time of a snapshot service."""
+    """Merge the current archives with previous ones that kept pins refer to.
+
+    Also returns the new names of current archives whose name a previous one has for another URI,
+    such as another time of a snapshot service.
+    """
     used = {pin.archive for pin in kept}
     old = {one.name: one for one in before if one.name in used}
     merged, names = dict(old), {}

@@ -1,4 +1,4 @@
-"""A lock as text: TOML in which every package has a line of its own, always in the same order.
+"""Read and write locks: TOML with one line for each package, in a fixed order.
 
 ::
 
@@ -6,15 +6,15 @@
     architecture = "amd64"
     epoch = 1763942400
     wishes = "<64 hex>"
-    asked = ["install curl", …]            a line each
+    asked = ["install curl", …]            one item per line
     archives = [{ name = …, uri = …, suite = …, components = […], release = … }, …]
     packages = [{ name = …, architecture = …, version = …, … }, …]
     tool_packages = […]
     [tools] [inputs] [users] [groups]      name = value
-    variant, base and tree where there are any
+    variant, base and tree if set
 
-What a value has by default is left out. There is no time in it but the epoch, and nothing of the
-machine, so that the same choice gives the same text.
+Values that are the default are omitted. The epoch is the only time, and nothing depends on the
+machine, so that equal locks give equal text.
 """
 
 from __future__ import annotations
@@ -61,11 +61,11 @@ _ARCHIVE = tuple(one.name for one in fields(PinnedArchive))
 _BASE = tuple(one.name for one in fields(LockedBase))
 _LARGEST = (1 << 63) - 1
 TEXT_LIMIT = 64 << 20
-"""Bytes of a lock: a line of some hundred for each package."""
+"""Bytes of a lock, which has a line of some hundred bytes for each package."""
 
 
 def format_lock(lock: Lock) -> str:
-    """The text of a lock; ``parse_lock`` of it gives the same lock."""
+    """The text of a lock; the inverse of ``parse_lock``."""
     lines = [_HEAD, f"schema = {SCHEMA}"]
     for name in _PLAIN:
         value = getattr(lock, name)
@@ -117,7 +117,7 @@ def _format_name(name: str) -> str:
 
 
 def read_lock(path: Path) -> Lock:
-    """Raises NotFound, or RecipeError that names file and line."""
+    """Read the lock in ``path``. Raises NotFound, or RecipeError with file and line."""
     try:
         content = read_regular(path, limit=TEXT_LIMIT, follow=True)
     except FileNotFoundError as error:
@@ -132,6 +132,7 @@ def read_lock(path: Path) -> Lock:
 
 
 def write_lock(path: Path, lock: Lock) -> None:
+    """Replace the file at ``path`` by the lock."""
     replace_file(path, format_lock(lock).encode())
 
 
@@ -139,7 +140,7 @@ _HINT = "restore it from version control, or make it anew: atoll lock --update"
 
 
 def parse_lock(text: str, *, file: str) -> Lock:
-    """A lock's text as values; raises RecipeError with the line of whatever is wrong."""
+    """Parse a lock. Raises RecipeError with the line of the first problem."""
 
     def complain(key: Key, flaw: Flaw) -> NoReturn:
         raise RecipeError(
@@ -162,7 +163,7 @@ def parse_lock(text: str, *, file: str) -> Lock:
     return Lock(
         variant=top.string("variant", None),
         architecture=top.string("architecture"),
-        epoch=_whole(top, "epoch"),
+        epoch=_whole_number(top, "epoch"),
         wishes=_digest(top, "wishes"),
         asked=top.strings("asked"),
         base=_parse_base(top.within("base")) if top.has("base") else None,
@@ -180,7 +181,7 @@ def parse_lock(text: str, *, file: str) -> Lock:
 
 
 def _line_of(text: str, key: Key) -> int | None:
-    """Where ``key`` is; for one that is missing, where its table is."""
+    """The line of ``key``, or of its table if it is missing."""
     lines = find_lines(text)
     while key and key not in lines:
         key = key[:-1]
@@ -228,7 +229,7 @@ def _parse_pin(table: Fields) -> Pin:
         name=table.string("name", check=_word),
         architecture=table.string("architecture", check=_word),
         version=table.string("version", check=_word),
-        size=_whole(table, "size"),
+        size=_whole_number(table, "size"),
         sha256=_digest(table, "sha256"),
         archive=table.string("archive", ""),
         path=table.string("path"),
@@ -244,10 +245,10 @@ def _texts(top: Fields, name: str) -> tuple[tuple[str, str], ...]:
 
 def _numbers(top: Fields, name: str) -> tuple[tuple[str, int], ...]:
     table = top.within(name)
-    return tuple((one, _whole(table, one)) for one in table.table)
+    return tuple((one, _whole_number(table, one)) for one in table.table)
 
 
-def _whole(table: Fields, name: str) -> int:
+def _whole_number(table: Fields, name: str) -> int:
     value = table.integer(name)
     if not 0 <= value <= _LARGEST:
         table.flaw(name, "must be a whole number that is not negative")
@@ -263,7 +264,7 @@ def _hex(text: str) -> Flaw | None:
 
 
 def _word(text: str) -> Flaw | None:
-    """No white space, and nothing that a program could take for an option."""
+    """Check a word: no white space, and no leading ``-``, which would make it an option."""
     if text and not text.startswith("-") and text.isprintable() and " " not in text:
         return None
     return Flaw(f"{text!r} cannot be in a lock")

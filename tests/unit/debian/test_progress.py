@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 def test_packages_are_counted_as_they_are_unpacked_and_set_up(tmp_path: Path) -> None:
     log, reporter = tmp_path / "log", RecordingReporter()
     progress = DpkgProgress(log, 2, reporter)
-    progress.look()
+    progress.update()
     assert reporter.progressed == []
     log.write_bytes(b"Get:1 file:/x\nUnpacking libc6:amd64 (2.41) ...\nUnpack")
-    progress.look()
+    progress.update()
     with log.open("ab") as file:
         file.write(b"ing bash (5.2) ...\nSetting up libc6:amd64 (2.41) ...\n")
-    progress.look()
-    progress.look()
+    progress.update()
+    progress.update()
     with log.open("ab") as file:
         file.write(
             b"Setting up bash (5.2) ...\nSetting up \x1b[31m (1) ...\nSetting up x (1) ...\n"
         )
-    progress.look()
+    progress.update()
     assert reporter.progressed == [
         (0, 2, "packages, libc6:amd64"),
         (1, 2, "packages, libc6:amd64"),

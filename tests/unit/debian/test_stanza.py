@@ -30,7 +30,7 @@ def names(found: frozenset[tuple[str, str]]) -> list[str]:
 def test_fields_of_a_stanza() -> None:
     one = parse_stanza("Package: a\nDepends: b,\n c\nEssential: yes\n")
     assert (one.name, one.essential) == ("a", True)
-    assert list(one.needs()) == [("b",), ("c",)]
+    assert list(one.dependencies()) == [("b",), ("c",)]
 
 
 def test_a_relation_is_names_only() -> None:
@@ -68,7 +68,7 @@ def test_a_dependency_stays_within_its_architecture() -> None:
 @given(st.text())
 def test_any_text_is_a_stanza_of_something(text: str) -> None:
     one = parse_stanza(text)
-    list(one.needs(recommends=True))
+    list(one.dependencies(recommends=True))
     assert parse_stanza(one.text).fields == one.fields
 
 

@@ -13,7 +13,7 @@ import atoll.lock.own_packages as own_module
 from atoll.base.errors import NotFound, RecipeError
 from atoll.debian.atoll_package import PACKAGES, find_system_beside, is_own, own_path
 from atoll.debian.pin import Pin
-from atoll.lock.own_packages import find_own, own_names, own_place, read_own
+from atoll.lock.own_packages import find_own, own_directory, own_names, read_own
 from atoll.lock.requirements import format_requirements, package_requirements
 from atoll.recipe.model import EmptyBase, ImageBase, Packages, RecipeBase
 from tests.unit.lock.test_requirements import recipe_with
@@ -143,7 +143,7 @@ def test_a_build_takes_exactly_what_the_lock_pins(tmp_path: Path, here: Path) ->
     assert (tool.stanza.name, system.stanza.name) == PACKAGES
     assert all(is_own(deb.name) for deb in (tool, system))
     found = find_own(recipe_of(tmp_path), pin_of(tool.sha256, "2"), here)
-    assert found == own_place(here) / "atoll.deb"
+    assert found == own_directory(here) / "atoll.deb"
 
 
 def test_a_lock_of_another_atoll_is_refused_with_both_and_the_way_on(

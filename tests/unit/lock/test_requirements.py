@@ -16,8 +16,8 @@ from atoll.lock.requirements import (
     find_sources,
     format_requirements,
     format_time,
-    other_uris,
     package_requirements,
+    snapshot_uris,
 )
 from atoll.recipe.model import Debian, DebianBase, Image, Packages, Recipe, Repository
 
@@ -147,10 +147,10 @@ def test_a_snapshot_is_asked_at_the_locks_time_and_later() -> None:
         "http://s/19700101T120000Z",
         "http://s/19700102T120000Z",
     )
-    assert other_uris(recipe, 0) == dict.fromkeys(["trixie", "trixie-updates"], expected)
+    assert snapshot_uris(recipe, 0) == dict.fromkeys(["trixie", "trixie-updates"], expected)
     fixed = recipe_with(debian=debian(mirror="http://s/{snapshot}", snapshot="20260820T000000Z"))
-    assert other_uris(fixed, 0)["trixie"] == ("http://s/20260820T000000Z",)
-    assert other_uris(recipe_with(), 0) == {}
+    assert snapshot_uris(fixed, 0)["trixie"] == ("http://s/20260820T000000Z",)
+    assert snapshot_uris(recipe_with(), 0) == {}
 
 
 def archive(name: str, suite: str, uri: str = MIRROR) -> PinnedArchive:

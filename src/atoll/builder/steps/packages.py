@@ -26,7 +26,7 @@ from atoll.debian.resolve import format_automatic, parse_automatic
 from atoll.host.in_root import exists_in_root, in_root, read_text, write_text
 from atoll.host.poll_progress import elapsed_reported
 from atoll.lock.own_packages import find_own
-from atoll.lock.requirements import other_uris
+from atoll.lock.requirements import snapshot_uris
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,8 +60,8 @@ class LockedPackages:
         """The pins with their control data, all in the cache; raises NetworkError, NotFound,
         Damaged or NoSpace."""
         pins = tuple(pins)
-        others = other_uris(self.recipe, self.lock.epoch)
-        origins = Origins(archives=self.lock.archives, local=self._local, others=others)
+        others = snapshot_uris(self.recipe, self.lock.epoch)
+        origins = Origins(archives=self.lock.archives, local=self._local, fallbacks=others)
         fetch_pins(pins, origins, self.cache.debs, offline=self.offline, reporter=self.reporter)
         return tuple((pin, read_stanza(self.cache.debs, pin)) for pin in pins)
 
