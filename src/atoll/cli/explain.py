@@ -19,9 +19,9 @@ from atoll.recipe.language import parse, reference
 from atoll.recipe.language.explain import (
     ExplainTopic,
     KeySetting,
-    find_elsewhere,
+    find_inactive_settings,
     find_settings,
-    find_subject,
+    find_topic,
 )
 from atoll.recipe.language.schema import FRAGMENTS, TOP, each_table, format_heading
 from atoll.recipe.language.schema_model import KeyRule, TableRule
@@ -86,7 +86,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     if lint is not None:
         print(json.dumps(describe_lint(lint)) if arguments.json else explain_lint(lint))
         return 0
-    subject = find_subject(arguments.key)
+    subject = find_topic(arguments.key)
     found = _find(subject, arguments.recipe, arguments.variant)
     if arguments.json:
         print(json.dumps(_as_json(subject, found), indent=2, ensure_ascii=False))
@@ -112,12 +112,12 @@ def _find(subject: ExplainTopic, recipe: str | None, variant: str | None) -> Key
             hint = "atoll explain KEY RECIPE --variant NAME"
             raise UsageError("--variant needs a recipe", hint=hint)
         return None
-    gathered = parse.read_gathered(path)
-    if not gathered.readable:
-        raise gathered.problems.in_order()[0]
-    parse.check_variant_exists(gathered, variant)
-    here = find_settings(gathered.merged(variant, parse.find_architecture()), subject.path)
-    return KeyUses(here, find_elsewhere(gathered, subject.path, here))
+    loaded = parse.read_fragments(path)
+    if not loaded.readable:
+        raise loaded.problems.in_order()[0]
+    parse.check_variant_exists(loaded, variant)
+    here = find_settings(loaded.merged(variant, parse.find_architecture()), subject.path)
+    return KeyUses(here, find_inactive_settings(loaded, subject.path, here))
 
 
 def _tell_tables(*, as_json: bool) -> None:
@@ -177,7 +177,7 @@ def _place(setting: KeySetting) -> str:
         place += f", variant {setting.variant}"
     if setting.condition is not None:
         place += f", when {setting.condition}"
-    return place if setting.holds else f"{place} (overridden by a later one)"
+    return place if setting.effective else f"{place} (overridden by a later one)"
 
 
 def _first_sentence(doc: str) -> str:
@@ -210,7 +210,7 @@ def _setting_as_json(setting: KeySetting) -> dict[str, object]:
         "condition": setting.condition,
         "row": list(setting.row),
         "name": setting.name or None,
-        "holds": setting.holds,
+        "holds": setting.effective,
     }
 
 

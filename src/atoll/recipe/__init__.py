@@ -1,1 +1,1 @@
-"""A recipe as values, the language it is written in, and templates for new ones."""
+"""Recipes: the values, the language that they are written in, and templates for new ones."""

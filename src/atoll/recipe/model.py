@@ -1,7 +1,7 @@
-"""A recipe as values. ``recipe.language.parse`` has checked every value of a ``Recipe``.
+"""A recipe as values, all of them checked by ``recipe.language.parse``.
 
-A recipe is read from one or more files, with one variant or none chosen; what is here is the sum.
-Nothing here says how a recipe is written; the language is in docs/reference/recipe.md.
+A recipe is read from one or more files, with at most one variant chosen; a ``Recipe`` is the merged
+result. docs/reference/recipe.md describes the language.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from typing import NamedTuple, TypeAlias
 from atoll.image.info import NO_RULES, VarRules
 
 SCHEMA = 1
-"""The one version of the language that this Atoll reads."""
+"""The only version of the language that this Atoll reads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DebianBase:
-    """The smallest Debian of a suite: its essential packages, and apt."""
+    """A Debian suite: its essential packages and apt."""
 
     suite: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmptyBase:
-    """Nothing at all: the recipe names every package itself."""
+    """No base: the recipe names all packages itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageBase:
-    """A published image or one in the store, as ``registry.reference`` writes it.
+    """A published image or one in the store; ``reference`` has the form of ``oci.reference``.
 
-    A layout or archive with a relative path is relative to the recipe's folder.
+    A relative path of a layout or archive is relative to the recipe's folder.
     """
 
     reference: str
@@ -40,7 +40,7 @@ class ImageBase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecipeBase:
-    """The tree that another recipe gives. ``path`` leads to its file; ``variant`` is one of its."""
+    """Another recipe, built first. ``path`` is its file, ``variant`` one of its variants."""
 
     path: Path
     variant: str | None = None
@@ -51,7 +51,7 @@ Base: TypeAlias = DebianBase | EmptyBase | ImageBase | RecipeBase
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """What the tree is called. ``version`` fits an OCI tag; labels are sorted by name."""
+    """Name and metadata of the image. ``version`` is a valid OCI tag; labels are sorted by name."""
 
     name: str
     version: str
@@ -61,10 +61,10 @@ class Image:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Debian:
-    """Where the packages come from. Without ``mirror`` the building machine decides.
+    """The Debian archive. Without ``mirror`` the building machine's configuration decides.
 
-    ``suite`` is None where the base decides it: an image, another recipe, or nothing at all.
-    ``components`` is None where nothing was said: ``main``, or what the base has.
+    ``suite`` is None if the base decides it: an image or another recipe.
+    ``components`` is None if not set: ``main``, or the components of the base.
     ``architectures`` are foreign ones, beside the machine's. ``snapshot`` is a time in UTC
     (``20260820T000000Z``) that replaces ``{snapshot}`` in ``mirror`` and ``security_mirror``.
     ``security`` and ``updates``: whether the suites SUITE-security and SUITE-updates are used.
@@ -82,10 +82,10 @@ class Debian:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repository:
-    """One more repository of packages. ``suites`` that end in ``/`` are flat ones.
+    """An additional package repository. Its ``suites`` that end in ``/`` are flat repositories.
 
     ``key`` is a local file with the public key (armoured or not). ``priority`` is apt's pin
-    priority for all that is in it; ``keep``: the tree's own apt knows the repository, too.
+    priority for all its packages; ``keep``: the tree's own apt uses the repository too.
     """
 
     name: str
@@ -100,12 +100,12 @@ class Repository:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Packages:
-    """``install`` and ``remove`` are words for apt, none of them an option or a pattern.
+    """``install`` and ``remove`` are package arguments for apt, without options or patterns.
 
     ``local`` are .deb files as the recipe names them; ``Recipe.resolve`` finds them. ``versions``
-    holds packages (NAME or NAME:ARCH) at a version, in which ``*`` at the end stands for any rest;
-    ``sources`` takes packages from a ``Repository`` by its name, or from a suite.
-    ``debconf`` are lines for debconf-set-selections(1), licences accepted there included.
+    maps packages (NAME or NAME:ARCH) to a version, where a ``*`` at the end matches anything;
+    ``sources`` maps packages to the name of a ``Repository`` or to a suite.
+    ``debconf`` are lines for debconf-set-selections(1), including accepted licences.
     """
 
     install: tuple[str, ...] = ()
@@ -119,10 +119,11 @@ class Packages:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kernel:
-    """``package`` is installed beside ``Packages.install``. ``args`` are in the order given, none
-    of them one that Atoll sets itself; ``remove_args`` are the base's. ``modules`` are loaded at
-    each boot, ``blacklist`` never by themselves; ``initrd_modules`` are in the initrd whatever the
-    build finds.
+    """``package`` is installed in addition to ``Packages.install``.
+
+    ``args`` are in the given order; none is reserved for Atoll. ``remove_args`` are arguments of
+    the base to remove. ``modules`` are loaded at each boot, ``blacklist`` never automatically;
+    ``initrd_modules`` are in the initrd in addition to those that the build selects.
     """
 
     package: str | None = None
@@ -135,7 +136,7 @@ class Kernel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Boot:
-    """The menu: how many seconds it shows; what it calls the system (None: the image's name)."""
+    """The boot menu: timeout in seconds, and the system's title (None: the image's name)."""
 
     timeout: int | None = None
     title: str | None = None
@@ -143,7 +144,7 @@ class Boot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class System:
-    """None: Debian's own default stays. ``locales`` are made beside ``locale``."""
+    """None means Debian's default. ``locales`` are generated in addition to ``locale``."""
 
     hostname: str | None = None
     locale: str | None = None
@@ -154,9 +155,9 @@ class System:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
-    """An account. ``password_hash`` is crypt(5)'s; None locks the password.
+    """An account. ``password_hash`` is in the form of crypt(5); None locks the password.
 
-    ``root`` may be among them, to give it keys, a shell or a password; the account exists already.
+    ``root``, which exists already, may be listed to set its keys, shell or password.
     """
 
     name: str
@@ -199,8 +200,8 @@ class File:
 class Script:
     """A program that changes the root: exactly one of ``text`` (for /bin/sh) and ``source`` is set.
 
-    ``inputs`` are local files and directories that it sees at /run/atoll/inputs/NAME; nothing else
-    of the maker's machine is there. Without ``network`` it has none.
+    ``inputs`` are local files and directories, visible to it at /run/atoll/inputs/NAME; it sees
+    nothing else of the building machine. It has no network unless ``network`` is set.
     """
 
     name: str
@@ -212,7 +213,7 @@ class Script:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Units:
-    """``dropins`` are (unit, text), sorted by unit; the ``user_`` lists are of users' managers."""
+    """``dropins`` are (unit, text), sorted by unit; ``user_`` lists are for systemd --user."""
 
     enable: tuple[str, ...] = ()
     disable: tuple[str, ...] = ()
@@ -225,10 +226,10 @@ class Units:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Update:
-    """How machines follow this image unless their owner says otherwise.
+    """How machines follow this image, unless their owner decides otherwise.
 
-    ``auto`` is ``none``, ``check``, ``download`` or ``stage``; ``window`` a calendar expression as
-    in systemd.time(7); ``delay`` seconds at most that each machine waits at random.
+    ``auto`` is ``none``, ``check``, ``download`` or ``stage``; ``window`` a calendar expression
+    (systemd.time(7)); ``delay`` the maximum random delay of each machine, in seconds.
     """
 
     follow: str | None = None
@@ -239,7 +240,7 @@ class Update:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthCheck:
-    """A program (text for /bin/sh, or a local file) that says whether a boot is good."""
+    """A program (text for /bin/sh, or a local file) that decides whether a boot is good."""
 
     name: str
     text: str | None = None
@@ -256,8 +257,7 @@ class Health:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publish:
-    """Where the image goes (an image reference without tag), and under which tags beside its
-    version."""
+    """The destination (an image reference without a tag), and tags in addition to the version."""
 
     to: str | None = None
     tags: tuple[str, ...] = ()
@@ -284,8 +284,8 @@ class Box:
 class LocalReference(NamedTuple):
     """A local file or folder that a recipe names, relative to its folder.
 
-    ``key`` is the key that names it (``file.source``); ``row`` is which table of a list has the
-    key, by its name or path, and empty elsewhere.
+    ``key`` is the key that names it (``file.source``). ``row`` is the name or path of the table if
+    the key is in a list of tables, and otherwise empty.
     """
 
     key: str
@@ -295,13 +295,13 @@ class LocalReference(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """``file`` is where it was read, ``text`` exactly what stood there.
+    """``file`` is the path of the recipe, ``text`` its exact content.
 
-    ``variant`` is the chosen one; ``variants`` are all that there are. ``etc`` holds (pattern,
-    winner) as in the machine file; ``keep`` is how many deployments a machine keeps, None where the
-    recipe does not say. ``sources`` are all files that it was read from, ``file`` first, with their
-    texts; they are named relative to the recipe's folder, so that no name tells where that is.
-    ``local_files`` are all local files and folders that the tables name, packages included.
+    ``variant`` is the chosen one, ``variants`` are all. ``etc`` has (pattern, winner) as in the
+    machine file. ``keep`` is the number of deployments that a machine keeps, None if not set.
+    ``sources`` are all files that it was read from, ``file`` first, with their texts; their names
+    are relative to the recipe's folder, so that they do not reveal where that is. ``local_files``
+    are all local files and folders that the tables name, packages included.
     """
 
     file: str
@@ -333,7 +333,7 @@ class Recipe:
     local_files: tuple[LocalReference, ...] = ()
 
     def resolve(self, name: str) -> Path:
-        """Where a local file is that the recipe names relative to its own folder.
+        """The path of a local file that the recipe names relative to its own folder.
 
         Names in included files are made relative to this recipe's folder when they are read.
         """

@@ -1,7 +1,7 @@
-"""A new repository for a system: what ``atoll new`` writes, ready to build, test and publish.
+"""Write a new repository for a system (``atoll new``), ready to build, test and publish.
 
-The files are templates beside this module, in which ``@NAME@`` and its like are replaced: a recipe
-of its own in ``templates/<template>/atoll.toml``, and all that is in ``templates/common``.
+The files are templates beside this module, in which ``@NAME@`` and the like are replaced: a recipe
+for each template in ``templates/<template>/atoll.toml``, and all files in ``templates/common``.
 """
 
 from __future__ import annotations
@@ -54,8 +54,10 @@ class NewFile:
 def plan_repository(
     template: str, directory: Path, *, name: str, base: str | None
 ) -> tuple[NewFile, ...]:
-    """Every file of the repository but Atoll's packages. ``base`` is for the template
-    ``derive``."""
+    """All files of the repository except Atoll's packages. ``base`` is for ``derive`` only.
+
+    Raises UsageError.
+    """
     flaw = check_image_name(name)
     if flaw:
         raise UsageError(
@@ -67,7 +69,7 @@ def plan_repository(
             "the template derive needs --from, and no other one takes it",
             hint="such as: --from docker://HOST/NAME:TAG, oci:DIR:TAG or store:NAME",
         )
-    words = {
+    values = {
         "NAME": name,
         "DIRECTORY": os.fspath(directory.absolute()),
         "HASH": _HASH,
@@ -79,13 +81,13 @@ def plan_repository(
         *((f"common/{source}", path, mode) for source, path, mode in _COMMON),
     )
     return tuple(
-        NewFile(path=fill(path, words), text=fill(_template(source), words), mode=mode)
+        NewFile(path=fill(path, values), text=fill(_template(source), values), mode=mode)
         for source, path, mode in sources
     )
 
 
 def check_empty(directory: Path) -> None:
-    """Raises Refused unless ``directory`` is empty or not there."""
+    """Raise Refused unless ``directory`` is empty or missing."""
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise Refused(
             f"{directory} exists and is not an empty directory", hint="choose another one"
@@ -95,7 +97,7 @@ def check_empty(directory: Path) -> None:
 def write_repository(
     directory: Path, planned: tuple[NewFile, ...], debs: Mapping[str, Path]
 ) -> None:
-    """``debs`` are Atoll's packages by name, when the repository has them."""
+    """Write the files; ``debs`` are Atoll's packages by name, if the repository has them."""
     with space_errors(directory.absolute().parent):
         directory.mkdir(parents=True, exist_ok=True)
         for file in planned:
@@ -107,9 +109,10 @@ def write_repository(
             (directory / f"{name}.deb").write_bytes(deb.read_bytes())
 
 
-def fill(text: str, words: Mapping[str, str]) -> str:
-    for word, value in words.items():
-        text = text.replace(f"@{word}@", value)
+def fill(text: str, values: Mapping[str, str]) -> str:
+    """Replace ``@KEY@`` by its value, for all keys."""
+    for key, value in values.items():
+        text = text.replace(f"@{key}@", value)
     return text
 
 

@@ -12,7 +12,7 @@ from atoll.base.suggest import edit_distance
 from atoll.cli.foreign_verbs import ELSEWHERE, NOT_YET, OURS
 from atoll.cli.main import VERBS, main
 from atoll.recipe.language import foreign_keys
-from atoll.recipe.language.explain import find_subject
+from atoll.recipe.language.explain import find_topic
 
 NAMES = {verb.name for verb in VERBS}
 STRANGE = """
@@ -109,6 +109,6 @@ def test_an_option_with_nothing_in_common_is_not_suggested(
 
 
 def test_foreign_words_for_keys_name_keys_that_are_there() -> None:
-    for word, ours in foreign_keys.OURS.items():
-        assert find_subject(ours), word
-    assert not foreign_keys.OURS.keys() & foreign_keys.ELSEWHERE.keys()
+    for word, ours in foreign_keys.EQUIVALENTS.items():
+        assert find_topic(ours), word
+    assert not foreign_keys.EQUIVALENTS.keys() & foreign_keys.ADVICE.keys()

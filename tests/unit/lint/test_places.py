@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atoll.recipe.language.locations import find_place
+from atoll.recipe.language.locations import find_value_location
 
 MAIN = """\
 schema = 1
@@ -47,13 +47,13 @@ SOURCES = (("main", MAIN), ("more", MORE))
     ],
 )
 def test_places(key: str, value: object, place: tuple[str, int] | None) -> None:
-    assert find_place(SOURCES, key, value) == place
+    assert find_value_location(SOURCES, key, value) == place
 
 
 def test_a_text_that_is_no_toml_has_no_places() -> None:
-    assert find_place((("bad", "["), *SOURCES), "kernel.args", "quiet") == ("more", 4)
+    assert find_value_location((("bad", "["), *SOURCES), "kernel.args", "quiet") == ("more", 4)
 
 
 @given(st.text(), st.text(), st.text())
 def test_any_text_is_taken(text: str, key: str, value: str) -> None:
-    find_place((("x", text),), key, value)
+    find_value_location((("x", text),), key, value)

@@ -235,7 +235,7 @@ def test_another_recipe_as_base(tmp_path: Path) -> None:
 
 
 def test_a_text_alone_includes_nothing() -> None:
-    with pytest.raises(RecipeError, match="cannot be followed: only this text is known"):
+    with pytest.raises(RecipeError, match="cannot be read: only this text is available"):
         parse_recipe(MAIN, file="atoll.toml")
 
 

@@ -26,10 +26,10 @@ def value_of(rule: KeyRule) -> st.SearchStrategy[object]:
             return WORDS
         case ValueKind.NUMBER:
             return st.integers(0, 3)
-        case ValueKind.SWITCH:
+        case ValueKind.BOOLEAN:
             return st.booleans()
         case ValueKind.TEXTS:
-            return st.lists(WORDS, max_size=3, unique_by=rule.same)
+            return st.lists(WORDS, max_size=3, unique_by=rule.item_key)
         case ValueKind.MAP:
             return st.dictionaries(WORDS, WORDS, max_size=2)
 
@@ -42,11 +42,11 @@ def tables(draw: st.DrawFn, rule: TableRule) -> dict[str, Any]:
         if key.name != rule.row and not draw(st.integers(0, 2)):
             table[key.name] = draw(value_of(key))
     for key in rule.keys:
-        for rival in key.rivals:
+        for rival in key.conflicts:
             if key.name in table and rival in table:
                 if key.kind is ValueKind.TEXTS:
-                    mine = {key.same(item) for item in table[key.name]}
-                    table[rival] = [item for item in table[rival] if key.same(item) not in mine]
+                    mine = {key.item_key(item) for item in table[key.name]}
+                    table[rival] = [item for item in table[rival] if key.item_key(item) not in mine]
                 else:
                     del table[rival]
     if rule.row:
@@ -120,17 +120,18 @@ def test_nothing_contradicts_and_nothing_is_there_twice(written: list[dict[str, 
     for table in all_tables(merged(*written)):
         for key in table.rule.keys:
             if key.kind not in (ValueKind.TEXTS, ValueKind.MAP):
-                for rival in key.rivals:
+                for rival in key.conflicts:
                     assert not (table.has(key.name) and table.has(rival))
                 continue
             same = [
-                entry.name or key.same(str(entry.value)) for entry in table.values.get(key.name, [])
+                entry.name or key.item_key(str(entry.value))
+                for entry in table.values.get(key.name, [])
             ]
             assert max(Counter(same).values(), default=1) == 1
-            for name in key.rivals:
+            for name in key.conflicts:
                 other = table.rule.find_key(name)
                 assert other is not None
-                assert not {other.same(item) for item in table.texts(name)} & set(same)
+                assert not {other.item_key(item) for item in table.texts(name)} & set(same)
         for name, rows in table.rows.items():
             rule = table.rule.find_table(name)
             assert rule is not None
@@ -165,8 +166,8 @@ def test_the_last_word_holds(written: list[dict[str, Any]]) -> None:
 def test_each_value_stands_where_it_says(written: list[dict[str, Any]]) -> None:
     for table in all_tables(merged(*written)):
         for placed in (entry for entries in table.values.values() for entry in entries):
-            here: Any = written[int(placed.place.source.name)]
-            for part in placed.place.key:
+            here: Any = written[int(placed.location.source.name)]
+            for part in placed.location.key:
                 here = here[part]
             assert here == placed.value
 

@@ -47,7 +47,7 @@ def test_what_ends_something_is_of_its_kind() -> None:
     """A list takes items out of lists, a text takes texts away."""
     for _, table in (("", TOP), *each_table()):
         for key in table.keys:
-            for name in key.rivals:
+            for name in key.conflicts:
                 rival = table.find_key(name)
                 assert rival is not None
                 assert (rival.kind is ValueKind.TEXTS) == (key.kind is ValueKind.TEXTS)

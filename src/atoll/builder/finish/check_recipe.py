@@ -18,7 +18,7 @@ from atoll.builder.steps.remap_ids import read_accounts
 from atoll.builder.steps.unit_links import UnitLinks, full_name
 from atoll.builder.steps.units import ALWAYS_MASKED
 from atoll.host.in_root import read_text
-from atoll.recipe.language.locations import find_place
+from atoll.recipe.language.locations import find_value_location
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -69,7 +69,7 @@ def check_recipe(root: Path, recipe: Recipe, before: Contents) -> None:
         return
     first = found[0]
     sources = [(str(recipe.resolve(name)), text) for name, text in recipe.sources]
-    location = find_place(sources or [(recipe.file, recipe.text)], first.key, first.value)
+    location = find_value_location(sources or [(recipe.file, recipe.text)], first.key, first.value)
     file, line = location or (recipe.file, None)
     more = "".join(f"\n    {each.key}: {each.message}" for each in found[1:])
     raise RecipeError(

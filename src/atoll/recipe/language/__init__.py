@@ -1,4 +1,4 @@
-"""The recipe language: its schema, and how recipes are read, merged and explained.
+"""The recipe language: its schema, and code that reads, merges and explains recipes.
 
 ``schema_*`` define the tables and keys. ``includes`` reads a recipe and the files it includes,
 ``parse_tables`` checks each table, ``merge`` joins them, ``convert`` makes the ``Recipe``;

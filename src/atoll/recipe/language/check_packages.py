@@ -1,4 +1,4 @@
-"""What a recipe may say of packages and of where they come from. Pure, as ``check_values``."""
+"""Checks for packages and their sources, in the form of ``check_values``. Pure."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ ARCHITECTURES = (
     "riscv64",
     "s390x",
 )
-_OTHERS_WORDS = {"x86_64": "amd64", "x86": "i386", "aarch64": "arm64", "ppc64le": "ppc64el"}
+_FOREIGN_NAMES = {"x86_64": "amd64", "x86": "i386", "aarch64": "arm64", "ppc64le": "ppc64el"}
 SNAPSHOT = "{snapshot}"
-"""What a mirror's address has where the time of the snapshot belongs."""
+"""The placeholder for the snapshot time in a mirror's URI."""
 
 _DEBCONF_KINDS = (
     "boolean",
@@ -49,11 +49,12 @@ _MIRROR = r"(?:https?://[A-Za-z0-9.\[\]:-]+|file://)(?:/[A-Za-z0-9._~%+:/-]*)?"
 
 
 def is_local_package(text: str) -> bool:
+    """Whether an item of packages.install is a local file."""
     return text.startswith(("./", "../", "/"))
 
 
 def check_package(text: str) -> Flaw | None:
-    """A word for ``apt install``: NAME, NAME:ARCH, NAME=VERSION, NAME/SUITE; or a local .deb."""
+    """An argument of ``apt install``: NAME, NAME:ARCH, NAME=VERSION, NAME/SUITE or a local .deb."""
     if is_local_package(text):
         if not text.endswith(".deb") or not is_path(text):
             return Flaw(f"{text!r} is not a path of a .deb file")
@@ -77,14 +78,14 @@ def check_removed_package(text: str) -> Flaw | None:
 
 
 def package_name(text: str) -> str:
-    """``NAME:ARCH`` without the version or suite that a word for apt may carry; a file as it is."""
+    """``NAME:ARCH`` of an apt argument, without version or suite; a local file is unchanged."""
     if is_local_package(text):
         return text
     return re.split("[=/]", text, maxsplit=1)[0]
 
 
 def _is_package_name(name: str) -> bool:
-    # Two letters at least is Debian's rule; to apt, a minus at the end means "remove".
+    # Debian requires two characters; apt takes a minus at the end as "remove".
     return len(name) >= 2 and not name.endswith("-")
 
 
@@ -97,14 +98,17 @@ def check_component(text: str) -> Flaw | None:
 
 
 def check_mirror(text: str) -> Flaw | None:
-    """An address of Debian's archive, in which the time of a snapshot may be left open."""
+    """The URI of a Debian archive, which may contain ``{snapshot}``."""
     flaw = check_repository_uri(text.replace(SNAPSHOT, "0"))
     return check_repository_uri(text) if flaw else None
 
 
 def check_repository_uri(text: str) -> Flaw | None:
     if "@" in text.partition("://")[2].partition("/")[0]:
-        hint = "the recipe travels in the image; put the password into /etc/apt/auth.conf.d"
+        hint = (
+            "everyone who has the image can read the recipe; put the password into"
+            " /etc/apt/auth.conf.d"
+        )
         return Flaw("has a user or password in it", hint)
     if re.fullmatch(_MIRROR, text):
         return None
@@ -112,7 +116,7 @@ def check_repository_uri(text: str) -> Flaw | None:
 
 
 def check_suite(text: str) -> Flaw | None:
-    """A suite of Debian that a system can be built from."""
+    """A Debian suite that a system can be built from."""
     if text in _OLD_SUITES:
         message = f"{text} is too old: the boot needs a kernel as new as Debian 13's"
         return Flaw(message, 'write: from = "debian:trixie"')
@@ -124,7 +128,7 @@ def check_suite(text: str) -> Flaw | None:
 
 
 def is_suite_of_debian(text: str) -> bool:
-    """Whether packages can be taken from it: a suite, or one of those beside it."""
+    """Whether single packages can be taken from it: a suite or one of its pockets."""
     stem = next((text.removesuffix(end) for end in _POCKETS if text.endswith(end)), text)
     return stem in SUITES or stem in _OLD_SUITES or text in _SUITES_BESIDE
 
@@ -132,7 +136,7 @@ def is_suite_of_debian(text: str) -> bool:
 def check_architecture(text: str) -> Flaw | None:
     if text in ARCHITECTURES:
         return None
-    hint = suggest(_OTHERS_WORDS.get(text, text), ARCHITECTURES)
+    hint = suggest(_FOREIGN_NAMES.get(text, text), ARCHITECTURES)
     return Flaw(f"{text!r} is not a Debian architecture", hint)
 
 
@@ -155,7 +159,7 @@ def check_repository(text: str) -> Flaw | None:
 
 
 def check_repository_suite(text: str) -> Flaw | None:
-    """A suite of somebody's repository, or a folder in it, which ends in /."""
+    """A suite of a third-party repository, or a directory of a flat one, which ends in /."""
     if ".." not in text and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._/-]*/?|\./|/", text):
         return None
     return Flaw(
@@ -163,8 +167,8 @@ def check_repository_suite(text: str) -> Flaw | None:
     )
 
 
-def check_kept_version(text: str) -> Flaw | None:
-    """A version; ``*`` at the end stands for any rest."""
+def check_version_pattern(text: str) -> Flaw | None:
+    """A version; ``*`` at the end matches anything."""
     if re.fullmatch(_VERSION, text.removesuffix("*")) or text == "*":
         return None
     return Flaw(f"{text!r} is not a package version", "such as: 3.4.1-5, or 550.*")
@@ -177,14 +181,14 @@ def check_package_source(text: str) -> Flaw | None:
 
 
 def check_debconf(text: str) -> Flaw | None:
-    """A line for debconf-set-selections(1). Passwords are refused, and not repeated."""
-    words = text.split(None, 3)
+    """A line for debconf-set-selections(1). Passwords are refused, and not shown in the message."""
+    fields = text.split(None, 3)
     hint = "PACKAGE QUESTION TYPE VALUE, such as: tzdata tzdata/Areas select Europe"
-    if has_control(text) or len(words) < 3:
+    if has_control(text) or len(fields) < 3:
         return Flaw(f"{text!r} is not a debconf answer", hint)
-    if words[2] == "password":
-        return Flaw("answers with a password; the recipe travels in the image, for all to read")
-    if words[2] not in _DEBCONF_KINDS or not re.fullmatch(r"[A-Za-z0-9][!-~]*", words[0]):
+    if fields[2] == "password":
+        return Flaw("answers with a password; everyone who has the image can read the recipe")
+    if fields[2] not in _DEBCONF_KINDS or not re.fullmatch(r"[A-Za-z0-9][!-~]*", fields[0]):
         return Flaw(f"{text!r} is not a debconf answer", hint)
     return None
 

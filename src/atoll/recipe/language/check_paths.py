@@ -1,4 +1,4 @@
-"""Which paths a recipe may name: only what can be part of a tree, written one way. Pure."""
+"""Checks for paths: only what can be in a tree, in canonical form. Pure."""
 
 from __future__ import annotations
 
@@ -11,63 +11,63 @@ if TYPE_CHECKING:
     from atoll.tree.identities import Identity
 
 _STATE = "for state, name it in a file of /usr/lib/tmpfiles.d: each machine then makes its own"
-_MADE = "it is made anew at each boot"
-_PLACES = {
+_RECREATED = "it is created at each boot"
+_RESERVED = {
     "/var": _STATE,
-    "/home": "homes are people's; what every new home begins with goes into /etc/skel",
-    "/root": "root's home is the machine's; settings for all go into /etc",
+    "/home": "home directories belong to users; put files for new ones into /etc/skel",
+    "/root": "root's home belongs to the machine; put settings for everyone into /etc",
     "/srv": _STATE,
-    "/mnt": "it is where people mount things",
-    "/media": "it is where people mount things",
+    "/mnt": "it is for mounts",
+    "/media": "it is for mounts",
     "/opt": "put it into /usr/lib/opt; it then shows at /opt",
-    "/usr/local": "it is the machine's own; put it into /usr",
-    "/boot": "Atoll puts there what boots; for kernel arguments: [kernel] args",
-    "/efi": "Atoll puts there what boots",
-    "/dev": _MADE,
-    "/proc": _MADE,
-    "/run": _MADE,
-    "/sys": _MADE,
-    "/tmp": _MADE,
-    "/sysroot": "it is where Atoll keeps trees",
-    "/usr/lib/atoll": "it is Atoll's",
+    "/usr/local": "it belongs to the machine; put it into /usr",
+    "/boot": "Atoll writes it; for kernel arguments: [kernel] args",
+    "/efi": "Atoll writes it",
+    "/dev": _RECREATED,
+    "/proc": _RECREATED,
+    "/run": _RECREATED,
+    "/sys": _RECREATED,
+    "/tmp": _RECREATED,
+    "/sysroot": "Atoll keeps trees there",
+    "/usr/lib/atoll": "it is reserved for Atoll",
     "/bin": "put it into /usr/bin",
     "/sbin": "put it into /usr/sbin",
     "/lib": "put it into /usr/lib",
     "/lib64": "put it into /usr/lib64",
 }
-"""Directories that no file of a recipe can be in: the reason or the right place."""
+"""Directories that a recipe cannot write to, with the reason or the right place."""
 
-_OWNED = {
-    "/etc/passwd": "say it with [[user]]",
-    "/etc/shadow": "say it with [[user]]",
-    "/etc/group": "say it with [[user]]",
-    "/etc/gshadow": "say it with [[user]]",
-    "/etc/subuid": "say it with [[user]]",
-    "/etc/subgid": "say it with [[user]]",
-    "/etc/hostname": "say it with [system] hostname",
-    "/etc/localtime": "say it with [system] timezone",
-    "/etc/locale.gen": "say it with [system] locale",
+_GENERATED = {
+    "/etc/passwd": "use [[user]]",
+    "/etc/shadow": "use [[user]]",
+    "/etc/group": "use [[user]]",
+    "/etc/gshadow": "use [[user]]",
+    "/etc/subuid": "use [[user]]",
+    "/etc/subgid": "use [[user]]",
+    "/etc/hostname": "use [system] hostname",
+    "/etc/localtime": "use [system] timezone",
+    "/etc/locale.gen": "use [system] locale",
     "/etc/machine-id": "each machine makes its own",
     "/etc/resolv.conf": "each machine makes its own",
     "/etc/fstab": "Atoll mounts what it boots; for more, write a .mount unit",
 }
-"""Files that something else than ``[[file]]`` makes."""
+"""Files that are created by other means than ``[[file]]``."""
 
 
 def check_absolute(path: str) -> Flaw | None:
-    """An absolute path in the one form it has."""
+    """An absolute path in canonical form."""
     if "\0" in path or "\n" in path:
         return Flaw("has a NUL character or a line break in it")
     if not path.startswith("/"):
         return Flaw(f"{path!r} is not an absolute path", "it begins with /")
     parts = path[1:].split("/")
     if ".." in parts:
-        return Flaw(f"{path!r} has .. in it", "write the path that is meant")
+        return Flaw(f"{path!r} has .. in it", "write the resulting path")
     if parts[-1] == "":
         return Flaw(f"{path!r} names a directory; this is for files")
     if "" in parts or "." in parts:
-        plain = "/" + "/".join(part for part in parts if part not in ("", "."))
-        return Flaw(f"{path!r} has an empty part or . in it", f"write: {plain}")
+        canonical = "/" + "/".join(part for part in parts if part not in ("", "."))
+        return Flaw(f"{path!r} has an empty part or . in it", f"write: {canonical}")
     if len(path.encode()) > 4095 or any(len(part.encode()) > 255 for part in parts):
         return Flaw("is longer than a path can be")
     return None
@@ -78,15 +78,15 @@ def check_file_path(path: str) -> Flaw | None:
     flaw = check_absolute(path)
     if flaw:
         return flaw
-    if path in _OWNED:
-        return Flaw(f"{path} cannot be written by a recipe", _OWNED[path])
+    if path in _GENERATED:
+        return Flaw(f"{path} cannot be written by a recipe", _GENERATED[path])
     identity = find_identity(path)
     if identity is not None:
         return Flaw(
-            f"{path} is each machine's own: where two share it, {identity.why}", _own_hint(identity)
+            f"{path} belongs to each machine: if two share it, {identity.why}", _own_hint(identity)
         )
-    for place, hint in _PLACES.items():
-        if path == place or path.startswith(place + "/"):
+    for directory, hint in _RESERVED.items():
+        if path == directory or path.startswith(directory + "/"):
             return Flaw(f"{path} cannot be in a tree", hint)
     return None
 
@@ -95,13 +95,14 @@ def _own_hint(identity: Identity) -> str:
     if identity.made == "nobody":
         return "leave it out"
     return (
-        f"leave it out, and each machine makes it at its first boot (of {identity.package}); one"
-        " that all shall share goes to another path, which the program's settings then name"
+        "leave it out, and each machine makes it at its first boot"
+        f" (package {identity.package}); a shared one belongs at another path, which the program's"
+        " configuration then names"
     )
 
 
 def check_home(path: str) -> Flaw | None:
-    """A home directory: state, so in one of the places that machines keep."""
+    """A home directory: state, so it must be in a place that machines keep."""
     flaw = check_absolute(path)
     if flaw:
         return flaw

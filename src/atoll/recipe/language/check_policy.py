@@ -1,4 +1,4 @@
-"""What a recipe may say of bases, of variants, and of a machine's later life. Pure."""
+"""Checks for bases, variants, conditions, publishing and a machine's policy. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from atoll.recipe.language.check_packages import check_architecture, check_suite
 from atoll.recipe.language.check_values import check_image_name, has_control, is_path
 
 CONDITIONS = ("architecture", "suite", "variant")
-"""What ``[when]`` can ask."""
+"""What ``[when]`` can test."""
 
 _IMAGE_FORMS = ("docker://", "oci:", "oci-archive:", "store:")
 _BASE_HINT = 'write: from = "debian:trixie"'
@@ -35,12 +35,12 @@ _CALENDAR = r"(?:[A-Z][a-z]+[A-Za-z,.]* ?)?(?:[0-9*/,.~-]+ ?)?(?:[0-9*/,.:]+)?(?
 
 
 def is_local(text: str) -> bool:
-    """Whether a text names a local file where it could also name something else."""
+    """Whether a text is a local path, where it could also be something else."""
     return text.startswith(("./", "../", "/"))
 
 
 def is_local_base(text: str) -> bool:
-    """Whether ``from`` leads to something beside the recipe."""
+    """Whether ``from`` refers to a local file or directory."""
     return is_local(text) or text.startswith(("oci:", "oci-archive:"))
 
 
@@ -50,10 +50,10 @@ def check_from(text: str) -> Flaw | None:
     if text.startswith("debian:"):
         return check_suite(text.removeprefix("debian:"))
     if is_local(text):
-        path, mark, variant = text.partition("#")
+        path, separator, variant = text.partition("#")
         if not is_path(path):
             return Flaw(f"{text!r} is not the path of a recipe", 'such as: from = "../base"')
-        return check_variant(variant) if mark else None
+        return check_variant(variant) if separator else None
     if text.startswith(_IMAGE_FORMS):
         return _check_reference(text)
     if "/" in text and "://" not in text and _check_reference(text) is None:
@@ -76,7 +76,7 @@ def check_variant(text: str) -> Flaw | None:
 
 
 def parse_condition(text: str) -> tuple[tuple[str, str], ...]:
-    """``architecture=arm64,variant=kde`` as pairs, in that order."""
+    """Parse ``architecture=arm64,variant=kde`` into pairs, in the same order."""
     pairs = (part.partition("=") for part in text.split(","))
     return tuple((name.strip(), value.strip()) for name, _, value in pairs)
 
@@ -131,7 +131,7 @@ def check_var_path(text: str) -> Flaw | None:
 
 
 def check_image(text: str) -> Flaw | None:
-    """An image as ``registry.reference`` reads it."""
+    """An image reference, as ``oci.reference`` parses it."""
     return _check_reference(text)
 
 
@@ -160,7 +160,7 @@ def check_tag(text: str) -> Flaw | None:
 
 
 def check_calendar(text: str) -> Flaw | None:
-    """What looks like a calendar expression of systemd.time(7); systemd itself judges the rest."""
+    """The shape of a calendar expression (systemd.time(7)); systemd itself checks the rest."""
     if text in _CALENDAR_WORDS or (text.strip() and re.fullmatch(_CALENDAR, text)):
         return None
     return Flaw(

@@ -1,8 +1,8 @@
-"""What a text in a recipe may be, value by value: each check returns a ``Flaw`` or None. Pure.
+"""Checks for single values of a recipe; each returns a ``Flaw`` or None. Pure.
 
-Everything here ends up as a word of a command line, a line of a file of Debian's or a path in the
-tree, so a check lets through only what cannot be taken for anything else there. Patterns are
-compiled when they are first needed: most recipes need few.
+Every value ends up as an argument of a command, in a line of a configuration file or in a path, so
+a check accepts only what cannot mean anything else there. Patterns are compiled on first use: most
+recipes need few.
 """
 
 from __future__ import annotations
@@ -110,7 +110,6 @@ _SSH_KEY = (
     r"|sk-(?:ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com) AAAA[A-Za-z0-9+/]{40,}={0,3}"
     r"(?: [^\x00-\x1f\x7f]*)?"
 )
-"""Arguments of the kernel that Atoll writes into every boot entry itself."""
 
 
 def check_image_name(text: str) -> Flaw | None:
@@ -188,21 +187,24 @@ def check_gecos(text: str) -> Flaw | None:
 
 
 def check_password(text: str) -> Flaw | None:
-    """A hash of crypt(5). The text is not shown: it may be somebody's password."""
+    """A password hash of crypt(5). The text is not shown: it may be somebody's password."""
     if re.fullmatch(_HASH, text):
         return None
     kind = "a weak kind of hash" if text.startswith("$1$") else "not a hash"
-    message = f"is {kind}; the recipe travels in the image, for everyone to read"
+    message = f"is {kind}; everyone who has the image can read the recipe"
     return Flaw(message, "write what one of these prints: mkpasswd, openssl passwd -6")
 
 
 def check_ssh_key(text: str) -> Flaw | None:
     if "PRIVATE KEY" in text:
-        hint = "write the line of the .pub file beside it, and make a new pair: this one was shown"
+        hint = (
+            "write the line of the .pub file beside it, and generate a new key pair: this one is"
+            " no longer secret"
+        )
         return Flaw("is a private key", hint)
     if re.fullmatch(_SSH_KEY, text):
         return None
-    return Flaw("is no public key of ssh", "the line of a .pub file, such as: ssh-ed25519 AAAA…")
+    return Flaw("is not an ssh public key", "the line of a .pub file, such as: ssh-ed25519 AAAA…")
 
 
 def check_mode(text: str) -> Flaw | None:
@@ -224,6 +226,7 @@ def check_source(text: str) -> Flaw | None:
 
 
 def has_control(text: str) -> bool:
+    """Whether a text has ASCII control characters."""
     return any(ord(letter) < 32 or ord(letter) == 127 for letter in text)
 
 
@@ -251,7 +254,7 @@ def check_group(text: str) -> Flaw | None:
     if text in _DEBIANS_GROUPS or text.startswith("systemd-"):
         return Flaw(
             f"{text} is a group that every Debian system has",
-            "it is there already: leave it out here",
+            "it exists already: leave it out here",
         )
     return check_account(text)
 
@@ -264,10 +267,10 @@ def check_script_name(text: str) -> Flaw | None:
 
 
 def check_url(text: str) -> Flaw | None:
-    place = text.partition("://")[2].partition("/")
-    if "@" in place[0]:
+    authority = text.partition("://")[2].partition("/")
+    if "@" in authority[0]:
         return Flaw(
-            "has a user or password in it", "the recipe travels in the image, for all to read"
+            "has a user or password in it", "everyone who has the image can read the recipe"
         )
     if re.fullmatch(r"https?://[A-Za-z0-9.\[\]:-]+/[!-~]*", text):
         return None
@@ -287,7 +290,7 @@ def check_link(text: str) -> Flaw | None:
 
 
 def is_path(text: str) -> bool:
-    """Whether a local file can be called that."""
+    """Whether a text can be the path of a local file."""
     parts = text.encode().split(b"/")
     short = sum(map(len, parts)) < 4000 and all(len(part) <= 255 for part in parts)
     return bool(text) and short and not has_control(text)

@@ -1,4 +1,4 @@
-"""Merged tables become a ``Recipe``; what single values cannot show is checked here."""
+"""Convert merged tables into a ``Recipe``, and check what single values cannot show."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from atoll.image.info import VarRules
 from atoll.recipe import model
 from atoll.recipe.language.check_packages import SNAPSHOT, is_local_package, is_suite_of_debian
 from atoll.recipe.language.check_policy import is_local
-from atoll.recipe.language.convert_accounts import fill_groups, fill_users
+from atoll.recipe.language.convert_accounts import convert_groups, convert_users
 from atoll.recipe.language.local_files import find_local_files
 from atoll.tree.cmdline import LONGEST
 
@@ -19,20 +19,18 @@ if TYPE_CHECKING:
     from atoll.recipe.language.includes import LoadedRecipe
     from atoll.recipe.language.merge import MergedTable
 
-"""The kernel takes 2047 characters on amd64; Atoll's own need some."""
 
-
-def fill_recipe(top: MergedTable, gathered: LoadedRecipe, variant: str | None) -> model.Recipe:
-    """A whole Recipe; where ``top.problems`` grows, one to throw away."""
-    source = gathered.sources[0]
+def convert_recipe(top: MergedTable, loaded: LoadedRecipe, variant: str | None) -> model.Recipe:
+    """Convert a merged recipe. If this adds problems to ``top.problems``, discard the result."""
+    source = loaded.sources[0]
     base = _base(top, source.file)
     repositories = tuple(_repository(table) for table in top.each("repo"))
     return model.Recipe(
         file=source.file,
         text=source.text,
         variant=variant,
-        variants=gathered.variants,
-        sources=tuple((source.name, source.text) for source in gathered.sources),
+        variants=loaded.variants,
+        sources=tuple((source.name, source.text) for source in loaded.sources),
         base=base,
         image=_image(top.within("image"), variant),
         debian=_debian(top.within("debian"), base),
@@ -41,8 +39,8 @@ def fill_recipe(top: MergedTable, gathered: LoadedRecipe, variant: str | None) -
         kernel=_kernel(top.within("kernel")),
         boot=_boot(top.within("boot")),
         system=_system(top.within("system")),
-        users=fill_users(top),
-        groups=fill_groups(top),
+        users=convert_users(top),
+        groups=convert_groups(top),
         files=_files(top),
         scripts=tuple(_script(table) for table in top.each("script")),
         units=_units(top.within("units")),
@@ -50,7 +48,7 @@ def fill_recipe(top: MergedTable, gathered: LoadedRecipe, variant: str | None) -
         var=_var(top.within("var")),
         update=_update(top.within("update")),
         health=_health(top.within("health")),
-        keep=top.within("keep").maybe_number("deployments"),
+        keep=top.within("keep").optional_number("deployments"),
         publish=_publish(top.within("publish")),
         flatpak=_flatpak(top.within("flatpak")),
         boxes=tuple(_box(table) for table in top.each("box")),
@@ -72,7 +70,7 @@ def _base(top: MergedTable, file: str) -> model.Base:
 
 def _image(table: MergedTable, variant: str | None) -> model.Image:
     name = table.text("name")
-    if variant and table.place_of("name").key[:1] != ("variant",):
+    if variant and table.location_of("name").key[:1] != ("variant",):
         name = f"{name}-{variant}"
         if len(name) > 64:
             table.flaw("name", f"{name} is longer than an image's name can be")
@@ -85,26 +83,26 @@ def _image(table: MergedTable, variant: str | None) -> model.Image:
 
 
 def _debian(table: MergedTable, base: model.Base) -> model.Debian:
-    suite = table.maybe_text("suite")
+    suite = table.optional_text("suite")
     if isinstance(base, model.DebianBase):
         if suite and base.suite and suite != base.suite:
             table.flaw("suite", f"is {suite}, but from says {base.suite}", "take this one out")
         suite = base.suite
     elif isinstance(base, model.EmptyBase) and not table.has("suite"):
         table.flaw("suite", "is missing", 'from = "empty" needs it, such as: suite = "trixie"')
-    _refuse_empty(table, "components", "names no component", 'such as: components = ["main"]')
-    filled = model.Debian(
+    _refuse_empty(table, "components", "is empty", 'such as: components = ["main"]')
+    converted = model.Debian(
         suite=suite,
         components=table.texts("components") or None,
         architectures=table.texts("architectures"),
-        mirror=table.maybe_text("mirror"),
-        security_mirror=table.maybe_text("security_mirror"),
-        snapshot=table.maybe_text("snapshot"),
-        security=table.switch("security"),
-        updates=table.switch("updates"),
+        mirror=table.optional_text("mirror"),
+        security_mirror=table.optional_text("security_mirror"),
+        snapshot=table.optional_text("snapshot"),
+        security=table.boolean("security"),
+        updates=table.boolean("updates"),
     )
-    _check_snapshot(table, filled)
-    return filled
+    _check_snapshot(table, converted)
+    return converted
 
 
 def _check_snapshot(table: MergedTable, debian: model.Debian) -> None:
@@ -120,26 +118,28 @@ def _check_snapshot(table: MergedTable, debian: model.Debian) -> None:
 
 
 def _repository(table: MergedTable) -> model.Repository:
-    filled = model.Repository(
+    converted = model.Repository(
         name=table.text("name"),
         uris=table.texts("uris"),
         suites=table.texts("suites"),
         components=table.texts("components"),
         architectures=table.texts("architectures"),
         key=table.text("key"),
-        priority=table.maybe_number("priority"),
-        keep=table.switch("keep"),
+        priority=table.optional_number("priority"),
+        keep=table.boolean("keep"),
     )
-    _refuse_empty(table, "uris", "names no address")
-    _refuse_empty(table, "suites", "names no suite")
-    flat = [suite for suite in filled.suites if suite.endswith("/")]
+    _refuse_empty(table, "uris", "has no URI")
+    _refuse_empty(table, "suites", "has no suite")
+    flat = [suite for suite in converted.suites if suite.endswith("/")]
     if flat and table.has("components"):
         table.flaw("components", f"{flat[0]} is a folder, which has none", "take it out")
-    if len(flat) < len(filled.suites) and not table.has("components"):
+    if len(flat) < len(converted.suites) and not table.has("components"):
         table.flaw("components", "is missing", 'such as: components = ["main"]')
-    if filled.priority == 0:
-        table.flaw("priority", "0 means nothing to apt", "below 0 never, 500 as everything else")
-    return filled
+    if converted.priority == 0:
+        table.flaw(
+            "priority", "apt ignores the priority 0", "below 0 never, 500 as everything else"
+        )
+    return converted
 
 
 def _packages(
@@ -152,22 +152,25 @@ def _packages(
         table.flaw("install", "names no package", hint)
     rule = table.rule.find_key("install")
     assert rule is not None
-    for name in sorted({rule.same(word) for word in wanted} & set(remove)):
-        table.flaw("remove", f"{name} is to be installed and removed", item=name)
+    for name in sorted({rule.item_key(item) for item in wanted} & set(remove)):
+        table.flaw("remove", f"{name} is in both install and remove", item=name)
     known = {repository.name for repository in repositories}
     for name, source in table.pairs("sources"):
         if source not in known and not is_suite_of_debian(source):
             hint = f'write [[repo]] with: name = "{source}"'
             table.flaw(
-                "sources", f"{source} is no repository here, nor a suite of Debian", hint, item=name
+                "sources",
+                f"{source} is neither a [[repo]] of this recipe nor a Debian suite",
+                hint,
+                item=name,
             )
     return model.Packages(
-        install=tuple(word for word in wanted if not is_local_package(word)),
+        install=tuple(item for item in wanted if not is_local_package(item)),
         local=tuple(filter(is_local_package, wanted)),
         remove=remove,
         versions=table.pairs("versions"),
         sources=table.pairs("sources"),
-        recommends=table.switch("recommends"),
+        recommends=table.boolean("recommends"),
         debconf=table.texts("debconf"),
     )
 
@@ -180,7 +183,7 @@ def _kernel(table: MergedTable) -> model.Kernel:
     for name in ("modules", "initrd_modules"):
         _refuse_both(table, name, "blacklist")
     return model.Kernel(
-        package=table.maybe_text("package"),
+        package=table.optional_text("package"),
         args=args,
         remove_args=table.texts("remove_args"),
         **lists,
@@ -188,16 +191,16 @@ def _kernel(table: MergedTable) -> model.Kernel:
 
 
 def _boot(table: MergedTable) -> model.Boot:
-    return model.Boot(timeout=table.maybe_number("timeout"), title=table.maybe_text("title"))
+    return model.Boot(timeout=table.optional_number("timeout"), title=table.optional_text("title"))
 
 
 def _system(table: MergedTable) -> model.System:
     return model.System(
-        hostname=table.maybe_text("hostname"),
-        locale=table.maybe_text("locale"),
+        hostname=table.optional_text("hostname"),
+        locale=table.optional_text("locale"),
         locales=table.texts("locales"),
-        timezone=table.maybe_text("timezone"),
-        keymap=table.maybe_text("keymap"),
+        timezone=table.optional_text("timezone"),
+        keymap=table.optional_text("keymap"),
     )
 
 
@@ -212,21 +215,21 @@ def _files(top: MergedTable) -> tuple[model.File, ...]:
 
 
 def _file(table: MergedTable) -> model.File:
-    given = _exactly_one(table, ("text", "source", "url", "link"), "path", "a file")
-    if given == "link" and table.has("mode"):
-        table.flaw("mode", "is of no use: a link has none", "take it out")
-    if given == "url" and not table.has("sha256"):
+    present = _exactly_one(table, ("text", "source", "url", "link"), "path", "a file")
+    if present == "link" and table.has("mode"):
+        table.flaw("mode", "has no effect: a link has none", "take it out")
+    if present == "url" and not table.has("sha256"):
         hint = "so that everyone gets the same file; see: sha256sum"
         table.flaw("url", "needs sha256 beside it", hint)
-    if table.has("sha256") and given != "url":
-        table.flaw("sha256", "is of no use without url", "take it out")
+    if table.has("sha256") and present != "url":
+        table.flaw("sha256", "has no effect without url", "take it out")
     return model.File(
         path=table.text("path"),
-        text=table.maybe_text("text"),
-        source=table.maybe_text("source"),
-        url=table.maybe_text("url"),
-        sha256=table.maybe_text("sha256"),
-        link=table.maybe_text("link"),
+        text=table.optional_text("text"),
+        source=table.optional_text("source"),
+        url=table.optional_text("url"),
+        sha256=table.optional_text("sha256"),
+        link=table.optional_text("link"),
         mode=int(table.text("mode"), 8),
         owner=table.text("owner"),
         group=table.text("group"),
@@ -244,10 +247,10 @@ def _script(table: MergedTable) -> model.Script:
             table.flaw("inputs", message, item=item)
     return model.Script(
         name=table.text("name"),
-        text=table.maybe_text("text"),
-        source=table.maybe_text("source"),
+        text=table.optional_text("text"),
+        source=table.optional_text("source"),
         inputs=inputs,
-        network=table.switch("network"),
+        network=table.boolean("network"),
     )
 
 
@@ -277,7 +280,7 @@ def _var(table: MergedTable) -> VarRules:
 
 def _update(table: MergedTable) -> model.Update:
     return model.Update(
-        follow=table.maybe_text("follow"),
+        follow=table.optional_text("follow"),
         auto=table.text("auto"),
         window=table.text("window"),
         delay=table.number("delay"),
@@ -291,15 +294,15 @@ def _health(table: MergedTable) -> model.Health:
         checks.append(
             model.HealthCheck(
                 name=check.text("name"),
-                text=check.maybe_text("text"),
-                source=check.maybe_text("source"),
+                text=check.optional_text("text"),
+                source=check.optional_text("source"),
             )
         )
     return model.Health(units=table.texts("units"), checks=tuple(checks))
 
 
 def _publish(table: MergedTable) -> model.Publish:
-    return model.Publish(to=table.maybe_text("to"), tags=table.texts("tags"))
+    return model.Publish(to=table.optional_text("to"), tags=table.texts("tags"))
 
 
 def _flatpak(table: MergedTable) -> model.Flatpak:
@@ -313,19 +316,19 @@ def _box(table: MergedTable) -> model.Box:
         name=table.text("name"),
         image=table.text("image"),
         packages=table.texts("packages"),
-        home=table.switch("home"),
+        home=table.boolean("home"),
     )
 
 
 def _exactly_one(table: MergedTable, names: tuple[str, ...], row: str, what: str) -> str | None:
-    """Which of ``names`` is there; complains where that is none, or more than one."""
-    given = [name for name in names if table.has(name)]
-    for name in given[1:]:
+    """The one of ``names`` that is set; reports a problem if there is none or more than one."""
+    present = [name for name in names if table.has(name)]
+    for name in present[1:]:
         hint = f"{what} has one of them: take the other out"
-        table.flaw(name, f"{given[0]} is there too", hint)
-    if not given:
+        table.flaw(name, f"{present[0]} is there too", hint)
+    if not present:
         table.flaw(row, "has no content", 'write: text = "…", or: source = "a local file"')
-    return given[0] if given else None
+    return present[0] if present else None
 
 
 def _refuse_empty(table: MergedTable, name: str, message: str, hint: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Where a value of a recipe stands, and all that is wrong with it, in the order of the texts."""
+"""Locations of values in a recipe's files, and all problems of a recipe, sorted by location."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _BARE_KEY = r"[A-Za-z0-9_-]+"
 
 @dataclass(slots=True, eq=False, repr=False)
 class RecipeText:
-    """A text that a recipe is read from.
+    """One file of a recipe.
 
-    ``name`` leads to it from the recipe's folder, ``file`` is what a person is told; ``number`` is
-    its turn: the recipe itself is 0.
+    ``name`` is its path relative to the recipe's folder, ``file`` the name in messages. ``number``
+    is its position in reading order; the recipe itself is 0.
     """
 
     name: str
@@ -29,7 +29,7 @@ class RecipeText:
     _lines: dict[Key, int] | None = None
 
     def line_of(self, key: Key) -> int | None:
-        """The line of ``key``; of what it would be in, when it is missing."""
+        """The line of ``key`` (from 1), or of the table that lacks it."""
         if self._lines is None:
             from atoll.recipe.language.line_numbers import find_lines
 
@@ -40,7 +40,7 @@ class RecipeText:
 
 
 class Location(NamedTuple):
-    """A key in a text; the key begins at the top of the text, in a variant with that."""
+    """A key in a file. The key includes ``variant.NAME`` or ``when.CONDITION`` if it is in one."""
 
     source: RecipeText
     key: Key
@@ -55,30 +55,32 @@ class Location(NamedTuple):
 
 @dataclass(slots=True, eq=False, repr=False)
 class Diagnostics:
-    """Collects. ``variant`` is the one that is looked at: a problem that only it has names it,
-    unless it stands in there; the same problem at the same place counts once.
+    """Collects problems; the same problem is recorded once.
+
+    ``variant`` is the one that is being checked. The message names it, unless the location is in
+    that variant's own tables.
     """
 
     variant: str | None = None
     found: dict[tuple[str, str | None], tuple[int, int, RecipeError]] = field(default_factory=dict)
 
-    def add(self, place: Location, flaw: Flaw) -> None:
-        source, line, key = place.source, place.line, format_key(place.key)
+    def add(self, location: Location, flaw: Flaw) -> None:
+        source, line, key = location.source, location.line, format_key(location.key)
         error = RecipeError(flaw.message, file=source.file, line=line, key=key, hint=flaw.hint)
         if (error.message, error.hint) in self.found:
             return
-        same = error.message, error.hint
-        if self.variant is not None and place.key[:2] != ("variant", self.variant):
+        identity = error.message, error.hint
+        if self.variant is not None and location.key[:2] != ("variant", self.variant):
             message = f"{flaw.message}, in variant {self.variant}"
             error = RecipeError(message, file=source.file, line=line, key=key, hint=flaw.hint)
-        self.found[same] = (source.number, line or 0, error)
+        self.found[identity] = (source.number, line or 0, error)
 
     def add_error(self, error: RecipeError, *, number: int) -> None:
         self.found.setdefault((error.message, error.hint), (number, error.line or 0, error))
 
     def in_order(self) -> tuple[RecipeError, ...]:
-        inside = sorted(self.found.values(), key=lambda entry: entry[:2])
-        return tuple(error for _, _, error in inside)
+        ordered = sorted(self.found.values(), key=lambda entry: entry[:2])
+        return tuple(error for _, _, error in ordered)
 
 
 def format_key(key: Key) -> str:

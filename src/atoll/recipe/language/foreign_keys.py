@@ -1,8 +1,8 @@
-"""What other tools call tables and keys of a recipe: such words are answered, never obeyed."""
+"""Names that other tools have for tables and keys of a recipe; used for suggestions only."""
 
 from __future__ import annotations
 
-OURS = {
+EQUIVALENTS = {
     "services": "units",
     "service": "units",
     "systemd": "units",
@@ -99,17 +99,17 @@ OURS = {
     "metadata": "image",
     "project": "image",
 }
-"""Their word: the table or key of ours, as ``atoll explain`` takes it."""
+"""Foreign name → our table or key, as ``atoll explain`` takes it."""
 
-ELSEWHERE = {
+ADVICE = {
     "network": 'settings of the network are files: [[file]] path = "/etc/systemd/network/…"',
     "networking": 'settings of the network are files: [[file]] path = "/etc/systemd/network/…"',
     "wifi": "each machine keeps its own Wi-Fi settings in /etc: put none into the image",
     "firewall": "name the firewall in [packages] install, and its rules as a [[file]]",
-    "disk": "the recipe says nothing of disks; see: atoll disk --help",
-    "disks": "the recipe says nothing of disks; see: atoll disk --help",
-    "partitions": "the recipe says nothing of disks; see: atoll disk --help",
-    "storage": "the recipe says nothing of disks; see: atoll disk --help",
+    "disk": "a recipe does not describe disks; see: atoll disk --help",
+    "disks": "a recipe does not describe disks; see: atoll disk --help",
+    "partitions": "a recipe does not describe disks; see: atoll disk --help",
+    "storage": "a recipe does not describe disks; see: atoll disk --help",
     "filesystems": 'mounts are units or lines of a [[file]] path = "/etc/fstab"',
     "fstab": 'mounts are units or lines of a [[file]] path = "/etc/fstab"',
     "mounts": 'mounts are units or lines of a [[file]] path = "/etc/fstab"',
@@ -117,4 +117,4 @@ ELSEWHERE = {
     "sysctl": 'write a [[file]] path = "/usr/lib/sysctl.d/50-NAME.conf"',
     "secrets": "put no secret into an image: everybody who has the image can read it",
 }
-"""Their word: what to write instead, where no single table of ours is its counterpart."""
+"""Foreign name → advice, where no single table of ours corresponds to it."""

@@ -1,7 +1,7 @@
-"""On which line of a TOML text each key stands; tomllib reads values but forgets where they were.
+"""Find the line of each key in a TOML text; tomllib does not report positions.
 
-``find_lines`` scans a text that tomllib has accepted. Of any other text it finds what it can and
-never fails, so it is no judge of TOML.
+``find_lines`` scans a text that tomllib has accepted. In any other text it finds what it can and
+never fails; it does not validate TOML.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ _BARE_VALUE = re.compile(r"[^,\]}#\n]*")
 _DEEPEST = 100
 
 
-class _Lost(Exception):
-    """The text is not TOML from here on."""
+class _InvalidToml(Exception):
+    """The text is not valid TOML from this position on."""
 
 
 def find_lines(text: str) -> dict[Key, int]:
     """The line, counted from 1, of every table, key and list item."""
     scan = _Scan(text)
-    with suppress(_Lost):
+    with suppress(_InvalidToml):
         scan.document()
     return scan.lines
 
 
 class _Scan:
-    """One pass over a text; ``lines`` fills up on the way."""
+    """One pass over a text, which fills ``lines``."""
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.at = 0
+        self.position = 0
         self.lines: dict[Key, int] = {}
         self._counted_to = 0
         self._line = 1
@@ -54,7 +54,7 @@ class _Scan:
     def document(self) -> None:
         table: Key = ()
         self._skip(_BLANK)
-        while self.at < len(self.text):
+        while self.position < len(self.text):
             if self._accept("[["):
                 table = self._header(array=True)
             elif self._accept("["):
@@ -64,7 +64,7 @@ class _Scan:
             self._skip(_BLANK)
 
     def _header(self, *, array: bool) -> Key:
-        line = self._line_here()
+        line = self._current_line()
         names = self._names()
         self._expect("]]" if array else "]")
         key: Key = ()
@@ -79,7 +79,7 @@ class _Scan:
         return key
 
     def _pair(self, table: Key, *, depth: int) -> None:
-        line = self._line_here()
+        line = self._current_line()
         key = table
         for name in self._names():
             key = (*key, name)
@@ -96,31 +96,33 @@ class _Scan:
 
     def _name(self) -> str:
         self._skip(_SPACE)
-        found = _STRING.match(self.text, self.at) or _BARE_KEY.match(self.text, self.at)
+        found = _STRING.match(self.text, self.position) or _BARE_KEY.match(self.text, self.position)
         if not found:
-            raise _Lost
-        self.at = found.end()
+            raise _InvalidToml
+        self.position = found.end()
         self._skip(_SPACE)
         return _unquote(found.group())
 
     def _value(self, key: Key, *, depth: int) -> None:
         if depth > _DEEPEST:
-            raise _Lost
+            raise _InvalidToml
         if self._accept("["):
             self._items(key, depth=depth)
         elif self._accept("{"):
             self._inline_table(key, depth=depth)
         else:
-            found = _STRING.match(self.text, self.at) or _BARE_VALUE.match(self.text, self.at)
+            found = _STRING.match(self.text, self.position) or _BARE_VALUE.match(
+                self.text, self.position
+            )
             if not found or not found.group().strip():
-                raise _Lost
-            self.at = found.end()
+                raise _InvalidToml
+            self.position = found.end()
 
     def _items(self, key: Key, *, depth: int) -> None:
         number = 0
         self._skip(_BLANK)
         while not self._accept("]"):
-            self.lines.setdefault((*key, number), self._line_here())
+            self.lines.setdefault((*key, number), self._current_line())
             self._value((*key, number), depth=depth + 1)
             number += 1
             self._skip(_BLANK)
@@ -135,23 +137,23 @@ class _Scan:
             self._accept(",")
             self._skip(_BLANK)
 
-    def _accept(self, mark: str) -> bool:
-        if not self.text.startswith(mark, self.at):
+    def _accept(self, token: str) -> bool:
+        if not self.text.startswith(token, self.position):
             return False
-        self.at += len(mark)
+        self.position += len(token)
         return True
 
-    def _expect(self, mark: str) -> None:
-        if not self._accept(mark):
-            raise _Lost
+    def _expect(self, token: str) -> None:
+        if not self._accept(token):
+            raise _InvalidToml
 
-    def _skip(self, what: re.Pattern[str]) -> None:
-        found = what.match(self.text, self.at)
-        self.at = found.end() if found else self.at
+    def _skip(self, pattern: re.Pattern[str]) -> None:
+        found = pattern.match(self.text, self.position)
+        self.position = found.end() if found else self.position
 
-    def _line_here(self) -> int:
-        self._line += self.text.count("\n", self._counted_to, self.at)
-        self._counted_to = self.at
+    def _current_line(self) -> int:
+        self._line += self.text.count("\n", self._counted_to, self.position)
+        self._counted_to = self.position
         return self._line
 
 
@@ -165,4 +167,4 @@ def _unquote(name: str) -> str:
     try:
         return str(parse_toml(f"name = {name}")["name"])
     except ValueError:
-        raise _Lost from None
+        raise _InvalidToml from None

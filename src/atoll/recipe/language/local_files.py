@@ -1,7 +1,7 @@
-"""Every local file and folder that a recipe names, found by what the schema says of its keys.
+"""Find all local files and folders that a recipe names, by the schema of its keys.
 
-The parser looks whether they are there; locks, lints and comparisons take them from
-``Recipe.local_files``. A new key with ``local`` in the schema is known to all of these at once.
+The parser checks that they exist; locks, lints and comparisons use ``Recipe.local_files``. A new
+key with ``local`` in the schema is covered everywhere.
 """
 
 from __future__ import annotations
@@ -20,35 +20,35 @@ if TYPE_CHECKING:
 
 
 def find_local_files(top: MergedTable) -> Iterator[tuple[LocalReference, Location]]:
-    """What a merged recipe names, in the order of the schema, and where it says so.
+    """The local files of a merged recipe with their locations, in the order of the schema.
 
-    Included files are left out: nothing of them is in a merged recipe.
+    Included files are not among them: a merged recipe does not contain ``include``.
     """
     return _find(top, ())
 
 
-def _find(table: MergedTable, place: tuple[str, ...]) -> Iterator[tuple[LocalReference, Location]]:
-    rows_of = table.values.get(table.rule.row or "", [])
-    row = str(rows_of[-1].value) if rows_of else ""
+def _find(table: MergedTable, path: tuple[str, ...]) -> Iterator[tuple[LocalReference, Location]]:
+    row_values = table.values.get(table.rule.row or "", [])
+    row = str(row_values[-1].value) if row_values else ""
     for rule in table.rule.keys:
         if rule.local is None or rule.name == "include":
             continue
         values = table.values.get(rule.name, [])
         for value in values if rule.kind is ValueKind.TEXTS else values[-1:]:
             if isinstance(value.value, str) and rule.local(value.value):
-                key = ".".join((*place, rule.name))
+                key = ".".join((*path, rule.name))
                 reference = _reference(key, value, row)
                 if reference is not None:
-                    yield reference, value.place
+                    yield reference, value.location
     for name, inner in table.tables.items():
-        yield from _find(inner, (*place, name))
+        yield from _find(inner, (*path, name))
     for name, rows in table.rows.items():
         for each in rows:
-            yield from _find(each, (*place, name))
+            yield from _find(each, (*path, name))
 
 
 def _reference(key: str, value: LocatedValue, row: str) -> LocalReference | None:
-    """None for an image that ``from`` names by a local path: only recipes are read as files."""
+    """None for an image that ``from`` names by a local path: only recipes are files to read."""
     text = str(value.value)
     if key == "from":
         if not is_local(text):

@@ -1,6 +1,6 @@
-"""Where in a recipe's files a value stands, found again by its key and by itself.
+"""Find the file and line of a value of a ``Recipe``, by its key and the value itself.
 
-A ``Recipe`` is the sum of its files and of a variant, so a value may stand in any of them.
+A ``Recipe`` is merged from files and a variant, so a value may be in any of them.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ if TYPE_CHECKING:
     from atoll.base.fields import Key
 
 
-def find_place(
+def find_value_location(
     sources: Iterable[tuple[str, str]], key: str, value: object = None
 ) -> tuple[str, int] | None:
-    """The first (file, line) where ``value`` stands under ``key``; else where the key is, or its
-    table. ``sources`` are files and their texts."""
+    """The first (file, line) where ``key`` has ``value``, else where the key or its table is.
+
+    ``sources`` are files with their texts; lines count from 1. None if nothing matches.
+    """
     nearest: tuple[int, str, int] | None = None
-    words = tuple(key.split("."))
+    wanted = tuple(key.split("."))
     for file, text in sources:
         try:
             table = parse_toml(text)
@@ -30,8 +32,8 @@ def find_place(
             continue
         lines = find_lines(text)
         for path, leaf in _leaves(table, ()):
-            depth = _depth(path, words)
-            if depth == len(words) and leaf == value and value is not None:
+            depth = _depth(path, wanted)
+            if depth == len(wanted) and leaf == value and value is not None:
                 return file, _line(path, lines)
             if depth and (nearest is None or depth > nearest[0]):
                 nearest = depth, file, _line(path[: _length(path, depth)], lines)
@@ -39,7 +41,7 @@ def find_place(
 
 
 def _leaves(value: object, path: Key) -> Iterator[tuple[Key, object]]:
-    """Every value with its path; the name of a key counts as a value of its table."""
+    """Yield every value with its path; a key's name counts as a value of its table."""
     if isinstance(value, dict):
         for name, each in value.items():
             yield path, name
@@ -51,11 +53,11 @@ def _leaves(value: object, path: Key) -> Iterator[tuple[Key, object]]:
         yield path, value
 
 
-def _depth(path: Key, words: tuple[str, ...]) -> int:
-    """How many of ``words`` the names of ``path`` begin with, a variant's own names left out."""
+def _depth(path: Key, wanted: tuple[str, ...]) -> int:
+    """How many of ``names`` the path begins with, without the names of variants and conditions."""
     names = _names(path)
     count = 0
-    for name, word in zip(names, words, strict=False):
+    for name, word in zip(names, wanted, strict=False):
         if name != word:
             break
         count += 1
@@ -68,7 +70,7 @@ def _names(path: Key) -> list[str]:
 
 
 def _length(path: Key, depth: int) -> int:
-    """How much of ``path`` holds its first ``depth`` names."""
+    """The length of the part of ``path`` that contains its first ``depth`` names."""
     skipped = len([part for part in path if isinstance(part, str)]) - len(_names(path))
     wanted, length = depth + skipped, 0
     for part in path:

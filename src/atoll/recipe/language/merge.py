@@ -1,10 +1,10 @@
-"""Several texts, and the fragments of them that hold, become one; each value knows where it stands.
+"""Merge the fragments of several files into one table; each value keeps its location.
 
-A later text, number or switch takes the place of an earlier one. A list grows; what it holds
-already it does not take again, and a later item takes the same item out of the lists that
-contradict it (``KeyRule.rivals``). Maps grow by name; where the first name that fits counts, what
-is later comes first. Lists of tables grow by the key that tells their tables apart (name or path):
-a later table of that name changes the earlier one, key by key.
+A later text, number or boolean replaces an earlier one. Lists are appended without duplicates, and
+an item is removed from the lists that conflict with it (``KeyRule.conflicts``). Maps are merged by
+name; in a map where the first match wins, later entries are put first. Lists of tables are merged
+by the key that identifies their tables (name or path): a later table with the same name changes the
+earlier one, key by key.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ if TYPE_CHECKING:
 
 
 class Fragment(NamedTuple):
-    """What one file says always (the key of its place is empty), or in a variant or condition."""
+    """The part of a file that always applies (its key is empty), or of a variant or condition."""
 
-    place: Location
+    location: Location
     table: Checked
 
 
 class LocatedValue(NamedTuple):
-    """A value and where it stands; None is a wrong one. ``name`` is its name in a map."""
+    """A value with its location; None for an invalid value. ``name`` is its name in a map."""
 
     value: object
-    place: Location
+    location: Location
     name: str = ""
 
 
 @dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class MergedTable:
-    """A merged table. Of a text, number or switch, the last of ``values`` holds.
+    """A merged table. Of a text, number or boolean, the last of ``values`` is effective.
 
-    ``broken``: somewhere it is no table at all; that is said already, so nothing more is.
+    ``broken``: in some file it is not a table; that is reported already, and nothing else is.
     """
 
     rule: TableRule
-    place: Location
+    location: Location
     problems: Diagnostics
     values: dict[str, list[LocatedValue]] = field(default_factory=dict)
     tables: dict[str, MergedTable] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class MergedTable:
         value = self._last(name)
         return value if isinstance(value, str) else ""
 
-    def maybe_text(self, name: str) -> str | None:
+    def optional_text(self, name: str) -> str | None:
         value = self._last(name)
         return value if isinstance(value, str) else None
 
@@ -68,26 +68,26 @@ class MergedTable:
         value = self._last(name)
         return value if isinstance(value, int) else 0
 
-    def maybe_number(self, name: str) -> int | None:
+    def optional_number(self, name: str) -> int | None:
         value = self._last(name)
         return value if isinstance(value, int) else None
 
-    def switch(self, name: str) -> bool:
+    def boolean(self, name: str) -> bool:
         return self._last(name) is True
 
     def texts(self, name: str) -> tuple[str, ...]:
-        self._want(name)
+        self._check_required(name)
         return tuple(
-            placed.value for placed in self.values.get(name, ()) if isinstance(placed.value, str)
+            entry.value for entry in self.values.get(name, ()) if isinstance(entry.value, str)
         )
 
     def pairs(self, name: str) -> tuple[tuple[str, str], ...]:
-        """In the order of the files."""
-        self._want(name)
+        """The entries of a map, in the order of the files."""
+        self._check_required(name)
         return tuple(
-            (placed.name, placed.value)
-            for placed in self.values.get(name, ())
-            if isinstance(placed.value, str)
+            (entry.name, entry.value)
+            for entry in self.values.get(name, ())
+            if isinstance(entry.value, str)
         )
 
     def within(self, name: str) -> MergedTable:
@@ -97,21 +97,21 @@ class MergedTable:
         return tuple(self.rows.get(name, ()))
 
     def flaw(self, name: str, message: str, hint: str | None = None, *, item: str = "") -> None:
-        """Complain about a key, or about an item of its list or map."""
+        """Report a problem with a key, or with an item of its list or map."""
         if not self.broken:
-            self.problems.add(self.place_of(name, item), Flaw(message, hint))
+            self.problems.add(self.location_of(name, item), Flaw(message, hint))
 
-    def place_of(self, name: str, item: str = "") -> Location:
-        placed = self.values.get(name)
-        if not placed:
-            return self.place.below(name)
+    def location_of(self, name: str, item: str = "") -> Location:
+        entries = self.values.get(name)
+        if not entries:
+            return self.location.below(name)
         found = next(
-            (entry for entry in placed if item and item in (entry.value, entry.name)), None
+            (entry for entry in entries if item and item in (entry.value, entry.name)), None
         )
-        return (found or placed[-1]).place
+        return (found or entries[-1]).location
 
     def _last(self, name: str) -> object:
-        self._want(name)
+        self._check_required(name)
         if self.has(name):
             value = self.values[name][-1].value
             if value is not None:
@@ -119,7 +119,7 @@ class MergedTable:
         rule = self.rule.find_key(name)
         return rule.default if rule else None
 
-    def _want(self, name: str) -> None:
+    def _check_required(self, name: str) -> None:
         rule = self.rule.find_key(name)
         assert rule is not None, f"{self.rule.name}.{name} is not in the schema"
         if rule.required and not self.has(name):
@@ -127,51 +127,51 @@ class MergedTable:
 
 
 def merge(fragments: Iterable[Fragment], top: Location, problems: Diagnostics) -> MergedTable:
-    """All fragments in their order, as one; ``top`` is where things belong that nobody wrote."""
+    """Merge fragments in their order; ``top`` is the location of tables that no file has."""
     merged = _table(TOP, top, problems)
     for fragment in fragments:
-        _add(merged, fragment.table, fragment.place)
+        _add(merged, fragment.table, fragment.location)
     return merged
 
 
-def _table(rule: TableRule, place: Location, problems: Diagnostics) -> MergedTable:
-    table = MergedTable(rule=rule, place=place, problems=problems)
+def _table(rule: TableRule, location: Location, problems: Diagnostics) -> MergedTable:
+    table = MergedTable(rule=rule, location=location, problems=problems)
     for inner in rule.tables:
         if inner.row is None:
-            table.tables[inner.name] = _table(inner, place.below(inner.name), problems)
+            table.tables[inner.name] = _table(inner, location.below(inner.name), problems)
     return table
 
 
-def _add(table: MergedTable, new: Mapping[str, object], place: Location) -> None:
-    if place.key[:1] not in (("variant",), ("when",)):
-        table.place = place
+def _add(table: MergedTable, new: Mapping[str, object], location: Location) -> None:
+    if location.key[:1] not in (("variant",), ("when",)):
+        table.location = location
     for rule in table.rule.keys:
         if rule.name in new:
-            _end_rivals(table, rule, new[rule.name])
+            _remove_conflicting(table, rule, new[rule.name])
     for rule in table.rule.keys:
         if rule.name in new:
-            _add_value(table, rule, new[rule.name], place.below(rule.name))
+            _add_value(table, rule, new[rule.name], location.below(rule.name))
     for inner in table.rule.tables:
         if inner.name not in new:
             continue
-        value, below = new[inner.name], place.below(inner.name)
+        value, inner_location = new[inner.name], location.below(inner.name)
         if isinstance(value, list):
-            _add_rows(table, inner, value, below)
+            _add_rows(table, inner, value, inner_location)
         elif isinstance(value, dict):
-            _add(table.tables[inner.name], value, below)
+            _add(table.tables[inner.name], value, inner_location)
         elif inner.row is None:
             table.tables[inner.name].broken = True
 
 
-def _end_rivals(table: MergedTable, rule: KeyRule, value: object) -> None:
-    for name in rule.rivals:
-        rival = table.rule.find_key(name)
+def _remove_conflicting(table: MergedTable, rule: KeyRule, value: object) -> None:
+    for name in rule.conflicts:
+        other = table.rule.find_key(name)
         old = table.values.get(name)
-        if rival is None or old is None:
+        if other is None or old is None:
             continue
         if rule.kind is ValueKind.TEXTS:
-            same = {rule.same(item) for item in _texts(value)}
-            kept = [entry for entry in old if _same(rival, entry) not in same]
+            same = {rule.item_key(item) for item in _texts(value)}
+            kept = [entry for entry in old if _item_key(other, entry) not in same]
         else:
             kept = []
         if len(kept) < len(old):
@@ -180,64 +180,68 @@ def _end_rivals(table: MergedTable, rule: KeyRule, value: object) -> None:
             del table.values[name]
 
 
-def _add_value(table: MergedTable, rule: KeyRule, value: object, place: Location) -> None:
-    placed = table.values.setdefault(rule.name, [])
+def _add_value(table: MergedTable, rule: KeyRule, value: object, location: Location) -> None:
+    entries = table.values.setdefault(rule.name, [])
     match value:
         case list():
-            _add_items(placed, rule, value, place)
+            _add_items(entries, rule, value, location)
         case dict():
-            _add_pairs(placed, rule, value, place)
+            _add_pairs(entries, rule, value, location)
         case _:
-            placed.append(LocatedValue(value, place))
+            entries.append(LocatedValue(value, location))
 
 
 def _add_pairs(
-    placed: list[LocatedValue], rule: KeyRule, pairs: dict[str, str | None], place: Location
+    entries: list[LocatedValue], rule: KeyRule, pairs: dict[str, str | None], location: Location
 ) -> None:
-    new = {name: LocatedValue(item, place.below(name), name) for name, item in pairs.items()}
-    if rule.foremost:
-        placed[:] = [*new.values(), *(entry for entry in placed if entry.name not in new)]
+    new = {name: LocatedValue(item, location.below(name), name) for name, item in pairs.items()}
+    if rule.first_match:
+        entries[:] = [*new.values(), *(entry for entry in entries if entry.name not in new)]
     else:
-        placed[:] = [new.pop(entry.name, entry) for entry in placed] + list(new.values())
+        entries[:] = [new.pop(entry.name, entry) for entry in entries] + list(new.values())
 
 
 def _add_items(
-    placed: list[LocatedValue], rule: KeyRule, items: list[str | None], place: Location
+    entries: list[LocatedValue], rule: KeyRule, items: list[str | None], location: Location
 ) -> None:
-    known = {_same(rule, entry): at for at, entry in enumerate(placed) if entry.value is not None}
+    existing = {
+        _item_key(rule, entry): position
+        for position, entry in enumerate(entries)
+        if entry.value is not None
+    }
     for number, item in enumerate(items):
-        entry = LocatedValue(item, place.below(number))
-        at = None if item is None else known.get(rule.same(item))
-        if at is None:
-            placed.append(entry)
-        elif placed[at].value != item:
-            placed[at] = entry
+        entry = LocatedValue(item, location.below(number))
+        position = None if item is None else existing.get(rule.item_key(item))
+        if position is None:
+            entries.append(entry)
+        elif entries[position].value != item:
+            entries[position] = entry
 
 
 def _add_rows(
-    table: MergedTable, rule: TableRule, rows: list[Checked | None], place: Location
+    table: MergedTable, rule: TableRule, rows: list[Checked | None], location: Location
 ) -> None:
     assert rule.row is not None
-    known = table.rows.setdefault(rule.name, [])
+    existing = table.rows.setdefault(rule.name, [])
     for number, row in enumerate(rows):
         if row is None:
             continue
-        name, here = row.get(rule.row), place.below(number)
-        old = next((old for old in known if name is not None and _row_name(old) == name), None)
+        name, row_location = row.get(rule.row), location.below(number)
+        old = next((old for old in existing if name is not None and _row_name(old) == name), None)
         if old is None:
-            old = _table(rule, here, table.problems)
-            known.append(old)
-        _add(old, row, here)
+            old = _table(rule, row_location, table.problems)
+            existing.append(old)
+        _add(old, row, row_location)
 
 
 def _row_name(table: MergedTable) -> object:
     assert table.rule.row is not None
-    placed = table.values.get(table.rule.row)
-    return placed[-1].value if placed else None
+    entries = table.values.get(table.rule.row)
+    return entries[-1].value if entries else None
 
 
-def _same(rule: KeyRule, entry: LocatedValue) -> str | None:
-    return rule.same(entry.value) if isinstance(entry.value, str) else None
+def _item_key(rule: KeyRule, entry: LocatedValue) -> str | None:
+    return rule.item_key(entry.value) if isinstance(entry.value, str) else None
 
 
 def _texts(value: object) -> tuple[str, ...]:

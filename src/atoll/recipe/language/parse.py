@@ -1,8 +1,8 @@
-"""TOML to ``Recipe``: the way in. The language is in docs/reference/recipe.md.
+"""Parse TOML into a ``Recipe``: the entry point of the language (docs/reference/recipe.md).
 
-A text and what it includes is gathered (``gather``) and checked against the schema
-(``parse_tables``); the fragments that hold are merged (``merge``), and what comes out becomes a
-Recipe (``fill``). All problems are found in one pass, also those of variants that nobody chose.
+A text and its includes are read (``includes``) and checked against the schema (``parse_tables``).
+The fragments that apply are merged (``merge``), and the result is converted (``convert``). All
+problems are found in one pass, also those of variants that are not chosen.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import NotFound, RecipeError, UsageError
 from atoll.base.fields import Flaw, suggest
 from atoll.host.fs import find_near_path
-from atoll.recipe.language.convert import fill_recipe
-from atoll.recipe.language.includes import LoadedRecipe, gather
+from atoll.recipe.language.convert import convert_recipe
+from atoll.recipe.language.includes import LoadedRecipe, load_fragments
 from atoll.recipe.language.local_files import find_local_files
 from atoll.recipe.model import RecipeBase
 
@@ -46,7 +46,7 @@ def parse_recipe(
     architecture: str | None = None,
     load: Load | None = None,
 ) -> Recipe:
-    """``parse_problems`` for callers that need the recipe; raises the first problem."""
+    """Parse a recipe; raises the first problem. Parameters are those of ``parse_problems``."""
     recipe, problems = parse_problems(
         text, file=file, variant=variant, architecture=architecture, load=load
     )
@@ -56,9 +56,9 @@ def parse_recipe(
 
 
 def read_recipe(path: Path, variant: str | None = None) -> Recipe:
-    """The recipe in a file, or in the ``atoll.toml`` of a directory; its local files are there.
+    """Read the recipe in a file, or in the ``atoll.toml`` of a directory; checks its local files.
 
-    Raises RecipeError, NotFound, and UsageError when it has no such variant.
+    Raises RecipeError, NotFound, or UsageError if it has no such variant.
     """
     recipe, problems = read_problems(path, variant)
     if recipe is None:
@@ -69,27 +69,27 @@ def read_recipe(path: Path, variant: str | None = None) -> Recipe:
 def read_problems(
     path: Path, variant: str | None = None
 ) -> tuple[Recipe | None, tuple[RecipeError, ...]]:
-    """The recipe, or else every problem with it. Raises NotFound when there is none."""
+    """The recipe, or else all its problems. Raises NotFound, or UsageError for the variant."""
     try:
-        gathered = read_gathered(path)
+        loaded = read_fragments(path)
     except RecipeError as error:
         return None, (error,)
-    recipe, problems = _judge(gathered, variant, find_architecture())
+    recipe, problems = _convert_variants(loaded, variant, find_architecture())
     if recipe is not None:
-        problems = _missing_files(gathered, recipe)
+        problems = _missing_files(loaded, recipe)
     if recipe is not None and isinstance(recipe.base, RecipeBase):
         base = replace(recipe.base, path=find_file(recipe.base.path))
         recipe = replace(recipe, base=base)
     return (None if problems else recipe), problems
 
 
-def read_gathered(path: Path) -> LoadedRecipe:
-    """A recipe's file and all that it includes, right or wrong.
+def read_fragments(path: Path) -> LoadedRecipe:
+    """Read a recipe's file and all that it includes, valid or not.
 
-    Raises NotFound and RecipeError when the file itself cannot be read.
+    Raises NotFound or RecipeError if the file itself cannot be read.
     """
     file = find_file(path)
-    return gather(read_text(file), file=str(file), load=loader(file))
+    return load_fragments(read_text(file), file=str(file), load=loader(file))
 
 
 def parse_problems(
@@ -100,84 +100,84 @@ def parse_problems(
     architecture: str | None = None,
     load: Load | None = None,
 ) -> tuple[Recipe | None, tuple[RecipeError, ...]]:
-    """The recipe, or else every problem with it, in the order of the text.
+    """The recipe, or else all its problems, sorted by location.
 
-    ``architecture`` is what conditions ask for, this machine's where it is None; ``load`` reads
-    included files.
+    ``architecture`` is the one that conditions test, by default this machine's; ``load`` reads
+    included files. Raises UsageError if there is no such variant.
     """
-    gathered = gather(text, file=file, load=load)
-    return _judge(gathered, variant, architecture or find_architecture())
+    loaded = load_fragments(text, file=file, load=load)
+    return _convert_variants(loaded, variant, architecture or find_architecture())
 
 
 def find_file(path: Path) -> Path:
-    """The file of a recipe that is named by it or by its folder."""
+    """The file of a recipe that is given by its file or folder."""
     return path / FILE_NAME if path.is_dir() else path
 
 
 def find_architecture() -> str:
-    """Debian's name for what this machine is."""
+    """Debian's name for this machine's architecture."""
     machine = os.uname().machine
     return _MACHINES.get(machine, machine)
 
 
 def loader(file: Path) -> Load:
-    """Reads what the recipe in ``file`` includes."""
+    """A function that reads the includes of the recipe in ``file``."""
 
     def load(name: str) -> str:
-        place = file.parent / name
-        if not place.is_file():
-            raise NotFound(f"{name} is not a file", hint=f"Atoll looked for it at: {place}")
-        return read_text(place)
+        path = file.parent / name
+        if not path.is_file():
+            raise NotFound(f"{name} is not a file", hint=f"Atoll looked for it at: {path}")
+        return read_text(path)
 
     return load
 
 
-def check_variant_exists(gathered: LoadedRecipe, variant: str | None) -> None:
-    """Raises UsageError that names those that exist."""
-    if variant is None or variant in gathered.variants:
+def check_variant_exists(loaded: LoadedRecipe, variant: str | None) -> None:
+    """Raise UsageError, with the existing variants, if ``variant`` is not one of them."""
+    if variant is None or variant in loaded.variants:
         return
-    file = gathered.sources[0].file
-    hint = suggest(variant, gathered.variants) if gathered.variants else "it has none"
+    file = loaded.sources[0].file
+    hint = suggest(variant, loaded.variants) if loaded.variants else "it has none"
     raise UsageError(f"{file} has no variant {variant!r}", hint=hint)
 
 
-def _judge(
-    gathered: LoadedRecipe, variant: str | None, architecture: str
+def _convert_variants(
+    loaded: LoadedRecipe, variant: str | None, architecture: str
 ) -> tuple[Recipe | None, tuple[RecipeError, ...]]:
-    """Fills in all variants, since every one of them must be right; gives the chosen one."""
+    """Convert all variants, since each must be valid, and return the chosen one."""
     found = None
-    if gathered.readable:
-        if not gathered.problems.found:
-            check_variant_exists(gathered, variant)
-        for each in (None, *gathered.variants):
-            gathered.problems.variant = each
-            recipe = fill_recipe(gathered.merged(each, architecture), gathered, each)
+    if loaded.readable:
+        if not loaded.problems.found:
+            check_variant_exists(loaded, variant)
+        for each in (None, *loaded.variants):
+            loaded.problems.variant = each
+            recipe = convert_recipe(loaded.merged(each, architecture), loaded, each)
             found = recipe if each == variant else found
-    problems = gathered.problems.in_order()
+    problems = loaded.problems.in_order()
     return (None if problems else found), problems
 
 
-def _missing_files(gathered: LoadedRecipe, recipe: Recipe) -> tuple[RecipeError, ...]:
-    for variant in (None, *gathered.variants):
-        gathered.problems.variant = variant
+def _missing_files(loaded: LoadedRecipe, recipe: Recipe) -> tuple[RecipeError, ...]:
+    for variant in (None, *loaded.variants):
+        loaded.problems.variant = variant
         for (key, name, _), location in find_local_files(
-            gathered.merged(variant, find_architecture())
+            loaded.merged(variant, find_architecture())
         ):
             path = recipe.resolve(name)
             if key == "from":
                 path = find_file(path)
                 if path.exists() and path.samefile(recipe.file):
-                    gathered.problems.add(location, Flaw("is this recipe itself"))
+                    loaded.problems.add(location, Flaw("is this recipe itself"))
             if path.is_file() or (key == "script.inputs" and path.is_dir()):
                 continue
             what = "file or folder" if key == "script.inputs" else "file"
             flaw = Flaw(f"{name} is not a {what}", f"Atoll looked for it at: {path}")
-            gathered.problems.add(location, flaw)
-    return gathered.problems.in_order()
+            loaded.problems.add(location, flaw)
+    return loaded.problems.in_order()
 
 
 def read_text(file: Path) -> str:
-    """Raises NotFound, and RecipeError when it is no text."""
+    """Read a text file. Raises NotFound, or RecipeError if it is not text or cannot be read."""
     content = _read(file)
     try:
         return content.decode()
@@ -187,14 +187,14 @@ def read_text(file: Path) -> str:
 
 
 def _not_found(file: Path) -> NotFound:
-    near = find_near_path(file)
-    if near is not None:
-        return NotFound(f"there is no recipe {file}", hint=f"did you mean: {near}")
+    nearest = find_near_path(file)
+    if nearest is not None:
+        return NotFound(f"there is no recipe {file}", hint=f"did you mean: {nearest}")
     if file.name == FILE_NAME:
         where = "here" if str(file.parent) == "." else f"in {file.parent}"
-        below = sorted(file.parent.glob(f"*/{FILE_NAME}"))
-        others = ", ".join(str(each.parent) for each in below[:_MOST_NAMED])
-        hint = f"name one: {others}" if others else "name its folder, or begin one: atoll new DIR"
+        found_below = sorted(file.parent.glob(f"*/{FILE_NAME}"))
+        names = ", ".join(str(each.parent) for each in found_below[:_MOST_NAMED])
+        hint = f"name one: {names}" if names else "name its folder, or begin one: atoll new DIR"
         return NotFound(f"there is no recipe {where}: no file {FILE_NAME}", hint=hint)
     hint = f"a recipe is a file {FILE_NAME}, or its folder; to begin one: atoll new DIR"
     return NotFound(f"there is no recipe {file}", hint=hint)

@@ -1,6 +1,6 @@
-"""The recipe language as documents: Markdown for people, a JSON Schema for editors. Pure.
+"""Generate documents of the recipe language: Markdown for people, a JSON Schema for editors. Pure.
 
-Both are made from the schema and kept in docs/reference; tests say when they are behind.
+Both are generated from the schema and kept in docs/reference; tests fail if they are out of date.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 _JSON_TYPES = {
     ValueKind.TEXT: "string",
     ValueKind.NUMBER: "integer",
-    ValueKind.SWITCH: "boolean",
+    ValueKind.BOOLEAN: "boolean",
     ValueKind.TEXTS: "array",
     ValueKind.MAP: "object",
 }
 
 
 def format_default(key: KeyRule) -> str:
-    """What holds where the key is left out, in a few words."""
-    if key.otherwise:
-        return key.otherwise
+    """The value if the key is omitted, in a few words."""
+    if key.default_text:
+        return key.default_text
     if key.required:
         return "an error"
     if key.default is None:
@@ -36,11 +36,11 @@ def format_default(key: KeyRule) -> str:
 
 
 def format_markdown() -> str:
-    """Every table and key, as docs/reference/recipe.md has them."""
+    """All tables and keys, as in docs/reference/recipe.md."""
     lines = ["## At the top of a file", "", *markdown_keys(TOP)]
     for name, doc in FRAGMENTS.items():
-        place = f"[{name}.NAME]" if name == "variant" else f'[{name}."CONDITION"]'
-        lines += ["", f"## `{place}`", "", mark_code(doc)]
+        heading = f"[{name}.NAME]" if name == "variant" else f'[{name}."CONDITION"]'
+        lines += ["", f"## `{heading}`", "", mark_code(doc)]
     for path, table in each_table():
         lines += ["", f"## `{format_heading(path, table)}`", "", mark_code(table.doc)]
         lines += ["", *markdown_keys(table)]
@@ -48,7 +48,7 @@ def format_markdown() -> str:
 
 
 def markdown_keys(table: TableRule) -> Iterator[str]:
-    """The keys of a table, as a table."""
+    """Yield the lines of a Markdown table of the keys of ``table``."""
     yield "| key | what it is | value | left out |"
     yield "|---|---|---|---|"
     for key in table.keys:
@@ -61,12 +61,12 @@ def markdown_keys(table: TableRule) -> Iterator[str]:
 
 
 def mark_code(text: str) -> str:
-    """``text`` with what looks like code marked as such."""
+    """Mark parts of ``text`` that look like code."""
     return re.sub(r'\[\[?[a-z][a-zA-Z".=\w]*\]\]?|\{\w+\}|"[^"]*"', r"`\g<0>`", text)
 
 
 def format_json_schema() -> str:
-    """A JSON Schema (draft 2020-12) that editors complete and check recipes with."""
+    """A JSON Schema (draft 2020-12), with which editors complete and check recipes."""
     fragments = {
         name: {
             "type": "object",
@@ -91,9 +91,9 @@ def format_json_schema() -> str:
 
 
 def json_table(table: TableRule, *, refer: bool = False) -> dict[str, object]:
-    """With ``refer``, the tables in it are only named: they stand among the definitions.
+    """The schema of a table; with ``refer``, inner tables are references to ``$defs``.
 
-    Nothing but the key that names a row is required: what a file leaves out, another may say.
+    Only the key that identifies a row is required: another file may set what this one omits.
     """
     inner = {key.name: _json_key(key) for key in table.keys}
     for below in table.tables:

@@ -1,7 +1,7 @@
-"""The recipe language, schema 1, as data: every table and key there is.
+"""The recipe language, schema 1, as data: all tables and keys.
 
-``TOP`` is a whole file. ``FRAGMENT`` is what a variant or a condition may hold: all tables, but
-neither ``from`` nor ``include`` nor variants again.
+``TOP`` is a whole file. ``FRAGMENT`` is what a variant or a condition may contain: all tables, but
+not ``from``, ``include`` or further variants and conditions.
 """
 
 from __future__ import annotations
@@ -85,13 +85,13 @@ FRAGMENTS = {
     '[when."architecture=arm64".TABLE], also suite= and variant=; '
     "several, joined by a comma, must all be true.",
 }
-"""What a file can hold beside ``TOP``: tables of fragments, by name or condition."""
+"""Tables of fragments that a file may have besides ``TOP``, by name or condition."""
 
 FRAGMENT_CHECKS = {"variant": policy.check_variant, "when": policy.check_condition}
 
 
 def each_key(table: TableRule = TOP, path: tuple[str, ...] = ()) -> Iterator[tuple[str, KeyRule]]:
-    """Every key with its dotted path, such as ``units.user.enable``, in the schema's order."""
+    """Yield every key with its dotted path, such as ``units.user.enable``, in schema order."""
     for key in table.keys:
         yield ".".join((*path, key.name)), key
     for inner in table.tables:
@@ -101,12 +101,12 @@ def each_key(table: TableRule = TOP, path: tuple[str, ...] = ()) -> Iterator[tup
 def each_table(
     table: TableRule = TOP, path: tuple[str, ...] = ()
 ) -> Iterator[tuple[str, TableRule]]:
-    """Every table with its dotted path, in the schema's order."""
+    """Yield every table with its dotted path, in schema order."""
     for inner in table.tables:
         yield ".".join((*path, inner.name)), inner
         yield from each_table(inner, (*path, inner.name))
 
 
 def format_heading(path: str, table: TableRule) -> str:
-    """``[image]``, ``[[user]]``."""
+    """The heading of a table in TOML: ``[image]``, ``[[user]]``."""
     return f"[[{path}]]" if table.row else f"[{path}]"

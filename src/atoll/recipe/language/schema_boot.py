@@ -1,4 +1,4 @@
-"""The schema of what boots: the kernel, what it is told, and the menu before it."""
+"""The schema of booting: the kernel, its arguments and modules, and the boot menu."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KERNEL = TableRule(
             name="package",
             doc="The kernel package, in addition to packages.install.",
             example='"linux-image-amd64"',
-            otherwise="one of packages.install, or that of the base",
+            default_text="one of packages.install, or that of the base",
             check=packages.check_kernel_package,
         ),
         KeyRule(
@@ -37,7 +37,7 @@ KERNEL = TableRule(
             kind=ValueKind.TEXTS,
             doc="Modules to load on every boot.",
             example='["br_netfilter"]',
-            rivals=("blacklist",),
+            conflicts=("blacklist",),
             check=values.check_module,
         ),
         KeyRule(
@@ -45,7 +45,7 @@ KERNEL = TableRule(
             kind=ValueKind.TEXTS,
             doc="Modules that are never loaded automatically.",
             example='["nouveau"]',
-            rivals=("modules", "initrd_modules"),
+            conflicts=("modules", "initrd_modules"),
             check=values.check_module,
         ),
         KeyRule(
@@ -53,7 +53,7 @@ KERNEL = TableRule(
             kind=ValueKind.TEXTS,
             doc="Modules to add to the initrd, besides those that the build selects.",
             example='["virtio_blk"]',
-            rivals=("blacklist",),
+            conflicts=("blacklist",),
             check=values.check_module,
         ),
     ),
@@ -68,7 +68,7 @@ BOOT = TableRule(
             kind=ValueKind.NUMBER,
             doc="How many seconds the menu is shown; 0 hides it.",
             example="5",
-            otherwise="3",
+            default_text="3",
             least=0,
             most=600,
         ),
@@ -76,7 +76,7 @@ BOOT = TableRule(
             name="title",
             doc="The title of the system in the menu.",
             example='"Reef"',
-            otherwise="the image's name",
+            default_text="the image's name",
             check=values.check_one_line,
         ),
     ),

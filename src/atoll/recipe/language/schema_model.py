@@ -1,7 +1,8 @@
-"""The rules of tables and keys of the recipe language; ``recipe.language.schema`` has them all.
+"""The types of the schema: rules of tables and keys. ``schema`` has all of them.
 
-The parser, ``atoll explain``, the JSON Schema and the reference page read nothing else. What the
-parser needs before it can begin has no ``eq`` and no ``repr``: they cost more time than parsing.
+The parser, ``atoll explain``, the JSON Schema and the reference page are all based on the schema.
+Classes that the parser needs at start have no ``eq`` and ``repr``, which would take longer to
+generate than a recipe takes to parse.
 """
 
 from __future__ import annotations
@@ -19,24 +20,28 @@ Default: TypeAlias = str | int | bool | None
 
 
 class ValueKind(StrEnum):
+    """The type of a key's value; the values are shown to people."""
+
     TEXT = "text"
     NUMBER = "whole number"
-    SWITCH = "true or false"
+    BOOLEAN = "true or false"
     TEXTS = "list of texts"
     MAP = "table of texts"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class KeyRule:
-    """A key that holds a value. ``doc`` is one sentence, ``example`` a value as TOML.
+    """A key with a value. ``doc`` is one sentence, ``example`` a value as TOML.
 
-    ``default`` holds where the key is left out (lists and maps are empty then); ``otherwise`` says
-    in words what that means. ``check`` judges a text, an item of a list, or a value of a map;
-    ``check_name`` a name of a map; ``least`` and ``most`` bound a number; ``choices`` a text.
+    ``default`` is the value if the key is omitted (lists and maps are then empty); ``default_text``
+    describes that in words. ``check`` checks a text, an item of a list, or a value of a map;
+    ``check_name`` a name of a map. ``least`` and ``most`` limit a number, ``choices`` a text.
 
-    In a list, items with the same ``same`` are one item: ``unique`` says that no file may repeat
-    one. ``rivals`` are keys beside it that it ends: a later text takes them away; a later item of a
-    list takes the same item out of them. ``foremost``: in this map the first name that fits counts,
+    In a list, items with an equal ``item_key`` are the same item; ``unique``: no file may repeat
+    one. ``conflicts`` are keys of the same table that this key overrides: a later text removes
+    their values, a later item of a list removes the same item from them. ``first_match``: in this
+    map the first name that matches wins, so later entries are put first. ``local`` tells which
+    texts are names of local files.
     so what is later comes first. ``local`` says which texts are names of local files.
     """
 
@@ -45,7 +50,7 @@ class KeyRule:
     doc: str
     example: str
     default: Default = None
-    otherwise: str = ""
+    default_text: str = ""
     required: bool = False
     check: Check | None = None
     check_name: Check | None = None
@@ -53,15 +58,15 @@ class KeyRule:
     most: int | None = None
     choices: tuple[str, ...] = ()
     unique: bool = True
-    same: Callable[[str], str] = str
-    rivals: tuple[str, ...] = ()
-    foremost: bool = False
+    item_key: Callable[[str], str] = str
+    conflicts: tuple[str, ...] = ()
+    first_match: bool = False
     local: Callable[[str], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class TableRule:
-    """A table; with ``row``, a list of tables, of which that key tells one from the other."""
+    """A table; with ``row``, a list of tables, each identified by the key of that name."""
 
     name: str
     doc: str

@@ -1,4 +1,4 @@
-"""The schema of what an image is called and made of: image, debian, repositories, packages."""
+"""The schema of an image's name and content: image, debian, repo, packages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ IMAGE = TableRule(
             doc="The image's name: lower-case letters and digits, with single . _ - between them.",
             example='"hello"',
             required=True,
-            otherwise="an error; with a variant it is followed by -VARIANT",
+            default_text="an error; with a variant it is followed by -VARIANT",
             check=values.check_image_name,
         ),
         KeyRule(
@@ -31,7 +31,7 @@ IMAGE = TableRule(
             doc="One line about the purpose of the image.",
             example='"A desktop for schools"',
             default="",
-            otherwise="empty",
+            default_text="empty",
             check=values.check_one_line,
         ),
         KeyRule(
@@ -53,7 +53,7 @@ DEBIAN = TableRule(
             name="suite",
             doc='The suite; only where from does not name one, required with from = "empty".',
             example='"trixie"',
-            otherwise="from from, or that of the base",
+            default_text="from from, or that of the base",
             check=packages.check_suite,
         ),
         KeyRule(
@@ -61,7 +61,7 @@ DEBIAN = TableRule(
             kind=ValueKind.TEXTS,
             doc="The components of the archive to use.",
             example='["main", "non-free-firmware"]',
-            otherwise='["main"], or what the base has',
+            default_text='["main"], or what the base has',
             check=packages.check_component,
         ),
         KeyRule(
@@ -78,33 +78,33 @@ DEBIAN = TableRule(
                 "a password; {snapshot} in it stands for the time of the snapshot."
             ),
             example='"https://mirror.example/debian"',
-            otherwise="from the configuration of apt on the building machine",
+            default_text="from the configuration of apt on the building machine",
             check=packages.check_mirror,
         ),
         KeyRule(
             name="security_mirror",
             doc="The address of the security archive, in the form of mirror.",
             example='"https://mirror.example/debian-security"',
-            otherwise="from the configuration of apt on the building machine",
+            default_text="from the configuration of apt on the building machine",
             check=packages.check_mirror,
         ),
         KeyRule(
             name="snapshot",
             doc="Use the archive as it was at this time (UTC); mirror needs {snapshot} in it.",
             example='"20260820T000000Z"',
-            otherwise="the archive as it is now",
+            default_text="the archive as it is now",
             check=packages.check_snapshot,
         ),
         KeyRule(
             name="security",
-            kind=ValueKind.SWITCH,
+            kind=ValueKind.BOOLEAN,
             doc="Whether to use SUITE-security too, where the suite has one.",
             example="false",
             default=True,
         ),
         KeyRule(
             name="updates",
-            kind=ValueKind.SWITCH,
+            kind=ValueKind.BOOLEAN,
             doc="Whether to use SUITE-updates too, where the suite has one.",
             example="false",
             default=True,
@@ -152,7 +152,7 @@ REPOSITORY = TableRule(
             kind=ValueKind.TEXTS,
             doc="The architectures to use.",
             example='["amd64"]',
-            otherwise="all architectures of the tree",
+            default_text="all architectures of the tree",
             check=packages.check_architecture,
         ),
         KeyRule(
@@ -160,7 +160,7 @@ REPOSITORY = TableRule(
             doc="A local file with the public key that signs the repository, armored or not.",
             example='"./vendor.asc"',
             default="",
-            otherwise="keys that Debian trusts",
+            default_text="keys that Debian trusts",
             check=values.check_source,
             local=bool,
         ),
@@ -172,13 +172,13 @@ REPOSITORY = TableRule(
                 "above 1000 even downgrades."
             ),
             example="100",
-            otherwise="apt's own, 500",
+            default_text="apt's own, 500",
             least=-32768,
             most=32767,
         ),
         KeyRule(
             name="keep",
-            kind=ValueKind.SWITCH,
+            kind=ValueKind.BOOLEAN,
             doc="Whether the apt of the tree uses the repository too.",
             example="false",
             default=True,
@@ -196,10 +196,10 @@ PACKAGES = TableRule(
             doc="Packages as apt writes them (NAME, NAME:ARCH, NAME=VERSION, NAME/SUITE),"
             " or .deb files beside the recipe (./FILE.deb).",
             example='["systemd-sysv", "linux-image-amd64", "htop/trixie-backports"]',
-            otherwise="an error, unless from brings packages along",
+            default_text="an error, unless from brings packages along",
             check=packages.check_package,
-            same=packages.package_name,
-            rivals=("remove",),
+            item_key=packages.package_name,
+            conflicts=("remove",),
             local=packages.is_local_package,
         ),
         KeyRule(
@@ -208,8 +208,8 @@ PACKAGES = TableRule(
             doc="Packages (NAME or NAME:ARCH) that must not be installed.",
             example='["nano"]',
             check=packages.check_removed_package,
-            same=packages.package_name,
-            rivals=("install",),
+            item_key=packages.package_name,
+            conflicts=("install",),
         ),
         KeyRule(
             name="versions",
@@ -219,7 +219,7 @@ PACKAGES = TableRule(
                 "* at the end matches anything."
             ),
             example='{ "linux-image-amd64" = "6.12.*" }',
-            check=packages.check_kept_version,
+            check=packages.check_version_pattern,
             check_name=packages.check_removed_package,
         ),
         KeyRule(
@@ -232,7 +232,7 @@ PACKAGES = TableRule(
         ),
         KeyRule(
             name="recommends",
-            kind=ValueKind.SWITCH,
+            kind=ValueKind.BOOLEAN,
             doc="Whether to install recommended packages too.",
             example="true",
             default=False,

@@ -1,4 +1,4 @@
-"""The schema of what becomes of a machine later: state, updates, health, apps, publishing."""
+"""The schema of a machine's policy: state, updates, health, apps, publishing."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ ETC = KeyRule(
     kind=ValueKind.MAP,
     doc="Which version of a path in /etc wins when the image changes it: image, local or merge.",
     example='{ "ssh/**" = "local" }',
-    otherwise="changes are merged",
+    default_text="changes are merged",
     choices=("image", "local", "merge"),
     check_name=policy.check_etc_pattern,
-    foremost=True,
+    first_match=True,
 )
 
 
@@ -26,7 +26,7 @@ def _var_key(name: str, doc: str, example: str) -> KeyRule:
         kind=ValueKind.TEXTS,
         doc=doc,
         example=example,
-        rivals=others,
+        conflicts=others,
         check=policy.check_var_path,
     )
 
@@ -55,7 +55,7 @@ UPDATE = TableRule(
             name="follow",
             doc="The image to take new versions from.",
             example='"docker://registry.example/desktop:stable"',
-            otherwise="the image that the machine was installed from",
+            default_text="the image that the machine was installed from",
             check=policy.check_image,
         ),
         KeyRule(
@@ -105,7 +105,7 @@ HEALTH = TableRule(
             doc="A program that must succeed for a boot to be good.",
             row="name",
             keys=program_keys(
-                called="Its name in messages.",
+                name_doc="Its name in messages.",
                 name='"web"',
                 text='"curl --fail http://localhost/"',
                 source='"checks/web"',
@@ -123,7 +123,7 @@ KEEP = TableRule(
             kind=ValueKind.NUMBER,
             doc="How many deployments to keep, at least 2: one to run and one to fall back to.",
             example="3",
-            otherwise="the machine decides",
+            default_text="the machine decides",
             least=2,
             most=100,
         ),
@@ -138,7 +138,7 @@ PUBLISH = TableRule(
             name="to",
             doc="The image's address, without a tag.",
             example='"docker://registry.example/desktop"',
-            otherwise="the command names it",
+            default_text="the command names it",
             check=policy.check_publish_to,
         ),
         KeyRule(
@@ -207,7 +207,7 @@ BOX = TableRule(
         ),
         KeyRule(
             name="home",
-            kind=ValueKind.SWITCH,
+            kind=ValueKind.BOOLEAN,
             doc="Whether your home directory is available in it.",
             example="false",
             default=True,

@@ -1,4 +1,4 @@
-"""The keys that say a program: a name, and either its text or a local file that has it."""
+"""The keys of a program: a name, and either its text or a local file."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from atoll.recipe.language import check_values as values
 from atoll.recipe.language.schema_model import KeyRule
 
 
-def program_keys(*, called: str, name: str, text: str, source: str) -> tuple[KeyRule, ...]:
-    """``called`` says where the name is shown; the others are an example of each key."""
+def program_keys(*, name_doc: str, name: str, text: str, source: str) -> tuple[KeyRule, ...]:
+    """``called`` is the doc of ``name``; the other arguments are examples of the keys."""
     return (
         KeyRule(
             name="name",
-            doc=called,
+            doc=name_doc,
             example=name,
             required=True,
             check=values.check_script_name,
@@ -20,16 +20,16 @@ def program_keys(*, called: str, name: str, text: str, source: str) -> tuple[Key
             name="text",
             doc="The script, for /bin/sh.",
             example=text,
-            otherwise="source is required",
-            rivals=("source",),
+            default_text="source is required",
+            conflicts=("source",),
             check=values.check_text,
         ),
         KeyRule(
             name="source",
             doc="A local file to run; the path is relative to the recipe's folder.",
             example=source,
-            otherwise="text is required",
-            rivals=("text",),
+            default_text="text is required",
+            conflicts=("text",),
             check=values.check_source,
             local=bool,
         ),

@@ -1,4 +1,4 @@
-"""The schema of what is in the tree beside packages: settings, accounts, files, units."""
+"""The schema of a tree's content besides packages: settings, accounts, files, scripts, units."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ SYSTEM = TableRule(
             name="hostname",
             doc="The machine's name, at most 64 characters.",
             example='"reef"',
-            otherwise="Debian's default",
+            default_text="Debian's default",
             check=values.check_hostname,
         ),
         KeyRule(
             name="locale",
             doc="The locale: language, and formats of dates and numbers.",
             example='"de_DE.UTF-8"',
-            otherwise="Debian's default",
+            default_text="Debian's default",
             check=values.check_locale,
         ),
         KeyRule(
@@ -36,14 +36,14 @@ SYSTEM = TableRule(
             name="timezone",
             doc="The time zone.",
             example='"Europe/Berlin"',
-            otherwise="Debian's default",
+            default_text="Debian's default",
             check=values.check_timezone,
         ),
         KeyRule(
             name="keymap",
             doc="The keyboard layout.",
             example='"de"',
-            otherwise="Debian's default",
+            default_text="Debian's default",
             check=values.check_keymap,
         ),
     ),
@@ -66,21 +66,21 @@ USER = TableRule(
             kind=ValueKind.NUMBER,
             doc="The user id: 1000 to 59999; for a system account 100 to 999.",
             example="1000",
-            otherwise="one is assigned, and never changes",
+            default_text="one is assigned, and never changes",
         ),
         KeyRule(
             name="gecos",
             doc="The person's name.",
             example='"Ada Lovelace"',
             default="",
-            otherwise="empty",
+            default_text="empty",
             check=values.check_gecos,
         ),
         KeyRule(
             name="shell",
             doc="The login shell.",
             example='"/usr/bin/zsh"',
-            otherwise="/bin/bash; of a system account /usr/sbin/nologin",
+            default_text="/bin/bash; of a system account /usr/sbin/nologin",
             check=paths.check_absolute,
         ),
         KeyRule(
@@ -102,19 +102,19 @@ USER = TableRule(
             name="password",
             doc="A hash as mkpasswd or openssl passwd -6 prints it, never the password.",
             example='"$y$j9T$examplesalt$examplehash"',
-            otherwise="the password is locked",
+            default_text="the password is locked",
             check=values.check_password,
         ),
         KeyRule(
             name="home",
             doc="The home directory, below /home, /var or /srv.",
             example='"/srv/ada"',
-            otherwise="/home/NAME; of a system account /nonexistent",
+            default_text="/home/NAME; of a system account /nonexistent",
             check=paths.check_home,
         ),
         KeyRule(
             name="system",
-            kind=ValueKind.SWITCH,
+            kind=ValueKind.BOOLEAN,
             doc="Whether it is the account of a program, not of a person.",
             example="true",
             default=False,
@@ -141,11 +141,11 @@ GROUP = TableRule(
             kind=ValueKind.NUMBER,
             doc="The group id: 1000 to 59999; for a system group 100 to 999.",
             example="2000",
-            otherwise="one is assigned, and never changes",
+            default_text="one is assigned, and never changes",
         ),
         KeyRule(
             name="system",
-            kind=ValueKind.SWITCH,
+            kind=ValueKind.BOOLEAN,
             doc="Whether it is for programs, not for people.",
             example="true",
             default=False,
@@ -169,16 +169,16 @@ FILE = TableRule(
             name="text",
             doc="The content of the file.",
             example='"An atoll.\\n"',
-            otherwise="one of source, url or link is required",
-            rivals=("source", "url", "sha256", "link"),
+            default_text="one of source, url or link is required",
+            conflicts=("source", "url", "sha256", "link"),
             check=values.check_text,
         ),
         KeyRule(
             name="source",
             doc="A local file with the content; the path is relative to the recipe's folder.",
             example='"files/motd"',
-            otherwise="one of text, url or link is required",
-            rivals=("text", "url", "sha256", "link"),
+            default_text="one of text, url or link is required",
+            conflicts=("text", "url", "sha256", "link"),
             check=values.check_source,
             local=bool,
         ),
@@ -186,23 +186,23 @@ FILE = TableRule(
             name="url",
             doc="The address (http:// or https://) of the content; sha256 verifies it.",
             example='"https://files.example/tool"',
-            otherwise="one of text, source or link is required",
-            rivals=("text", "source", "link"),
+            default_text="one of text, source or link is required",
+            conflicts=("text", "source", "link"),
             check=values.check_url,
         ),
         KeyRule(
             name="sha256",
             doc="The SHA-256 of the download, 64 hex digits.",
             example=f'"{"0123456789abcdef" * 4}"',
-            otherwise="an error with url",
+            default_text="an error with url",
             check=values.check_sha256,
         ),
         KeyRule(
             name="link",
             doc="Makes a symbolic link to this target.",
             example='"../usr/lib/os-release"',
-            otherwise="one of text, source or url is required",
-            rivals=("text", "source", "url", "sha256", "mode"),
+            default_text="one of text, source or url is required",
+            conflicts=("text", "source", "url", "sha256", "mode"),
             check=values.check_link,
         ),
         KeyRule(
@@ -238,7 +238,7 @@ SCRIPT = TableRule(
     row="name",
     keys=(
         *program_keys(
-            called="Its name in messages and in the lock.",
+            name_doc="Its name in messages and in the lock.",
             name='"fonts"',
             text='"fc-cache --force"',
             source='"scripts/fonts"',
@@ -253,7 +253,7 @@ SCRIPT = TableRule(
         ),
         KeyRule(
             name="network",
-            kind=ValueKind.SWITCH,
+            kind=ValueKind.BOOLEAN,
             doc=(
                 "Whether it may use the network of the building machine; the lock "
                 "does not pin what it downloads."
@@ -273,8 +273,8 @@ def _unit_keys(enable: str, disable: str, mask: str, example: str) -> tuple[KeyR
             kind=ValueKind.TEXTS,
             doc=doc,
             example=example,
-            otherwise="the default of the packages",
-            rivals=tuple(other for other in docs if other != name),
+            default_text="the default of the packages",
+            conflicts=tuple(other for other in docs if other != name),
             check=values.check_unit,
         )
         for name, doc in docs.items()
