@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import stat
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,11 +15,11 @@ import pytest
 
 from atoll.base.errors import NotFound, Refused, UsageError
 from atoll.base.report import NullReporter
-from atoll.cli.disk import parse_identity, parse_size
+from atoll.cli.disk import choose_format, parse_identity, parse_size
 from atoll.host.run import find_program, run
 from atoll.image.bootable import objects_of, read_bootable
 from atoll.machine.deployment import Origin
-from atoll.machine.disk import EARLY_BOOT_LIVE, DiskSpec, LiveSpec, make_disk
+from atoll.machine.disk import EARLY_BOOT_LIVE, DiskFormat, DiskSpec, LiveSpec, convert, make_disk
 from atoll.machine.disk_layout import DiskIdentity, derive_identity
 from tests.unit.machine.small_image import FACTS, files_of, make_store
 
@@ -44,6 +46,7 @@ def make(
     size: int | None = None,
     identity: DiskIdentity = IDENTITY,
     live: LiveSpec | None = None,
+    kind: DiskFormat = DiskFormat.RAW,
 ) -> Path:
     out = folder / "disk.img"
     image, store = image_in(folder)
@@ -52,7 +55,7 @@ def make(
         Origin(image="store:hello"),
         out,
         source=store,
-        spec=DiskSpec(size=size, identity=identity, live=live),
+        spec=DiskSpec(size=size, identity=identity, live=live, format=kind),
         reporter=NullReporter(),
     )
     return out
@@ -235,6 +238,27 @@ def make_as_nobody(folder: Path) -> Path:
     return folder / "disk.img"
 
 
+@pytest.mark.skipif(find_program("qemu-img") is None, reason="needs qemu-utils")
+def test_another_format_has_the_same_bytes_for_nobody_else(tmp_path: Path) -> None:
+    raw = make(tmp_path, live=LiveSpec())
+    for kind in DiskFormat:
+        if kind is DiskFormat.RAW:
+            continue
+        other = tmp_path / "other"
+        shutil.copyfile(raw, other)
+        convert(other, kind)
+        assert stat.S_IMODE(other.stat().st_mode) == 0o600
+        run([program("qemu-img"), "compare", "-f", "raw", "-F", kind, raw, other])
+
+
+@pytest.mark.skipif(find_program("qemu-img") is None, reason="needs qemu-utils")
+def test_a_disk_has_the_format_that_is_asked_for(tmp_path: Path) -> None:
+    disk = make(tmp_path, live=LiveSpec(), kind=DiskFormat.QCOW2)
+    found = json.loads(run([program("qemu-img"), "info", "--output", "json", disk]))
+    assert found["format"] == "qcow2"
+    assert {path.name for path in tmp_path.iterdir()} == {"disk.img", "store"}
+
+
 def test_the_same_identity_gives_the_same_ids(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
@@ -299,3 +323,20 @@ def test_an_identity_is_a_uuid() -> None:
     assert parse_identity(None) != parse_identity(None)
     with pytest.raises(UsageError):
         parse_identity("mine")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "out", "kind"),
+    [
+        (None, "x.img", DiskFormat.RAW),
+        (None, "x", DiskFormat.RAW),
+        (None, "x.qcow2", DiskFormat.QCOW2),
+        (None, "x.VHDX", DiskFormat.VHDX),
+        ("vmdk", "x.img", DiskFormat.VMDK),
+        ("raw", "x.qcow2", DiskFormat.RAW),
+    ],
+)
+def test_a_format_is_what_is_asked_for_or_what_the_name_says(
+    wanted: str | None, out: str, kind: DiskFormat
+) -> None:
+    assert choose_format(wanted, Path(out)) is kind

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 from atoll.base.errors import Refused, UsageError
 from atoll.cli.references import IMAGE_HELP, fetch_word
 from atoll.image.bootable import read_bootable
-from atoll.machine.disk import DiskSpec, LiveSpec, make_disk
+from atoll.machine.disk import DiskFormat, DiskSpec, LiveSpec, make_disk
 from atoll.machine.disk_layout import derive_identity
 
 if TYPE_CHECKING:
@@ -31,6 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--size", metavar="N", help="size of the disk, such as 8G (default: as needed)"
+    )
+    parser.add_argument(
+        "--format",
+        choices=[each.value for each in DiskFormat],
+        help="format of OUT (default: what its suffix names, else raw)",
     )
     parser.add_argument(
         "--live",
@@ -68,13 +73,25 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         reporter=reporter,
     )
     if arguments.json:
-        result = {"tree": image.tree, "disk": str(arguments.out), "size": made}
+        result = {
+            "tree": image.tree,
+            "disk": str(arguments.out),
+            "size": made,
+            "format": spec.format,
+        }
         print(json.dumps(result, indent=2))
+    _tell_next(arguments, spec, reporter)
+    return 0
+
+
+def _tell_next(arguments: argparse.Namespace, spec: DiskSpec, reporter: Reporter) -> None:
+    if spec.format is not DiskFormat.RAW:
+        reporter.notice("next: give it to a virtual machine with UEFI firmware as its disk")
+        return
     reporter.notice("next: try it in a virtual machine, or write it to a disk")
     reporter.notice(f"  {try_command(arguments.image, arguments.store, live=arguments.live)}")
     reporter.notice(f"  {write_command(arguments.out)}")
     reporter.notice("  lsblk lists disks; all data on /dev/sdX will be lost")
-    return 0
 
 
 def check_out(out: Path, image: str, *, overwrite: bool) -> None:
@@ -113,16 +130,25 @@ def try_command(image: str, store: Path | None, *, live: bool) -> str:
 def parse_spec(arguments: argparse.Namespace) -> DiskSpec:
     """Raises UsageError."""
     identity = derive_identity(parse_identity(arguments.identity))
+    kind = choose_format(arguments.format, arguments.out)
     if not arguments.live:
         if arguments.persistence is not None:
             raise UsageError("--persistence is for live systems", hint="add --live")
         size = None if arguments.size is None else parse_size(arguments.size)
-        return DiskSpec(size=size, identity=identity)
+        return DiskSpec(size=size, identity=identity, format=kind)
     if arguments.size is not None:
         hint = "space for changes is set with --persistence N"
         raise UsageError("a live system is as large as its content: --size has no use", hint=hint)
     persistence = 0 if arguments.persistence is None else parse_size(arguments.persistence)
-    return DiskSpec(size=None, identity=identity, live=LiveSpec(persistence=persistence))
+    live = LiveSpec(persistence=persistence)
+    return DiskSpec(size=None, identity=identity, live=live, format=kind)
+
+
+def choose_format(wanted: str | None, out: Path) -> DiskFormat:
+    """What is asked for, or what the name of the file says."""
+    suffix = out.suffix.removeprefix(".").lower()
+    known = {each.value for each in DiskFormat}
+    return DiskFormat(wanted or (suffix if suffix in known else DiskFormat.RAW))
 
 
 def parse_size(text: str) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import NotFound, Refused
@@ -61,6 +62,16 @@ class LiveSpec:
     persistence: int = 0
 
 
+class DiskFormat(StrEnum):
+    """The format of a disk image; the names are those of qemu-img."""
+
+    RAW = "raw"
+    """The bytes of the disk, which dd and stick writers take."""
+    QCOW2 = "qcow2"
+    VMDK = "vmdk"
+    VHDX = "vhdx"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskSpec:
     """``size`` is in bytes, None for one that fits the image; a live system's always fits."""
@@ -68,6 +79,7 @@ class DiskSpec:
     size: int | None
     identity: DiskIdentity
     live: LiveSpec | None = None
+    format: DiskFormat = DiskFormat.RAW
 
 
 def content_size(image: BootableImage) -> int:
@@ -98,7 +110,7 @@ def make_disk(
     spec: DiskSpec,
     reporter: Reporter,
 ) -> int:
-    """Write a disk image that boots ``image`` to ``out``; its size.
+    """Write a disk image that boots ``image`` to ``out``; the size of the disk.
 
     ``out`` gets its name when it is complete. Raises UsageError, Refused, NoSpace, Damaged or
     MissingProgram.
@@ -109,7 +121,7 @@ def make_disk(
         raise Refused(f"{out} is not a regular file", hint="choose another name")
     if not out.absolute().parent.is_dir():
         raise NotFound(f"there is no directory {out.absolute().parent}", hint="make it first")
-    require_programs()
+    require_programs(spec.format)
     with _written_beside(out) as (work, disk):
         with reporter.step("Preparing the file systems"):
             sizes = stage(image, origin, work, source=source, spec=spec)
@@ -121,10 +133,15 @@ def make_disk(
             seal_state(disk, work / "state", layout, sizes)
             if layout.persistence:
                 make_persistence(disk, layout, spec.identity)
+        if spec.format is not DiskFormat.RAW:
+            with reporter.step(f"Converting the disk to {spec.format}"):
+                convert(disk, spec.format)
     return layout.size
 
 
-def require_programs() -> None:
+def require_programs(kind: DiskFormat) -> None:
+    if kind is not DiskFormat.RAW:
+        require_program("qemu-img", package="qemu-utils")
     for name, package in (
         ("sfdisk", "fdisk"),
         ("mkfs.vfat", "dosfstools"),
@@ -254,6 +271,16 @@ def seal_state(disk: Path, content: Path, layout: DiskLayout, sizes: Mapping[str
         ],
         stdin="".join(commands).encode(),
     )
+
+
+def convert(disk: Path, kind: DiskFormat) -> None:
+    """Replace a raw disk image by one of another format."""
+    converted = disk.with_name("converted")
+    # qemu-img keeps the mode of a file that is there.
+    os.close(create_private(converted))
+    program = require_program("qemu-img", package="qemu-utils")
+    run([program, "convert", "-f", "raw", "-O", kind, disk, converted])
+    converted.rename(disk)
 
 
 @contextmanager
