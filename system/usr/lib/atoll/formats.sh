@@ -1,11 +1,11 @@
-# shellcheck shell=sh disable=SC2034  # whoever sources this uses the variables
-# Formats that shell and Python share (docs/reference/contracts.md), for shell. Sourced by early boot
-# and by the programs in /usr/lib/atoll. The initrd has this file too, at the same path.
+# shellcheck shell=sh disable=SC2034  # the scripts that source this file use the variables
+# Readers and writers of the formats that shell and Python share (docs/reference/contracts.md). Sourced
+# by early boot and by the programs in /usr/lib/atoll. The initrd has this file too, at the same path.
 #
-# A reader accepts exactly what the writer of the file writes, and fails for everything else: a file
-# that is damaged, or of a format that comes later, must never be read as something that it does not say.
+# A reader accepts exactly what the writer of the file writes, and fails for everything else: a damaged
+# file, or one of a later format, must not be misread.
 
-# A number of a deployment or of an entry: deployment.is_number in Python.
+# Whether $1 is the number of a deployment or of an entry: deployment.is_number in Python.
 is_number() {
     case $1 in
     '' | 0* | *[!0-9]*) return 1 ;;
@@ -13,7 +13,7 @@ is_number() {
     [ ${#1} -le 9 ]
 }
 
-# A number of tries in the name of a boot entry.
+# Whether $1 is a number of tries in the name of a boot entry.
 is_count() {
     case $1 in
     '' | *[!0-9]*) return 1 ;;
@@ -21,7 +21,7 @@ is_count() {
     [ ${#1} -le 4 ]
 }
 
-# The digest of a tree.
+# Whether $1 is the digest of a tree.
 is_digest() {
     case $1 in
     *[!0-9a-f]*) return 1 ;;
@@ -36,7 +36,8 @@ is_machine_id() {
     [ ${#1} = 32 ]
 }
 
-# The file name of a boot entry: atoll-SEQUENCE[+LEFT[-USED]].conf, parse_entry_name in Python.
+# Whether $1 is the file name of a boot entry, atoll-SEQUENCE[+LEFT[-USED]].conf: parse_entry_name in
+# Python.
 is_entry_name() {
     case $1 in
     atoll-*.conf) ;;
@@ -54,22 +55,22 @@ is_entry_name() {
     esac
 }
 
-# Whether the file $1 has nothing but printable ASCII and line feeds. `read` drops zero bytes, so a
-# damaged file could look like a good one.
+# Whether the file $1 has only printable ASCII and line feeds. `read` drops NUL bytes, so without this
+# check a damaged file could look valid.
 is_ascii_text() {
     [ -f "$1" ] && other=$(tr -d '\n -~' < "$1" | tr '\000' '?') && [ -z "$other" ]
 }
 
-# /run/atoll/booted for the deployment $1 of the tree $2.
+# Print the content of /run/atoll/booted for deployment $1 and tree $2.
 format_booted() {
     printf '{"deployment": %s, "tree": "%s"}\n' "$1" "$2"
 }
 
-# Sets $deployment and $tree to what the file $1 (/run/atoll/booted) says.
+# Read the file $1 (/run/atoll/booted); sets $deployment and $tree.
 read_booted() {
     deployment='' tree=''
     is_ascii_text "$1" || return 1
-    # One line and nothing behind it.
+    # Exactly one line.
     more=''
     { IFS= read -r text && ! IFS= read -r more && [ -z "$more" ]; } < "$1" || return 1
     deployment=${text#'{"deployment": '}
@@ -80,7 +81,7 @@ read_booted() {
         [ "$text" = "$(format_booted "$deployment" "$tree")" ]
 }
 
-# Whether the passwd file $1 has passwords of its own, as pwunconv leaves it: then no shadow is missing.
+# Whether the passwd file $1 contains root's password, as after pwunconv: then /etc/shadow is not needed.
 has_own_passwords() {
     while IFS=: read -r name password _; do
         [ "$name" != root ] || [ -z "$password" ] || [ "$password" = x ] || return 0
@@ -88,9 +89,9 @@ has_own_passwords() {
     return 1
 }
 
-# Sets $fallback_entry and $fallback: the first boot entry without a counter that boots another
-# deployment than $2, and that deployment; both empty when there is none. The file $1
-# (atoll/state/entries.json) is read to its end, for what is damaged anywhere is not trusted.
+# Read the file $1 (atoll/state/entries.json); sets $fallback_entry and $fallback: the first boot entry
+# without a counter of another deployment than $2, and that deployment. Both are empty if there is none.
+# The file is read to its end: if it is damaged anywhere, nothing in it is trusted.
 read_fallback() {
     fallback='' fallback_entry=''
     is_ascii_text "$1" || return 1
@@ -120,7 +121,7 @@ read_fallback() {
         *) return 1 ;;
         esac
     done < "$1"
-    # The rest is a line without its line feed: the file was cut.
+    # A last line without line feed means that the file is truncated.
     [ $expected = end ] && [ -z "$line" ] || return 1
     fallback=$found fallback_entry=$found_entry
 }

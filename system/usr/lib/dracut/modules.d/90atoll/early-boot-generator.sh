@@ -1,22 +1,22 @@
 #!/bin/sh
-# systemd generator in the initrd: early boot waits for the partition that atoll.state=UUID=… names,
-# which is checked first. Without that word early boot starts at once and says what is missing.
+# systemd generator in the initrd: make early boot wait for the partition in atoll.state=UUID=…, and for
+# the check of its file system. Without that parameter early boot starts at once and reports it.
 #
-# The partition of a live system is not checked, for nothing is written to its stick. Its persistence
-# partition is waited for only as long as a stick may take: without it the system comes up too.
+# The partition of a live system is not checked, as nothing is written to it. Early boot waits for its
+# persistence partition only as long as a USB stick may take: the system also starts without it.
 
 set -eu
 late=$1
 # shellcheck source=SCRIPTDIR/early-boot.d/command-line.sh
 . /usr/lib/atoll/early-boot.d/command-line.sh
 
-# unit_of DEVICE: the name of its unit, without .device.
+# unit_of DEVICE: print the name of its unit, without .device.
 unit_of() {
     systemd-escape --path "/dev/disk/by-uuid/${1#UUID=}"
 }
 
-find_boot_words
-# shellcheck disable=SC2154  # find_boot_words sets it
+find_boot_parameters
+# shellcheck disable=SC2154  # find_boot_parameters sets it
 case $device in
 UUID=?*) ;;
 *) exit 0 ;;
@@ -25,7 +25,7 @@ esac
 unit=$(unit_of "$device")
 folder=$late/atoll-early-boot.service.d
 mkdir -p "$folder"
-# shellcheck disable=SC2154  # find_boot_words sets it
+# shellcheck disable=SC2154  # find_boot_parameters sets it
 if [ -z "$live" ]; then
     cat > "$folder/state.conf" <<END
 [Unit]
@@ -41,7 +41,7 @@ cat > "$folder/state.conf" <<END
 BindsTo=$unit.device
 After=$unit.device
 END
-# shellcheck disable=SC2154  # find_boot_words sets it
+# shellcheck disable=SC2154  # find_boot_parameters sets it
 case $persistence in
 UUID=?*) ;;
 *) exit 0 ;;

@@ -1,29 +1,29 @@
 #!/bin/sh
-# Early boot: mount at /sysroot the system that the kernel command line names. Runs in the initrd, by
+# Early boot: mount the system that the kernel command line names at /sysroot. Runs in the initrd as
 # atoll-early-boot.service; systemd switches to /sysroot when it is done. docs/reference/boot.md
 # describes the steps, docs/reference/contracts.md each file that is read or written.
 #
-#   early-boot.d/messages.sh         failing, and messages for people
+#   early-boot.d/messages.sh         failures and messages
 #   early-boot.d/command-line.sh     which tree, state partition and deployment
 #   early-boot.d/live.sh             a live system: its stick is only read
 #   early-boot.d/boot-attempts.sh    what is recorded of a boot that the boot loader counts
-#   early-boot.d/fallback.sh         asking for another deployment, for one that is not counted
+#   early-boot.d/fallback.sh         request another deployment when a boot without a counter fails
 #   early-boot.d/tree.sh             the tree: verified and mounted at /
 #   early-boot.d/etc.sh              /etc: the tree's with the deployment's changes
 #   early-boot.d/var.sh              /var and the directories bound from it; the machine id
-#   early-boot.d/paths.sh            directories, whatever is in their place
+#   early-boot.d/paths.sh            create directories, and move aside what is in their place
 #
-# What belongs to the tree must be right, or the boot fails. What belongs to the person (/var and
-# below) is repaired or reported, and never fails a boot.
+# Damage to the tree fails the boot. Damage to the machine's own data (/var and below) is repaired or
+# reported, and never fails the boot.
 #
-# The power may fail after any command. Each function knows the states that this can leave behind, and
+# The power may fail after any command. Each function handles the states that this can leave behind, and
 # the next boot continues from there (docs/decisions/0016).
 
 set -u
 umask 022
 
 parts=/usr/lib/atoll/early-boot.d
-# The state partition, where only early boot sees it.
+# The mount point of the state partition during early boot only.
 partition=/run/atoll/state
 root=/sysroot
 
@@ -50,7 +50,7 @@ root=/sysroot
 
 mount_state_partition() {
     mkdir -p $partition /run/atoll/tree-image /run/atoll/tree /run/atoll/tree-etc
-    # Private, here and below: a mount in one place must not appear in the other.
+    # Private, as the bind mounts below: with shared propagation, a mount would appear in all of them.
     if [ -n "$live" ]; then
         mount_live_state
     else
@@ -62,16 +62,16 @@ mount_state_partition() {
     [ -d "${etc%/etc}" ] || fail "deployment $deployment is not there"
 }
 
-# /sysroot is there to be read. Atoll writes to it in a mount namespace of its own.
+# /sysroot is read-only. Atoll remounts it writable in a private mount namespace.
 mount_sysroot() {
     mount --bind $partition/ $root/sysroot || fail "/sysroot cannot be mounted"
     mount -o remount,bind,ro $root/sysroot || fail "/sysroot cannot be made read-only"
     [ -z "$live" ] || finish_live_mounts
-    # Lazily: the tree's image stays open for as long as the tree is mounted.
+    # Lazily: the mounted tree keeps files of the partition in use.
     umount -l $partition
 }
 
-# The last step: everything that asks whether this is a machine of Atoll's looks for this file.
+# The last step: by this file, everything else knows that this is a running Atoll system.
 write_booted() {
     format_booted "$deployment" "$tree" > /run/atoll/booted.new
     mv /run/atoll/booted.new /run/atoll/booted

@@ -1,8 +1,8 @@
 #!/bin/bash
 # shellcheck disable=SC2154  # dracut sets these variables
 #
-# Early boot of Atoll, for dracut: systemd in the initrd, the drivers of real machines, and one
-# service that mounts the tree (early-boot.sh). Dracut's own handling of root= is left out.
+# The dracut module of Atoll's early boot: systemd in the initrd, drivers for all machines, and a
+# service that mounts the tree (early-boot.sh). Dracut's own handling of root= is not included.
 
 check() {
     require_binaries mount umount mkdir fsverity || return 1
@@ -20,7 +20,7 @@ installkernel() {
     hostonly='' instmods erofs overlay ext4 loop
     hostonly='' instmods dm-crypt dm-mod
     hostonly='' instmods vfat nls_cp437 nls_iso8859-1 nls_ascii nls_utf8
-    # Whether the boot loader counts this boot, and room for the record of a panic.
+    # To read boot counters, and to record a kernel panic.
     hostonly='' instmods efivarfs efi-pstore
     hostonly='' instmods ahci nvme sd_mod sr_mod usb-storage uas mmc_block sdhci-pci sdhci-acpi
     hostonly='' instmods virtio_pci virtio_blk virtio_scsi virtio_console
@@ -31,8 +31,7 @@ install() {
     inst_multiple mount umount mkdir rmdir mv cat cp ln rm chmod sync sleep tr uname cut fsverity
     # The merge of /etc on a first boot runs in the tree.
     inst_multiple chroot timeout mountpoint
-    # The state partition is checked before it is mounted, and an encrypted one is opened, if the tree
-    # has the programs for it.
+    # To check the state partition, and to open an encrypted one, if the tree has the programs.
     inst_multiple -o fsck fsck.ext4 e2fsck \
         "$systemdutildir"/systemd-cryptsetup \
         "$systemdutildir"/system-generators/systemd-cryptsetup-generator \
@@ -48,7 +47,7 @@ install() {
     inst_simple /usr/lib/atoll/formats.sh
     inst_simple "$moddir/reboot-after-failure.sh" /usr/lib/atoll/reboot-after-failure
     inst_simple /usr/lib/atoll/print-to-consoles
-    # What systemd does when it crashes or hangs.
+    # Restart when systemd crashes or the machine hangs.
     inst_simple /usr/lib/systemd/system.conf.d/50-atoll.conf
     inst_simple "$moddir/early-boot-generator.sh" \
         "$systemdutildir/system-generators/atoll-early-boot-generator"
@@ -60,7 +59,7 @@ install() {
     ln -s ../atoll-early-boot.service \
         "$initdir$systemdsystemunitdir/initrd-root-fs.target.requires/atoll-early-boot.service"
 
-    # Only composefs= decides what the root is, never the type of a partition.
+    # The root is determined by composefs= only, never by the type of a partition.
     rm -f "$initdir$systemdutildir/system-generators/systemd-gpt-auto-generator"
     printf 'ID=atoll\nNAME="Atoll early boot"\nPRETTY_NAME="Atoll early boot"\n' \
         > "$initdir/usr/lib/initrd-release"

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Early boot has failed. With panic=N on the kernel command line the machine restarts after N seconds,
-# in which the reason can be read, so that the boot loader can take another entry. Without panic=N
-# systemd's emergency shell follows.
+# Runs when early boot has failed. With panic=N on the kernel command line, show the reason for N
+# seconds and restart, so that the boot loader can start another entry. Without panic=N, systemd's
+# emergency shell follows.
 #
 # reads   /run/atoll/failed, from early-boot.d/messages.sh
 # by      emergency.service in the initrd (emergency.conf)

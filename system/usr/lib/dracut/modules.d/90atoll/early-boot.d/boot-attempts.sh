@@ -1,15 +1,15 @@
-# What is recorded of a boot on trial: evidence in case another deployment has to take over. It is
-# written as soon as the state partition is mounted, so that a boot without it did not get this far.
+# Record the attempt to boot a new deployment, as evidence if another deployment has to take over. The
+# record is written as soon as the state partition is mounted: a boot without one did not get this far.
 #
 # reads   LoaderBootCountPath        the entry that systemd-boot has started, if it counts its tries
-#         atoll/state/blessed/N      empty: deployment N came up healthy once
-# writes  /run/atoll/unblessed       empty: this deployment never came up healthy
-#         /run/atoll/try             besides, the boot loader counts this boot: the number of the try
+#         atoll/state/blessed/N      empty file: deployment N has been healthy once
+# writes  /run/atoll/unblessed       empty file: this deployment has never been healthy
+#         /run/atoll/try             the number of this try, if the boot loader counts this boot
 #         tries/N/K-started          the name of the entry that try K started: boot_attempts.py
-# sets    $attempt, $attempts        the number of this try and the directory of them all
+# sets    $attempt, $attempts        the number of this try, and the directory of all tries
 
 efivars=/sys/firmware/efi/efivars
-# The vendor of systemd-boot's variables.
+# The vendor GUID of systemd-boot's variables (Boot Loader Interface).
 loader=4a67b082-0a4c-41cf-b6c7-440b29bb8c4f
 # How many tries a new entry has; TRIES in Python.
 max_attempts=3
@@ -20,7 +20,7 @@ mount_efivars() {
         mount -t efivarfs -o nosuid,nodev,noexec efivarfs $efivars 2> /dev/null
 }
 
-# The file name of the entry that was started, if the boot loader counts its tries; else nothing.
+# Print the file name of the started entry if the boot loader counts its tries; else nothing.
 counted_entry() {
     mount_efivars
     # Four bytes of attributes, then UTF-16: \loader\entries\atoll-7+2-1.conf
@@ -37,8 +37,8 @@ record_boot_attempt() {
     entry=$(counted_entry)
     is_entry_name "$entry" && [ "${entry#*+}" != "$entry" ] || return
     if is_past_last_attempt "$entry"; then
-        note "deployment $deployment has no tries left and was started all the same, because nothing" \
-            "else can boot or because it was chosen in the boot menu"
+        note "deployment $deployment has no tries left but was started, because nothing else can boot" \
+            "or because it was chosen in the boot menu"
         return
     fi
     ensure_directory $partition/atoll/state
@@ -51,12 +51,13 @@ record_boot_attempt() {
     sync
     attempt=$number
     echo "$attempt" > /run/atoll/try
-    # From here on a kernel panic leaves a record, if the firmware has room for one.
+    # From here on a kernel panic is recorded (pstore), if the firmware has space for it.
     modprobe -q efi_pstore
 }
 
-# Whether the boot loader starts the entry $1 although it has no tries left. It does so if there is no
-# other entry, or if a person chooses it. Such a boot is not on trial: restarting for ever helps nobody.
+# Whether the boot loader started the entry $1 although it had no tries left. It does so if there is no
+# other entry, or if a person chooses it. A failure then must not restart the machine, or it would
+# restart for ever.
 is_past_last_attempt() {
     counter=${1#*+}
     counter=${counter%.conf}

@@ -3,15 +3,15 @@
 # reads   /proc/cmdline, as the boot entry has it (format_entry in Python)
 # sets    $tree          composefs=DIGEST: the fs-verity digest of the tree's image
 #         $device        atoll.state=UUID=…: the file system of the state partition
-#         $deployment    atoll.deployment=N: whose /etc it is
-#         $verity        atoll.verity=require: contents must carry fs-verity
-#         $live          atoll.live=1: a live system, whose stick is only read
+#         $deployment    atoll.deployment=N: the deployment whose /etc is mounted
+#         $verity        atoll.verity=require: all content must have fs-verity
+#         $live          atoll.live=1: a live system, whose medium is only read
 #         $persistence   atoll.persistence=UUID=…: the file system for its changes
-# used    by early boot, and by early-boot-generator.sh before it
+# by      early boot, and early-boot-generator.sh before it
 
-# Words of the kernel command line, without those in double quotes. The kernel takes what is in quotes
-# for one word, and splits nowhere inside. A quote stays in its place, so that what stands right behind
-# a closing quote is not read as the begin of a word.
+# Print the kernel command line without text in double quotes: the kernel does not split inside quotes.
+# A quote character stays in its place, so that text right behind a closing quote does not look like the
+# beginning of a parameter.
 drop_quoted_text() (
     set -f
     IFS='"'
@@ -26,26 +26,26 @@ drop_quoted_text() (
     printf '%s\n' "$rest"
 )
 
-# The first of several equal words counts: Atoll's own are before those of the recipe.
-find_boot_words() {
+# Of several parameters with the same name the first counts: Atoll's precede those of the recipe.
+find_boot_parameters() {
     tree='' device='' deployment='' verity='' live='' persistence=''
-    words=$(drop_quoted_text "$(cat /proc/cmdline)")
+    parameters=$(drop_quoted_text "$(cat /proc/cmdline)")
     set -f
-    for word in $words; do
-        case $word in
-        composefs=*) tree=${tree:-${word#composefs=}} ;;
-        atoll.state=*) device=${device:-${word#atoll.state=}} ;;
-        atoll.deployment=*) deployment=${deployment:-${word#atoll.deployment=}} ;;
-        atoll.verity=*) verity=${verity:-${word#atoll.verity=}} ;;
-        atoll.live=*) live=${live:-${word#atoll.live=}} ;;
-        atoll.persistence=*) persistence=${persistence:-${word#atoll.persistence=}} ;;
+    for parameter in $parameters; do
+        case $parameter in
+        composefs=*) tree=${tree:-${parameter#composefs=}} ;;
+        atoll.state=*) device=${device:-${parameter#atoll.state=}} ;;
+        atoll.deployment=*) deployment=${deployment:-${parameter#atoll.deployment=}} ;;
+        atoll.verity=*) verity=${verity:-${parameter#atoll.verity=}} ;;
+        atoll.live=*) live=${live:-${parameter#atoll.live=}} ;;
+        atoll.persistence=*) persistence=${persistence:-${parameter#atoll.persistence=}} ;;
         esac
     done
     set +f
 }
 
 read_command_line() {
-    find_boot_words
+    find_boot_parameters
     is_digest "$tree" || fail "the kernel command line has no composefs=DIGEST"
     is_number "$deployment" || fail "the kernel command line has no atoll.deployment=NUMBER"
     case $verity in

@@ -1,14 +1,15 @@
-# /etc: the tree's as lower layer, what the deployment has changed as upper layer of an overlay.
+# Mount /etc: an overlay with the tree's /etc as lower and the deployment's changes as upper directory.
 #
-# reads   deployments/N/etc/merged-from    `atoll etc complete` reads it: the state of /etc at staging
-#         deployments/N/etc/good           what save-good-etc has saved of upper at a good boot
-# writes  deployments/N/etc/upper, work    the overlay
-#         deployments/N/etc/broken-K       an upper that could not boot
-#         /run/atoll/tree-etc, tree        the tree's /etc and the whole tree, as they were built
+# reads   deployments/N/etc/merged-from    the state of /etc at staging, for `atoll etc complete`
+#         deployments/N/etc/good           the copy of upper that save-good-etc made at a good boot
+# writes  deployments/N/etc/upper, work    the overlay's directories
+#         deployments/N/etc/broken-K       an upper directory that could not boot
+#         /run/atoll/tree-etc, tree        the unchanged /etc of the tree, and the whole tree
 # needs   $etc (deployments/N/etc), $deployment, $partition, $root
 
-# The first boot of a deployment merges again what changed in /etc after staging. The new tree's own
-# Python does it, with the state partition where it will be. If that fails, what was staged stays.
+# On the first boot of a deployment, merge changes to /etc that were made after staging. The new tree's
+# own Python does it, in a chroot with the state partition at its final path. If that fails, the staged
+# /etc is used.
 merge_etc_on_first_boot() {
     [ -e "$etc/merged-from" ] || return 0
     if ! mount -t proc proc $root/proc || ! mount --bind $partition $root/sysroot ||
@@ -19,12 +20,12 @@ merge_etc_on_first_boot() {
     fi
     mountpoint -q $root/sysroot && umount $root/sysroot
     mountpoint -q $root/proc && umount $root/proc
-    # An old record must never be merged into an /etc that has been in use.
+    # An old record must never be merged into an /etc that has been used since.
     rm -rf "$etc/merged-from"
     sync
 }
 
-# When nothing could boot with the deployment's changes, those of its last good boot take their place.
+# If the system could not boot with the deployment's /etc, restore that of its last good boot.
 mount_etc() {
     mount --make-private --bind $root /run/atoll/tree || fail "the tree cannot be mounted a second time"
     mount --bind $root/etc /run/atoll/tree-etc || fail "the tree's /etc cannot be mounted"
@@ -38,16 +39,16 @@ mount_etc() {
     mount_etc_overlay
 }
 
-# save-good-etc was interrupted: good.new is complete if it is there, and good may be half removed.
+# Finish an interrupted save-good-etc: if good.new exists it is complete, and good may be incomplete.
 finish_saved_etc() {
     [ -d "$etc/good.new" ] || return 0
     rm -rf "$etc/good"
     mv "$etc/good.new" "$etc/good"
 }
 
-# Whether something is gone that a good boot had: restore_saved_etc was interrupted between its two
-# steps, or there is damage. Nobody who works in /etc causes this, because a file that is deleted there
-# leaves a whiteout in the upper directory.
+# Whether upper lacks something that the saved copy has: restore_saved_etc was interrupted between its
+# two steps, or the file system is damaged. Editing /etc does not cause this, because a deleted file
+# leaves a whiteout in upper.
 is_upper_lost() {
     [ -d "$etc/good" ] || return 1
     [ -d "$etc/upper" ] || return 0
@@ -59,8 +60,8 @@ is_upper_lost() {
     return 1
 }
 
-# Only renames, which need no space. Between them upper is missing while good is there, which
-# is_upper_lost recognizes. save-good-etc copies it again at the end of this boot.
+# restore_saved_etc REASON: only renames, which need no space. Between them upper is missing while good
+# exists, which is_upper_lost detects. save-good-etc makes a new copy at the end of this boot.
 restore_saved_etc() {
     if exists "$etc/upper" && ! { [ -d "$etc/upper" ] && is_empty "$etc/upper"; }; then
         number=1
@@ -83,7 +84,7 @@ mount_etc_overlay() {
     mount -t overlay -o "$options" etc $root/etc || fail "/etc cannot be mounted"
 }
 
-# Whether services find their users, which an emptied /etc no longer has.
+# Whether /etc has users and groups, without which no service starts.
 has_accounts() {
     [ -s $root/etc/passwd ] && [ -s $root/etc/group ] || return 1
     [ -s $root/etc/shadow ] || has_own_passwords $root/etc/passwd

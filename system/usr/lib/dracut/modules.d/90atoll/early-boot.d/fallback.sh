@@ -1,10 +1,10 @@
-# Another deployment for the next boot, when one fails that the boot loader does not count: it was good
+# Request another deployment for the next boot when one without a boot counter fails. It was healthy
 # before, so its entry has no counter, and the boot loader would start it again and again.
 #
 # reads   atoll/state/entries.json   the entries in the order of the boot menu: format_entry_list in Python
-# writes  LoaderEntryOneShot         the entry that systemd-boot takes at the next boot only
-# both    atoll/state/gave-way       one line, `deployment N did not boot (REASON); …`: what the next
-#                                    deployment tells at login. Images of different ages read it.
+# writes  LoaderEntryOneShot         the entry that systemd-boot starts at the next boot only
+# both    atoll/state/gave-way       one line, `deployment N did not boot (REASON); …`, which the next
+#                                    deployment shows at login. Older and newer images read it.
 
 # request_fallback REASON
 request_fallback() {
@@ -16,8 +16,8 @@ request_fallback() {
         return
     fi
     [ -n "$fallback" ] || return
-    # The text comes first. If the power fails in between, this deployment starts again, and
-    # report_failed_deployment drops the text if it boots now.
+    # Write the text first. If the power fails before the variable is set, this deployment starts again;
+    # if it boots then, report_failed_deployment removes the text.
     printf 'deployment %s did not boot (%s); deployment %s runs. To keep it: atoll rollback %s\n' \
         "$deployment" "$1" "$fallback" "$fallback" > $partition/atoll/state/gave-way.new
     sync
@@ -27,7 +27,7 @@ request_fallback() {
     write_one_shot "$fallback_entry"
 }
 
-# Four bytes of attributes, then UTF-16 with a zero at its end. efivarfs wants all of it in one write.
+# Four bytes of attributes, then zero-terminated UTF-16. efivarfs needs all of it in one write.
 write_one_shot() {
     bytes='\007\000\000\000' rest=$1
     while [ -n "$rest" ]; do
@@ -38,7 +38,7 @@ write_one_shot() {
     printf "$bytes\000\000" > $efivars/LoaderEntryOneShot-$loader
 }
 
-# Tell what a deployment that did not boot has left, unless it is this one.
+# Show the text of a deployment that did not boot, unless it is this one; then remove the text.
 report_failed_deployment() {
     [ -e $partition/atoll/state/gave-way ] || return 0
     text=$(cat $partition/atoll/state/gave-way)

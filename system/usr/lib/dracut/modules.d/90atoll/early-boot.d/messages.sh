@@ -1,14 +1,14 @@
-# How early boot fails, and how it tells people something. Texts are printed by printf, because the echo
-# of some shells changes backslashes in them.
+# Failures and messages of early boot. Texts are printed with printf, as the echo of some shells
+# interprets backslashes.
 #
 # reads   $attempt, $attempts ($attempt is empty: this boot is not counted), $is_partition_mounted
 # writes  /run/atoll/failed          why early boot failed: for reboot-after-failure
-#         /run/atoll/notes           what a person should read at login, a line each: boot_failure_report.py
+#         /run/atoll/notes           messages to show at login, one per line: boot_failure_report.py
 #         tries/N/K-failed           why a counted boot failed: boot_attempts.py
 
 attempt='' is_partition_mounted=''
 
-# fail REASON: on the screens, and where the next boot finds it.
+# fail REASON: show it on all consoles, record it for the next boot, and exit.
 fail() {
     /usr/lib/atoll/print-to-consoles "$*"
     warn "$*"
@@ -24,12 +24,12 @@ fail() {
     exit 1
 }
 
-# warn TEXT: in the journal.
+# warn TEXT: to the journal.
 warn() {
     printf 'atoll: %s\n' "$*" >&2
 }
 
-# note TEXT: in the journal, and at login.
+# note TEXT: to the journal, and shown at login.
 note() {
     warn "$*"
     printf '%s\n' "$*" >> /run/atoll/notes

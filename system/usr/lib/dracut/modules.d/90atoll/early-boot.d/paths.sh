@@ -1,5 +1,5 @@
-# Directories that early boot needs on the state partition, whatever is in their place. A person can
-# have put anything there, and nothing of it is lost.
+# Create directories that early boot needs on the state partition. Anything else in their place is moved
+# aside and kept.
 
 exists() {
     [ -e "$1" ] || [ -L "$1" ]
@@ -12,7 +12,7 @@ is_empty() {
     return 0
 }
 
-# A real directory at $1. Anything else that is there keeps its content under another name.
+# Make $1 a directory and not a link. Anything else there is renamed to NAME.displaced-N.
 ensure_directory() {
     if [ -L "$1" ] || { [ -e "$1" ] && [ ! -d "$1" ]; }; then
         number=1

@@ -1,11 +1,11 @@
-# The tree: its image is verified, then mounted at /.
+# Verify the tree's image, and mount the tree at $root.
 #
-# reads   atoll/images/DIGEST    the tree's EROFS image: names, modes, small contents
-#         atoll/objects/         the other contents
+# reads   atoll/images/DIGEST    the tree's EROFS image: names, metadata, small files
+#         atoll/objects/         the content of all other files
 # needs   $tree, $verity, $partition, $root
 #
-# The image is measured before it is mounted, because the overlay's verity=require covers only the
-# contents in atoll/objects.
+# The image's digest is checked before it is mounted, because the overlay option verity=require covers
+# only the objects.
 
 verify_image() {
     image=$partition/atoll/images/$tree
@@ -19,7 +19,7 @@ verify_image() {
     fi
     [ "$digest" = "$tree" ] ||
         fail "the image of tree $tree has digest $digest: it is damaged or not that tree"
-    # With fs-verity the digest is that of the Merkle tree, and only reading compares the blocks with it.
+    # fs-verity measures only the Merkle tree; the blocks are compared with it when they are read.
     cat "$image" > /dev/null || fail "the image of tree $tree is damaged"
 }
 
@@ -32,13 +32,13 @@ mount_tree() {
     mount --make-private -t overlay -o "$options" composefs $root ||
         fail "tree $tree cannot be mounted"
     umount /run/atoll/tree-image
-    # A mount point of its own, so that a live apply can mount another /usr beneath it.
+    # A mount of its own, so that a live apply can mount another /usr beneath it.
     mount --bind $root/usr $root/usr || fail "/usr cannot be mounted"
 }
 
-# Read what systemd reads until its generators are done. systemd kills the generators after 90 seconds
-# and gives up, also when only a cold disk is slow; here there is time. What cannot be read would stop
-# systemd itself, so it fails this boot while another deployment can still be asked for.
+# Read what systemd reads until its generators have run. systemd kills the generators after 90 seconds
+# and gives up, even if the disk is only slow; here there is no such limit. A file that cannot be read
+# would stop systemd itself, so fail here, where another deployment can still be requested.
 read_ahead() {
     libraries=$(
         chroot $root /usr/bin/env LD_TRACE_LOADED_OBJECTS=1 /usr/lib/systemd/systemd 2> /dev/null |

@@ -1,6 +1,6 @@
-# /var, the directories that are bound from it, and the machine id.
+# Mount /var and the directories that are bound from it, and restore the machine id.
 #
-# reads   /usr/lib/atoll/tree-owned    directories below /var whose content is the tree's, one a line:
+# reads   /usr/lib/atoll/tree-owned    directories below /var that belong to the tree, one per line:
 #                                      tree_owned.py
 #         atoll/state/machine-id       saved by save-machine-id
 # writes  atoll/var                    missing directories of it
@@ -11,18 +11,18 @@ mount_var() {
     ensure_directory $partition/atoll/var
     mount --bind $partition/atoll/var $var || fail "/var cannot be mounted"
     mount_tree_owned
-    for place in home root srv mnt media opt usrlocal; do
-        [ $place = root ] && [ ! -d $var/root ] && mkdir -m 0700 $var/root
-        ensure_directory $var/$place
+    for name in home root srv mnt media opt usrlocal; do
+        [ $name = root ] && [ ! -d $var/root ] && mkdir -m 0700 $var/root
+        ensure_directory $var/$name
     done
-    for place in home root srv mnt media opt; do
-        bind_mount $var/$place $root/$place
+    for name in home root srv mnt media opt; do
+        bind_mount $var/$name $root/$name
     done
     bind_mount $var/usrlocal $root/usr/local
     mount_package_opt
 }
 
-# The list belongs to the tree. Without it the package database would look empty, so it must be there.
+# The list is part of the tree. Without it dpkg's database would be empty, so it is required.
 mount_tree_owned() {
     list=$root/usr/lib/atoll/tree-owned
     [ -f $list ] || fail "/usr/lib/atoll/tree-owned of tree $tree is not there"
@@ -33,7 +33,7 @@ mount_tree_owned() {
     done < $list
 }
 
-# What packages ship in /opt/X belongs to the tree, and is mounted over the person's /opt.
+# Packages' files in /opt/X belong to the tree, and are mounted over the machine's own /opt.
 mount_package_opt() {
     for package in "$root"/usr/lib/opt/*; do
         [ -d "$package" ] || continue
@@ -46,8 +46,8 @@ bind_mount() {
     mount --bind "$1" "$2" || warn "${2#"$root"} cannot be mounted"
 }
 
-# A machine has one id, whatever deployment runs. A new machine has none yet: systemd makes it, and
-# atoll-machine-id.service saves it.
+# All deployments of a machine have the same machine id. A new machine has none yet: systemd creates it,
+# and atoll-machine-id.service saves it.
 restore_machine_id() {
     ensure_directory $partition/atoll/state
     id=$(cat $partition/atoll/state/machine-id 2> /dev/null)
