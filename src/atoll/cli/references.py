@@ -7,20 +7,20 @@ each of them. A word that means nothing is answered with what was probably meant
 from __future__ import annotations
 
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from atoll.base.errors import MissingPrivilege, NotFound, UsageError
+from atoll.base.errors import AtollError, MissingPrivilege, NotFound, UsageError
 from atoll.base.ids import TreeId, is_hex_digest
 from atoll.base.suggest import find_nearest
 from atoll.host.fs import find_near_path, temporary_directory
 from atoll.inspect.tree_source import open_tree, opened_image
 from atoll.machine.candidate import absolute_reference
 from atoll.machine.deployment import Origin
-from atoll.machine.deployments.state import read_state
+from atoll.machine.deployments.state import read_origin, read_state
 from atoll.machine.deployments.sysroot import find_sysroot
 from atoll.oci.fetch import fetch_image
 from atoll.oci.layout import is_layout
@@ -64,11 +64,13 @@ class ResolvedImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedTree:
-    """``store`` is the directory of the store that has the tree."""
+    """``store`` is the directory of the store that has the tree; ``image`` is what the deployment
+    follows that it is of, if it is one, and that can be read."""
 
     tree: TreeId
     store: Path
     title: str
+    image: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +163,7 @@ def fetch_word(
     resolved = require_tree_or_image(text, root, None)
     followed = None if follow is None else Origin(image=format_image(require_image(follow, root)))
     if isinstance(resolved, ResolvedTree):
-        origin = followed or Origin(image=resolved.tree)
+        origin = followed or Origin(image=resolved.image or resolved.tree)
         return LocalImage(store=_open_store(resolved.store), tree=resolved.tree, origin=origin)
     reference = resolved.reference
     if isinstance(reference, StoreReference):
@@ -255,8 +257,14 @@ def _resolve_deployment(text: str, machine: Path | None) -> ResolvedTree:
         known = ", ".join(str(each.number) for each in state.deployments) or "none"
         what = f"no {text} deployment" if text in _ROLES else f"no deployment {text}"
         raise NotFound(f"there is {what} on this machine", hint=f"it has: {known}")
+    image = ""
+    with suppress(AtollError, OSError):
+        image = read_origin(sysroot, found.number).image
     return ResolvedTree(
-        tree=found.deployment.tree, store=sysroot.atoll, title=f"deployment {found.number}"
+        tree=found.deployment.tree,
+        store=sysroot.atoll,
+        title=f"deployment {found.number}",
+        image=image,
     )
 
 

@@ -17,7 +17,7 @@ from atoll.machine.deployment import Origin, make_deployment
 from atoll.machine.deployments import public_status, sysroot
 from atoll.machine.deployments.apply import apply_operations
 from atoll.machine.deployments.object_transfer import choose_transfer
-from atoll.machine.deployments.state import read_state
+from atoll.machine.deployments.state import read_origin, read_state
 from atoll.machine.deployments.sysroot import LiveChanges, Sysroot, parse_live
 from atoll.machine.disk_layout import (
     ESP_START,
@@ -103,6 +103,19 @@ def test_an_installed_system_is_not_a_live_one(
     assert live_machine.deployments.is_dir()
     assert main(["status", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["live"] is None
+
+
+@pytest.mark.root
+def test_a_live_system_installs_the_system_that_it_runs_and_follows_its_image(
+    live_machine: Sysroot, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tree,) = (each.deployment.tree for each in read_state(live_machine).deployments)
+    words = ["install", "booted", "--root", str(tmp_path / "target"), "--into-directory"]
+    assert main(words) == 0, capsys.readouterr().err
+    installed = Sysroot(root=tmp_path / "target", esp=tmp_path / "target/esp")
+    (there,) = read_state(installed).deployments
+    assert (there.deployment.tree, there.blessed) == (tree, False)
+    assert read_origin(installed, 1).image == "docker://r.example/hello:1"
 
 
 @pytest.mark.parametrize("data", [b"", b"disk\n", b"memory persistence", b"\xff"])
