@@ -1,1 +1,1 @@
-"""Measures Atoll beside its peers on the same work in the same run; prints the ratios."""
+"""Benchmarks: Atoll and its peers do the same work in the same run; the output has the ratios."""

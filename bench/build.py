@@ -1,10 +1,10 @@
-"""Builds of a recipe beside mmdebstrap alone with the same packages: time, ratio and memory.
+"""Build a recipe, compared with mmdebstrap alone with the same packages: time, ratio and memory.
 
     python -m bench.build RECIPE [DIRECTORY]
 
-Needs root and the package mirror. The first build starts with an empty cache; the others with one
-that has everything: nothing has changed, the last line of the recipe has, a small package is added.
-The memory is that of the build's own process, without the programs that it starts.
+Needs root and the package mirror. The first build starts with an empty cache, the others with a
+full one: nothing changed, the last line of the recipe changed, a small package added. Memory is the
+peak of the build's own process, without the programs that it starts.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ sys.exit(status)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """``peak`` is in MB, None for other programs."""
+    """``peak`` is resident memory in MiB, None for other programs."""
 
     name: str
     seconds: float
@@ -41,9 +41,9 @@ class Run:
 
 def main() -> None:
     recipe = Path(sys.argv[1])
-    with tempfile.TemporaryDirectory(dir=sys.argv[2] if len(sys.argv) > 2 else None) as place:
-        alone = timed("mmdebstrap alone", mmdebstrap_words(recipe, Path(place) / "root"))
-        runs = [alone, *builds(recipe, Path(place) / "store")]
+    with tempfile.TemporaryDirectory(dir=sys.argv[2] if len(sys.argv) > 2 else None) as directory:
+        alone = timed("mmdebstrap alone", mmdebstrap_command(recipe, Path(directory) / "root"))
+        runs = [alone, *builds(recipe, Path(directory) / "store")]
     for run in runs:
         peak = "" if run.peak is None else f"{run.peak:6} MB"
         ratio = f"{run.seconds / alone.seconds:5.2f} × mmdebstrap"
@@ -51,10 +51,10 @@ def main() -> None:
 
 
 def builds(recipe: Path, store: Path) -> list[Run]:
-    """The recipe's text is changed beside it, for what it names is relative to its folder."""
+    """Build changed copies of the recipe, in its directory, as its file names are relative."""
     text = recipe.read_text()
     changed = Path(tempfile.mkstemp(prefix=".bench-", suffix=".toml", dir=recipe.parent)[1])
-    more = text.replace("install = [", f'install = ["{PACKAGE}", ', 1)
+    changed_install = text.replace("install = [", f'install = ["{PACKAGE}", ', 1)
     runs = []
     try:
         for name, content in (
@@ -63,10 +63,10 @@ def builds(recipe: Path, store: Path) -> list[Run]:
             ("last line changed", text + LAST.format(2)),
         ):
             changed.write_text(content)
-            runs.append(timed(name, words("build", changed, store)))
-        changed.write_text(more + LAST.format(2))
-        runs.append(timed(f"{PACKAGE} locked", words("lock", changed, store)))
-        runs.append(timed(f"{PACKAGE} added", words("build", changed, store)))
+            runs.append(timed(name, command("build", changed, store)))
+        changed.write_text(changed_install + LAST.format(2))
+        runs.append(timed(f"{PACKAGE} locked", command("lock", changed, store)))
+        runs.append(timed(f"{PACKAGE} added", command("build", changed, store)))
     finally:
         for path in recipe.parent.glob(f"{changed.stem}*"):
             path.unlink()
@@ -83,11 +83,11 @@ def timed(name: str, argv: list[str]) -> Run:
     )
 
 
-def words(verb: str, recipe: Path, store: Path) -> list[str]:
+def command(verb: str, recipe: Path, store: Path) -> list[str]:
     return [sys.executable, "-c", _MEASURED, verb, str(recipe), "--store", str(store)]
 
 
-def mmdebstrap_words(path: Path, root: Path) -> list[str]:
+def mmdebstrap_command(path: Path, root: Path) -> list[str]:
     recipe = read_recipe(path)
     local = [os.fspath(recipe.resolve(name).resolve()) for name in recipe.packages.local]
     names = ",".join((*recipe.packages.install, *local))

@@ -1,8 +1,8 @@
-"""Composefs image of a system of 80,000 inodes from its dump: ours beside ``mkcomposefs``.
+"""Create the composefs image of 80,000 inodes from its dump, compared with ``mkcomposefs``.
 
-Run: ``python -m bench.composefs_image [INODES]``. Both are whole processes, start included; the
-figures are those of the kernel (CPU: user and system; memory: peak resident size). Where no
-``mkcomposefs`` is installed, the one of the tests' judge is taken.
+Run: ``python -m bench.composefs_image [INODES]``. Both are whole processes, including their start;
+the figures are the kernel's (CPU: user and system time; memory: peak resident size). If no
+``mkcomposefs`` is installed, that of the tests is used.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ EPOCH = 1_700_000_000
 
 
 def make_dump(inodes: int) -> bytes:
-    """A system in its proportions: one directory to nine names, a few links, old and new files."""
+    """A dump with the proportions of a system: one directory per nine names, some links."""
     lines = [f"/ 0 40755 2 0 0 0 {EPOCH}.0 - - -"]
     directories = ["", "/usr", "/usr/lib", "/usr/share"]
     lines += [f"{path} 0 40755 2 0 0 0 {EPOCH}.0 - - -" for path in directories[1:]]

@@ -1,10 +1,11 @@
-"""Import of a directory into a store, beside ``ostree commit`` and ``mkcomposefs --digest-store``.
+"""Import a directory into a store, compared with ``ostree commit`` and ``mkcomposefs``.
 
-Run: ``python -m bench.import_tree TREE [ROUNDS]``. Each is a whole process that writes all contents
-of TREE into a new place in the directory for temporary files; ours also makes the tree's image, as
-mkcomposefs does, and flushes, as ostree does not here (``--fsync=false``). CPU is user and system
-time of the process, memory its peak resident size; before each run the disk is flushed and TREE is
-read once, so all begin with the same cache. ostree takes no device nodes.
+Run: ``python -m bench.import_tree TREE [ROUNDS]``. Each is a whole process that writes the contents
+of TREE into a new directory in the directory for temporary files (mkcomposefs: ``--digest-store``).
+Atoll also creates the tree's image, as mkcomposefs does, and syncs, which ostree does not here
+(``--fsync=false``). CPU is user and system time of the process, memory its peak resident size.
+Before each run the disk is synced and TREE is read once, so all have the same cache. ostree does
+not support device nodes.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Cost:
 
 
 def measure(command: list[str]) -> Cost:
-    """Run a program to its end and say what it took."""
+    """Run a program to its end and measure it."""
     start = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
@@ -51,11 +52,11 @@ def measure(command: list[str]) -> Cost:
     return Cost(wall=wall, cpu=usage.ru_utime + usage.ru_stime, memory_mib=usage.ru_maxrss / 1024)
 
 
-def commands(tree: Path, place: Path) -> dict[str, list[str]]:
-    """What is compared, each with its own new place."""
-    found = {"atoll": [sys.executable, "-c", OURS, str(tree), str(place / "atoll")]}
+def commands(tree: Path, directory: Path) -> dict[str, list[str]]:
+    """The compared commands by name, each with an output directory of its own."""
+    found = {"atoll": [sys.executable, "-c", OURS, str(tree), str(directory / "atoll")]}
     if shutil.which("ostree"):
-        repo = str(place / "ostree")
+        repo = str(directory / "ostree")
         subprocess.run(["ostree", f"--repo={repo}", "init", "--mode=bare"], check=True)
         found["ostree"] = [
             "ostree",
@@ -67,13 +68,13 @@ def commands(tree: Path, place: Path) -> dict[str, list[str]]:
         ]
     try:
         program = find_judge().command("mkcomposefs")
-        objects = str(place / "objects")
+        objects = str(directory / "objects")
         found["mkcomposefs"] = [
             *program,
             "--min-version=1",
             f"--digest-store={objects}",
             str(tree),
-            str(place / "image"),
+            str(directory / "image"),
         ]
     except NoJudge as reason:
         print(f"no mkcomposefs: {reason}")
@@ -81,7 +82,7 @@ def commands(tree: Path, place: Path) -> dict[str, list[str]]:
 
 
 def read_all(tree: Path) -> int:
-    """Read every file once; how many there are."""
+    """Read every file once; returns their number."""
     count = 0
     for folder, _, names in os.walk(tree):
         for name in names:
@@ -101,8 +102,8 @@ def main() -> None:
     rounds = int(sys.argv[2]) if len(sys.argv) == 3 else 1
     costs: dict[str, list[Cost]] = {}
     for _ in range(rounds):
-        with tempfile.TemporaryDirectory(prefix="import-tree-") as place:
-            for name, command in commands(tree, Path(place)).items():
+        with tempfile.TemporaryDirectory(prefix="import-tree-") as directory:
+            for name, command in commands(tree, Path(directory)).items():
                 files = read_all(tree)
                 os.sync()
                 costs.setdefault(name, []).append(measure(command))

@@ -1,17 +1,17 @@
-"""Taking an update: ``atoll upgrade`` beside ``ostree pull`` and ``ostree admin deploy``.
+"""Install an update: ``atoll upgrade``, compared with ``ostree pull`` and ``ostree admin deploy``.
 
-Run as root: ``python -m bench.upgrade ROOT PLACE [ROUNDS]``. ROOT is a Debian root directory, as
-mmdebstrap makes one; PLACE is a directory on a disk with room for six of it, where what is made is
-kept for the next run. From ROOT come two versions of one tree: in the second one, the kernel,
-firefox-esr and CHANGED other packages have new contents in all their files, and the kernel's initrd
-and the package database are new.
+Run as root: ``python -m bench.upgrade ROOT WORKDIR [ROUNDS]``. ROOT is a Debian root directory, as
+mmdebstrap creates it; WORKDIR is a directory on a disk with space for six of it. Its content is
+reused by the next run. Two versions of one tree are made from ROOT: in the second one, the kernel,
+firefox-esr and CHANGED other packages have new contents in all their files, and the initrd and the
+package database are new.
 
-Both tools fetch over HTTP from one nginx on loopback, write to the same file system, and flush as
-they do by default. The first version is a pull into an empty store beside ostree's pull and deploy;
-the second one an upgrade of a machine in a directory, from asking the registry to the boot entry,
-with what is no longer kept removed. Then both go back to the first version, which is there, and to
-the second one again. Before each step the disk is flushed. CPU is user and system time, memory the
-peak of the whole process tree, bytes the bodies that nginx sent.
+Both tools fetch over HTTP from one nginx on loopback, write to the same file system, and sync as
+they do by default. The first version is pulled into an empty store, compared with ostree's pull and
+deploy. The second one is an upgrade of a machine in a directory, from the request to the registry
+to the boot entry, including the removal of old data. Then both return to the first version, which
+is still present, and to the second one again. Before each step the disk is synced. CPU is user and
+system time, memory the peak of the whole process tree, bytes the bodies that nginx sent.
 """
 
 from __future__ import annotations
@@ -51,16 +51,16 @@ if TYPE_CHECKING:
 CHANGED = 73
 EPOCH = 1_788_000_000
 DATABASE = "usr/lib/dpkg-database"
-LAST = "/the-last-one"
-NOTED_SECONDS = 10.0
+MARKER = "/the-last-one"
+LOG_SECONDS = 10.0
 SERVER = """
-daemon off; worker_processes 1; pid {here}/nginx.pid; error_log {here}/log;
+daemon off; worker_processes 1; pid {workdir}/nginx.pid; error_log {workdir}/log;
 events {{}}
-http {{ log_format sent '$uri $body_bytes_sent'; access_log {here}/sent sent;
+http {{ log_format sent '$uri $body_bytes_sent'; access_log {workdir}/sent sent;
   keepalive_requests 1000000; sendfile on;
-  client_body_temp_path {here}/t1; proxy_temp_path {here}/t2; fastcgi_temp_path {here}/t3;
-  uwsgi_temp_path {here}/t4; scgi_temp_path {here}/t5;
-  server {{ listen 127.0.0.1:{port}; root {here};
+  client_body_temp_path {workdir}/t1; proxy_temp_path {workdir}/t2; fastcgi_temp_path {workdir}/t3;
+  uwsgi_temp_path {workdir}/t4; scgi_temp_path {workdir}/t5;
+  server {{ listen 127.0.0.1:{port}; root {workdir};
     rewrite ^/v2/x/manifests/(v[12])$ /tags/$1 break;
     rewrite ^/v2/x/blobs/sha256:(.*)$ /layout/blobs/sha256/$1 break; }} }}
 """
@@ -87,49 +87,49 @@ class Cost:
 def main() -> None:
     if len(sys.argv) not in (3, 4):
         raise SystemExit(__doc__)
-    source, place = Path(sys.argv[1]), Path(sys.argv[2]).absolute()
+    source, workdir = Path(sys.argv[1]), Path(sys.argv[2]).absolute()
     rounds = int(sys.argv[3]) if len(sys.argv) == 4 else 1
-    place.mkdir(exist_ok=True)
-    place.chmod(0o755)
-    prepare_ostree(source, place)
-    if not (place / "layout" / "index.json").exists():
-        prepare_atoll(place)
-    with serving_versions(place) as port:
+    workdir.mkdir(exist_ok=True)
+    workdir.chmod(0o755)
+    prepare_ostree(source, workdir)
+    if not (workdir / "layout" / "index.json").exists():
+        prepare_atoll(workdir)
+    with serving_versions(workdir) as port:
         for number in range(rounds):
             print(f"round {number + 1}")
-            compare(place, port)
+            compare(workdir, port)
 
 
 # ---------------------------------------------------------------- two versions, published
 
 
-def prepare_ostree(source: Path, place: Path) -> None:
+def prepare_ostree(source: Path, workdir: Path) -> None:
     """The two versions as directories, and as commits."""
-    if (place / "v2").exists():
+    if (workdir / "v2").exists():
         return
-    shutil.rmtree(place / "v1", ignore_errors=True)
-    shutil.rmtree(place / "repo", ignore_errors=True)
-    run("cp", "-a", "--reflink=auto", f"{source}", f"{place}/v1")
-    shape(place / "v1")
-    run("cp", "-a", "--reflink=auto", f"{place}/v1", f"{place}/new")
-    change(place / "new")
-    run("ostree", f"--repo={place}/repo", "init", "--mode=archive")
+    shutil.rmtree(workdir / "v1", ignore_errors=True)
+    shutil.rmtree(workdir / "repo", ignore_errors=True)
+    run("cp", "-a", "--reflink=auto", f"{source}", f"{workdir}/v1")
+    prepare_root(workdir / "v1")
+    run("cp", "-a", "--reflink=auto", f"{workdir}/v1", f"{workdir}/new")
+    change(workdir / "new")
+    run("ostree", f"--repo={workdir}/repo", "init", "--mode=archive")
     for version, folder in (("v1", "v1"), ("v2", "new")):
         run(
             "ostree",
-            f"--repo={place}/repo",
+            f"--repo={workdir}/repo",
             "commit",
             f"--branch={version}",
             "--fsync=false",
-            f"--tree=dir={place}/{folder}",
+            f"--tree=dir={workdir}/{folder}",
         )
-    run("ostree", f"--repo={place}/repo", "summary", "-u")
-    (place / "new").rename(place / "v2")
+    run("ostree", f"--repo={workdir}/repo", "summary", "-u")
+    (workdir / "new").rename(workdir / "v2")
 
 
-def shape(root: Path) -> None:
-    """What both want to deploy: the kernel beside its modules, nothing in /var, no devices; /etc is
-    at /usr/etc for ostree. ``publish`` puts it back."""
+def prepare_root(root: Path) -> None:
+    """Bring a root into the layout that both tools deploy: the kernel beside its modules, an empty
+    /var, no devices. /etc is at /usr/etc, as ostree needs it; ``publish`` moves it back."""
     (modules,) = (root / "usr/lib/modules").iterdir()
     facts = {
         "name": "x",
@@ -189,18 +189,18 @@ def change(root: Path) -> None:
     print(f"changed: {len(packages)} of {len(others)} packages, {size / 1e6:.0f} MB")
 
 
-def prepare_atoll(place: Path) -> None:
+def prepare_atoll(workdir: Path) -> None:
     for version in ("v1", "v2"):
-        # A process of its own: what it needed would count as memory of all that start later.
-        maker = Process(target=publish, args=(place, version))
+        # In a process of its own: its memory would count for all processes forked later.
+        maker = Process(target=publish, args=(workdir, version))
         maker.start()
         maker.join()
 
 
-def publish(place: Path, version: str) -> None:
-    store = open_store(place / "maker", create=True)
+def publish(workdir: Path, version: str) -> None:
+    store = open_store(workdir / "maker", create=True)
     tree = canonical(
-        with_etc(import_directory(store, place / version, NullReporter())), epoch=EPOCH
+        with_etc(import_directory(store, workdir / version, NullReporter())), epoch=EPOCH
     )
     written = write_image(store, tree)
     config = ImageConfig(
@@ -210,14 +210,14 @@ def publish(place: Path, version: str) -> None:
         architecture="amd64",
         system=read_system_label(store, written),
     )
-    image = NewImage(tree=written, config=config, owner_of=owners(place / version))
-    target = LayoutReference(directory=str(place / "layout"), tag=version)
+    image = NewImage(tree=written, config=config, owner_of=owners(workdir / version))
+    target = LayoutReference(directory=str(workdir / "layout"), tag=version)
     start = time.monotonic(), time.process_time()
     digest = write_layout(store, image, target, NullReporter())
     wall, cpu = time.monotonic() - start[0], time.process_time() - start[1]
-    (place / "tags").mkdir(exist_ok=True)
-    blob = place / "layout" / "blobs" / "sha256" / digest.removeprefix("sha256:")
-    shutil.copyfile(blob, place / "tags" / version)
+    (workdir / "tags").mkdir(exist_ok=True)
+    blob = workdir / "layout" / "blobs" / "sha256" / digest.removeprefix("sha256:")
+    shutil.copyfile(blob, workdir / "tags" / version)
     layers = inspect_layout(target).manifest.layers
     size = sum(each.size for each in layers) / 1e6
     print(
@@ -226,7 +226,7 @@ def publish(place: Path, version: str) -> None:
 
 
 def with_etc(tree: Directory) -> Directory:
-    """``/usr/etc`` is ``/etc``."""
+    """The tree with ``/usr/etc`` moved to ``/etc``."""
     usr = tree.entries[b"usr"]
     assert isinstance(usr, Directory)
     rest = {name: node for name, node in usr.entries.items() if name != b"etc"}
@@ -237,37 +237,40 @@ def with_etc(tree: Directory) -> Directory:
 # ---------------------------------------------------------------- served, and fetched
 
 
-def read_sent(place: Path) -> list[int]:
-    """The bytes of every answer so far. The server notes an answer after its client has it, and one
-    after the other, so the note of a last request of our own is waited for."""
-    connection = HTTPConnection("127.0.0.1", int((place / "port").read_text()), timeout=10)
-    connection.request("GET", LAST)
+def read_sent(workdir: Path) -> list[int]:
+    """The body sizes of all responses so far.
+
+    nginx logs a response after the client has received it, one after the other, so this sends a
+    marker request and waits until it is in the log.
+    """
+    connection = HTTPConnection("127.0.0.1", int((workdir / "port").read_text()), timeout=10)
+    connection.request("GET", MARKER)
     connection.getresponse().read()
     connection.close()
-    deadline = time.monotonic() + NOTED_SECONDS
+    deadline = time.monotonic() + LOG_SECONDS
     while time.monotonic() < deadline:
-        rows = [line.split() for line in (place / "sent").read_text().splitlines()]
-        if rows and rows[-1][0] == LAST:
+        rows = [line.split() for line in (workdir / "sent").read_text().splitlines()]
+        if rows and rows[-1][0] == MARKER:
             return [int(sent) for _, sent in rows[:-1]]
         time.sleep(0.01)
-    raise SystemExit(f"nginx does not note what it sends; its words: {place / 'log'}")
+    raise SystemExit(f"nginx does not log its responses; its error log: {workdir / 'log'}")
 
 
 @contextmanager
-def serving_versions(place: Path) -> Iterator[int]:
+def serving_versions(workdir: Path) -> Iterator[int]:
     port = free_port()
-    (place / "port").write_text(str(port))
-    (place / "conf").write_text(SERVER.format(here=place, port=port))
+    (workdir / "port").write_text(str(port))
+    (workdir / "conf").write_text(SERVER.format(workdir=workdir, port=port))
     program = shutil.which("nginx") or "/usr/sbin/nginx"
-    argv = [program, "-e", f"{place}/log", "-c", f"{place}/conf"]
-    with serving(argv, port=port, log=place / "words"):
+    argv = [program, "-e", f"{workdir}/log", "-c", f"{workdir}/conf"]
+    with serving(argv, port=port, log=workdir / "output"):
         yield port
 
 
-def compare(place: Path, port: int) -> None:
-    sysroot = place / "sysroot"
+def compare(workdir: Path, port: int) -> None:
+    sysroot = workdir / "sysroot"
     remove(sysroot)
-    remove(place / "ours")
+    remove(workdir / "ours")
     sysroot.mkdir()
     run("ostree", "admin", "init-fs", f"{sysroot}")
     run("ostree", "admin", "os-init", f"--sysroot={sysroot}", "x")
@@ -277,37 +280,37 @@ def compare(place: Path, port: int) -> None:
     atoll = [sys.executable, "-m", "atoll.cli.main"]
     image = f"docker://127.0.0.1:{port}/x"
     deploy = ["ostree", "admin", "deploy", f"--sysroot={sysroot}", "--os=x", "--no-prune"]
-    machine = place / "ours"
+    machine = workdir / "ours"
 
     def theirs(version: str) -> tuple[Cost, Cost]:
         return (
-            measure(place, ["ostree", repo, "pull", "o", version]),
-            measure(place, [*deploy, f"o:{version}"]),
+            measure(workdir, ["ostree", repo, "pull", "o", version]),
+            measure(workdir, [*deploy, f"o:{version}"]),
         )
 
-    store = place / "store"
+    store = workdir / "store"
     remove(store)
     pull = [*atoll, "pull", "--quiet", "--store", f"{store}", f"{image}:v1"]
-    tell("v1", {"atoll pull": measure(place, pull)}, *theirs("v1"))
+    print_step("v1", {"atoll pull": measure(workdir, pull)}, *theirs("v1"))
     install = ["install", "store:x", "--store", f"{store}", "--follow", f"{image}:v2"]
     run(*atoll, *install, "--quiet", "--root", f"{machine}", "--into-directory")
     remove(store)
 
-    def change(*words: str) -> Cost:
-        return measure(place, [*atoll, *words, "--quiet", "--root", f"{machine}"])
+    def change(*arguments: str) -> Cost:
+        return measure(workdir, [*atoll, *arguments, "--quiet", "--root", f"{machine}"])
 
     upgraded = change("upgrade")
-    tell("v2", {"atoll upgrade": upgraded}, *theirs("v2"))
-    nothing = measure(place, [*atoll, "plan", "--quiet", "--root", f"{machine}"], code=77)
+    print_step("v2", {"atoll upgrade": upgraded}, *theirs("v2"))
+    nothing = measure(workdir, [*atoll, "plan", "--quiet", "--root", f"{machine}"], code=77)
     print(f"plan with nothing to do: {nothing.wall:.2f} s")
     back = change("rollback", "1")
-    tell("back", {"atoll rollback": back}, None, measure(place, [*deploy, "o:v1"]))
+    print_step("back", {"atoll rollback": back}, None, measure(workdir, [*deploy, "o:v1"]))
     again = change("rebase", "--even-held", f"{image}:v2")
-    tell("again", {"atoll rebase": again}, None, measure(place, [*deploy, "o:v2"]))
+    print_step("again", {"atoll rebase": again}, None, measure(workdir, [*deploy, "o:v2"]))
 
 
-def tell(title: str, ours: dict[str, Cost], pulled: Cost | None, deployed: Cost) -> None:
-    """The figures of one step, and what ours took for each of theirs."""
+def print_step(title: str, ours: dict[str, Cost], pulled: Cost | None, deployed: Cost) -> None:
+    """Print the figures of one step, and the ratios of Atoll to ostree."""
     rows = {**ours, **({"ostree pull": pulled} if pulled else {}), "ostree deploy": deployed}
     for name, cost in rows.items():
         print(
@@ -320,10 +323,10 @@ def tell(title: str, ours: dict[str, Cost], pulled: Cost | None, deployed: Cost)
     print(f"{title:6}ratio: wall {one.wall / both.wall:.2f}, CPU {one.cpu / both.cpu:.2f}{sent}")
 
 
-def measure(place: Path, command: list[str], *, code: int = 0) -> Cost:
-    """Run a program to its end, with exit code ``code``; what it and its children took."""
+def measure(workdir: Path, command: list[str], *, code: int = 0) -> Cost:
+    """Run a program, which must end with ``code``; returns its cost including its children's."""
     os.sync()
-    (place / "sent").write_bytes(b"")
+    (workdir / "sent").write_bytes(b"")
     start = time.monotonic()
     silent = subprocess.DEVNULL if code else None
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=silent)
@@ -338,18 +341,19 @@ def measure(place: Path, command: list[str], *, code: int = 0) -> Cost:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != code:
         raise SystemExit(f"{command} ended with {process.returncode}")
-    sent = read_sent(place)
+    sent = read_sent(workdir)
     return Cost(
         wall=wall,
         cpu=usage.ru_utime + usage.ru_stime,
-        memory_mib=peak[0] / 1024,  # usage.ru_maxrss counts this process, too: it was forked
+        # not usage.ru_maxrss: after fork it includes the memory of this process
+        memory_mib=peak[0] / 1024,
         sent=sum(sent),
         requests=len(sent),
     )
 
 
 def watch(root: int, peak: list[int], ended: threading.Event) -> None:
-    """Note the most that a process and its children have had resident, in KiB."""
+    """Record the peak resident memory of a process and its children, in KiB."""
     while not ended.wait(0.02):
         peak[0] = max(peak[0], sum(map(most_resident, family(root))))
 
@@ -375,11 +379,11 @@ def most_resident(process: int) -> int:
     return 0
 
 
-def remove(place: Path) -> None:
-    """Remove a directory even where ostree has made what is in it immutable."""
-    if place.exists():
-        subprocess.run(["chattr", "-R", "-f", "-i", f"{place}"], check=False)
-        shutil.rmtree(place)
+def remove(workdir: Path) -> None:
+    """Remove a directory, also if ostree has made files in it immutable."""
+    if workdir.exists():
+        subprocess.run(["chattr", "-R", "-f", "-i", f"{workdir}"], check=False)
+        shutil.rmtree(workdir)
 
 
 def run(*argv: str) -> None:
