@@ -364,7 +364,7 @@ def test_without_root_it_says_so() -> None:
         "Choosing packages",
         "Making the first root",
         "Installing packages",
-        "Settling the ids",
+        "Assigning the ids",
         "Arranging the tree",
         "Adding the tree",
         "Making the initrd",
@@ -381,7 +381,7 @@ def test_an_interruption_leaves_nothing(system: System, tmp_path: Path, step: st
         copy_cache(system.store, store, "apt", "roots")
     if step not in ("Choosing packages", "Making the first root", "Installing packages"):
         copy_cache(system.store, store, "steps")
-    if step == "Settling the ids":
+    if step == "Assigning the ids":
         for kept in (store / "cache/steps").iterdir():
             if not (kept / "var/lib/dpkg/status").exists():
                 shutil.rmtree(kept)

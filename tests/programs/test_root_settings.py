@@ -21,7 +21,7 @@ from atoll.builder.steps.ids import AccountIds
 from atoll.builder.steps.known_ids import KNOWN
 from atoll.builder.steps.modules import BuildModules
 from atoll.builder.steps.plan_steps import plan_settings
-from atoll.builder.steps.remap_ids import Renumber, change_owners, read_ids
+from atoll.builder.steps.remap_ids import RemapIds, change_owners, read_ids
 from atoll.host.sandbox import Sandbox
 from atoll.recipe.model import (
     Debian,
@@ -255,7 +255,7 @@ def test_the_order_of_installation_leaves_no_trace(root: Path, small: Path, tmp_
                 debian=Debian(),
                 packages=Packages(),
             )
-            step = Renumber(recipe=recipe, locked=AccountIds())
+            step = RemapIds(recipe=recipe, locked=AccountIds())
             step.execute(tree, tmp_path)
             step.execute(tree, tmp_path)
             files = [(tree / "etc" / name).read_bytes() for name in ("passwd", "group", "gshadow")]

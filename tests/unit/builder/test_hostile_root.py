@@ -29,7 +29,12 @@ from atoll.builder.finish.normalize import normalize
 from atoll.builder.finish.old_kernels import drop_old_kernels
 from atoll.builder.finish.presets import drop_dangling, read_renamed
 from atoll.builder.steps.kernel import check_modules
-from atoll.builder.steps.modules import find_sources, forget_builds, read_make_logs, settle_builds
+from atoll.builder.steps.modules import (
+    clean_builds,
+    find_sources,
+    read_make_logs,
+    remove_package_builds,
+)
 from atoll.builder.steps.policy import read_policy
 from atoll.builder.steps.remap_ids import choose_ids, read_accounts, write_accounts
 from atoll.builder.steps.system import set_hostname
@@ -61,8 +66,8 @@ def settle_accounts(root: Path) -> None:
 
 def modules(root: Path) -> None:
     find_sources(root)
-    forget_builds(root, "1")
-    settle_builds(root)
+    remove_package_builds(root, "1")
+    clean_builds(root)
     assert "secret" not in read_make_logs(root)
 
 

@@ -16,7 +16,7 @@ from atoll.builder.finish.var_rules import VarAction, match_var_rule, merge_rule
 from atoll.builder.steps.ids import AccountIds
 from atoll.builder.steps.kernel import kernel_arguments, module_names, plan_files
 from atoll.builder.steps.local_files import copy_input, digest_input, ensure_download
-from atoll.builder.steps.modules import find_missing, find_sources, is_wanted, settle_builds
+from atoll.builder.steps.modules import clean_builds, find_missing, find_sources, is_wanted
 from atoll.builder.steps.plan_steps import plan_settings
 from atoll.builder.steps.policy import format_policy, format_units_check
 from atoll.builder.steps.remap_ids import read_accounts
@@ -106,7 +106,7 @@ def test_steps_have_an_order_and_titles(recipe: Recipe, folder: Path) -> None:
     titles = [step.title for step in steps_of(recipe, folder)]
     assert titles == [
         "Building kernel modules",
-        "Settling the ids of accounts",
+        "Assigning the ids of accounts",
         "Setting up the system",
         "Making accounts",
         "Choosing kernel modules",
@@ -169,7 +169,7 @@ def test_locked_ids_decide_accounts_only(recipe: Recipe, folder: Path) -> None:
     one = steps_of(recipe, folder)
     two = steps_of(recipe, folder, AccountIds(users=(("ann", 1000),)))
     differ = [a.title for a, b in zip(one, two, strict=True) if a.parts() != b.parts()]
-    assert differ == ["Settling the ids of accounts", "Making accounts"]
+    assert differ == ["Assigning the ids of accounts", "Making accounts"]
 
 
 def test_a_directory_is_known_by_all_that_is_in_it(tmp_path: Path) -> None:
@@ -321,7 +321,7 @@ def test_no_key_and_no_log_of_a_module_stays(tmp_path: Path) -> None:
     (state / "a/1/6.12/x86_64/log").mkdir(parents=True)
     (state / "a/1/6.12/x86_64/log/make.log").write_text("Wed")
     (state / "mok.key").write_text("secret")
-    settle_builds(tmp_path)
+    clean_builds(tmp_path)
     assert [path.name for path in state.rglob("*") if path.is_file()] == []
 
 

@@ -1,5 +1,5 @@
-"""What a recipe changes in a root, as steps; each is cached under the digest of its inputs.
+"""The steps of a build: each changes a root and is cached under the digest of its inputs.
 
-``step`` defines a step, ``step_cache`` runs steps and caches them, ``packages`` and ``plan_steps``
-list them in order. Each of the other modules is one kind of step, or a part that steps share.
+``step`` defines the protocol, ``step_cache`` runs and caches steps, ``packages`` and ``plan_steps``
+list them in order. Each other module is one kind of step, or code that steps share.
 """

@@ -1,4 +1,4 @@
-"""``[[group]]`` and ``[[user]]``: accounts, with ids that stay the same."""
+"""``[[group]]`` and ``[[user]]``: create accounts, with ids that stay the same in later builds."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _MAKE_HOME = 'install -d -m 0750 -o "$2" -g "$(id -g -- "$2")" -- "$1"'
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MakeAccounts:
-    """Groups first, so that users can be in them."""
+    """Create groups, then users, who may be in them."""
 
     recipe: Recipe
     locked: AccountIds
@@ -56,12 +56,12 @@ class MakeAccounts:
             set_group(root, group, ids)
         for user in self.recipe.users:
             set_user(root, user, ids)
-        # the order that the ids step leaves, which what is derived from this keeps
+        # useradd appends; the files must stay in the order that the ids step writes, by id
         write_accounts(root, plan_accounts(read_accounts(root), AccountIds())[0])
 
 
 def set_group(root: Path, group: Group, ids: AccountIds) -> None:
-    """Make the group, or find it there with the same id."""
+    """Create the group, unless it exists. Raises RecipeError when it exists with another id."""
     number = group.gid if group.gid is not None else dict(ids.groups).get(group.name)
     there = {line[0]: int(line[2]) for line in read_accounts(root).group}
     if group.name in there:
@@ -81,7 +81,7 @@ def set_group(root: Path, group: Group, ids: AccountIds) -> None:
 
 
 def set_user(root: Path, user: User, ids: AccountIds) -> None:
-    """Make the account, or change it when it is there; then its password and its keys."""
+    """Create or change the account, then set its password and its ssh keys."""
     exists = any(line[0] == user.name for line in read_accounts(root).passwd)
     words = ["usermod", "--shell", user.shell] if exists else _new_user(root, user, ids)
     if user.gecos:
@@ -110,7 +110,8 @@ def set_user(root: Path, user: User, ids: AccountIds) -> None:
 
 
 def _new_user(root: Path, user: User, ids: AccountIds) -> list[str]:
-    """How useradd is asked; a user's own group has the id that is meant for it."""
+    """The useradd command. A group of the same name is created first if the lock has another id for
+    it than for the user: useradd would give both the same id."""
     number = user.uid if user.uid is not None else dict(ids.users).get(user.name)
     groups = {line[0] for line in read_accounts(root).group}
     words = ["useradd", "--shell", user.shell, "--home-dir", user.home]

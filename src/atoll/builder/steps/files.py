@@ -1,4 +1,4 @@
-"""``[[file]]``: files from a text, a local file or the web, and links."""
+"""``[[file]]``: write files (from text, local files or downloads) and symbolic links."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriteFiles:
-    """All files of a recipe, in its order. ``downloads`` keeps what came from the web."""
+    """All files of a recipe, in its order. ``downloads`` is the cache of downloaded files."""
 
     recipe: Recipe
     downloads: Path
@@ -27,17 +27,17 @@ class WriteFiles:
         return ("files 1", *(self._part(file) for file in self.recipe.files))
 
     def execute(self, root: Path, workspace: Path) -> None:
-        placed = [self._place(file) for file in self.recipe.files]
-        write_files(root, placed, workspace=workspace, key="file")
+        wanted = [self._to_write(file) for file in self.recipe.files]
+        write_files(root, wanted, workspace=workspace, key="file")
 
     def _part(self, file: File) -> str:
-        """Where the content came from does not decide anything, what it is does."""
+        """The content counts, not the place that it came from."""
         digest = file.sha256 or ""
         if file.source is not None:
             digest = digest_named(self.recipe, file.source, "file.source")
         return repr((file.path, file.text, digest, file.link, file.mode, file.owner, file.group))
 
-    def _place(self, file: File) -> FileToWrite | LinkToWrite:
+    def _to_write(self, file: File) -> FileToWrite | LinkToWrite:
         if file.link is not None:
             return LinkToWrite(path=file.path, target=file.link)
         content: bytes | Path

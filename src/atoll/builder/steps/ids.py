@@ -1,9 +1,9 @@
-"""The ids of accounts: which each gets, and what changes when it is another than a package chose.
+"""Allocation of user and group ids, and the changes to passwd, group, shadow and gshadow.
 
-Packages take the next free id, so ids depend on the order of installation. After the packages are
-in, every account that they made gets the id that the lock has for it, else the one of the table
-(``known_ids``), else one that its name decides. Ids that Debian fixes (0 to 99, 65534 and those of
-``60000`` and above) stay.
+Maintainer scripts take the next free id, so ids would depend on the order of installation. After
+the packages are installed, every account that they created gets the id that the lock has for it,
+otherwise that of the table (``known_ids``), otherwise one derived from a hash of its name. Ids that
+Debian fixes (0 to 99, 60000 and above) stay. All functions are pure.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 SYSTEM = range(100, 1000)
 PEOPLE = range(1000, 60000)
 ALLOCATED = range(600, 900)
-"""For names that neither the lock nor the table knows. What is above is left to programs on a
-machine that take ids from the top down, what is below the table to those that go up."""
+"""For names that neither the lock nor the table has. Ids from 900 stay free for programs on a
+machine that count down from 999 (useradd --system, systemd-sysusers), and ids below the table for
+those that count up from 100 (adduser)."""
 
 _STATIC_GROUPS = frozenset(("users",))
-"""Group 100 is base-passwd's, though its number is among those of packages."""
+"""Group 100 is fixed by base-passwd, although its id is in the range of packages."""
 
 Line: TypeAlias = tuple[str, ...]
 """The fields of a line of passwd, group, shadow or gshadow."""
@@ -35,7 +36,7 @@ Line: TypeAlias = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountIds:
-    """Names and their ids, sorted by name: the form of a lock."""
+    """Names and their ids, sorted by name, as in a lock."""
 
     users: tuple[tuple[str, int], ...] = ()
     groups: tuple[tuple[str, int], ...] = ()
@@ -53,7 +54,7 @@ class AccountFiles:
 
 @dataclass(slots=True)
 class _Numbers:
-    """Ids given so far: by name, and which are taken."""
+    """The ids given so far, by name, and the set of taken ids."""
 
     given: dict[str, int]
     taken: set[int] = field(default_factory=set)
@@ -72,7 +73,7 @@ def format_lines(lines: Iterable[Line]) -> str:
 
 
 def parse_declared_accounts(text: str) -> tuple[frozenset[str], frozenset[str]]:
-    """The users and groups that lines of sysusers.d(5) declare."""
+    """The names of users and groups that a sysusers.d(5) file declares."""
     users: set[str] = set()
     groups: set[str] = set()
     for line in text.splitlines():
@@ -90,7 +91,8 @@ def parse_declared_accounts(text: str) -> tuple[frozenset[str], frozenset[str]]:
 def with_declared(
     accounts: AccountFiles, declared: tuple[frozenset[str], frozenset[str]]
 ) -> AccountFiles:
-    """``accounts`` and those that are only declared, with the first of the packages' ids."""
+    """``accounts`` with those added that are declared but not created yet. They get id 100, the
+    first of the packages' range, so that they count as made by packages."""
     users, groups = (
         sorted(names - {line[0] for line in lines})
         for names, lines in zip(declared, (accounts.passwd, accounts.group), strict=True)
@@ -104,17 +106,18 @@ def with_declared(
 
 
 def list_ids(accounts: AccountFiles) -> AccountIds:
-    """Every account whose id packages or the recipe decided."""
+    """The ids of all accounts that packages or recipes created."""
     return AccountIds(
         users=_listed(accounts.passwd, frozenset()), groups=_listed(accounts.group, _STATIC_GROUPS)
     )
 
 
 def complete_ids(locked: AccountIds, accounts: AccountFiles, recipe: Recipe) -> AccountIds:
-    """An id for every account that packages have made and that the recipe makes.
+    """An id for each account that packages created or that the recipe declares.
 
-    The recipe's own numbers come first, then the locked ones, then the table's. Raises RecipeError
-    when the recipe gives a number that is another account's.
+    Ids in the recipe come first, then locked ones, then the table, then the hash of the name. Names
+    are handled in sorted order, so the result does not depend on the order of installation. Raises
+    RecipeError when two accounts would share an id, or no id is free.
     """
     made = list_ids(accounts)
     packages_users = {name for name, number in made.users if number in SYSTEM}
@@ -145,7 +148,8 @@ def complete_ids(locked: AccountIds, accounts: AccountFiles, recipe: Recipe) -> 
 def plan_numbers(
     lines: Iterable[Line], wanted: Mapping[str, int], *, static: Collection[str] = ()
 ) -> dict[int, int]:
-    """Which ids of a passwd or group file become which; those that stay are not in it."""
+    """Maps the old to the new ids of a passwd or group file; ids that do not change are left
+    out."""
     changes: dict[int, int] = {}
     for line in sorted(lines):
         number = int(line[2])
@@ -157,8 +161,8 @@ def plan_numbers(
 def plan_accounts(
     accounts: AccountFiles, ids: AccountIds
 ) -> tuple[AccountFiles, Mapping[int, int], Mapping[int, int]]:
-    """The files with these ids, in an order that tells nothing of the installation; and which
-    user and group ids became which."""
+    """The files with these ids, sorted by id, so that their order does not depend on the order of
+    installation; and the maps of changed user and group ids."""
     users = plan_numbers(accounts.passwd, dict(ids.users))
     groups = plan_numbers(accounts.group, dict(ids.groups), static=_STATIC_GROUPS)
     passwd = _sorted(
@@ -194,7 +198,8 @@ def _listed(lines: Iterable[Line], static: Collection[str]) -> tuple[tuple[str, 
 
 
 def _begin(recipe: Recipe, locked: AccountIds) -> tuple[_Numbers, _Numbers]:
-    """What the recipe and the lock have decided."""
+    """The user and group ids that the recipe and the lock fix. A uid in the recipe is also the id
+    of the user's group, unless another group has it."""
     asked_users = {user.name: user.uid for user in recipe.users if user.uid is not None}
     asked_groups = {group.name: group.gid for group in recipe.groups if group.gid is not None}
     asked_groups = {
@@ -223,7 +228,8 @@ def _begin(recipe: Recipe, locked: AccountIds) -> tuple[_Numbers, _Numbers]:
 
 
 def _give_system(name: str, users: _Numbers | None, groups: _Numbers | None) -> None:
-    """``None``: the name is no user, or no group. One number for both where that can be."""
+    """Give ids to a system account. ``users`` or ``groups`` is None if the name is not a user, or
+    not a group. User and group get the same id if it is free in both files."""
     missing = [each for each in (users, groups) if each is not None and name not in each.given]
     known = [
         each.given[name] for each in (users, groups) if each is not None and name in each.given
@@ -240,6 +246,7 @@ def _give_system(name: str, users: _Numbers | None, groups: _Numbers | None) -> 
 
 
 def _give_person(name: str, users: _Numbers, groups: _Numbers) -> None:
+    """Give the first free ids from 1000 to a person and the group of the same name."""
     if name not in users.given:
         users.give(name, _first_free(PEOPLE, users.taken | groups.taken))
     if name not in groups.given:
@@ -253,8 +260,8 @@ def _give_person(name: str, users: _Numbers, groups: _Numbers) -> None:
 
 
 def _by_name(name: str) -> Iterable[int]:
-    """All of ``ALLOCATED``, from a place that the name decides: most images then agree, and one
-    more name moves hardly any other."""
+    """All of ``ALLOCATED``, starting at a hash of the name: so unrelated images mostly agree, and a
+    new name rarely changes the id of another (open addressing with linear probing)."""
     start = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % len(ALLOCATED)
     return (*ALLOCATED[start:], *ALLOCATED[:start])
 
@@ -279,9 +286,9 @@ def _sorted(lines: Iterable[Line]) -> tuple[Line, ...]:
 
 
 def _like(lines: Iterable[Line], order: Iterable[Line]) -> tuple[Line, ...]:
-    """``lines`` in the order that their names have in ``order``."""
-    places = {line[0]: place for place, line in enumerate(order)}
-    return tuple(sorted(lines, key=lambda line: (places.get(line[0], len(places)), line[0])))
+    """``lines``, sorted like the lines of the same names in ``order``."""
+    ranks = {line[0]: rank for rank, line in enumerate(order)}
+    return tuple(sorted(lines, key=lambda line: (ranks.get(line[0], len(ranks)), line[0])))
 
 
 def _mapped(number: str, changes: Mapping[int, int]) -> str:

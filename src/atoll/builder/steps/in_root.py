@@ -1,4 +1,4 @@
-"""Changes to a root by the root's own programs, so that no link in it leads outside of it."""
+"""Change a root with the root's own programs, so that no symbolic link in it can lead outside."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _STAGED = "/run/atoll/files"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileToWrite:
-    """A file to put into a root: its content, or a file of the maker's that has it."""
+    """A file to write into a root: its content, or a local file that has the content."""
 
     path: str
     content: bytes | Path
@@ -31,7 +31,7 @@ class FileToWrite:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkToWrite:
-    """A symbolic link to put into a root."""
+    """A symbolic link to create in a root."""
 
     path: str
     target: str
@@ -40,15 +40,16 @@ class LinkToWrite:
 def run_inside(
     root: Path, argv: Sequence[str], *, what: str, key: str, stdin: bytes | None = None
 ) -> bytes:
-    """Run a program of ``root`` in it. Raises RecipeError at ``key`` that says ``what`` went wrong,
-    with the program's last words."""
+    """Run a program of ``root`` in the sandbox; its stdout. On failure raises RecipeError for the
+    key ``key``: ``what`` failed, and the last line of the program's stderr."""
     try:
         return package_sandbox(root).run(argv, stdin=stdin)
     except ProgramFailed as error:
-        raise RecipeError(f"{what}: {last_words(error)}", key=key) from error
+        raise RecipeError(f"{what}: {last_line(error)}", key=key) from error
 
 
-def last_words(error: ProgramFailed) -> str:
+def last_line(error: ProgramFailed) -> str:
+    """The last line of stderr, or the exit status."""
     lines = error.stderr_tail.strip().splitlines()
     return lines[-1] if lines else f"it ended with status {error.status}"
 
@@ -56,9 +57,9 @@ def last_words(error: ProgramFailed) -> str:
 def write_files(
     root: Path, files: Iterable[FileToWrite | LinkToWrite], *, workspace: Path, key: str
 ) -> None:
-    """Put files and links in place, in this order; what is there of that name goes.
+    """Write files and links in this order; existing files at these paths are replaced.
 
-    Raises RecipeError at ``key``, for example where an owner is unknown.
+    Raises RecipeError for the key ``key``, for example when an owner does not exist.
     """
     with temporary_directory(workspace, prefix="files-") as staged:
         lines = ["set -eu"]
@@ -78,9 +79,7 @@ def write_files(
         try:
             package_sandbox(root, *binds).run(["sh", f"{_STAGED}/put"])
         except ProgramFailed as error:
-            raise RecipeError(
-                f"a file cannot be put in place: {last_words(error)}", key=key
-            ) from error
+            raise RecipeError(f"a file cannot be written: {last_line(error)}", key=key) from error
 
 
 def _install_line(source: str, file: FileToWrite) -> str:

@@ -1,4 +1,4 @@
-"""``[kernel]``: modules that are loaded, that are not, and that the initrd has."""
+"""``[kernel]``: modules to load, modules to block, modules for the initrd, and arguments."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MODULE = re.compile(r"([^/]+)\.ko(?:\.(?:gz|xz|zst))?$")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetKernel:
-    """Arguments of the kernel are no part of the root: the image says them."""
+    """Writes the files for modules. Kernel arguments are not in the root, but in ``image.json``."""
 
     kernel: Kernel
     title: str = "Choosing kernel modules"
@@ -48,7 +48,7 @@ class SetKernel:
 
 
 def find_kernel(root: Path) -> str:
-    """The version of the one kernel; raises RecipeError when there is none or another one."""
+    """The version of the kernel. Raises RecipeError unless there is exactly one."""
     found = {path.name.removeprefix("vmlinuz-") for path in glob_in_root(root, "boot", "vmlinuz-*")}
     found |= {
         path.name
@@ -71,7 +71,7 @@ def find_kernel(root: Path) -> str:
 
 
 def plan_files(kernel: Kernel) -> dict[str, str]:
-    """Path to text; nothing for what the recipe does not say."""
+    """The files to write, by path; only those for keys that the recipe sets."""
     texts = {}
     if kernel.modules:
         texts[LOADED] = "".join(f"{name}\n" for name in kernel.modules)
@@ -83,13 +83,13 @@ def plan_files(kernel: Kernel) -> dict[str, str]:
 
 
 def _base_text(root: Path, path: str) -> str:
-    """What the recipe of the base said, which holds for what is derived from it."""
+    """What the recipe of the base wrote there: a derived recipe adds to it."""
     return read_text(root, path, missing="")
 
 
 def kernel_arguments(kernel: Kernel, before: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of the base that stay, then the recipe's own. Raises RecipeError for one to remove that
-    the base does not have."""
+    """The kernel arguments of the base (``before``) without ``remove_args``, then the recipe's own.
+    Raises RecipeError when the base does not have an argument to remove."""
     for word in kernel.remove_args:
         if not any(_is_meant(argument, word) for argument in before):
             raise RecipeError(
@@ -110,7 +110,7 @@ def _is_meant(argument: str, word: str) -> bool:
 
 
 def check_modules(root: Path, kernel: Kernel) -> None:
-    """Raises RecipeError for a module that the kernel of ``root`` does not have."""
+    """Raises RecipeError when the kernel of ``root`` lacks a module that the recipe names."""
     if not (kernel.modules or kernel.initrd_modules):
         return
     version = find_kernel(root)
@@ -126,7 +126,7 @@ def check_modules(root: Path, kernel: Kernel) -> None:
 
 
 def read_modules(directory: Path) -> frozenset[str]:
-    """The modules in a kernel's directory, those that are built in included."""
+    """The names of the modules in a kernel's directory, and of those that are built in."""
     paths = [path.name for path in directory.rglob("*.ko*")]
     paths += read_text(directory, "modules.builtin", missing="").split()
     return frozenset(module_names(paths))
@@ -140,5 +140,5 @@ def module_names(paths: Iterable[str]) -> Iterable[str]:
 
 
 def plain(name: str) -> str:
-    """``-`` and ``_`` are one to modprobe."""
+    """The module name with ``_`` for ``-``: modprobe treats both alike."""
     return name.replace("-", "_")

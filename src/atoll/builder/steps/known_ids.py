@@ -1,11 +1,11 @@
-"""One table of ids for the system accounts of Debian's packages, so that unrelated images agree.
+"""Ids for the system accounts of Debian packages, so that unrelated images use the same ids.
 
-A name has one number, for the user and for the group of that name. It is for ever: names are only
-appended, none is moved, renamed or taken out, also when no package makes it any more. What
-Debian gives a fixed id (base-passwd's 0 to 99, 60000 to 64999 and 65534) is not here, for it needs
-none from us. ``docs/reference/ids.md`` says how an account gets its id.
+A name has one id, for the user and the group of that name. Ids never change: names are only
+appended, never moved, renamed or removed, even when no package creates them any more. Accounts with
+a fixed id in Debian (base-passwd: 0 to 99, 60000 to 64999, 65534) are not in the table.
+``docs/reference/ids.md`` describes how an account gets its id.
 
-The number before a row is the id of its first name; the others follow.
+Each row starts with the id of its first name; the ids of the others follow in order.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ _TABLE = """
 
 
 def parse_table(text: str) -> dict[str, int]:
-    """Raises ValueError where a row's number is not the next id, or a name comes twice."""
+    """The id of each name. Raises ValueError when a row starts with a wrong id, or a name is there
+    twice."""
     ids: dict[str, int] = {}
     number = FIRST
     for row in text.strip().splitlines():

@@ -1,7 +1,7 @@
-"""What a recipe takes from the maker's machine or from the web: named by digest, seen one way.
+"""Local files and downloads that a recipe names: digests, copies, and the download cache.
 
-Local files count by their content and by whether they can be executed, never by their times or
-owners; so a copy of the recipe's folder gives the same tree.
+Of local files only the content and the executable bit count, not times or owners, so a copy of the
+recipe's folder gives the same tree.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     from atoll.recipe.model import Recipe
 
 _TIME = 0
-"""What the times of copied inputs are; a script that wants one has SOURCE_DATE_EPOCH."""
+"""The modification time of copied inputs, in seconds. Scripts that need a date use
+SOURCE_DATE_EPOCH."""
 
 
 def digest_input(path: Path) -> str:
-    """SHA-256 (64 hex) of a file, or of a directory with all in it. Raises OSError."""
+    """The SHA-256 (64 hex digits) of a file, or of the names, types, executable bits and contents
+    of a directory. Raises OSError, also for a device, a socket or a pipe in a directory."""
     if not path.is_dir():
         return _digest_file(path)
     total = hashlib.sha256()
@@ -43,28 +45,29 @@ def digest_input(path: Path) -> str:
 
 
 def copy_input(source: Path, target: Path) -> None:
-    """A file or directory as every maker's machine shows it: root's, plain modes, one time."""
+    """Copy a file or directory so that it looks the same on every computer: owned by root, with
+    modes 0644 or 0755, and one modification time. Raises NoSpace or OSError."""
     with space_errors(target):
         if not source.is_dir():
             _copy_file(source, target)
             return
         target.mkdir()
         for name, entry in _walk(source):
-            place = target / name
+            copy = target / name
             if entry.is_symlink():
-                place.symlink_to(entry.readlink())
-                os.utime(place, (_TIME, _TIME), follow_symlinks=False)
+                copy.symlink_to(entry.readlink())
+                os.utime(copy, (_TIME, _TIME), follow_symlinks=False)
             elif entry.is_dir():
-                place.mkdir()
+                copy.mkdir()
             else:
-                _copy_file(entry, place)
+                _copy_file(entry, copy)
         for directory, _, _ in os.walk(target, topdown=False):
             os.chmod(directory, 0o755)  # noqa: PTH101
             os.utime(directory, (_TIME, _TIME))
 
 
 def require_input(recipe: Recipe, name: str, key: str) -> Path:
-    """The local file or directory that the recipe calls ``name``; RecipeError without one."""
+    """The local file or directory ``name`` of the recipe. Raises RecipeError if there is none."""
     path = recipe.resolve(name)
     if not path.exists():
         raise RecipeError(
@@ -77,7 +80,7 @@ def require_input(recipe: Recipe, name: str, key: str) -> Path:
 
 
 def digest_named(recipe: Recipe, name: str, key: str) -> str:
-    """``digest_input`` of what the recipe calls ``name``."""
+    """``digest_input`` of the local file or directory ``name``. Raises RecipeError for ``key``."""
     try:
         return digest_input(require_input(recipe, name, key))
     except OSError as error:
@@ -87,9 +90,9 @@ def digest_named(recipe: Recipe, name: str, key: str) -> str:
 
 
 def ensure_download(url: str, sha256: str, downloads: Path, *, offline: bool) -> Path:
-    """The file with this digest in ``downloads``, fetched from ``url`` when it is not there yet.
+    """The file with this SHA-256 in ``downloads``, fetched from ``url`` if it is missing.
 
-    Raises NetworkError, or Damaged when the server has something else.
+    Raises NetworkError, NoSpace, or Damaged when the server sends other content.
     """
     path = downloads / sha256
     if path.exists():
@@ -114,7 +117,7 @@ def ensure_download(url: str, sha256: str, downloads: Path, *, offline: bool) ->
 
 
 def _fetch(url: str, target: Path) -> str:
-    """SHA-256 of what was written to ``target``."""
+    """Download to ``target``, durably; the SHA-256 of the content."""
     from atoll.host.http import ByteRange, HttpClient
 
     total = hashlib.sha256()

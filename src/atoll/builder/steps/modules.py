@@ -1,8 +1,9 @@
-"""Kernel modules from source: DKMS, for exactly the image's kernel, the same bytes every time.
+"""Build kernel modules from source with DKMS, for the image's kernel, reproducibly.
 
-Scripts of packages build nothing (``/etc/dkms/framework.conf.d/50-atoll-system.conf``); this step
-does, in one place, without a signature: a key that is made during a build would be in every image.
-A module that does not build fails the build. What an image was derived from has built is kept.
+Maintainer scripts build no modules (``/etc/dkms/framework.conf.d/50-atoll-system.conf``); this step
+builds all of them. It does not sign them: DKMS would create the signing key during the build, so
+the private key would be in every image. If a module does not build, the build fails. Modules of a
+base are kept if kernel and sources are the same.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 _STATE = "var/lib/dkms"
 _DONE = f"{_STATE}/atoll"
-"""Says for which kernel this step has built which sources."""
+"""Lists the kernel and the sources that this step has built."""
 
 _CONFIGURATION = "etc/dkms/framework.conf.d/zz-atoll-build.conf"
 _SETTINGS = """\
@@ -33,10 +34,10 @@ compress_xz_opts="--check=crc32 --lzma2=dict=1MiB -6 --threads=1"
 compress_zstd_opts="-q --rm --single-thread -3"
 """
 _ALLOWED = "/run/atoll/modules"
-"""While this is there, dkms builds."""
+"""dkms builds only while this path exists."""
 
-_SAID = 20
-"""How many of the last lines of a module's log a person is shown."""
+_LAST_LINES = 20
+"""How many of the last lines of a module's log an error shows."""
 
 _STATUS = re.compile(r"(?P<module>[^,]+), (?P<kernel>[^,]+), [^:,]+: installed")
 _WANTED = re.compile(r"""^\s*AUTOINSTALL=["']?y""", re.MULTILINE | re.IGNORECASE)
@@ -44,7 +45,8 @@ _WANTED = re.compile(r"""^\s*AUTOINSTALL=["']?y""", re.MULTILINE | re.IGNORECASE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildModules:
-    """``epoch`` is what programs take for the time; ``logs`` gets what they say."""
+    """``epoch`` is SOURCE_DATE_EPOCH, in seconds; the output goes to ``modules.log`` in
+    ``logs``."""
 
     epoch: int
     logs: Path
@@ -61,14 +63,14 @@ class BuildModules:
         done = format_done(kernel, sources)
         if read_text(root, _DONE, missing="") == done:
             return
-        forget_builds(root, kernel)
+        remove_package_builds(root, kernel)
         self._build(root, kernel, sources, workspace)
-        settle_builds(root)
+        clean_builds(root)
         write_text(root, _DONE, done)
 
     def _build(self, root: Path, kernel: str, sources: tuple[str, ...], workspace: Path) -> None:
-        """Raises PackageError unless each module is installed for ``kernel`` afterwards."""
-        sandbox = self._room(root, workspace)
+        """Build with dkms. Raises PackageError unless each module is installed for ``kernel``."""
+        sandbox = self._sandbox(root, workspace)
         require_headers(sandbox, kernel)
         configuration = write_text(root, _CONFIGURATION, _SETTINGS)
         self.logs.mkdir(parents=True, exist_ok=True)
@@ -78,18 +80,18 @@ class BuildModules:
                 for source in sources:
                     sandbox.run(["dkms", "add", f"/usr/src/{source}"], log=log)
                 sandbox.run(["dkms", "autoinstall", "-k", kernel], log=log)
-            said = sandbox.run(["dkms", "status"]).decode(errors="replace")
+            status = sandbox.run(["dkms", "status"]).decode(errors="replace")
         except ProgramFailed as error:
-            words = read_make_logs(root) or error.stderr_tail
-            raise _not_built("kernel modules", kernel, words, path) from error
+            output = read_make_logs(root) or error.stderr_tail
+            raise _not_built("kernel modules", kernel, output, path) from error
         finally:
             configuration.unlink(missing_ok=True)
-        missing = find_missing(said, kernel, [name for name in sources if is_wanted(root, name)])
+        missing = find_missing(status, kernel, [name for name in sources if is_wanted(root, name)])
         if missing:
-            words = read_make_logs(root) or path.read_text(errors="replace")
-            raise _not_built(" and ".join(missing), kernel, words, path)
+            output = read_make_logs(root) or path.read_text(errors="replace")
+            raise _not_built(" and ".join(missing), kernel, output, path)
 
-    def _room(self, root: Path, workspace: Path) -> Sandbox:
+    def _sandbox(self, root: Path, workspace: Path) -> Sandbox:
         environment = {
             "DEBIAN_FRONTEND": "noninteractive",
             "SOURCE_DATE_EPOCH": str(self.epoch),
@@ -102,7 +104,7 @@ class BuildModules:
 
 
 def find_sources(root: Path) -> tuple[str, ...]:
-    """Directories below /usr/src that are modules for dkms: ``NAME-VERSION``."""
+    """The directories of DKMS modules below /usr/src: ``NAME-VERSION``."""
     folders = glob_in_root(root, "usr/src", "*")
     return tuple(
         path.name for path in folders if not path.is_symlink() and (path / "dkms.conf").is_file()
@@ -110,13 +112,14 @@ def find_sources(root: Path) -> tuple[str, ...]:
 
 
 def is_wanted(root: Path, source: str) -> bool:
-    """Whether the module asks to be built for every kernel."""
+    """Whether the module is to be built for every kernel (AUTOINSTALL in dkms.conf)."""
     text = read_text(root, f"usr/src/{source}/dkms.conf")
     return _WANTED.search(text) is not None
 
 
 def find_missing(status: str, kernel: str, sources: Iterable[str]) -> tuple[str, ...]:
-    """Those of ``sources`` that ``dkms status`` does not call installed for ``kernel``."""
+    """The ``sources`` that the output of ``dkms status`` does not list as installed for
+    ``kernel``."""
     matches = (_STATUS.match(line) for line in status.splitlines())
     there = {
         found["module"].replace("/", "-", 1)
@@ -141,15 +144,15 @@ def require_headers(sandbox: Sandbox, kernel: str) -> None:
         ) from error
 
 
-def forget_builds(root: Path, kernel: str) -> None:
-    """What scripts of packages may have built, with the key that they made for it."""
+def remove_package_builds(root: Path, kernel: str) -> None:
+    """Remove modules that maintainer scripts may have built, and the signing key that they made."""
     for path in glob_in_root(root, _STATE, "*"):
         remove_tree(path)
     remove_tree(in_root(root, f"usr/lib/modules/{kernel}/updates/dkms", follow=False))
 
 
-def settle_builds(root: Path) -> None:
-    """Logs say when and how fast a module was built; keys are no image's."""
+def clean_builds(root: Path) -> None:
+    """Remove logs, which contain times, and signing keys, which must not be in an image."""
     for path in _below(root, 5):
         if path.name == "log":
             remove_tree(path)
@@ -158,13 +161,13 @@ def settle_builds(root: Path) -> None:
 
 
 def read_make_logs(root: Path) -> str:
-    """The last lines of what the compiler said of modules that were not finished."""
+    """The logs of the compiler for modules that did not build."""
     logs = [path for path in _below(root, 4) if path.parts[-2:] == ("build", "make.log")]
     return "\n".join(path.read_text(errors="replace") for path in logs if path.is_file())
 
 
 def _below(root: Path, depth: int) -> list[Path]:
-    """What is so many levels below dkms's state; nothing behind a link."""
+    """The paths exactly ``depth`` levels below dkms's state; symbolic links are not followed."""
     found = glob_in_root(root, _STATE, "*")
     for _ in range(depth - 1):
         found = [
@@ -176,8 +179,8 @@ def _below(root: Path, depth: int) -> list[Path]:
     return [path for path in found if not path.is_symlink()]
 
 
-def _not_built(what: str, kernel: str, words: str, log: Path) -> PackageError:
-    last = "".join(f"\n    {line}" for line in words.splitlines()[-_SAID:])
+def _not_built(what: str, kernel: str, output: str, log: Path) -> PackageError:
+    last = "".join(f"\n    {line}" for line in output.splitlines()[-_LAST_LINES:])
     return PackageError(
         f"{what} cannot be built for the kernel {kernel}{last}",
         hint=f"the whole output of dkms is in {log}",

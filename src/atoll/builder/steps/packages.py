@@ -1,12 +1,12 @@
-"""The packages of a lock as a root: fetched, then installed stage by stage.
+"""Install the packages of a lock into a root: fetch them, then install them stage by stage.
 
 ::
 
-    pins ─→ <cache>/debs ─→ first root ─→ stage 1 ─→ stage 2 … ─→ marks and sources of apt
-            (kept)          (kept)        each a step, kept
+    pins ─→ <cache>/debs ─→ first root ─→ stage 1 ─→ stage 2 … ─→ apt's marks and sources
+            (cached)        (cached)      each is a step, cached
 
-Stages let a package that is added later leave what was installed before as it is. A machine that
-has none of it installs the same stages one after the other, so it gets the same tree.
+A package that is added to a lock later gets a new stage, so the cached earlier stages stay valid. A
+computer with an empty cache installs the same stages one after the other, and gets the same tree.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ if TYPE_CHECKING:
 
 _STATES = "var/lib/apt/extended_states"
 _FORM = "packages 4"
-"""Changes when the same pins give another root."""
+"""Increase the number when the same pins give another root: cached steps are then ignored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockedPackages:
-    """The packages of a lock, fetched when they are needed. ``offline``: what the cache lacks is
-    not fetched."""
+    """The packages of a lock, fetched when needed. ``offline``: a package that is not in the cache
+    is an error."""
 
     recipe: Recipe
     lock: Lock
@@ -57,7 +57,7 @@ class LockedPackages:
     offline: bool = False
 
     def fetch(self, pins: Iterable[Pin]) -> tuple[tuple[Pin, Stanza], ...]:
-        """The pins with their control data, all in the cache; raises NetworkError, NotFound,
+        """Fetch ``pins`` into the cache; each with its control data. Raises NetworkError, NotFound,
         Damaged or NoSpace."""
         pins = tuple(pins)
         others = snapshot_uris(self.recipe, self.lock.epoch)
@@ -74,7 +74,8 @@ class LockedPackages:
         return tuple(pin for pin in self.lock.packages if pin.stage == number)
 
     def batch(self, entries: tuple[tuple[Pin, Stanza], ...]) -> InstallBatch:
-        """Raises Damaged for a package in the cache that is no longer what it was."""
+        """What installing ``entries`` needs. Raises Damaged when a package file in the cache
+        changed."""
         for pin, _ in entries:
             _verify(pin, deb_path(self.cache.debs, pin))
         return InstallBatch(
@@ -90,7 +91,7 @@ class LockedPackages:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstallStage:
-    """A step: the packages of one stage, without those that the first root has already."""
+    """A step that installs the packages of one stage, except those that are in the first root."""
 
     packages: LockedPackages
     number: int
@@ -117,15 +118,15 @@ class InstallStage:
     def execute(self, root: Path, workspace: Path) -> None:  # noqa: ARG002
         entries = self.packages.fetch(self.packages.stage(self.number))
         if self.number == 1 and self.packages.lock.base is None:
-            there = {pin for pin, _ in first_packages(entries)}
-            entries = tuple(entry for entry in entries if entry[0] not in there)
+            installed = {pin for pin, _ in first_packages(entries)}
+            entries = tuple(entry for entry in entries if entry[0] not in installed)
         if entries or self.packages.lock.base:
             install_batch(root, self.packages.batch(entries), self.packages.reporter)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinishPackages:
-    """A step: what apt in the tree knows: which packages are automatic, and where more are."""
+    """A step that writes apt's auto-installed marks and its sources."""
 
     packages: LockedPackages
     title: str = "Writing apt's lists"
@@ -148,7 +149,7 @@ class FinishPackages:
             write_tree_sources(root, self.packages.recipe, lock.archives)
 
     def _marks(self, before: str = "") -> str:
-        """The lock's marks, and those of the base that the lock says nothing of."""
+        """The marks of the lock, and those of the base for packages that are not in the lock."""
         lock = self.packages.lock
         keys = [(pin.name, pin.architecture) for pin in lock.packages if pin.automatic]
         names = {pin.name for pin in lock.packages}
@@ -157,12 +158,12 @@ class FinishPackages:
 
 
 def start_id(packages: LockedPackages) -> str:
-    """Covers what decides the first root; the packages themselves need not be there for it."""
+    """The id of the first root. It needs only the pins, so nothing is fetched for it."""
     return make_id(_FORM, "root", *(pin.sha256 for pin in packages.stage(1)))
 
 
 def make_start(packages: LockedPackages) -> Path:
-    """The first root, which recipes with the same essential packages share."""
+    """The first root, which all recipes with the same first packages share."""
     first = first_packages(packages.fetch(packages.stage(1)))
     kept = packages.cache.find("roots", root_id(first))
     if kept is not None:
@@ -172,14 +173,14 @@ def make_start(packages: LockedPackages) -> Path:
 
 
 def plan_packages(packages: LockedPackages) -> tuple[Step, ...]:
-    """Everything about packages that comes after the first root."""
+    """The steps for packages, after the first root."""
     numbers = sorted({pin.stage for pin in packages.lock.packages})
     stages = (InstallStage(packages=packages, number=number) for number in numbers)
     return (*stages, FinishPackages(packages=packages))
 
 
 def _verify(pin: Pin, path: Path) -> None:
-    """A package in the cache is read once more before it is installed."""
+    """Check the digest of a package file before it is installed; a damaged one is removed."""
     try:
         verify_pin(pin, path, what=str(path))
     except Damaged as error:

@@ -1,18 +1,18 @@
-"""Everything that happens to a root after its packages are in, as a sequence of steps.
+"""The steps after the packages are installed, in order.
 
-The order is this, so that what people change most comes last and repeats least::
+A changed step makes all later ones run again, so what people change most often comes last::
 
-    modules      kernel modules that packages bring as source (the packages alone decide)
-    ids          every account's id
+    modules      kernel modules from source (depends on the packages only)
+    ids          the ids of all accounts
     system       host name, time zone, locales, keyboard
     accounts     [[group]] and [[user]]
-    kernel       modules that are loaded or not
-    files        [[file]]: they may belong to the accounts
-    scripts      [[script]], one step each: they see all of the above
-    units        [units]: they may be in files, or come from scripts
-    policy       what the image says to machines
+    kernel       modules to load or to block
+    files        [[file]]: may be owned by the accounts
+    scripts      [[script]], one step each: see everything above
+    units        [units]: may be enabled units from files or scripts
+    policy       settings that machines follow
 
-A step that has nothing to do is not there.
+Steps without work are left out.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from atoll.builder.steps.files import WriteFiles
 from atoll.builder.steps.kernel import SetKernel
 from atoll.builder.steps.modules import BuildModules
 from atoll.builder.steps.policy import WritePolicy
-from atoll.builder.steps.remap_ids import Renumber
+from atoll.builder.steps.remap_ids import RemapIds
 from atoll.builder.steps.scripts import RunScript
 from atoll.builder.steps.system import SetSystem
 from atoll.builder.steps.units import SetUnits
@@ -47,13 +47,13 @@ def plan_settings(
     offline: bool = False,
     derived: bool = False,
 ) -> Iterator[Step]:
-    """The steps for a root in which the packages are installed, in their order.
+    """The steps for a root with the packages installed, in order.
 
-    ``ids`` are those that accounts keep; ``epoch`` is in seconds; ``offline``: no file of the web
-    is fetched. ``derived``: what the recipe does not say stays as its base has it.
+    ``ids`` are the ids that accounts keep; ``epoch`` is in seconds; ``offline``: nothing is
+    downloaded. ``derived``: settings that the recipe does not have stay as in its base.
     """
     yield BuildModules(epoch=epoch, logs=cache.logs)
-    yield Renumber(recipe=recipe, locked=ids)
+    yield RemapIds(recipe=recipe, locked=ids)
     yield SetSystem(system=recipe.system, derived=derived)
     if recipe.groups or recipe.users:
         yield MakeAccounts(recipe=recipe, locked=ids)

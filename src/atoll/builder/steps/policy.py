@@ -1,8 +1,7 @@
-"""What an image says to the machines that run it: its policy, and its health checks.
+"""The policy of an image, which machines follow, and its health checks.
 
-``/usr/lib/atoll/policy.json`` has every table of the recipe that is obeyed after the build, in one
-document of a fixed order; docs/reference/policy.md describes it. Machines take ``keep`` and ``etc``
-as what holds where the machine file says nothing.
+``/usr/lib/atoll/policy.json`` has the tables of the recipe that matter after the build, in a fixed
+order (docs/reference/policy.md). ``keep`` and ``etc`` are defaults: the machine file wins.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ if TYPE_CHECKING:
     from atoll.recipe.model import HealthCheck, Recipe
 
 UNITS_CHECK = "10-units"
-_PATIENCE = 60
-"""Seconds that a unit may still be starting when the checks begin."""
+_START_SECONDS = 60
+"""How long a health check waits for a unit that is still starting, in seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,12 +75,12 @@ class WritePolicy:
 
 
 def format_policy(recipe: Recipe) -> str:
-    """All of it, also what the recipe does not say: a reader needs no defaults of its own."""
+    """The policy of a recipe as JSON, with defaults filled in, so that readers need no defaults."""
     return format_policy_document(list_policy(recipe))
 
 
 def read_policy(root: Path) -> PolicyDocument | None:
-    """What the base of a derived recipe says; None where there is none."""
+    """The policy of the base; None if ``root`` has none. Raises Damaged."""
     text = read_text(root, POLICY, missing="")
     if not text:
         return None
@@ -90,17 +89,16 @@ def read_policy(root: Path) -> PolicyDocument | None:
 
 
 def merge_policy(base: PolicyDocument | None, own: PolicyDocument) -> PolicyDocument:
-    """What a derived recipe says, over what its base does: lists are joined, the recipe's first.
-
-    Where an image is published, and what its machines follow, is never its base's.
+    """The policy of a derived recipe over that of its base. Lists are joined, the recipe's entries
+    first. ``publish`` and the image that machines follow never come from the base.
     """
     if base is None:
         return own
-    said = own["update"] != list_update(Update())
+    is_set = own["update"] != list_update(Update())
     return own | {
         "keep": base["keep"] if own["keep"] is None else own["keep"],
         "etc": _join(own["etc"], base["etc"], key=0),
-        "update": own["update"] if said else base["update"] | {"follow": None},
+        "update": own["update"] if is_set else base["update"] | {"follow": None},
         "health": {
             name: _join(own["health"][name], base["health"][name]) for name in ("units", "checks")
         },
@@ -113,6 +111,8 @@ def merge_policy(base: PolicyDocument | None, own: PolicyDocument) -> PolicyDocu
 
 
 def _join(own: list[Any], base: list[Any], *, key: int | str | None = None) -> list[Any]:
+    """``own``, then the entries of ``base`` that it does not have; ``key`` is where entries have
+    their name."""
     names = [each if key is None else each[key] for each in own]
     return [*own, *(each for each in base if (each if key is None else each[key]) not in names)]
 
@@ -150,12 +150,12 @@ def list_policy(recipe: Recipe) -> PolicyDocument:
 
 
 def format_units_check(units: tuple[str, ...]) -> str:
-    """A health check: each unit is active, or becomes so while it is still starting."""
+    """A health check that passes if all units are active; it waits for units that are starting."""
     return f"""#!/bin/sh
 # Made from [health] units of the recipe.
 status=0
 for unit in {shlex.join(units)}; do
-    left={_PATIENCE}
+    left={_START_SECONDS}
     while state=$(systemctl is-active -- "$unit"); [ "$state" = activating ] && [ $left -gt 0 ]; do
         sleep 1
         left=$((left - 1))

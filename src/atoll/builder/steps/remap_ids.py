@@ -1,7 +1,7 @@
-"""Give every account of a root its id, and every file the owner that it had by name.
+"""Change the ids of accounts in a root, and the owners of its files accordingly.
 
-chown takes away setuid and setgid bits, and capabilities; they are put back.
-Where an overlay has split the names of a hard-linked file, they are joined again.
+chown(2) clears setuid and setgid bits and capabilities, so they are restored. chown of a file from
+a lower layer copies it up, which breaks hard links in an overlay, so the links are made again.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ _ACL_USER, _ACL_GROUP = 0x02, 0x08
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Renumber:
-    """The first step after the packages. ``locked`` ids stay; the others follow from names."""
+class RemapIds:
+    """A step after the packages. ``locked`` ids stay; the others are allocated (``ids``)."""
 
     recipe: Recipe
     locked: AccountIds
-    title: str = "Settling the ids of accounts"
+    title: str = "Assigning the ids of accounts"
 
     def parts(self) -> tuple[str, ...]:
         return ("renumber 2", *format_account_requests(self.recipe, self.locked))
@@ -62,7 +62,8 @@ class Renumber:
 
 
 def format_account_requests(recipe: Recipe, locked: AccountIds) -> tuple[str, ...]:
-    """Everything beside a root that decides the ids of its packages' accounts."""
+    """Everything outside the root that decides the ids of accounts: the table, the lock, the
+    recipe."""
     users = [
         (user.name, user.uid, user.system)
         for user in recipe.users
@@ -77,7 +78,8 @@ def format_account_requests(recipe: Recipe, locked: AccountIds) -> tuple[str, ..
 
 
 def read_accounts(root: Path) -> AccountFiles:
-    """Raises PackageError when one of the files is none."""
+    """Read passwd, group, shadow and gshadow. Raises PackageError when one is not a regular
+    file."""
     texts = {}
     for name in _FILES:
         path = in_root(root, f"etc/{name}", follow=False)
@@ -91,7 +93,7 @@ def read_accounts(root: Path) -> AccountFiles:
 
 
 def write_accounts(root: Path, accounts: AccountFiles) -> None:
-    """In place, so that owners and modes stay."""
+    """Write the files in place, so that their owners and modes stay."""
     for name in _FILES:
         path = in_root(root, f"etc/{name}")
         lines = getattr(accounts, name)
@@ -100,34 +102,35 @@ def write_accounts(root: Path, accounts: AccountFiles) -> None:
 
 
 def choose_ids(root: Path, recipe: Recipe, locked: AccountIds) -> AccountIds:
-    """The ids for a root in which the packages are installed: ``complete_ids`` of its accounts,
-    those included that are only declared yet."""
+    """``complete_ids`` for a root with the packages installed, including accounts that sysusers.d
+    declares but nothing has created yet."""
     texts = [path.read_text(errors="surrogateescape") for path in _declarations(root)]
     accounts = with_declared(read_accounts(root), parse_declared_accounts("\n".join(texts)))
     return complete_ids(locked, accounts, recipe)
 
 
 def make_declared(root: Path) -> None:
-    """Make the accounts of sysusers.d that no package has made, for else each machine would make
-    them at its first boot, with ids of its own."""
+    """Create the accounts of sysusers.d that no package created. Otherwise each machine would
+    create them at its first boot, with ids of its own."""
     if exists_in_root(root, "usr/bin/systemd-sysusers") and any(_declarations(root)):
         run_inside(root, ["systemd-sysusers"], key="packages", what="accounts cannot be made")
 
 
 def read_ids(root: Path) -> AccountIds:
-    """What a finished root gives a lock."""
+    """The ids of a finished root, for the lock."""
     return list_ids(read_accounts(root))
 
 
 def _declarations(root: Path) -> Iterator[Path]:
-    for place in ("usr/lib/sysusers.d", "etc/sysusers.d"):
-        for path in glob_in_root(root, place, "*.conf"):
+    for folder in ("usr/lib/sysusers.d", "etc/sysusers.d"):
+        for path in glob_in_root(root, folder, "*.conf"):
             if path.is_file() and not path.is_symlink():
                 yield path
 
 
 def change_owners(root: Path, users: Mapping[int, int], groups: Mapping[int, int]) -> None:
-    """Everything below and including ``root``; the ids that it has decide, not the order."""
+    """Change the owners and ACLs of ``root`` and everything below it. All files are listed before
+    any is changed, because a new id may be another account's old id."""
     if not users and not groups:
         return
     found, with_acls = [], []
@@ -151,7 +154,8 @@ def change_owners(root: Path, users: Mapping[int, int], groups: Mapping[int, int
 
 
 def map_acl(data: bytes, users: Mapping[int, int], groups: Mapping[int, int]) -> bytes:
-    """A POSIX ACL as the kernel stores it, with the ids that ``users`` and ``groups`` map."""
+    """The value of a POSIX ACL attribute with its ids replaced as ``users`` and ``groups`` map
+    them."""
     entries = []
     for tag, mode, number in _ACL_ENTRY.iter_unpack(data[_ACL_HEAD:]):
         changes = {_ACL_USER: users, _ACL_GROUP: groups}.get(tag, {})
@@ -181,7 +185,7 @@ def _change_acls(path: str, users: Mapping[int, int], groups: Mapping[int, int])
 
 
 def _join(original: str, path: str) -> None:
-    """Make ``path`` a name of ``original`` again."""
+    """Make ``path`` a hard link to ``original`` again, if the overlay has separated them."""
     if os.lstat(original).st_ino != os.lstat(path).st_ino:
         temporary = f"{path}.atoll-link"
         os.link(original, temporary, follow_symlinks=False)

@@ -1,4 +1,4 @@
-"""A step of a build: something that changes a root, known by the digest of what decides it."""
+"""The protocol of a build step: it changes a root, and has an id made from its inputs."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ if TYPE_CHECKING:
 
 
 class Step(Protocol):
-    """Steps run one after the other, each in an overlay over what those before it gave.
+    """Steps run one after the other, each in an overlay on top of the results of those before it.
 
-    Two steps with the same ``parts`` over the same root give the same root, so what a step changed
-    is kept under a digest of its parts and of those of all steps before it.
+    Steps with the same ``parts`` make the same changes to the same root. So the changes are cached
+    under a digest of the parts of the step and of all steps before it.
     """
 
     @property
     def title(self) -> str:
-        """What a person is told while it runs, such as ``Writing files``."""
+        """What is shown while it runs, such as ``Writing files``."""
 
     def parts(self) -> tuple[str, ...]:
-        """Everything that decides what it does, beside the root that it is given."""
+        """Everything but the root that decides its changes."""
 
     def execute(self, root: Path, workspace: Path) -> None:
-        """Change ``root``; ``workspace`` is a place for temporary files outside of it."""
+        """Change ``root``; ``workspace`` is a directory for temporary files outside of it."""

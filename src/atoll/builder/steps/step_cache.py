@@ -1,9 +1,9 @@
-"""Steps, each over what those before it gave, each done once until something decides otherwise.
+"""Run steps in overlays on top of each other, and cache the upper directory of each.
 
 ::
 
-    start ─→ step ─→ step ─→ …            an id covers the start and all steps up to here
-      root    upper    upper              what is kept, and what the next step sees from above
+    start ─→ step ─→ step ─→ …    the id of a step covers the start and all steps up to it
+    root     upper   upper        what the cache keeps: the lower layers of the next step
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chain:
-    """What was made so far: ``layers`` are directories over one another, the topmost first.
-
+    """The result of the steps so far: ``layers`` are directories for an overlay, the topmost first;
     ``id`` covers everything that decided them.
     """
 
@@ -37,14 +36,14 @@ class Chain:
 
 
 def chain_id(start: str, steps: Iterable[Step]) -> str:
-    """The id of what ``steps`` make of something whose id is ``start``, without making it."""
+    """The id of the result of ``steps`` on a root whose id is ``start``; nothing is executed."""
     for step in steps:
         start = make_id("step 1", start, *step.parts())
     return start
 
 
 def run_steps(chain: Chain, steps: Iterable[Step], reporter: Reporter) -> Chain:
-    """Do what was not done before."""
+    """Execute the steps that are not in the cache. Raises what the steps raise."""
     for step in steps:
         chain = _run_step(chain, step, reporter)
     return chain
@@ -52,7 +51,7 @@ def run_steps(chain: Chain, steps: Iterable[Step], reporter: Reporter) -> Chain:
 
 @contextmanager
 def chain_mounted(chain: Chain) -> Iterator[Path]:
-    """All of it as one root, for a last use: what changes there is gone afterwards."""
+    """Mount all layers as one root, for a last use: changes there are lost afterwards."""
     with step_mounted(chain.cache, chain.layers) as (root, _):
         yield root
 
@@ -68,6 +67,6 @@ def _run_step(chain: Chain, step: Step, reporter: Reporter) -> Chain:
         ):
             step.execute(root, workspace)
             kept = cache.keep(upper, "steps", name)
-    # a layer with nothing in it would only make every look-up in the stack slower
+    # an empty layer would only slow down every look-up in the overlay
     layers = (kept, *chain.layers) if any(kept.iterdir()) else chain.layers
     return Chain(cache=cache, id=name, layers=layers)

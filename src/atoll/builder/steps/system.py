@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from atoll.recipe.model import System
 
-_MADE = ("C", "C.UTF-8", "POSIX")
-"""Locales that the C library has in itself."""
+_BUILT_IN = ("C", "C.UTF-8", "POSIX")
+"""Locales that are built into the C library."""
 
 _LAYOUTS = "usr/share/X11/xkb/rules/base.lst"
 _MODEL = "pc105"
@@ -25,7 +25,7 @@ _MODEL = "pc105"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetSystem:
-    """``derived``: a host name that is not given stays as the base has it."""
+    """``derived``: without a host name in the recipe, that of the base stays."""
 
     system: System
     derived: bool = False
@@ -45,7 +45,8 @@ class SetSystem:
 
 
 def set_hostname(root: Path, name: str | None, workspace: Path) -> None:
-    """Without one there is no name in the tree: each machine then has its own."""
+    """Write the host name; without one, remove it from the tree, so that each machine has its
+    own."""
     if name is None:
         in_root(root, "etc/hostname", follow=False).unlink(missing_ok=True)
         return
@@ -74,8 +75,8 @@ def set_timezone(root: Path, name: str, workspace: Path) -> None:
 
 
 def set_locales(root: Path, system: System, workspace: Path) -> None:
-    """Make all locales that are named; ``system.locale`` is the one that is used."""
-    wanted = sorted({*system.locales, *([system.locale] if system.locale else [])} - {*_MADE})
+    """Generate the locales that the recipe names, and make ``system.locale`` the default."""
+    wanted = sorted({*system.locales, *([system.locale] if system.locale else [])} - {*_BUILT_IN})
     if wanted:
         text = read_text(root, "usr/share/i18n/SUPPORTED", missing="")
         _write(root, workspace, "system.locales", {"/etc/locale.gen": plan_locales(wanted, text)})
@@ -87,7 +88,8 @@ def set_locales(root: Path, system: System, workspace: Path) -> None:
 
 
 def plan_locales(wanted: list[str], supported: str) -> str:
-    """What ``/etc/locale.gen`` says for these locales; ``supported`` lists all that can be made."""
+    """The text of ``/etc/locale.gen`` for these locales. ``supported`` is the content of
+    /usr/share/i18n/SUPPORTED, which lists all locales that can be generated. Raises RecipeError."""
     lines = {line.split()[0]: line for line in reversed(supported.splitlines()) if line.strip()}
     for name in wanted:
         if name not in lines:
@@ -101,8 +103,8 @@ def plan_locales(wanted: list[str], supported: str) -> str:
 
 
 def set_keymap(root: Path, keymap: str, workspace: Path) -> None:
-    """One file for the console, for Xorg and for all that asks systemd-localed: Debian's tools read
-    ``/etc/default/keyboard``, and ``/etc/vconsole.conf`` leads there."""
+    """Set the keyboard for the console, Xorg and systemd-localed in one file: Debian's tools read
+    ``/etc/default/keyboard``, and ``/etc/vconsole.conf`` is a link to it. Raises RecipeError."""
     known = in_root(root, _LAYOUTS)
     if not known.is_file():
         raise RecipeError(
@@ -129,7 +131,7 @@ def set_keymap(root: Path, keymap: str, workspace: Path) -> None:
 
 
 def parse_layouts(text: str) -> dict[str, frozenset[str]]:
-    """Layouts with their variants, of xkb's ``base.lst``."""
+    """Maps layouts to their variants, from the text of xkb's ``base.lst``."""
     layouts: dict[str, set[str]] = {}
     section = ""
     for line in text.splitlines():
@@ -146,9 +148,10 @@ def parse_layouts(text: str) -> dict[str, frozenset[str]]:
 def find_layout(
     keymap: str, layouts: Mapping[str, frozenset[str]], *, where: str = "the root"
 ) -> tuple[str, str]:
-    """Layout and variant (empty without) of ``LAYOUT`` or ``LAYOUT-VARIANT``; RecipeError.
+    """The layout and the variant (or ``""``) of ``LAYOUT`` or ``LAYOUT-VARIANT``. Raises
+    RecipeError.
 
-    ``where``: what has these ``layouts``, for people.
+    ``where`` is the word of messages for what has these ``layouts``.
     """
     layout, _, variant = keymap.partition("-")
     if layout not in layouts:
@@ -168,7 +171,7 @@ def find_layout(
 
 
 def format_keyboard(layout: str, variant: str) -> str:
-    """keyboard(5)."""
+    """The text of /etc/default/keyboard, keyboard(5)."""
     return (
         f'XKBMODEL="{_MODEL}"\nXKBLAYOUT="{layout}"\nXKBVARIANT="{variant}"\nXKBOPTIONS=""\n'
         'BACKSPACE="guess"\n'

@@ -1,4 +1,4 @@
-"""Where the tree's own apt finds packages: the archives of the lock, never the build's own."""
+"""The sources of apt in the tree: the archives of the lock, never those of the building machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ KEYRINGS = "etc/apt/keyrings"
 
 
 def write_tree_sources(root: Path, recipe: Recipe, archives: Iterable[PinnedArchive]) -> None:
-    """/etc/apt/sources.list for Debian, a .sources file and a key for each repository to keep."""
+    """Write /etc/apt/sources.list for Debian, and a .sources file and key for each repository with
+    ``keep``."""
     write_text(root, "etc/apt/sources.list", format_list(recipe, archives), mode=0o644)
     for repo in recipe.repositories:
         if repo.keep:
@@ -27,8 +28,8 @@ def write_tree_sources(root: Path, recipe: Recipe, archives: Iterable[PinnedArch
 
 
 def format_list(recipe: Recipe, archives: Iterable[PinnedArchive]) -> str:
-    """Lines for the suite, its updates and security. A suite that only single packages came from
-    is not among them: apt would take everything from it."""
+    """The text of sources.list: the suite, its updates and its security updates. Suites that only
+    single packages come from are left out: apt would take all packages from them."""
     suite = recipe.debian.suite
     known = (suite, f"{suite}-updates", f"{suite}-security")
     return "".join(
@@ -60,18 +61,18 @@ def _write_repository(
 
 
 def _write_key(root: Path, recipe: Recipe, repo: Repository) -> Path | None:
-    """The key's place in the tree, as the tree names it."""
+    """Write the key of a repository; its path in the running system."""
     if not repo.key:
         return None
     content = recipe.resolve(repo.key).read_bytes()
     suffix = "asc" if is_armoured(content) else "gpg"
-    place = f"/{KEYRINGS}/{repo.name}.{suffix}"
-    write_text(root, place, content, mode=0o644)
-    return type(root)(place)
+    path = f"/{KEYRINGS}/{repo.name}.{suffix}"
+    write_text(root, path, content, mode=0o644)
+    return type(root)(path)
 
 
 def kept_repositories(recipe: Recipe) -> tuple[tuple[str, ...], ...]:
-    """Everything that decides what ``write_tree_sources`` writes of repositories."""
+    """Everything that decides what ``write_tree_sources`` writes for repositories."""
     return tuple(
         (repr(repo), recipe.resolve(repo.key).read_bytes().hex() if repo.key else "")
         for repo in recipe.repositories

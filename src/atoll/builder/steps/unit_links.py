@@ -1,7 +1,7 @@
-"""What the links of a root say of units: which are enabled, masked, or started by packages.
+"""Which units of a root are enabled or masked, and what starts them, from symbolic links.
 
-``systemctl is-enabled`` answers less: it does not see that a package's own link in /usr starts a
-unit that counts as disabled.
+``systemctl is-enabled`` is not enough: it reports a unit as disabled although a link in /usr, which
+a package ships, starts it.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ _ALSO = re.compile(r"^[ \t]*Also[ \t]*=(.*)$", re.MULTILINE)
 
 
 def full_name(name: str) -> str:
-    """As systemctl completes it: without a suffix it is a service."""
+    """The name with ``.service`` if it has no unit suffix, as systemctl completes it."""
     return name if name.rpartition(".")[2] in _SUFFIXES else f"{name}.service"
 
 
 def template_of(name: str) -> str | None:
-    """``foo@.service`` of ``foo@bar.service``; None when it is no instance."""
+    """``foo@.service`` for ``foo@bar.service``; None if the name is not an instance."""
     found = _INSTANCE.fullmatch(name)
     return f"{found.group(1)}{found.group(3)}" if found else None
 
 
 @dataclass(frozen=True, eq=False)
 class UnitLinks:
-    """The units of ``root`` of one kind: ``system`` or ``user``. Names have suffixes."""
+    """The units of ``root`` of one kind, ``system`` or ``user``. Names of units have suffixes."""
 
     root: Path
     kind: str
@@ -63,7 +63,8 @@ class UnitLinks:
         return tuple(in_root(self.root, f"{place}/{self.kind}") for place in places)
 
     def file(self, name: str) -> Path | None:
-        """Where the unit is in the end; a template is its instances' file."""
+        """The unit's file, with links followed: for an instance that of its template. None if there
+        is none."""
         for each in filter(None, (name, template_of(name))):
             for place in (self.etc, *self.vendor):
                 path = place / each
@@ -76,12 +77,13 @@ class UnitLinks:
         return path is not None and path == self.root / "dev/null"
 
     def etc_links(self, name: str) -> list[Path]:
-        """The links in /etc that enable it: into other units, and its other names."""
+        """The links in /etc that enable it: in .wants, .requires and .upholds directories, and its
+        aliases."""
         file, found = self.file(name), []
         if file is None:
             return []
         if self.is_masked(name):
-            file = None  # other masks lead to the same place, and are not its names
+            file = None  # all masks link to /dev/null: other masked units are not its aliases
         for link in self._links:
             if _STARTS.fullmatch(link.parent.name):
                 same = link.name == name or template_of(link.name) == name
@@ -94,7 +96,7 @@ class UnitLinks:
         return found
 
     def vendor_links(self, name: str) -> list[Path]:
-        """Links of packages, outside of /etc, that start it with another unit."""
+        """The links of packages, outside of /etc, that start it with another unit."""
         folders = (
             folder
             for place in self.vendor
@@ -104,13 +106,13 @@ class UnitLinks:
         return [path for folder in folders if (path := folder / name).is_symlink()]
 
     def is_enabled(self, name: str) -> bool:
-        """Whether something starts it, of what links say; init scripts included."""
+        """Whether any link starts it; links of init scripts in /etc/rc?.d count too."""
         if self.is_masked(name):
             return False
         return bool(self.etc_links(name) or self.vendor_links(name) or self._scripts(name))
 
     def also(self, name: str) -> frozenset[str]:
-        """The units that enabling it enables, too, directly or through others."""
+        """The units that systemctl enables with it (``Also=``), directly or through others."""
         found: set[str] = set()
         todo = [name]
         while todo:
@@ -148,7 +150,7 @@ class UnitLinks:
         return tuple(path for path in sorted(self.etc.rglob("*")) if path.is_symlink())
 
     def _end(self, path: Path) -> Path:
-        """A link that leads round in a circle is its own end."""
+        """The target of a link; for a link in a loop, the link itself."""
         try:
             return in_root(self.root, str(path.relative_to(self.root)))
         except OSError:

@@ -1,4 +1,4 @@
-"""``[units]``: what systemd starts, what it does not, and changes to single units."""
+"""``[units]``: enable, disable and mask units, and write drop-ins."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ ALWAYS_MASKED = (
     "apt-daily-upgrade.timer",
     "unattended-upgrades.service",
     "dpkg-db-backup.timer",
-    # these rebuild what the tree brings along, and would leave it behind in the machine's /etc
+    # these rebuild files that are part of the tree, and would leave copies in the machine's /etc
     "ldconfig.service",
     "systemd-hwdb-update.service",
     "systemd-journal-catalog-update.service",
 )
-"""Units that change packages, or what belongs to the tree, on a running machine."""
+"""Units that would change packages, or rebuild files of the tree, on a running machine."""
 
 _DROPIN = "50-recipe.conf"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetUnits:
-    """By the links that systemctl makes, after all files are there that may be units."""
+    """Set the units as the recipe says. It runs after the steps that may write unit files."""
 
     units: Units
     title: str = "Enabling units"
@@ -76,7 +76,7 @@ class SetUnits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Wanted:
-    """What shall be of the units of one kind (``system`` or ``user``)."""
+    """The units of one kind (``system`` or ``user``) to enable, disable and mask."""
 
     kind: str
     enable: tuple[str, ...]
@@ -88,10 +88,11 @@ class _Wanted:
 
 
 def set_units(root: Path, wanted: _Wanted, workspace: Path) -> None:
-    """Let each unit be as it is named, whatever others name in ``Also=``.
+    """Enable, disable and mask units, whatever other units have in ``Also=``.
 
-    systemctl enables and disables what a unit has in ``Also=`` together with it. So what is to be
-    enabled comes second, and then the links of what is to be disabled go one by one.
+    systemctl enables and disables the units in ``Also=`` together with a unit. So units are
+    disabled first and enabled second; then links of units to disable, which enabling may have made
+    again, are removed one by one.
     """
     links = UnitLinks(root, wanted.kind)
     enable = [full_name(name) for name in wanted.enable]
@@ -104,7 +105,7 @@ def set_units(root: Path, wanted: _Wanted, workspace: Path) -> None:
         for link in links.etc_links(full_name(name)):
             if link.name not in enable:
                 link.unlink(missing_ok=True)
-    # not by systemctl: it refuses where the unit's file is in /etc
+    # not by systemctl mask: it refuses if the unit's file is in /etc
     masks = [
         LinkToWrite(path=f"/etc/systemd/{wanted.kind}/{full_name(name)}", target="/dev/null")
         for name in wanted.mask
@@ -114,13 +115,14 @@ def set_units(root: Path, wanted: _Wanted, workspace: Path) -> None:
 
 
 def plan_dropins(root: Path, units: Units) -> list[FileToWrite]:
-    """What the recipe of a base says of a unit stays, and comes before what this one says."""
-    placed = []
+    """The drop-in files to write. What the recipe of the base wrote for a unit stays, before what
+    this recipe adds."""
+    files = []
     for unit, text in units.dropins:
         path = f"/usr/lib/systemd/system/{unit}.d/{_DROPIN}"
         before = read_text(root, path, missing="")
-        placed.append(FileToWrite(path=path, content=f"{before}{text}".encode()))
-    return placed
+        files.append(FileToWrite(path=path, content=f"{before}{text}".encode()))
+    return files
 
 
 def _systemctl(
