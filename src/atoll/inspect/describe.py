@@ -6,6 +6,7 @@ from dataclasses import fields, is_dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from atoll.builder.steps.local_files import digest_input
 from atoll.debian.dpkg_database import parse_package_details
 from atoll.image.info import parse_info_fields
 from atoll.image.packages import package_name, parse_package_list
@@ -53,6 +54,7 @@ _OTHER_FACETS = frozenset(
 """Fields of a recipe that are not settings: they have their own facets, or are about its files."""
 _CONTENT_SETTINGS = {
     "script.source": "scripts",
+    "script.inputs": "scripts",
     "health.check.source": "health.checks",
     "repo.key": "repositories",
 }
@@ -258,7 +260,8 @@ def _settings(recipe: Recipe, local: _LocalFiles) -> Iterator[tuple[str, str]]:
             yield from _flatten(each.name, getattr(recipe, each.name))
     for key, name, row in recipe.local_files:
         if key in _CONTENT_SETTINGS:
-            yield f"{_CONTENT_SETTINGS[key]}[{row}].content", local.content(name)
+            part = f".inputs[{name}]" if key == "script.inputs" else ""
+            yield f"{_CONTENT_SETTINGS[key]}[{row}]{part}.content", local.content(name)
 
 
 def _unit_settings(units: Units) -> Facet:
@@ -307,10 +310,14 @@ class _LocalFiles:
         self._has_files = has_files
 
     def content(self, name: str) -> str:
-        """Size and digest of a file; only its name without the files."""
+        """Size and digest of a file, or the digest of a directory with everything in it; only the
+        name without the files."""
         if not self._has_files:
             return f"from {name}"
-        return _size_and_digest(self._recipe.resolve(name).read_bytes())
+        path = self._recipe.resolve(name)
+        if path.is_dir():
+            return f"sha256 {digest_input(path)[:16]}"
+        return _size_and_digest(path.read_bytes())
 
 
 def _size_and_digest(data: bytes) -> str:

@@ -219,6 +219,30 @@ def test_a_recipe(tmp_path: Path) -> None:
     assert alone.facets["recipe_files"]["/etc/b"] == "0644 root:root from b"
 
 
+def test_a_changed_input_of_a_script_is_a_difference(tmp_path: Path) -> None:
+    (tmp_path / "fonts").mkdir()
+    (tmp_path / "fonts/a.ttf").write_text("one")
+    (tmp_path / "list").write_text("one")
+    recipe = replace(
+        parse_recipe(RECIPE, file=str(tmp_path / "atoll.toml")),
+        scripts=(Script(name="s", text="true\n", inputs=("fonts", "list")),),
+        local_files=(
+            LocalReference(key="script.inputs", name="fonts", row="s"),
+            LocalReference(key="script.inputs", name="list", row="s"),
+        ),
+    )
+    before = describe_recipe(recipe, None)
+    assert compare_systems(before, describe_recipe(recipe, None)).is_equal
+    (tmp_path / "fonts/a.ttf").write_text("two")
+    (tmp_path / "list").write_text("three")
+    found = compare_systems(before, describe_recipe(recipe, None))
+    assert [each.name for each in found.facets["settings"]] == [
+        "scripts[s].inputs[fonts].content",
+        "scripts[s].inputs[list].content",
+    ]
+    assert "from fonts" in str(describe_recipe(recipe, None, has_files=False).facets["settings"])
+
+
 def test_every_word_of_a_recipe_is_compared(tmp_path: Path) -> None:
     """Every field outside of the other facets is a setting: nothing of the recipe is left out."""
     recipe = parse_recipe(RECIPE, file=str(tmp_path / "atoll.toml"))
