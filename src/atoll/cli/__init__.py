@@ -1,1 +1,1 @@
-"""Words in, words out: one file per verb, no logic, the only place that exits."""
+"""The command line: one file per verb. It parses arguments, calls a library, prints the result."""

@@ -1,4 +1,4 @@
-"""The parser of a verb's arguments: help at 80 columns, and mistakes as ``UsageError``."""
+"""The parser of a verb's arguments: help is 80 columns wide, and errors are ``UsageError``."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 class Parser(argparse.ArgumentParser):
-    """Takes ``--quiet``, as do the parsers of the verbs within a verb (``tree digest``).
+    """A parser with ``--quiet``; also used for sub-verbs (``tree digest``).
 
-    Options are never abbreviated: a shortened one would change its meaning when more come.
+    Abbreviated options are refused: they would change their meaning when a version adds options.
     """
 
     def __init__(
@@ -30,7 +30,8 @@ class Parser(argparse.ArgumentParser):
             formatter_class=_Formatter,
             allow_abbrev=False,
         )
-        # Without a default, so that the inner parser does not undo what the outer one has read.
+        # No default, so that the inner parser does not overwrite a value that the outer one has
+        # read.
         self.add_argument(
             "--quiet", action="store_true", default=argparse.SUPPRESS, help="print only errors"
         )
@@ -54,7 +55,8 @@ class Parser(argparse.ArgumentParser):
 
 
 def _near_option(word: str, options: Iterable[str]) -> str | None:
-    """The dashes are no letters of the word: ``--fast`` and ``--store`` have nothing in common."""
+    """A hint with the option that ``word`` probably means. Dashes do not count as common
+    letters."""
     if not word.startswith("--"):
         return None
     known = [option[2:] for option in options if option.startswith("--")]
@@ -63,9 +65,9 @@ def _near_option(word: str, options: Iterable[str]) -> str | None:
 
 
 def add_machine_arguments(*parsers: argparse.ArgumentParser) -> None:
-    """``--root`` and ``--json`` for a verb and the verbs within it: read them with ``getattr``.
+    """Add ``--root`` and ``--json`` to a verb and its sub-verbs; read them with ``getattr``.
 
-    Without defaults, so that an inner parser does not undo what the outer one has read.
+    They have no defaults, so that an inner parser does not overwrite a value of the outer one.
     """
     for parser in parsers:
         parser.add_argument(
@@ -84,7 +86,7 @@ def add_machine_arguments(*parsers: argparse.ArgumentParser) -> None:
 
 
 def format_option(name: str, value: object) -> str:
-    """An option of a command that a hint names: `` --root DIR``, or nothing without a value."""
+    """An option for a command in a hint, such as `` --store DIR``; empty without a value."""
     return "" if value is None else f" {name} {quote(str(value))}"
 
 

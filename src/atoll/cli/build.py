@@ -1,4 +1,4 @@
-"""``atoll build``: a recipe becomes a tree in the store, and an image where one is asked for."""
+"""``atoll build``: build a recipe into a tree in the store, and on request write an image."""
 
 from __future__ import annotations
 

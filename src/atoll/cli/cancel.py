@@ -1,4 +1,4 @@
-"""``atoll cancel``: drop what is staged or downloaded; what runs boots next again."""
+"""``atoll cancel``: discard a staged or downloaded upgrade, so that what runs boots next."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``atoll check``: all that is wrong with a recipe or would fail later, or that nothing is."""
+"""``atoll check``: list errors in a recipe, and what would fail later."""
 
 from __future__ import annotations
 
@@ -28,22 +28,23 @@ if TYPE_CHECKING:
     from atoll.recipe.model import Recipe
 
 LANGUAGE = "recipe"
-"""What problems are called that the parser finds."""
+"""The lint name of problems that the parser finds."""
 
 
 RIGHT = "is right"
-"""Said only of what was checked whole, and has neither errors nor warnings."""
+"""The verdict on a recipe when every lint ran and found no error or warning."""
 
 
 @dataclass(slots=True)
 class _Report:
-    """What was found, in the order of variants; what several variants share is there once."""
+    """All findings, in the order of variants. A finding that several variants have is listed
+    once."""
 
     rows: dict[tuple[object, ...], dict[str, object]] = field(default_factory=dict)
     skipped: dict[FactKind, tuple[str, set[str]]] = field(default_factory=dict)
     right: list[Recipe] = field(default_factory=list)
     failed: bool = False
-    """Whether an error kept something from being checked."""
+    """Whether an error, such as of the network, prevented a check."""
 
     def add(self, problem: RecipeError, lint: str, severity: Severity, variant: str | None) -> None:
         key = (str(problem), problem.hint, lint)
@@ -76,14 +77,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     skip = require_lints(arguments.skip)
     root = (arguments.store or default_store_root()).absolute()
-    place = FactSources(store=root, offline=arguments.offline, reporter=reporter)
+    sources = FactSources(store=root, offline=arguments.offline, reporter=reporter)
     report = _Report()
     for variant in _variants(Path(arguments.recipe), arguments.variant):
-        _check(report, Path(arguments.recipe), variant, place, skip)
+        _check(report, Path(arguments.recipe), variant, sources, skip)
     if arguments.json:
         print(json.dumps(_document(report), indent=2))
     else:
-        _tell(report, skip)
+        _print_report(report, skip)
     if report.count(Severity.FATAL) or (arguments.strict and report.rows):
         return RecipeError.exit_code
     if report.failed:
@@ -98,7 +99,8 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
 
 
 def _variants(path: Path, chosen: str | None) -> tuple[str | None, ...]:
-    """The variants to check: the chosen one, or the recipe as it is and then each of its own."""
+    """The variants to check: the chosen one, or the recipe without a variant and then all
+    variants."""
     if chosen is not None:
         return (chosen,)
     recipe, _ = read_problems(path)
@@ -106,7 +108,7 @@ def _variants(path: Path, chosen: str | None) -> tuple[str | None, ...]:
 
 
 def _check(
-    report: _Report, path: Path, variant: str | None, place: FactSources, skip: Collection[str]
+    report: _Report, path: Path, variant: str | None, sources: FactSources, skip: Collection[str]
 ) -> None:
     recipe, problems = read_problems(path, variant)
     for problem in problems:
@@ -118,7 +120,7 @@ def _check(
     except RecipeError as error:
         report.add(error, LANGUAGE, Severity.FATAL, variant)
         lock, skip = None, {*skip, "lock-missing"}
-    facts = read_facts(recipe, lock, place)
+    facts = read_facts(recipe, lock, sources)
     outcome = run_lints(LintSubject(recipe=recipe, lock=lock, facts=facts), skip)
     for found in outcome.found:
         report.add(found.problem, found.lint.name, found.lint.severity, variant)
@@ -145,11 +147,11 @@ def _summary(recipe: Recipe) -> str:
     return ", ".join((image, *suite, *things))
 
 
-def _tell(report: _Report, left_out: Collection[str]) -> None:
-    """What a person reads: each problem, what was not checked, and how it ends."""
+def _print_report(report: _Report, left_out: Collection[str]) -> None:
+    """Print each problem, what was not checked, and the verdict."""
     for row in report.rows.values():
         mark = "warning" if row["severity"] == Severity.WARNING else "error"
-        print_marked(mark, _told(row), sys.stderr)
+        print_marked(mark, _problem_text(row), sys.stderr)
     for need, (why, lints) in report.skipped.items():
         names = textwrap.fill(
             ", ".join(sorted(lints)),
@@ -159,23 +161,24 @@ def _tell(report: _Report, left_out: Collection[str]) -> None:
             break_on_hyphens=False,
         )
         print_marked("not checked", f"{need} not available: {why}\n{names}", sys.stderr)
-    ending = _ending(report, left_out)
+    verdict = _verdict(report, left_out)
     if report.count(Severity.FATAL):
-        print(f"atoll: {ending}", file=sys.stderr)
+        print(f"atoll: {verdict}", file=sys.stderr)
         return
     for recipe in report.right:
         image = f"{recipe.image.name} {recipe.image.version}"
-        print(f"{recipe.file} {ending}: {_summary(recipe) if ending == RIGHT else image}")
+        print(f"{recipe.file} {verdict}: {_summary(recipe) if verdict == RIGHT else image}")
 
 
-def _told(row: dict[str, object]) -> str:
+def _problem_text(row: dict[str, object]) -> str:
     lint = "" if row["lint"] == LANGUAGE else f"  [{row['lint']}]"
     hint = f"\n  {row['hint']}" if row["hint"] else ""
     return f"{row['message']}{lint}{hint}"
 
 
-def _ending(report: _Report, left_out: Collection[str]) -> str:
-    """``is right`` only where all was checked and nothing found; else what there was, counted."""
+def _verdict(report: _Report, left_out: Collection[str]) -> str:
+    """``is right`` if everything was checked and nothing found; otherwise the numbers of errors,
+    warnings and lints that did not run."""
     errors, warnings = report.count(Severity.FATAL), report.count(Severity.WARNING)
     unchecked = {lint for _, lints in report.skipped.values() for lint in lints} | {*left_out}
     if not (errors or warnings or unchecked):

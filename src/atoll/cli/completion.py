@@ -1,8 +1,8 @@
-"""Completion for bash, zsh and fish, and the manual page, made from the parsers of the verbs.
+"""Completion for bash, zsh and fish, and the manual page, generated from the verbs' parsers.
 
-``python3 -m atoll.cli.completion DIR TEMPLATE`` writes them all when the Debian package is made: so
-they say what this version takes, and cost nothing when a person presses Tab. Of the generators that
-are kept, shtab knows no fish, argcomplete starts Python at each Tab, and help2man runs each verb.
+``python3 -m atoll.cli.completion DIR TEMPLATE`` writes them all when the Debian package is built.
+So they match this version, and completion does not start Python. Of the maintained generators,
+shtab does not support fish, argcomplete starts Python at each Tab, and help2man runs each verb.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TEMPLATE = '.\\" VERBS\n'
-"""Stands in the manual page where the verbs come."""
+"""Marks the place of the verbs in the template of the manual page."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """``value`` names what follows the option, None where nothing does."""
+    """``value`` names the argument of the option; None if it takes none."""
 
     flags: tuple[str, ...]
     help: str
@@ -35,8 +35,11 @@ class Option:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """A verb, or a word after one: ``path`` is the words that lead to it. ``choices`` are what its
-    first plain word may be; without any, files are offered where ``takes`` names a plain word."""
+    """A verb or a sub-verb; ``path`` are its words, such as ``("tree", "digest")``.
+
+    ``takes`` are its positional arguments (name and help). ``choices`` are the possible values of
+    the first one; without choices, file names are completed.
+    """
 
     path: tuple[str, ...]
     help: str
@@ -52,7 +55,7 @@ class Command:
 
 
 def read_commands() -> tuple[Command, ...]:
-    """All verbs and the words after them, each before what is below it."""
+    """All verbs and sub-verbs; each verb comes before its sub-verbs."""
     found: list[Command] = []
     for verb in VERBS:
         found += _read(verb_parser(verb), (verb.name,), verb.help, verb.example)
@@ -89,8 +92,8 @@ def _read(
         choices=tuple(choices),
         example=example,
     )
-    for inner, words, said in below:
-        yield from _read(inner, words, said)
+    for inner, words, help_text in below:
+        yield from _read(inner, words, help_text)
 
 
 def _read_option(action: argparse.Action) -> Option:
@@ -108,11 +111,12 @@ def _metavar(action: argparse.Action) -> str:
 
 
 def format_bash(commands: tuple[Command, ...]) -> str:
+    """The completion script for bash."""
     tops = " ".join(verb.name for verb in VERBS)
-    paths = "|".join(_place(command) for command in commands)
-    offers = [f'        {_place(one)}) words="{_words(one)}" ;;' for one in commands]
+    paths = "|".join(_path_text(command) for command in commands)
+    offers = [f'        {_path_text(one)}) words="{_words(one)}" ;;' for one in commands]
     values = [
-        f'        {_place(one)}:{flag}) words="{" ".join(option.choices)}"; values=yes ;;'
+        f'        {_path_text(one)}:{flag}) words="{" ".join(option.choices)}"; values=yes ;;'
         for one in commands
         for option in one.options
         if option.value
@@ -146,7 +150,7 @@ def format_bash(commands: tuple[Command, ...]) -> str:
     )
 
 
-def _place(command: Command) -> str:
+def _path_text(command: Command) -> str:
     return "/" + "/".join(command.path)
 
 
@@ -155,6 +159,7 @@ def _words(command: Command) -> str:
 
 
 def format_zsh(commands: tuple[Command, ...]) -> str:
+    """The completion function for zsh."""
     lines = ["#compdef atoll", "# made from the parsers of atoll by atoll.cli.completion", ""]
     for command in commands:
         lines += _zsh_function(command, _below(commands, command))
@@ -216,13 +221,14 @@ def _zsh_option(option: Option) -> str:
 
 
 def _zsh_text(text: str) -> str:
-    """Without what ``_arguments`` takes for marks of its own."""
+    """``text`` without the characters that have a meaning for ``_arguments``."""
     plain = text.replace("'", "’").replace("%%", "%").replace("\\", "")
     return plain.replace("[", "(").replace("]", ")").replace(":", ",")
 
 
 def format_fish(commands: tuple[Command, ...]) -> str:
-    paths = " ".join(_place(command) for command in commands)
+    """The completion script for fish."""
+    paths = " ".join(_path_text(command) for command in commands)
     lines = [
         "# fish completion for atoll; made from its parsers by atoll.cli.completion",
         "function __atoll_path",
@@ -241,7 +247,7 @@ def format_fish(commands: tuple[Command, ...]) -> str:
             f"complete -c atoll -n 'test (__atoll_path) = {above}' -f -a {command.name} "
             f"-d '{_fish_text(command.help)}'"
         )
-        when = f"-n 'test (__atoll_path) = {_place(command)}/'"
+        when = f"-n 'test (__atoll_path) = {_path_text(command)}/'"
         plain = [
             one
             for one in command.choices
@@ -267,7 +273,7 @@ def _fish_text(text: str) -> str:
 
 
 def format_manual(commands: tuple[Command, ...], template: str) -> str:
-    """The page with its verbs; ``template`` is the rest of it."""
+    """The manual page, in roff: ``template`` with the verbs in their place."""
     lines: list[str] = []
     for who in dict.fromkeys(verb.who for verb in VERBS):
         lines.append(f'.SH "{_roff(who.upper())}"')
@@ -305,7 +311,7 @@ def _roff(text: str) -> str:
 
 
 def write_all(folder: Path, template: str) -> None:
-    """``atoll.bash``, ``_atoll`` (zsh), ``atoll.fish`` and ``atoll.1`` in ``folder``."""
+    """Write ``atoll.bash``, ``_atoll`` (zsh), ``atoll.fish`` and ``atoll.1`` to ``folder``."""
     commands = read_commands()
     folder.mkdir(parents=True, exist_ok=True)
     texts = {

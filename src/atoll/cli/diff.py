@@ -1,4 +1,4 @@
-"""``atoll diff A B``: what changed from one system to another, before either is downloaded."""
+"""``atoll diff A B``: what changed between two systems; neither needs to be downloaded."""
 
 from __future__ import annotations
 
@@ -69,7 +69,8 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
 def _describe_both(
     arguments: argparse.Namespace, store: Store, reporter: Reporter
 ) -> tuple[Description, Description]:
-    """Both as the same kind of thing: a tree beside a recipe or a lock is what it carries of it."""
+    """Describe both sides as the same kind of thing: a tree that is compared with a recipe or a
+    lock is described by the recipe or the lock that it contains."""
     words = (arguments.before, arguments.after)
     one, other = (resolve_word(word, store.root, arguments.root) for word in words)
     kinds = {kind_of_resolved(one), kind_of_resolved(other)}
@@ -122,7 +123,7 @@ def _describe_tree(resolved: ResolvedImage | ResolvedTree, store: Store, kind: s
 
 
 def _with_packages(recipe: Description, tree: Description) -> Description:
-    """The recipe that a tree carries, with the packages that the tree has in place of a lock's."""
+    """The recipe in a tree, with the packages of the tree instead of those of a lock."""
     packages = {name: facet for name, facet in tree.facets.items() if name == "packages"}
     return replace(
         recipe,
@@ -135,7 +136,8 @@ def _with_packages(recipe: Description, tree: Description) -> Description:
 
 
 def _agreed(before: Description, after: Description) -> tuple[Description, Description]:
-    """A lock beside a tree that carries none: only packages are told in the same words."""
+    """Reduce both sides to packages when one is a lock and the other a tree without a lock: only
+    packages can be compared then."""
     kinds = {before.what, after.what}
     if "lock" not in kinds or len(kinds) == 1:
         return before, after

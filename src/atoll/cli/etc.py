@@ -1,4 +1,5 @@
-"""``atoll etc``: what a person changed in ``/etc``, what is in conflict, and how to put it back."""
+"""``atoll etc``: list changes in ``/etc``, resolve conflicts, and reset paths to the tree's
+version."""
 
 from __future__ import annotations
 
@@ -92,7 +93,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
 
 
 def _refuse_unread(etc: MachineEtc) -> None:
-    """Raises Damaged: nobody is told that all is settled when that cannot be known."""
+    """Raises Damaged when conflicts could not be read: there may be more than the ones shown."""
     if etc.unread:
         raise Damaged(
             f"there may be more conflicts: {etc.unread}",

@@ -1,4 +1,4 @@
-"""``atoll explain``: what a key of a recipe does, and who set it; what an error means."""
+"""``atoll explain``: what a recipe key does and where it is set; what a lint or an error means."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from atoll.base.report import Reporter
 
 _WIDEST = 60
-"""Characters of a value that are shown; ``--json`` has them all."""
+"""Longer values are cut to this many characters; ``--json`` has them whole."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         print(language.format_json_schema() if schema else language.format_markdown(), end="")
         return 0
     if arguments.key is None:
-        _tell_tables(as_json=arguments.json)
+        _print_tables(as_json=arguments.json)
         reporter.notice("next: atoll explain KEY")
         return 0
 
@@ -96,14 +96,15 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
 
 
 class KeyUses(NamedTuple):
-    """Who set a key in the recipe as it is, and who would in another variant or elsewhere."""
+    """Where a key is set in the chosen variant, and where in other variants or conditions."""
 
     here: tuple[KeySetting, ...]
     elsewhere: tuple[KeySetting, ...]
 
 
 def _find(subject: ExplainTopic, recipe: str | None, variant: str | None) -> KeyUses | None:
-    """None where there is no recipe to look at."""
+    """Where the key is set; None for a table, and without a recipe. Raises RecipeError,
+    UsageError."""
     if not isinstance(subject.rule, KeyRule):
         return None
     path = Path(recipe or ".")
@@ -120,7 +121,7 @@ def _find(subject: ExplainTopic, recipe: str | None, variant: str | None) -> Key
     return KeyUses(here, find_inactive_settings(loaded, subject.path, here))
 
 
-def _tell_tables(*, as_json: bool) -> None:
+def _print_tables(*, as_json: bool) -> None:
     tables = [(format_heading(path, table), table.doc) for path, table in each_table()]
     tables += [("[variant.NAME]", FRAGMENTS["variant"]), ('[when."CONDITION"]', FRAGMENTS["when"])]
     keys = [(key.name, key.doc) for key in TOP.keys]
@@ -160,7 +161,7 @@ def _lines(subject: ExplainTopic, found: KeyUses | None) -> Iterable[str]:
 def _setting_lines(settings: tuple[KeySetting, ...]) -> Iterable[str]:
     wide = max((len(_value(setting)) for setting in settings), default=0)
     for setting in settings:
-        yield one_line(f"  {_value(setting):<{wide}}  {_place(setting)}")
+        yield one_line(f"  {_value(setting):<{wide}}  {_location(setting)}")
 
 
 def _value(setting: KeySetting) -> str:
@@ -171,13 +172,13 @@ def _value(setting: KeySetting) -> str:
     return f"{row}{name}{value}"
 
 
-def _place(setting: KeySetting) -> str:
-    place = setting.file if setting.line is None else f"{setting.file}:{setting.line}"
+def _location(setting: KeySetting) -> str:
+    location = setting.file if setting.line is None else f"{setting.file}:{setting.line}"
     if setting.variant is not None:
-        place += f", variant {setting.variant}"
+        location += f", variant {setting.variant}"
     if setting.condition is not None:
-        place += f", when {setting.condition}"
-    return place if setting.effective else f"{place} (overridden by a later one)"
+        location += f", when {setting.condition}"
+    return location if setting.effective else f"{location} (overridden by a later one)"
 
 
 def _first_sentence(doc: str) -> str:
@@ -228,7 +229,8 @@ _CODES_WITHOUT_CLASS = (
 
 
 def _find_errors(word: str) -> tuple[ErrorHelp, ...]:
-    """The errors of that name, or all with that exit code; none where it is neither."""
+    """The errors with that name or exit code; empty for any other word. Raises UsageError for a
+    number that is no exit code of Atoll."""
     known = (*_error_classes(), *_CODES_WITHOUT_CLASS)
     if word.isdecimal():
         found = tuple(each for each in known if str(each.code) == word)

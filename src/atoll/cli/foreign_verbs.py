@@ -1,7 +1,7 @@
-"""Verbs of other tools, and planned verbs that Atoll does not have yet.
+"""Answers to verbs of other tools, and to planned verbs that Atoll does not have yet.
 
-None of them runs: ``unknown_verb`` names the verb of Atoll, or what to do until there is one. No
-other hint may name a verb that does not exist.
+None of them runs: ``unknown_verb`` names Atoll's verb, or another way to do it. Hints elsewhere may
+name only verbs that exist.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ NOT_YET = {
     "why": "to see why a package is needed: aptitude why PACKAGE",
     "withdraw": "delete the tag in the registry: skopeo delete docker://HOST/NAME:TAG",
 }
-"""Planned verbs that this version does not have: what to do until then."""
+"""Planned verbs that this version lacks, with what to do instead."""
 
 OURS = {
     # apt, dnf, pacman, zypper
@@ -166,7 +166,7 @@ OURS = {
     "doc": "explain",
     "docs": "explain",
 }
-"""Verbs of other tools: the verb of Atoll, or a planned one."""
+"""Verbs of other tools, with Atoll's verb, which may be a planned one."""
 
 ELSEWHERE = {
     "bash-completion": "the Debian package of Atoll installs completion for bash, zsh and fish",
@@ -188,13 +188,13 @@ ELSEWHERE = {
     "ssh": "to a virtual machine: atoll vm store:NAME --ssh-port 2222, then: ssh -p 2222",
     "sudo": "put sudo first: sudo atoll VERB",
 }
-"""Words that will not become verbs: what to do instead."""
+"""Words that will not become verbs, with what to do instead."""
 
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 
 
 def unknown_verb(words: Sequence[str], verbs: Sequence[str]) -> UsageError:
-    """What to tell somebody whose first word is none of ``verbs``."""
+    """The error for a first word that is not in ``verbs``."""
     word = words[0]
     if word.startswith("-"):
         return UsageError(f"the verb must come before {word}", hint="see: atoll --help")
@@ -217,7 +217,7 @@ def unknown_verb(words: Sequence[str], verbs: Sequence[str]) -> UsageError:
 
 
 def _answer(word: str, verbs: Sequence[str]) -> UsageError | None:
-    """For a word that is known; None for any other."""
+    """The error for a known word; None for an unknown one."""
     if word in verbs:
         return UsageError(f"verbs are in lower case: {word}", hint=f"see: atoll {word} --help")
     if word in ELSEWHERE:
@@ -239,7 +239,7 @@ def _today(word: str) -> str:
 
 
 def refuse_package_names(words: Sequence[str]) -> None:
-    """``install htop`` installs a package elsewhere; ours installs a system to a disk."""
+    """Raises UsageError for ``install htop``: atoll install installs systems, not packages."""
     given = words[1:]
     if words[0] != "install" or not given:
         return

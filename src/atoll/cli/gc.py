@@ -1,4 +1,4 @@
-"""``atoll gc``: remove deployments that policy does not keep, and contents that nobody needs."""
+"""``atoll gc``: remove deployments that policy does not keep, and objects that nothing uses."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     if arguments.keep is not None and arguments.keep < 1:
         raise UsageError("--keep must be at least 1", hint="the booted deployment is always kept")
     sysroot = find_installed(arguments.root)
-    tidied = collect_garbage(
+    result = collect_garbage(
         sysroot, arguments.keep, reporter, dry=arguments.dry_run, damaged=arguments.damaged
     )
     if arguments.json:
-        print(json.dumps(cleanup_as_json(tidied), indent=2))
+        print(json.dumps(cleanup_as_json(result), indent=2))
     else:
-        print(format_cleanup(tidied, dry=arguments.dry_run))
-    if tidied.warning:
-        reporter.notice(f"warning: {tidied.warning}")
+        print(format_cleanup(result, dry=arguments.dry_run))
+    if result.warning:
+        reporter.notice(f"warning: {result.warning}")
     return 0

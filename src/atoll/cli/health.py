@@ -1,4 +1,4 @@
-"""``atoll health``: whether this boot is good, what came of earlier ones, and what is held."""
+"""``atoll health``: the health of this boot and earlier ones, and which trees are held."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    # Without defaults, so that an inner parser does not undo what the outer one has read.
-    nothing = argparse.SUPPRESS
+    # No defaults, so that an inner parser does not overwrite a value that the outer one has read.
+    no_default = argparse.SUPPRESS
     verbs = parser.add_subparsers(dest="what", metavar="WHAT", parser_class=Parser)
     check = verbs.add_parser("run", help="run the health checks (run at each boot)")
     bless = verbs.add_parser("bless", help="mark a deployment as good (run after a healthy boot)")
@@ -41,14 +41,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     for each in (parser, check, bless, report, grow):
         each.add_argument(
-            "--json", action="store_true", default=nothing, help="print the result as JSON"
+            "--json", action="store_true", default=no_default, help="print the result as JSON"
         )
     for each in (parser, bless):
         each.add_argument(
             "--root",
             type=Path,
             metavar="DIR",
-            default=nothing,
+            default=no_default,
             help="use the machine in this directory",
         )
     bless.add_argument(
@@ -77,8 +77,8 @@ def _run_checks(reporter: Reporter, *, as_json: bool) -> int:
     sysroot = find_sysroot(None)
     health = run_checks(reporter, when=int(time.time()))
     write_health(health)
-    # After the checks: noting makes the state partition writable for this process.
-    _note_boot(sysroot, reporter)
+    # After the checks: recording makes the state partition writable in this process.
+    _record_boot(sysroot, reporter)
     if as_json:
         print(json.dumps([_check_as_json(check) for check in health.checks], indent=2))
     if not health.healthy:
@@ -86,8 +86,8 @@ def _run_checks(reporter: Reporter, *, as_json: bool) -> int:
     return 0
 
 
-def _note_boot(sysroot: Sysroot, reporter: Reporter) -> None:
-    """For ``rollback yesterday``. That it cannot be noted makes no boot a bad one."""
+def _record_boot(sysroot: Sysroot, reporter: Reporter) -> None:
+    """Record the boot for ``rollback yesterday``. A failure to record does not fail the boot."""
     try:
         record_boot(sysroot)
     except (AtollError, OSError) as error:
@@ -103,10 +103,10 @@ def _bless(root: Path | None, number: int | None, reporter: Reporter) -> int:
 
 
 def _grow(reporter: Reporter, *, as_json: bool) -> int:
-    won = grow(find_installed(None))
+    grown = grow(find_installed(None))
     if as_json:
-        print(json.dumps({"grown": won}))
-    reporter.notice(f"the state partition grew by {format_amount(won, 'B')}")
+        print(json.dumps({"grown": grown}))
+    reporter.notice(f"the state partition grew by {format_amount(grown, 'B')}")
     return 0
 
 
@@ -114,11 +114,11 @@ def _report(reporter: Reporter) -> int:
     sysroot = find_sysroot(None)
     machine = read_state(sysroot)
     failed = boot_failure_report.decide_failed(sysroot, machine, read_panics())
-    news = boot_failure_report.format_login_message(
+    message = boot_failure_report.format_login_message(
         machine, failed, boot_failure_report.read_notes()
     )
-    boot_failure_report.write_login_message(news)
-    for line in news.splitlines():
+    boot_failure_report.write_login_message(message)
+    for line in message.splitlines():
         reporter.notice(line)
     plan = boot_failure_report.plan_report(sysroot, machine, failed, now=int(time.time()))
     boot_failure_report.apply_report(sysroot, plan)

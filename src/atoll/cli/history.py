@@ -1,4 +1,4 @@
-"""``atoll history``: what was done to this machine, newest first."""
+"""``atoll history``: the upgrades, rollbacks and boots of a machine, newest first."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:  # noqa: ARG001
-
     events = read_history(find_sysroot(arguments.root).state)[::-1]
     if arguments.json:
         print(json.dumps({"events": [asdict(each) for each in events]}, indent=2))

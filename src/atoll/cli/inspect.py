@@ -1,4 +1,4 @@
-"""``atoll inspect REF``: what an image is, and what it carries: recipe, lock, list of packages."""
+"""``atoll inspect REF``: name, version and sizes of an image, and its recipe, lock and packages."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:  # noqa: ARG0
     part = next((name for name in _PARTS if getattr(arguments, name)), None)
     with opened_store(arguments.store) as store:
         resolved = require_tree_or_image(arguments.reference, store.root, arguments.root)
-        found = _look(resolved, store, part)
+        found = _read_fields(resolved, store, part)
     if arguments.json:
         print(json.dumps(found, indent=2))
     elif part == "packages":
@@ -60,13 +60,16 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:  # noqa: ARG0
     return 0
 
 
-def _look(resolved: ResolvedImage | ResolvedTree, store: Store, part: str | None) -> dict[str, Any]:
-    """The fields of the result; of an image elsewhere only the part needs more than a look."""
-    elsewhere = isinstance(resolved, ResolvedImage) and not isinstance(
-        resolved.reference, StoreReference
-    )
-    if elsewhere and part is None:
-        assert isinstance(resolved, ResolvedImage)
+def _read_fields(
+    resolved: ResolvedImage | ResolvedTree, store: Store, part: str | None
+) -> dict[str, Any]:
+    """The fields to print. Without ``part``, only manifest and config of an image that is not in
+    the store are fetched."""
+    if (
+        part is None
+        and isinstance(resolved, ResolvedImage)
+        and not isinstance(resolved.reference, StoreReference)
+    ):
         with opened_source(resolved.reference) as source:
             return _published(inspect_source(source))
     with opened_resolved(resolved, store) as tree:
@@ -81,7 +84,7 @@ def _part(tree: OpenTree, part: str) -> dict[str, Any]:
 
 
 def _packages(tree: OpenTree) -> list[dict[str, str]]:
-    """From the tree, or where that cannot be seen from what the image says of itself."""
+    """The packages of the tree, or those that the image's config lists. Raises NotFound."""
     found = describe_tree(tree)
     if "packages" not in found.facets:
         raise NotFound(f"{tree.title}: {found.unknown['packages']}")
@@ -92,16 +95,16 @@ def _packages(tree: OpenTree) -> list[dict[str, str]]:
 
 
 def _kept(tree: OpenTree) -> dict[str, Any]:
-    """A tree of the store, which says of itself what an image's config would."""
-    said = read_info_fields(tree)
+    """The fields of a tree in the store, from its ``image.json``."""
+    info = read_info_fields(tree)
     packages = describe_tree(tree).facets.get("packages")
     return {
         "name": tree.name,
         "version": tree.version,
-        "kernel": said.get("kernel"),
+        "kernel": info.get("kernel"),
         "packages": None if packages is None else len(packages),
         "created": tree.created,
-        "architecture": said.get("architecture"),
+        "architecture": info.get("architecture"),
         "tree": tree.tree,
         "carries_recipe": has_record(tree, "recipe"),
         "carries_lock": has_record(tree, "lock"),

@@ -1,4 +1,4 @@
-"""``atoll install``: an image becomes the first system of a machine in a directory."""
+"""``atoll install``: install an image as the first system of a machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``atoll lock``: which bits a recipe means; made, grown, moved, or judged."""
+"""``atoll lock``: create, extend, update or audit the lock of a recipe."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     root = Path(arguments.store) if arguments.store else default_store_root()
     store = open_store(root.absolute(), create=True)
     if arguments.audit:
-        return _tell_audit(audit(recipe, store, reporter), as_json=arguments.json)
+        return _print_audit(audit(recipe, store, reporter), as_json=arguments.json)
     if arguments.update is None:
         done = follow_recipe(recipe, store, reporter)
     else:
@@ -71,7 +71,8 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
 
 
 def _lines(done: LockResult, *, most: int | None) -> Iterator[str]:
-    """At most so many packages of each kind; of a lock that is new only how many it has."""
+    """The changes of the lock, at most ``most`` packages of each kind; of a new lock only the
+    number of packages."""
     found, packages = done.difference, done.lock.packages
     kinds = (
         [f"+ {_name(pin)} {pin.version}, {_bytes(pin.size)}" for pin in found.added],
@@ -95,7 +96,7 @@ def _change(before: Pin, after: Pin) -> str:
     return f"  {_name(after)} {before.version} → {after.version}, {sizes}"
 
 
-def _tell_audit(found: tuple[OutdatedPin, ...], *, as_json: bool) -> int:
+def _print_audit(found: tuple[OutdatedPin, ...], *, as_json: bool) -> int:
     if as_json:
         rows = [
             {

@@ -1,8 +1,9 @@
-"""The command ``atoll``: finds the verb, runs it, and turns every way to end into an exit code.
+"""The command ``atoll``: it finds the verb, runs it, and turns the result or error into an exit
+code.
 
 A verb is the module of its name in this package, with ``add_arguments(parser)`` and
-``run(arguments, reporter) -> exit code``; it is imported when it is used, so that the others cost
-nothing. ``VERBS`` names them all, a line each.
+``run(arguments, reporter) -> exit code``. Only the module of the used verb is imported. ``VERBS``
+lists them all.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 BOOTED = "/run/atoll/booted"
-"""Early boot writes it; where it is, the machine runs a tree of Atoll's."""
+"""Early boot writes it: if it exists, this machine runs an Atoll system."""
 UMASK = 0o022
-"""Of every verb, whatever the caller's is: modes of what Atoll makes are Atoll's decision alone.
-What only some may read is made with its own mode from the start."""
+"""Set for every verb, so that the caller's umask does not change the modes of what Atoll writes.
+Private files are created with their own mode from the start."""
 
 
 class Verb(NamedTuple):
@@ -137,23 +138,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         before = os.umask(UMASK)
         try:
             with safe_streams():
-                return _run_and_tell(words)
+                return _run_safely(words)
         finally:
             os.umask(before)
     except BaseException as error:
-        return _tell(error, words)
+        return _print_failure(error, words)
 
 
-def _run_and_tell(words: list[str]) -> int:
+def _run_safely(words: list[str]) -> int:
+    """Run the verb, and print an error while stdout and stderr still escape what they print."""
     try:
         code = _run(words)
         sys.stdout.flush()
     except BaseException as error:
-        return _tell(error, words)
+        return _print_failure(error, words)
     return code
 
 
-def _tell(error: BaseException, words: list[str]) -> int:
+def _print_failure(error: BaseException, words: list[str]) -> int:
     from atoll.cli.output.errors import print_failure
 
     return print_failure(error, words)
@@ -200,7 +202,7 @@ def _module(verb: Verb) -> ModuleType:
 
 
 def verb_parser(verb: Verb) -> argparse.ArgumentParser:
-    """What reads the words after a verb."""
+    """The parser of the words after a verb."""
     from atoll.cli.arguments import Parser
 
     parser = Parser(
@@ -227,7 +229,7 @@ def _show_state() -> int:
 
 
 def format_help() -> str:
-    """All verbs, by who uses them; at most 80 columns wide."""
+    """The list of all verbs, grouped by their users, at most 80 columns wide."""
     lines = ["usage: atoll VERB …", ""]
     lines += ["Build and run image-based Linux systems from Debian packages."]
     for who in _WHO:

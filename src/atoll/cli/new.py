@@ -1,4 +1,4 @@
-"""``atoll new DIR``: a repository for a system, ready to build, test and publish."""
+"""``atoll new DIR``: create a repository for a system, ready to build, test and publish."""
 
 from __future__ import annotations
 
@@ -67,7 +67,8 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
 def _packages(
     arguments: argparse.Namespace, workspace: Path, reporter: Reporter
 ) -> Mapping[str, Path]:
-    """Atoll's packages by name, for the system; a base that Atoll made has them already."""
+    """Copies of Atoll's own packages, by name, to put into the repository. A derived image has them
+    from its base. Raises NotFound."""
     deb: Path | None = arguments.deb
     if deb is not None:
         check_package(deb)

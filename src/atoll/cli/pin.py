@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """``atoll unpin`` takes the same."""
+    """``atoll unpin`` has the same arguments."""
     parser.add_argument(
         "number", type=int, metavar="N", help="number of the deployment, as shown by atoll status"
     )

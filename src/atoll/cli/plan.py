@@ -1,4 +1,4 @@
-"""``atoll plan``: what a verb would do, before a byte is downloaded or anything is changed."""
+"""``atoll plan``: show what a verb would do, without downloading or changing anything."""
 
 from __future__ import annotations
 
@@ -67,15 +67,15 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     if getattr(arguments, "operations", False):
         return _print_operations(sysroot, arguments, as_json=as_json)
     if not may_read_machine(sysroot) and arguments.what in (None, "upgrade", "rebase"):
-        return _plan_for_everyone(sysroot, _request(arguments, sysroot), reporter, as_json=as_json)
+        return _plan_without_root(sysroot, _request(arguments, sysroot), reporter, as_json=as_json)
     if arguments.what == "rollback":
         found = preview_rollback(sysroot, arguments.which, keep_etc=arguments.keep_etc)
         print(json.dumps(rollback_as_json(found), indent=2) if as_json else format_rollback(found))
         return 0
     if arguments.what == "gc":
-        tidied = collect_garbage(sysroot, arguments.keep, reporter, dry=True)
-        dry = format_cleanup(tidied, dry=True)
-        print(json.dumps(cleanup_as_json(tidied), indent=2) if as_json else dry)
+        result = collect_garbage(sysroot, arguments.keep, reporter, dry=True)
+        text = format_cleanup(result, dry=True)
+        print(json.dumps(cleanup_as_json(result), indent=2) if as_json else text)
         return 0
     return _plan_upgrade(sysroot, _request(arguments, sysroot), reporter, as_json=as_json)
 
@@ -108,7 +108,7 @@ def _request(arguments: argparse.Namespace, sysroot: Sysroot) -> UpgradeRequest:
     return UpgradeRequest(verb="upgrade")
 
 
-def _plan_for_everyone(
+def _plan_without_root(
     sysroot: Sysroot, request: UpgradeRequest, reporter: Reporter, *, as_json: bool
 ) -> int:
     public = read_public_status()

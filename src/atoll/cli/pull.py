@@ -1,4 +1,4 @@
-"""``atoll pull REF``: take an image into the store, every byte checked, under a name."""
+"""``atoll pull REF``: fetch an image into the store, verify it, and give it a name."""
 
 from __future__ import annotations
 

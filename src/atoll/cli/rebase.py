@@ -1,4 +1,4 @@
-"""``atoll rebase REF``: let the machine run, and from then on follow, another image."""
+"""``atoll rebase REF``: switch a machine to another image, which it follows from then on."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What a person's word means: an image, a tree, a deployment, a recipe or a lock.
+"""Resolve a word of the command line to an image, a tree, a deployment, a recipe or a lock.
 
-All verbs that take such a word ask ``resolve_word``, so that the same word means the same thing to
-each of them. A word that means nothing is answered with what was probably meant.
+All verbs that take such a word use ``resolve_word``, so it means the same everywhere. The error for
+an unknown word suggests what was probably meant.
 """
 
 from __future__ import annotations
@@ -108,10 +108,11 @@ def add_store_arguments(parser: argparse.ArgumentParser, *, json: bool = True) -
 
 
 def resolve_word(text: str, store: Path, machine: Path | None) -> Resolved:
-    """Nothing of an image is read. Raises UsageError or NotFound with what was probably meant.
+    """What ``text`` names; an image is not read for this. Raises UsageError or NotFound, with a
+    hint at what was probably meant.
 
-    ``store`` is the directory of a store, which need not exist; ``machine`` is the root directory
-    of the machine whose deployments are meant, None for the running one.
+    ``store`` is the directory of a store, which need not exist. ``machine`` is the root directory
+    of the machine that has the deployments, None for the running one.
     """
     if is_hex_digest(text):
         return ResolvedTree(tree=TreeId(text), store=store, title=f"tree {text[:16]}…")
@@ -147,16 +148,16 @@ def require_image(text: str, store: Path, sysroot: Sysroot | None = None) -> Ref
 
 
 def format_image(image: Reference | TreeId) -> str:
-    """The word for ``image`` that is understood in every directory."""
+    """The reference of ``image`` with absolute paths, so that it is valid in every directory."""
     return image if isinstance(image, str) else format_reference(absolute_reference(image))
 
 
 def fetch_word(
     text: str, store: Path | None, reporter: Reporter, *, follow: str | None = None
 ) -> LocalImage:
-    """The image or tree that ``text`` means, fetched into the store where it is not there yet.
+    """The image or tree that ``text`` names, fetched into the store if it is not there.
 
-    ``follow`` names the image that upgrades take instead. Raises what ``resolve_word`` and
+    ``follow`` names the image that upgrades use, if not this one. Raises what ``resolve_word`` and
     ``fetch_image`` raise.
     """
     root = (store or default_store_root()).absolute()
@@ -176,7 +177,8 @@ def fetch_word(
 
 @contextmanager
 def opened_store(root: Path | None) -> Iterator[Store]:
-    """The store at ``root``; by default the usual one, or an empty temporary one without it."""
+    """The store at ``root``; without ``root`` the default store, or an empty temporary one if there
+    is no default store."""
     if root is not None:
         yield open_store(root)
         return
@@ -191,7 +193,8 @@ def opened_store(root: Path | None) -> Iterator[Store]:
 
 @contextmanager
 def opened_word(text: str, store: Store, machine: Path | None) -> Iterator[OpenTree]:
-    """The tree that ``text`` means, of an image elsewhere only what is asked of it."""
+    """The tree that ``text`` names. Of an image that is not in the store, only the parts that are
+    read are fetched."""
     resolved = require_tree_or_image(text, store.root, machine)
     with opened_resolved(resolved, store) as tree:
         yield tree
@@ -219,7 +222,7 @@ def kind_of_resolved(resolved: Resolved) -> str:
 def require_tree_or_image(
     text: str, store: Path, machine: Path | None
 ) -> ResolvedImage | ResolvedTree:
-    """What ``text`` means, for verbs that need a tree; raises UsageError for a recipe or a lock."""
+    """What ``text`` names, for verbs that need a tree; raises UsageError for a recipe or a lock."""
     resolved = resolve_word(text, store, machine)
     if isinstance(resolved, ResolvedRecipe):
         raise UsageError(
@@ -269,7 +272,7 @@ def _resolve_deployment(text: str, machine: Path | None) -> ResolvedTree:
 
 
 def _parse_reference(text: str, store: Path) -> Reference:
-    """As ``parse_reference``; the error says what ``text`` probably means."""
+    """``parse_reference`` with an error that suggests what ``text`` probably means."""
     try:
         return parse_reference(text)
     except UsageError as error:

@@ -1,4 +1,4 @@
-"""``atoll rollback``: let an older deployment boot next."""
+"""``atoll rollback``: make an older deployment boot next."""
 
 from __future__ import annotations
 

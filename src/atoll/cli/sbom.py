@@ -1,4 +1,4 @@
-"""``atoll sbom REF``: what an image is made of, for those who look for flaws and licences."""
+"""``atoll sbom REF``: write the bill of materials of an image, as SPDX."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``atoll status``: the deployments of a machine, which one runs and which one boots next."""
+"""``atoll status``: show the deployments of a machine, which one runs and which one boots next."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     when = None
     if may_read_machine(sysroot):
         state = read_state(sysroot)
-        why_none_is = _why_no_way_back(sysroot, state)
+        reasons = _why_no_way_back(sysroot, state)
     else:
         public = read_public_status()
-        state, when, why_none_is = public.state, public.when, public.no_way_back
+        state, when, reasons = public.state, public.when, public.no_way_back
     if arguments.json:
         document = as_json(state)
         document["watchdog"] = has_watchdog() if arguments.root is None else None
@@ -64,11 +64,11 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         if sysroot.live is not None:
             print(_LIVE[sysroot.live])
         print(format_state(state))
-    for line in (*no_way_back(sysroot, why_none_is), *warnings(state)):
+    for line in (*no_way_back(sysroot, reasons), *warnings(state)):
         reporter.notice(line)
     # The firmware variables of a live system belong to what is installed on this computer.
     if arguments.root is None and sysroot.live is None:
-        _tell_overrides(reporter)
+        _report_overrides(reporter)
         default = state.default
         if default is not None and not default.blessed and not has_watchdog():
             reporter.notice(
@@ -82,22 +82,22 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
 
 
 def _why_no_way_back(sysroot: Sysroot, state: MachineState) -> tuple[str, ...]:
-    """A running machine reads its kernels and trees at each boot and after each change, and notes
-    what it found, so that this takes no time here."""
+    """Why there is no way back; empty if there is one. On the running machine this reads the result
+    that each boot and each change records, because reading kernels and trees takes seconds."""
     if sysroot.booted is None:
         from atoll.machine.deployments.boot_check import verifier
 
         return explain_no_way_back(state, verifier(sysroot))
-    at_a_glance = explain_no_way_back(state, lambda each, _: each.flaw)
-    if at_a_glance:
-        return at_a_glance
+    obvious = explain_no_way_back(state, lambda each, _: each.flaw)
+    if obvious:
+        return obvious
     with suppress(AtollError, OSError):
         return read_public_status().no_way_back
     return ()
 
 
 def _publish(sysroot: Sysroot) -> int:
-    """Nothing changes but what everyone may know: ``locked_machine`` writes that when it ends."""
+    """Write the public status: ``locked_machine`` does that at its end, even if nothing changed."""
     from atoll.machine.deployments.machine_lock import locked_machine
 
     if sysroot.booted is None:
@@ -139,7 +139,7 @@ def _deployment_as_json(found: DeploymentState) -> dict[str, object]:
 
 
 def format_state(state: MachineState) -> str:
-    """What a person reads, at most 80 columns wide."""
+    """The deployments as text, at most 80 columns wide."""
     if not state.deployments:
         return "no deployments"
     lines = []
@@ -159,7 +159,7 @@ def format_state(state: MachineState) -> str:
 
 
 def warnings(state: MachineState) -> list[str]:
-    """What is not as it should be, by name."""
+    """Lines about everything that is damaged or missing."""
     lines = [f"damaged: {one_line(each)}" for each in state.damaged]
     lines += [
         f"cannot boot: {one_line(each.deployment.title)}: {one_line(each.flaw)}"
@@ -203,7 +203,7 @@ def next_step(sysroot: Sysroot, state: MachineState) -> str:
     return f"next: {sysroot.command('plan')} shows whether there is a newer version"
 
 
-def _tell_overrides(reporter: Reporter) -> None:
+def _report_overrides(reporter: Reporter) -> None:
     from atoll.machine.boot.nvram import clear_override, read_overrides
 
     for each in read_overrides():

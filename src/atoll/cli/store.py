@@ -1,4 +1,4 @@
-"""``atoll store``: plumbing that shows what a store holds, checks it, and forgets names."""
+"""``atoll store``: list the images in a store, check its data, and remove names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``atoll test``: an image boots in a virtual machine, and its tests run there."""
+"""``atoll test``: boot an image in a virtual machine, and run its tests there."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from atoll.vm.trial import ScriptResult, Trial
 
 _SECONDS = {True: 600, False: 1800}
-"""The default limit, by whether KVM works."""
+"""The default time limit in seconds, by whether KVM works."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,7 +79,7 @@ def _scripts_of(recipe: Path | None) -> tuple[Path, ...]:
 
 
 def format_trial(trial: Trial, console: str) -> str:
-    """The table that a person reads; what failed has its words below it."""
+    """The result as a table, then the output of everything that failed."""
     booted = "no" if trial.state is None else f"in {trial.seconds} s"
     names = ", ".join(unit.name for unit in trial.failed_units)
     rows = [("booted", booted)]

@@ -1,4 +1,5 @@
-"""``atoll tree``: plumbing that measures, shows and converts trees; the result goes to stdout."""
+"""``atoll tree``: print the digest, the dump or the files of a tree, or write its composefs
+image."""
 
 from __future__ import annotations
 
@@ -59,7 +60,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         case "dump":
             write_result(format_dump(tree))
         case "image":
-            # Small files are in it as they are, those that only root may read too.
+            # Private: the image contains small files, also those that only root may read.
             image = format_image(tree, version=arguments.format)
             replace_file(Path(arguments.out), image, mode=0o600)
         case "ls":

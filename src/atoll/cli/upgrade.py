@@ -1,4 +1,4 @@
-"""``atoll upgrade``: take the newest version of the image that this machine follows."""
+"""``atoll upgrade``: upgrade to the newest version of the image that the machine follows."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def run_upgrade(arguments: argparse.Namespace, request: UpgradeRequest, reporter
 def print_staged(
     deployment: Deployment, merge: Merge | None, sysroot: Sysroot, reporter: Reporter
 ) -> None:
-    """What to do next when a deployment waits for its first boot."""
+    """Print conflicts, and the next step, after a deployment was staged."""
     title = deployment.title
     if merge is not None and merge.conflicts:
         for line in conflict_lines(merge):

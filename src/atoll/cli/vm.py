@@ -1,4 +1,4 @@
-"""``atoll vm``: an image runs in a virtual machine, with its console on the terminal."""
+"""``atoll vm``: run an image in a virtual machine, with its console on the terminal."""
 
 from __future__ import annotations
 

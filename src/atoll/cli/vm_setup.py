@@ -1,4 +1,4 @@
-"""What ``atoll vm`` and ``atoll test`` share: which image is meant, and a disk of it for once."""
+"""Shared by ``atoll vm`` and ``atoll test``: which image is meant, and a temporary disk of it."""
 
 from __future__ import annotations
 
@@ -40,13 +40,14 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def find_recipe(text: str) -> Path | None:
-    """The recipe that ``text`` leads to; None where it is an image."""
+    """The path of the recipe that ``text`` names; None if it names an image."""
     path = Path(text)
     return path if path.suffix == ".toml" or (path.is_dir() and not is_layout(path)) else None
 
 
 def find_reference(arguments: argparse.Namespace, text: str) -> str:
-    """The image that is meant: what the last build of a recipe gave, or the one that is named."""
+    """The reference of the image: the last build of a recipe, or the image that ``text`` names.
+    Raises UsageError, NotFound or RecipeError."""
     path = find_recipe(text)
     if path is None:
         if arguments.variant is not None:
@@ -70,7 +71,7 @@ def temporary_disk(
     recipe: Path | None,
     live: LiveSpec | None = None,
 ) -> Iterator[tuple[Path, str]]:
-    """A disk image that boots, gone afterwards, and the tree on it."""
+    """A bootable disk image, which is removed afterwards, and the digest of the tree on it."""
     require_qemu()
     find_firmware()
     try:
@@ -102,7 +103,7 @@ def _build_command(recipe: Path, arguments: argparse.Namespace) -> str:
 
 
 def choose_cpus(wanted: int | None, *, kvm: bool) -> int:
-    """More processors do not speed up emulation."""
+    """The number of virtual CPUs: more than one does not speed up emulation."""
     return wanted or (2 if kvm else 1)
 
 

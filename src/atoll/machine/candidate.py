@@ -57,9 +57,10 @@ ESP_MARGIN = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """``pull`` is None for a tree that was named as one of the machine's store.
+    """The image of an upgrade.
 
-    ``fetch`` is in bytes; ``facts`` are None for an image that does not say them.
+    ``fetch`` is in bytes. ``facts`` are None if the image has no system label. ``pull`` is None for
+    an image that was named as one in the machine's store (by digest or ``store:NAME``).
     """
 
     origin: Origin
@@ -82,10 +83,10 @@ class Candidate:
 def opened_candidate(
     sysroot: Sysroot, state: MachineState, image: str | None
 ) -> Iterator[Candidate]:
-    """What ``image`` is, or without one the image that the machine follows.
+    """Look up ``image``, or without one the image that the machine follows.
 
-    Only manifest and config are fetched. Raises Refused when the machine follows none, NotFound,
-    NetworkError, Damaged or UsageError.
+    Only manifest and config are fetched. Raises Refused when the machine follows no image,
+    NotFound, NetworkError, Damaged or UsageError.
     """
     text = image if image is not None else tracked_image(sysroot, state)
     store = open_store(sysroot.atoll)
@@ -124,7 +125,7 @@ def tracked_image(sysroot: Sysroot, state: MachineState) -> str:
 
 
 def check_tracked(sysroot: Sysroot, text: str) -> str:
-    """``text``, when newer versions come from there; raises Refused."""
+    """``text``, if it names an image that can have newer versions. Raises Refused otherwise."""
     if not text or is_hex_digest(text) or text.startswith("store:"):
         raise Refused(
             "this machine follows no image: it was installed from a local tree",
@@ -134,9 +135,9 @@ def check_tracked(sysroot: Sysroot, text: str) -> str:
 
 
 def fetch_candidate(candidate: Candidate, store: Store, reporter: Reporter) -> Candidate:
-    """The whole tree is in the store, durably, when this returns.
+    """Fetch the whole tree into the store, durably.
 
-    The result no longer holds the table of contents, which takes most of the memory.
+    The result no longer has the table of contents, which takes the most memory.
     """
     if candidate.pull is None or candidate.source is None:
         return candidate
@@ -145,7 +146,8 @@ def fetch_candidate(candidate: Candidate, store: Store, reporter: Reporter) -> C
 
 
 def read_candidate_etc(candidate: Candidate, store: Store) -> Node | None:
-    """The image's ``/etc``, also before the image is here; None when that cannot be had."""
+    """The image's ``/etc``, read from the registry if the image is not downloaded; None if the
+    image has no table of contents."""
     if candidate.is_here:
         return read_etc_of_tree(store, candidate.tree)
     if candidate.pull is None or candidate.source is None:
@@ -155,7 +157,8 @@ def read_candidate_etc(candidate: Candidate, store: Store) -> Node | None:
 
 
 def read_candidate_image_json(candidate: Candidate, store: Store) -> bytes | None:
-    """The image's ``image.json``, also before the image is here; None when it cannot be had."""
+    """The image's ``image.json``, read from the registry if the image is not downloaded; None if
+    the image has no table of contents."""
     if candidate.is_here:
         node = read_below(store, candidate.tree, IMAGE_INFO)
         read: Callable[[ObjectId], bytes] | None = partial(read_object, store)
@@ -173,9 +176,9 @@ def read_candidate_image_json(candidate: Candidate, store: Store) -> bytes | Non
 def check_new(
     candidate: Candidate, sysroot: Sysroot, state: MachineState, *, even_held: bool
 ) -> None:
-    """Raises NothingToDo for an image that boots next already, Refused for one that is held.
+    """Raises NothingToDo for an image that already boots next, Refused for one that is held.
 
-    The same tree from elsewhere is new: the machine is to follow another image.
+    The same tree from another reference counts as new: the machine then follows that image.
     """
     default = state.default
     if (
@@ -210,7 +213,7 @@ def _origin_of(sysroot: Sysroot, number: int) -> Origin | None:
 def compare_to_current(
     candidate: Candidate, store: Store, current: DeploymentState
 ) -> PackageChanges | None:
-    """What changes in packages; None when either side does not say what it has."""
+    """The changes in packages; None if either side does not list its packages."""
     try:
         mine = read_system_label(store, current.deployment.tree)
     except (Damaged, NotFound):
@@ -236,7 +239,8 @@ def absolute_reference(reference: Reference) -> Reference:
 
 
 def needed_on_esp(candidate: Candidate, state: MachineState) -> int:
-    """Only a margin for a tree that a deployment here has: its kernel and initrd are there."""
+    """Bytes needed on the ESP: only a margin if a deployment has this tree already, because its
+    kernel and initrd are there."""
     there = any(each.deployment.tree == candidate.tree for each in state.deployments)
     return ESP_MARGIN if there else candidate.needed.esp
 

@@ -53,8 +53,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CleanupResult:
-    """``titles`` are those of the deployments that went, or would go; ``warning`` says what could
-    not go, and why."""
+    """``titles`` names the deployments that were removed, or would be; ``warning`` says what could
+    not be removed, and why."""
 
     removal: Removal
     titles: tuple[str, ...]
@@ -199,7 +199,7 @@ def prune(
     with reporter.step("Removing old deployments"):
         failed = () if dry else apply_each(plan)
         state = read_state(sysroot)
-        # What had to stay needs its contents.
+        # What could not be removed still needs its objects.
         gone = frozenset(removal.deployments if dry else ())
         unknown = unknown_needs(sysroot, state, but=gone)
         collected = GcResult()

@@ -30,8 +30,8 @@ _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 
 
 def is_number(text: str) -> bool:
-    """Whether ``text`` is how the number of a deployment is written; all others are too long to
-    be one, or are not ASCII."""
+    """Whether ``text`` is a deployment number as Atoll writes it: ASCII digits, at most nine,
+    without leading zeros."""
     return _NUMBER.fullmatch(text) is not None
 
 

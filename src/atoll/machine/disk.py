@@ -1,9 +1,10 @@
 """A disk image that boots, made without mounts, loop devices or root; ``disk_layout`` draws it.
 
 Both file systems are filled from staged directories: the ESP by mcopy into a file of its own, the
-state partition by ``mke2fs -d``. ext4 keeps a file's Merkle tree behind its end, so staged files
-carry it as content (``contents.StagedForExt4``) and debugfs then tells each its true size and sets
-its verity flag: no kernel is asked, and a kernel that reads the disk later finds all in place.
+state partition by ``mke2fs -d``. ext4 stores a file's Merkle tree after its end, so staged files
+have it as content (``object_transfer.StagedForExt4``). debugfs then sets the true size and the
+verity flag of each. This needs no kernel support; the kernel that boots the disk finds valid verity
+files.
 """
 
 from __future__ import annotations

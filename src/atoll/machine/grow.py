@@ -1,8 +1,8 @@
-"""A disk image on a larger disk: grow the state partition and its file system to fill the disk.
+"""Grow the state partition and its file system to fill the disk, after writing an image to a disk.
 
-It happens in the running system, each step durable before the next, so a power cut leaves the old
-size or the new one (``tree.gpt``; ext4's journal). ``atoll/state/growing`` is there from before the
-first step until after the last, so that the next boot goes on where one was cut.
+This runs in the running system. Each step is durable before the next, so a power cut leaves the old
+size or the new one (``tree.gpt``; ext4's journal). ``atoll/state/growing`` exists from before the
+first step until after the last, so that the next boot continues after a power cut.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 GROWING = "growing"
 SYSFS = Path("/sys/dev/block")
 SECTOR = 512
-"""What sysfs counts in, whatever the disk's own blocks are."""
+"""The unit of sizes in sysfs, in bytes, whatever the block size of the disk is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartitionPlace:
-    """A partition: the device of its disk, its number, where it begins and its size, in bytes."""
+    """A partition: the device of its disk, its number, and its start and size in bytes."""
 
     disk: Path
     number: int
     start: int
     size: int
     block: int
-    """Bytes of a block of the disk."""
+    """The logical block size of the disk, in bytes."""
 
 
 def grow(sysroot: Sysroot) -> int:
@@ -65,7 +65,7 @@ def grow(sysroot: Sysroot) -> int:
 
 
 def find_partition(directory: Path, sysfs: Path = SYSFS) -> PartitionPlace:
-    """The partition that ``directory`` is on. Raises NothingToDo when it is on none."""
+    """The partition that ``directory`` is on. Raises NothingToDo if it is not on a partition."""
     device = directory.stat().st_dev
     here = (sysfs / f"{os.major(device)}:{os.minor(device)}").resolve()
     try:
@@ -87,7 +87,8 @@ def find_partition(directory: Path, sysfs: Path = SYSFS) -> PartitionPlace:
 def plan_partition_growth(
     disk: int, place: PartitionPlace
 ) -> tuple[tuple[BlockWrite, ...], int] | None:
-    """``plan_growth`` for a disk that is open. Raises Damaged."""
+    """``plan_growth`` for the open disk ``disk``: the writes and the new last block; None if the
+    partition fills the disk. Raises Damaged."""
     block = place.block
     header = parse_header(os.pread(disk, block, block), lba=1)
     entries = os.pread(disk, header.count * 128, header.entries_lba * block)
@@ -97,7 +98,7 @@ def plan_partition_growth(
 
 
 def apply_writes(disk: int, writes: tuple[BlockWrite, ...], block: int) -> None:
-    """One after the other, each durable before the next."""
+    """Write the blocks in order, each durable before the next."""
     for write in writes:
         os.pwrite(disk, write.data, write.at * block)
         os.fsync(disk)

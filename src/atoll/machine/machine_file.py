@@ -47,14 +47,15 @@ class MachineFile:
 
 
 def read_machine_file(etc: Node, policy: Policy) -> MachineFile:
-    """The one in a live ``/etc``, over what the image's ``policy`` says. Raises RecipeError."""
+    """The machine file in a live ``/etc``, with the image's ``policy`` for what it does not set.
+    Raises RecipeError."""
     from atoll.machine.etc.etc_tree import is_file, node_at
 
     node = node_at(etc, PLACE)
     if node is None:
         return _with_policy(MachineFile(), policy)
     if not is_file(node):
-        raise RecipeError("is no ordinary file", file=f"/etc/{PLACE}")
+        raise RecipeError("is not a regular file", file=f"/etc/{PLACE}")
     return _with_policy(parse_machine_file(node.entry.read(), file=f"/etc/{PLACE}"), policy)
 
 

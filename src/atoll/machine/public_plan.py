@@ -129,7 +129,7 @@ def _fetch(published: PublishedImage, public: PublicState) -> int:
 def _compare(facts: SystemLabel | None, records: Path) -> PackageChanges | None:
     """Against the running tree's own list, which everyone may read."""
     try:
-        said, listed = (
+        info, packages = (
             read_regular(records / name, limit=OWN_LIMIT)
             for name in ("image.json", "packages.json")
         )
@@ -137,4 +137,4 @@ def _compare(facts: SystemLabel | None, records: Path) -> PackageChanges | None:
         return None
     if facts is None:
         return None
-    return compare_packages(parse_packages(said, listed, where=str(records)), facts.packages)
+    return compare_packages(parse_packages(info, packages, where=str(records)), facts.packages)

@@ -1,1 +1,1 @@
-"""What verbs print: results as text at 80 columns or as JSON, progress, and errors."""
+"""Output of the verbs: results as text (80 columns) or JSON, progress, and errors."""

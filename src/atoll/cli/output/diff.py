@@ -1,4 +1,4 @@
-"""What changed between two systems, as text at 80 columns."""
+"""The difference between two systems as text, 80 columns wide."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def _file_line(change: FileChange) -> list[str]:
 
 
 def _unknown_lines(found: SystemDiff) -> list[str]:
-    """What is not known of either, by the reason, so that each is told once."""
+    """What is unknown of either system, grouped by reason, so that each reason is printed once."""
     reasons: dict[tuple[str, str], list[str]] = {}
     for name, whys in found.unknown.items():
         for side, why in zip((found.before, found.after), whys, strict=True):
@@ -139,7 +139,7 @@ def _unknown_lines(found: SystemDiff) -> list[str]:
 
 
 def _narrowed(before: str, after: str) -> tuple[str, str]:
-    """Only the words that the other one does not have, when there are several."""
+    """``before`` and ``after`` without the words that both have, if both have several words."""
     old, new = before.split(" "), after.split(" ")
     if len(old) < 2 or len(new) < 2:
         return before, after

@@ -1,4 +1,4 @@
-"""What changed between two systems, as JSON; docs/reference/diff.md says what each key means."""
+"""The difference between two systems as JSON; docs/reference/diff.md describes the keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the text and the JSON of ``atoll diff`` share: titles, kinds of changes, sums of files."""
+"""Shared by the text and the JSON of ``atoll diff``: titles, kinds of changes, sums of files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TITLES = {
 
 @dataclass(slots=True, kw_only=True)
 class FileTotals:
-    """How many files, and their bytes; of changed ones before and after."""
+    """The number of files, and their bytes ``before`` and ``after``."""
 
     count: int = 0
     before: int = 0
@@ -65,7 +65,7 @@ def kind_of_package_change(change: ItemChange) -> str:
 def sum_files(
     changes: Iterable[FileChange],
 ) -> tuple[dict[ChangeKind, FileTotals], dict[str, dict[ChangeKind, FileTotals]]]:
-    """Of all files, and of those in each top directory; those only in their time left out."""
+    """Sums over all files, and by top directory. Files that differ only in time are left out."""
     total = {kind: FileTotals() for kind in ChangeKind}
     directories: dict[str, dict[ChangeKind, FileTotals]] = {}
     for change in changes:
@@ -78,7 +78,7 @@ def sum_files(
 
 
 def top_directory(path: str) -> str:
-    """``/etc``, and of what is in /usr its directory there: ``/usr/lib``."""
+    """The first directory of a path, such as ``/etc``; below /usr the first two: ``/usr/lib``."""
     parts = path.split("/")[1:-1]
     return "/" + "/".join(parts[: 2 if parts[:1] == ["usr"] else 1])
 

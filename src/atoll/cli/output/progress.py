@@ -1,7 +1,7 @@
-"""The story of a command on stderr: steps with their times, progress, notices.
+"""Progress on stderr: steps with their durations, progress lines, notices.
 
-On a terminal the step at work has the last line, redrawn in place; in a log every line is printed
-once and stays. ``clock`` and ``live`` are handed in, so that both forms can be tested.
+On a terminal, the last line shows the current step and is redrawn in place; otherwise every line is
+printed once. ``clock`` and ``live`` are parameters, so that tests can cover both forms.
 """
 
 from __future__ import annotations
@@ -36,10 +36,11 @@ class _Step:
     title: str
     begun: float
     open_line: bool = False
-    """Whether the terminal's last line is this step's."""
+    """Whether the last line of the terminal shows this step."""
     first: tuple[float, int] | None = None
-    """When its first progress was told, and how far it was."""
-    told: float = 0.0
+    """The time and the amount of its first progress report."""
+    printed: float = 0.0
+    """When progress was printed last."""
     progress: str = ""
 
 
@@ -79,12 +80,12 @@ class StreamReporter:
         now = self._clock()
         if step.first is None:
             step.first = (now, done)
-            step.told = now
+            step.printed = now
             if not self._live:
                 return
-        elif now - step.told < (_REDRAW_SECONDS if self._live else _LOG_SECONDS):
+        elif now - step.printed < (_REDRAW_SECONDS if self._live else _LOG_SECONDS):
             return
-        step.told = now
+        step.printed = now
         step.progress = format_progress(done, total, unit=unit, since=step.first, now=now)
         if self._live:
             self._begin_line(step)
@@ -95,7 +96,7 @@ class StreamReporter:
         self._leave_line(keep=False)
         lines = encodable(escape(text), self._stream).splitlines()
         for number, line in enumerate(lines):
-            # Only the first begins at the left: a name that has lines forges none of ours.
+            # Other lines are indented, so that line breaks in a file name cannot forge a message.
             more = "  " if number and not line.startswith(" ") else ""
             self._stream.write(f"{self._indent()}{more}{line}\n")
         if self._steps and self._live:
@@ -120,12 +121,12 @@ class StreamReporter:
         rest = f" … {rest}".rstrip()
         indent = self._indent(-1)
         # One column stays free: writing into the last one wraps on some terminals.
-        room = max(0, WIDTH - 1 - len(indent) - len(rest)) if self._live else None
-        title = step.title if room is None else cut(step.title, room)
+        width = max(0, WIDTH - 1 - len(indent) - len(rest)) if self._live else None
+        title = step.title if width is None else cut(step.title, width)
         return encodable(f"{indent}{title}{rest}", self._stream)
 
     def _leave_line(self, *, keep: bool = True) -> None:
-        """Make the terminal's last line free; ``keep`` what it says."""
+        """End the terminal's last line, with ``keep``, or clear it."""
         if self._steps and self._steps[-1].open_line:
             self._stream.write("\n" if keep else _CLEAR)
             self._steps[-1].open_line = False
@@ -137,9 +138,10 @@ class StreamReporter:
 def format_progress(
     done: int, total: int | None, *, unit: str, since: tuple[float, int], now: float
 ) -> str:
-    """``45 %, 1.2 of 3.4 GB, 30 MB/s, 12 s left``; what is not known is left out.
+    """``45 %, 1.2 of 3.4 GB, 30 MB/s, 12 s left``; unknown parts are left out.
 
-    ``unit`` may name what is at work after a comma, and ``s`` counts the time it takes already.
+    ``unit`` may have an item after a comma (``packages, bash``). The unit ``s`` stands for seconds
+    since the step began.
     """
     if unit == "s":
         return format_seconds(done)
@@ -150,7 +152,7 @@ def format_progress(
     if total:
         parts = [f"{min(100, 100 * done // total)} %", f"{_without_unit(done, total, unit)}"]
     if rate > 0:
-        # Packages and seconds have no speed that says anything.
+        # A rate of packages means nothing: their sizes differ.
         parts += [f"{format_amount(int(rate), unit)}/s"] if rate >= 1 and "," not in unit else []
         if total and total > done:
             parts.append(f"{format_seconds(round((total - done) / rate))} left")
@@ -158,7 +160,7 @@ def format_progress(
 
 
 def format_amount(amount: int, unit: str) -> str:
-    """Bytes in decimal units (``1.2 GB``), anything else as it is (``1200 files``)."""
+    """Bytes in decimal units (``1.2 GB``), other units unchanged (``1200 files``)."""
     if unit != "B":
         return f"{amount} {unit}"
     value = float(amount)
@@ -180,7 +182,7 @@ def format_seconds(seconds: float) -> str:
 
 
 def format_moment(when: int) -> str:
-    """Seconds since 1970 as date and time here; a number that is no date as it is."""
+    """Seconds since 1970 as local date and time; ``at second N`` if that is out of range."""
     from datetime import datetime
 
     try:

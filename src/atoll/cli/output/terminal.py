@@ -1,7 +1,7 @@
-"""The one way out: all text for stdout and stderr goes through here, so that nothing in it steers
-the terminal, whatever a verb, a library or Python itself writes.
+"""Everything on stdout and stderr goes through here, and control characters are escaped.
 
-Atoll's own redrawing of a line goes past it: ``trusted_stream``.
+So no text from outside can control the terminal, whether a verb, a library or Python prints it.
+``trusted_stream`` bypasses this for Atoll's own redrawing of lines.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PLAIN = "\x1b[0m"
 
 
 class SafeStream(io.TextIOBase):
-    """Writes to another stream of text: escaped, and in characters that the stream has."""
+    """Writes to another text stream, with control characters and unencodable characters escaped."""
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class SafeStream(io.TextIOBase):
 
 @contextmanager
 def safe_streams() -> Iterator[None]:
-    """stdout and stderr are safe while the context lasts."""
+    """Wrap stdout and stderr in ``SafeStream`` while the context lasts."""
     with ExitStack() as stack:
         if sys.stdout is not None:
             stack.enter_context(redirect_stdout(cast("TextIO", SafeStream(sys.stdout))))
@@ -66,17 +66,17 @@ def safe_streams() -> Iterator[None]:
 
 
 def trusted_stream(stream: TextIO) -> TextIO:
-    """The stream itself, for text of Atoll's that redraws a line."""
+    """The stream without escaping, for Atoll's own control sequences."""
     return stream.stream if isinstance(stream, SafeStream) else stream
 
 
 def has_colour(stream: TextIO) -> bool:
-    """On a terminal, unless NO_COLOR says otherwise (https://no-color.org)."""
+    """Whether to use colours: on a terminal, unless NO_COLOR is set (https://no-color.org)."""
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and stream.isatty()
 
 
 def print_marked(mark: str, text: str, stream: TextIO) -> None:
-    """``atoll: MARK: TEXT``; where the terminal has colours, the word of a known mark has one."""
+    """Print ``atoll: MARK: TEXT``; on a terminal with colours the mark is coloured."""
     plain = trusted_stream(stream)
     shown = f"{_COLOURS[mark]}{mark}{_PLAIN}" if mark in _COLOURS and has_colour(plain) else mark
     plain.write(f"atoll: {shown}: {encodable(escape(text), plain)}\n")
@@ -84,13 +84,13 @@ def print_marked(mark: str, text: str, stream: TextIO) -> None:
 
 
 def encodable(text: str, stream: TextIO) -> str:
-    """``text`` in characters that ``stream`` can write; others are spelled out."""
+    """``text`` with backslash escapes for characters that the stream's encoding lacks."""
     name = stream.encoding or "utf-8"
     return text.encode(name, "backslashreplace").decode(name)
 
 
 def write_result(data: bytes) -> None:
-    """Print bytes that are a result: as they are into a file or a pipe, as text on a terminal."""
+    """Write bytes to stdout: unchanged into a file or a pipe, as escaped text on a terminal."""
     stream = trusted_stream(sys.stdout)
     if stream.isatty():
         sys.stdout.write(data.decode(errors="surrogateescape"))

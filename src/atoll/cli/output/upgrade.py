@@ -1,4 +1,4 @@
-"""What an upgrade, a rollback or a collection would do or did, for people and as JSON."""
+"""What an upgrade, a rollback or garbage collection would do or did, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from atoll.oci.system_label import PackageChanges
 
 MOST = 20
-"""How many names of a kind a person is shown; the rest is counted."""
+"""How many names of a kind are printed; the rest is counted."""
 
 
 def candidate_as_json(candidate: Candidate) -> dict[str, Any]:
@@ -128,25 +128,23 @@ def rollback_as_json(found: RollbackPreview) -> dict[str, Any]:
     }
 
 
-def format_cleanup(tidied: CleanupResult, *, dry: bool) -> str:
-    would = "would remove" if dry else "removed"
-    lines = [f"{would} {title}" for title in tidied.titles]
-    what = (
-        f"{_count(tidied.collected.objects, 'object')}, {_count(tidied.collected.images, 'tree')}"
-    )
-    amount = format_amount(tidied.collected.freed, "B")
-    lines.append(f"{would} {what}: {amount}")
+def format_cleanup(result: CleanupResult, *, dry: bool) -> str:
+    verb = "would remove" if dry else "removed"
+    lines = [f"{verb} {title}" for title in result.titles]
+    collected = result.collected
+    what = f"{_count(collected.objects, 'object')}, {_count(collected.images, 'tree')}"
+    lines.append(f"{verb} {what}: {format_amount(collected.freed, 'B')}")
     return "\n".join(map(one_line, lines))
 
 
-def cleanup_as_json(tidied: CleanupResult) -> dict[str, Any]:
+def cleanup_as_json(result: CleanupResult) -> dict[str, Any]:
     return {
-        "deployments": list(tidied.removal.deployments),
-        "entries": list(tidied.removal.entries),
-        "objects": tidied.collected.objects,
-        "trees": tidied.collected.images,
-        "freed": tidied.collected.freed,
-        "warning": tidied.warning,
+        "deployments": list(result.removal.deployments),
+        "entries": list(result.removal.entries),
+        "objects": result.collected.objects,
+        "trees": result.collected.images,
+        "freed": result.collected.freed,
+        "warning": result.warning,
     }
 
 

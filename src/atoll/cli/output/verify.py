@@ -1,4 +1,4 @@
-"""What ``build --verify`` found, for people and as JSON."""
+"""The result of ``build --verify`` as text and as JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from atoll.builder.verify import Verification
 
 SHOWN = 20
-"""How many paths are told to a person; JSON has them all."""
+"""How many paths the text lists; the JSON has them all."""
 
 
 def verification_as_json(found: Verification) -> dict[str, object]:

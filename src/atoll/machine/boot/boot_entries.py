@@ -96,7 +96,7 @@ def read_menu(entries: Path, entry_list: Path) -> BootMenu:
         return _read_entry_list(entry_list)
     except OSError as error:
         return BootMenu(damaged=(f"the boot entries cannot be read: {entries}: {error.strerror}",))
-    menu_entry, drafts, damaged, foreign, last = [], [], [], [], 0
+    found, drafts, damaged, foreign, last = [], [], [], [], 0
     for text in names:
         name = parse_entry_name(text)
         if name is None:
@@ -114,9 +114,9 @@ def read_menu(entries: Path, entry_list: Path) -> BootMenu:
         elif entry.deployment is None:
             damaged.append(f"boot entry {text} names no deployment")
         else:
-            menu_entry.append(MenuEntry(name=name, deployment=entry.deployment, entry=entry))
+            found.append(MenuEntry(name=name, deployment=entry.deployment, entry=entry))
     return BootMenu(
-        entries=in_loader_order(menu_entry),
+        entries=in_loader_order(found),
         drafts=tuple(drafts),
         damaged=tuple(damaged),
         foreign=tuple(foreign),
@@ -125,12 +125,13 @@ def read_menu(entries: Path, entry_list: Path) -> BootMenu:
 
 
 def format_entry_list(entries: tuple[MenuEntry, ...]) -> bytes:
-    """``entries.json``: what is read without the ESP, by people's ``status`` and by early boot.
+    """``entries.json``: read where the ESP is not, by ``status`` of ordinary users and by early
+    boot.
 
     Early boot has no JSON parser. Its shell (``read_fallback`` in ``formats.sh``) reads exactly
-    this layout line by line and refuses any other: one key a line, ``entry`` before
-    ``deployment``, indented by one space a level. The early boot of an older image reads it too, so
-    the layout must never change; docs/reference/contracts.md and a golden file have it.
+    this layout line by line and refuses any other: one key per line, ``entry`` before
+    ``deployment``, indented by one space per level. The early boot of older images reads it too, so
+    the layout must never change; docs/reference/contracts.md and a golden file define it.
     """
     document = [
         {"entry": format_entry_name(entry.name), "deployment": entry.deployment}
@@ -167,7 +168,8 @@ def _read_entry_list(entry_list: Path) -> BootMenu:
     return BootMenu(entries=in_loader_order(list(entries)), last_sequence=last)
 
 
-def in_loader_order(menu_entry: list[MenuEntry]) -> tuple[MenuEntry, ...]:
+def in_loader_order(entries: list[MenuEntry]) -> tuple[MenuEntry, ...]:
     """The entries in the order in which the loader tries them."""
-    order = {name: place for place, name in enumerate(loader_order([p.name for p in menu_entry]))}
-    return tuple(sorted(menu_entry, key=lambda each: order[each.name]))
+    names = loader_order([each.name for each in entries])
+    rank = {name: number for number, name in enumerate(names)}
+    return tuple(sorted(entries, key=lambda each: rank[each.name]))

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 
 def verifier(sysroot: Sysroot) -> Verify:
-    """Reads each entry's kernel and tree once."""
+    """A function that checks whether an entry can boot, and reads each kernel and tree only
+    once."""
     known: dict[tuple[int, str], str] = {}
 
     def verify(each: DeploymentState, menu_entry: MenuEntry) -> str:
@@ -49,7 +50,7 @@ def find_flaw(sysroot: Sysroot, deployment: Deployment, menu_entry: MenuEntry) -
 
 
 def find_tree_flaw(sysroot: Sysroot, deployment: Deployment) -> str:
-    """What is wrong with it on the state partition."""
+    """Why a deployment cannot boot, as far as the state partition is concerned; empty if it can."""
     flaw = check_state(sysroot, deployment)
     if flaw:
         return flaw
@@ -65,7 +66,7 @@ def find_tree_flaw(sysroot: Sysroot, deployment: Deployment) -> str:
 
 
 def find_entry_flaw(sysroot: Sysroot, deployment: Deployment, menu_entry: MenuEntry) -> str:
-    """What is wrong with an entry, or with its kernel and initrd, which are read from the disk."""
+    """Why an entry cannot boot; its kernel and initrd are read from the disk. Empty if it can."""
     flaw = check_entry(sysroot, deployment, menu_entry)
     if flaw:
         return flaw
@@ -92,7 +93,8 @@ def _find_initrd_flaw(sysroot: Sysroot, name: str | None) -> str:
 
 
 def _digest_on_disk(path: Path) -> bytes:
-    """Read past the page cache, which may still hold what the disk has lost."""
+    """The SHA-256 of a file, read past the page cache, which may have data that the disk has
+    lost."""
     hasher = sha256()
     with open_regular(path) as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

@@ -18,12 +18,13 @@ UPTIME = Path("/proc/uptime")
 
 
 def record_boot(sysroot: Sysroot, uptime: Path = UPTIME) -> None:
-    """Once in each boot, with the time at which it began. Raises Busy or Damaged."""
+    """Record the running deployment, once per boot, with the time of the boot. Raises Busy,
+    Damaged."""
     if sysroot.booted is None:
         return
     began = int(time.time() - float(uptime.read_text().split()[0]))
     deployment = read_deployment(sysroot, sysroot.booted)
-    # The boot waits for this, and writing the status would read a whole kernel.
+    # Not published: that would read a whole kernel, and the boot waits for this.
     with locked_machine(sysroot, esp=False, published=False) as machine:
         if is_recorded(machine, began):
             return
@@ -39,7 +40,8 @@ def record_boot(sysroot: Sysroot, uptime: Path = UPTIME) -> None:
 
 
 def is_recorded(sysroot: Sysroot, began: int) -> bool:
-    """Whether the checks of the boot that began then have run before; clocks are set meanwhile."""
+    """Whether the boot that began at ``began`` is recorded. Two seconds of difference are
+    tolerated: the clock may have been set meanwhile."""
     boots = [each for each in read_history(sysroot.state) if each.what == BOOT]
     return (
         bool(boots) and abs(boots[-1].when - began) < 2 and boots[-1].deployment == sysroot.booted

@@ -1,8 +1,9 @@
-"""What stands where Atoll keeps a directory or a file of its own, and is none: it is kept aside.
+"""Move aside what is in the way of Atoll's own files and directories: a file where it needs a
+directory, or the reverse.
 
-A disk that was repaired, a restored backup or a person may leave such a thing. An operation renames
-it to ``NAME.displaced-<k>``, as early boot does, and goes on; ``status`` tells of it until a person
-has looked at it and removed it. What cannot even be looked at stays where it is.
+Repairing a file system, restoring a backup or a person may cause this. An operation renames the
+obstacle to ``NAME.displaced-<k>``, as early boot does, and continues. ``status`` reports it until a
+person has looked at it and removed it. An obstacle that cannot be examined stays where it is.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ _DISPLACED = re.compile(r".+\.displaced-[1-9][0-9]*")
 
 
 def displace_strays(sysroot: Sysroot, *, esp: bool) -> None:
-    """And make what a store is never without, if it is gone. Raises OSError for what cannot be
-    renamed. The caller holds the machine's lock."""
+    """Move obstacles aside, and create missing directories of the store. Raises OSError when an
+    obstacle cannot be renamed. The caller holds the machine's lock."""
     _displace((sysroot.atoll / name for name in _DIRECTORIES), stat.S_IFDIR)
     _displace((sysroot.atoll / name for name in _FILES), stat.S_IFREG)
     for name in _OF_STORE:
@@ -56,14 +57,14 @@ def displace_strays(sysroot: Sysroot, *, esp: bool) -> None:
 
 
 def displace_state(sysroot: Sysroot) -> None:
-    """The directory that the lock is in, and the lock: they come before it is held."""
+    """Move obstacles aside at the lock and its directory: this must happen before locking."""
     _displace([sysroot.state], stat.S_IFDIR)
     _displace([sysroot.state / "lock"], stat.S_IFREG)
 
 
 def find_displaced(sysroot: Sysroot) -> tuple[str, ...]:
-    """Where things are that were put aside; none of what this person may not look into."""
-    above = (
+    """Reports of displaced files, for each directory that this user may read."""
+    folders = (
         sysroot.atoll,
         sysroot.state,
         sysroot.atoll / "refs",
@@ -73,8 +74,8 @@ def find_displaced(sysroot: Sysroot) -> tuple[str, ...]:
     )
     return tuple(
         f"{folder / name} was where Atoll keeps something else: look at it, then remove it"
-        for folder in above
-        for name in _seen_in(folder)
+        for folder in folders
+        for name in _readable_names(folder)
         if _DISPLACED.fullmatch(name)
     )
 
@@ -84,7 +85,7 @@ def _displace(paths: Iterable[Path], kind: int) -> None:
         displace_stray(path, kind)
 
 
-def _seen_in(folder: Path) -> list[str]:
+def _readable_names(folder: Path) -> list[str]:
     try:
         return list_names(folder)
     except OSError:

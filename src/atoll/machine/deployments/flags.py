@@ -34,9 +34,9 @@ FORMAT = 1
 PINNED, BLESSED, HELD = "pinned", "blessed", "held"
 NUMBERS = "numbers.json"
 NUMBER_LIMIT = 10**9 - 1000
-"""Names of deployments and entries have nine digits at most."""
+"""Numbers of deployments and entries have at most nine digits."""
 UNKNOWN = 0
-"""Stands for the deployment in a hold that cannot be read."""
+"""The deployment of a hold that cannot be read."""
 ROLLED_BACK = "rolled back"
 """Why a tree is held after a rollback from it."""
 
@@ -53,7 +53,8 @@ class Hold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flags:
-    """``unreadable`` says which could not be read: what is pinned or blessed is then unknown."""
+    """``unreadable`` lists flags that could not be read: what is pinned or blessed is then
+    unknown."""
 
     pinned: frozenset[int] = frozenset()
     blessed: frozenset[int] = frozenset()

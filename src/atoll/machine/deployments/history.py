@@ -1,10 +1,10 @@
-"""The history of a machine, in ``atoll/state/history``: a line of JSON an event, oldest first::
+"""The history of a machine, in ``atoll/state/history``: one line of JSON per event, oldest first::
 
     {"when": 1790000000, "what": "upgrade", "deployment": 2, "was": 1, "name": "hello",
      "version": "2", "tree": "<64 hex>", "image": "docker://…"}
 
-``deployment`` is what boots next from then on, ``was`` what did before; of a ``boot``, what runs. A
-line that a power cut left incomplete is skipped.
+``deployment`` boots next from then on, and ``was`` did before. For a ``boot`` event, ``deployment``
+is the one that runs. A line that a power cut left incomplete is skipped.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 NAME = "history"
 BOOT = "boot"
-"""What an event is called that says that its deployment has started."""
+"""The name of the event that records that a deployment has booted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ def read_history(state: Path) -> tuple[HistoryEvent, ...]:
 
 
 def parse_event(line: bytes) -> HistoryEvent | None:
-    """None for a line that is none."""
+    """None for a line that is not a valid event."""
     try:
         found: Any = parse_json(line, where="a line")
         when, what = found["when"], found["what"]

@@ -3,7 +3,7 @@
 ::
 
     atoll/deployments/new-<n>, gone-<n>        a deployment that is being made or removed
-    atoll/deployments/<n>/.NAME.XXXXXXXX       a file that is being replaced (``host.files``),
+    atoll/deployments/<n>/.NAME.XXXXXXXX       a file that is being replaced (``host.fs``),
     atoll/deployments/<n>/etc/.NAME.XXXXXXXX     here and in each directory below
     atoll/state/**/.NAME.XXXXXXXX
     atoll/refs/**/.NAME.json.XXXXXXXX
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from atoll.machine.deployments.sysroot import Sysroot
 
 _REPLACED = re.compile(r"\..+\.[a-z0-9_]{8}")
-"""As ``replace_file`` calls what gets its name when it is whole."""
+"""The temporary names of ``replace_file``."""
 _HALF_MADE = re.compile(r"(?:new|gone)-[1-9][0-9]{0,8}")
 _CONFLICTS = re.compile(r"[1-9][0-9]{0,8}\.new")
 
 
 def list_leftovers(sysroot: Sysroot) -> tuple[Path, ...]:
-    """The leftovers that are there; never a file of the user."""
+    """The existing leftovers; never a file of the user."""
     deployments, state = sysroot.deployments, sysroot.state
     numbered = [deployments / name for name in _list_names(deployments) if is_number(name)]
     tries = [state / "tries" / name for name in _list_names(state / "tries")]
@@ -71,7 +71,8 @@ def _ref_folders(refs: Path) -> list[Path]:
 
 
 def _list_names(folder: Path) -> list[str]:
-    """Leftovers in a directory that cannot be read stay, and block nothing."""
+    """The names in ``folder``; none if it cannot be read: leftovers there stay, and block
+    nothing."""
     try:
         return list_names(folder)
     except OSError:

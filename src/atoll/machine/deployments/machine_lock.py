@@ -40,15 +40,15 @@ def locked_machine(
 ) -> Iterator[Sysroot]:
     """Lock a machine, and make it writable for this process.
 
-    Yields the machine as the operation sees it: with ``esp``, its ESP is mounted elsewhere. Without
-    ``published`` the public status is not written again, which would read kernel and tree. Raises
-    Busy, MissingPrivilege, or NotFound when the ESP is not found.
+    Yields the machine as the operation must use it: with ``esp``, its ESP is mounted writable at
+    another path. Without ``published`` the public status is not updated, which would read kernel
+    and tree. Raises Busy, MissingPrivilege, or NotFound when the ESP is not found.
     """
     with ExitStack() as stack:
         if sysroot.is_running:
             require_root("changing the machine")
             if esp:
-                _wake(sysroot.esp)
+                _trigger_automount(sysroot.esp)
             enter_private_mounts()
             run(["mount", "-o", "remount,bind,rw", sysroot.root])
         restrict_to_owner(sysroot.atoll)
@@ -66,18 +66,23 @@ def locked_machine(
                 publish_or_forget(sysroot, when=int(time.time()))
 
 
-def _wake(place: Path) -> None:
-    """Trigger an automount, which mounts only in the namespace of the whole system."""
+def _trigger_automount(directory: Path) -> None:
+    """Trigger the automount of ``directory`` now: systemd mounts in the mount namespace of the
+    whole system, which this process is about to leave."""
     try:
-        os.listdir(place)  # noqa: PTH208  # nothing is done with the names
+        os.listdir(directory)  # noqa: PTH208  # the names are not needed
     except OSError:
         return
 
 
 @contextmanager
 def _writable_esp(seen: Path) -> Iterator[Path]:
-    """One file system cannot be mounted twice, read-only and writable: where it is mounted at
-    ``seen``, it is made writable as a whole, and the mount there stays read-only."""
+    """Mount the ESP writable at ``WRITABLE_ESP``.
+
+    If it is mounted read-only at ``seen``, mounting the device again would give the same read-only
+    superblock. So that mount is bound to the new place, and the superblock is remounted writable;
+    the mount at ``seen`` stays read-only for other processes.
+    """
     WRITABLE_ESP.mkdir(mode=0o700, parents=True, exist_ok=True)
     mount = find_mount(seen) if seen.is_dir() else None
     if mount is not None and mount.point == PurePosixPath(seen):
@@ -93,8 +98,8 @@ def _writable_esp(seen: Path) -> Iterator[Path]:
 
 
 def _remount(mode: str) -> None:
-    """By the old system call: through the new one mount names every option of the file system
-    again, and Linux 6.12 refuses to be told those of FAT while it is mounted."""
+    """Remount with mount(2): with fsconfig(2), mount(8) passes all options of the file system
+    again, and Linux 6.12 refuses options of FAT in a remount."""
     env = {**os.environ, "LIBMOUNT_FORCE_MOUNT2": "always"}
     run(["mount", "-o", f"remount,{mode}", WRITABLE_ESP], env=env)
 

@@ -81,8 +81,8 @@ class StagedForExt4:
         next multiple of 64 KiB Merkle tree, root level first
         next block              descriptor (256 bytes), zeros, its length in the last 4 bytes
 
-    Afterwards each file is given its true size and the verity flag (``disk.verity_commands``).
-    ``sizes`` holds both, by path from the root of the partition.
+    Afterwards ``disk.seal_state`` sets the true size and the verity flag of each file. ``sizes``
+    has the true sizes in bytes, by path from the root of the partition.
     """
 
     def __init__(self, *, source: Store, target: Store, top: Path) -> None:

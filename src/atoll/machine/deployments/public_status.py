@@ -41,14 +41,15 @@ FLAGS = ("booted", "default", "staged", "pinned", "blessed", "fallback")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublicState:
-    """``when`` it was so, in seconds since 1970; ``follows`` is empty when no image is followed."""
+    """The state of the machine at the time ``when``, in seconds since 1970. ``follows`` is the
+    image that upgrades use, empty if there is none."""
 
     when: int
     state: MachineState
     follows: str
     layers: frozenset[str]
     no_way_back: tuple[str, ...] = ()
-    """Why no deployment is a way back (``way_back``); empty when one is."""
+    """Why there is no way back (``way_back``); empty if there is one."""
 
 
 def may_read_machine(sysroot: Sysroot) -> bool:
@@ -57,7 +58,7 @@ def may_read_machine(sysroot: Sysroot) -> bool:
 
 
 def read_public_status(place: Path = STATUS_FILE) -> PublicState:
-    """Raises NotFound before it was written for the first time in this boot, or Damaged."""
+    """Raises NotFound if it was not written in this boot yet, or Damaged."""
     data = read_if_there(place)
     if data is None:
         raise NotFound(

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 PAIR = ("linux", "initrd")
 FILE_LIMIT = 1 << 30
-"""Bytes of a kernel, an initrd or a tree's image: what has more was not written by Atoll, and to
-read it may take for ever."""
+"""The most bytes of a kernel, an initrd or a tree's image. Atoll writes no larger ones, and reading
+one could take very long."""
 
 
 def find_flaws(

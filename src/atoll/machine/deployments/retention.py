@@ -1,7 +1,8 @@
 """Which deployments, entries and kernels stay. Pure.
 
-Policy keeps what runs, what boots next, its fallback and what is pinned; beyond these the newest
-blessed ones until ``keep`` are there. A deployment without an entry is an interrupted one.
+Policy keeps the booted and the default deployment, the fallback, the way back and pinned ones; then
+the newest blessed ones, up to ``keep`` deployments in total. A deployment without an entry was left
+by an interrupted operation.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from atoll.machine.deployments.state import DeploymentState, MachineState
 
 DEFAULT_KEEP = 3
-"""How many deployments a machine has where its machine file does not say."""
+"""How many deployments are kept if neither the machine file nor the image says."""
 BOOT_TRIES = 3
 """How many boots a new deployment gets before its fallback boots."""
 
@@ -52,27 +53,28 @@ def required_deployments(state: MachineState) -> frozenset[int]:
 
 
 def choose_kept(state: MachineState, keep: int) -> frozenset[int]:
-    """What policy keeps when up to ``keep`` deployments may stay.
+    """The deployments that policy keeps when up to ``keep`` may stay.
 
-    One that cannot boot stays among newer ones, and takes no place of one that can.
+    A deployment that cannot boot does not count towards ``keep``; it stays if it is newer than the
+    last one that is kept.
     """
     kept = set(required_deployments(state))
-    sound = len(kept)
+    bootable = len(kept)
     with_entry = {each.deployment for each in state.menu.entries}
     for each in state.deployments:
-        if sound >= keep:
+        if bootable >= keep:
             break
         if each.blessed and each.number in with_entry and each.number not in kept:
             kept.add(each.number)
-            sound += not each.flaw
+            bootable += not each.flaw
     return frozenset(kept)
 
 
 def choose_leftovers(state: MachineState) -> tuple[int, ...]:
-    """Deployments that nothing boots.
+    """Deployments that no entry boots.
 
-    None while the menu lacks what must be in it (the ESP may be that of another machine), and none
-    while an entry or a flag cannot be read: it may be theirs.
+    None while the menu lacks entries that must be in it (the ESP may be that of another machine),
+    or while an entry or a flag cannot be read: it may belong to such a deployment.
     """
     if not _is_its_menu(state) or state.menu.damaged or state.unreadable:
         return ()
@@ -88,7 +90,8 @@ def choose_leftovers(state: MachineState) -> tuple[int, ...]:
 
 
 def _is_its_menu(state: MachineState) -> bool:
-    """Whether the menu has what must be in it."""
+    """Whether the menu belongs to this machine: it has entries of the default and the booted
+    deployment."""
     with_entry = {each.deployment for each in state.menu.entries}
     return state.default is not None and (state.booted is None or state.booted in with_entry)
 
@@ -114,9 +117,9 @@ def choose_superseded(state: MachineState, *, but: int | None = None) -> tuple[i
 
 
 def choose_obsolete(state: MachineState, keep: int) -> frozenset[int]:
-    """What policy does not keep. Nothing while a flag cannot be read, or while the menu lacks what
-    must be in it. A deployment without an entry stays while an entry cannot be read: that may be
-    its own."""
+    """The deployments that policy does not keep. None while a flag cannot be read, or while the
+    menu lacks entries that must be in it. A deployment without an entry stays while an entry cannot
+    be read: that may be its own."""
     if state.unreadable or not _is_its_menu(state):
         return frozenset()
     kept = choose_kept(state, keep)
@@ -169,9 +172,9 @@ def entries_to_disable(state: MachineState, numbers: Iterable[int]) -> tuple[Men
 
 
 def redundant_entries(state: MachineState, *, of: int | None = None) -> tuple[str, ...]:
-    """Entries that boot what another one boots, which the loader takes before them.
+    """Entries of deployments that have another entry, which the loader prefers.
 
-    With ``of`` all entries of that deployment: it is about to get another one.
+    With ``of`` all entries of that deployment: it is about to get a new one.
     """
     from atoll.machine.boot.boot_entry import format_entry_name
 

@@ -44,11 +44,11 @@ SEQUENCE_GAP = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentState:
-    """A deployment with all that is true of it now.
+    """A deployment and its current state.
 
-    ``staged``: it boots next and does not run yet. ``fallback``: it boots when the default fails.
-    ``hold`` names this deployment; ``flaw`` says why it cannot boot, empty when ``quick_check``
-    finds no fault.
+    ``staged``: it boots next and does not run yet. ``fallback``: it boots if the default fails.
+    ``hold`` is the hold of its tree that names this deployment. ``flaw`` says why it cannot boot;
+    empty if ``quick_check`` finds no fault.
     """
 
     deployment: Deployment
@@ -72,11 +72,12 @@ class DeploymentState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineState:
-    """Newest deployment first; ``damaged`` says what could not be read, and why.
+    """The state of a machine, newest deployment first. ``damaged`` says what could not be read, and
+    why.
 
-    ``damaged_numbers`` are deployments whose description cannot be read. ``unreadable`` are flags
+    ``damaged_numbers`` are deployments whose description cannot be read. ``unreadable`` lists flags
     that could not be read, so that what is pinned or blessed is unknown. ``way_back`` is the
-    deployment that must stay (``way_back``), once it was looked for.
+    deployment that must stay (module ``way_back``); None before ``with_way_back``, or without one.
     """
 
     deployments: tuple[DeploymentState, ...]
@@ -85,10 +86,10 @@ class MachineState:
     damaged_numbers: frozenset[int] = frozenset()
     booted: int | None = None
     held: Mapping[TreeId, Hold] = field(default_factory=dict)
-    """Also of trees that no deployment has."""
+    """Holds of all trees, also of trees that no deployment has."""
     unreadable: tuple[str, ...] = ()
     pinned: frozenset[int] = frozenset()
-    """Also of deployments that cannot be read."""
+    """Pinned deployments, also those that cannot be read."""
     way_back: int | None = None
 
     def find(self, number: int | None) -> DeploymentState | None:
@@ -100,9 +101,9 @@ class MachineState:
 
     @property
     def current(self) -> DeploymentState | None:
-        """The one that runs; of a machine in a directory, the one that boots next.
+        """The deployment that runs; of a machine in a directory, the one that boots next.
 
-        When that cannot be read, the first one in the loader's order that can.
+        If that cannot be read, the first one in the loader's order that can be.
         """
         wanted = self.booted if self.booted is not None else self.menu.default
         order = (wanted, *(each.deployment for each in self.menu.entries))
@@ -239,24 +240,25 @@ def _find_fallback(
             and each.deployment != default
             and each.deployment in blessed
             and not each.name.is_bad
-            and not speaks_against(holds[each.deployment])
+            and not prevents_fallback(holds[each.deployment])
             and not flaws.get(each.deployment)
         ),
         None,
     )
 
 
-def speaks_against(hold: Hold | None) -> bool:
-    """Whether a hold keeps a deployment from being a fallback; one that cannot be read does not."""
+def prevents_fallback(hold: Hold | None) -> bool:
+    """Whether a hold prevents a deployment from being a fallback; an unreadable one does not."""
     return hold is not None and hold.deployment != UNKNOWN
 
 
 def deployment_numbers(sysroot: Sysroot) -> list[int]:
-    """Which deployments are there; a name that is no number is a leftover and not one of them."""
+    """The numbers of the deployments; other names in the directory are leftovers."""
     return sorted(int(name) for name in list_names(sysroot.deployments) if is_number(name))
 
 
 def read_deployment(sysroot: Sysroot, number: int) -> Deployment:
+    """The description of a deployment. Raises Damaged."""
     path = sysroot.deployments / str(number) / "deployment.json"
     data = read_if_there(path)
     if data is None:
@@ -268,7 +270,7 @@ def read_deployment(sysroot: Sysroot, number: int) -> Deployment:
 
 
 def read_origin(sysroot: Sysroot, number: int) -> Origin:
-    """Where a deployment came from; raises Damaged."""
+    """The image that a deployment came from. Raises Damaged, with a hint."""
     path = sysroot.deployments / str(number) / "origin.toml"
     data = read_if_there(path)
     try:
@@ -281,8 +283,8 @@ def read_origin(sysroot: Sysroot, number: int) -> Origin:
 
 
 def may_need_tree(sysroot: Sysroot, number: int) -> bool:
-    """Whether deployment ``number``, which cannot be read, may need a tree. Not when it is certain
-    that it has no description, for a deployment gets its number together with that."""
+    """Whether deployment ``number``, which cannot be read, may need a tree. It does not if it has
+    no description file: that is written before the directory gets its number."""
     place = sysroot.deployments / str(number)
     try:
         os.lstat(place / "deployment.json")
@@ -294,7 +296,8 @@ def may_need_tree(sysroot: Sysroot, number: int) -> bool:
 def next_numbers(sysroot: Sysroot, menu: BootMenu) -> LastNumbers:
     """The numbers that the next deployment and the next entry get.
 
-    When ``numbers.json`` is damaged, the highest number that any file still names counts.
+    If ``numbers.json`` is damaged or lost, numbering continues after the highest number that any
+    file still names.
     """
     try:
         last = read_numbers(sysroot.state)

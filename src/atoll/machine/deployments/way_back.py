@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 
 
 def ways_back(state: MachineState) -> tuple[tuple[DeploymentState, MenuEntry], ...]:
-    """All that ``quick_check`` finds no fault with, each with its entry, in order of preference.
+    """Possible ways back, each with its uncounted entry, the preferred one first. ``quick_check``
+    found no fault with them.
 
-    Deployments that stay anyway come first, then those that the loader would take first.
+    Deployments that stay anyway come first; among others, those that the loader prefers.
     """
     found = []
     for menu_entry in state.menu.entries:
@@ -85,5 +86,5 @@ def _explain_one(each: DeploymentState, menu_entry: MenuEntry | None, verify: Ve
 
 
 def with_way_back(state: MachineState, verify: Verify) -> MachineState:
-    """``state`` with the deployment that nothing may take away."""
+    """``state`` with its ``way_back`` found: the deployment that no operation may remove."""
     return replace(state, way_back=find_way_back(state, verify))

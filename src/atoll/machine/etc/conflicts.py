@@ -1,4 +1,4 @@
-"""Conflicts of a deployment's ``/etc``, kept outside of it until a person has settled them::
+"""Conflicts of a deployment's ``/etc``, stored outside of it until a person resolves them::
 
     atoll/state/conflicts/<n>/        mode 0700: what is kept may be a secret
       list.json                       {"format": 1, "conflicts":
@@ -9,7 +9,8 @@ A list that cannot be read does not block an upgrade: it stays where it is, or i
 ``<n>.damaged``, until a person has looked at it.
 
 ``attributes`` is true when only mode, owner and extended attributes of a directory are in question.
-``<n>`` is the deployment. The directory is replaced as a whole, and is not there without conflicts.
+``<n>`` is the deployment. The directory is replaced as a whole; without conflicts it does not
+exist.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ def read_conflicts(place: Path) -> tuple[Conflict, ...]:
 
 
 def find_conflicts(place: Path) -> tuple[tuple[Conflict, ...], str]:
-    """The open conflicts, and why there may be more that cannot be read; empty when not."""
+    """The open conflicts, and why there may be more that cannot be read; empty if all were read."""
     aside = damaged_path(place)
     unread = f"the conflicts in {aside} cannot be read" if os.path.lexists(aside) else ""
     try:

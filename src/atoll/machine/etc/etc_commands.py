@@ -53,7 +53,7 @@ class MachineEtc:
     conflicts: tuple[Conflict, ...]
     place: EtcPaths
     mounted: Path | None
-    """Where it is in use, if it is."""
+    """Where it is mounted; None if it is not in use."""
     unread: str
     """Why there may be conflicts that cannot be read; empty when all were read."""
 
@@ -63,7 +63,8 @@ class MachineEtc:
 
 
 def choose_deployment(sysroot: Sysroot, number: int | None) -> int:
-    """The one that was asked for, else the booted, else the one that boots next."""
+    """The deployment ``number``, else the booted one, else the one that boots next. Raises
+    NotFound."""
     known = deployment_numbers(sysroot)
     chosen = number if number is not None else sysroot.booted
     if chosen is None:

@@ -38,6 +38,8 @@ Records: TypeAlias = dict[Key, bytes]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyedMerge:
+    """``conflicts`` says for each record that could not be merged what both sides did to it."""
+
     content: bytes
     conflicts: tuple[str, ...] = ()
 

@@ -1,14 +1,14 @@
-"""The ``/etc`` of a deployment that is to boot: staged while another runs, completed at its boot.
+"""The ``/etc`` of a new deployment: staged while another one runs, completed at its first boot.
 
-Beside a deployment's upper directory lies, until its first boot, the record of what was merged::
+Until the first boot, a record of what was merged is kept beside the upper directory::
 
     atoll/deployments/<n>/etc/upper           what differs from the tree
     atoll/deployments/<n>/etc/merged-from     the record (``merge_base``)
     atoll/state/conflicts/<n>/                open conflicts (``conflicts``)
 
-Staging writes record, conflicts, and the upper directory last. The first boot reads the record,
-merges what changed since, and removes the record: from then on the deployment's ``/etc`` is its
-own, and an old record must never be merged into it.
+Staging writes the record, the conflicts, and last the upper directory. The first boot reads the
+record, merges what changed since staging, and removes the record. From then on the deployment has
+an ``/etc`` of its own, so the record must never be merged into it again.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def plan_first_boot(
 
 
 def retry_if_changed(work: Callable[[], Result]) -> Result:
-    """``work`` until it does not find that a file changed under it, ``TRIES`` times at most."""
+    """Call ``work`` again while it raises Busy because a file changed, at most ``TRIES`` times."""
     for _ in range(TRIES - 1):
         try:
             return work()

@@ -83,7 +83,7 @@ def _align_early(common: dict[int, int], before: list[bytes], after: list[bytes]
     Adding one of several equal lines can be seen as a change at any of them. Moved to the first
     possible place on both sides, the same change is recognized as the same.
     """
-    drawn: dict[int, int] = {}
+    aligned: dict[int, int] = {}
     last, last_other = -1, -1
     for line, other in sorted(common.items()):
         if line == last + 1 and after[last_other + 1] == before[line]:
@@ -92,9 +92,9 @@ def _align_early(common: dict[int, int], before: list[bytes], after: list[bytes]
             line, last_other = last + 1, other
         else:
             last_other = other
-        drawn[line] = last_other
+        aligned[line] = last_other
         last = line
-    return drawn
+    return aligned
 
 
 def _find_common_middle(before: list[bytes], after: list[bytes]) -> dict[int, int] | None:

@@ -43,7 +43,7 @@ _NAME = re.compile(r"([1-9][0-9]{0,8})-(started|failed)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptNote:
-    """A file in the directory of a deployment's tries."""
+    """A file in the directory of a deployment's attempts; ``when`` is its mtime, in seconds."""
 
     text: str
     when: int
@@ -61,7 +61,8 @@ class BootAttempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootVerdict:
-    """What came of the tries of entry number ``entry``."""
+    """The conclusion about the entry with sequence number ``entry``, which has no tries left.
+    ``evidence``: something proves that the deployment itself is at fault."""
 
     entry: int
     evidence: bool
@@ -69,16 +70,16 @@ class BootVerdict:
 
 
 def parse_attempts(notes: Mapping[str, AttemptNote]) -> tuple[BootAttempt, ...]:
-    """The tries that files (by their names) tell of, in their order; other files are none."""
+    """The attempts that files with these names record, in order; other files are ignored."""
     found: dict[int, dict[str, AttemptNote]] = {}
     for name, note in notes.items():
         words = _NAME.fullmatch(name)
         if words is not None:
             found.setdefault(int(words[1]), {})[words[2]] = note
-    return tuple(_parse_try(number, found[number]) for number in sorted(found))
+    return tuple(_parse_attempt(number, found[number]) for number in sorted(found))
 
 
-def _parse_try(number: int, notes: Mapping[str, AttemptNote]) -> BootAttempt:
+def _parse_attempt(number: int, notes: Mapping[str, AttemptNote]) -> BootAttempt:
     started, failed = notes.get("started"), notes.get("failed")
     return BootAttempt(
         number=number,
@@ -98,7 +99,8 @@ def readable(text: str) -> str:
 def decide_verdict(
     entry: EntryName, attempts: Iterable[BootAttempt], panics: Iterable[Panic], *, staged: int
 ) -> BootVerdict:
-    """Why ``entry``, without tries left, failed. ``staged`` is when its deployment was made."""
+    """Why ``entry``, which has no tries left, failed. ``staged`` is when its deployment was
+    created, in seconds since 1970: older panics belong to other deployments."""
     own = [each for each in attempts if each.entry and each.entry.sequence == entry.sequence]
     failures = [each.failure for each in own if each.failure]
     since = min((each.started for each in own), default=staged)
@@ -145,7 +147,8 @@ def attempts_directory(sysroot: Sysroot, deployment: int) -> Path:
 
 
 def read_attempts(sysroot: Sysroot, deployment: int) -> tuple[BootAttempt, ...]:
-    """Raises OSError or Damaged: what cannot be read may be a start, or why one failed."""
+    """Raises OSError or Damaged: an unreadable file may be the record of an attempt or a
+    failure."""
     folder = attempts_directory(sysroot, deployment)
     notes = {}
     for path in (folder / name for name in list_names(folder)):
@@ -158,7 +161,7 @@ def read_attempts(sysroot: Sysroot, deployment: int) -> tuple[BootAttempt, ...]:
 
 
 def read_verdict(sysroot: Sysroot, deployment: int) -> BootVerdict | None:
-    """None when there is none, or it cannot be read: then it is decided again."""
+    """None if there is none, or if it cannot be read: then it is decided again."""
     try:
         data = read_if_there(attempts_directory(sysroot, deployment) / "verdict")
         return None if data is None else parse_verdict(data)

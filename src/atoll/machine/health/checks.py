@@ -1,9 +1,9 @@
 """Health checks: they decide whether a new deployment is blessed or the fallback boots.
 
-A check is a program in ``/usr/lib/atoll/health.d`` or ``/etc/atoll/health.d``: exit status 0 is
-good. Names are sorted; one in ``/etc`` stands for that of the same name in ``/usr``, and takes it
-away when it cannot be executed. Built in are two: multi-user.target is reached, and no essential
-unit has failed. None of them needs the network.
+A check is a program in ``/usr/lib/atoll/health.d`` or ``/etc/atoll/health.d``; it passes with exit
+status 0. Checks run in the order of their names. A file in ``/etc`` replaces the one of the same
+name in ``/usr``; if it is not executable, there is no such check. Two checks are built in:
+multi-user.target is reached, and no essential unit has failed. Neither needs the network.
 
 The results are in ``/run/atoll/health.json``::
 
@@ -103,14 +103,14 @@ def run_check(path: Path, *, seconds: int = CHECK_SECONDS) -> Check:
         if error.status in _TIMED_OUT:
             detail = f"it took longer than {seconds} s"
         else:
-            said = readable(error.stderr_tail)
-            detail = f"exit status {error.status}{': ' if said else ''}{said}"
+            output = readable(error.stderr_tail)
+            detail = f"exit status {error.status}{': ' if output else ''}{output}"
         return Check(name=path.name, passed=False, detail=detail)
     return Check(name=path.name, passed=True)
 
 
 def check_units(states: dict[str, str]) -> Iterator[Check]:
-    """``states``: the ActiveState of units by their names."""
+    """The built-in checks. ``states`` maps units to their ActiveState."""
     reached = states.get(TARGET, "unknown")
     yield Check(
         name=TARGET,
@@ -134,7 +134,8 @@ def read_units(units: Iterable[str]) -> dict[str, str]:
 
 
 def parse_units(units: tuple[str, ...], text: str) -> dict[str, str]:
-    """What ``systemctl show --value`` says of ``units``: a line for each, blank ones between."""
+    """The output of ``systemctl show --value`` for ``units``: one line each, with blank lines
+    between."""
     return dict(zip(units, text.split(), strict=False))
 
 
@@ -171,9 +172,9 @@ def parse_health(data: bytes) -> HealthResult:
 def write_health(health: HealthResult, directory: Path = RUN_DIRECTORY) -> None:
     """Write the results of this boot, and a flag file for units that wait for them."""
     replace_file(directory / "health.json", format_health(health))
-    mark, other = ("healthy", "unhealthy") if health.healthy else ("unhealthy", "healthy")
-    (directory / other).unlink(missing_ok=True)
-    replace_file(directory / mark, f"{health.why}\n".encode(errors="replace"))
+    flag, opposite = ("healthy", "unhealthy") if health.healthy else ("unhealthy", "healthy")
+    (directory / opposite).unlink(missing_ok=True)
+    replace_file(directory / flag, f"{health.why}\n".encode(errors="replace"))
 
 
 def read_health(directory: Path = RUN_DIRECTORY) -> HealthResult | None:

@@ -29,7 +29,8 @@ class Panic:
 
 
 def parse_panic(name: str, text: str) -> Panic | None:
-    """``name`` is the record's path; None when it tells of no panic, or not of when."""
+    """The panic in a record; ``name`` is its path, which has the time. None if the record is not of
+    a panic, or has no time."""
     time, message = _TIME.search(name), _MESSAGE.search(text)
     if time is None or message is None:
         return None
