@@ -36,7 +36,7 @@ def is_own(path: str) -> bool:
 
 
 def find_own_packages(directory: Path) -> Mapping[str, Path]:
-    """Both packages of the running version of Atoll by name, built or downloaded into ``place``.
+    """Both packages of the running Atoll by name, built or downloaded into ``directory``.
 
     A source checkout builds them. An installed Atoll takes them from apt's cache or downloads them.
     Raises NotFound.

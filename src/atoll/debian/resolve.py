@@ -190,8 +190,8 @@ def find_base(apt: AptDirectory, lists: PackageLists) -> tuple[str, ...]:
     names = sorted(lists.essential(apt.architectures[0]))
     if not names:
         return ("apt",)
-    shown = apt.run("apt-cache", "show", "--no-all-versions", "--", *names)
-    stanzas = [parse_stanza(text) for text in split_paragraphs(shown)]
+    output = apt.run("apt-cache", "show", "--no-all-versions", "--", *names)
+    stanzas = [parse_stanza(text) for text in split_paragraphs(output)]
     return tuple(sorted({stanza.name for stanza in stanzas if stanza.essential} | {"apt"}))
 
 
@@ -330,12 +330,12 @@ def manual_keys(
     return frozenset(found)
 
 
-def _write_local_archive(place: Path, debs: Sequence[LocalDeb]) -> None:
+def _write_local_archive(directory: Path, debs: Sequence[LocalDeb]) -> None:
     """Write a flat archive of the recipe's own packages, which needs no signature."""
-    place.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(parents=True, exist_ok=True)
     texts = [
         f"{deb.stanza.text}\nFilename: {number}.deb\nSize: {deb.path.stat().st_size}\n"
         f"SHA256: {deb.sha256}\n"
         for number, deb in enumerate(debs)
     ]
-    write_flat_archive(place, "\n".join(texts))
+    write_flat_archive(directory, "\n".join(texts))

@@ -63,14 +63,14 @@ def _format_source(source: AptSource) -> str:
 
 
 def read_default_sources(
-    suite: str, components: Sequence[str], architecture: str, place: Path
+    suite: str, components: Sequence[str], architecture: str, directory: Path
 ) -> tuple[AptSource, ...]:
     """The sources that mmdebstrap would use for a suite on this machine; downloads nothing.
 
-    ``place`` is a directory for temporary files.
+    ``directory`` is for temporary files.
     """
     require_program("mmdebstrap", package="mmdebstrap")
-    with temporary_directory(place, prefix=".new-") as temporary:
+    with temporary_directory(directory, prefix=".new-") as temporary:
         temporary.chmod(0o755)
         sources_list = temporary / "sources.list"
         # check/chrootless is skipped: it refuses root, as packages' scripts could harm the machine,

@@ -217,10 +217,10 @@ def _repository(recipe: Recipe, repo: Repository) -> list[AptSource]:
             key="repo.key",
             hint="names are relative to the recipe's folder",
         )
-    places = [(uri, suite) for uri in repo.uris for suite in repo.suites]
+    pairs = [(uri, suite) for uri in repo.uris for suite in repo.suites]
     return [
         AptSource(
-            name=repo.name if len(places) == 1 else f"{repo.name}-{number}",
+            name=repo.name if len(pairs) == 1 else f"{repo.name}-{number}",
             uri=resolve_uri(recipe, uri),
             suite=suite,
             components=() if suite.endswith("/") else repo.components or ("main",),
@@ -230,7 +230,7 @@ def _repository(recipe: Recipe, repo: Repository) -> list[AptSource]:
             dated=_dated(recipe, uri),
             repository=repo.name,
         )
-        for number, (uri, suite) in enumerate(places, start=1)
+        for number, (uri, suite) in enumerate(pairs, start=1)
     ]
 
 

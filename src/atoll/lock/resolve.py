@@ -81,8 +81,8 @@ class Resolver:
 
         Raises NotFound or Damaged.
         """
-        there = {deb.name for deb in self.requirements.local}
-        missing = [name for name in self.requirements.own if own_path(name) not in there]
+        present = {deb.name for deb in self.requirements.local}
+        missing = [name for name in self.requirements.own if own_path(name) not in present]
         local = (*self.requirements.local, *read_own(missing, self.cache))
         requirements = replace(self.requirements, local=local, implied=implied_packages(local))
         return replace(self, requirements=requirements)
@@ -222,8 +222,8 @@ def update_packages(
 
     Raises PackageError for a name that is not in the lock, and as ``make_lock``.
     """
-    there = {pin.name for pin in lock.packages}
-    unknown = [name for name in names if name not in there]
+    present = {pin.name for pin in lock.packages}
+    unknown = [name for name in names if name not in present]
     if unknown:
         raise PackageError(
             f"not in the lock: {', '.join(unknown)}", hint="atoll lock adds what the recipe names"
@@ -247,7 +247,7 @@ def update_packages(
         remove=(),
         local=local,
         implied=tuple(
-            argument for argument in resolver.requirements.implied if argument not in there
+            argument for argument in resolver.requirements.implied if argument not in present
         ),
     )
     found = resolve(apt, asked, installed=installed_pins(resolver, kept, stanzas))
@@ -318,9 +318,9 @@ def installed_pins(
     """The packages of the base, replaced and extended by the pins."""
     pins = list(pins)
     keys = {(pin.name, pin.architecture) for pin in pins}
-    below = [stanza for stanza in resolver.base.stanzas if stanza.key not in keys]
+    unchanged = [stanza for stanza in resolver.base.stanzas if stanza.key not in keys]
     return Installed(
-        stanzas=(*below, *(stanzas[pin.sha256] for pin in pins)),
+        stanzas=(*unchanged, *(stanzas[pin.sha256] for pin in pins)),
         automatic=frozenset(resolver.base.automatic - keys)
         | {(pin.name, pin.architecture) for pin in pins if pin.automatic},
     )

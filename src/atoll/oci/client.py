@@ -170,10 +170,10 @@ class RegistryClient:
 
     def _check_origin(self, url: str, status: int, what: str) -> None:
         """Raise NetworkError if another server sent ``status``: Atoll never logs in there."""
-        there = parse_address(url)
-        if self._base is not None and origin_of(there) != origin_of(self._base):
+        target = parse_address(url)
+        if self._base is not None and origin_of(target) != origin_of(self._base):
             raise NetworkError(
-                f"{self.name}: {what}: the registry redirects to {show_address(there)}, which"
+                f"{self.name}: {what}: the registry redirects to {show_address(target)}, which"
                 " answers"
                 f" with status {status}",
                 hint="Atoll sends no credentials there: report it to the administrator of the"

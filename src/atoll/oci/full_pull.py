@@ -57,7 +57,11 @@ class FullPull:
         with gc_paused(), ThreadPoolExecutor(1, thread_name_prefix="unpack") as pool:
             try:
                 for layer in self._plan.layers:
-                    path = None if layer.here is not None else source.layer(layer.blob, downloads)
+                    path = (
+                        None
+                        if layer.present_size is not None
+                        else source.layer(layer.blob, downloads)
+                    )
                     jobs.append(pool.submit(self._add, layer, path))
                     for job in jobs:
                         if job.done():
@@ -75,7 +79,7 @@ class FullPull:
         if path is None:
             known = StoredLayer(read_layer(self._store, layer.diff_id))
             self._tree.add_layer(known, where=where)
-            self._left -= layer.here or 0
+            self._left -= layer.present_size or 0
             return
         record = self._records / layer.diff_id.removeprefix("sha256:")
         with path.open("rb") as file, writing_layer(record) as kept:

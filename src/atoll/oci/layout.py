@@ -114,9 +114,11 @@ def read_index(directory: Path, *, missing_is_empty: bool) -> ImageIndex:
     path = directory / "index.json"
     if not os.path.lexists(directory / "oci-layout") or not os.path.lexists(path):
         if not missing_is_empty:
-            near = find_near_path(directory)
+            nearest = find_near_path(directory)
             hint = (
-                f"did you mean: oci:{near}" if near else "atoll build --output oci:DIR creates one"
+                f"did you mean: oci:{nearest}"
+                if nearest
+                else "atoll build --output oci:DIR creates one"
             )
             raise NotFound(f"there is no OCI layout in {directory}", hint=hint)
         if {each.name for each in directory.iterdir()} - {"blobs", "oci-layout"}:

@@ -38,15 +38,15 @@ _SPARE = 16 << 20
 class PlannedLayer:
     """One layer; sizes in bytes.
 
-    ``here`` is the unpacked size of a layer of which nothing is missing. It is None for one that
-    must be fetched, in whole or in part, and for all layers if the tree is already in the store.
+    ``present_size`` is the unpacked size of a layer of which nothing is missing. It is None for one
+    that must be fetched, in whole or in part, and for all layers if the tree is in the store already.
     ``downloaded`` is how much of the blob need not be fetched.
     """
 
     blob: Descriptor
     diff_id: BlobDigest
     title: str
-    here: int | None
+    present_size: int | None
     downloaded: int
 
 
@@ -84,7 +84,9 @@ class PullPlan:
     @property
     def missing(self) -> tuple[PlannedLayer, ...]:
         """The layers to fetch from; none if the tree is already in the store."""
-        return () if self.is_here else tuple(each for each in self.layers if each.here is None)
+        return (
+            () if self.is_here else tuple(each for each in self.layers if each.present_size is None)
+        )
 
     @property
     def fetch(self) -> int:
@@ -100,8 +102,8 @@ class PullPlan:
             return self.parts.stored + stored_size(len(self.parts.contents.image)) + _SPARE
         if not self.missing:
             return _SPARE
-        here = sum(each.here or 0 for each in self.layers)
-        unpacked = max(self.image.record.unpacked_size - here, 0)
+        present = sum(each.present_size or 0 for each in self.layers)
+        unpacked = max(self.image.record.unpacked_size - present, 0)
         return self.fetch + unpacked * 9 // 8 + _SPARE
 
     @property
@@ -167,7 +169,7 @@ def _layers_of_parts(image: PublishedImage, planned: PlannedParts) -> tuple[Plan
             blob=blob,
             diff_id=diff_id,
             title=title,
-            here=None if size else 0,
+            present_size=None if size else 0,
             downloaded=blob.size - size,
         )
         for blob, (diff_id, title), size in zip(
@@ -183,7 +185,7 @@ def plan_layers(image: PublishedImage, store: Store, *, is_here: bool) -> tuple[
             blob=blob,
             diff_id=diff_id,
             title=title,
-            here=None if is_here else find_layer(store, diff_id),
+            present_size=None if is_here else find_layer(store, diff_id),
             downloaded=0 if is_here else downloaded_size(store, blob),
         )
         for blob, (diff_id, title) in zip(image.manifest.layers, image.record.layers, strict=True)

@@ -135,13 +135,13 @@ def _parse_registry(text: str, rest: str) -> RegistryReference:
     return RegistryReference(host=host, repository=repository, tag=tag or None, digest=checked)
 
 
-def _suffix(mark: str, word: str | None) -> str:
-    return mark + word if word else ""
+def _suffix(separator: str, value: str | None) -> str:
+    return separator + value if value else ""
 
 
 def _invalid(text: str, why: str) -> UsageError:
-    shown = _LOGIN.sub(r"\1", text)
+    redacted = _LOGIN.sub(r"\1", text)
     hint = f"write {FORMS}"
-    if shown != text:
+    if redacted != text:
         hint += "; a login belongs into auth.json: podman login HOST, or skopeo login HOST"
-    return UsageError(f"{shown!r} does not name an image: {why}", hint=hint)
+    return UsageError(f"{redacted!r} does not name an image: {why}", hint=hint)

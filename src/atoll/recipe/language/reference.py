@@ -96,9 +96,9 @@ def json_table(table: TableRule, *, refer: bool = False) -> dict[str, object]:
     Only the key that identifies a row is required: another file may set what this one omits.
     """
     inner = {key.name: _json_key(key) for key in table.keys}
-    for below in table.tables:
-        value = _json_reference(below) if refer else json_table(below)
-        inner[below.name] = {"type": "array", "items": value} if below.row else value
+    for child in table.tables:
+        value = _json_reference(child) if refer else json_table(child)
+        inner[child.name] = {"type": "array", "items": value} if child.row else value
     schema: dict[str, object] = {"type": "object", "additionalProperties": False}
     if table.doc:
         schema["description"] = table.doc

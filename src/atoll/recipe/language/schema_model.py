@@ -42,7 +42,6 @@ class KeyRule:
     their values, a later item of a list removes the same item from them. ``first_match``: in this
     map the first name that matches wins, so later entries are put first. ``local`` tells which
     texts are names of local files.
-    so what is later comes first. ``local`` says which texts are names of local files.
     """
 
     name: str
