@@ -39,7 +39,7 @@ class PlannedLayer:
     """One layer; sizes in bytes.
 
     ``present_size`` is the unpacked size of a layer of which nothing is missing. It is None for one
-    that must be fetched, in whole or in part, and for all layers if the tree is in the store already.
+    that must be fetched, in whole or in part, and for all layers if the store has the tree.
     ``downloaded`` is how much of the blob need not be fetched.
     """
 

@@ -1,4 +1,4 @@
-"""What apt and dpkg say, as errors: recorded words of theirs."""
+"""Recorded output of apt and dpkg becomes errors."""
 
 from __future__ import annotations
 

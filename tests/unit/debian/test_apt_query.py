@@ -1,4 +1,4 @@
-"""What apt prints about what there is, and what it would do."""
+"""Parsing of apt's output about available packages and simulated installations."""
 
 from __future__ import annotations
 

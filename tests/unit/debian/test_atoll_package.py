@@ -1,4 +1,4 @@
-"""Where an Atoll that was installed from files looks for its packages, and what it says then."""
+"""Where an Atoll that was installed from files looks for its packages, and its error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Licences of copyright files, in SPDX's words."""
+"""Licences in copyright files become SPDX expressions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one reader of deb822 text: paragraphs, continuation lines, comments."""
+"""The reader of deb822 text: paragraphs, continuation lines, comments."""
 
 from __future__ import annotations
 

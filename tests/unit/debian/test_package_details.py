@@ -1,4 +1,4 @@
-"""What a package's stanza says, and what is left out."""
+"""Details of packages in a status file, also when fields are missing."""
 
 from __future__ import annotations
 

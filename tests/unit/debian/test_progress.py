@@ -1,4 +1,4 @@
-"""How far dpkg is, from its log."""
+"""Progress of dpkg, from its log."""
 
 from __future__ import annotations
 

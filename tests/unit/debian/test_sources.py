@@ -1,4 +1,4 @@
-"""Where packages may come from: what is read of apt's words, and what is written for it."""
+"""Sources of packages: parsing apt's files, and writing them."""
 
 from __future__ import annotations
 

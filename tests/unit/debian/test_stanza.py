@@ -1,4 +1,4 @@
-"""Control data, and who needs whom."""
+"""Control data and dependencies."""
 
 from __future__ import annotations
 

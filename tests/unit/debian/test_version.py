@@ -1,4 +1,4 @@
-"""The order of versions: by dpkg's own words, and by what every order has."""
+"""The order of versions: compared with dpkg, and the properties of a total order."""
 
 from __future__ import annotations
 

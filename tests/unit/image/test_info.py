@@ -1,4 +1,4 @@
-"""What a tree says of itself is read as it was written; anything else is refused."""
+"""image.json: the reader accepts what the writer writes; all else is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""packages.json is read as it was written; paths below /usr/lib/atoll have one home."""
+"""packages.json is read as written; paths below /usr/lib/atoll are defined in one module."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_other_documents_are_refused(data: bytes) -> None:
 
 
 def test_paths_of_a_tree_are_written_once() -> None:
-    """A second spelling of one path would let its writer and its reader drift apart."""
+    """With a second definition of a path its writer and its reader could drift apart."""
     top = Path(atoll.__file__).parent
     written = {
         str(path.relative_to(top))

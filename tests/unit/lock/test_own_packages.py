@@ -1,4 +1,4 @@
-"""Atoll's own packages come into a system by themselves, and a lock says which ones."""
+"""Atoll's own packages are added to a system automatically, and a lock pins them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def recipe_of(folder: Path, *words: str, **more: object) -> Recipe:
 
 
 def write_deb(path: Path, name: str, version: str = "1") -> Path:
-    """The least that counts as a package."""
+    """The smallest valid package."""
     control = f"Package: {name}\nVersion: {version}\nArchitecture: all\n".encode()
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as tar:
@@ -99,7 +99,7 @@ def test_a_recipe_that_names_the_old_single_file_gets_the_other_from_beside_it(
 
 
 def test_a_lock_fits_for_every_atoll(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else a commit of Atoll's would unfit each lock."""
+    """Otherwise each commit of Atoll would invalidate all locks."""
     recipe = recipe_of(tmp_path)
     wishes = package_requirements(recipe)
     lines = format_requirements(recipe, wishes)
@@ -110,7 +110,7 @@ def test_a_lock_fits_for_every_atoll(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def packages_of(version: str) -> Callable[[Path], Mapping[str, Path]]:
-    """What an Atoll of that version would find of itself."""
+    """The packages that an Atoll of that version would find."""
 
     def find(place: Path) -> Mapping[str, Path]:
         place.mkdir(parents=True, exist_ok=True)
@@ -121,7 +121,7 @@ def packages_of(version: str) -> Callable[[Path], Mapping[str, Path]]:
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A place where the Atoll that runs leaves its packages, at version 2."""
+    """A cache with the packages of the running Atoll, version 2."""
     monkeypatch.setattr(own_module, "find_own_packages", packages_of("2"))
     return tmp_path / "cache"
 

@@ -1,4 +1,4 @@
-"""What of a recipe decides packages: sources, words, and what makes a lock no longer fit."""
+"""Package requirements of a recipe: sources, arguments, and what invalidates a lock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The text of a lock: what is written is read again, and nothing else is."""
+"""The text of a lock: the reader accepts what the writer writes, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images in OCI archives: read where they lie, pulled, and refused when they are something else."""
+"""Images in OCI archives: reading in place, pulling, and refusing other files."""
 
 from __future__ import annotations
 

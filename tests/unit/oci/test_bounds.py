@@ -1,6 +1,6 @@
-"""Images and layouts that would take memory, time or patience without end: refused within bounds.
+"""Images and layouts that would take unlimited memory or time are refused within bounds.
 
-Where memory is the point, the work runs in a process that may have one GiB of addresses.
+Tests of memory run in a process with an address space of one GiB.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ except AtollError as error:
 
 
 def measured(layout: Path) -> str:
-    """What reading a layout says, in a process of one GiB."""
+    """Read a layout in a process with one GiB of address space; returns its output."""
     done = subprocess.run(
         [sys.executable, "-c", CODE, str(layout)],
         env={**os.environ, "PYTHONPATH": "src"},
@@ -267,7 +267,7 @@ def test_a_strange_file_on_a_stick_is_refused(where: str, trap: str, tmp_path: P
     before = snapshot(store.root)
     with pytest.raises(AtollError):
         measure_layout(image.layout)
-    if where == "contents":  # whoever has no use for it may do without
+    if where == "contents":  # a pull works without the table of contents
         return
     with pytest.raises(AtollError) as caught, opened_source(image.layout) as source:
         pull_image(source, store, NullReporter())
@@ -334,7 +334,7 @@ def test_an_image_made_from_ours_says_what_it_is(tmp_path: Path) -> None:
 
 
 def test_bytes_that_are_no_tree_get_no_name(tmp_path: Path) -> None:
-    """Their digest is what the image says; that does not make them a tree."""
+    """The digest is the declared one, but the bytes are not a valid tree."""
     noise = b"\x5a" * 9000
     tree = verity_digest(noise)
     magic = struct.pack("<16sIII", b"atoll contents 1", 1, 0, 1)
@@ -359,7 +359,7 @@ def test_bytes_that_are_no_tree_get_no_name(tmp_path: Path) -> None:
 
 
 def _mark_contents(layout: Path) -> None:
-    """Say of the last layer that it is the table of contents."""
+    """Mark the last layer as the table of contents."""
     from tests.fake_registry import digest_of
 
     blobs = layout / "blobs" / "sha256"

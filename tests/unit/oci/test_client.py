@@ -1,4 +1,4 @@
-"""Logins, indexes of several machines, mirrors: what an honest registry may ask for."""
+"""Logins, indexes for several platforms, mirrors: the client with a well-behaved registry."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def client(
 
 
 def wants_token(registry: FakeRegistry, *, uses: int) -> None:
-    """Every token is good for so many requests."""
+    """Each token is valid for a number of requests."""
     left = {"token": 0, "number": 0}
 
     def bend(asked: Asked, reply: Reply) -> Reply:
@@ -213,7 +213,7 @@ def test_challenges(text: str, challenge: Challenge | None) -> None:
     ],
 )
 def test_a_challenge_as_long_as_a_header_can_be_is_read_in_a_moment(words: str) -> None:
-    """Time that grows with the square of the length would be minutes."""
+    """Quadratic time would take minutes."""
     assert parse_challenge(f'Bearer {words}, realm="https://a"') is not None
 
 

@@ -1,4 +1,4 @@
-"""A registry that lies: each lie is refused by name, and nothing in the store has changed."""
+"""A malicious registry: each lie gives its own error, and the store does not change."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def pull(registry: FakeRegistry, store: Store, tag: str = "one") -> None:
 
 
 def blobs(change: Callable[[Reply], Reply]) -> Callable[[Asked, Reply], Reply]:
-    """Bend what comes for layers and configs only."""
+    """Change responses for layers and configs only."""
     return lambda asked, reply: change(reply) if asked.blob else reply
 
 
@@ -55,7 +55,7 @@ def manifests(change: Callable[[Reply], Reply]) -> Callable[[Asked, Reply], Repl
 
 
 def layers(change: Callable[[Reply], Reply]) -> Callable[[Asked, Reply], Reply]:
-    """Bend the blobs that are not JSON."""
+    """Change blobs that are not JSON."""
     return blobs(lambda reply: reply if reply.body.startswith(b"{") else change(reply))
 
 
@@ -169,7 +169,7 @@ LIES: dict[str, tuple[Callable[[Asked, Reply], Reply], type[AtollError], str]] =
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    """A store with another image in it."""
+    """A store that already has another image."""
     kept = open_store(tmp_path / "store", create=True)
     old = publish(tmp_path / "old", {"/etc/old": b"old" * 99})
     with opened_source(old.layout) as source:

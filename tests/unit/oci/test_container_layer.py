@@ -1,4 +1,4 @@
-"""The layer for containers: programs find the package database, and the tree stays the tree."""
+"""The container layer: programs find the package database, and the tree does not change."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ FILES = {
 
 
 def members(layout: LayoutReference) -> dict[str, tuple[str, str]]:
-    """What the layer holds: kind and target of each name."""
+    """The content of the layer: kind and target of each name."""
     published = inspect_layout(layout)
     titles = [title for _, title in published.record.layers]
     blob = published.manifest.layers[titles.index(TITLE)].digest.replace(":", "/")
@@ -57,7 +57,7 @@ def kind(member: tarfile.TarInfo) -> str:
 def test_the_database_is_where_programs_look_for_it(tmp_path: Path) -> None:
     image = publish(tmp_path, FILES)
     found = members(image.layout)
-    assert found.pop("var/lib/dpkg/status.link")  # a file beside it that such trees have
+    assert found.pop("var/lib/dpkg/status.link")  # another file that such trees have
     assert found == {
         "": ("folder", ""),
         "var": ("folder", ""),

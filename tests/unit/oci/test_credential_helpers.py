@@ -1,4 +1,4 @@
-"""Credential helpers and certificate folders: asked as podman asks them, within bounds."""
+"""Credential helpers and certificate directories: used as podman does, within bounds."""
 
 from __future__ import annotations
 

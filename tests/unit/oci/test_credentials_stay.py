@@ -1,4 +1,4 @@
-"""Credentials and tokens go to their registry and the token service it names, and nowhere else.
+"""Credentials and tokens go only to their registry and the token service that it names.
 
 Three servers on loopback answer as a random table says: what is asked for is there, elsewhere, or
 wants a login. An independent judge reads all that each server received.
@@ -56,7 +56,7 @@ class Server:
 
 
 class Room:
-    """The servers, what they do, and what they have announced."""
+    """The servers, their behaviour, and what they have announced."""
 
     def __init__(self) -> None:
         self.servers = [Server(number) for number in range(len(HOSTS))]
@@ -149,7 +149,7 @@ def room() -> Iterator[Room]:
 
 
 def use(room: Room) -> None:
-    """Ask the first server for a manifest, a blob, and a part of it, whatever comes of it."""
+    """Ask the first server for a manifest, a blob, and a part of it; errors are ignored."""
     place = room.place(0)
     with HttpClient(retry=QUICK, trust_of=trust_for(place, insecure=True)) as web:
         endpoint = Endpoint(host=place, repository="team/hello", insecure=True)
@@ -170,7 +170,7 @@ def use(room: Room) -> None:
 
 
 def judge(room: Room) -> None:
-    """Who may see what, without a look at how Atoll decides it."""
+    """Which server may see which credentials, decided independently of Atoll's code."""
     for server in room.servers:
         for path, headers in server.received:
             seen = json.dumps(headers) + path
@@ -229,7 +229,7 @@ def test_no_chain_of_redirects_and_challenges_leaks(
 
 
 def test_the_registry_and_its_token_service_do_see_them(room: Room) -> None:
-    """That nothing leaks would be easy if nothing was sent."""
+    """Check that credentials are sent at all: otherwise nothing could leak."""
     room.start({(0, "manifests"): Action("bearer", 1), (0, "blobs"): Action("bearer", 1)})
     use(room)
     assert any(BASIC in str(headers) for _, headers in room.servers[1].received)

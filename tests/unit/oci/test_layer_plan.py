@@ -149,7 +149,7 @@ def test_a_hard_link_to_nothing_is_damage() -> None:
 
 
 def link_to(target: bytes) -> TarReader:
-    """A layer with nothing but a hard link."""
+    """A layer that has only a hard link."""
     shared = text("x")
     output = io.BytesIO()
     writer = TarWriter(output, lambda node: [node.inline] if node.inline else [])

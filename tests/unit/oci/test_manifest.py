@@ -84,7 +84,7 @@ def test_the_bytes_are_fixed() -> None:
 
 
 def test_the_list_of_packages_is_no_label_and_older_images_are_still_read() -> None:
-    """Labels are shown whole by ``skopeo inspect`` and ``podman inspect``."""
+    """``skopeo inspect`` and ``podman inspect`` print labels in full."""
     facts = SystemLabel(kernel="6.12", esp=7, packages={f"package-{n}": "1" for n in range(300)})
     record = replace(RECORD, config=replace(RECORD.config, system=facts))
     fields = json.loads(format_record(record))

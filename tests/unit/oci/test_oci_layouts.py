@@ -178,7 +178,7 @@ def test_every_damaged_blob_is_noticed(
 
 
 def reword(layout: LayoutReference, config: dict[str, object] | None, **manifest: object) -> None:
-    """Change manifest and config as someone who knows how to compute digests would."""
+    """Change manifest and config, with correct digests."""
     published = inspect_layout(layout)
     directory = Path(layout.directory)
     blobs = BlobStore(directory)

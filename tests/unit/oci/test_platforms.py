@@ -1,4 +1,4 @@
-"""Which image of several is taken: indexes in layouts and archives, platforms, odd siblings."""
+"""Choice among several images: indexes in layouts and archives, platforms, unknown entries."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def tagged(descriptor: Mapping[str, object], tag: str = "one") -> dict[str, obje
 
 
 def found(image: MadeImage, architecture: str = "amd64") -> BlobDigest:
-    """What a layout and an archive of it say, which is the same."""
+    """The result for a layout and for an archive of it, which must be equal."""
     archive = Path(image.layout.directory).with_suffix(".tar")
     with tarfile.open(archive, "w") as file:
         file.add(image.layout.directory, ".")
@@ -87,7 +87,7 @@ def found(image: MadeImage, architecture: str = "amd64") -> BlobDigest:
 
 
 def other(image: MadeImage, **platform: str) -> dict[str, object]:
-    """An entry for what is not there: whoever chooses it fails."""
+    """An entry whose blob is missing: choosing it fails."""
     return entry(image, **platform) | {"digest": digest_of(str(platform).encode())}
 
 
@@ -194,7 +194,7 @@ def test_a_tag_that_is_no_image_is_refused(image: MadeImage, descriptor: dict[st
 def test_what_others_keep_in_a_layout_stays_when_it_is_written(
     image: MadeImage, tmp_path: Path
 ) -> None:
-    """Also what Atoll cannot read: platforms, artifacts, other digests."""
+    """Entries that Atoll cannot use are kept: platforms, artifacts, other digests."""
     inner = put_index(image, entry(image, architecture="amd64"))
     extra = tagged(entry(image, architecture="arm64"), "arm") | {
         "artifactType": "x/y",
@@ -246,7 +246,7 @@ def test_any_index_has_an_image_or_is_refused(entries: list[dict[str, object]]) 
 
 
 def test_whole_layers_with_user_attributes_make_the_same_tree(tmp_path: Path) -> None:
-    """As they come when another tool has packed an image again."""
+    """Layers as another tool writes them when it repacks an image."""
     from atoll.oci.config import ImageConfig
     from atoll.oci.layout_writer import NewImage
     from atoll.store.tree_images import write_image

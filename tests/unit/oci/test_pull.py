@@ -1,4 +1,4 @@
-"""Pulling from a registry that is honest: only what is missing comes, and it is the same tree."""
+"""Pulling from a well-behaved registry: only missing data is downloaded, and the tree is equal."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_a_layer_whose_objects_went_is_fetched_again(
     for path in [*store.objects.rglob("*/*"), store.image_path(image.tree)]:
         path.unlink()
     plan = pull(registry.reference(), store)
-    # What has no objects needs none: a layer of small files stays known.
+    # A layer of small files has no objects, so its record stays valid.
     assert {each.title for each in plan.missing} < {each.title for each in first.layers}
     assert "bash" in {each.title for each in plan.missing}
     assert check_store(store, NullReporter()) == ()
@@ -170,7 +170,7 @@ def test_a_registry_without_parts_sends_whole_layers(
 
 
 def whole(reply: Reply, where: Path, blob: str | None) -> Reply:
-    """What a server answers that knows of no ranges."""
+    """The response of a server without support for ranges."""
     if reply.status != 206 or blob is None:
         return reply
     path = where / "layout" / "blobs" / "sha256" / blob.removeprefix("sha256:")

@@ -1,4 +1,4 @@
-"""Parts that are not what they should be: whole layers come instead, or nothing changes."""
+"""Wrong ranges: whole layers are fetched instead, or nothing changes."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def registry(image: MadeImage, tmp_path: Path) -> Iterator[FakeRegistry]:
 
 @pytest.fixture
 def store(registry: FakeRegistry, tmp_path: Path) -> Store:
-    """A store with the first image."""
+    """A store that has the first image."""
     kept = open_store(tmp_path / "store", create=True)
     pull(registry.reference(), kept)
     return kept
@@ -123,7 +123,7 @@ def test_a_part_of_another_size_changes_nothing(
 
 
 def relabel(layout: Path, change: Callable[[bytearray], None]) -> None:
-    """Other contents for the image ``two``, as someone makes them who can compute digests."""
+    """Another table of contents for the image ``two``, with correct digests."""
     folder = layout / "blobs" / "sha256"
     index = json.loads((layout / "index.json").read_bytes())
     entry = index["manifests"][-1]

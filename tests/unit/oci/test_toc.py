@@ -1,4 +1,4 @@
-"""The table of contents: what is written is read again, and whatever else is read is Damaged."""
+"""The table of contents: the reader accepts what the writer writes; all else is Damaged."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def parse(data: bytes, tree: TreeId = DIGEST, layers: list[int] = SIZES) -> Tabl
 
 
 def repacked(data: bytes) -> bytes:
-    """A blob whose contents are ``data``."""
+    """A blob with the contents ``data``."""
     packed = zstandard.ZstdCompressor().compress(data)
     return blob()[: START - 4] + struct.pack("<I", len(packed)) + packed
 
@@ -166,7 +166,7 @@ def test_any_damage_is_noticed_or_makes_no_difference_to_the_tree(data: st.DataO
 
 
 def contents_of(sizes: list[int], gaps: list[int]) -> TableOfContents:
-    """One layer; each object fills a frame of its own, packed as large as it is, after a gap."""
+    """One layer; each object fills its own frame, not compressed, after a gap."""
     frames: list[tuple[int, int]] = []
     places = {}
     offset = 0

@@ -1,4 +1,4 @@
-"""Recipes of several files, with variants and conditions, from disk and from texts."""
+"""Recipes with includes, variants and conditions, from disk and from strings."""
 
 from __future__ import annotations
 
@@ -240,7 +240,7 @@ def test_a_text_alone_includes_nothing() -> None:
 
 
 def test_includes_end(tmp_path: Path) -> None:
-    """A folder that leads to itself gives a file ever new names."""
+    """A directory link to itself gives a file an endless number of names."""
     (tmp_path / "again").symlink_to(tmp_path)
     (tmp_path / "common.toml").write_text('schema = 1\ninclude = ["./again/common.toml"]\n')
     (tmp_path / "atoll.toml").write_text(MAIN)

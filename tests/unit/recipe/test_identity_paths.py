@@ -1,4 +1,4 @@
-"""A recipe cannot write what makes a machine that machine: it is told before anything is built."""
+"""A recipe cannot write a machine's identity: it is refused before anything is built."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where keys stand: agrees with tomllib on what keys there are, and never fails."""
+"""Line numbers of keys: finds the same keys as tomllib, and never fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several fragments become one: what each kind of value does, and what holds for all of them."""
+"""Merging fragments: each kind of value, and properties of all merges."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def value_of(rule: KeyRule) -> st.SearchStrategy[object]:
 
 @st.composite
 def tables(draw: st.DrawFn, rule: TableRule) -> dict[str, Any]:
-    """A table that is right by itself: nothing in it contradicts another thing in it."""
+    """A valid table, without conflicts within itself."""
     table: dict[str, Any] = {}
     for key in rule.keys:
         if key.name != rule.row and not draw(st.integers(0, 2)):
@@ -72,7 +72,7 @@ def merged(*written: dict[str, Any]) -> MergedTable:
 
 
 def shown(table: MergedTable) -> dict[str, Any]:
-    """What a merged table says, without places."""
+    """The values of a merged table, without locations."""
     said: dict[str, Any] = {}
     for key in table.rule.keys:
         placed = table.values.get(key.name, [])

@@ -1,4 +1,4 @@
-"""Right recipes, and arbitrary text: a Recipe or a RecipeError, nothing else."""
+"""Valid recipes and arbitrary text give a Recipe or a RecipeError, nothing else."""
 
 from __future__ import annotations
 

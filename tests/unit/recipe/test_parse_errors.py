@@ -1,4 +1,4 @@
-"""Every kind of wrong recipe, each with the exact words that a person reads."""
+"""Every kind of invalid recipe, with its exact message."""
 
 from __future__ import annotations
 

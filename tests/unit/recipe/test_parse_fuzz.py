@@ -1,4 +1,4 @@
-"""Documents grown from the schema, right and wrong ones: a Recipe or RecipeErrors, nothing else."""
+"""Documents generated from the schema, valid or not, give a Recipe or RecipeErrors only."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ TEXT = st.text(max_size=12) | st.sampled_from(
 
 
 def value_of(rule: KeyRule) -> st.SearchStrategy[object]:
-    """Mostly what is right; also texts that may be, and now and then something else."""
+    """Mostly valid values; also texts that may be valid, and sometimes other types."""
     example = tomllib.loads(f"v = {rule.example}")["v"]
     right: st.SearchStrategy[object] = st.just(example)
     alike: st.SearchStrategy[object]
@@ -176,7 +176,7 @@ def only_recipe_errors(content: bytes) -> None:
 @settings(max_examples=EXAMPLES // 4)
 @given(documents())
 def test_the_line_of_every_key_is_known(document: dict[str, Any]) -> None:
-    """``toml`` writes each top key on a line of its own."""
+    """``toml`` writes each top-level key on its own line."""
     lines = find_lines(document_text(document))
     for number, name in enumerate(document, start=1):
         assert lines[(name,)] == number

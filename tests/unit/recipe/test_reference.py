@@ -1,4 +1,4 @@
-"""The recipes that people read are right, and the pages made from the schema are current."""
+"""Published recipes are valid, and pages generated from the schema are up to date."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A new repository: its files, and a ci.sh that publishes only what moved and passed."""
+"""A new repository: its files, and a ci.sh that publishes only changed images that passed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ esac
 
 @dataclass(slots=True)
 class Shop:
-    """A new repository with a stand-in for atoll; ``mood`` says what each verb exits with."""
+    """A new repository with a fake atoll; ``mood`` has the exit code of each verb."""
 
     folder: Path
     mood: Path

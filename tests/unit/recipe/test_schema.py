@@ -1,4 +1,4 @@
-"""The schema says of itself what is right; the documents made from it hold together."""
+"""The schema's own examples are valid; the documents generated from it are consistent."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_each_table_has_its_sentence_and_row() -> None:
 
 
 def test_what_ends_something_is_of_its_kind() -> None:
-    """A list takes items out of lists, a text takes texts away."""
+    """A list removes items from lists, a text replaces texts."""
     for _, table in (("", TOP), *each_table()):
         for key in table.keys:
             for name in key.conflicts:

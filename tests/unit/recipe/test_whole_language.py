@@ -1,4 +1,4 @@
-"""One recipe that uses every key, and what each becomes; and what holds where nothing is said."""
+"""A recipe that uses every key, and its values; and the defaults of a minimal one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A tree that is checked out and read again is the same tree."""
+"""A tree that is checked out and scanned again is the same tree."""
 
 from __future__ import annotations
 

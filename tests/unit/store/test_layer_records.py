@@ -1,4 +1,4 @@
-"""Records of layers: read as written; a broken one, or one without an object, is none."""
+"""Layer records: read as written; one that is damaged or lacks an object counts as missing."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def test_a_missing_object_is_damage(store: Store) -> None:
 def test_what_cannot_be_read_is_not_called_damaged(
     store: Store, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    """``store check`` advised to remove each object where a kernel lacks fs-verity."""
+    """Without fs-verity in the kernel ``store check`` once advised to remove each object."""
     with adding_objects(store) as sink:
         name = sink.put_bytes(content(5000))
 

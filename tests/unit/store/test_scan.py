@@ -126,7 +126,7 @@ def test_what_is_no_directory_is_told(root: Path) -> None:
 
 
 class Meddler:
-    """A sink during whose work somebody else changes the file that is read."""
+    """A sink that changes the file while it is read."""
 
     def __init__(self, path: Path, change: str) -> None:
         self.path = path

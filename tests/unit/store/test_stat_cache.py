@@ -1,4 +1,4 @@
-"""What an import knows of files it has read before, and when it does not believe it."""
+"""The cache of file contents: when an import uses an entry, and when it does not."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LATER = 10_000_000_000
 
 
 class Counting(StatCache):
-    """Counts what had to be read."""
+    """Counts files that had to be read."""
 
     read: int
 
@@ -55,7 +55,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def do(store: Store, root: Path, *, begun: int | None = None) -> tuple[Directory, int]:
-    """The tree, and how many files were read for it."""
+    """The tree, and the number of files that were read."""
     begun = time.time_ns() + LATER if begun is None else begun
     known = Counting(store, device=root.stat().st_dev, begun=begun)
     known.read = 0
@@ -70,7 +70,7 @@ def test_what_did_not_change_is_not_read_again(store: Store, root: Path) -> None
     first, read = do(store, root)
     assert read == 5
     second, read = do(store, root)
-    assert read == 1  # the fifo, of which nothing can be known
+    assert read == 1  # the fifo, which is never cached
     assert format_dump(second) == format_dump(first)
     nodes = dict(walk(second))
     assert nodes[b"/object"] is nodes[b"/sub/same"]
