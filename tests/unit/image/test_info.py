@@ -11,7 +11,7 @@ from atoll.base.errors import Damaged, Refused
 from atoll.base.ids import TreeId
 from atoll.image.info import BaseInfo, ImageInfo, VarRules, format_image_info, parse_image_info
 
-SAID = ImageInfo(
+INFO = ImageInfo(
     name="hello",
     version="1",
     kernel="6.12",
@@ -28,17 +28,17 @@ SAID = ImageInfo(
 )
 
 
-@pytest.mark.parametrize("said", [SAID, replace(SAID, base=None, args=(), homes=())])
-def test_it_is_read_as_it_was_written(said: ImageInfo) -> None:
-    assert parse_image_info(format_image_info(said).encode(), where="tree") == said
+@pytest.mark.parametrize("info", [INFO, replace(INFO, base=None, args=(), homes=())])
+def test_it_is_read_as_it_was_written(info: ImageInfo) -> None:
+    assert parse_image_info(format_image_info(info).encode(), where="tree") == info
 
 
 def test_older_images_say_less() -> None:
-    fields = json.loads(format_image_info(replace(SAID, base=None)))
+    fields = json.loads(format_image_info(replace(INFO, base=None)))
     for name in ("components", "architectures", "homes", "initrd"):
         del fields[name]
-    said = parse_image_info(json.dumps(fields).encode(), where="tree")
-    assert (said.components, said.architectures, said.initrd) == (("main",), (), "")
+    info = parse_image_info(json.dumps(fields).encode(), where="tree")
+    assert (info.components, info.architectures, info.initrd) == (("main",), (), "")
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"{}", b'{"name": 1}', b"\xff", b"[" * 100_000])
@@ -49,15 +49,15 @@ def test_anything_else_is_damage(text: bytes) -> None:
 
 @pytest.mark.parametrize("title", ["a\x1b[2Jb", "x" * 201])
 def test_a_title_that_a_menu_cannot_show_is_ignored(title: str) -> None:
-    fields = json.loads(format_image_info(SAID)) | {"title": title}
-    assert parse_image_info(json.dumps(fields).encode(), where="tree") == SAID
+    fields = json.loads(format_image_info(INFO)) | {"title": title}
+    assert parse_image_info(json.dumps(fields).encode(), where="tree") == INFO
 
 
 @pytest.mark.parametrize(
     "wrong", [{"name": "x" * 201}, {"version": "a\nb"}, {"kernel": "../x"}, {"kernel": ""}]
 )
 def test_values_that_become_paths_and_labels_are_checked(wrong: dict[str, object]) -> None:
-    fields = json.loads(format_image_info(SAID)) | wrong
+    fields = json.loads(format_image_info(INFO)) | wrong
     with pytest.raises(Damaged, match=next(iter(wrong))):
         parse_image_info(json.dumps(fields).encode(), where="tree")
 

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 FROM_IMAGE = ImageBase(reference="store:base")
 
 
-def recipe_of(folder: Path, *words: str, **more: object) -> Recipe:
-    return recipe_with(folder, packages=Packages(install=words), **more)
+def recipe_of(folder: Path, *install: str, **more: object) -> Recipe:
+    return recipe_with(folder, packages=Packages(install=install), **more)
 
 
 def write_deb(path: Path, name: str, version: str = "1") -> Path:
@@ -48,12 +48,12 @@ def write_deb(path: Path, name: str, version: str = "1") -> Path:
     return path
 
 
-@pytest.mark.parametrize("words", [(), ("atoll",), ("atoll-system",), ("vim", "atoll")])
+@pytest.mark.parametrize("install", [(), ("atoll",), ("atoll-system",), ("vim", "atoll")])
 def test_a_system_that_stands_alone_gets_both_whether_named_or_not(
-    tmp_path: Path, words: tuple[str, ...]
+    tmp_path: Path, install: tuple[str, ...]
 ) -> None:
     for base in (None, EmptyBase()):
-        recipe = recipe_of(tmp_path, *words, **({"base": base} if base else {}))
+        recipe = recipe_of(tmp_path, *install, **({"base": base} if base else {}))
         assert own_names(recipe, ()) == PACKAGES
 
 
@@ -91,30 +91,30 @@ def test_a_recipe_that_names_the_old_single_file_gets_the_other_from_beside_it(
     assert [deb.name for deb in package_requirements(recipe).local] == [f"build/{tool}"]
     beside = write_deb(tmp_path / "build" / system, "atoll-system")
     assert find_system_beside(tmp_path / "build" / tool) == beside
-    wishes = package_requirements(recipe)
-    assert [deb.name for deb in wishes.local] == [f"build/{tool}", f"build/{system}"]
-    assert wishes.own == ()
+    requirements = package_requirements(recipe)
+    assert [deb.name for deb in requirements.local] == [f"build/{tool}", f"build/{system}"]
+    assert requirements.own == ()
     both = replace(recipe, packages=Packages(local=(f"build/{tool}", f"build/{system}")))
-    assert package_requirements(both).local == wishes.local, "no file counts twice"
+    assert package_requirements(both).local == requirements.local, "no file counts twice"
 
 
 def test_a_lock_fits_for_every_atoll(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise each commit of Atoll would invalidate all locks."""
     recipe = recipe_of(tmp_path)
-    wishes = package_requirements(recipe)
-    lines = format_requirements(recipe, wishes)
+    requirements = package_requirements(recipe)
+    lines = format_requirements(recipe, requirements)
     assert {"own atoll", "own atoll-system"} < set(lines)
     monkeypatch.setattr(own_module, "find_own_packages", packages_of("7"))
     local = read_own(PACKAGES, tmp_path)
-    assert format_requirements(recipe, replace(wishes, local=local)) == lines
+    assert format_requirements(recipe, replace(requirements, local=local)) == lines
 
 
 def packages_of(version: str) -> Callable[[Path], Mapping[str, Path]]:
     """The packages that an Atoll of that version would find."""
 
-    def find(place: Path) -> Mapping[str, Path]:
-        place.mkdir(parents=True, exist_ok=True)
-        return {name: write_deb(place / f"{name}.deb", name, version) for name in PACKAGES}
+    def find(directory: Path) -> Mapping[str, Path]:
+        directory.mkdir(parents=True, exist_ok=True)
+        return {name: write_deb(directory / f"{name}.deb", name, version) for name in PACKAGES}
 
     return find
 
@@ -151,11 +151,11 @@ def test_a_lock_of_another_atoll_is_refused_with_both_and_the_way_on(
 ) -> None:
     with pytest.raises(RecipeError) as caught:
         find_own(recipe_of(tmp_path), pin_of("ab" * 32, "1.9"), here)
-    said = str(caught.value)
-    assert "atoll 1.9" in said
-    assert "abababababab" in said
-    assert "this Atoll has 2" in said
-    assert "atoll.lock" in said
+    message = str(caught.value)
+    assert "atoll 1.9" in message
+    assert "abababababab" in message
+    assert "this Atoll has 2" in message
+    assert "atoll.lock" in message
     assert caught.value.hint
     assert "atoll lock --update atoll atoll-system" in caught.value.hint
 
@@ -163,8 +163,8 @@ def test_a_lock_of_another_atoll_is_refused_with_both_and_the_way_on(
 def test_nothing_is_looked_for_where_nothing_is_wanted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def find(place: Path) -> Mapping[str, Path]:
-        raise NotFound(f"nothing in {place}")
+    def find(directory: Path) -> Mapping[str, Path]:
+        raise NotFound(f"nothing in {directory}")
 
     monkeypatch.setattr(own_module, "find_own_packages", find)
     assert read_own((), tmp_path) == ()

@@ -121,7 +121,7 @@ def test_what_decides_packages_decides_whether_a_lock_fits() -> None:
         replace(plain, debian=debian(mirror="http://other.example")),
         replace(plain, packages=replace(plain.packages, debconf=("x x/y boolean true",))),
     ]
-    others = [
+    changed = [
         replace(plain, packages=Packages(install=("a",))),
         replace(plain, packages=replace(plain.packages, remove=("c",))),
         replace(plain, packages=replace(plain.packages, recommends=True)),
@@ -135,7 +135,7 @@ def test_what_decides_packages_decides_whether_a_lock_fits() -> None:
         replace(plain, repositories=(Repository(name="v", uris=("u",), suites=("s",)),)),
     ]
     assert {digest(one) for one in same} == {digest(plain)}
-    assert len({digest(one) for one in [plain, *others]}) == len(others) + 1
+    assert len({digest(one) for one in [plain, *changed]}) == len(changed) + 1
     assert "install a" in format_requirements(plain, package_requirements(plain))
 
 

@@ -135,8 +135,8 @@ BOMBS: dict[str, tuple[bytes, str]] = {
 def test_a_small_layer_never_takes_much_memory(name: str, tmp_path: Path) -> None:
     data, why = BOMBS[name]
     Crafted(archives=[data + bytes(1024)]).write(tmp_path)
-    said = measured(tmp_path)
-    assert said.startswith("Damaged")
+    output = measured(tmp_path)
+    assert output.startswith("Damaged")
     if why:
         with pytest.raises(Damaged, match=why):
             measure_layout(LayoutReference(directory=str(tmp_path)))
@@ -200,8 +200,8 @@ def test_a_table_of_contents_has_bounds() -> None:
         "frames are more": struct.pack("<16sII", magic, 1, 0) + struct.pack("<I", 2_000_000),
         "decompresses to": bytes(129 << 20),
     }
-    for words, data in wrong.items():
-        with pytest.raises(Damaged, match=words):
+    for message, data in wrong.items():
+        with pytest.raises(Damaged, match=message):
             parse_contents(packed(data), tree=TreeId("0" * 64), layers=[9], where="it")
     image = b"no tree"
     for size, content in ((PACKED_FRAME_LIMIT + 1, 5), (1 << 32 - 1, 5), (9, FRAME_LIMIT + 1)):

@@ -202,7 +202,7 @@ def test_challenges(text: str, challenge: Challenge | None) -> None:
 
 
 @pytest.mark.parametrize(
-    "words",
+    "parameters",
     [
         "A" * 90_000,
         "a=" * 45_000,
@@ -212,9 +212,9 @@ def test_challenges(text: str, challenge: Challenge | None) -> None:
         "Bearer," * 12_000,
     ],
 )
-def test_a_challenge_as_long_as_a_header_can_be_is_read_in_a_moment(words: str) -> None:
+def test_a_challenge_as_long_as_a_header_can_be_is_read_in_a_moment(parameters: str) -> None:
     """Quadratic time would take minutes."""
-    assert parse_challenge(f'Bearer {words}, realm="https://a"') is not None
+    assert parse_challenge(f'Bearer {parameters}, realm="https://a"') is not None
 
 
 @given(st.text(max_size=80), st.binary(max_size=80))

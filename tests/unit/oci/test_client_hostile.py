@@ -179,12 +179,12 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.mark.parametrize("lie", LIES)
 def test_a_lie_is_refused_by_name(lie: str, store: Store, tmp_path: Path) -> None:
-    bend, kind, words = LIES[lie]
+    change, kind, message = LIES[lie]
     publish(tmp_path, FILES)
     before = snapshot(store.root)
     with fake_registry(tmp_path / "layout") as registry:
-        registry.bend = bend
-        with pytest.raises(kind, match=words) as caught:
+        registry.bend = change
+        with pytest.raises(kind, match=message) as caught:
             pull(registry, store)
         assert registry.address in caught.value.message or "blob" in caught.value.message
         if not isinstance(caught.value, NetworkError):
@@ -248,12 +248,12 @@ BAD_IMAGES: dict[str, tuple[Crafted, type[AtollError], str]] = {
 
 @pytest.mark.parametrize("name", BAD_IMAGES)
 def test_a_bad_image_is_refused_whole(name: str, store: Store, tmp_path: Path) -> None:
-    image, kind, words = BAD_IMAGES[name]
+    image, kind, message = BAD_IMAGES[name]
     image.write(tmp_path / "layout")
     before = snapshot(store.root)
     with (
         fake_registry(tmp_path / "layout") as registry,
-        pytest.raises(kind, match=words) as caught,
+        pytest.raises(kind, match=message) as caught,
     ):
         pull(registry, store)
     assert registry.reference() in caught.value.message

@@ -55,7 +55,7 @@ class Server:
     received: list[tuple[str, dict[str, str]]] = field(default_factory=list)
 
 
-class Room:
+class Servers:
     """The servers, their behaviour, and what they have announced."""
 
     def __init__(self) -> None:
@@ -69,14 +69,14 @@ class Room:
         for server in self.servers:
             server.received.clear()
 
-    def place(self, number: int) -> str:
+    def host_port(self, number: int) -> str:
         return f"{HOSTS[number]}:{self.servers[number].port}"
 
     def address(self, action: Action, path: str) -> str:
-        place = self.place(action.to)
-        words = {"scheme": "http", "place": place, "first": self.place(0)}
-        words["shout"] = place.replace("127.0.0.1", "LOCALHOST")
-        return action.form.format(**words) + path
+        host_port = self.host_port(action.to)
+        values = {"scheme": "http", "place": host_port, "first": self.host_port(0)}
+        values["shout"] = host_port.replace("127.0.0.1", "LOCALHOST")
+        return action.form.format(**values) + path
 
     def answer(self, number: int, path: str, headers: dict[str, str]) -> tuple[int, dict[str, str]]:
         self.servers[number].received.append((path, headers))
@@ -107,29 +107,29 @@ def kind_of(path: str) -> str:
 
 
 @contextmanager
-def open_room() -> Iterator[Room]:
-    room = Room()
+def start_servers() -> Iterator[Servers]:
+    servers = Servers()
     with ExitStack() as stack:
-        for server in room.servers:
-            handler = type("Handler", (_Handler,), {"room": room, "number": server.number})
+        for server in servers.servers:
+            handler = type("Handler", (_Handler,), {"servers": servers, "number": server.number})
             listening = stack.enter_context(QuietServer((HOSTS[server.number], 0), handler))
             server.port = listening.server_address[1]
             thread = threading.Thread(target=listening.serve_forever, args=(0.01,), daemon=True)
             thread.start()
             stack.callback(thread.join)
             stack.callback(listening.shutdown)
-        yield room
+        yield servers
 
 
 class _Handler(BaseHTTPRequestHandler):
-    room: Room
+    servers: Servers
     number: int
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
         headers = {key.lower(): value for key, value in self.headers.items()}
-        status, more = self.room.answer(self.number, self.path, headers)
-        body = self.room.body(self.path) if status == 200 else b""
+        status, more = self.servers.answer(self.number, self.path, headers)
+        body = self.servers.body(self.path) if status == 200 else b""
         self.send_response(status)
         self.send_header("Set-Cookie", f"seen=by-{self.number}; Path=/")
         for key, value in more.items():
@@ -143,16 +143,16 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def room() -> Iterator[Room]:
-    with open_room() as opened:
+def servers() -> Iterator[Servers]:
+    with start_servers() as opened:
         yield opened
 
 
-def use(room: Room) -> None:
+def request_all(servers: Servers) -> None:
     """Ask the first server for a manifest, a blob, and a part of it; errors are ignored."""
-    place = room.place(0)
-    with HttpClient(retry=QUICK, trust_of=trust_for(place, insecure=True)) as web:
-        endpoint = Endpoint(host=place, repository="team/hello", insecure=True)
+    host_port = servers.host_port(0)
+    with HttpClient(retry=QUICK, trust_of=trust_for(host_port, insecure=True)) as web:
+        endpoint = Endpoint(host=host_port, repository="team/hello", insecure=True)
         client = RegistryClient(endpoint, web, lambda: ME)
         blob = Descriptor(media_type="", digest=BlobDigest(digest_of(BODY)), size=len(BODY))
         for work in (
@@ -163,24 +163,24 @@ def use(room: Room) -> None:
             try:
                 work()
             except AtollError as error:
-                told = f"{error.message} {error.hint}"
-                assert BASIC not in told
-                assert "pass:word" not in told
-                assert not any(token in told for token in room.tokens)
+                message = f"{error.message} {error.hint}"
+                assert BASIC not in message
+                assert "pass:word" not in message
+                assert not any(token in message for token in servers.tokens)
 
 
-def judge(room: Room) -> None:
+def check_leaks(servers: Servers) -> None:
     """Which server may see which credentials, decided independently of Atoll's code."""
-    for server in room.servers:
+    for server in servers.servers:
         for path, headers in server.received:
-            seen = json.dumps(headers) + path
+            received = json.dumps(headers) + path
             assert "cookie" not in headers
-            assert "stranger" not in seen, "a password out of a redirect"
-            if BASIC in seen:
-                named = server.number in room.realms and kind_of(path) == "token"
+            assert "stranger" not in received, "a password out of a redirect"
+            if BASIC in received:
+                named = server.number in servers.realms and kind_of(path) == "token"
                 assert named or server.number == 0, f"{server.number} saw the password for {path}"
                 assert HOSTS[server.number] == HOSTS[0], "a password in plain text to another host"
-            if any(token in seen for token in room.tokens):
+            if any(token in received for token in servers.tokens):
                 assert server.number == 0, f"{server.number} saw a token for {path}"
 
 
@@ -221,31 +221,33 @@ TABLES = st.dictionaries(
 @example({(0, "manifests"): Action("basic"), (0, "blobs"): Action("go", 1)})
 @example({(0, "blobs"): Action("go", 1), (1, "blobs"): Action("go", 0)})
 def test_no_chain_of_redirects_and_challenges_leaks(
-    room: Room, table: dict[tuple[int, str], Action]
+    servers: Servers, table: dict[tuple[int, str], Action]
 ) -> None:
-    room.start(table)
-    use(room)
-    judge(room)
+    servers.start(table)
+    request_all(servers)
+    check_leaks(servers)
 
 
-def test_the_registry_and_its_token_service_do_see_them(room: Room) -> None:
+def test_the_registry_and_its_token_service_do_see_them(servers: Servers) -> None:
     """Check that credentials are sent at all: otherwise nothing could leak."""
-    room.start({(0, "manifests"): Action("bearer", 1), (0, "blobs"): Action("bearer", 1)})
-    use(room)
-    assert any(BASIC in str(headers) for _, headers in room.servers[1].received)
-    assert any("secret-token" in str(headers) for _, headers in room.servers[0].received)
-    room.start({(0, "manifests"): Action("basic")})
-    use(room)
-    assert any(BASIC in str(headers) for _, headers in room.servers[0].received)
+    servers.start({(0, "manifests"): Action("bearer", 1), (0, "blobs"): Action("bearer", 1)})
+    request_all(servers)
+    assert any(BASIC in str(headers) for _, headers in servers.servers[1].received)
+    assert any("secret-token" in str(headers) for _, headers in servers.servers[0].received)
+    servers.start({(0, "manifests"): Action("basic")})
+    request_all(servers)
+    assert any(BASIC in str(headers) for _, headers in servers.servers[0].received)
 
 
-def test_a_login_elsewhere_is_refused_by_name(room: Room) -> None:
-    room.start({(0, "blobs"): Action("go", 2), (2, "blobs"): Action("basic")})
-    place = room.place(0)
-    with HttpClient(retry=QUICK, trust_of=trust_for(place, insecure=True)) as web:
+def test_a_login_elsewhere_is_refused_by_name(servers: Servers) -> None:
+    servers.start({(0, "blobs"): Action("go", 2), (2, "blobs"): Action("basic")})
+    host_port = servers.host_port(0)
+    with HttpClient(retry=QUICK, trust_of=trust_for(host_port, insecure=True)) as web:
         client = RegistryClient(
-            Endpoint(host=place, repository="x", insecure=True), web, lambda: ME
+            Endpoint(host=host_port, repository="x", insecure=True), web, lambda: ME
         )
         blob = Descriptor(media_type="", digest=BlobDigest(digest_of(BODY)), size=len(BODY))
-        with pytest.raises(AtollError, match=f"redirects to http://{room.place(2)}/.*status 401"):
+        with pytest.raises(
+            AtollError, match=f"redirects to http://{servers.host_port(2)}/.*status 401"
+        ):
             client.document(blob)

@@ -92,7 +92,7 @@ def test_a_flipped_bit_in_a_part(registry: FakeRegistry, store: Store, image: Ma
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "message"),
     {
         "another range": (lambda r: Reply(status=206, body=r.body), "sends another range"),
         "more": (
@@ -110,11 +110,11 @@ def test_a_flipped_bit_in_a_part(registry: FakeRegistry, store: Store, image: Ma
     }.values(),
 )
 def test_a_part_of_another_size_changes_nothing(
-    registry: FakeRegistry, store: Store, change: Callable[[Reply], Reply], words: str
+    registry: FakeRegistry, store: Store, change: Callable[[Reply], Reply], message: str
 ) -> None:
     before = list_images(store)
     registry.bend = parts(change)
-    with pytest.raises(NetworkError, match=words):
+    with pytest.raises(NetworkError, match=message):
         pull(registry.reference("two"), store)
     assert list_images(store) == before
     assert check_store(store, NullReporter()) == ()

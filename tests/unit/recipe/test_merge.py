@@ -64,28 +64,28 @@ def tables(draw: st.DrawFn, rule: TableRule) -> dict[str, Any]:
 
 
 def merged(*written: dict[str, Any]) -> MergedTable:
-    places = [
+    locations = [
         Location(RecipeText(str(number), str(number), ""), ()) for number in range(len(written))
     ]
-    fragments = [Fragment(*pair) for pair in zip(places, written, strict=True)]
-    return merge(fragments, places[0], Diagnostics())
+    fragments = [Fragment(*pair) for pair in zip(locations, written, strict=True)]
+    return merge(fragments, locations[0], Diagnostics())
 
 
-def shown(table: MergedTable) -> dict[str, Any]:
+def values_of(table: MergedTable) -> dict[str, Any]:
     """The values of a merged table, without locations."""
-    said: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for key in table.rule.keys:
         placed = table.values.get(key.name, [])
         match key.kind:
             case ValueKind.TEXTS:
-                said[key.name] = [entry.value for entry in placed]
+                values[key.name] = [entry.value for entry in placed]
             case ValueKind.MAP:
-                said[key.name] = {entry.name: entry.value for entry in placed}
+                values[key.name] = {entry.name: entry.value for entry in placed}
             case _:
-                said[key.name] = placed[-1].value if placed else None
-    said |= {name: shown(inner) for name, inner in table.tables.items()}
-    said |= {name: [shown(row) for row in rows] for name, rows in table.rows.items() if rows}
-    return said
+                values[key.name] = placed[-1].value if placed else None
+    values |= {name: values_of(inner) for name, inner in table.tables.items()}
+    values |= {name: [values_of(row) for row in rows] for name, rows in table.rows.items() if rows}
+    return values
 
 
 def all_tables(table: MergedTable) -> Iterator[MergedTable]:
@@ -97,13 +97,13 @@ def all_tables(table: MergedTable) -> Iterator[MergedTable]:
 @settings(max_examples=25)
 @given(tables(TOP))
 def test_what_is_said_twice_is_said_once(table: dict[str, Any]) -> None:
-    assert shown(merged(table, table)) == shown(merged(table))
+    assert values_of(merged(table, table)) == values_of(merged(table))
 
 
 @settings(max_examples=25)
 @given(tables(TOP))
 def test_an_empty_fragment_changes_nothing(table: dict[str, Any]) -> None:
-    assert shown(merged(table, {})) == shown(merged({}, table)) == shown(merged(table))
+    assert values_of(merged(table, {})) == values_of(merged({}, table)) == values_of(merged(table))
 
 
 @settings(max_examples=25)
@@ -111,7 +111,7 @@ def test_an_empty_fragment_changes_nothing(table: dict[str, Any]) -> None:
 def test_tables_may_be_spread_over_files(table: dict[str, Any], first: set[str]) -> None:
     one = {name: value for name, value in table.items() if name in first}
     other = {name: value for name, value in table.items() if name not in first}
-    assert shown(merged(one, other)) == shown(merged(table))
+    assert values_of(merged(one, other)) == values_of(merged(table))
 
 
 @settings(max_examples=25)
@@ -151,14 +151,14 @@ def test_the_last_word_holds(written: list[dict[str, Any]]) -> None:
         for key in rule.keys:
             if key.name not in last[rule.name]:
                 continue
-            said = last[rule.name][key.name]
+            values = last[rule.name][key.name]
             match key.kind:
                 case ValueKind.TEXTS:
-                    assert set(said) <= set(inner.texts(key.name))
+                    assert set(values) <= set(inner.texts(key.name))
                 case ValueKind.MAP:
-                    assert said.items() <= dict(inner.pairs(key.name)).items()
+                    assert values.items() <= dict(inner.pairs(key.name)).items()
                 case _:
-                    assert inner.values[key.name][-1].value == said
+                    assert inner.values[key.name][-1].value == values
 
 
 @settings(max_examples=25)
@@ -172,12 +172,12 @@ def test_each_value_stands_where_it_says(written: list[dict[str, Any]]) -> None:
             assert here == placed.value
 
 
-def said(*written: dict[str, Any]) -> dict[str, Any]:
-    return shown(merged(*written))
+def values(*written: dict[str, Any]) -> dict[str, Any]:
+    return values_of(merged(*written))
 
 
 def test_scalars_and_lists() -> None:
-    got = said(
+    got = values(
         {"image": {"name": "a", "version": "1"}, "kernel": {"args": ["quiet", "x"]}},
         {"image": {"version": "2"}, "kernel": {"args": ["x", "y"]}},
     )
@@ -187,7 +187,7 @@ def test_scalars_and_lists() -> None:
 
 
 def test_a_package_at_another_version_takes_the_place_of_the_earlier_word() -> None:
-    packages = said(
+    packages = values(
         {"packages": {"install": ["a", "htop", "b"]}},
         {"packages": {"install": ["htop=3"]}},
     )["packages"]
@@ -195,19 +195,19 @@ def test_a_package_at_another_version_takes_the_place_of_the_earlier_word() -> N
 
 
 def test_files_of_packages_are_told_apart() -> None:
-    packages = said({"packages": {"install": ["./a.deb", "./b.deb", "../b.deb"]}})["packages"]
+    packages = values({"packages": {"install": ["./a.deb", "./b.deb", "../b.deb"]}})["packages"]
     assert packages["install"] == ["./a.deb", "./b.deb", "../b.deb"]
 
 
 def test_remove_takes_out_of_install_and_the_other_way_round() -> None:
     first = {"packages": {"install": ["htop=3", "vim"], "remove": ["nano"]}}
-    packages = said(first, {"packages": {"install": ["nano"], "remove": ["htop"]}})["packages"]
+    packages = values(first, {"packages": {"install": ["nano"], "remove": ["htop"]}})["packages"]
     assert packages["install"] == ["vim", "nano"]
     assert packages["remove"] == ["htop"]
 
 
 def test_units_change_sides() -> None:
-    units = said(
+    units = values(
         {"units": {"enable": ["a.service", "b.service"], "user": {"enable": ["a.service"]}}},
         {"units": {"disable": ["a.service"]}},
         {"units": {"mask": ["a.service"]}},
@@ -217,7 +217,7 @@ def test_units_change_sides() -> None:
 
 
 def test_rows_merge_by_name_and_path() -> None:
-    got = said(
+    got = values(
         {
             "user": [{"name": "ada", "groups": ["sudo"], "uid": 1000}, {"name": "bob"}],
             "file": [{"path": "/etc/a", "text": "a", "mode": "0600"}],
@@ -235,7 +235,7 @@ def test_rows_merge_by_name_and_path() -> None:
 
 
 def test_a_link_needs_no_mode_any_more() -> None:
-    got = said(
+    got = values(
         {"file": [{"path": "/etc/a", "text": "a", "mode": "0600"}]},
         {"file": [{"path": "/etc/a", "link": "b"}]},
     )
@@ -243,7 +243,7 @@ def test_a_link_needs_no_mode_any_more() -> None:
 
 
 def test_maps_grow_by_name() -> None:
-    got = said(
+    got = values(
         {"packages": {"sources": {"a": "x", "b": "y"}}},
         {"packages": {"sources": {"b": "z", "c": "x"}}},
     )["packages"]["sources"]
@@ -251,7 +251,7 @@ def test_maps_grow_by_name() -> None:
 
 
 def test_later_patterns_of_etc_come_first() -> None:
-    got = said(
+    got = values(
         {"etc": {"ssh/**": "local", "b": "image"}}, {"etc": {"ssh/a": "merge", "b": "local"}}
     )
     assert list(got["etc"].items()) == [("ssh/a", "merge"), ("b", "local"), ("ssh/**", "local")]

@@ -36,31 +36,31 @@ esac
 
 
 @dataclass(slots=True)
-class Shop:
-    """A new repository with a fake atoll; ``mood`` has the exit code of each verb."""
+class Workspace:
+    """A new repository with a fake atoll; ``exit_codes`` has the exit code of each verb."""
 
     folder: Path
-    mood: Path
+    exit_codes: Path
     environment: dict[str, str] = field(default_factory=dict)
 
-    def ci(self, *words: str, **moods: str) -> int:
-        (self.mood / "calls").write_text("")
-        for name, text in moods.items():
-            (self.mood / name).write_text(text)
+    def ci(self, *argv: str, **codes: str) -> int:
+        (self.exit_codes / "calls").write_text("")
+        for name, text in codes.items():
+            (self.exit_codes / name).write_text(text)
         done = subprocess.run(
-            [self.folder / "ci.sh", *words],
+            [self.folder / "ci.sh", *argv],
             env=self.environment,
             check=False,
             capture_output=True,
             text=True,
         )
-        for name in moods:
+        for name in codes:
             if name != "news":
-                (self.mood / name).unlink()
+                (self.exit_codes / name).unlink()
         return done.returncode
 
     def calls(self) -> list[str]:
-        return [line.split()[0] for line in (self.mood / "calls").read_text().splitlines()]
+        return [line.split()[0] for line in (self.exit_codes / "calls").read_text().splitlines()]
 
     @property
     def lock(self) -> str | None:
@@ -73,54 +73,54 @@ class Shop:
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Shop:
-    folder, mood, programs = tmp_path / "reef", tmp_path / "mood", tmp_path / "bin"
-    for path in (mood, programs):
+def workspace(tmp_path: Path) -> Workspace:
+    folder, exit_codes, programs = tmp_path / "reef", tmp_path / "mood", tmp_path / "bin"
+    for path in (exit_codes, programs):
         path.mkdir()
     write_repository(folder, plan_repository("minimal", folder, name="reef", base=None), {})
     (programs / "atoll").write_text(FAKE)
     (programs / "atoll").chmod(0o755)
     environment = os.environ | {
         "PATH": f"{programs}:{os.environ['PATH']}",
-        "MOOD": str(mood),
+        "MOOD": str(exit_codes),
         "PUBLISH": str(folder / "publish"),
     }
     environment.pop("ATOLL_STORE", None)
-    return Shop(folder=folder, mood=mood, environment=environment)
+    return Workspace(folder=folder, exit_codes=exit_codes, environment=environment)
 
 
-def test_the_first_run_publishes(shop: Shop) -> None:
-    assert shop.ci(news="one") == 0
-    assert shop.calls() == ["lock", "check", "build", "test", "build"]
-    assert (shop.lock, shop.published) == ("one", True)
+def test_the_first_run_publishes(workspace: Workspace) -> None:
+    assert workspace.ci(news="one") == 0
+    assert workspace.calls() == ["lock", "check", "build", "test", "build"]
+    assert (workspace.lock, workspace.published) == ("one", True)
 
 
-def test_nothing_moved(shop: Shop) -> None:
-    shop.ci(news="one")
+def test_nothing_moved(workspace: Workspace) -> None:
+    workspace.ci(news="one")
     for lock_status in ("0", "77"):
-        assert shop.ci(lock=lock_status) == 77
-        assert shop.calls() == ["lock"]
-        assert shop.lock == "one"
-    assert shop.ci("--force") == 0
+        assert workspace.ci(lock=lock_status) == 77
+        assert workspace.calls() == ["lock"]
+        assert workspace.lock == "one"
+    assert workspace.ci("--force") == 0
 
 
-def test_a_lock_that_was_never_published_is_built(shop: Shop) -> None:
-    (shop.folder / "atoll.lock").write_text("one")
-    assert shop.ci(lock="77") == 0
-    assert shop.published
+def test_a_lock_that_was_never_published_is_built(workspace: Workspace) -> None:
+    (workspace.folder / "atoll.lock").write_text("one")
+    assert workspace.ci(lock="77") == 0
+    assert workspace.published
 
 
-def test_an_empty_runner_has_nothing_to_do_at_night(shop: Shop) -> None:
-    (shop.folder / "atoll.lock").write_text("one")
-    assert shop.ci("--moved", lock="77") == 77
-    assert shop.calls() == ["lock"]
-    assert shop.ci("--moved", news="two") == 0
-    assert shop.published
+def test_an_empty_runner_has_nothing_to_do_at_night(workspace: Workspace) -> None:
+    (workspace.folder / "atoll.lock").write_text("one")
+    assert workspace.ci("--moved", lock="77") == 77
+    assert workspace.calls() == ["lock"]
+    assert workspace.ci("--moved", news="two") == 0
+    assert workspace.published
 
 
-def test_a_word_it_does_not_know(shop: Shop) -> None:
-    assert shop.ci("--forse") == 2
-    assert shop.calls() == []
+def test_a_word_it_does_not_know(workspace: Workspace) -> None:
+    assert workspace.ci("--forse") == 2
+    assert workspace.calls() == []
 
 
 @pytest.mark.parametrize(
@@ -132,21 +132,23 @@ def test_a_word_it_does_not_know(shop: Shop) -> None:
         ("test", "14", 4),
     ],
 )
-def test_what_fails_leaves_all_as_it_was(shop: Shop, verb: str, status: str, calls: int) -> None:
-    assert shop.ci(**{"news": "one", verb: status}) == int(status)
-    assert len(shop.calls()) == calls
-    assert (shop.lock, shop.published) == (None, False)
-    shop.ci(news="one")
-    assert shop.ci(**{"news": "two", verb: status}) == int(status)
-    assert shop.lock == "one"
-    assert shop.ci(news="two") == 0, "the next run tries again"
-    assert shop.lock == "two"
+def test_what_fails_leaves_all_as_it_was(
+    workspace: Workspace, verb: str, status: str, calls: int
+) -> None:
+    assert workspace.ci(**{"news": "one", verb: status}) == int(status)
+    assert len(workspace.calls()) == calls
+    assert (workspace.lock, workspace.published) == (None, False)
+    workspace.ci(news="one")
+    assert workspace.ci(**{"news": "two", verb: status}) == int(status)
+    assert workspace.lock == "one"
+    assert workspace.ci(news="two") == 0, "the next run tries again"
+    assert workspace.lock == "two"
 
 
-def test_the_store_is_told_to_every_verb(shop: Shop) -> None:
-    shop.environment["ATOLL_STORE"] = "/a store"
-    shop.ci(news="one")
-    lines = (shop.mood / "calls").read_text().splitlines()
+def test_the_store_is_told_to_every_verb(workspace: Workspace) -> None:
+    workspace.environment["ATOLL_STORE"] = "/a store"
+    workspace.ci(news="one")
+    lines = (workspace.exit_codes / "calls").read_text().splitlines()
     assert all("--store /a store" in line for line in lines)
 
 
@@ -176,16 +178,16 @@ def test_its_scripts_are_clean(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd")
-def test_its_units_are_right(shop: Shop) -> None:
-    units = sorted((shop.folder / "systemd").iterdir())
-    words: list[str | Path] = [
+def test_its_units_are_right(workspace: Workspace) -> None:
+    units = sorted((workspace.folder / "systemd").iterdir())
+    argv: list[str | Path] = [
         "systemd-analyze",
         "verify",
         "--man=no",
         "--recursive-errors=no",
         *units,
     ]
-    done = subprocess.run(words, check=False, capture_output=True, text=True)
+    done = subprocess.run(argv, check=False, capture_output=True, text=True)
     assert [line for line in done.stderr.splitlines() if "reef" in line] == []
     assert done.returncode == 0
 
@@ -206,14 +208,14 @@ def test_what_is_refused(tmp_path: Path) -> None:
 
 def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "mine"
-    words = ["new", str(folder), "--template", "derive", "--from", BASE, "--json"]
-    assert main(words) == 0
+    argv = ["new", str(folder), "--template", "derive", "--from", BASE, "--json"]
+    assert main(argv) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["name"] == "mine"
     assert sorted(answer["files"]) == sorted(
         str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()
     )
     assert os.access(folder / "ci.sh", os.X_OK)
-    assert main(words) == 11
+    assert main(argv) == 11
     assert main(["new", str(tmp_path / "other"), "--deb", str(folder / "ci.sh")]) == 7
     assert not (tmp_path / "other").exists()
