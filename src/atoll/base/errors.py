@@ -102,7 +102,7 @@ class NetworkError(AtollError):
 
 
 class NoSpace(AtollError):
-    """A file system is too full for what was asked."""
+    """A file system has too little free space for this operation."""
 
     exit_code = 6
 

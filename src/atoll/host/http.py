@@ -210,8 +210,8 @@ class HttpClient:
             )
 
     def _stream(self, url: str, headers: Mapping[str, str], span: ByteRange) -> Iterator[bytes]:
-        asked = span.header
-        wanted = {**headers, "Range": asked} if asked else headers
+        range_header = span.header
+        wanted = {**headers, "Range": range_header} if range_header else headers
         with self._open(url, wanted) as response:
             address = show_address(response.url)
             skip = _skipped(response, address, span)
@@ -282,15 +282,15 @@ class HttpClient:
                 response.close()
 
     def _send(self, url: httpx.URL, headers: Mapping[str, str]) -> httpx.Response:
-        first, asked = url, dict(headers)
+        first, sent = url, dict(headers)
         for _ in range(MAX_REDIRECTS + 1):
             with network_errors(url):
-                response = self._ask(url, asked)
+                response = self._ask(url, sent)
             target = response.headers.get("location")
             if response.status_code not in _MOVED or not target:
                 return response
             response.close()
-            url, asked = _redirected(url, target, asked)
+            url, sent = _redirected(url, target, sent)
         raise NetworkError(
             f"{show_address(first)}: more than {MAX_REDIRECTS} redirects",
             hint="this looks like a redirect loop: report it to the administrator of the server",
@@ -301,8 +301,8 @@ class HttpClient:
         import httpx
 
         client = self._client(url)
-        asked = {"User-Agent": "atoll", "Accept-Encoding": "identity", **headers}
-        request = client.build_request("GET", url, headers=asked)
+        sent = {"User-Agent": "atoll", "Accept-Encoding": "identity", **headers}
+        request = client.build_request("GET", url, headers=sent)
         with bounded(ends=time.monotonic() + self._retry.answer, size=MAX_HEADERS):
             return client.send(request, stream=True, auth=httpx.Auth())
 
@@ -341,13 +341,13 @@ class HttpClient:
 
 
 def _redirected(
-    url: httpx.URL, target: str, asked: Mapping[str, str]
+    url: httpx.URL, target: str, sent: Mapping[str, str]
 ) -> tuple[httpx.URL, dict[str, str]]:
     """The target of a redirect, and the headers that may be sent to it."""
     there = join_address(url, target)
     same = origin_of(url) == origin_of(there)
     return there, {
-        key: value for key, value in asked.items() if same or key.lower() != "authorization"
+        key: value for key, value in sent.items() if same or key.lower() != "authorization"
     }
 
 

@@ -63,12 +63,12 @@ def wrong_status(response: httpx.Response, *, hint: str) -> NetworkError:
 
 
 def busy(response: httpx.Response) -> TransientError:
-    asked = response.headers.get("retry-after", "")
-    known = asked.isascii() and asked.isdecimal() and len(asked) < 6
+    retry_after = response.headers.get("retry-after", "")
+    known = retry_after.isascii() and retry_after.isdecimal() and len(retry_after) < 6
     return TransientError(
         f"{show_address(response.url)} answers with status {response.status_code}",
         hint="the server has a problem or is busy: try again later",
-        pause=float(asked) if known else 0.0,
+        pause=float(retry_after) if known else 0.0,
     )
 
 

@@ -135,9 +135,9 @@ def main() -> None:
 def _supervise(spec: SandboxSpec) -> int:
     """Start process 1 in new namespaces and wait for it; returns the program's exit status.
 
-    The program gets the caller's stdout and stderr only if they are pipes. In their place it gets a
-    pipe whose output this process copies: a program that holds a terminal or a file of the host can
-    do more than write to it (TIOCSTI, ``chmod /proc/self/fd/1``).
+    The program gets the caller's stdout and stderr only if they are pipes. Otherwise it gets a
+    pipe, whose output this process copies: with a terminal or a file of the host a program can do
+    more than write to it (TIOCSTI, ``chmod /proc/self/fd/1``).
     """
     kernel.die_with_parent(signal.SIGTERM)
     namespaces = (

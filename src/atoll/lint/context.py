@@ -72,7 +72,9 @@ def read_facts(recipe: Recipe, lock: Lock | None, sources: FactSources) -> LintF
     """Read all available facts; the result's ``missing`` has a reason for each other one."""
     local = {name: read_local(recipe.resolve(name)) for _, name, _ in local_files(recipe)}
     packages, problem = _files(recipe, sources)
-    facts = _with_lists(LintFacts(local=local, asked=_asked(recipe)), recipe, sources, packages)
+    facts = _with_lists(
+        LintFacts(local=local, requirements=_requirements(recipe)), recipe, sources, packages
+    )
     missing = dict(facts.missing)
     if problem is not None and lock is None:
         facts = replace(facts, plan=None, unmet=facts.unmet or problem)
@@ -259,7 +261,7 @@ def _is_secret(path: Path) -> bool:
         return False
 
 
-def _asked(recipe: Recipe) -> tuple[str, ...] | None:
+def _requirements(recipe: Recipe) -> tuple[str, ...] | None:
     """The requirements as a lock has them; None for a derived recipe, whose base has some, too."""
     if not isinstance(recipe.base, DebianBase | EmptyBase):
         return None

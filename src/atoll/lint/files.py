@@ -159,9 +159,9 @@ def check_stale(subject: LintSubject) -> Iterator[Finding]:
     if lock is None:
         return
     update_hint = "update the lock with: atoll lock"
-    if facts.asked is not None and facts.asked != lock.asked:
-        changes = [f"+ {line}" for line in facts.asked if line not in lock.asked]
-        changes += [f"- {line}" for line in lock.asked if line not in facts.asked]
+    if facts.requirements is not None and facts.requirements != lock.asked:
+        changes = [f"+ {line}" for line in facts.requirements if line not in lock.asked]
+        changes += [f"- {line}" for line in lock.asked if line not in facts.requirements]
         shown = "; ".join(changes[:_LISTED]) + ("; …" if len(changes) > _LISTED else "")
         yield Finding(message=f"the lock does not fit the recipe: {shown}", hint=update_hint)
     for name, digest in lock.inputs:

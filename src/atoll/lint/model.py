@@ -87,8 +87,8 @@ class LintFacts:
     """The known facts.
 
     ``local`` has every local file name of the recipe, None for a missing file. ``plan`` are all
-    packages of the tree; ``unmet`` is apt's reason why they cannot be installed. ``asked`` are the
-    package requirements as in a lock. ``refused`` is why package lists could not be fetched.
+    packages of the tree; ``unmet`` is apt's reason why they cannot be installed. ``requirements``
+    are those of packages as in a lock. ``refused`` is why package lists could not be fetched.
 
     ``missing`` has the reason for each kind of facts that is unknown or incomplete: ``contents``
     can be present and missing, as a part. ``failed`` are those that are missing because of an
@@ -101,7 +101,7 @@ class LintFacts:
     unmet: str | None = None
     contents: ShippedPaths | None = None
     accounts: KnownAccounts | None = None
-    asked: tuple[str, ...] | None = None
+    requirements: tuple[str, ...] | None = None
     refused: str | None = None
     missing: Mapping[FactKind, str] = field(default_factory=dict)
     failed: frozenset[FactKind] = frozenset()

@@ -21,17 +21,17 @@ _MOVING_SUITES = ("sid", "testing", "unstable", "stable")
 def check_unknown(subject: LintSubject) -> Iterator[Finding]:
     lists = subject.facts.lists
     assert lists is not None
-    for word in wanted_packages(subject.recipe):
-        requirement = parse_requirement(word)
+    for text in wanted_packages(subject.recipe):
+        requirement = parse_requirement(text)
         name, architecture = requirement.name, requirement.architecture
         foreign = architecture is not None and not _has_architecture(subject, architecture)
         if not foreign and not lists.knows(name):
-            key = "kernel.package" if word == subject.recipe.kernel.package else INSTALL
+            key = "kernel.package" if text == subject.recipe.kernel.package else INSTALL
             yield Finding(
                 message=f"{subject.recipe.debian.suite} has no package {name}",
                 hint=_where_else(name, lists),
                 key=key,
-                value=word,
+                value=text,
             )
 
 
@@ -46,12 +46,12 @@ def _where_else(name: str, lists: ArchiveFacts) -> str | None:
 def check_version(subject: LintSubject) -> Iterator[Finding]:
     lists = subject.facts.lists
     assert lists is not None
-    for word in wanted_packages(subject.recipe):
-        requirement = parse_requirement(word)
+    for text in wanted_packages(subject.recipe):
+        requirement = parse_requirement(text)
         if requirement.version is not None:
-            yield from _version(requirement.name, requirement.version, lists, INSTALL, word)
-    for word, version in subject.recipe.packages.versions:
-        name = parse_requirement(word).name
+            yield from _version(requirement.name, requirement.version, lists, INSTALL, text)
+    for text, version in subject.recipe.packages.versions:
+        name = parse_requirement(text).name
         yield from _version(name, version, lists, "packages.versions", version)
 
 
@@ -131,15 +131,15 @@ def check_unmet(subject: LintSubject) -> Iterator[Finding]:
 def check_removed(subject: LintSubject) -> Iterator[Finding]:
     lists = subject.facts.lists
     assert lists is not None
-    for word in subject.recipe.packages.remove:
-        name = parse_requirement(word).name
+    for text in subject.recipe.packages.remove:
+        name = parse_requirement(text).name
         if not lists.knows(name):
             near = lists.near.get(name)
             yield Finding(
                 message=f"{name} cannot be removed: there is no such package",
                 hint=f"did you mean {' or '.join(near)}?" if near else "remove it from the list",
                 key="packages.remove",
-                value=word,
+                value=text,
             )
 
 

@@ -84,6 +84,6 @@ def find_location(finding: Finding, recipe: Recipe) -> RecipeError:
         # Source names are relative to the recipe's directory; show paths from the current one.
         named = [(str(recipe.resolve(name)), text) for name, text in recipe.sources]
         sources = named or [(recipe.file, recipe.text)]
-        place = find_value_location(sources, finding.key, finding.value)
-        file, line = place or (recipe.file, None)
+        location = find_value_location(sources, finding.key, finding.value)
+        file, line = location or (recipe.file, None)
     return RecipeError(finding.message, file=file, line=line, key=finding.key, hint=finding.hint)

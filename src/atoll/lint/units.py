@@ -29,12 +29,12 @@ def check_enabled(subject: LintSubject) -> Iterator[Finding]:
         ("units.user.enable", units.user_enable, _USER),
         ("health.units", health.units, _SYSTEM),
     )
-    for key, names, places in wanted:
+    for key, names, directories in wanted:
         for name in names:
-            if not _is_known(name, subject, places):
+            if not _is_known(name, subject, directories):
                 yield Finding(
                     message=f"there is no unit {name}",
-                    hint=_near(name, subject, places),
+                    hint=_near(name, subject, directories),
                     key=key,
                     value=name,
                 )
@@ -49,12 +49,12 @@ def check_pointless(subject: LintSubject) -> Iterator[Finding]:
         ("units.user.mask", units.user_mask, _USER),
         ("units.dropin", tuple(unit for unit, _ in units.dropins), _SYSTEM),
     )
-    for key, names, places in named:
+    for key, names, directories in named:
         for name in names:
-            if not _is_known(name, subject, places):
+            if not _is_known(name, subject, directories):
                 yield Finding(
                     message=f"there is no unit {name}, so this changes nothing",
-                    hint=_near(name, subject, places),
+                    hint=_near(name, subject, directories),
                     key=key,
                     value=name,
                 )
@@ -72,40 +72,40 @@ def check_links(subject: LintSubject) -> Iterator[Finding]:
             )
 
 
-def _is_known(name: str, subject: LintSubject, places: tuple[str, ...]) -> bool:
+def _is_known(name: str, subject: LintSubject, directories: tuple[str, ...]) -> bool:
     contents = subject.facts.contents
     assert contents is not None
     paths = {file.path for file in subject.recipe.files}
     names = {name, re.sub(r"@[^.]*\.", "@.", name)}
     if any(
-        place + each in contents.owners or place + each in paths
-        for place in places
+        directory + each in contents.owners or directory + each in paths
+        for directory in directories
         for each in names
     ):
         return True
     script = "/etc/init.d/" + name.removesuffix(".service")
     return (
-        (places is _SYSTEM and script in contents.owners)
+        (directories is _SYSTEM and script in contents.owners)
         or bool(_OF_SYSTEMD.fullmatch(name))
         or not contents.whole
     )
 
 
-def _near(name: str, subject: LintSubject, places: tuple[str, ...]) -> str:
+def _near(name: str, subject: LintSubject, directories: tuple[str, ...]) -> str:
     import difflib
 
     contents = subject.facts.contents
     assert contents is not None
-    near = difflib.get_close_matches(name, sorted(_all(contents, places)), n=1, cutoff=0.7)
+    near = difflib.get_close_matches(name, sorted(_all(contents, directories)), n=1, cutoff=0.7)
     return f"did you mean {near[0]}?" if near else "install the package that ships it"
 
 
-def _all(contents: ShippedPaths, places: tuple[str, ...]) -> set[str]:
+def _all(contents: ShippedPaths, directories: tuple[str, ...]) -> set[str]:
     return {
         path.rpartition("/")[2]
         for path in contents.owners
-        for place in places
-        if path.startswith(place) and "/" not in path.removeprefix(place)
+        for directory in directories
+        if path.startswith(directory) and "/" not in path.removeprefix(directory)
     }
 
 

@@ -128,7 +128,7 @@ def _is_dropped(node: Leaf) -> bool:
 
 def _check_content(path: bytes, node: Regular) -> None:
     if node.redirect is not None:
-        raise Damaged(f"{_format_path(path)}: its content is not at the place of its object")
+        raise Damaged(f"{_format_path(path)}: its content is not at the default path of its object")
     if node.inline is not None:
         if len(node.inline) != node.size or node.size > INLINE_LIMIT or node.object is not None:
             raise Damaged(f"{_format_path(path)}: {node.size} bytes cannot be inline content")

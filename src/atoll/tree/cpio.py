@@ -1,7 +1,8 @@
-"""Small cpio archives (newc) as the kernel unpacks an initrd: root's files, without times.
+"""Write small cpio archives (format newc) for the kernel to unpack as an initrd.
 
-The kernel takes several archives one after the other, so one can be put before an initrd that is
-the same on every machine.
+All files belong to root and have no mtime. The kernel unpacks several concatenated archives, so a
+machine's own archive can precede an initrd that is the same on all machines. See
+Documentation/driver-api/early-userspace/buffer-format.rst of the kernel.
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ _END = "TRAILER!!!"
 
 
 def format_cpio(files: Mapping[str, bytes]) -> bytes:
-    """An archive of ``files`` by their relative paths, with the directories above them."""
+    """An archive of ``files`` (content by relative path) with their parent directories."""
     paths = sorted(files)
-    folders = sorted(
+    directories = sorted(
         {path[:at] for path in paths for at, character in enumerate(path) if character == "/"}
     )
-    members = [_member(path, _DIRECTORY, b"", number) for number, path in enumerate(folders, 1)]
+    members = [_member(path, _DIRECTORY, b"", number) for number, path in enumerate(directories, 1)]
     members += [
         _member(path, _FILE, files[path], number)
-        for number, path in enumerate(paths, len(folders) + 1)
+        for number, path in enumerate(paths, len(directories) + 1)
     ]
     archive = b"".join(members) + _member(_END, 0, b"", 0)
-    # The kernel looks for the next archive at a multiple of four bytes; 512 is what cpio writes.
+    # The kernel expects the next archive at a multiple of four bytes; cpio itself pads to 512.
     return _padded(archive, 512)
 
 

@@ -51,7 +51,8 @@ class Partition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GptEntry:
-    """A partition as it stands in the table; ``first`` and ``last`` are blocks, both its own."""
+    """An entry of the table. ``kind`` is the type GUID, ``uuid`` the partition's own, ``first`` and
+    ``last`` are block numbers, both included, and ``flags`` the attribute bits."""
 
     kind: UUID
     uuid: UUID
@@ -192,9 +193,9 @@ def plan_growth(
     one from then on.
     """
     header, block = table.header, table.block
-    room = -(-len(table.entries) // block)
+    entry_blocks = -(-len(table.entries) // block)
     alignment = max(1, (1 << 20) // block)
-    usable = blocks - 2 - room
+    usable = blocks - 2 - entry_blocks
     own = next((each for each in table.partitions if each.number == number), None)
     others = [each for each in table.partitions if each.number != number]
     # Leave a whole MiB for the backup table, in whatever size another tool may write it.
@@ -205,14 +206,14 @@ def plan_growth(
         return None
     entries = bytearray(table.entries)
     struct.pack_into("<Q", entries, (number - 1) * ENTRY + 40, last)
-    if _spare(table) + room > header.first_usable:
+    if _spare(table) + entry_blocks > header.first_usable:
         return None
     grown = replace(header, alternate_lba=blocks - 1, last_usable=usable)
     return _rewrite(table, grown, bytes(entries), _protective(mbr, blocks)), last
 
 
 def parse_entry(data: bytes) -> GptEntry | None:
-    """The partition of 128 bytes of a table; None for an unused place."""
+    """Parse an entry of 128 bytes; None for an unused one."""
     kind, uuid, first, last, flags, name = _ENTRY.unpack(data)
     if not any(kind):
         return None
@@ -227,6 +228,7 @@ def parse_entry(data: bytes) -> GptEntry | None:
 
 
 def format_entry(entry: GptEntry | None) -> bytes:
+    """The 128 bytes of an entry; zeros for an unused one."""
     if entry is None:
         return bytes(ENTRY)
     name = entry.name.encode("utf-16-le").ljust(72, b"\0")
@@ -235,44 +237,51 @@ def format_entry(entry: GptEntry | None) -> bytes:
 
 
 def has_spare_place(table: GptTable) -> bool:
-    """Whether new entries fit beside those that hold, before the first partition."""
-    room = -(-len(table.entries) // table.block)
+    """Whether there is space before the first partition for a second copy of the entries."""
+    entry_blocks = -(-len(table.entries) // table.block)
     begins = min((each.first for each in table.partitions), default=table.header.first_usable)
-    return _spare(table) + room <= max(begins, table.header.first_usable)
+    return _spare(table) + entry_blocks <= max(begins, table.header.first_usable)
 
 
 def plan_changes(table: GptTable, changes: Mapping[int, GptEntry | None]) -> tuple[BlockWrite, ...]:
-    """What gives partitions other entries, by number; None removes one. Other entries stay, byte
-    for byte. The table has a ``has_spare_place``, and its second copy is whole.
+    """Plan to replace entries, by partition number; None removes one.
 
-    The writes are to be durable one by one: up to the last of them the old table holds, from it on
-    the new one.
+    Other entries are unchanged, byte for byte. The table must have a spare place
+    (``has_spare_place``), and its backup copy must be valid.
+
+    Sync after each write, in this order: the old table is valid until the last write, and the new
+    one from then on.
     """
     entries = bytearray(table.entries)
     for number, entry in changes.items():
         entries[(number - 1) * ENTRY : number * ENTRY] = format_entry(entry)
-    room = -(-len(table.entries) // table.block)
-    usable = max(table.header.first_usable, _spare(table) + room)
+    entry_blocks = -(-len(table.entries) // table.block)
+    usable = max(table.header.first_usable, _spare(table) + entry_blocks)
     return _rewrite(table, replace(table.header, first_usable=usable), bytes(entries))
 
 
 def _spare(table: GptTable) -> int:
-    """The block from which new entries go: in the two places that are used by turns."""
-    room = -(-len(table.entries) // table.block)
-    return 2 + room if table.header.entries_lba == 2 else 2
+    """The first block for new entries: two places alternate, so the valid copy is never
+    overwritten."""
+    entry_blocks = -(-len(table.entries) // table.block)
+    return 2 + entry_blocks if table.header.entries_lba == 2 else 2
 
 
 def _rewrite(
     table: GptTable, header: GptHeader, entries: bytes, between: tuple[BlockWrite, ...] = ()
 ) -> tuple[BlockWrite, ...]:
-    """The second copy, then the first: its entries beside the old ones, and its header last."""
+    """The writes: the backup copy first, then the primary entries in the spare place, and the
+    primary header last."""
     block = table.block
-    room = -(-len(entries) // block)
+    entry_blocks = -(-len(entries) // block)
     first = replace(header, entries_lba=_spare(table), entries_crc=zlib.crc32(entries))
     second = replace(
-        first, my_lba=header.alternate_lba, alternate_lba=1, entries_lba=header.alternate_lba - room
+        first,
+        my_lba=header.alternate_lba,
+        alternate_lba=1,
+        entries_lba=header.alternate_lba - entry_blocks,
     )
-    padded = entries.ljust(room * block, b"\0")
+    padded = entries.ljust(entry_blocks * block, b"\0")
     return (
         BlockWrite(at=second.entries_lba, data=padded),
         BlockWrite(at=second.my_lba, data=format_header(second).ljust(block, b"\0")),

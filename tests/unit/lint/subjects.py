@@ -103,7 +103,7 @@ FACTS = LintFacts(
     plan=PLAN,
     contents=CONTENTS,
     accounts=ACCOUNTS,
-    asked=LOCK_ASKED,
+    requirements=LOCK_ASKED,
 )
 LOCK = Lock(
     architecture="amd64",

@@ -255,7 +255,7 @@ BAD: dict[str, list[tuple[LintSubject, str]]] = {
     "script-network": [(with_recipe(scripts=(FETCHING,)), "script s")],
     "lock-missing": [(replace(GOOD, lock=None), "no lock")],
     "lock-stale": [
-        (with_facts(asked=("install vim",)), "+ install vim; - install zsh"),
+        (with_facts(requirements=("install vim",)), "+ install vim; - install zsh"),
         (
             with_facts(local={"a.txt": LocalFile(kind="file", sha256="2" * 64)}),
             "a.txt changed since it was locked",
@@ -361,7 +361,7 @@ FINE: dict[str, list[LintSubject]] = {
     "lock-missing": [GOOD],
     "lock-stale": [
         with_facts(local={"a.txt": None}),
-        with_facts(asked=None),
+        with_facts(requirements=None),
         replace(GOOD, lock=None),
     ],
 }

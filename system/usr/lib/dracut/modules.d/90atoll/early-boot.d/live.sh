@@ -1,22 +1,22 @@
-# A live system: its stick is only read. What other machines write to their state partition is in memory,
-# or on a partition of the stick that is for nothing else.
+# Mount a live system, whose medium (the stick) is only read. The content of the state partition is in
+# memory, or on a partition of the stick for persistence.
 #
-# reads   atoll/images, atoll/objects     of the stick: mounted where the store of the system is
-#         atoll/…                         the rest of the stick: copied, it is a few files
-#         $persistence                    the file system for what shall stay, if there is one
-# writes  /run/atoll/live                 `memory` or `persistence`: where changes go; sysroot.py reads it
-#         /run/motd.d, /run/issue.d       what kind of system this is
+# reads   atoll/images, atoll/objects     of the stick: mounted in the same places of $partition
+#         atoll/…                         the other files of the stick, which are few: copied
+#         $persistence                    the file system for changes, if there is one
+# writes  /run/atoll/live                 `memory` or `persistence`: where changes go; for sysroot.py
+#         /run/motd.d, /run/issue.d       messages that this is a live system
 # needs   $device, $partition, $root
 #
-# /var is a directory of the memory's own file system, never an overlay over the stick: containers and
-# sandboxes put overlays of their own there, and the kernel takes no upper directory on an overlay.
+# /var is a directory on the tmpfs or on the persistence partition, never an overlay over the stick:
+# containers and sandboxes mount overlays there, and an upper directory cannot be on an overlay.
 
 stick=/run/atoll/stick
 
-# As mount_state_partition, but $partition is a file system in which only objects and images are the stick's.
+# Mount $partition: a tmpfs or the persistence partition, with objects and images bound from the stick.
 mount_live_state() {
     mkdir -p $stick
-    # noload: without it a kernel replays a journal even on a read-only mount.
+    # noload: otherwise the kernel replays the journal, even with a read-only mount.
     mount --make-private -o ro,noatime,noload "$device" $stick ||
         fail "the partition $device of the live system cannot be mounted"
     changes=memory
@@ -28,7 +28,7 @@ mount_live_state() {
     done
 }
 
-# A live system comes up with a partition that is damaged or gone, too.
+# Never fails the boot: a live system also starts if the partition is damaged or missing.
 mount_persistence() {
     [ -n "$persistence" ] || return 1
     if check_persistence && mount --make-private -o rw,noatime "$persistence" $partition; then
@@ -39,19 +39,19 @@ mount_persistence() {
     return 1
 }
 
-# Not systemd-fsck, which ends the boot in an emergency shell when errors remain. From 4 on they do.
+# Not systemd-fsck, which ends the boot in an emergency shell if errors remain (status 4 and above).
 check_persistence() {
     command -v e2fsck > /dev/null || return 0
     e2fsck -p "$persistence" || [ $? -lt 4 ]
 }
 
-# Half of the memory at most, so that /var being full is an error of a program, not the end of the system.
+# At most half of the memory, so that a full /var makes programs fail, and not the whole system.
 mount_memory() {
     mount --make-private -t tmpfs -o mode=0755,size=50% atoll-live $partition ||
         fail "the live system gets no memory for its state"
 }
 
-# A directory that has its name is complete.
+# Under its final name the directory is complete.
 copy_live_state() {
     [ -d $partition/atoll ] && return
     rm -rf $partition/atoll.new
@@ -66,7 +66,7 @@ copy_live_state() {
     mv $partition/atoll.new $partition/atoll
 }
 
-# /sysroot is a mount of its own, which the mounts on $partition are not part of.
+# The bind mount at /sysroot does not include the mounts below $partition, so repeat them.
 finish_live_mounts() {
     for name in objects images; do
         mount --bind $stick/atoll/$name $root/sysroot/atoll/$name ||
