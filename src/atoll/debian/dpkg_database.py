@@ -19,6 +19,8 @@ _NAME = re.compile(rb"^Package: (\S+)$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Package:
+    """An installed package."""
+
     name: str
     version: str
     architecture: str

@@ -66,10 +66,12 @@ class AptDirectory:
 
     @property
     def lists(self) -> Path:
+        """The package lists of the last refresh."""
         return self.path / "var/lib/apt/lists"
 
     @property
     def local(self) -> Path:
+        """An archive of the recipe's own .deb files."""
         return self.path / "local"
 
     @property

@@ -42,6 +42,7 @@ class ListedPackage:
 
     @property
     def path(self) -> str:
+        """The path of the .deb, relative to the repository's URI."""
         return self.stanza.fields.get("filename", "").removeprefix("./")
 
     def pin(self, *, stage: int, automatic: bool) -> Pin:

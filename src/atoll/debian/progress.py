@@ -27,6 +27,7 @@ class DpkgProgress:
         self._lines = 0
 
     def update(self) -> None:
+        """Read new lines of the log and report the progress."""
         try:
             with self._log.open("rb") as file:
                 file.seek(self._read)

@@ -39,6 +39,7 @@ class Stanza:
 
     @property
     def key(self) -> tuple[str, str]:
+        """Name and architecture, which identify an installed package."""
         return self.name, self.architecture
 
     @property
@@ -46,6 +47,7 @@ class Stanza:
         return self.fields.get("essential") == "yes"
 
     def provides(self) -> tuple[str, ...]:
+        """The names of virtual packages that it provides."""
         return tuple(names[0] for names in parse_relation(self.fields.get("provides", "")))
 
     def dependencies(self, *, recommends: bool = False) -> Iterator[tuple[str, ...]]:

@@ -65,6 +65,7 @@ class BootableImage:
 
     @property
     def pair(self) -> str:
+        """The name of the directory on the ESP for kernel and initrd."""
         return self.kernel_pair.digest
 
 

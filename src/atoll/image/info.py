@@ -83,6 +83,7 @@ class ImageInfo:
 
 
 def format_image_info(info: ImageInfo) -> str:
+    """The text of ``image.json``."""
     fields: dict[str, object] = {
         "name": info.name,
         "version": info.version,

@@ -58,6 +58,7 @@ class LockDifference:
 
     @property
     def empty(self) -> bool:
+        """Whether the locks have the same packages."""
         return not (self.added or self.removed or self.changed)
 
 
@@ -88,6 +89,7 @@ class Resolver:
         return replace(self, requirements=requirements)
 
     def open_apt(self) -> AptDirectory:
+        """Open apt's directory for the recipe's sources. Raises RecipeError or MissingProgram."""
         return open_directory(
             find_sources(self.recipe, self.cache), architectures(self.recipe), self.cache
         )

@@ -180,6 +180,8 @@ class LayeredTree:
     def _remove(self, folder: bytes, name: bytes, new: set[bytes]) -> None:
         path = folder + b"/" + name if folder else name
         siblings = _children(self._directory(folder))
+        # The same layer may bring NAME and a whiteout for it, in any order: then the whiteout only
+        # removes what lower layers have below NAME.
         if path not in new:
             siblings.pop(name, None)
         elif isinstance(siblings.get(name), Directory):

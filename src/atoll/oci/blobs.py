@@ -44,6 +44,7 @@ class BlobStore:
             path.unlink()
 
     def path(self, digest: BlobDigest) -> Path:
+        """The file of a blob."""
         return self._directory / digest.removeprefix("sha256:")
 
     def remove_new(self) -> None:
@@ -52,6 +53,7 @@ class BlobStore:
             path.unlink(missing_ok=True)
 
     def put(self, data: bytes, *, media_type: str) -> Descriptor:
+        """Write a small blob; returns its descriptor."""
         with self.writing(media_type) as blob:
             blob.write(data)
         return blob.descriptor
@@ -150,6 +152,7 @@ class BlobWriter:
 
     @property
     def descriptor(self) -> Descriptor:
+        """Describes what has been written so far."""
         return Descriptor(
             media_type=self._media_type,
             digest=BlobDigest(f"sha256:{self._hasher.hexdigest()}"),

@@ -103,6 +103,7 @@ class CredentialFile:
     store: str = ""
 
     def find(self, host: str, repository: str) -> Credentials | None:
+        """The credentials with the longest key that is a prefix of ``HOST/REPOSITORY``."""
         key = f"{host}/{repository}"
         while key:
             if key in self.logins:

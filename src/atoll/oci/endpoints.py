@@ -69,6 +69,8 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mirror:
+    """One ``[[registry.mirror]]``: used for references by digest, by tag, or both."""
+
     location: str
     insecure: bool | None = None
     by_digest: bool = True

@@ -50,6 +50,7 @@ def check_plausible(image: PublishedImage, *, where: str) -> None:
     A sparse file in a layout costs its author nothing, and hashing it would take hours.
     """
     packed = sum(each.size for each in image.manifest.layers)
+    # Incompressible data grows a little when it is compressed; one part in 64 is more than enough.
     if packed > _SMALL + image.record.unpacked_size * 65 // 64:
         raise Damaged(
             f"{where}: {packed} bytes of layers are more than the {image.record.unpacked_size}"

@@ -44,6 +44,7 @@ class LayerPlan:
 
     @property
     def entries(self) -> tuple[tuple[bytes, Node], ...]:
+        """All entries of the layer, in order."""
         return tuple(chain.from_iterable(self.groups))
 
 

@@ -92,6 +92,10 @@ def find_image(
     source: LayoutReference,
     architecture: str | None = None,
 ) -> PublishedImage:
+    """Find the image ``tag`` in an index and read its manifest and config.
+
+    Errors name the image by ``source``. Raises NotFound, UsageError, Damaged or Refused.
+    """
     tagged = choose_tagged(index, tag, path=source.directory, kind="oci")
     descriptor = choose_manifest(
         tagged,
@@ -111,6 +115,10 @@ def find_image(
 
 
 def read_index(directory: Path, *, missing_is_empty: bool) -> ImageIndex:
+    """Read ``index.json``; with ``missing_is_empty`` a missing layout gives an empty index.
+
+    Raises NotFound, Damaged, or Refused for a directory that is something else.
+    """
     path = directory / "index.json"
     if not os.path.lexists(directory / "oci-layout") or not os.path.lexists(path):
         if not missing_is_empty:

@@ -41,6 +41,8 @@ _KNOWN = ("mediaType", "digest", "size", "annotations")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
+    """The platform of an index entry: ``linux``, ``arm64``, ``v8``."""
+
     os: str
     architecture: str
     variant: str = ""
@@ -72,12 +74,15 @@ class ImageIndex:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
+    """An image manifest. ``layers`` are in order, the lowest first."""
+
     config: Descriptor
     layers: tuple[Descriptor, ...]
     annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 def format_index(index: ImageIndex) -> bytes:
+    """The bytes of ``index.json``; deterministic."""
     return dump_document(
         {
             "schemaVersion": 2,
@@ -88,6 +93,7 @@ def format_index(index: ImageIndex) -> bytes:
 
 
 def format_manifest(manifest: Manifest) -> bytes:
+    """The bytes of a manifest; deterministic."""
     return dump_document(
         {
             "schemaVersion": 2,

@@ -104,6 +104,7 @@ class PullPlan:
             return _SPARE
         present = sum(each.present_size or 0 for each in self.layers)
         unpacked = max(self.image.record.unpacked_size - present, 0)
+        # One eighth more for partly filled blocks, fs-verity hashes and the tree image.
         return self.fetch + unpacked * 9 // 8 + _SPARE
 
     @property

@@ -60,6 +60,8 @@ def plan_parts(contents: TableOfContents, missing: Sequence[int]) -> tuple[Layer
     for row in rows:
         frames = contents.frames[contents.layers[row]]
         begin, end = _frames_of(frames, contents.offsets[row], contents.sizes[row])
+        # A gap costs its bytes, a new range one more request. A range that is long enough is only
+        # split where a frame begins, as frames cannot be decompressed in parts.
         apart = frames.packed[begin] - frames.packed[min(last, len(frames.packed) - 1)] > GAP
         long = begin >= last and frames.packed[begin] - frames.packed[first] >= LONG
         if contents.layers[row] != layer or apart or long:

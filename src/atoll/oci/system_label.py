@@ -58,6 +58,7 @@ class PackageChanges:
 
 
 def format_system(system: SystemLabel) -> dict[str, object]:
+    """The JSON value of the label."""
     return {"esp": system.esp, "kernel": system.kernel, "packages": dict(system.packages)}
 
 
@@ -112,6 +113,7 @@ def read_system_label(store: Store, tree: TreeId) -> SystemLabel | None:
 
 
 def compare_packages(before: Mapping[str, str], after: Mapping[str, str]) -> PackageChanges:
+    """The differences between two sets of packages, sorted by name."""
     return PackageChanges(
         added=tuple((name, after[name]) for name in sorted(after.keys() - before.keys())),
         removed=tuple((name, before[name]) for name in sorted(before.keys() - after.keys())),

@@ -40,12 +40,16 @@ _MAX_TIME = 1 << 62
 
 
 class TarInput(Protocol):
+    """A source of bytes that can only be read forward."""
+
     def read(self, size: int, /) -> bytes:
         """``size`` bytes; fewer only at the end."""
 
 
 @runtime_checkable
 class SeekableInput(TarInput, Protocol):
+    """A source that can also skip bytes, such as a file."""
+
     def skip(self, size: int, /) -> None:
         """Advance by ``size`` bytes without reading them."""
 

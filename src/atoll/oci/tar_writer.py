@@ -31,6 +31,8 @@ _KINDS = {Regular: b"0", Symlink: b"2", Fifo: b"6"}
 
 
 class Output(Protocol):
+    """Where the writer puts its bytes."""
+
     def write(self, data: bytes, /) -> object: ...
 
 
@@ -72,6 +74,7 @@ class TarWriter:
                 raise Refused(f"{os.fsdecode(path)} is a socket, which a layer cannot contain")
 
     def finish(self) -> None:
+        """Write the end marker: two blocks of zeros."""
         self._output.write(_END)
 
     def _content(self, path: bytes, node: Regular) -> None:

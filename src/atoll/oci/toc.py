@@ -101,6 +101,7 @@ class TableOfContents:
 
 
 def is_contents(layer: Descriptor) -> bool:
+    """Whether a layer is a table of contents of this version."""
     return layer.annotations.get(ANNOTATION) == VERSION
 
 

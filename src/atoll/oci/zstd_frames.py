@@ -46,6 +46,7 @@ class FrameWriter:
         """Compressed and decompressed size of each frame; complete after ``finish``."""
 
     def write(self, data: bytes) -> None:
+        """Add bytes of the layer's tar."""
         self.size += len(data)
         self._pending += data
         while len(self._pending) >= FRAME_LIMIT:
@@ -57,16 +58,19 @@ class FrameWriter:
             self.end_frame()
 
     def end_frame(self) -> None:
+        """End the current frame, if it has any bytes."""
         if self._pending:
             self._pack(len(self._pending))
 
     def finish(self) -> None:
+        """End the last frame and write all that wait."""
         self.end_frame()
         while self._packing:
             self._take()
 
     @property
     def diff_id(self) -> BlobDigest:
+        """The digest of all bytes whose frames have ended."""
         return BlobDigest(f"sha256:{self._hasher.hexdigest()}")
 
     def _pack(self, size: int) -> None:

@@ -173,6 +173,8 @@ class User:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
+    """A group that no package creates."""
+
     name: str
     gid: int | None = None
     system: bool = False

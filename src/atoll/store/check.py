@@ -29,6 +29,8 @@ _REPORT_EVERY = 16
 
 
 class FindingKind(StrEnum):
+    """What is wrong; the values are shown to people."""
+
     DAMAGED_OBJECT = "damaged object"
     MISSING_OBJECT = "missing object"
     DAMAGED_IMAGE = "damaged image"

@@ -79,6 +79,7 @@ class LayerRecord:
         self._file = file
 
     def add(self, entry: LayerEntry) -> None:
+        """Add one member, in the order of the layer."""
         self._file.write(_format_entry(entry))
 
     def finish(self, *, size: int) -> None:

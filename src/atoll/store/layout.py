@@ -71,9 +71,11 @@ class Store:
         return self.root / "store-lock"
 
     def object_path(self, name: ObjectId) -> Path:
+        """The file of an object, whether it exists or not."""
         return self.objects / name[:2] / name[2:]
 
     def image_path(self, tree: TreeId) -> Path:
+        """The file of a tree image, whether it exists or not."""
         return self.images / tree
 
 

@@ -51,12 +51,14 @@ _CANNOT_COPY = {errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 class ObjectSink(Protocol):
     """Takes contents and returns their object ids. Safe to use from several threads."""
 
-    def put_bytes(self, data: bytes) -> ObjectId: ...
+    def put_bytes(self, data: bytes) -> ObjectId:
+        """Add contents that are in memory."""
 
     def put_file(self, handle: int) -> ObjectId:
         """Add a regular file, open for reading, which must not change meanwhile."""
 
-    def put_chunks(self, chunks: Iterable[bytes]) -> ObjectId: ...
+    def put_chunks(self, chunks: Iterable[bytes]) -> ObjectId:
+        """Add contents that come in pieces."""
 
 
 class DigestSink:
@@ -222,6 +224,7 @@ def seal_file(path: str) -> str | None:
 
 
 def has_object(store: Store, name: ObjectId) -> bool:
+    """Whether the store has an object; its content is not checked."""
     return os.path.lexists(store.object_path(name))
 
 

@@ -71,6 +71,7 @@ def check_package(text: str) -> Flaw | None:
 
 
 def check_removed_package(text: str) -> Flaw | None:
+    """NAME or NAME:ARCH."""
     found = re.fullmatch(_PACKAGE, text)
     if found and _is_package_name(found["name"]) and not found["version"] and not found["suite"]:
         return None
@@ -104,6 +105,7 @@ def check_mirror(text: str) -> Flaw | None:
 
 
 def check_repository_uri(text: str) -> Flaw | None:
+    """The URI of a repository, without user or password."""
     if "@" in text.partition("://")[2].partition("/")[0]:
         hint = (
             "everyone who has the image can read the recipe; put the password into"
@@ -141,6 +143,7 @@ def check_architecture(text: str) -> Flaw | None:
 
 
 def check_snapshot(text: str) -> Flaw | None:
+    """A time as snapshot services write it."""
     from datetime import datetime
 
     try:

@@ -45,6 +45,7 @@ def is_local_base(text: str) -> bool:
 
 
 def check_from(text: str) -> Flaw | None:
+    """A base: ``empty``, ``debian:SUITE``, a recipe's path, or an image reference."""
     if text == "empty":
         return None
     if text.startswith("debian:"):
@@ -82,6 +83,7 @@ def parse_condition(text: str) -> tuple[tuple[str, str], ...]:
 
 
 def check_condition(text: str) -> Flaw | None:
+    """A condition of ``[when]``."""
     pairs = parse_condition(text)
     for name, value in pairs:
         if name not in CONDITIONS:
@@ -103,6 +105,7 @@ _CONDITION_CHECKS = {
 
 
 def check_label(text: str) -> Flaw | None:
+    """A label that Atoll does not write itself."""
     if text.startswith(_ATOLLS_LABELS):
         return Flaw(f"{text} is written by Atoll itself", "take it out")
     if re.fullmatch(r"[a-z0-9](?:[a-z0-9._/-]*[a-z0-9])?", text):
@@ -136,6 +139,7 @@ def check_image(text: str) -> Flaw | None:
 
 
 def check_publish_to(text: str) -> Flaw | None:
+    """A registry or layout, without a tag."""
     from atoll.oci.reference import LayoutReference, RegistryReference, parse_reference
 
     try:

@@ -175,6 +175,7 @@ def check_account(text: str) -> Flaw | None:
 
 
 def check_user(text: str) -> Flaw | None:
+    """A name for a new user: not one that Debian always has."""
     if text in _DEBIANS_USERS or text.startswith("systemd-"):
         return Flaw(f"{text} is an account that every Debian system has", "choose another name")
     return check_account(text)
@@ -196,6 +197,7 @@ def check_password(text: str) -> Flaw | None:
 
 
 def check_ssh_key(text: str) -> Flaw | None:
+    """A public key, as a line of authorized_keys."""
     if "PRIVATE KEY" in text:
         hint = (
             "write the line of the .pub file beside it, and generate a new key pair: this one is"
@@ -251,6 +253,7 @@ def check_module(text: str) -> Flaw | None:
 
 
 def check_group(text: str) -> Flaw | None:
+    """A name for a new group: not one that Debian always has."""
     if text in _DEBIANS_GROUPS or text.startswith("systemd-"):
         return Flaw(
             f"{text} is a group that every Debian system has",

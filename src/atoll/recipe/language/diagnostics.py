@@ -47,9 +47,11 @@ class Location(NamedTuple):
 
     @property
     def line(self) -> int | None:
+        """The line, counted from 1."""
         return self.source.line_of(self.key)
 
     def below(self, *names: str | int) -> Location:
+        """The location of a key, or of an item, inside this one."""
         return Location(self.source, (*self.key, *names))
 
 
@@ -65,6 +67,7 @@ class Diagnostics:
     found: dict[tuple[str, str | None], tuple[int, int, RecipeError]] = field(default_factory=dict)
 
     def add(self, location: Location, flaw: Flaw) -> None:
+        """Record a flaw at a location."""
         source, line, key = location.source, location.line, format_key(location.key)
         error = RecipeError(flaw.message, file=source.file, line=line, key=key, hint=flaw.hint)
         if (error.message, error.hint) in self.found:
@@ -76,9 +79,11 @@ class Diagnostics:
         self.found[identity] = (source.number, line or 0, error)
 
     def add_error(self, error: RecipeError, *, number: int) -> None:
+        """Record an error of the file ``number``."""
         self.found.setdefault((error.message, error.hint), (number, error.line or 0, error))
 
     def in_order(self) -> tuple[RecipeError, ...]:
+        """All problems, sorted by file and line."""
         ordered = sorted(self.found.values(), key=lambda entry: entry[:2])
         return tuple(error for _, _, error in ordered)
 

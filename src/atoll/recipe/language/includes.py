@@ -47,6 +47,7 @@ class LoadedRecipe:
 
     @property
     def top(self) -> Location:
+        """The location of the recipe itself."""
         return Location(self.sources[0], ())
 
     @property
@@ -57,6 +58,7 @@ class LoadedRecipe:
 
     @property
     def variants(self) -> tuple[str, ...]:
+        """The names of all variants, in the order of the files."""
         keys = (fragment.location.key for fragment in self.fragments)
         return tuple(dict.fromkeys(str(key[1]) for key in keys if key[:1] == ("variant",)))
 

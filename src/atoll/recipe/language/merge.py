@@ -54,28 +54,35 @@ class MergedTable:
     broken: bool = False
 
     def has(self, name: str) -> bool:
+        """Whether any file sets the key."""
         return name in self.values
 
     def text(self, name: str) -> str:
+        """The text of a key, its default, or an empty text."""
         value = self._last(name)
         return value if isinstance(value, str) else ""
 
     def optional_text(self, name: str) -> str | None:
+        """The text of a key or its default; None if there is neither."""
         value = self._last(name)
         return value if isinstance(value, str) else None
 
     def number(self, name: str) -> int:
+        """The number of a key, its default, or 0."""
         value = self._last(name)
         return value if isinstance(value, int) else 0
 
     def optional_number(self, name: str) -> int | None:
+        """The number of a key or its default; None if there is neither."""
         value = self._last(name)
         return value if isinstance(value, int) else None
 
     def boolean(self, name: str) -> bool:
+        """Whether a key, or its default, is true."""
         return self._last(name) is True
 
     def texts(self, name: str) -> tuple[str, ...]:
+        """The items of a list."""
         self._check_required(name)
         return tuple(
             entry.value for entry in self.values.get(name, ()) if isinstance(entry.value, str)
@@ -91,9 +98,11 @@ class MergedTable:
         )
 
     def within(self, name: str) -> MergedTable:
+        """An inner table."""
         return self.tables[name]
 
     def each(self, name: str) -> tuple[MergedTable, ...]:
+        """The tables of a list."""
         return tuple(self.rows.get(name, ()))
 
     def flaw(self, name: str, message: str, hint: str | None = None, *, item: str = "") -> None:
@@ -102,6 +111,7 @@ class MergedTable:
             self.problems.add(self.location_of(name, item), Flaw(message, hint))
 
     def location_of(self, name: str, item: str = "") -> Location:
+        """Where a key, or an item of it, is set; the table's location if nowhere."""
         entries = self.values.get(name)
         if not entries:
             return self.location.below(name)

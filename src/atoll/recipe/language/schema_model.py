@@ -74,11 +74,14 @@ class TableRule:
     row: str | None = None
 
     def find_key(self, name: str) -> KeyRule | None:
+        """The key ``name``; None if there is none."""
         return next((key for key in self.keys if key.name == name), None)
 
     def find_table(self, name: str) -> TableRule | None:
+        """The inner table ``name``; None if there is none."""
         return next((table for table in self.tables if table.name == name), None)
 
     @property
     def names(self) -> tuple[str, ...]:
+        """The names of all keys and inner tables."""
         return (*(key.name for key in self.keys), *(table.name for table in self.tables))
