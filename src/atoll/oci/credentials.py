@@ -45,7 +45,6 @@ def find_credentials(
 ) -> Credentials | None:
     """The first credentials found; ``helpers`` gives the order of files and helpers.
 
-
     Raises Damaged for an invalid file, MissingProgram or MissingPrivilege for a helper.
     """
     for name in helpers:

@@ -63,6 +63,7 @@ class FullPull:
                         else source.layer(layer.blob, downloads)
                     )
                     jobs.append(pool.submit(self._add, layer, path))
+                    # Stop downloading as soon as a layer could not be unpacked.
                     for job in jobs:
                         if job.done():
                             job.result()

@@ -1,8 +1,8 @@
 """Divide a tree into layers, so that an update downloads little.
 
-A layer is a group of Debian packages. A big package has its own layer; the others share a fixed
-number of layers, chosen by a hash of the package name: a package never moves to another layer
-because others are added or removed. Files that no package owns (the package database, caches, the
+A layer is a group of Debian packages. A big package has its own layer; the others share at most
+SHARED layers, chosen by a hash of the package name: a package never moves to another layer because
+others are added or removed. Files that no package owns (the package database, caches, the
 initrd) change most and come last. All names of a hard-linked file are in one layer. Layers overlap
 only in the parent directories of their files, which each layer carries with the same metadata.
 """
@@ -122,7 +122,7 @@ def _big_packages(tree: Directory, owners: Mapping[bytes, str]) -> frozenset[str
 
 
 def _key(package: str, big: frozenset[str]) -> tuple[int, str]:
-    """The sort key of a package's layer: big packages, shared layers, then what nobody owns."""
+    """The sort key of a layer: big packages, shared layers, then files that no package owns."""
     if not package:
         return (2, "")
     if package in big:

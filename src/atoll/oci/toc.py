@@ -60,6 +60,7 @@ PACKED_FRAME_LIMIT = FRAME_LIMIT + (64 << 10)
 by less than this margin."""
 
 LEVEL = 12
+# EMPTY_TAR as a zstd frame: one RLE block of 1024 zeros.
 _TAR_FRAME = bytes.fromhex("28b52ffd60000303200000")
 _SKIPPABLE = 0x184D2A5A
 _SKIPPABLE_HEAD = struct.Struct("<II")

@@ -37,6 +37,7 @@ def adding(store: Store, *, patience: float = PATIENCE) -> Iterator[None]:
         with suppress(BlockingIOError):  # another operation is adding: staging may be its own
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _clear_staging(store)
+        # This also converts an exclusive lock into a shared one.
         _wait_for_lock(handle, fcntl.LOCK_SH, store, patience)
         yield
     finally:

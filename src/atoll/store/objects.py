@@ -129,6 +129,7 @@ class ObjectWriter:
             return 0
         root = os.open(self._store.objects, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
+            # Contents are durable before they get a name, and the names before this returns.
             syncfs(root)
             for name, path in self._complete.items():
                 os.rename(path, f"{self._objects}/{name[:2]}/{name[2:]}")

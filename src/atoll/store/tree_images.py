@@ -108,6 +108,7 @@ def _write_durably(path: Path, data: bytes | bytearray) -> None:
         file.flush()
         os.fsync(file.fileno())
     seal_file(os.fspath(path))
+    # Sealing adds the Merkle tree and changes the mode: these must be durable too.
     with path.open("rb") as file:
         os.fsync(file.fileno())
 
