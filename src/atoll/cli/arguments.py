@@ -14,6 +14,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 
+IMAGE_HELP = (
+    "an image: docker://HOST/NAME:TAG, oci:DIR[:TAG], oci-archive:FILE, store:NAME or a tree"
+    " digest in the store"
+)
+TREE_HELP = (
+    "an image (docker://HOST/NAME:TAG, oci:DIR[:TAG], oci-archive:FILE, store:NAME), a name or a"
+    " tree digest in the store, or a deployment (its number, booted, default, fallback)"
+)
+
+
 class Parser(argparse.ArgumentParser):
     """A parser with ``--quiet``; also used for sub-verbs (``tree digest``).
 
@@ -83,6 +93,18 @@ def add_machine_arguments(*parsers: argparse.ArgumentParser) -> None:
             default=argparse.SUPPRESS,
             help="print the result as JSON",
         )
+
+
+def add_store_arguments(parser: argparse.ArgumentParser, *, json: bool = True) -> None:
+    parser.add_argument("--store", metavar="DIR", type=Path, help="store to use")
+    parser.add_argument(
+        "--root",
+        metavar="DIR",
+        type=Path,
+        help="use the deployments of the machine in this directory",
+    )
+    if json:
+        parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def format_option(name: str, value: object) -> str:

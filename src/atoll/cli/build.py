@@ -2,25 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-from atoll.base.errors import Unrepeatable, UsageError
-from atoll.builder.build import build_tree
-from atoll.builder.publish import publish
-from atoll.builder.verify import verify_build
-from atoll.cli.arguments import format_option
-from atoll.cli.output.verify import format_verification, verification_as_json
-from atoll.oci.reference import LayoutReference, parse_reference
-from atoll.recipe.language.parse import read_recipe
-from atoll.store.layout import default_store_root, open_store
 
 if TYPE_CHECKING:
     import argparse
-
-    from atoll.base.report import Reporter
-    from atoll.builder.verify import Verification
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,60 +22,3 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--verify", action="store_true", help="build again under different conditions and compare"
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
-
-
-def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    recipe = read_recipe(Path(arguments.recipe), arguments.variant)
-    root = Path(arguments.store) if arguments.store else default_store_root()
-    target = _target(arguments, root, recipe.image.name)
-    store = open_store(root.absolute(), create=True)
-    offline = arguments.offline
-    built = build_tree(recipe, store, reporter, locked=arguments.locked, offline=offline)
-    manifest = None
-    if target is not None:
-        manifest = publish(recipe, built, store, target, reporter)
-    ref = recipe.image.name
-    result: dict[str, object] = {"tree": built.tree, "manifest": manifest, "ref": ref}
-    if arguments.verify and target is not None:
-        found = verify_build(recipe, built, (store, target), reporter, offline=offline)
-        return _print_verified(found, recipe.image.name, result if arguments.json else None)
-    if arguments.json:
-        print(json.dumps(result))
-        return 0
-    print(built.tree)
-    if target is not None:
-        reporter.notice(f"wrote image oci:{target.directory}:{target.tag}, manifest")
-        reporter.notice(f"  {manifest}")
-    store_option = format_option("--store", arguments.store)
-    reporter.notice(f"next: atoll disk store:{recipe.image.name} disk.img{store_option}")
-    return 0
-
-
-def _print_verified(found: Verification, name: str, result: dict[str, object] | None) -> int:
-    """Print how the second build went: as text, or with ``result`` as a JSON document that has
-    both. Raises Unrepeatable when the builds differ."""
-    if result is not None:
-        print(json.dumps(result | {"verify": verification_as_json(found)}, indent=2))
-    else:
-        print(format_verification(found))
-    if found.identical:
-        return 0
-    raise Unrepeatable(
-        f"two builds of {name} differ",
-        hint="docs/explanation/bit-for-bit.md lists common causes",
-    )
-
-
-def _target(arguments: argparse.Namespace, store: Path, name: str) -> LayoutReference | None:
-    """The layout to write the image to. ``--json`` and ``--verify`` need a manifest's digest, so
-    without ``--output`` they write one into the store's directory."""
-    if arguments.output is None:
-        needed = arguments.json or arguments.verify
-        return LayoutReference(directory=str(store / "oci"), tag=name) if needed else None
-    target = parse_reference(arguments.output)
-    if not isinstance(target, LayoutReference):
-        raise UsageError(
-            f"build cannot write to {arguments.output}",
-            hint="use --output oci:DIR or oci:DIR:TAG",
-        )
-    return target

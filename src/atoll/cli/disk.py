@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 from atoll.base.errors import Refused, UsageError
-from atoll.cli.references import IMAGE_HELP, fetch_word
+from atoll.cli.arguments import IMAGE_HELP
+from atoll.cli.references import fetch_word
 from atoll.image.bootable import read_bootable
 from atoll.machine.disk import DiskFormat, DiskSpec, LiveSpec, make_disk
 from atoll.machine.disk_layout import derive_identity

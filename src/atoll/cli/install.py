@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import Refused, UsageError
 from atoll.base.ids import is_hex_digest
+from atoll.cli.arguments import IMAGE_HELP
 from atoll.cli.disk import onto_device
-from atoll.cli.references import IMAGE_HELP, fetch_word
+from atoll.cli.references import fetch_word
 from atoll.host.fs import require_root
 from atoll.image.bootable import read_bootable
 from atoll.installer.answers import read_answers, read_passphrase

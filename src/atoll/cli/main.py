@@ -2,8 +2,9 @@
 code.
 
 A verb is the module of its name in this package, with ``add_arguments(parser)`` and
-``run(arguments, reporter) -> exit code``. Only the module of the used verb is imported. ``VERBS``
-lists them all.
+``run(arguments, reporter) -> exit code``. Only the module of the used verb is imported. A verb that
+imports much has its ``run`` in the module of its name in ``cli/run/``, so that ``--help`` stays
+fast. ``VERBS`` lists all verbs.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from atoll import __version__
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import ModuleType
+
+    from atoll.base.report import Reporter
 
 BOOTED = "/run/atoll/booted"
 """Early boot writes it: if it exists, this machine runs an Atoll system."""
@@ -183,7 +186,6 @@ def _run_verb(words: list[str]) -> int:
     verb = next((verb for verb in VERBS if verb.name == words[0]), None)
     if verb is None:
         raise foreign_verbs.unknown_verb(words, names)
-    module = _module(verb)
     parser = verb_parser(verb)
     try:
         arguments = parser.parse_args(words[1:])
@@ -192,13 +194,24 @@ def _run_verb(words: list[str]) -> int:
     from atoll.cli.output.progress import reporter_for
 
     quiet = getattr(arguments, "quiet", False)
-    return int(module.run(arguments, reporter_for(sys.stderr, quiet=quiet)))
+    return int(_find_run(verb)(arguments, reporter_for(sys.stderr, quiet=quiet)))
 
 
 def _module(verb: Verb) -> ModuleType:
     from importlib import import_module
 
     return import_module(f"atoll.cli.{verb.name}")
+
+
+def _find_run(verb: Verb) -> Callable[[argparse.Namespace, Reporter], int]:
+    """The verb's ``run``, from its module or from ``cli/run/``."""
+    from importlib import import_module
+
+    module = _module(verb)
+    if not hasattr(module, "run"):
+        module = import_module(f"atoll.cli.run.{verb.name}")
+    run: Callable[[argparse.Namespace, Reporter], int] = module.run
+    return run
 
 
 def verb_parser(verb: Verb) -> argparse.ArgumentParser:

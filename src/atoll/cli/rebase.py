@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from atoll.cli.references import IMAGE_HELP, format_image, require_image
-from atoll.cli.upgrade import add_upgrade_arguments, run_upgrade
-from atoll.machine.deployments.sysroot import find_installed
-from atoll.machine.upgrade import UpgradeRequest
+from atoll.cli.arguments import IMAGE_HELP
+from atoll.cli.upgrade import add_upgrade_arguments
 
 if TYPE_CHECKING:
     import argparse
-
-    from atoll.base.report import Reporter
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,14 +18,3 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=IMAGE_HELP,
     )
     add_upgrade_arguments(parser)
-
-
-def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    sysroot = find_installed(arguments.root)
-    request = UpgradeRequest(
-        verb="rebase",
-        image=format_image(require_image(arguments.image, sysroot.atoll, sysroot)),
-        even_held=arguments.even_held,
-        download_only=arguments.download_only,
-    )
-    return run_upgrade(arguments, request, reporter)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from atoll.base.errors import AtollError, MissingPrivilege, NotFound, UsageError
 from atoll.base.ids import TreeId, is_hex_digest
 from atoll.base.suggest import find_nearest
+from atoll.cli.arguments import IMAGE_HELP, TREE_HELP
 from atoll.host.fs import find_near_path, temporary_directory
 from atoll.inspect.tree_source import open_tree, opened_image
 from atoll.machine.candidate import absolute_reference
@@ -35,7 +36,6 @@ from atoll.store.layout import default_store_root, open_store
 from atoll.store.refs import list_ref_names
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterator
 
     from atoll.base.report import Reporter
@@ -43,14 +43,6 @@ if TYPE_CHECKING:
     from atoll.machine.deployments.sysroot import Sysroot
     from atoll.store.layout import Store
 
-IMAGE_HELP = (
-    "an image: docker://HOST/NAME:TAG, oci:DIR[:TAG], oci-archive:FILE, store:NAME or a tree"
-    " digest in the store"
-)
-TREE_HELP = (
-    "an image (docker://HOST/NAME:TAG, oci:DIR[:TAG], oci-archive:FILE, store:NAME), a name or a"
-    " tree digest in the store, or a deployment (its number, booted, default, fallback)"
-)
 _PREFIXES = ("oci:", "oci-archive:", "store:", "docker://")
 _ROLES = ("booted", "default", "fallback")
 _LISTED = 5
@@ -93,18 +85,6 @@ class LocalImage:
     store: Store
     tree: TreeId
     origin: Origin
-
-
-def add_store_arguments(parser: argparse.ArgumentParser, *, json: bool = True) -> None:
-    parser.add_argument("--store", metavar="DIR", type=Path, help="store to use")
-    parser.add_argument(
-        "--root",
-        metavar="DIR",
-        type=Path,
-        help="use the deployments of the machine in this directory",
-    )
-    if json:
-        parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def resolve_word(text: str, store: Path, machine: Path | None) -> Resolved:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from atoll.builder.lock_command import LockResult
-from atoll.cli.lock import _lines
+from atoll.cli.run.lock import _lines
 from atoll.lock.resolve import compare_locks
 from tests.unit.lock.test_serialize import LOCK
 

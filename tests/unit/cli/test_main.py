@@ -221,6 +221,21 @@ def test_help_imports_no_more_than_it_needs() -> None:
     assert modules_loaded_by(program, heavy) == []
 
 
+SPLIT = sorted(
+    path.stem for path in (SOURCE / "atoll/cli/run").glob("*.py") if path.stem != "__init__"
+)
+
+
+@pytest.mark.parametrize("verb", [*SPLIT, "status", "history"])
+def test_help_of_a_verb_imports_nothing_that_only_running_it_needs(verb: str) -> None:
+    heavy = {"ssl", "asyncio", "concurrent.futures", "http.client", "subprocess", "zstandard"}
+    heavy |= {f"atoll.{name}" for name in ("oci.source", "machine.upgrade", "builder.build")}
+    if verb in SPLIT:
+        heavy |= {"atoll.store", "atoll.machine", "atoll.builder", "atoll.lint", "atoll.inspect"}
+    program = f"from atoll.cli.main import main; assert main([{verb!r}, '--help']) == 0"
+    assert modules_loaded_by(program, heavy) == []
+
+
 def test_status_of_a_running_machine_reads_no_kernel_and_no_tree(tmp_path: Path) -> None:
     """It must feel instant: what takes long to read is noted in each boot."""
     (tmp_path / "atoll/deployments").mkdir(parents=True)

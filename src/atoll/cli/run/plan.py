@@ -1,0 +1,116 @@
+"""``atoll plan``: what it does; ``cli/plan.py`` has its arguments."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import MissingPrivilege
+from atoll.base.text import one_line
+from atoll.cli.output.upgrade import (
+    cleanup_as_json,
+    format_cleanup,
+    format_preview,
+    format_rollback,
+    preview_as_json,
+    rollback_as_json,
+)
+from atoll.cli.references import format_image, require_image
+from atoll.machine.deployments.public_status import may_read_machine, read_public_status
+from atoll.machine.deployments.retention import require_current
+from atoll.machine.deployments.state import read_state
+from atoll.machine.deployments.sysroot import find_installed
+from atoll.machine.gc import collect_garbage
+from atoll.machine.operation_list import (
+    list_gc_operations,
+    list_rollback_operations,
+    list_upgrade_operations,
+)
+from atoll.machine.public_plan import preview_public_upgrade
+from atoll.machine.rollback import preview_rollback
+from atoll.machine.upgrade import UpgradeRequest, preview_upgrade
+
+if TYPE_CHECKING:
+    import argparse
+
+    from atoll.base.report import Reporter
+    from atoll.machine.deployments.sysroot import Sysroot
+
+
+def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
+    sysroot = find_installed(getattr(arguments, "root", None))
+    as_json = getattr(arguments, "json", False)
+    if getattr(arguments, "operations", False):
+        return _print_operations(sysroot, arguments, as_json=as_json)
+    if not may_read_machine(sysroot) and arguments.what in (None, "upgrade", "rebase"):
+        return _plan_without_root(sysroot, _request(arguments, sysroot), reporter, as_json=as_json)
+    if arguments.what == "rollback":
+        found = preview_rollback(sysroot, arguments.which, keep_etc=arguments.keep_etc)
+        print(json.dumps(rollback_as_json(found), indent=2) if as_json else format_rollback(found))
+        return 0
+    if arguments.what == "gc":
+        result = collect_garbage(sysroot, arguments.keep, reporter, dry=True)
+        text = format_cleanup(result, dry=True)
+        print(json.dumps(cleanup_as_json(result), indent=2) if as_json else text)
+        return 0
+    return _plan_upgrade(sysroot, _request(arguments, sysroot), reporter, as_json=as_json)
+
+
+def _print_operations(sysroot: Sysroot, arguments: argparse.Namespace, *, as_json: bool) -> int:
+    if not may_read_machine(sysroot):
+        raise MissingPrivilege("only root can see the operations", hint="try again with sudo")
+    if arguments.what == "rollback":
+        which, keep_etc = arguments.which, arguments.keep_etc
+        operations = list_rollback_operations(sysroot, which, keep_etc=keep_etc)
+    elif arguments.what == "gc":
+        operations = list_gc_operations(sysroot, arguments.keep)
+    else:
+        operations = list_upgrade_operations(sysroot, _request(arguments, sysroot))
+    lines = [each.describe() for each in operations]
+    if as_json:
+        print(json.dumps({"operations": lines}, indent=2))
+    else:
+        for line in lines:
+            print(one_line(line))
+    return 0
+
+
+def _request(arguments: argparse.Namespace, sysroot: Sysroot) -> UpgradeRequest:
+    if arguments.what == "rebase":
+        return UpgradeRequest(
+            verb="rebase",
+            image=format_image(require_image(arguments.image, sysroot.atoll, sysroot)),
+        )
+    return UpgradeRequest(verb="upgrade")
+
+
+def _plan_without_root(
+    sysroot: Sysroot, request: UpgradeRequest, reporter: Reporter, *, as_json: bool
+) -> int:
+    public = read_public_status()
+    preview = preview_public_upgrade(sysroot, public, request)
+    now = public.state.current.deployment.title if public.state.current else ""
+    command = sysroot.command(request.words)
+    if as_json:
+        print(json.dumps(preview_as_json(preview, sysroot), indent=2))
+    else:
+        print(format_preview(preview, now, sysroot, request))
+    if preview.obstacle is not None:
+        raise preview.obstacle
+    reporter.notice(f"these are upper limits: exact figures need root\nnext: sudo {command}")
+    return 0
+
+
+def _plan_upgrade(
+    sysroot: Sysroot, request: UpgradeRequest, reporter: Reporter, *, as_json: bool
+) -> int:
+    preview = preview_upgrade(sysroot, request)
+    now = require_current(read_state(sysroot)).deployment.title
+    if as_json:
+        print(json.dumps(preview_as_json(preview, sysroot), indent=2))
+    else:
+        print(format_preview(preview, now, sysroot, request))
+    if preview.obstacle is not None:
+        raise preview.obstacle
+    reporter.notice(f"next: {sysroot.command(request.words)}")
+    return 0
