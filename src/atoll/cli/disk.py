@@ -15,18 +15,23 @@ from atoll.cli.references import fetch_word
 from atoll.image.bootable import read_bootable
 from atoll.machine.disk import DiskFormat, DiskSpec, LiveSpec, make_disk
 from atoll.machine.disk_layout import derive_identity
+from atoll.machine.install import with_loader
 
 if TYPE_CHECKING:
     import argparse
 
     from atoll.base.report import Reporter
+    from atoll.cli.references import LocalImage
 
+REST = "rest"
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", metavar="IMAGE", help=IMAGE_HELP)
-    parser.add_argument("out", type=Path, metavar="OUT", help="file to write, such as NAME.img")
+    parser.add_argument(
+        "out", type=Path, nargs="?", metavar="OUT", help="file to write, such as NAME.img"
+    )
     parser.add_argument(
         "--overwrite", "--force", action="store_true", help="replace OUT if it exists"
     )
@@ -38,17 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=[each.value for each in DiskFormat],
         help="format of OUT (default: what its suffix names, else raw)",
     )
-    parser.add_argument(
-        "--live",
-        action="store_true",
-        help="create a live system for a USB stick: the stick is never changed, and can install",
-    )
-    parser.add_argument(
-        "--persistence",
-        metavar="N",
-        help="with --live: keep changes on a partition of this size, such as 4G"
-        " (default: in memory, until shutdown)",
-    )
+    _add_live_arguments(parser)
     parser.add_argument("--store", type=Path, metavar="DIR", help="store to use")
     parser.add_argument(
         "--identity",
@@ -61,7 +56,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
+def _add_live_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--live",
+        action="store_true",
+        help="create a live system for a USB stick: the stick is never changed, and can install",
+    )
+    parser.add_argument(
+        "--persistence",
+        metavar="N",
+        help="with --live: keep changes on a partition of this size, such as 4G"
+        " (default: in memory, until shutdown); rest, with --usb: all space that is left",
+    )
+    parser.add_argument(
+        "--usb",
+        type=Path,
+        metavar="DEV",
+        help="with --live: write it to this USB stick instead of a file, and read it back;"
+        " asks for the name of the stick",
+    )
+    parser.add_argument(
+        "--yes-erase", metavar="NAME", help="with --usb: confirm that the disk NAME is erased"
+    )
+
+
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
+    check_words(arguments)
+    if arguments.usb is not None:
+        return _run_usb(arguments, reporter)
     spec = parse_spec(arguments)
     check_out(arguments.out, arguments.image, overwrite=arguments.overwrite)
     image = fetch_word(arguments.image, arguments.store, reporter, follow=arguments.follow)
@@ -74,15 +96,53 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         reporter=reporter,
     )
     if arguments.json:
-        result = {
-            "tree": image.tree,
-            "disk": str(arguments.out),
-            "size": made,
-            "format": spec.format,
-        }
-        print(json.dumps(result, indent=2))
+        _print_result(image, arguments.out, made, spec)
     _tell_next(arguments, spec, reporter)
     return 0
+
+
+def _run_usb(arguments: argparse.Namespace, reporter: Reporter) -> int:
+    from atoll.cli import stick
+
+    spec = parse_spec(arguments)
+    target = stick.require_stick(arguments.usb)
+    image = fetch_word(arguments.image, arguments.store, reporter, follow=arguments.follow)
+    bootable = with_loader(read_bootable(image.store, image.tree))
+    if arguments.persistence == REST:
+        spec = stick.fill_with_persistence(target, bootable, spec)
+    stick.check_and_confirm(target, bootable, spec, arguments.yes_erase)
+    made = stick.put_on_stick(target, bootable, image, spec, reporter)
+    if arguments.json:
+        _print_result(image, target.disk.path, made, spec)
+    reporter.notice(f"{bootable.name} {bootable.version} is on {target.disk.path}")
+    reporter.notice("next: unplug it, and start a computer with UEFI from it")
+    return 0
+
+
+def check_words(arguments: argparse.Namespace) -> None:
+    """Raises UsageError for words that do not go together."""
+    if arguments.usb is None:
+        if arguments.out is None:
+            hint = f"atoll disk {quote(arguments.image)} system.img"
+            raise UsageError("OUT is missing: the file to write", hint=hint)
+        if arguments.yes_erase is not None:
+            raise UsageError("--yes-erase goes with --usb", hint="a file is replaced: --overwrite")
+        return
+    if arguments.out is not None:
+        hint = "leave out one of them"
+        raise UsageError(f"both OUT ({arguments.out}) and --usb are given", hint=hint)
+    if not arguments.live:
+        raise UsageError(
+            "--usb is for live systems",
+            hint="add --live; to install on a disk: atoll install",
+        )
+    if arguments.format not in (None, DiskFormat.RAW):
+        raise UsageError("a stick has no --format", hint="leave it out")
+
+
+def _print_result(image: LocalImage, where: Path, size: int, spec: DiskSpec) -> None:
+    result = {"tree": image.tree, "disk": str(where), "size": size, "format": spec.format}
+    print(json.dumps(result, indent=2))
 
 
 def _tell_next(arguments: argparse.Namespace, spec: DiskSpec, reporter: Reporter) -> None:
@@ -140,14 +200,22 @@ def parse_spec(arguments: argparse.Namespace) -> DiskSpec:
     if arguments.size is not None:
         hint = "space for changes is set with --persistence N"
         raise UsageError("a live system is as large as its content: --size has no use", hint=hint)
-    persistence = 0 if arguments.persistence is None else parse_size(arguments.persistence)
-    live = LiveSpec(persistence=persistence)
+    live = LiveSpec(persistence=parse_persistence(arguments))
     return DiskSpec(size=None, identity=identity, live=live, format=kind)
 
 
-def choose_format(wanted: str | None, out: Path) -> DiskFormat:
+def parse_persistence(arguments: argparse.Namespace) -> int:
+    """Bytes; 0 without a persistence partition, and for one that fills its stick."""
+    text = arguments.persistence
+    if text == REST and arguments.usb is None:
+        hint = "name its size, such as 4G; a file does not know how large the stick is"
+        raise UsageError("--persistence rest goes with --usb", hint=hint)
+    return 0 if text in (None, REST) else parse_size(text)
+
+
+def choose_format(wanted: str | None, out: Path | None) -> DiskFormat:
     """What is asked for, or what the name of the file says."""
-    suffix = out.suffix.removeprefix(".").lower()
+    suffix = (out or Path()).suffix.removeprefix(".").lower()
     known = {each.value for each in DiskFormat}
     return DiskFormat(wanted or (suffix if suffix in known else DiskFormat.RAW))
 

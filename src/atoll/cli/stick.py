@@ -1,0 +1,83 @@
+"""``atoll disk --live --usb DEV``: the live system goes onto a stick, after its name is typed."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import Refused, UsageError
+from atoll.host.fs import require_root, temporary_directory
+from atoll.installer.read_devices import read_block_devices
+from atoll.installer.write_stick import check_fits, find_stick, format_stick, write_stick
+from atoll.machine.disk import DiskSpec, LiveSpec, make_disk, plan_layout
+from atoll.vm.qemu import temporary_place
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from atoll.base.report import Reporter
+    from atoll.cli.references import LocalImage
+    from atoll.image.bootable import BootableImage
+    from atoll.installer.write_stick import Stick
+
+
+def require_stick(device: Path) -> Stick:
+    """The disk that is meant. Raises MissingPrivilege, NotFound, UsageError or Refused."""
+    require_root("writing to a disk")
+    return find_stick(device.resolve(), read_block_devices())
+
+
+def check_and_confirm(
+    stick: Stick, bootable: BootableImage, spec: DiskSpec, yes_erase: str | None
+) -> None:
+    """Raises UsageError or Refused: the image is too large, or nobody wants it there."""
+    check_fits(stick, plan_layout(bootable, spec).size)
+    confirm(stick, yes_erase)
+
+
+def confirm(stick: Stick, yes_erase: str | None) -> None:
+    """Raises UsageError or Refused unless a person types the name of the disk, or gave it before
+    in ``--yes-erase``."""
+    disk = stick.disk
+    print(format_stick(stick), file=sys.stderr, flush=True)
+    wanted = (disk.name, str(disk.path))
+    if yes_erase is not None:
+        if yes_erase not in wanted:
+            raise UsageError(
+                f"--yes-erase names {yes_erase}, and the disk is {disk.name}",
+                hint="look at what is on it, above, then name it",
+            )
+        return
+    if not sys.stdin.isatty():
+        raise Refused(
+            "nothing is written to a disk without a confirmation, and there is no terminal",
+            hint=f"look at what is on it, above, then add: --yes-erase {disk.name}",
+        )
+    question = f"Type {disk.name} to go on, anything else to stop: "
+    print(question, end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip() not in wanted:
+        raise Refused("not confirmed: nothing was changed", hint="start again when you are sure")
+
+
+def put_on_stick(
+    stick: Stick,
+    bootable: BootableImage,
+    image: LocalImage,
+    spec: DiskSpec,
+    reporter: Reporter,
+) -> int:
+    """Make the disk image, write it, and read it back; the bytes of the disk that it describes."""
+    layout = plan_layout(bootable, spec)
+    with temporary_directory(temporary_place(), prefix="atoll-stick-") as directory:
+        file = directory / "live.img"
+        make_disk(bootable, image.origin, file, source=image.store, spec=spec, reporter=reporter)
+        write_stick(stick, file, layout, spec.identity, reporter)
+    return layout.size
+
+
+def fill_with_persistence(stick: Stick, bootable: BootableImage, spec: DiskSpec) -> DiskSpec:
+    """``spec`` with a persistence partition in all of the space that the system leaves."""
+    without = DiskSpec(size=None, identity=spec.identity, live=LiveSpec())
+    size = stick.disk.identity.size - plan_layout(bootable, without).size
+    check_fits(stick, stick.disk.identity.size - size)
+    return DiskSpec(size=None, identity=spec.identity, live=LiveSpec(persistence=size))

@@ -1,0 +1,182 @@
+"""A live system written to a stick, which is a loop device; judged by sfdisk, e2fsck and cmp."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pty
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import pytest
+
+from atoll.base.errors import Damaged, Refused
+from atoll.base.report import NullReporter
+from atoll.host.run import find_program, run
+from atoll.image.bootable import read_bootable
+from atoll.installer.read_devices import read_block_devices
+from atoll.installer.write_stick import find_stick, write_stick
+from atoll.machine.deployment import Origin
+from atoll.machine.disk import EARLY_BOOT_LIVE, DiskSpec, LiveSpec, make_disk, plan_layout
+from atoll.machine.disk_layout import derive_identity
+from tests.loop_disks import attached, make_file
+from tests.unit.machine.small_image import FACTS, files_of, make_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from atoll.image.bootable import BootableImage
+
+PROGRAMS = ("sfdisk", "lsblk", "blkid", "losetup", "mkfs.vfat", "mke2fs", "mcopy", "debugfs")
+missing = [name for name in PROGRAMS if find_program(name) is None]
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(bool(missing), reason=f"not here: {', '.join(missing)}"),
+]
+SIZE = 1 << 30
+MIB = 1 << 20
+IDENTITY = derive_identity(UUID(int=3))
+CHECKOUT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> BootableImage:
+    store, tree = make_store(tmp_path / "store", files_of(FACTS) | {EARLY_BOOT_LIVE: b"# live"})
+    return read_bootable(store, tree)
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Iterator[Path]:
+    """A stick with something at its begin and its end that must be gone."""
+    file = make_file(tmp_path / "stick", SIZE)
+    with file.open("r+b") as old:
+        for place in (0, 600 * MIB, SIZE - MIB):
+            os.pwrite(old.fileno(), b"old " * (MIB // 4), place)
+    with attached(file) as found:
+        yield found
+
+
+def put(image: BootableImage, device: Path, persistence: int) -> tuple[Path, DiskSpec]:
+    spec = DiskSpec(size=None, identity=IDENTITY, live=LiveSpec(persistence=persistence))
+    file = image.store.root.parent / "live.img"
+    make_disk(
+        image,
+        Origin(image="x"),
+        file,
+        source=image.store,
+        spec=spec,
+        reporter=NullReporter(),
+    )
+    stick = find_stick(device, read_block_devices())
+    write_stick(stick, file, plan_layout(image, spec), IDENTITY, NullReporter())
+    return file, spec
+
+
+@pytest.mark.parametrize("persistence", [0, 300 * MIB])
+def test_a_stick_has_the_bytes_of_its_image(
+    image: BootableImage, device: Path, persistence: int
+) -> None:
+    file, spec = put(image, device, persistence)
+    layout = plan_layout(image, spec)
+    with file.open("rb") as wanted, device.open("rb") as found:
+        for part in (range(layout.persistence_start), range(layout.size - MIB, layout.size)):
+            size = len(part)
+            assert digest(wanted.fileno(), part.start, size) == digest(
+                found.fileno(), part.start, size
+            )
+        # What was there before, at the end and where no partition is.
+        assert os.pread(found.fileno(), MIB, SIZE - MIB) == bytes(MIB)
+    table = json.loads(run(["sfdisk", "--json", device]))["partitiontable"]
+    assert len(table["partitions"]) == (3 if persistence else 2)
+    if persistence:
+        e2fsck = ["e2fsck", "-fn", f"{device}?offset={layout.persistence_start}"]
+        run(e2fsck)
+        uuid = run(["blkid", "-p", "-O", str(layout.persistence_start), "-o", "export", device])
+        assert f"UUID={IDENTITY.persistence_file_system}" in uuid.decode()
+
+
+def digest(handle: int, start: int, size: int) -> str:
+    return hashlib.sha256(os.pread(handle, size, start)).hexdigest()
+
+
+@pytest.mark.parametrize("place", [5 * MIB, 66 * MIB, 120 * MIB])
+def test_a_stick_that_forgets_is_found_out_and_cannot_boot(
+    image: BootableImage, device: Path, place: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As counterfeit sticks do, which have less memory than they say."""
+    real = os.pwrite
+
+    def forget(handle: int, data: bytes, offset: int) -> int:
+        is_stick = stat.S_ISBLK(os.fstat(handle).st_mode)
+        return real(handle, bytes(len(data)) if is_stick and offset >= place else data, offset)
+
+    monkeypatch.setattr(os, "pwrite", forget)
+    with pytest.raises(Damaged, match="does not read back as it was written"):
+        put(image, device, 0)
+    with device.open("rb") as found:
+        assert os.pread(found.fileno(), MIB, 0) == bytes(MIB)
+
+
+def test_a_stick_in_use_is_refused(image: BootableImage, device: Path) -> None:
+    handle = os.open(device, os.O_RDONLY | os.O_EXCL)
+    try:
+        with pytest.raises(Refused, match="in use"):
+            put(image, device, 0)
+    finally:
+        os.close(handle)
+
+
+def atoll(words: list[str], typed: str | None) -> tuple[int, str]:
+    """The command as a person runs it; ``typed`` is typed at a terminal, None has none."""
+    env = os.environ | {"PYTHONPATH": str(CHECKOUT / "src")}
+    ours, theirs = pty.openpty()
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "atoll", *words],
+            stdin=subprocess.DEVNULL if typed is None else theirs,
+            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=env,
+        )
+        if typed is not None:
+            os.write(ours, f"{typed}\n".encode())
+        out, err = process.communicate(timeout=300)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    return process.returncode, (out + err).decode()
+
+
+@pytest.mark.parametrize("typed", [None, "yes", ""])
+def test_nothing_is_written_before_the_name_is_typed(
+    image: BootableImage, device: Path, typed: str | None
+) -> None:
+    before = device.read_bytes()[: 2 * MIB]
+    store = str(image.store.root)
+    words = ["disk", "--live", image.tree, "--usb", str(device), "--store", store]
+    code, told = atoll(words, typed)
+    assert code == 11, told
+    assert f"{device.name} (1.1 GB" in told and "will be erased" in told
+    assert ("no terminal" if typed is None else "not confirmed: nothing was changed") in told
+    assert device.read_bytes()[: 2 * MIB] == before
+    code, told = atoll([*words, "--yes-erase", "sda"], None)
+    assert code == 2 and "--yes-erase names sda" in told
+    assert device.read_bytes()[: 2 * MIB] == before
+
+
+def test_the_rest_of_a_stick_keeps_changes(image: BootableImage, device: Path) -> None:
+    store = str(image.store.root)
+    words = ["disk", "--live", image.tree, "--usb", str(device), "--store", store]
+    code, told = atoll([*words, "--persistence", "rest"], device.name)
+    assert code == 0, told
+    assert "start a computer with UEFI from it" in told
+    table = json.loads(run(["sfdisk", "--json", device]))["partitiontable"]
+    last = table["partitions"][2]
+    assert last["name"] == "atoll-persistence"
+    assert (last["start"] + last["size"]) * 512 == SIZE - MIB
+    run(["sfdisk", "--verify", device])
