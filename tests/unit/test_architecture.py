@@ -55,7 +55,9 @@ KERNEL_FILES = {
     "machine.deployments.machine_lock": 1,
     "machine.grow": 2,
     "machine.health.checks": 1,
-    "machine.state_partition": 1,
+    "machine.boot.luks": 1,
+    "machine.boot.secure_boot": 1,
+    "machine.protection": 1,
 }
 """How often modules read a whole file that only the kernel can have made."""
 

@@ -83,6 +83,9 @@ PUBLIC = {
     "foreign": [],
     "damaged": [],
     "no_way_back": [],
+    "key_slots": ["passphrase"],
+    "signed": ["kernel"],
+    "unsigned": ["boot loader"],
 }
 EVENT = {
     "when": 1790000000,

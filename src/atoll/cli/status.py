@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import AtollError, UsageError
 from atoll.base.text import cut, one_line
 from atoll.cli.output.progress import format_moment
+from atoll.cli.output.protection import format_protection, protection_as_json
 from atoll.machine.deployments.public_status import may_read_machine, read_public_status
 from atoll.machine.deployments.state import read_state
 from atoll.machine.deployments.sysroot import LiveChanges, find_sysroot
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from atoll.base.report import Reporter
     from atoll.machine.deployments.state import DeploymentState, MachineState
     from atoll.machine.deployments.sysroot import Sysroot
+    from atoll.machine.protection import Protection
 
 WIDTH = 80
 WATCHDOGS = Path("/sys/class/watchdog")
@@ -55,15 +57,19 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     else:
         public = read_public_status()
         state, when, reasons = public.state, public.when, public.no_way_back
+    protection = _read_protection(sysroot) if arguments.root is None else None
     if arguments.json:
         document = as_json(state)
         document["watchdog"] = has_watchdog() if arguments.root is None else None
         document["live"] = sysroot.live
+        document["protection"] = None if protection is None else protection_as_json(protection)
         print(json.dumps(document, indent=2))
     else:
         if sysroot.live is not None:
             print(_LIVE[sysroot.live])
         print(format_state(state))
+        if protection is not None:
+            print(format_protection(protection))
     for line in (*no_way_back(sysroot, reasons), *warnings(state)):
         reporter.notice(line)
     # The firmware variables of a live system belong to what is installed on this computer.
@@ -94,6 +100,20 @@ def _why_no_way_back(sysroot: Sysroot, state: MachineState) -> tuple[str, ...]:
     with suppress(AtollError, OSError):
         return read_public_status().no_way_back
     return ()
+
+
+def _read_protection(sysroot: Sysroot) -> Protection:
+    """What only root can read is noted in each boot and after each change, for root too: reading it
+    takes time."""
+    from atoll.machine.boot.secure_boot import Signatures
+    from atoll.machine.protection import read_protection
+
+    key_slots: tuple[str, ...] = ()
+    signatures = Signatures()
+    with suppress(AtollError, OSError):
+        public = read_public_status()
+        key_slots, signatures = public.key_slots, public.signatures
+    return read_protection(sysroot, key_slots, signatures)
 
 
 def _publish(sysroot: Sysroot) -> int:

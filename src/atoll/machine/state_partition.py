@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import re
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 from atoll.base.errors import AtollError, Refused
 from atoll.host.fs import read_regular
+from atoll.machine.boot.luks import find_luks
 from atoll.machine.boot.machine_initrd import LIMIT, initrd_place, make_machine_initrd
 from atoll.machine.boot.new_entry import LUKS_NAME, StatePartition, find_uuid
 from atoll.machine.etc.etc_tree import is_file, node_at
@@ -28,9 +25,6 @@ if TYPE_CHECKING:
     from atoll.machine.etc.etc_tree import Node
 
 CRYPTSETUP = b"usr/lib/systemd/systemd-cryptsetup"
-SYSFS = Path("/sys/dev/block")
-_LUKS = re.compile(r"CRYPT-LUKS2-([0-9a-f]{32})-.+")
-"""How the kernel names an open volume to everyone: with the UUID without its dashes."""
 
 
 def find_state_partition(
@@ -60,17 +54,6 @@ def find_state_partition(
         verity, luks = can_seal(open_store(sysroot.atoll).staging), find_luks(sysroot.root)
     initrd = b"" if luks is None else find_machine_initrd(sysroot, menu_entry, etc)
     return StatePartition(uuid=uuid, verity=verity, luks=luks, initrd=initrd)
-
-
-def find_luks(directory: Path, sysfs: Path = SYSFS) -> str | None:
-    """The UUID of the LUKS2 volume that ``directory`` is in; None where it is in none."""
-    device = directory.stat().st_dev
-    place = sysfs / f"{os.major(device)}:{os.minor(device)}/dm/uuid"
-    try:
-        found = _LUKS.fullmatch(place.read_text().strip())
-    except OSError:
-        return None
-    return str(UUID(found.group(1))) if found else None
 
 
 def find_machine_initrd(sysroot: Sysroot, before: MenuEntry | None, etc: Node) -> bytes:

@@ -11,6 +11,7 @@ from atoll.base.errors import Damaged, Refused
 from atoll.base.report import NullReporter
 from atoll.image.bootable import objects_of, read_bootable
 from atoll.machine.boot.boot_entry import EntryName, format_entry, parse_entry
+from atoll.machine.boot.luks import find_luks
 from atoll.machine.boot.machine_initrd import initrd_name, make_machine_initrd
 from atoll.machine.boot.new_entry import StatePartition, make_entry
 from atoll.machine.cleanup import clean_up, list_pairs
@@ -22,7 +23,7 @@ from atoll.machine.deployments.quick_check import check_entry
 from atoll.machine.deployments.state import read_state
 from atoll.machine.deployments.sysroot import Sysroot
 from atoll.machine.install import plan_install
-from atoll.machine.state_partition import check_can_open, find_luks
+from atoll.machine.state_partition import check_can_open
 from atoll.store.layout import open_store
 from tests.unit.machine.small_image import FACTS, files_of, make_store
 

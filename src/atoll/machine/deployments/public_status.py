@@ -7,7 +7,7 @@ once in each boot (``atoll status --publish``)::
     {"format": 1, "when": 1790000000, "booted": 2, "follows": "docker://…", "layers": ["<64 hex>"],
      "deployments": [{"number": 2, "tree": "<64 hex>", …, "booted": true, "hold": null}],
      "entries": [{"entry": "atoll-7.conf", "deployment": 2}], "foreign": [], "damaged": [],
-     "no_way_back": []}
+     "no_way_back": [], "key_slots": [], "signed": ["kernel"], "unsigned": ["boot loader"]}
 
 ``layers`` are those of images that the machine has, by diff_id.
 """
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ from atoll.base.ids import TreeId, is_hex_digest
 from atoll.host.fs import read_if_there
 from atoll.machine.boot.boot_entries import BootMenu, MenuEntry
 from atoll.machine.boot.boot_entry import format_entry_name, parse_entry_name
+from atoll.machine.boot.secure_boot import Signatures
 from atoll.machine.deployment import Deployment, is_number
 from atoll.machine.deployments.flags import Hold
 from atoll.machine.deployments.state import DeploymentState, MachineState
@@ -50,6 +51,10 @@ class PublicState:
     layers: frozenset[str]
     no_way_back: tuple[str, ...] = ()
     """Why there is no way back (``way_back``); empty if there is one."""
+    key_slots: tuple[str, ...] = ()
+    """What opens the encrypted state partition; empty where it is not encrypted."""
+    signatures: Signatures = field(default_factory=Signatures)
+    """Of the boot loader and the kernel of the deployment that runs."""
 
 
 def may_read_machine(sysroot: Sysroot) -> bool:
@@ -88,6 +93,9 @@ def format_public_status(public: PublicState) -> bytes:
             {"tree": tree, **_hold_as_json(hold)} for tree, hold in sorted(state.held.items())
         ],
         "no_way_back": list(public.no_way_back),
+        "key_slots": list(public.key_slots),
+        "signed": list(public.signatures.signed),
+        "unsigned": list(public.signatures.unsigned),
     }
     # File names may not be UTF-8, but the file must be.
     text = json.dumps(document, ensure_ascii=False).encode(errors="replace")
@@ -119,6 +127,8 @@ def parse_public_status(data: bytes, *, where: str) -> PublicState:
         follows=fields.string("follows"),
         layers=frozenset(fields.strings("layers")),
         no_way_back=fields.strings("no_way_back"),
+        key_slots=fields.strings("key_slots"),
+        signatures=Signatures(signed=fields.strings("signed"), unsigned=fields.strings("unsigned")),
     )
 
 

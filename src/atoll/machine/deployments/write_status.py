@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import AtollError
 from atoll.base.ids import is_hex_digest
 from atoll.host.fs import replace_file
+from atoll.machine.boot.luks import read_key_slots
+from atoll.machine.boot.secure_boot import Signatures, read_signatures
 from atoll.machine.deployments.boot_check import verifier
 from atoll.machine.deployments.public_status import STATUS_FILE, PublicState, format_public_status
 from atoll.machine.deployments.state import read_origin, read_state
@@ -16,6 +18,7 @@ from atoll.machine.deployments.way_back import explain_no_way_back
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from atoll.machine.deployments.state import MachineState
     from atoll.machine.deployments.sysroot import Sysroot
 
 
@@ -37,8 +40,15 @@ def write_status(sysroot: Sysroot, *, when: int, place: Path = STATUS_FILE) -> N
         follows=follows,
         layers=frozenset(layers),
         no_way_back=explain_no_way_back(state, verifier(sysroot)),
+        key_slots=read_key_slots(sysroot.root),
+        signatures=_read_signatures(sysroot, state),
     )
     replace_file(place, format_public_status(public))
+
+
+def _read_signatures(sysroot: Sysroot, state: MachineState) -> Signatures:
+    running = next((each for each in state.deployments if each.booted), None)
+    return read_signatures(sysroot.esp, running.deployment.pair) if running else Signatures()
 
 
 def publish_or_forget(sysroot: Sysroot, *, when: int, place: Path = STATUS_FILE) -> None:
