@@ -169,7 +169,32 @@ def check_follow(subject: LintSubject) -> Iterator[Finding]:
         )
 
 
+def check_passphrase_keyboard(subject: LintSubject) -> Iterator[Finding]:
+    """``systemd-cryptsetup`` in a recipe says that it is for encrypted disks."""
+    keymap, facts = subject.recipe.system.keymap, subject.facts
+    if not _is_standalone(subject) or not facts.plans("systemd-cryptsetup"):
+        return
+    missing = [name for name in ("kbd", "console-setup") if not facts.plans(name)]
+    if keymap not in (None, "us") and missing:
+        yield Finding(
+            message="the passphrase of an encrypted disk would be typed on an American keyboard "
+            f"without {' and '.join(missing)}",
+            hint=f"add to [packages] install: {', '.join(missing)}",
+            key="system.keymap",
+            value=keymap,
+        )
+
+
 LINTS = (
+    Lint(
+        name="passphrase-keyboard",
+        severity=Severity.WARNING,
+        summary="the passphrase of an encrypted disk is typed on an American keyboard",
+        why="Early boot takes the layout that ckbcomp (console-setup) compiles and loadkeys (kbd) "
+        "loads. Without them only the American layout works there.",
+        check=check_passphrase_keyboard,
+        needs=(FactKind.PLAN,),
+    ),
     Lint(
         name="kernel-missing",
         severity=Severity.FATAL,

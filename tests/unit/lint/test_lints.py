@@ -73,6 +73,13 @@ KEYS = (
     "untrusted comment: minisign encrypted secret key\nRWR\n",
     "Private-key-format: v1.3\n",
 )
+
+
+def with_keymap(subject: LintSubject, keymap: str) -> LintSubject:
+    recipe = subject.recipe
+    return replace(subject, recipe=replace(recipe, system=replace(recipe.system, keymap=keymap)))
+
+
 WANTED = "/etc/systemd/system/multi-user.target.wants"
 UNBUILT = replace(FACTS, accounts=None)
 BAD: dict[str, list[tuple[LintSubject, str]]] = {
@@ -165,6 +172,12 @@ BAD: dict[str, list[tuple[LintSubject, str]]] = {
     "suite-moves": [(with_recipe(base=DebianBase(suite="sid")), "sid is a rolling suite")],
     "kernel-missing": [(with_plan(without="linux-image-6.12.1-cloud-amd64"), "no kernel")],
     "kernels-two": [(with_plan("linux-image-6.13-amd64"), "more than one kernel")],
+    "passphrase-keyboard": [
+        (
+            with_keymap(with_plan("systemd-cryptsetup", "kbd"), "de"),
+            "on an American keyboard without console-setup",
+        ),
+    ],
     "init-missing": [(with_plan(without="systemd-sysv"), "no init")],
     "atoll-missing": [(with_plan(without="atoll-system"), "atoll-system is not installed")],
     "argument-twice": [
@@ -264,6 +277,12 @@ BAD: dict[str, list[tuple[LintSubject, str]]] = {
 }
 
 FINE: dict[str, list[LintSubject]] = {
+    "passphrase-keyboard": [
+        with_plan("systemd-cryptsetup"),
+        with_keymap(with_plan("systemd-cryptsetup"), "us"),
+        with_keymap(with_plan("kbd"), "de"),
+        with_keymap(with_plan("systemd-cryptsetup", "kbd", "console-setup"), "de"),
+    ],
     "not-obeyed": [with_recipe(update=Update(follow="docker://x/y:z"))],
     "network-missing": [
         replace(
