@@ -27,7 +27,7 @@ def in_root(root: Path, path: str | os.PathLike[str], *, follow: bool = True) ->
     """The host's path of what programs in ``root`` know as ``path``; it need not exist.
 
     The result contains no symbolic links below ``root``; without ``follow`` its last part may be
-    one. Raises OSError (ELOOP) after 40 links.
+    one. Raises OSError (ELOOP) for more than 40 links.
     """
     here = root
     depth = 0

@@ -148,16 +148,17 @@ def _supervise(spec: SandboxSpec) -> int:
         | kernel.CLONE_NEWCGROUP
     )
     kernel.unshare(namespaces | (0 if spec.network else kernel.CLONE_NEWNET))
-    outputs = [number for number in (1, 2) if not _is_pipe(number)]
-    output, output_write = os.pipe()
-    liveness, liveness_write = os.pipe()
+    captured = [number for number in (1, 2) if not _is_pipe(number)]
+    output_read, output_write = os.pipe()
+    # Its reading end becomes readable when this process has ended.
+    liveness_read, liveness_write = os.pipe()
     handled = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
     signal.pthread_sigmask(signal.SIG_BLOCK, handled)
     init = os.fork()
     if init == 0:
         try:
             os.close(liveness_write)
-            _become_init(spec, outputs, output_write, liveness)
+            _become_init(spec, captured, output_write, liveness_read)
         except OSError as error:
             _print_error(f"cannot create the sandbox: {error}")
         except BaseException as error:
@@ -169,8 +170,8 @@ def _supervise(spec: SandboxSpec) -> int:
         signal.signal(each, stopped)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, handled)
     os.close(output_write)
-    while outputs and (data := os.read(output, _CHUNK)):
-        _write_all(outputs[0], data)
+    while captured and (data := os.read(output_read, _CHUNK)):
+        _write_all(captured[0], data)
     _, status = os.waitpid(init, 0)
     return 130 if stopped.received else _exit_status(status)
 
@@ -187,16 +188,18 @@ class _KillOnSignal:
         os.kill(self.init, signal.SIGKILL)
 
 
-def _become_init(spec: SandboxSpec, outputs: list[int], output_write: int, liveness: int) -> None:
+def _become_init(
+    spec: SandboxSpec, captured: list[int], output_write: int, liveness_read: int
+) -> None:
     """As process 1: set up the sandbox, start the program, and end when it ends."""
     kernel.die_with_parent(signal.SIGKILL)
-    if select.select([liveness], [], [], 0)[0]:
+    if select.select([liveness_read], [], [], 0)[0]:
         # The parent ended before PR_SET_PDEATHSIG was set, so no signal will come.
         os._exit(125)
     for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(each, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    for number in outputs:
+    for number in captured:
         os.dup2(output_write, number)
     os.umask(0o022)
     kernel.set_host_name(b"localhost", b"(none)")

@@ -47,7 +47,7 @@ _SYSCTLS = {
 }
 """Settings that can forbid user namespaces, with the value that allows them."""
 
-# The child waits for a line: the maps can be written only after unshare, and by a process outside.
+# Waits for a line on stdin: the maps can be written only after unshare, and by a process outside.
 _HELPER = """
 read -r go
 uid=$1 gid=$2 pid=$3

@@ -51,10 +51,10 @@ def test_json_is_strict_and_says_where() -> None:
         (lambda: fields.only("name", "siz"), "size: unknown key"),
         (lambda: fields.string("name", check=lambda _: Flaw("is bad")), "name: is bad"),
     ]
-    for read, told in wrong:
+    for read, expected in wrong:
         with pytest.raises(Damaged) as caught:
             read()
-        assert caught.value.message.startswith(f"f.json: {told}")
+        assert caught.value.message.startswith(f"f.json: {expected}")
 
 
 def test_collecting_goes_on_with_neutral_values() -> None:

@@ -44,6 +44,6 @@ def test_distance_is_one_of_edits(one: str, other: str) -> None:
 
 @given(st.text(min_size=2, max_size=8), st.data())
 def test_two_swapped_neighbours_are_one_edit(word: str, data: st.DataObject) -> None:
-    place = data.draw(st.integers(0, len(word) - 2))
-    swapped = word[:place] + word[place + 1] + word[place] + word[place + 2 :]
+    position = data.draw(st.integers(0, len(word) - 2))
+    swapped = word[:position] + word[position + 1] + word[position] + word[position + 2 :]
     assert edit_distance(word, swapped) == (word != swapped)

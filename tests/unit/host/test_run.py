@@ -21,9 +21,9 @@ def test_what_an_interrupted_program_started_ends_too(
     written = tmp_path / "written"
     writes = f"while :; do echo more >> {written}; sleep 0.01; done"
     # The background job ignores SIGTERM before it interrupts this process.
-    deaf = f"trap '' TERM; kill -INT {os.getpid()}; {writes}"
+    ignoring = f"trap '' TERM; kill -INT {os.getpid()}; {writes}"
     with pytest.raises(KeyboardInterrupt):
-        run(["sh", "-c", f"({deaf}) & trap '' TERM; {writes}"])
+        run(["sh", "-c", f"({ignoring}) & trap '' TERM; {writes}"])
     assert processes_about(written) == []
 
 
@@ -32,6 +32,6 @@ def processes_about(path: Path) -> list[str]:
     found = []
     for process in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):
-            if os.fsencode(path) in (words := process.read_bytes()):
-                found.append(words.decode(errors="replace"))
+            if os.fsencode(path) in (arguments := process.read_bytes()):
+                found.append(arguments.decode(errors="replace"))
     return found

@@ -27,12 +27,12 @@ def test_a_sandbox_is_told_all_and_nothing_more() -> None:
         environment={"NAME": "a=b c"},
         network=True,
     )
-    plan = parse_arguments(format_arguments(sandbox, ["run", "root", "-x"]))
-    assert plan.root == "/some/root"
-    assert plan.binds == [("/no such/place", "/run/there", False), ("/other", "/made", True)]
-    assert plan.environment["NAME"] == "a=b c"
-    assert plan.network
-    assert plan.argv == ["run", "root", "-x"]
+    spec = parse_arguments(format_arguments(sandbox, ["run", "root", "-x"]))
+    assert spec.root == "/some/root"
+    assert spec.binds == [("/no such/place", "/run/there", False), ("/other", "/made", True)]
+    assert spec.environment["NAME"] == "a=b c"
+    assert spec.network
+    assert spec.argv == ["run", "root", "-x"]
 
 
 def test_there_is_no_network_unless_it_is_asked_for() -> None:
@@ -63,8 +63,8 @@ def answer(machine: str, architecture: int, call: int, *arguments: int) -> int:
     program = plan_filter(machine)
     assert program is not None
     steps = list(struct.iter_unpack("=HBBI", program))
-    words = (*arguments, *(0,) * (6 - len(arguments)))
-    data = struct.pack("=IIQ6Q", call, architecture, 0, *words)
+    padded = (*arguments, *(0,) * (6 - len(arguments)))
+    data = struct.pack("=IIQ6Q", call, architecture, 0, *padded)
     value, at = 0, 0
     while True:
         code, yes, no, operand = steps[at]

@@ -47,9 +47,12 @@ def test_a_directory_just_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_while_cleaning_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "unlink", then_interrupted(os.unlink))
     monkeypatch.setattr(shutil, "rmtree", then_interrupted(shutil.rmtree))
-    with pytest.raises(KeyboardInterrupt), temporary_directory(tmp_path, prefix=".new-") as place:
+    with (
+        pytest.raises(KeyboardInterrupt),
+        temporary_directory(tmp_path, prefix=".new-") as directory,
+    ):
         for name in "abc":
-            (place / name).touch()
+            (directory / name).touch()
     assert list(tmp_path.iterdir()) == []
 
 

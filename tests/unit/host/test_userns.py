@@ -47,8 +47,8 @@ def test_the_person_is_root_and_the_ranges_follow() -> None:
 @given(st.lists(st.integers(0, 70000), max_size=6).filter(lambda counts: sum(counts) >= NEEDED))
 def test_every_id_of_a_system_is_mapped_once(counts: list[int]) -> None:
     ranges = [IdRange(first=n * 100000, count=count) for n, count in enumerate(counts, start=1)]
-    words = [int(word) for word in format_map(1000, ranges).split()]
-    rows = [tuple(words[n : n + 3]) for n in range(0, len(words), 3)]
+    numbers = [int(number) for number in format_map(1000, ranges).split()]
+    rows = [tuple(numbers[n : n + 3]) for n in range(0, len(numbers), 3)]
     inside = [number for first, _, count in rows for number in range(first, first + count)]
     assert inside == list(range(NEEDED + 1))
     outside = [number for _, first, count in rows for number in range(first, first + count)]
@@ -80,7 +80,7 @@ def test_too_few_ids_are_said_to_be_too_few() -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "sysctls", "words"),
+    ("number", "sysctls", "hint"),
     [
         (errno.ENOSPC, {"user.max_user_namespaces": "0"}, "sysctl user.max_user_namespaces=10000"),
         (
@@ -96,12 +96,12 @@ def test_too_few_ids_are_said_to_be_too_few() -> None:
         (errno.EPERM, {}, "try again with sudo"),
     ],
 )
-def test_a_refusal_names_the_setting(number: int, sysctls: dict[str, str], words: str) -> None:
+def test_a_refusal_names_the_setting(number: int, sysctls: dict[str, str], hint: str) -> None:
     error = OSError(number, os.strerror(number))
-    told = explain_refusal("building a tree", error, sysctls)
-    assert isinstance(told, MissingProgram)
-    assert "user namespaces" in told.message
-    assert words in str(told.hint)
+    refusal = explain_refusal("building a tree", error, sysctls)
+    assert isinstance(refusal, MissingProgram)
+    assert "user namespaces" in refusal.message
+    assert hint in str(refusal.hint)
 
 
 def test_only_a_map_of_all_ids_is_the_machines(tmp_path: Path) -> None:
