@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import stat
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ import pytest
 
 from atoll.machine.boot.boot_entries import MenuEntry, format_entry_list
 from atoll.machine.boot.boot_entry import EntryName
-from tests.programs.early_boot import KILLED, SHELLS, TREE, Stand
+from tests.programs.early_boot import KILLED, MODULE, SHELLS, TREE, Stand
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -400,3 +401,51 @@ def test_a_word_of_live_systems_that_is_unknown_fails(new_stand: Callable[..., S
     done = stand.run(stand.early_boot("read_command_line"))
     assert done.returncode == 1
     assert "atoll.live=2 on the kernel command line is unknown" in done.stderr
+
+
+STATE = "atoll-early-boot.service.d/state.conf"
+CHANGES = "atoll-early-boot.service.d/persistence.conf"
+
+
+@pytest.mark.parametrize(
+    ("more", "files", "is_checked"),
+    [
+        ("", {STATE}, True),
+        (" atoll.live=1", {STATE}, False),
+        (
+            " atoll.live=1 atoll.persistence=UUID=3-4",
+            {STATE, CHANGES, "dev-disk-by-uuid-3-4.device.d/atoll.conf"},
+            False,
+        ),
+    ],
+)
+def test_early_boot_waits_for_its_partitions_and_checks_only_what_it_writes_to(
+    new_stand: Callable[..., Stand], more: str, files: set[str], is_checked: bool
+) -> None:
+    stand = new_stand(more)
+    stand.early_boot()
+    text = (MODULE / "early-boot-generator.sh").read_text()
+    for before, after in (
+        ("systemd-escape --path", "escape_path"),
+        ("/usr/lib/atoll/early-boot.d", str(MODULE / "early-boot.d")),
+    ):
+        text = text.replace(before, after)
+    escape = 'escape_path() { echo "${1#/}" | tr / -; }\n'
+    program = stand.place / "generator"
+    source = f". {MODULE / 'early-boot.d'}/command-line.sh\n"
+    whole = (MODULE / "early-boot.d/command-line.sh").read_text()
+    whole = whole.replace("/proc/cmdline", str(stand.place / "cmdline"))
+    assert source in text
+    program.write_text(escape + text.replace(source, whole))
+    late = stand.place / "late"
+    words = [*SHELLS[stand.shell], str(program), str(late)]
+    subprocess.run(words, check=True)
+    there = {str(path.relative_to(late)) for path in late.rglob("*") if path.is_file()}
+    assert there == files
+    state = (late / STATE).read_text()
+    assert "BindsTo=dev-disk-by-uuid-1-2.device" in state
+    assert ("systemd-fsck@" in state) is is_checked
+    if CHANGES in files:
+        changes = (late / CHANGES).read_text()
+        assert "Wants=dev-disk-by-uuid-3-4.device" in changes
+        assert "Requires" not in changes and "BindsTo" not in changes

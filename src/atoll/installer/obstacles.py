@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 SECTORS = (512, 4096)
 _HOME_KINDS = ("ext2", "ext3", "ext4", "btrfs", "xfs", "f2fs")
 _UEFI_BITS = {"x64": 64, "aa64": 64}
-_LIVE_MOUNTS = ("/run/live", "/run/initramfs/live", "/lib/live", "/cdrom", "/run/atoll/live")
+_LIVE_MOUNTS = ("/run/live", "/run/initramfs/live", "/lib/live", "/cdrom", "/sysroot")
 _HOLDERS = {
     "crypt": ("an opened LUKS volume", "close it: cryptsetup close {name}"),
     "lvm": ("an active LVM volume", "deactivate its group: vgchange --activate n"),

@@ -65,6 +65,10 @@ def test_an_empty_stick_has_nothing_to_lose() -> None:
             "/dev/sdb is mounted at /media/photos",
         ),
         (
+            stick(uses=(Use(kind=UseKind.MOUNTED, name="/sysroot/atoll/objects"),)),
+            "this computer runs from /dev/sdb",
+        ),
+        (
             stick(uses=(Use(kind=UseKind.HOLDER, name="/dev/md0", detail="raid1"),)),
             "/dev/sdb is part of /dev/md0",
         ),
