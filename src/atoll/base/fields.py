@@ -53,6 +53,7 @@ class Fields:
     key: Key = ()
 
     def has(self, name: str) -> bool:
+        """Whether the table has the field ``name``, of any type."""
         return name in self.table
 
     def flaw(self, name: str, message: str, hint: str | None = None) -> None:
@@ -74,6 +75,7 @@ class Fields:
     def string(
         self, name: str, default: object = _MISSING, *, check: Check | None = None
     ) -> object:
+        """A string, validated by ``check`` if given."""
         value = self._take(name, str, default, "")
         if check and isinstance(self.table.get(name), str):
             self._validate((*self.key, name), str(value), check)
@@ -84,6 +86,7 @@ class Fields:
     @overload
     def integer(self, name: str, default: Default) -> int | Default: ...
     def integer(self, name: str, default: object = _MISSING) -> object:
+        """An integer of any size; ``true`` and ``false`` are not integers."""
         return self._take(name, int, default, 0)
 
     def number(self, name: str, *, least: int = 0, most: int = (1 << 63) - 1) -> int:
@@ -110,6 +113,7 @@ class Fields:
     @overload
     def boolean(self, name: str, default: Default) -> bool | Default: ...
     def boolean(self, name: str, default: object = _MISSING) -> object:
+        """``true`` or ``false``."""
         return self._take(name, bool, default, False)
 
     def strings(self, name: str, *, check: Check | None = None) -> tuple[str, ...]:
@@ -170,6 +174,7 @@ class Fields:
 
 
 def wrong_type(kind: type, value: object) -> Flaw:
+    """The problem that ``value`` does not have the type ``kind``."""
     is_now = _KINDS.get(type(value), f"a {type(value).__name__}")
     return Flaw(f"must be {_KINDS[kind]}, not {is_now}")
 

@@ -20,6 +20,7 @@ _HEX64 = re.compile(r"[0-9a-f]{64}")
 
 
 def is_hex_digest(text: str) -> bool:
+    """Whether ``text`` is 64 lower-case hex digits."""
     return _HEX64.fullmatch(text) is not None
 
 

@@ -80,6 +80,7 @@ def join_address(url: httpx.URL, target: str) -> httpx.URL:
 
 
 def origin_of(url: httpx.URL) -> ServerOrigin:
+    """The origin of an address, with the scheme's default port filled in."""
     port = url.port or _PORTS[url.scheme]
     return ServerOrigin(url.scheme, url.raw_host.decode("ascii").lower().strip("[]"), port)
 

@@ -186,6 +186,7 @@ def create_private(path: Path) -> int:
 
 
 def fsync_directory(path: Path) -> None:
+    """Make names that were created, renamed or removed in a directory durable. Raises OSError."""
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)

@@ -121,6 +121,7 @@ class HttpClient:
         self.close()
 
     def close(self) -> None:
+        """Close all connections."""
         with self._lock:
             for client in self._clients.values():
                 client.close()

@@ -52,6 +52,7 @@ def network_errors(url: httpx.URL) -> Iterator[None]:
 
 
 def wrong_status(response: httpx.Response, *, hint: str) -> NetworkError:
+    """The error for an unexpected status, with status, headers and address of the response."""
     status = response.status_code
     return NetworkError(
         f"{show_address(response.url)} answers with status {status}",
@@ -63,6 +64,7 @@ def wrong_status(response: httpx.Response, *, hint: str) -> NetworkError:
 
 
 def busy(response: httpx.Response) -> TransientError:
+    """The error for a transient status; honours Retry-After in seconds."""
     retry_after = response.headers.get("retry-after", "")
     known = retry_after.isascii() and retry_after.isdecimal() and len(retry_after) < 6
     return TransientError(
@@ -73,6 +75,7 @@ def busy(response: httpx.Response) -> TransientError:
 
 
 def too_slow(address: str, seen: int, seconds: float) -> TransientError:
+    """The error for a stalled transfer, in which ``seen`` bytes came in ``seconds``."""
     return TransientError(
         f"{address}: the transfer stalled: {seen} bytes in {seconds:.0f} s",
         hint="check the network, or try again later",

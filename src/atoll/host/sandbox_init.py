@@ -107,6 +107,7 @@ class SandboxSpec:
 
 
 def parse_arguments(arguments: list[str]) -> SandboxSpec:
+    """Parse the command line that ``host.sandbox.format_arguments`` writes."""
     spec, rest = SandboxSpec(), iter(arguments)
     for argument in rest:
         if argument == "root":
@@ -124,6 +125,7 @@ def parse_arguments(arguments: list[str]) -> SandboxSpec:
 
 
 def main() -> None:
+    """Run the sandbox, and exit with the program's status, or 125 if it cannot be created."""
     spec = parse_arguments(sys.argv[1:])
     try:
         status = _supervise(spec)

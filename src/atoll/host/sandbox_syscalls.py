@@ -63,6 +63,7 @@ def _call(number: int, *values: int | bytes | None, path: str | None = None) -> 
 
 
 def unshare(flags: int) -> None:
+    """Move this process into new namespaces (unshare(2)); a PID namespace is for its children."""
     _checked(_libc.unshare(flags))
 
 
@@ -109,6 +110,7 @@ def attach_mount(mount: int, mount_point: int) -> None:
 
 
 def set_attributes(mount: int, *, add: int = 0, clear: int = 0) -> None:
+    """Set and clear attributes of one mount, not of those below it (mount_setattr(2))."""
     data = struct.pack("=QQQQ", add, clear, 0, 0)
     _call(_MOUNT_SETATTR, mount, b"", _AT_EMPTY_PATH, data, len(data))
 
@@ -132,6 +134,7 @@ def change_root(handle: int) -> None:
 
 
 def set_host_name(name: bytes, domain: bytes) -> None:
+    """Set the host and NIS domain name of this UTS namespace."""
     _checked(_libc.sethostname(name, ctypes.c_size_t(len(name))))
     _checked(_libc.setdomainname(domain, ctypes.c_size_t(len(domain))))
 

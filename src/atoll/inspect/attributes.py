@@ -107,6 +107,7 @@ def _is_mask(node: Node) -> bool:
 
 
 def find_directory(tree: Directory, path: str) -> Directory | None:
+    """The directory at the relative ``path``; None if absent or something else."""
     node = find_node(tree, path)
     return node if isinstance(node, Directory) else None
 

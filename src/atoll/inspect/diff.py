@@ -70,6 +70,7 @@ class ItemChange:
 
     @property
     def kind(self) -> ChangeKind:
+        """Whether the name was added, removed or changed."""
         if self.before is None:
             return ChangeKind.ADDED
         return ChangeKind.REMOVED if self.after is None else ChangeKind.CHANGED
@@ -82,6 +83,7 @@ class ItemChange:
         return None if before is None or after is None else after - before
 
     def mirrored(self) -> ItemChange:
+        """The change in the opposite direction."""
         return ItemChange(
             name=self.name,
             before=self.after,
@@ -106,9 +108,11 @@ class FileChange:
 
     @property
     def is_time_only(self) -> bool:
+        """Whether only the mtime changed."""
         return self.aspects == (Aspect.MTIME,)
 
     def mirrored(self) -> FileChange:
+        """The change in the opposite direction."""
         kinds = {ChangeKind.ADDED: ChangeKind.REMOVED, ChangeKind.REMOVED: ChangeKind.ADDED}
         return FileChange(
             path=self.path,
@@ -141,6 +145,7 @@ class SystemDiff:
         return not any(self.facets.values())
 
     def mirrored(self) -> SystemDiff:
+        """The difference in the opposite direction."""
         return SystemDiff(
             before=self.after,
             after=self.before,
@@ -154,6 +159,7 @@ class SystemDiff:
 
 
 def compare_systems(before: Description, after: Description) -> SystemDiff:
+    """The difference from ``before`` to ``after``, in all facets that both have."""
     return SystemDiff(
         before=before,
         after=after,

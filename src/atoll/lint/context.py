@@ -65,6 +65,7 @@ class FactSources:
 
     @property
     def cache(self) -> Path:
+        """The directory of the store's build cache."""
         return self.store / "cache"
 
 

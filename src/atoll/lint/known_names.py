@@ -23,6 +23,7 @@ _LOCALES, _KEYBOARDS = "locales", "keyboards"
 
 
 def read_locales() -> tuple[str, ...]:
+    """The names of Debian's locales."""
     return tuple(_read(_LOCALES).splitlines())
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 
 class Severity(StrEnum):
+    """How serious a finding is."""
+
     FATAL = "fatal"
     """The build fails, or the system does not do what the recipe says."""
     WARNING = "warning"
@@ -46,6 +48,7 @@ class ArchiveFacts:
     suites: frozenset[str] = frozenset()
 
     def knows(self, name: str) -> bool:
+        """Whether the lists have a real or virtual package of this name."""
         return name in self.virtual or any(offer.name == name for offer in self.offers)
 
 
@@ -107,6 +110,7 @@ class LintFacts:
     failed: frozenset[FactKind] = frozenset()
 
     def has(self, need: FactKind) -> bool:
+        """Whether facts of this kind are present, if only in part."""
         return {
             FactKind.LISTS: self.lists,
             FactKind.PLAN: self.plan,
@@ -121,6 +125,8 @@ class LintFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LintSubject:
+    """What lints check: a recipe, its lock if there is one, and the known facts."""
+
     recipe: Recipe
     lock: Lock | None
     facts: LintFacts

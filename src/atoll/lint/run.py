@@ -43,6 +43,7 @@ class LintReport:
 
 
 def find_lint(name: str) -> Lint | None:
+    """The lint of this name; None if there is none."""
     return next((lint for lint in LINTS if lint.name == name), None)
 
 

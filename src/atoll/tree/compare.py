@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 
 class ChangeKind(Enum):
+    """What happened to a path."""
+
     ADDED = "added"
     REMOVED = "removed"
     CHANGED = "changed"

@@ -87,6 +87,7 @@ def parse_optional(field: bytes) -> bytes | None:
 
 
 def parse_escapes(field: bytes) -> bytes:
+    """Replace escape sequences by their bytes."""
     return _ESCAPE.sub(_unescape, field) if b"\\" in field else field
 
 
@@ -115,14 +116,17 @@ _SPECIAL = re.compile(rb"[^!-<>-\[\]-~]")
 
 
 def format_optional(text: bytes | None) -> bytes:
+    """Format an optional field: ``-`` for None; a literal "-" is escaped."""
     if text is None:
         return b"-"
     return _HEX[ord("-")] if text == b"-" else format_text(text)
 
 
 def format_text(text: bytes, table: list[bytes] = _PLAIN) -> bytes:
+    """Escape every byte that ``table`` does not map to itself."""
     return b"".join([table[byte] for byte in text]) if _SPECIAL.search(text) else text
 
 
 def format_xattr(name: bytes, value: bytes) -> bytes:
+    """Format an attribute as ``KEY=VALUE``; "=" is escaped in both."""
     return format_text(name, _KEYED) + b"=" + format_text(value, _KEYED)

@@ -124,6 +124,7 @@ STORE_NAMES = tuple(f"{number:02x}".encode() for number in range(256))
 
 
 def round_up(number: int, unit: int) -> int:
+    """The smallest multiple of ``unit`` that is at least ``number``."""
     return -(-number // unit) * unit
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 def malformed(what: str) -> Damaged:
+    """The error for an image that mkcomposefs would not write."""
     return Damaged(f"this composefs image is damaged: {what}")
 
 
@@ -83,6 +84,7 @@ class ImageParts:
             raise malformed(f"its superblock says {blocks} blocks, but it has {len(image)} bytes")
 
     def inode(self, nid: int) -> RawInode:
+        """The inode in slot ``nid``, with its attributes."""
         position = nid * SLOT_SIZE
         if position < fmt.INODES_OFFSET or position + fmt.COMPACT.size > len(self._image):
             raise malformed(f"there is no inode {nid}")

@@ -79,6 +79,7 @@ class Inode:
 
 
 def is_whiteout(node: Node) -> bool:
+    """Whether overlayfs would take the node for a whiteout: a character device 0:0."""
     return isinstance(node, Device) and node.number == 0 and node.kind is DeviceKind.CHARACTER
 
 

@@ -16,6 +16,8 @@ from atoll.tree.identities import LOCAL_IN_ETC
 
 
 class Winner(StrEnum):
+    """Whose version of a path wins."""
+
     IMAGE = "image"
     """The image's version; local changes are dropped."""
     LOCAL = "local"
@@ -26,6 +28,8 @@ class Winner(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EtcRule:
+    """A rule; ``expression`` is the compiled pattern, for paths relative to /etc."""
+
     pattern: str
     winner: Winner
     expression: re.Pattern[str] = field(compare=False, repr=False)

@@ -87,6 +87,7 @@ class GptTable:
 
     @property
     def partitions(self) -> tuple[Partition, ...]:
+        """The used entries, by number."""
         found = []
         for number in range(1, self.header.count + 1):
             entry = self.entries[(number - 1) * ENTRY : number * ENTRY]

@@ -60,11 +60,15 @@ class Regular:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Symlink:
+    """A symbolic link. Images hold targets of 1 to ``PATH_LIMIT`` bytes."""
+
     metadata: Metadata
     target: bytes
 
 
 class DeviceKind(Enum):
+    """Character or block device."""
+
     CHARACTER = "c"
     BLOCK = "b"
 
@@ -80,11 +84,15 @@ class Device:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fifo:
+    """A named pipe."""
+
     metadata: Metadata
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Socket:
+    """A Unix socket."""
+
     metadata: Metadata
 
 

@@ -56,6 +56,7 @@ class VerityHasher:
         return self._size
 
     def update(self, data: bytes | bytearray | memoryview) -> None:
+        """Append content."""
         view = memoryview(data).cast("B")
         self._size += len(view)
         start = 0
@@ -71,6 +72,7 @@ class VerityHasher:
         self._rest += view[end:]
 
     def digest(self) -> ObjectId:
+        """The fs-verity digest of the content so far."""
         return ObjectId(sha256(self.merkle_tree()[1]).hexdigest())
 
     def merkle_tree(self) -> tuple[bytes, bytes]:

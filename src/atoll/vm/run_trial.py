@@ -101,6 +101,7 @@ def run_trial(
 
 
 def tail_of_console(text: str) -> str:
+    """The last ``CONSOLE_LINES`` lines of console output that are not blank."""
     lines = [line.rstrip() for line in text.replace("\r", "\n").splitlines() if line.strip()]
     return "\n".join(lines[-CONSOLE_LINES:])
 

@@ -125,6 +125,8 @@ class TrialEnd(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedUnit:
+    """A failed systemd unit, and the end of its status output."""
+
     name: str
     log: str
 
@@ -140,6 +142,7 @@ class ScriptResult:
 
     @property
     def passed(self) -> bool:
+        """Whether the script succeeded or was skipped."""
         return self.status in (0, SKIPPED)
 
 
@@ -160,6 +163,7 @@ class Trial:
 
     @property
     def passed(self) -> bool:
+        """Whether the boot was healthy, no unit failed, and no script failed."""
         return (
             self.ending is TrialEnd.FINISHED
             and self.state == "running"
