@@ -24,7 +24,7 @@ from atoll.machine.disk_layout import (
     derive_identity,
     plan_installed_layout,
 )
-from atoll.machine.grow import PartitionPlace, apply_writes, find_partition, plan_partition_growth
+from atoll.machine.grow import MountedPartition, apply_writes, find_partition, plan_partition_growth
 from atoll.tree.gpt import parse_header, parse_table
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ def make(folder: Path) -> Path:
     return disk
 
 
-def place_of(disk: Path) -> PartitionPlace:
-    return PartitionPlace(
+def place_of(disk: Path) -> MountedPartition:
+    return MountedPartition(
         disk=disk, number=2, start=STATE_START, size=SMALL - STATE_START - MIB, block=SECTOR
     )
 

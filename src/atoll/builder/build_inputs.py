@@ -53,7 +53,8 @@ class BuildInputs:
         """The ids that accounts keep. Those of the base win over those of the lock."""
         base = self.base.ids if self.base else AccountIds()
         return AccountIds(
-            users=_over(self.lock.users, base.users), groups=_over(self.lock.groups, base.groups)
+            users=_merge_ids(self.lock.users, base.users),
+            groups=_merge_ids(self.lock.groups, base.groups),
         )
 
 
@@ -136,7 +137,8 @@ def _name(recipe: Recipe) -> str:
     return path if recipe.variant is None else f"{path} ({recipe.variant})"
 
 
-def _over(
-    pairs: tuple[tuple[str, int], ...], others: tuple[tuple[str, int], ...]
+def _merge_ids(
+    locked: tuple[tuple[str, int], ...], base: tuple[tuple[str, int], ...]
 ) -> tuple[tuple[str, int], ...]:
-    return tuple(sorted({**dict(pairs), **dict(others)}.items()))
+    """The ids of both, sorted by name; those of the base win."""
+    return tuple(sorted({**dict(locked), **dict(base)}.items()))

@@ -187,14 +187,14 @@ def plan_trim(
     """The entries to remove: those that are too old, then the least recently used ones beyond the
     size limit. What was used since ``started`` stays. Times are in seconds.
     """
-    total, gone = 0, []
+    total, removed = 0, []
     for use in sorted(uses, key=lambda use: use.used, reverse=True):
         total += use.size
         old = now - use.used > limits.days * _DAY
         if use.used < started and (old or total > limits.size):
             total -= use.size
-            gone.append(use)
-    return tuple(gone)
+            removed.append(use)
+    return tuple(removed)
 
 
 @contextmanager

@@ -220,7 +220,7 @@ def prune(
 def unknown_needs(
     sysroot: Sysroot, state: MachineState, *, but: Iterable[int] = ()
 ) -> tuple[int, ...]:
-    """Deployments that cannot be read, and whose tree no entry names either."""
+    """Deployments that cannot be read and may need a tree that no entry names, except ``but``."""
     named = {each.deployment for each in state.menu.entries if each.entry is not None}
     return tuple(
         number
@@ -230,7 +230,7 @@ def unknown_needs(
 
 
 def trees_of(state: MachineState, *, but: Iterable[int] = ()) -> frozenset[TreeId]:
-    """The trees that deployments, or entries, name."""
+    """The trees that deployments or entries name, except those of the deployments ``but``."""
     gone = frozenset(but)
     trees = {each.deployment.tree for each in state.deployments if each.number not in gone}
     for menu_entry in state.menu.entries:

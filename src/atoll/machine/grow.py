@@ -29,7 +29,7 @@ SECTOR = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PartitionPlace:
+class MountedPartition:
     """A partition: the device of its disk, its number, and its start and size in bytes."""
 
     disk: Path
@@ -45,26 +45,26 @@ def grow(sysroot: Sysroot) -> int:
 
     Raises NothingToDo, Damaged for a partition table that is not understood, or OSError.
     """
-    place = find_partition(sysroot.root)
+    partition = find_partition(sysroot.root)
     with locked_machine(sysroot, esp=False) as machine:
         growing = machine.state / GROWING
-        with place.disk.open("r+b", buffering=0) as disk:
-            planned = plan_partition_growth(disk.fileno(), place)
+        with partition.disk.open("r+b", buffering=0) as disk:
+            planned = plan_partition_growth(disk.fileno(), partition)
             if planned is None and not growing.exists():
                 raise NothingToDo("the state partition already fills its disk")
             apply_operations([SetFlag(path=growing)])
-            size = place.size
+            size = partition.size
             if planned is not None:
                 writes, last = planned
-                apply_writes(disk.fileno(), writes, place.block)
-                size = (last + 1) * place.block - place.start
-                resize_partition(disk.fileno(), place.number, start=place.start, size=size)
+                apply_writes(disk.fileno(), writes, partition.block)
+                size = (last + 1) * partition.block - partition.start
+                resize_partition(disk.fileno(), partition.number, start=partition.start, size=size)
         _grow_file_system(machine.root, size)
         apply_operations([ClearFlag(path=growing)])
-    return size - place.size
+    return size - partition.size
 
 
-def find_partition(directory: Path, sysfs: Path = SYSFS) -> PartitionPlace:
+def find_partition(directory: Path, sysfs: Path = SYSFS) -> MountedPartition:
     """The partition that ``directory`` is on. Raises NothingToDo if it is not on a partition."""
     device = directory.stat().st_dev
     here = (sysfs / f"{os.major(device)}:{os.minor(device)}").resolve()
@@ -75,7 +75,7 @@ def find_partition(directory: Path, sysfs: Path = SYSFS) -> PartitionPlace:
         block = int((here.parent / "queue/logical_block_size").read_text())
     except (OSError, ValueError):
         raise NothingToDo(f"{directory} is not on a disk partition") from None
-    return PartitionPlace(
+    return MountedPartition(
         disk=Path("/dev") / here.parent.name.replace("!", "/"),
         number=number,
         start=start * SECTOR,
@@ -85,16 +85,16 @@ def find_partition(directory: Path, sysfs: Path = SYSFS) -> PartitionPlace:
 
 
 def plan_partition_growth(
-    disk: int, place: PartitionPlace
+    disk: int, partition: MountedPartition
 ) -> tuple[tuple[BlockWrite, ...], int] | None:
     """``plan_growth`` for the open disk ``disk``: the writes and the new last block; None if the
     partition fills the disk. Raises Damaged."""
-    block = place.block
+    block = partition.block
     header = parse_header(os.pread(disk, block, block), lba=1)
     entries = os.pread(disk, header.count * 128, header.entries_lba * block)
     table: GptTable = parse_table(header, entries, block=block)
     blocks = os.lseek(disk, 0, os.SEEK_END) // block
-    return plan_growth(table, place.number, blocks=blocks, mbr=os.pread(disk, block, 0))
+    return plan_growth(table, partition.number, blocks=blocks, mbr=os.pread(disk, block, 0))
 
 
 def apply_writes(disk: int, writes: tuple[BlockWrite, ...], block: int) -> None:

@@ -254,7 +254,7 @@ def test_the_attributes_of_etc_itself_can_be_in_conflict(made: Path, tmp_path: P
         live=changed,
         skipped=(),
         conflicts=(conflict,),
-        place=place,
+        paths=place,
         mounted=None,
         unread="",
     )

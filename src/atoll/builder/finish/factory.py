@@ -84,47 +84,51 @@ class _Planner:
 
     def below(self, directory: Path, path: str, depth: int) -> Iterator[Seed]:
         for entry in sorted(os.scandir(directory), key=lambda entry: entry.name):
-            place = f"{path}/{entry.name}"
+            var_path = f"{path}/{entry.name}"
             if entry.is_symlink():
-                yield from self._link(place, directory / entry.name)
+                yield from self._link(var_path, directory / entry.name)
             elif not entry.is_dir(follow_symlinks=False) or self._is_copied(
-                place, depth + 1, entry.path
+                var_path, depth + 1, entry.path
             ):
-                yield from self._copy(place, directory / entry.name)
+                yield from self._copy(var_path, directory / entry.name)
             else:
-                yield from self._directory(place, directory / entry.name)
-                yield from self.below(directory / entry.name, place, depth + 1)
+                yield from self._directory(var_path, directory / entry.name)
+                yield from self.below(directory / entry.name, var_path, depth + 1)
 
-    def _link(self, place: str, link: Path) -> Iterator[Seed]:
+    def _link(self, var_path: str, link: Path) -> Iterator[Seed]:
         target, status = str(link.readlink()), link.lstat()
-        theirs = self.declared.get(place)
-        if theirs is None or not theirs.makes_link(place, target):
+        theirs = self.declared.get(var_path)
+        if theirs is None or not theirs.makes_link(var_path, target):
             owned = bool(status.st_uid or status.st_gid)
             yield Seed(
                 kind="L",
-                path=place,
+                path=var_path,
                 argument=target,
                 first=theirs is not None,
                 uid=status.st_uid if owned else None,
                 gid=status.st_gid if owned else None,
             )
 
-    def _copy(self, place: str, source: Path) -> Iterator[Seed]:
-        theirs = self.declared.get(place)
+    def _copy(self, var_path: str, source: Path) -> Iterator[Seed]:
+        theirs = self.declared.get(var_path)
         if theirs is None or not theirs.forced:
-            mode = stat.S_IMODE(source.stat().st_mode) if place == _ROOTS_HOME else None
+            mode = stat.S_IMODE(source.stat().st_mode) if var_path == _ROOTS_HOME else None
             yield Seed(
-                kind="C", path=place, argument=FACTORY + place, mode=mode, first=theirs is not None
+                kind="C",
+                path=var_path,
+                argument=FACTORY + var_path,
+                mode=mode,
+                first=theirs is not None,
             )
-        yield from self._acls(place, source)
+        yield from self._acls(var_path, source)
 
-    def _directory(self, place: str, directory: Path) -> Iterator[Seed]:
+    def _directory(self, var_path: str, directory: Path) -> Iterator[Seed]:
         status = directory.stat()
         mode = stat.S_IMODE(status.st_mode)
-        theirs = self.declared.get(place)
+        theirs = self.declared.get(var_path)
         seed = Seed(
             kind="d",
-            path=place,
+            path=var_path,
             mode=mode,
             uid=status.st_uid,
             gid=status.st_gid,
@@ -135,20 +139,20 @@ class _Planner:
         elif (mode, status.st_uid, status.st_gid) != (0o755, 0, 0) and theirs.leaves_open:
             yield Seed(
                 kind="z",
-                path=place.translate(_GLOB),
+                path=var_path.translate(_GLOB),
                 mode=None if theirs.mode else mode,
                 uid=None if theirs.user else status.st_uid,
                 gid=None if theirs.group else status.st_gid,
             )
-        yield from self._acls(place, directory, deep=False)
+        yield from self._acls(var_path, directory, deep=False)
 
-    def _is_copied(self, place: str, depth: int, path: str) -> bool:
-        theirs = self.declared.get(place)
-        if place in self.above or (theirs is not None and theirs.is_directory):
+    def _is_copied(self, var_path: str, depth: int, path: str) -> bool:
+        theirs = self.declared.get(var_path)
+        if var_path in self.above or (theirs is not None and theirs.is_directory):
             return False
-        return (depth >= _COPY_DEPTH or place == _ROOTS_HOME) and _has_content(path)
+        return (depth >= _COPY_DEPTH or var_path == _ROOTS_HOME) and _has_content(path)
 
-    def _acls(self, place: str, source: Path, *, deep: bool = True) -> Iterator[Seed]:
+    def _acls(self, var_path: str, source: Path, *, deep: bool = True) -> Iterator[Seed]:
         """Lines for the ACLs of ``source``, and with ``deep`` of everything in it: a ``C`` line
         does not copy them."""
         found = [source]
@@ -161,7 +165,7 @@ class _Planner:
                     format_acl(os.getxattr(path, name), prefix=ACL_NAMES[name])
                     for name in sorted(names)
                 )
-                where = place + str(path)[len(str(source)) :]
+                where = var_path + str(path)[len(str(source)) :]
                 yield Seed(kind="a", path=where.translate(_GLOB), argument=text)
 
 

@@ -60,8 +60,8 @@ class LockedPackages:
         """Fetch ``pins`` into the cache; each with its control data. Raises NetworkError, NotFound,
         Damaged or NoSpace."""
         pins = tuple(pins)
-        others = snapshot_uris(self.recipe, self.lock.epoch)
-        origins = Origins(archives=self.lock.archives, local=self._local, fallbacks=others)
+        snapshots = snapshot_uris(self.recipe, self.lock.epoch)
+        origins = Origins(archives=self.lock.archives, local=self._local, fallbacks=snapshots)
         fetch_pins(pins, origins, self.cache.debs, offline=self.offline, reporter=self.reporter)
         return tuple((pin, read_stanza(self.cache.debs, pin)) for pin in pins)
 

@@ -151,7 +151,7 @@ def find_layout(
     """The layout and the variant (or ``""``) of ``LAYOUT`` or ``LAYOUT-VARIANT``. Raises
     RecipeError.
 
-    ``where`` is the word of messages for what has these ``layouts``.
+    ``where`` names in messages what has these ``layouts``.
     """
     layout, _, variant = keymap.partition("-")
     if layout not in layouts:

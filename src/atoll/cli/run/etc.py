@@ -69,7 +69,7 @@ def _refuse_unread(etc: MachineEtc) -> None:
     if etc.unread:
         raise Damaged(
             f"there may be more conflicts: {etc.unread}",
-            hint=f"compare the image's files in {etc.place.conflicts}*/image with /etc,"
+            hint=f"compare the image's files in {etc.paths.conflicts}*/image with /etc,"
             " then remove that directory",
         )
 
@@ -122,4 +122,4 @@ def _whole(path: str) -> str:
 
 
 def _kept(etc: MachineEtc, path: str) -> str:
-    return str(etc.place.conflicts / "image" / path)
+    return str(etc.paths.conflicts / "image" / path)

@@ -72,7 +72,7 @@ def check_copy(path: Path, store: Store, name: ObjectId) -> None:
 def matches_object(path: Path, store: Store, name: ObjectId) -> bool:
     """Whether ``path`` is the object ``name`` already.
 
-    Raises OSError when it cannot be read, for it may be intact. Raises Damaged when the object
+    Raises OSError when the file cannot be read: it may be intact. Raises Damaged when the object
     itself does not match its name.
     """
     try:

@@ -152,10 +152,11 @@ class InstallLoader:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriteKernelPair:
-    """Write kernel and initrd, unless they are there and intact: another deployment may boot them.
+    """Write kernel and initrd. Intact files are not written again, because another deployment may
+    boot them.
 
-    A damaged file is written again, for nothing could boot it as it is. ``fresh``: the ESP is new,
-    so nothing needs to be read.
+    A damaged file is written again: nothing could boot it anyway. ``fresh``: the ESP is new, so
+    nothing needs to be compared.
     """
 
     directory: Path
@@ -315,7 +316,7 @@ def _may_be_unlinked(esp: Path, paths: tuple[Path, ...]) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemovePath:
-    """Remove a file, or a directory with all below it; nothing need be there."""
+    """Remove a file or a directory tree, if it exists."""
 
     path: Path
 

@@ -58,65 +58,65 @@ class MakeParents:
         self.path.mkdir(parents=True, exist_ok=True)
 
 
-def plan_conflicts(conflicts: tuple[Conflict, ...], place: Path) -> tuple[Operation, ...]:
-    """Replace the list at ``place`` by ``conflicts``, with one rename."""
-    fresh = place.with_name(f"{place.name}.new")
+def plan_conflicts(conflicts: tuple[Conflict, ...], directory: Path) -> tuple[Operation, ...]:
+    """Replace the list at ``directory`` by ``conflicts``, with one rename."""
+    fresh = directory.with_name(f"{directory.name}.new")
     gone = RemovePath(path=fresh)
     if not conflicts:
-        return (gone, MoveAside(place=place, aside=fresh), gone)
+        return (gone, MoveAside(path=directory, aside=fresh), gone)
     kept = Node(_PRIVATE)
     for conflict in sorted(conflicts, key=lambda each: each.path):
         if conflict.image is not None:
             kept = replaced(kept, conflict.path, conflict.image)
     return (
         gone,
-        MakeParents(path=place.parent),
+        MakeParents(path=directory.parent),
         MakeDirectory(path=fresh, entry=_PRIVATE),
         WriteFile(path=fresh / _LIST, content=format_conflicts(conflicts)),
         *plan_difference(kept, None, fresh / _IMAGE),
-        PutInPlace(fresh=fresh, place=place),
+        PutInPlace(fresh=fresh, target=directory),
         gone,
     )
 
 
-def read_conflicts(place: Path) -> tuple[Conflict, ...]:
+def read_conflicts(directory: Path) -> tuple[Conflict, ...]:
     """The open conflicts, by path. Raises Damaged."""
-    data = read_if_there(place / _LIST)
+    data = read_if_there(directory / _LIST)
     if data is None:
         return ()
-    kept = read_directory(place / _IMAGE).root
-    return parse_conflicts(data, kept, where=str(place / _LIST))
+    kept = read_directory(directory / _IMAGE).root
+    return parse_conflicts(data, kept, where=str(directory / _LIST))
 
 
-def find_conflicts(place: Path) -> tuple[tuple[Conflict, ...], str]:
+def find_conflicts(directory: Path) -> tuple[tuple[Conflict, ...], str]:
     """The open conflicts, and why there may be more that cannot be read; empty if all were read."""
-    aside = damaged_path(place)
+    aside = damaged_path(directory)
     unread = f"the conflicts in {aside} cannot be read" if os.path.lexists(aside) else ""
     try:
-        return read_conflicts(place), unread
+        return read_conflicts(directory), unread
     except (Damaged, OSError) as error:
         return (), str(error)
 
 
-def damaged_path(place: Path) -> Path:
+def damaged_path(directory: Path) -> Path:
     """The name that a list gets when it cannot be read."""
-    return place.with_name(f"{place.name}.damaged")
+    return directory.with_name(f"{directory.name}.damaged")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetAsideDamaged:
     """Rename a list that cannot be read, so that it is kept and does not block anything."""
 
-    place: Path
+    path: Path
 
     def describe(self) -> str:
-        return f"move {self.place} to {damaged_path(self.place)}"
+        return f"move {self.path} to {damaged_path(self.path)}"
 
     def execute(self) -> None:
-        aside = damaged_path(self.place)
-        if os.path.lexists(self.place) and not os.path.lexists(aside):
-            self.place.rename(aside)
-            fsync_directory(self.place.parent)
+        aside = damaged_path(self.path)
+        if os.path.lexists(self.path) and not os.path.lexists(aside):
+            self.path.rename(aside)
+            fsync_directory(self.path.parent)
 
 
 def format_conflicts(conflicts: tuple[Conflict, ...]) -> bytes:

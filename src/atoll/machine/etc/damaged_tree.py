@@ -46,10 +46,10 @@ def _verify_contents(etc: Node) -> None:
 
 
 def _read_without_base(sysroot: Sysroot, number: int, new: Node) -> MachineEtc:
-    place = etc_paths(sysroot, number)
-    reading = read_layered(new, place.upper)
+    paths = etc_paths(sysroot, number)
+    reading = read_layered(new, paths.upper)
     old = new
     for path, before, after in differences(new, reading.root):
         if path and before is not None and after is not None and not before.children:
             old = replaced(old, path, None)
-    return make_machine_etc(number, place, old, reading)
+    return make_machine_etc(number, paths, old, reading)

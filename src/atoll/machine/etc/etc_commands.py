@@ -1,6 +1,6 @@
 """The ``/etc`` of a machine's deployments: what was changed there, and how to reset it.
 
-The booted deployment's ``/etc`` is mounted: it is read and changed in place, name by name. That of
+The booted deployment's ``/etc`` is mounted: it is read and changed in paths, name by name. That of
 another deployment is read from its tree's image and its upper directory, and a new upper directory
 replaces the old one.
 """
@@ -51,7 +51,7 @@ class MachineEtc:
     live: Node
     skipped: tuple[str, ...]
     conflicts: tuple[Conflict, ...]
-    place: EtcPaths
+    paths: EtcPaths
     mounted: Path | None
     """Where it is mounted; None if it is not in use."""
     unread: str
@@ -77,28 +77,28 @@ def choose_deployment(sysroot: Sysroot, number: int | None) -> int:
 
 
 def read_machine_etc(sysroot: Sysroot, deployment: int) -> MachineEtc:
-    place = etc_paths(sysroot, deployment)
+    paths = etc_paths(sysroot, deployment)
     mounted = LIVE if sysroot.is_running and deployment == sysroot.booted else None
     if mounted is None:
         tree = read_tree_etc(sysroot, deployment)
-        reading = read_layered(tree, place.upper) if place.upper.exists() else EtcReader(root=tree)
+        reading = read_layered(tree, paths.upper) if paths.upper.exists() else EtcReader(root=tree)
     else:
         tree, reading = read_directory(TREE).root, read_directory(mounted)
-    return make_machine_etc(deployment, place, tree, reading, mounted=mounted)
+    return make_machine_etc(deployment, paths, tree, reading, mounted=mounted)
 
 
 def make_machine_etc(
-    deployment: int, place: EtcPaths, tree: Node, reading: EtcReader, *, mounted: Path | None = None
+    deployment: int, paths: EtcPaths, tree: Node, reading: EtcReader, *, mounted: Path | None = None
 ) -> MachineEtc:
     """Put together what was read of an ``/etc``, with the conflicts that are kept beside it."""
-    conflicts, unread = find_conflicts(place.conflicts)
+    conflicts, unread = find_conflicts(paths.conflicts)
     return MachineEtc(
         deployment=deployment,
         tree=tree,
         live=reading.root,
         skipped=reading.skipped,
         conflicts=conflicts,
-        place=place,
+        paths=paths,
         mounted=mounted,
         unread=unread,
     )
@@ -177,9 +177,9 @@ def plan_resolve(etc: MachineEtc, path: str, *, image: bool) -> tuple[Operation,
     return _plan_change(etc, wanted, left)
 
 
-def _list_paths(what: str, paths: list[str]) -> str:
-    shown = ", ".join(f"/etc/{path}" for path in paths[:LISTED]) or "none"
-    more = f" and {len(paths) - LISTED} more" if len(paths) > LISTED else ""
+def _list_paths(what: str, names: list[str]) -> str:
+    shown = ", ".join(f"/etc/{path}" for path in names[:LISTED]) or "none"
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
     return f"{what}: {shown}{more}"
 
 
@@ -194,22 +194,22 @@ def _take_image_version(etc: MachineEtc, conflict: Conflict) -> Node:
             if merge.conflicts:
                 raise Refused(
                     f"/etc/{path} cannot take the image's version: {'; '.join(merge.conflicts)}",
-                    hint=f"the image's version: {etc.place.conflicts}/image/{path}; edit"
+                    hint=f"the image's version: {etc.paths.conflicts}/image/{path}; edit"
                     f" /etc/{path}, then resolve the conflict with --mine",
                 )
             image = Node(with_content(here.entry, merge.content))
     return replaced(etc.live, path, image, parents=etc.tree)
 
 
-def _plan_forget_good_copy(place: EtcPaths) -> tuple[Operation, ...]:
+def _plan_forget_good_copy(paths: EtcPaths) -> tuple[Operation, ...]:
     """Remove the copy that the last good boot kept, before the upper directory changes. Early boot
     restores that copy when files of it are missing, so it would undo what a person resets."""
-    aside = place.upper.with_name(f"{place.upper.name}.new")
+    aside = paths.upper.with_name(f"{paths.upper.name}.new")
     gone = RemovePath(path=aside)
     return tuple(
         operation
         for name in ("good.new", "good")
-        for operation in (gone, MoveAside(place=place.upper.with_name(name), aside=aside), gone)
+        for operation in (gone, MoveAside(path=paths.upper.with_name(name), aside=aside), gone)
     )
 
 
@@ -222,5 +222,5 @@ def _plan_change(
     elif wanted == etc.live:
         first = ()
     else:
-        first = (*_plan_forget_good_copy(etc.place), *plan_upper(wanted, etc.tree, etc.place.upper))
-    return (*first, *(plan_conflicts(left, etc.place.conflicts) if left != etc.conflicts else ()))
+        first = (*_plan_forget_good_copy(etc.paths), *plan_upper(wanted, etc.tree, etc.paths.upper))
+    return (*first, *(plan_conflicts(left, etc.paths.conflicts) if left != etc.conflicts else ()))

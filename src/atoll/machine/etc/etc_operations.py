@@ -1,8 +1,8 @@
 """The operations that write an ``/etc``.
 
-What goes onto a mounted ``/etc`` is put there one name at a time, each complete when it appears.
-What nobody sees yet is written into a directory of its own, made durable, and put in place by one
-rename; a plan that was cut is run again from its start, which removes what it had begun.
+A mounted ``/etc`` is changed one name at a time, and each file is complete when it appears. An
+``/etc`` that is not in use is written into a new directory, synced, and put in place by one rename.
+An interrupted plan is run again from its start, which removes the unfinished directory.
 """
 
 from __future__ import annotations
@@ -68,17 +68,17 @@ class MakeWhiteout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PutInPlace:
-    """Give ``fresh`` the name ``place``, durably.
+    """Give ``fresh`` the name ``target``, durably.
 
     A directory cannot be renamed over another one, so both exchange their names: what was at
-    ``place`` is then at ``fresh``.
+    ``target`` is then at ``fresh``.
     """
 
     fresh: Path
-    place: Path
+    target: Path
 
     def describe(self) -> str:
-        return f"put {self.fresh} in place of {self.place}"
+        return f"put {self.fresh} in place of {self.target}"
 
     def execute(self) -> None:
         handle = os.open(self.fresh, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -87,27 +87,27 @@ class PutInPlace:
                 syncfs(handle)
         finally:
             os.close(handle)
-        if self.place.exists():
-            exchange_names(self.fresh, self.place)
+        if self.target.exists():
+            exchange_names(self.fresh, self.target)
         else:
-            self.fresh.rename(self.place)
-        fsync_directory(self.place.parent)
+            self.fresh.rename(self.target)
+        fsync_directory(self.target.parent)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MoveAside:
-    """Rename ``place`` to ``aside``, so that it disappears at once."""
+    """Rename ``path`` to ``aside``, so that it disappears at once."""
 
-    place: Path
+    path: Path
     aside: Path
 
     def describe(self) -> str:
-        return f"move {self.place} to {self.aside}"
+        return f"move {self.path} to {self.aside}"
 
     def execute(self) -> None:
-        if self.place.exists():
-            self.place.rename(self.aside)
-            fsync_directory(self.place.parent)
+        if self.path.exists():
+            self.path.rename(self.aside)
+            fsync_directory(self.path.parent)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,7 +32,7 @@ def plan_upper(result: Node, tree: Node, upper: Path) -> tuple[Operation, ...]:
     return (
         RemovePath(path=fresh),
         *plan_difference(result, tree, fresh),
-        PutInPlace(fresh=fresh, place=upper),
+        PutInPlace(fresh=fresh, target=upper),
         RemovePath(path=fresh),
     )
 
@@ -66,18 +66,18 @@ def plan_live(live: Node, wanted: Node, etc: Path) -> tuple[Operation, ...]:
     """Change ``live``, which is in use at ``etc``, to ``wanted``, name by name."""
     operations: list[Operation] = []
     for path, before, after in differences(live, wanted):
-        place = etc / path
+        target = etc / path
         if after is None:
-            operations.append(RemovePath(path=place))
+            operations.append(RemovePath(path=target))
             continue
         stays = before is not None and is_directory(before) == is_directory(after)
         if before is not None and not stays:
-            operations.append(RemovePath(path=place))
+            operations.append(RemovePath(path=target))
         if after.entry.kind is not Kind.DIRECTORY:
             draft = etc / DRAFT
-            operations.append(ReplaceLive(path=place, entry=after.entry, draft=draft))
+            operations.append(ReplaceLive(path=target, entry=after.entry, draft=draft))
         elif stays:
-            operations.append(SetAttributes(path=place, entry=after.entry))
+            operations.append(SetAttributes(path=target, entry=after.entry))
         else:
-            operations.append(MakeDirectory(path=place, entry=after.entry))
+            operations.append(MakeDirectory(path=target, entry=after.entry))
     return tuple(operations)

@@ -96,39 +96,39 @@ class _Scanner:
     layered: bool
     skipped: list[str] = field(default_factory=list)
 
-    def scan(self, place: str, path: str, lower: Node | None) -> Node | None:
-        """What is at ``place``; None when there is nothing, or nothing that a merge handles."""
+    def scan(self, source: str, path: str, lower: Node | None) -> Node | None:
+        """What is at ``source``; None when there is nothing, or nothing that a merge handles."""
         try:
-            return self._scan(place, path, lower)
+            return self._scan(source, path, lower)
         except FileNotFoundError:
             # Removed while its directory was being read.
             return None
 
-    def _scan(self, place: str, path: str, lower: Node | None) -> Node | None:
-        found = os.lstat(place)
+    def _scan(self, source: str, path: str, lower: Node | None) -> Node | None:
+        found = os.lstat(source)
         if stat.S_ISDIR(found.st_mode):
-            return self._scan_directory(place, path, lower, found)
+            return self._scan_directory(source, path, lower, found)
         if stat.S_ISREG(found.st_mode):
-            digest = _digest_file(place)
-            read = partial(_read_file, place, digest)
-            return Node(self._entry(place, found, Kind.FILE, digest, read))
+            digest = _digest_file(source)
+            read = partial(_read_file, source, digest)
+            return Node(self._entry(source, found, Kind.FILE, digest, read))
         if stat.S_ISLNK(found.st_mode):
-            return Node(self._entry(place, found, Kind.SYMLINK, os.readlink(place)))  # noqa: PTH115  # Path would tidy it
+            return Node(self._entry(source, found, Kind.SYMLINK, os.readlink(source)))  # noqa: PTH115  # Path would tidy it
         if not (self.layered and stat.S_ISCHR(found.st_mode) and found.st_rdev == 0):
             self.skipped.append(path)
         return None
 
     def _scan_directory(
-        self, place: str, path: str, lower: Node | None, found: os.stat_result
+        self, source: str, path: str, lower: Node | None, found: os.stat_result
     ) -> Node:
-        entry = self._entry(place, found, Kind.DIRECTORY)
-        below = {} if self.layered and _is_opaque(place) else dict(children_of(lower))
+        entry = self._entry(source, found, Kind.DIRECTORY)
+        below = {} if self.layered and _is_opaque(source) else dict(children_of(lower))
         children = dict(below)
-        with os.scandir(place) as names:
+        with os.scandir(source) as names:
             for name in sorted(each.name for each in names):
                 if not path and name == DRAFT:
                     continue
-                child = self.scan(f"{place}/{name}", join(path, name), below.get(name))
+                child = self.scan(f"{source}/{name}", join(path, name), below.get(name))
                 children.pop(name, None)
                 if child is not None:
                     children[name] = child
@@ -136,17 +136,17 @@ class _Scanner:
 
     def _entry(
         self,
-        place: str,
+        source: str,
         found: os.stat_result,
         kind: Kind,
         content: str = "",
         read: Callable[[], bytes] = bytes,
     ) -> Entry:
         if self.layered:
-            marks = [name for name in _xattr_names(place) if name in _FOREIGN]
+            marks = [name for name in _xattr_names(source) if name in _FOREIGN]
             if marks:
                 raise Damaged(
-                    f"{place} has {marks[0]}: it was written by an overlay with other options",
+                    f"{source} has {marks[0]}: it was written by an overlay with other options",
                     hint="mount /etc with redirect_dir=off,metacopy=off",
                 )
         return Entry(
@@ -154,31 +154,31 @@ class _Scanner:
             mode=0o777 if kind is Kind.SYMLINK else stat.S_IMODE(found.st_mode),
             uid=found.st_uid,
             gid=found.st_gid,
-            xattrs=read_xattrs(place),
+            xattrs=read_xattrs(source),
             content=content,
             mtime_ns=found.st_mtime_ns,
             read=read,
         )
 
 
-def _is_opaque(place: str) -> bool:
-    names = _xattr_names(place)
-    return any(name in names and os.getxattr(place, name) == b"y" for name in _OPAQUE)
+def _is_opaque(source: str) -> bool:
+    names = _xattr_names(source)
+    return any(name in names and os.getxattr(source, name) == b"y" for name in _OPAQUE)
 
 
-def _digest_file(place: str) -> str:
+def _digest_file(source: str) -> str:
     hasher = VerityHasher()
-    handle = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    handle = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(handle, "rb", buffering=0) as file:
         while piece := file.read(_PIECE):
             hasher.update(piece)
     return hasher.digest()
 
 
-def _read_file(place: str, digest: str) -> bytes:
-    changed = Busy(f"{place} changed while it was read", hint="try again")
+def _read_file(source: str, digest: str) -> bytes:
+    changed = Busy(f"{source} changed while it was read", hint="try again")
     try:
-        handle = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        handle = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         raise changed from None
     with os.fdopen(handle, "rb") as file:

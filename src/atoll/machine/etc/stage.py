@@ -82,21 +82,21 @@ def etc_paths(sysroot: Sysroot, deployment: int) -> EtcPaths:
 
 
 def plan_stage(
-    inputs: MergeInputs, place: EtcPaths, *, rules: Rules = (), earlier: tuple[Conflict, ...] = ()
+    inputs: MergeInputs, paths: EtcPaths, *, rules: Rules = (), earlier: tuple[Conflict, ...] = ()
 ) -> tuple[Merge, tuple[Operation, ...]]:
     """The merge, and what stages it; ``earlier`` are the booted deployment's open conflicts."""
     merge = plan_merge(inputs.old, inputs.live, inputs.new, rules)
     conflicts = keep_open_conflicts(earlier, merge, inputs.new)
     record = MergeBase(source=inputs.source, live=inputs.live, rules=rules)
     return merge, (
-        WriteFile(path=place.record, content=format_merge_base(record)),
-        *plan_conflicts(conflicts, place.conflicts),
-        *plan_upper(merge.result, inputs.new, place.upper),
+        WriteFile(path=paths.record, content=format_merge_base(record)),
+        *plan_conflicts(conflicts, paths.conflicts),
+        *plan_upper(merge.result, inputs.new, paths.upper),
     )
 
 
 def merge_at_first_boot(
-    read_inputs: Callable[[int], MergeInputs], place: EtcPaths
+    read_inputs: Callable[[int], MergeInputs], paths: EtcPaths
 ) -> tuple[str, ...]:
     """Merge what changed since staging; the paths that did.
 
@@ -104,36 +104,36 @@ def merge_at_first_boot(
     record there is nothing to do. After an error the record is removed as well, for this merge may
     run only before ``/etc`` is used; what was staged stays.
     """
-    if not place.record.exists():
+    if not paths.record.exists():
         return ()
     try:
         record = parse_merge_base(
-            read_regular(place.record, limit=MERGE_BASE_LIMIT), where=str(place.record)
+            read_regular(paths.record, limit=MERGE_BASE_LIMIT), where=str(paths.record)
         )
-        changed, operations = plan_first_boot(record, read_inputs(record.source), place)
+        changed, operations = plan_first_boot(record, read_inputs(record.source), paths)
         apply_operations(operations)
     except BaseException:
-        apply_operations([RemoveFile(path=place.record)])
+        apply_operations([RemoveFile(path=paths.record)])
         raise
     return changed
 
 
 def plan_first_boot(
-    record: MergeBase, inputs: MergeInputs, place: EtcPaths
+    record: MergeBase, inputs: MergeInputs, paths: EtcPaths
 ) -> tuple[tuple[str, ...], tuple[Operation, ...]]:
     """The paths that changed since staging, and the operations that merge them."""
-    done = RemoveFile(path=place.record)
+    done = RemoveFile(path=paths.record)
     changed = find_changed(record.live, inputs.live)
     if not changed:
         return (), (done,)
-    staged = read_layered(inputs.new, place.upper).root
+    staged = read_layered(inputs.new, paths.upper).root
     fresh = plan_merge(inputs.old, inputs.live, inputs.new, record.rules)
-    conflicts, unread = find_conflicts(place.conflicts)
+    conflicts, unread = find_conflicts(paths.conflicts)
     merge = merge_changed(staged, conflicts, fresh, changed)
     return changed, (
-        *((SetAsideDamaged(place=place.conflicts),) if unread else ()),
-        *plan_conflicts(merge.conflicts, place.conflicts),
-        *plan_upper(merge.result, inputs.new, place.upper),
+        *((SetAsideDamaged(path=paths.conflicts),) if unread else ()),
+        *plan_conflicts(merge.conflicts, paths.conflicts),
+        *plan_upper(merge.result, inputs.new, paths.upper),
         done,
     )
 

@@ -1,8 +1,8 @@
 """Blessing a deployment after a healthy boot: its boots are no longer counted.
 
-Unlike systemd-bless-boot this renames nothing, for a rename on FAT is not atomic: the deployment
-gets a new entry without a counter, then its flag, and only then the counted entry is removed. After
-a power cut in between the new entry boots, and the rest is done then.
+Unlike systemd-bless-boot, this renames nothing, because a rename on FAT is not atomic: the
+deployment gets a new entry without a counter, then its flag, and only then the counted entry is
+removed. After a power cut in between the new entry boots, and the rest is done then.
 """
 
 from __future__ import annotations
