@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.cli import vm_setup
 from atoll.host.run import running
-from atoll.machine.disk import LiveSpec
 from atoll.vm.qemu import VmSpec, copy_variables, find_firmware, kernel_arguments, plan_command
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
     from atoll.base.report import Reporter
 
@@ -26,10 +28,11 @@ _DISPLAYS = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "image",
-        metavar="REF|RECIPE",
+        metavar="REF|RECIPE|DISK",
         nargs="?",
         default=".",
-        help="an image, or a recipe that has been built (default: the recipe here)",
+        help="an image, a recipe that has been built (default: the recipe here), or a raw disk"
+        " image such as atoll disk makes, which is not changed",
     )
     vm_setup.add_common_arguments(parser)
     parser.add_argument(
@@ -49,14 +52,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
+@contextmanager
+def _opened_disk(arguments: argparse.Namespace, reporter: Reporter) -> Iterator[Path]:
+    """A disk that the machine may write to, gone afterwards."""
+    if vm_setup.is_disk_image(Path(arguments.image)):
+        with vm_setup.copied_disk(Path(arguments.image), reporter) as disk:
+            yield disk
+        return
     reference = vm_setup.find_reference(arguments, arguments.image)
     recipe = vm_setup.find_recipe(arguments.image)
-    live = LiveSpec() if arguments.live else None
-    with vm_setup.temporary_disk(reference, arguments, reporter, recipe=recipe, live=live) as (
-        disk,
-        _,
-    ):
+    with vm_setup.temporary_disk(
+        reference, arguments, reporter, recipe=recipe, live=arguments.live
+    ) as (disk, _):
+        yield disk
+
+
+def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
+    with _opened_disk(arguments, reporter) as disk:
         kvm = vm_setup.choose_kvm(reporter)
         firmware = find_firmware()
         machine = VmSpec(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
@@ -13,19 +14,21 @@ from atoll.builder.use_lock import is_current
 from atoll.cli.arguments import format_option
 from atoll.cli.references import fetch_word
 from atoll.host.fs import temporary_directory
+from atoll.host.run import run
 from atoll.image.bootable import read_bootable
-from atoll.machine.disk import DiskSpec, make_disk
-from atoll.machine.disk_layout import derive_identity
+from atoll.machine.disk import DiskSpec, LiveSpec, make_disk
+from atoll.machine.disk_layout import SECTOR, derive_identity
 from atoll.oci.layout import is_layout
 from atoll.recipe.language.parse import read_recipe
 from atoll.vm.qemu import find_firmware, has_kvm, require_qemu, temporary_place
+
+GPT = b"EFI PART"
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
     from atoll.base.report import Reporter
-    from atoll.machine.disk import LiveSpec
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,6 +65,26 @@ def find_reference(arguments: argparse.Namespace, text: str) -> str:
         raise NotFound(error.message, hint=hint) from error
 
 
+def is_disk_image(path: Path) -> bool:
+    """Whether a file has a GPT, as raw disk images do that boot by UEFI."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return os.pread(file.fileno(), len(GPT), SECTOR) == GPT
+
+
+@contextmanager
+def copied_disk(image: Path, reporter: Reporter) -> Iterator[Path]:
+    """A copy of a disk image for a machine to write to, which is removed afterwards."""
+    require_qemu()
+    find_firmware()
+    with temporary_directory(temporary_place(), prefix="atoll-disk-") as directory:
+        disk = directory / "disk.img"
+        with reporter.step(f"Copying {image}"):
+            run(["cp", "--sparse=always", "--reflink=auto", image, disk])
+        yield disk
+
+
 @contextmanager
 def temporary_disk(
     reference: str,
@@ -69,7 +92,7 @@ def temporary_disk(
     reporter: Reporter,
     *,
     recipe: Path | None,
-    live: LiveSpec | None = None,
+    live: bool = False,
 ) -> Iterator[tuple[Path, str]]:
     """A bootable disk image, which is removed afterwards, and the digest of the tree on it."""
     require_qemu()
@@ -91,7 +114,11 @@ def temporary_disk(
             image.origin,
             disk,
             source=image.store,
-            spec=DiskSpec(size=None, identity=derive_identity(uuid4()), live=live),
+            spec=DiskSpec(
+                size=None,
+                identity=derive_identity(uuid4()),
+                live=LiveSpec() if live else None,
+            ),
             reporter=reporter,
         )
         yield disk, image.tree

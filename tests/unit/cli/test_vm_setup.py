@@ -51,6 +51,30 @@ def test_what_cannot_be(
     assert told in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("virtual")
+def test_a_disk_image_is_started_as_a_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The stand-in for QEMU writes to its disk, as a machine does."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    program = tmp_path / "bin" / qemu.PROGRAM
+    program.write_text(
+        "#!/bin/sh\n"
+        "for word; do case $word in *file.filename=*) path=${word##*file.filename=};; esac; done\n"
+        'echo "$@" > words; echo written > "$path"\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    image = tmp_path / "live.img"
+    image.write_bytes(bytes(512) + b"EFI PART" + bytes(2000))
+    before = image.read_bytes()
+    assert main(["vm", "--live", "live.img"]) == 0, capsys.readouterr().err
+    assert image.read_bytes() == before
+    assert "usb-storage" in (tmp_path / "words").read_text()
+    assert list(tmp_path.glob("atoll-disk-*")) == []
+    (tmp_path / "other.img").write_bytes(b"no disk")
+    assert main(["vm", "other.img"]) == 2
+
+
 def test_the_firmware_is_not_here(
     store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

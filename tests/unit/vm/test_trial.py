@@ -270,3 +270,16 @@ def test_the_command_of_a_machine(fake_qemu: Path) -> None:
     assert any("file.filename=/a,,b" in word for word in words)
     assert words[words.index("-smp") + 1] == "1"
     assert quoted("a,b") == "a,,b"
+
+
+def test_a_live_system_is_on_a_usb_stick(fake_qemu: Path) -> None:
+    assert fake_qemu.is_dir()
+    firmware = Firmware(code=Path("/code"), variables=Path("/v"))
+    machine = VmSpec(
+        disk=Path("/live.img"), firmware=firmware, variables=Path("/own"), kvm=False, stick=True
+    )
+    words = plan_command(machine)
+    assert "qemu-xhci,id=usb" in words
+    stick = "usb-storage,bus=usb.0,removable=on,drive=system,serial=system,bootindex=1"
+    assert stick in words
+    assert not any(word.startswith("virtio-blk") for word in words)
