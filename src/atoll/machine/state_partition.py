@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from atoll.machine.etc.etc_tree import Node
 
 CRYPTSETUP = b"usr/lib/systemd/systemd-cryptsetup"
+LOADKEYS = b"usr/bin/loadkeys"
 
 
 def find_state_partition(
@@ -77,11 +78,21 @@ def find_machine_initrd(sysroot: Sysroot, before: MenuEntry | None, etc: Node) -
     return b""
 
 
-def check_can_open(image: BootableImage, luks: str | None) -> None:
-    """Raises Refused when ``image`` cannot open an encrypted state partition in early boot."""
-    if luks is None or parse_below(read_image_bytes(image.store, image.tree), CRYPTSETUP):
+def check_can_open(image: BootableImage, partition: StatePartition) -> None:
+    """Raises Refused when ``image`` cannot open an encrypted state partition in early boot, or
+    could not take the passphrase from this machine's keyboard."""
+    if partition.luks is None:
         return
-    raise Refused(
-        f"{image.name} {image.version} cannot open an encrypted disk: it has no systemd-cryptsetup",
-        hint="add the package systemd-cryptsetup to the recipe (cryptsetup in Debian 12)",
-    )
+    tree = read_image_bytes(image.store, image.tree)
+    title = f"{image.name} {image.version}"
+    if parse_below(tree, CRYPTSETUP) is None:
+        raise Refused(
+            f"{title} cannot open an encrypted disk: it has no systemd-cryptsetup",
+            hint="add the package systemd-cryptsetup to its recipe",
+        )
+    if partition.initrd and parse_below(tree, LOADKEYS) is None:
+        raise Refused(
+            f"{title} cannot ask for the passphrase with this keyboard's layout: it has no"
+            " loadkeys",
+            hint="add the package kbd to its recipe",
+        )

@@ -4,6 +4,10 @@
 #
 # The partition of a live system is not checked, as nothing is written to it. Early boot waits for its
 # persistence partition only as long as a USB stick may take: the system also starts without it.
+#
+# With rd.luks.name=UUID=NAME the partition is in an encrypted volume, which systemd-cryptsetup opens. It
+# waits for the passphrase without a time limit, and asks again after a wrong one: neither is a failed
+# boot. So the time limit of the partition begins only when the volume is open.
 
 set -eu
 late=$1
@@ -25,6 +29,13 @@ esac
 unit=$(unit_of "$device")
 folder=$late/atoll-early-boot.service.d
 mkdir -p "$folder"
+# shellcheck disable=SC2154  # find_boot_parameters sets it
+if [ -n "$volume" ]; then
+    opened=systemd-cryptsetup@$(systemd-escape "$volume").service
+    printf '[Unit]\nRequires=%s\nAfter=%s\n' "$opened" "$opened" > "$folder/encrypted.conf"
+    mkdir -p "$late/$unit.device.d"
+    printf '[Unit]\nAfter=%s\n' "$opened" > "$late/$unit.device.d/encrypted.conf"
+fi
 # shellcheck disable=SC2154  # find_boot_parameters sets it
 if [ -z "$live" ]; then
     cat > "$folder/state.conf" <<END

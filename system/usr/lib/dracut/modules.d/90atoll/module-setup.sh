@@ -11,14 +11,22 @@ check() {
 
 depends() {
     echo systemd systemd-initrd systemd-emergency udev-rules kernel-modules shell-interpreter
-    # An encrypted state partition asks for its passphrase.
-    [[ -x $dracutsysrootdir$systemdutildir/systemd-cryptsetup ]] && echo dm systemd-ask-password
+    can_open_volumes && echo dm systemd-ask-password
     return 0
+}
+
+# Whether the tree can open an encrypted state partition.
+can_open_volumes() {
+    [[ -x $dracutsysrootdir$systemdutildir/systemd-cryptsetup ]]
 }
 
 installkernel() {
     hostonly='' instmods erofs overlay ext4 loop
     hostonly='' instmods dm-crypt dm-mod
+    if can_open_volumes; then
+        # Ciphers and hashes, also those that use instructions of the processor.
+        hostonly='' instmods drbg =crypto =arch/x86/crypto =arch/arm64/crypto
+    fi
     hostonly='' instmods vfat nls_cp437 nls_iso8859-1 nls_ascii nls_utf8
     # To read boot counters, and to record a kernel panic.
     hostonly='' instmods efivarfs efi-pstore
@@ -38,6 +46,14 @@ install() {
         "$systemdsystemunitdir"/cryptsetup-pre.target \
         "$systemdsystemunitdir"/cryptsetup.target \
         "$systemdsystemunitdir"/sysinit.target.wants/cryptsetup.target
+    if can_open_volumes; then
+        # The passphrase is typed with the layout of the machine's keyboard.
+        inst_multiple -o loadkeys
+        inst_simple "$moddir/atoll-keyboard.service" "$systemdsystemunitdir/atoll-keyboard.service"
+        mkdir -p "$initdir$systemdsystemunitdir/sysinit.target.wants"
+        ln -s ../atoll-keyboard.service \
+            "$initdir$systemdsystemunitdir/sysinit.target.wants/atoll-keyboard.service"
+    fi
 
     inst_simple "$moddir/early-boot.sh" /usr/lib/atoll/early-boot
     local part

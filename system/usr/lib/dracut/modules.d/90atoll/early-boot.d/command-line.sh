@@ -7,6 +7,7 @@
 #         $verity        atoll.verity=require: all content must have fs-verity
 #         $live          atoll.live=1: a live system, whose medium is only read
 #         $persistence   atoll.persistence=UUID=…: the file system for its changes
+#         $volume        rd.luks.name=UUID=NAME: the encrypted volume that it is in
 # by      early boot, and early-boot-generator.sh before it
 
 # Print the kernel command line without text in double quotes: the kernel does not split inside quotes.
@@ -28,7 +29,7 @@ drop_quoted_text() (
 
 # Of several parameters with the same name the first counts: Atoll's precede those of the recipe.
 find_boot_parameters() {
-    tree='' device='' deployment='' verity='' live='' persistence=''
+    tree='' device='' deployment='' verity='' live='' persistence='' volume=''
     parameters=$(drop_quoted_text "$(cat /proc/cmdline)")
     set -f
     for parameter in $parameters; do
@@ -39,6 +40,7 @@ find_boot_parameters() {
         atoll.verity=*) verity=${verity:-${parameter#atoll.verity=}} ;;
         atoll.live=*) live=${live:-${parameter#atoll.live=}} ;;
         atoll.persistence=*) persistence=${persistence:-${parameter#atoll.persistence=}} ;;
+        rd.luks.name=*=?*) volume=${volume:-${parameter##*=}} ;;
         esac
     done
     set +f
