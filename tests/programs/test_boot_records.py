@@ -261,3 +261,26 @@ def test_growing_goes_on_where_python_was_interrupted(stand: Stand) -> None:
     assert stand.run(text).returncode == 1
     SetFlag(path=stand.state / GROWING).execute()
     assert stand.run(text).returncode == 0
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+@pytest.mark.parametrize(("sectors", "grows"), [(100_000, True), (82_048, False)])
+def test_free_space_behind_the_partition_is_seen_below_an_encrypted_volume_too(
+    stand: Stand,
+    sectors: int,
+    encrypted: bool,
+    grows: bool,
+) -> None:
+    disk, volume = stand.place / "sys/vda", stand.place / "sys/dm-0"
+    part = disk / "vda2"
+    part.mkdir(parents=True)
+    (disk / "size").write_text(f"{sectors}\n")
+    for name, value in (("partition", 2), ("start", 2048), ("size", 80_000)):
+        (part / name).write_text(f"{value}\n")
+    for folder in (volume / "dm", volume / "slaves"):
+        folder.mkdir(parents=True)
+    (volume / "slaves/vda2").symlink_to(part)
+    text = stand.script("can-grow").replace(
+        "/sys/dev/block/$(mountpoint -d /sysroot)", str(volume if encrypted else part)
+    )
+    assert (stand.run(text).returncode == 0) is grows

@@ -24,7 +24,13 @@ from atoll.machine.disk_layout import (
     derive_identity,
     plan_installed_layout,
 )
-from atoll.machine.grow import MountedPartition, apply_writes, find_partition, plan_partition_growth
+from atoll.machine.grow import (
+    MountedPartition,
+    apply_writes,
+    find_partition,
+    find_volume_size,
+    plan_partition_growth,
+)
 from atoll.tree.gpt import parse_header, parse_table
 
 if TYPE_CHECKING:
@@ -202,3 +208,24 @@ def test_a_partition_and_its_disk_are_found_in_sysfs(tmp_path: Path) -> None:
     found = find_partition(tmp_path, links)
     assert (str(found.disk), found.number, found.block) == ("/dev/vda", 2, 4096)
     assert (found.start, found.size) == (2048 * 512, 8192 * 512)
+    assert find_volume_size(tmp_path, links) is None
+
+
+def test_the_partition_of_an_encrypted_volume_is_found_below_it(tmp_path: Path) -> None:
+    disk = tmp_path / "devices/vda"
+    part = disk / "vda2"
+    volume = tmp_path / "devices/dm-0"
+    for folder in (disk / "queue", part, volume / "dm", volume / "slaves"):
+        folder.mkdir(parents=True)
+    (disk / "queue/logical_block_size").write_text("512\n")
+    for name, value in (("partition", 2), ("start", 2048), ("size", 80000)):
+        (part / name).write_text(f"{value}\n")
+    (volume / "size").write_text("8192\n")
+    (volume / "slaves/vda2").symlink_to(part)
+    device = tmp_path.stat().st_dev
+    links = tmp_path / "block"
+    links.mkdir()
+    (links / f"{os.major(device)}:{os.minor(device)}").symlink_to(volume)
+    found = find_partition(tmp_path, links)
+    assert (str(found.disk), found.number, found.size) == ("/dev/vda", 2, 80000 * 512)
+    assert find_volume_size(tmp_path, links) == 8192 * 512

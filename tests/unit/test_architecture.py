@@ -53,7 +53,7 @@ KERNEL_FILES = {
     "machine.boot.nvram": 1,
     "machine.deployments.boot_history": 1,
     "machine.deployments.machine_lock": 1,
-    "machine.grow": 2,
+    "machine.grow": 3,
     "machine.health.checks": 1,
     "machine.boot.luks": 1,
     "machine.boot.secure_boot": 1,

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from atoll.machine.deployments.sysroot import Sysroot
 
 GROWING = "growing"
+LUKS_HEADER = 32 << 20
+"""Bytes of a partition that the volume in it may leave out."""
 SYSFS = Path("/sys/dev/block")
 SECTOR = 512
 """The unit of sizes in sysfs, in bytes, whatever the block size of the disk is."""
@@ -43,6 +45,9 @@ class MountedPartition:
 def grow(sysroot: Sysroot) -> int:
     """Grow the state partition to fill its disk; the bytes gained.
 
+    An encrypted volume covers the larger partition when it is opened again, at the next boot: the
+    file system grows then.
+
     Raises NothingToDo, Damaged for a partition table that is not understood, or OSError.
     """
     partition = find_partition(sysroot.root)
@@ -59,16 +64,29 @@ def grow(sysroot: Sysroot) -> int:
                 apply_writes(disk.fileno(), writes, partition.block)
                 size = (last + 1) * partition.block - partition.start
                 resize_partition(disk.fileno(), partition.number, start=partition.start, size=size)
-        _grow_file_system(machine.root, size)
-        apply_operations([ClearFlag(path=growing)])
+        volume = find_volume_size(sysroot.root)
+        if volume is None or volume + LUKS_HEADER >= size:
+            _grow_file_system(machine.root, size if volume is None else volume)
+            apply_operations([ClearFlag(path=growing)])
     return size - partition.size
+
+
+def find_volume_size(directory: Path, sysfs: Path = SYSFS) -> int | None:
+    """Bytes of the encrypted volume that ``directory`` is in, None if it is in none."""
+    here = _sysfs_device(directory, sysfs)
+    try:
+        return int((here / "size").read_text()) * SECTOR if (here / "dm").is_dir() else None
+    except (OSError, ValueError):
+        return None
 
 
 def find_partition(directory: Path, sysfs: Path = SYSFS) -> MountedPartition:
     """The partition that ``directory`` is on. Raises NothingToDo if it is not on a partition."""
-    device = directory.stat().st_dev
-    here = (sysfs / f"{os.major(device)}:{os.minor(device)}").resolve()
+    here = _sysfs_device(directory, sysfs)
     try:
+        if (here / "dm").is_dir():
+            (below,) = (here / "slaves").iterdir()
+            here = below.resolve()
         number, start, size = (
             int((here / name).read_text()) for name in ("partition", "start", "size")
         )
@@ -82,6 +100,11 @@ def find_partition(directory: Path, sysfs: Path = SYSFS) -> MountedPartition:
         size=size * SECTOR,
         block=block,
     )
+
+
+def _sysfs_device(directory: Path, sysfs: Path) -> Path:
+    device = directory.stat().st_dev
+    return (sysfs / f"{os.major(device)}:{os.minor(device)}").resolve()
 
 
 def plan_partition_growth(
