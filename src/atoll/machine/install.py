@@ -18,6 +18,7 @@ from atoll.host.fs import OWN_LIMIT, make_directory, read_regular
 from atoll.image.bootable import objects_of
 from atoll.machine.boot.boot_entries import read_menu
 from atoll.machine.boot.boot_entry import EntryName
+from atoll.machine.boot.luks import find_luks
 from atoll.machine.boot.new_entry import NO_UUID, StatePartition, find_uuid, make_entry
 from atoll.machine.deployment import make_deployment
 from atoll.machine.deployments.apply import apply_operations
@@ -38,6 +39,7 @@ from atoll.machine.deployments.operations import (
 from atoll.machine.deployments.retention import BOOT_TRIES
 from atoll.machine.deployments.sysroot import Sysroot
 from atoll.machine.space import BLOCK, Space, check_space, measure_free
+from atoll.machine.state_partition import check_can_open
 from atoll.store.layout import open_store
 from atoll.store.objects import can_seal
 from atoll.tree.verity import stored_size
@@ -151,7 +153,10 @@ def install(
     title = f"{image.name} {image.version}"
     hint = "use a larger disk, or remove other files from it"
     check_space(title, needed_space(image, missing), sysroot, measure_free(sysroot), hint)
-    state = StatePartition(uuid=find_uuid(root), verity=can_seal(target.staging))
+    state = StatePartition(
+        uuid=find_uuid(root), verity=can_seal(target.staging), luks=find_luks(root)
+    )
+    check_can_open(image, state.luks)
     if state.uuid == NO_UUID:
         reporter.notice(f"the file system of {root} has no UUID, so early boot cannot find it")
     contents = choose_transfer(target, source)

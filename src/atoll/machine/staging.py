@@ -90,7 +90,7 @@ def plan_staging(
     check_ids(f"{image.name} {image.version}", merge)
     name = EntryName(sequence=numbers.sequence, tries_left=BOOT_TRIES)
     partition = find_state_partition(sysroot, state, source, etc.live)
-    check_can_open(image, partition)
+    check_can_open(image, partition.luks, partition.initrd)
     entry = make_entry(image, deployment, partition, name)
     event = make_event(verb, deployment, state, image=origin.image)
     commit: tuple[Operation, ...] = (

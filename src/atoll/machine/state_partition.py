@@ -78,10 +78,12 @@ def find_machine_initrd(sysroot: Sysroot, before: MenuEntry | None, etc: Node) -
     return b""
 
 
-def check_can_open(image: BootableImage, partition: StatePartition) -> None:
+def check_can_open(image: BootableImage, luks: str | None, initrd: bytes = b"") -> None:
     """Raises Refused when ``image`` cannot open an encrypted state partition in early boot, or
-    could not take the passphrase from this machine's keyboard."""
-    if partition.luks is None:
+    could not take the passphrase from this machine's keyboard.
+
+    ``luks`` is the volume, None where nothing is encrypted; ``initrd`` the machine's own."""
+    if luks is None:
         return
     tree = read_image_bytes(image.store, image.tree)
     title = f"{image.name} {image.version}"
@@ -90,7 +92,7 @@ def check_can_open(image: BootableImage, partition: StatePartition) -> None:
             f"{title} cannot open an encrypted disk: it has no systemd-cryptsetup",
             hint="add the package systemd-cryptsetup to its recipe",
         )
-    if partition.initrd and parse_below(tree, LOADKEYS) is None:
+    if initrd and parse_below(tree, LOADKEYS) is None:
         raise Refused(
             f"{title} cannot ask for the passphrase with this keyboard's layout: it has no"
             " loadkeys",
