@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 EPOCH = 1_788_000_000
 UUID = "11111111-2222-3333-4444-555555555555"
+PLAIN = StatePartition(uuid=UUID, verity=True)
 PASSWD = "root:x:0:0:root:/root:/bin/bash\nsshd:x:101:65534::/run/sshd:/usr/sbin/nologin\n"
 
 
@@ -93,7 +94,14 @@ class Maker:
         """The reference of the newest image of a name."""
         return f"oci:{self.folder / 'layout'}:{name}"
 
-    def install(self, root: Path, image: Published, *, follow: str | None = None) -> Sysroot:
+    def install(
+        self,
+        root: Path,
+        image: Published,
+        *,
+        follow: str | None = None,
+        state: StatePartition = PLAIN,
+    ) -> Sysroot:
         """A machine in ``root`` with ``image`` as its first deployment."""
         sysroot = Sysroot(root=root, esp=root / "esp")
         sysroot.esp.mkdir(parents=True)
@@ -103,7 +111,7 @@ class Maker:
             bootable,
             Origin(image=follow or self.follow(bootable.name)),
             sysroot=sysroot,
-            state=StatePartition(uuid=UUID, verity=True),
+            state=state,
             contents=choose_transfer(target, self.store),
             objects=tuple(objects_of(self.store, image.tree)),
         )
@@ -177,7 +185,11 @@ def check_machine(sysroot: Sysroot) -> None:
         assert each.entry.option("composefs") == found.deployment.tree
         for path in (each.entry.linux, each.entry.initrd):
             assert (sysroot.esp / path.lstrip("/")).stat().st_size > 5000
-    assert set(list_pairs(sysroot)) == {each.deployment.pair for each in state.deployments}
+    initrds = {
+        f"machine/{each.machine_initrd}" for each in state.menu.entries if each.machine_initrd
+    }
+    pairs = {each.deployment.pair for each in state.deployments}
+    assert set(list_pairs(sysroot)) == pairs | initrds
     check_contents(sysroot, trees_of(state))
     assert required_deployments(state) <= {each.number for each in state.deployments}
 
