@@ -33,7 +33,7 @@ INSTALL = """
     mount /dev/vda2 /run/target
     mkdir /run/target/esp
     mount /dev/vda1 /run/target/esp
-    atoll install booted --root /run/target
+    atoll install --root /run/target
 """
 
 

@@ -13,7 +13,7 @@ from atoll.base.errors import Refused, UsageError
 from atoll.base.ids import is_hex_digest
 from atoll.cli.arguments import IMAGE_HELP
 from atoll.cli.disk import onto_device
-from atoll.cli.references import fetch_word
+from atoll.cli.references import fetch_word, live_image
 from atoll.host.fs import require_root
 from atoll.image.bootable import read_bootable
 from atoll.installer.answers import read_answers, read_passphrase
@@ -68,6 +68,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         arguments.follow = arguments.follow or answers.follow or None
     if arguments.check:
         return _check(arguments, answers, reporter)
+    arguments.image = arguments.image or live_image()
     if arguments.image is None:
         raise UsageError("no image is named", hint=f"name {IMAGE_HELP}")
     if answers is not None and answers.target is not None:

@@ -22,7 +22,7 @@ from atoll.inspect.tree_source import open_tree, opened_image
 from atoll.machine.candidate import absolute_reference
 from atoll.machine.deployment import Origin
 from atoll.machine.deployments.state import read_origin, read_state
-from atoll.machine.deployments.sysroot import find_sysroot
+from atoll.machine.deployments.sysroot import find_sysroot, is_live
 from atoll.oci.fetch import fetch_image
 from atoll.oci.layout import is_layout
 from atoll.oci.reference import (
@@ -130,6 +130,11 @@ def require_image(text: str, store: Path, sysroot: Sysroot | None = None) -> Ref
 def format_image(image: Reference | TreeId) -> str:
     """The reference of ``image`` with absolute paths, so that it is valid in every directory."""
     return image if isinstance(image, str) else format_reference(absolute_reference(image))
+
+
+def live_image() -> str | None:
+    """What ``install`` takes when no image is named: the system on the stick, on a live system."""
+    return "booted" if is_live() else None
 
 
 def fetch_word(

@@ -112,6 +112,11 @@ def find_installed(root: Path | None) -> Sysroot:
     return sysroot
 
 
+def is_live() -> bool:
+    """Whether a live system runs."""
+    return LIVE.exists()
+
+
 def parse_live(data: bytes | None) -> LiveChanges | None:
     """What early boot wrote of a live system; None on an installed one. Raises Damaged."""
     if data is None:
