@@ -34,6 +34,7 @@ from atoll.machine.deployments.operations import (
     SyncStatePartition,
     WriteEntryList,
     WriteKernelPair,
+    WriteMachineInitrd,
     plan_machine_initrd,
 )
 from atoll.machine.deployments.retention import BOOT_TRIES
@@ -140,7 +141,8 @@ def install(
 ) -> Sysroot:
     """Make ``image`` the first deployment of the machine in directory ``root``.
 
-    ``settings`` write a person's settings into it.
+    ``settings`` write a person's settings into it. The boot entry names the machine's own initrd
+    if it is among them.
     """
     sysroot = sysroot_in(root)
     check_empty(sysroot)
@@ -154,9 +156,12 @@ def install(
     hint = "use a larger disk, or remove other files from it"
     check_space(title, needed_space(image, missing), sysroot, measure_free(sysroot), hint)
     state = StatePartition(
-        uuid=find_uuid(root), verity=can_seal(target.staging), luks=find_luks(root)
+        uuid=find_uuid(root),
+        verity=can_seal(target.staging),
+        luks=find_luks(root),
+        initrd=b"".join(each.content for each in settings if isinstance(each, WriteMachineInitrd)),
     )
-    check_can_open(image, state.luks)
+    check_can_open(image, state.luks, state.initrd)
     if state.uuid == NO_UUID:
         reporter.notice(f"the file system of {root} has no UUID, so early boot cannot find it")
     contents = choose_transfer(target, source)

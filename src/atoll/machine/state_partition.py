@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from atoll.machine.deployments.state import DeploymentState, MachineState
     from atoll.machine.deployments.sysroot import Sysroot
     from atoll.machine.etc.etc_tree import Node
+    from atoll.machine.keyboard import KeyboardLayout
 
 CRYPTSETUP = b"usr/lib/systemd/systemd-cryptsetup"
 LOADKEYS = b"usr/bin/loadkeys"
@@ -63,19 +64,31 @@ def find_machine_initrd(sysroot: Sysroot, before: MenuEntry | None, etc: Node) -
     An image without ckbcomp, or a layout that does not exist, must not change how the passphrase
     is typed, nor block an upgrade.
     """
-    node = node_at(etc, PLACE)
-    if is_file(node):
-        assert node is not None
-        keyboard = parse_keyboard(node.entry.read().decode(errors="replace"))
-        if keyboard is not None:
-            with suppress(AtollError):
-                return make_machine_initrd(make_keymap(keyboard))
+    keyboard = read_keyboard(etc)
+    if keyboard is not None:
+        with suppress(AtollError):
+            return make_machine_initrd(make_keymap(keyboard))
     name = before.machine_initrd if before is not None else None
     if name is None:
         return b""
     with suppress(AtollError, OSError):
         return read_regular(initrd_place(sysroot.esp, name), limit=LIMIT)
     return b""
+
+
+def initrd_for(etc: Node) -> bytes:
+    """The machine's own initrd for the layout that ``etc`` names. Raises MissingProgram without
+    ckbcomp, ProgramFailed for a layout that does not exist."""
+    keyboard = read_keyboard(etc)
+    return b"" if keyboard is None else make_machine_initrd(make_keymap(keyboard))
+
+
+def read_keyboard(etc: Node) -> KeyboardLayout | None:
+    """None when ``etc`` names no layout."""
+    node = node_at(etc, PLACE)
+    if node is None or not is_file(node):
+        return None
+    return parse_keyboard(node.entry.read().decode(errors="replace"))
 
 
 def check_can_open(image: BootableImage, luks: str | None, initrd: bytes = b"") -> None:

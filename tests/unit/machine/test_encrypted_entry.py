@@ -19,10 +19,11 @@ from atoll.machine.deployment import Origin, make_deployment
 from atoll.machine.deployments.apply import apply_operations
 from atoll.machine.deployments.boot_check import find_entry_flaw
 from atoll.machine.deployments.object_transfer import choose_transfer
+from atoll.machine.deployments.operations import WriteMachineInitrd
 from atoll.machine.deployments.quick_check import check_entry
 from atoll.machine.deployments.state import read_state
 from atoll.machine.deployments.sysroot import Sysroot
-from atoll.machine.install import plan_install
+from atoll.machine.install import install, plan_install, sysroot_in
 from atoll.machine.state_partition import check_can_open
 from atoll.store.layout import open_store
 from tests.unit.machine.small_image import FACTS, files_of, make_store
@@ -131,3 +132,16 @@ def test_the_kernel_says_which_volume_a_directory_is_in(tmp_path: Path) -> None:
     assert find_luks(tmp_path, tmp_path / "sys") == LUKS
     (place / "uuid").write_text("LVM-abc\n")
     assert find_luks(tmp_path, tmp_path / "sys") is None
+
+
+def test_an_install_names_the_initrd_that_its_settings_write(tmp_path: Path) -> None:
+    files = {**files_of(FACTS), "usr/bin/loadkeys": b"program"}
+    store, tree = make_store(tmp_path / "store", files)
+    root = tmp_path / "machine"
+    settings = (WriteMachineInitrd(esp=root / "esp", content=INITRD),)
+    image = read_bootable(store, tree)
+    origin = Origin(image="store:hello")
+    install(image, origin, root, source=store, reporter=NullReporter(), settings=settings)
+    (menu_entry,) = read_state(sysroot_in(root)).menu.entries
+    assert menu_entry.machine_initrd == initrd_name(INITRD)
+    assert (root / "esp/atoll/machine" / initrd_name(INITRD)).read_bytes() == INITRD
