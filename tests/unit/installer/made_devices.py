@@ -96,7 +96,7 @@ def with_content(devices: BlockDevices, **changes: object) -> BlockDevices:
     return replace(devices, esps=(first, *devices.esps[1:]))
 
 
-def windows_disk(state: WindowsState = WindowsState.CLEAN) -> Disk:
+def windows_disk(state: WindowsState = WindowsState.CLEAN, *, path: Path = SDA) -> Disk:
     """A laptop with Windows, shrunk: ESP 100 MB, reserved, Windows, 40 GiB free, recovery."""
     return make_disk(
         part(1, 1, 100, ESP_TYPE, signature=FAT),
@@ -110,6 +110,7 @@ def windows_disk(state: WindowsState = WindowsState.CLEAN) -> Disk:
             windows=state,
         ),
         part(4, 99 * GIB, 600, "DE94BBA4-06D1-4D40-A16A-BFD50179D6AC"),
+        path=path,
     )
 
 
