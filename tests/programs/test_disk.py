@@ -7,6 +7,7 @@ import os
 import shutil
 import stat
 import subprocess
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -18,6 +19,7 @@ from atoll.base.report import NullReporter
 from atoll.cli.disk import choose_format, parse_identity, parse_size
 from atoll.host.run import find_program, run
 from atoll.image.bootable import objects_of, read_bootable
+from atoll.machine.bios_message import CODE_LIMIT, MESSAGE, format_boot_code
 from atoll.machine.deployment import Origin
 from atoll.machine.disk import EARLY_BOOT_LIVE, DiskFormat, DiskSpec, LiveSpec, convert, make_disk
 from atoll.machine.disk_layout import DiskIdentity, derive_identity
@@ -166,6 +168,33 @@ def test_a_live_disk_is_no_larger_than_its_content_and_never_written_by_its_load
         start = each["start"]
         assert isinstance(start, int)
         run([program("e2fsck"), "-fn", f"{disk}?offset={start * 512}"])
+
+
+def test_a_computer_that_starts_by_bios_says_that_it_needs_uefi(tmp_path: Path) -> None:
+    """QEMU's own firmware is a BIOS; without graphics its output goes to the serial port."""
+    qemu = find_program("qemu-system-x86_64")
+    if qemu is None:
+        pytest.skip("needs qemu-system-x86")
+    assert len(format_boot_code()) <= CODE_LIMIT
+    disk, console = make(tmp_path, live=LiveSpec()), tmp_path / "console"
+    argv = [
+        *(qemu, "-nodefaults", "-no-user-config", "-display", "none", "-m", "64"),
+        *("-machine", "q35,graphics=off", "-serial", f"file:{console}"),
+        *("-drive", f"file={disk},format=raw,if=virtio,readonly=on"),
+    ]
+    with subprocess.Popen(argv) as process:
+        try:
+            while b"cannot run this system.\r\n" not in (text := read_console(console)):
+                assert process.poll() is None
+                time.sleep(0.1)
+        finally:
+            process.kill()
+    for line in MESSAGE.encode().splitlines():
+        assert line in text
+
+
+def read_console(path: Path) -> bytes:
+    return path.read_bytes() if path.exists() else b""
 
 
 def cut_out(disk: Path, partition: dict[str, object], to: Path) -> Path:

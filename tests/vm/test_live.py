@@ -152,6 +152,7 @@ def test_what_was_installed_is_the_same_system(
         assert "atoll@live" not in installed.console.text()
 
 
+@pytest.mark.long
 def test_changes_survive_on_a_persistence_partition(live: Built, tmp_path: Path) -> None:
     stick = make_stick(live, tmp_path / "live.img", "--persistence", "1G")
     with Machine(spec_of(stick), tmp_path / "machine", name="persistent") as machine:

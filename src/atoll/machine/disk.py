@@ -20,6 +20,7 @@ from atoll.host.fs import create_private, make_directory, space_errors, temporar
 from atoll.host.run import require_program, run
 from atoll.image.bootable import objects_of
 from atoll.image.read_file import read_file
+from atoll.machine.bios_message import format_boot_code
 from atoll.machine.boot.new_entry import LiveState, StatePartition
 from atoll.machine.deployments.apply import apply_operations
 from atoll.machine.deployments.object_transfer import StagedForExt4
@@ -191,6 +192,9 @@ def partition(disk: Path, layout: DiskLayout, identity: DiskIdentity) -> None:
         file.truncate(layout.size)
     script = format_partitions(layout, identity)
     run([require_program("sfdisk", package="fdisk"), "--quiet", disk], stdin=script.encode())
+    if layout.live:
+        with disk.open("r+b") as file:
+            file.write(format_boot_code())
 
 
 def fill_esp(disk: Path, work: Path, layout: DiskLayout, identity: DiskIdentity) -> None:
