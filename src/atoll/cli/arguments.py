@@ -49,12 +49,23 @@ class Parser(argparse.ArgumentParser):
     def parse_args(  # type: ignore[override, explicit-override]
         self, args: Sequence[str], namespace: argparse.Namespace | None = None
     ) -> argparse.Namespace:
-        found, unknown = self.parse_known_args(args, namespace)
+        parse = self.parse_known_intermixed_args if self._is_intermixed else self.parse_known_args
+        found, unknown = parse(args, namespace)
         if unknown:
             near = _near_option(unknown[0], self._option_string_actions)
             message = f"unrecognized arguments: {' '.join(unknown)}"
             raise UsageError(message, hint="; ".join(filter(None, [near, self._see])))
         return found
+
+    @property
+    def _is_intermixed(self) -> bool:
+        """Whether words may be missing and others come before them: ``atoll disk IMAGE [OUT]``.
+
+        In ``IMAGE --size 8G OUT`` argparse would else take OUT for missing before it reads it.
+        """
+        words = [each for each in self._actions if not each.option_strings]
+        may_be_missing = any(each.nargs == argparse.OPTIONAL for each in words[1:])
+        return may_be_missing and not any(each.nargs == argparse.PARSER for each in words)
 
     def error(self, message: str) -> NoReturn:  # type: ignore[explicit-override]
         raise UsageError(message, hint=self._see)

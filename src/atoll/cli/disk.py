@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     if arguments.usb is not None:
         return _run_usb(arguments, reporter)
     spec = parse_spec(arguments)
-    check_out(arguments.out, arguments.image, overwrite=arguments.overwrite)
+    check_out(arguments.out, arguments.image, overwrite=arguments.overwrite, live=arguments.live)
     image = fetch_word(arguments.image, arguments.store, reporter, follow=arguments.follow)
     made = make_disk(
         read_bootable(image.store, image.tree),
@@ -149,18 +149,19 @@ def _tell_next(arguments: argparse.Namespace, spec: DiskSpec, reporter: Reporter
     if spec.format is not DiskFormat.RAW:
         reporter.notice("next: give it to a virtual machine with UEFI firmware as its disk")
         return
-    reporter.notice("next: try it in a virtual machine, or write it to a disk")
+    what = "stick" if arguments.live else "disk"
+    reporter.notice(f"next: try it in a virtual machine, or write it to a {what}")
     reporter.notice(f"  {try_command(arguments.image, arguments.store, live=arguments.live)}")
     reporter.notice(f"  {write_command(arguments.out)}")
     reporter.notice("  lsblk lists disks; all data on /dev/sdX will be lost")
 
 
-def check_out(out: Path, image: str, *, overwrite: bool) -> None:
+def check_out(out: Path, image: str, *, overwrite: bool, live: bool) -> None:
     """Raises UsageError for what is no file, and Refused for one that is there already."""
     if out.is_block_device() or out.parts[:2] == ("/", "dev"):
-        raise UsageError(
-            f"{out} is a device; atoll disk writes a file", hint=onto_device(image, str(out))
-        )
+        usb = f"to write it to a stick: atoll disk --live {quote(image)} --usb {quote(str(out))}"
+        hint = usb if live else onto_device(image, str(out))
+        raise UsageError(f"{out} is a device; OUT is a file", hint=hint)
     if out.is_dir():
         raise UsageError(
             f"{out} is a directory", hint=f"name a file in it, such as {out / 'system.img'}"

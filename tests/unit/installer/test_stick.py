@@ -105,6 +105,7 @@ def test_a_partition_is_no_stick() -> None:
     ("words", "told"),
     [
         ([], "OUT is missing"),
+        (["--live", "/dev/sdb"], "atoll disk --live store:hello --usb /dev/sdb"),
         (["x.img", "--live", "--usb", "/dev/sdb"], "both OUT (x.img) and --usb"),
         (["--usb", "/dev/sdb"], "--usb is for live systems"),
         (["--live", "--usb", "/dev/sdb", "--format", "qcow2"], "a stick has no --format"),
