@@ -19,13 +19,14 @@ from atoll.base.report import NullReporter
 from atoll.installer.check_settings import choose_groups, find_notes, require_possible
 from atoll.installer.image_contents import ImageContents
 from atoll.installer.install_settings import PreparedSettings, plan_settings, prepare_settings
-from atoll.installer.settings import KeyboardSettings, Settings, UserSettings, WifiSettings
+from atoll.installer.settings import Settings, UserSettings, WifiSettings
 from atoll.machine.deployments.apply import apply_operations
 from atoll.machine.deployments.sysroot import Sysroot
 from atoll.machine.etc.etc_tree import is_file, node_at, replaced, with_content
 from atoll.machine.etc.keyed_files import KEYED
 from atoll.machine.etc.merge import plan_merge
 from atoll.machine.etc.read import read_directory, read_layered
+from atoll.machine.keyboard import KeyboardLayout
 from atoll.store.layout import open_store
 from atoll.store.refs import Ref, write_ref
 from atoll.store.scan import import_directory
@@ -160,7 +161,7 @@ def test_it_is_the_persons_change_that_an_upgrade_keeps(small: Small, tmp_path: 
     settings = Settings(
         user=replace(ADA, ssh_keys=(KEY,)),
         hostname="reef",
-        keyboard=KeyboardSettings(layout="de"),
+        keyboard=KeyboardLayout(layout="de"),
         wifi=WifiSettings(ssid="reef", passphrase="correct horse"),
     )
     prepared = prepare_settings(settings, small.contents)
@@ -230,9 +231,9 @@ def test_a_cut_after_any_operation_is_no_obstacle(small: Small, tmp_path: Path) 
         (Settings(user=replace(ADA, uid=65534)), "65534 belongs to nobody", "leave it out"),
         (Settings(user=ADA, timezone="Europe/Berln"), "no time zone", "Europe/Berlin"),
         (Settings(user=ADA, locale="fr_FR.UTF-8"), "no locale fr_FR.UTF-8", "de_DE.utf8"),
-        (Settings(user=ADA, keyboard=KeyboardSettings(layout="xy")), "no keyboard", "de"),
+        (Settings(user=ADA, keyboard=KeyboardLayout(layout="xy")), "no keyboard", "de"),
         (
-            Settings(user=ADA, keyboard=KeyboardSettings(layout="us,de", variant=",nodeadkey")),
+            Settings(user=ADA, keyboard=KeyboardLayout(layout="us,de", variant=",nodeadkey")),
             "has no variant nodeadkey",
             "nodeadkeys",
         ),

@@ -18,11 +18,11 @@ from atoll.installer.answers_schema import FOREIGN, SCHEMA, TOP
 from atoll.installer.check_answers import check_passphrase, check_wifi_passphrase
 from atoll.installer.settings import (
     AddressSettings,
-    KeyboardSettings,
     Settings,
     UserSettings,
     WifiSettings,
 )
+from atoll.machine.keyboard import KeyboardLayout
 from atoll.recipe.language.diagnostics import Diagnostics, Location, RecipeText
 from atoll.recipe.language.includes import syntax_problem
 from atoll.recipe.language.parse_tables import check_table
@@ -226,7 +226,7 @@ def _fill(top: Mapping[str, Any]) -> Answers:
         hostname=system.get("hostname"),
         locale=system.get("locale"),
         timezone=system.get("timezone"),
-        keyboard=KeyboardSettings(**keyboard) if keyboard else None,
+        keyboard=KeyboardLayout(**keyboard) if keyboard else None,
         wifi=WifiSettings(ssid=wifi["ssid"]) if wifi else None,
         address=AddressSettings(**{**address, "dns": tuple(address.get("dns", ()))})
         if address

@@ -7,7 +7,7 @@ recipe has the same key, name and rules are the same.
 from __future__ import annotations
 
 from atoll.installer import check_answers as answers
-from atoll.installer.settings import MODEL
+from atoll.machine.keyboard import MODEL
 from atoll.recipe.language import check_paths as paths
 from atoll.recipe.language import check_values as values
 from atoll.recipe.language.schema_model import KeyRule, TableRule, ValueKind

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from atoll.installer.image_contents import ImageContents
-    from atoll.installer.settings import KeyboardSettings, Settings, UserSettings
+    from atoll.installer.settings import Settings, UserSettings
+    from atoll.machine.keyboard import KeyboardLayout
 
 DEFAULT_GROUPS = (
     "sudo",
@@ -127,7 +128,7 @@ def _check_user(user: UserSettings, image: ImageContents) -> Iterator[RecipeErro
         )
 
 
-def _check_keyboard(keyboard: KeyboardSettings, image: ImageContents) -> Iterator[RecipeError]:
+def _check_keyboard(keyboard: KeyboardLayout, image: ImageContents) -> Iterator[RecipeError]:
     if not image.layouts:
         yield _problem(
             "the image has no keyboard layouts",

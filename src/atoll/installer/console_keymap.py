@@ -14,35 +14,34 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import AtollError
 from atoll.host.run import find_program, run
+from atoll.machine.keyboard import compose_keymap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from atoll.installer.settings import KeyboardSettings
+    from atoll.machine.keyboard import KeyboardLayout
+
 
 _CONSOLE = re.compile(r"/dev/tty[0-9]+")
 
 
 @contextmanager
-def keymap_kept(terminal: int) -> Iterator[Callable[[KeyboardSettings], None]]:
+def keymap_kept(terminal: int) -> Iterator[Callable[[KeyboardLayout], None]]:
     """Gives what loads a layout; it does nothing where ``terminal`` is no console, or where the
     programs are missing."""
-    programs = [find_program(name) for name in ("ckbcomp", "loadkeys", "dumpkeys")]
-    if not _is_console(terminal) or None in programs:
-        yield lambda _: None
-        return
-    compose, load, dump = (str(program) for program in programs)
-    try:
-        before = run([dump])
-    except AtollError:
+    load, dump = find_program("loadkeys"), find_program("dumpkeys")
+    before = None
+    if load is not None and dump is not None and _is_console(terminal):
+        with suppress(AtollError):
+            before = run([dump])
+    if load is None or before is None:
         yield lambda _: None
         return
 
-    def load_layout(keyboard: KeyboardSettings) -> None:
+    def load_layout(keyboard: KeyboardLayout) -> None:
         # The person can still type; they see in the login name what the keys give.
         with suppress(AtollError):
-            words = ["-model", keyboard.model, keyboard.layout, keyboard.variant, keyboard.options]
-            run([load, "--quiet"], stdin=run([compose, *words]))
+            run([load, "--quiet"], stdin=compose_keymap(keyboard))
 
     try:
         yield load_layout

@@ -20,13 +20,14 @@ from atoll.installer.check_answers import (
     check_wifi_passphrase,
 )
 from atoll.installer.pages import Choice, GoBack, Input, Page, Screens
-from atoll.installer.settings import KeyboardSettings, Settings, UserSettings, WifiSettings
+from atoll.installer.settings import Settings, UserSettings, WifiSettings
 from atoll.installer.suggestions import (
     find_locale_names,
     find_regions,
     suggest_host_name,
     suggest_user_name,
 )
+from atoll.machine.keyboard import KeyboardLayout
 from atoll.recipe.language.check_values import check_gecos, check_hostname
 
 if TYPE_CHECKING:
@@ -65,14 +66,14 @@ class Facts:
     parts_of: Callable[[str], tuple[tuple[Choice, TargetAnswer], ...]]
     plan: Callable[[Answers], PlanText]
     hash_password: Callable[[str], str]
-    try_keyboard: Callable[[KeyboardSettings], None]
+    try_keyboard: Callable[[KeyboardLayout], None]
 
 
 @dataclass(slots=True, kw_only=True)
 class Draft:
     """The answers so far."""
 
-    keyboard: KeyboardSettings | None = None
+    keyboard: KeyboardLayout | None = None
     disk: str = ""
     target: TargetAnswer | None = None
     passphrase: str | None = field(default=None, repr=False)
@@ -131,7 +132,7 @@ def _ask_keyboard(draft: Draft, facts: Facts, screens: Screens, step: str) -> No
         layout = screens.choose(page, choices, was.layout if was else "us")
         variants = sorted(layouts[layout])
         same = was if was and was.layout == layout else None
-        draft.keyboard = same or KeyboardSettings(layout=layout)
+        draft.keyboard = same or KeyboardLayout(layout=layout)
         if not variants:
             break
         lines = [Choice(value=_NONE, title="no variant")]
@@ -141,7 +142,7 @@ def _ask_keyboard(draft: Draft, facts: Facts, screens: Screens, step: str) -> No
             chosen = screens.choose(below, lines, (same.variant if same else "") or _NONE)
         except GoBack:
             continue
-        draft.keyboard = KeyboardSettings(layout=layout, variant="" if chosen == _NONE else chosen)
+        draft.keyboard = KeyboardLayout(layout=layout, variant="" if chosen == _NONE else chosen)
         break
     facts.try_keyboard(draft.keyboard)
 

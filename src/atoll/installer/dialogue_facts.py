@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from atoll.installer.block_devices import BlockDevices
     from atoll.installer.image_contents import ImageContents
     from atoll.installer.partitioning import ImageNeeds, InstallationPlan
-    from atoll.installer.settings import KeyboardSettings
+    from atoll.machine.keyboard import KeyboardLayout
 
 NO_KEY = (
     "Atoll does not check signatures yet: whoever controls that registry controls this machine."
@@ -53,7 +53,7 @@ class Offer:
         return PlanText(text=f"{format_plan(plan)}\n{settings}", name=plan.device.name)
 
 
-def make_facts(offer: Offer, try_keyboard: Callable[[KeyboardSettings], None]) -> Facts:
+def make_facts(offer: Offer, try_keyboard: Callable[[KeyboardLayout], None]) -> Facts:
     choices = DiskChoices(devices=offer.devices, needs=offer.needs)
     return Facts(
         image=offer.image,

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
     from atoll.installer.settings import (
         AddressSettings,
-        KeyboardSettings,
         Settings,
         WifiSettings,
     )
+    from atoll.machine.keyboard import KeyboardLayout
 
 _HOSTS = b"127.0.0.1\tlocalhost\n"
 _CONNECTIONS = "NetworkManager/system-connections"
@@ -72,7 +72,7 @@ def with_timezone(etc: Node, name: str) -> Node:
     return _with_file(etc, "timezone", f"{name}\n") if node_at(etc, "timezone") else etc
 
 
-def with_keyboard(etc: Node, keyboard: KeyboardSettings) -> Node:
+def with_keyboard(etc: Node, keyboard: KeyboardLayout) -> Node:
     etc = _with_file(etc, "default/keyboard", format_keyboard(keyboard))
     etc = _with_link(etc, "vconsole.conf", "default/keyboard")
     return replaced(etc, _KEYBOARD_CACHE, None) if node_at(etc, _KEYBOARD_CACHE) else etc
@@ -86,7 +86,7 @@ def with_address(etc: Node, address: AddressSettings, *, network_manager: bool, 
     return _with_file(etc, path, format_network(address))
 
 
-def format_keyboard(keyboard: KeyboardSettings) -> str:
+def format_keyboard(keyboard: KeyboardLayout) -> str:
     """keyboard(5)."""
     return (
         f'XKBMODEL="{keyboard.model}"\nXKBLAYOUT="{keyboard.layout}"\n'

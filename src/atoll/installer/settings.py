@@ -7,9 +7,10 @@ set stays as the image has it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-MODEL = "pc105"
-"""The keyboard model that fits nearly every keyboard."""
+if TYPE_CHECKING:
+    from atoll.machine.keyboard import KeyboardLayout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,16 +28,6 @@ class UserSettings:
     shell: str = ""
     uid: int | None = None
     ssh_keys: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyboardSettings:
-    """As keyboard(5) has them: layouts and their variants may be lists with commas."""
-
-    layout: str
-    variant: str = ""
-    model: str = MODEL
-    options: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +54,6 @@ class Settings:
     hostname: str | None = None
     locale: str | None = None
     timezone: str | None = None
-    keyboard: KeyboardSettings | None = None
+    keyboard: KeyboardLayout | None = None
     wifi: WifiSettings | None = None
     address: AddressSettings | None = None

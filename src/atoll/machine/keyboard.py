@@ -15,6 +15,8 @@ from atoll.host.run import require_program, run
 PLACE = "default/keyboard"
 """Below /etc."""
 AMERICAN = "us"
+MODEL = "pc105"
+"""The model that fits nearly every keyboard."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +25,7 @@ class KeyboardLayout:
 
     layout: str
     variant: str = ""
-    model: str = "pc105"
+    model: str = MODEL
     options: str = ""
 
     @property
@@ -46,7 +48,7 @@ def parse_keyboard(text: str) -> KeyboardLayout | None:
     return KeyboardLayout(
         layout=found["XKBLAYOUT"],
         variant=found.get("XKBVARIANT", ""),
-        model=found.get("XKBMODEL") or "pc105",
+        model=found.get("XKBMODEL") or MODEL,
         options=found.get("XKBOPTIONS", ""),
     )
 
@@ -56,8 +58,11 @@ def make_keymap(keyboard: KeyboardLayout) -> bytes:
 
     Raises MissingProgram, or ProgramFailed for a layout that does not exist.
     """
-    if keyboard.is_american:
-        return b""
+    return b"" if keyboard.is_american else compose_keymap(keyboard)
+
+
+def compose_keymap(keyboard: KeyboardLayout) -> bytes:
+    """``make_keymap`` for a console that may have another layout than the kernel's own."""
     return run(
         [
             require_program("ckbcomp", package="console-setup"),

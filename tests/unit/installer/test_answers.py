@@ -24,11 +24,11 @@ from atoll.installer.answers_reference import format_json_schema, format_markdow
 from atoll.installer.format_answers import format_answers
 from atoll.installer.settings import (
     AddressSettings,
-    KeyboardSettings,
     Settings,
     UserSettings,
     WifiSettings,
 )
+from atoll.machine.keyboard import KeyboardLayout
 
 TOP = Path(__file__).parents[3]
 PAGE = (TOP / "docs" / "reference" / "answers.md").read_text()
@@ -72,7 +72,7 @@ def test_the_page_shows_one_that_is_right(tmp_path: Path) -> None:
     (tmp_path / "answers.toml").write_text(text)
     answers = read_answers(tmp_path / "answers.toml")
     assert answers.settings.hostname == "reef"
-    assert answers.settings.keyboard == KeyboardSettings(layout="de", variant="nodeadkeys")
+    assert answers.settings.keyboard == KeyboardLayout(layout="de", variant="nodeadkeys")
     assert answers.settings.wifi == WifiSettings(ssid="reef", passphrase="a long enough secret")
     assert read_passphrase(tmp_path / "answers.toml", answers) == "a long enough secret"
 
@@ -260,7 +260,7 @@ SETTINGS = st.builds(
     locale=st.none() | st.just("de_DE.UTF-8"),
     timezone=st.none() | st.just("Europe/Berlin"),
     keyboard=st.none()
-    | st.builds(KeyboardSettings, layout=NAMES, variant=st.just("") | NAMES, model=NAMES),
+    | st.builds(KeyboardLayout, layout=NAMES, variant=st.just("") | NAMES, model=NAMES),
     wifi=st.none() | st.builds(WifiSettings, ssid=WORDS.filter(lambda s: len(s.encode()) < 33)),
     address=st.none()
     | st.builds(

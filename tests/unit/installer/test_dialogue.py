@@ -12,13 +12,14 @@ from atoll.installer.answers import Answers, TargetAnswer
 from atoll.installer.dialogue import Facts, Outcome, PlanText, run_dialogue
 from atoll.installer.dialogue_facts import make_facts
 from atoll.installer.pages import Choice, GoBack, Input, Page
-from atoll.installer.settings import KeyboardSettings, WifiSettings
+from atoll.installer.settings import WifiSettings
 from atoll.installer.suggestions import (
     find_locale_names,
     find_regions,
     suggest_host_name,
     suggest_user_name,
 )
+from atoll.machine.keyboard import KeyboardLayout
 from tests.dialogue_facts import make_contents, make_offer
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def test_straight_through(facts: Facts) -> None:
     assert answers.follow == "docker://registry.example/hello:stable"
     assert (settings.user.name, settings.user.gecos) == ("ada", "Ada Lovelace")
     assert settings.user.password == "hash of 6 letters"
-    assert settings.keyboard == KeyboardSettings(layout="de", variant="nodeadkeys")
+    assert settings.keyboard == KeyboardLayout(layout="de", variant="nodeadkeys")
     assert (settings.hostname, settings.locale) == ("reef", "de_DE.UTF-8")
     assert (settings.timezone, settings.wifi) == ("Europe/Berlin", None)
     assert [page.step for page in person.pages][0::15] == ["1 of 10", "10 of 10"]
@@ -169,7 +170,7 @@ NVME = "Where on /dev/nvme0n1"
 
 def test_back_inside_of_a_step(facts: Facts) -> None:
     outcome, _ = outcome_of(facts, "de", BACK, "de", "neo", *STRAIGHT[2:])
-    assert outcome.answers.settings.keyboard == KeyboardSettings(layout="de", variant="neo")
+    assert outcome.answers.settings.keyboard == KeyboardLayout(layout="de", variant="neo")
     outcome, _ = outcome_of(facts, *STRAIGHT[:3], BACK, *STRAIGHT[2:])
     assert outcome.answers.target == TargetAnswer(kind="free_space", device="/dev/nvme0n1")
 
@@ -228,9 +229,9 @@ def test_a_name_that_is_taken(facts: Facts) -> None:
 
 
 def test_the_keyboard_is_tried(facts: Facts) -> None:
-    tried: list[KeyboardSettings] = []
+    tried: list[KeyboardLayout] = []
     outcome_of(replace(facts, try_keyboard=tried.append), *STRAIGHT)
-    assert tried == [KeyboardSettings(layout="de", variant="nodeadkeys")]
+    assert tried == [KeyboardLayout(layout="de", variant="nodeadkeys")]
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,11 @@ from atoll.installer.disk_choices import DiskChoices, target_of
 from atoll.installer.partitioning import Target, TargetKind
 from atoll.installer.settings import (
     AddressSettings,
-    KeyboardSettings,
     Settings,
     UserSettings,
     WifiSettings,
 )
+from atoll.machine.keyboard import KeyboardLayout
 from tests.unit.installer.made_devices import (
     NEEDS,
     debian_disk,
@@ -89,7 +89,7 @@ def test_settings_in_words() -> None:
         user=UserSettings(name="ada", password="geheim", gecos="Ada\x1b[2J Lovelace"),
         hostname="reef",
         timezone="Europe/Berlin",
-        keyboard=KeyboardSettings(layout="de", variant="neo"),
+        keyboard=KeyboardLayout(layout="de", variant="neo"),
         wifi=WifiSettings(ssid="reef", passphrase="geheim"),
         address=AddressSettings(interface="lan", address="192.0.2.7/24"),
     )

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from atoll.installer.etc_settings import format_network, format_wifi, with_settings
 from atoll.installer.settings import (
     AddressSettings,
-    KeyboardSettings,
     Settings,
     UserSettings,
     WifiSettings,
 )
 from atoll.machine.etc.etc_tree import Entry, Kind, Node, compare, node_at, replaced, with_content
+from atoll.machine.keyboard import KeyboardLayout
 
 ID = UUID("0f0e0d0c-0b0a-0908-0706-050403020100")
 USER = UserSettings(name="ada", password="x")
@@ -74,7 +74,7 @@ def test_locale_and_time_zone() -> None:
 
 def test_the_keyboard_and_no_keymap_that_was_saved_for_another() -> None:
     etc = etc_of(**{"console-setup__cached_setup_keyboard_sh": "loadkeys us\n"})
-    etc = change(etc, keyboard=KeyboardSettings(layout="us,ru", options="grp:caps_toggle"))
+    etc = change(etc, keyboard=KeyboardLayout(layout="us,ru", options="grp:caps_toggle"))
     assert text_at(etc, "default/keyboard") == (
         'XKBMODEL="pc105"\nXKBLAYOUT="us,ru"\nXKBVARIANT=""\nXKBOPTIONS="grp:caps_toggle"\n'
         'BACKSPACE="guess"\n'
