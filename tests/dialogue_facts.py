@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from atoll.host.signals import interrupt_on_signals
 from atoll.installer.dialogue import run_dialogue
 from atoll.installer.dialogue_facts import Offer, make_facts
 from atoll.installer.format_answers import format_answers
@@ -67,6 +68,7 @@ def make_offer(work: Path, *, network_manager: bool = True) -> Offer:
 def main() -> None:
     from atoll.cli.output.screens import TerminalScreens
 
+    interrupt_on_signals()
     work, out = (Path(word) for word in sys.argv[1:])
     facts = make_facts(make_offer(work), lambda _: None)
     outcome = run_dialogue(TerminalScreens(f"Install {facts.title}"), facts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -95,11 +96,17 @@ def test_escape_goes_back(terminal: Terminal) -> None:
     terminal.wait_for("Which disk")
 
 
-def test_interrupt_gives_the_terminal_back(terminal: Terminal, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [INTERRUPT, signal.SIGTERM, signal.SIGHUP])
+def test_an_end_gives_the_terminal_back(
+    terminal: Terminal, tmp_path: Path, how: str | signal.Signals
+) -> None:
     before = terminal.settings()
     terminal.wait_for("Which layout")
     assert terminal.settings() != before
-    terminal.send(INTERRUPT)
+    if isinstance(how, str):
+        terminal.send(how)
+    else:
+        os.kill(terminal.pid, how)
     assert terminal.end() != 0
     assert terminal.settings() == before
     assert not (tmp_path / "out").exists()
