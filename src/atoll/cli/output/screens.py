@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import sys
+import termios
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -36,7 +38,7 @@ from atoll.cli.output.terminal import encodable, trusted_stream
 from atoll.installer.pages import Choice, GoBack, Input, Page
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from prompt_toolkit.formatted_text import StyleAndTextTuples
     from prompt_toolkit.key_binding import KeyBindingsBase, KeyPressEvent
@@ -111,7 +113,25 @@ class _Frame:
         # Escape alone is a key here. A slow line sends the rest of an arrow key within this time.
         application.ttimeoutlen = 0.5
         application.timeoutlen = 0.3
-        return application.run(handle_sigint=False)
+        with self._terminal_kept():
+            return application.run(handle_sigint=False)
+
+    @contextmanager
+    def _terminal_kept(self) -> Iterator[None]:
+        """The terminal is as before, also after a signal: prompt_toolkit of Debian 12 leaves it
+        then as it is, without echo."""
+        attributes = termios.tcgetattr(sys.stdin)
+        try:
+            yield
+        except KeyboardInterrupt:
+            self._output.quit_alternate_screen()
+            raise
+        finally:
+            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, attributes)
+            self._output.reset_attributes()
+            self._output.enable_autowrap()
+            self._output.show_cursor()
+            self._output.flush()
 
     @property
     def size(self) -> _Size:
