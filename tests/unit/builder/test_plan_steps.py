@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from dataclasses import replace
@@ -190,6 +191,18 @@ def test_a_directory_is_known_by_all_that_is_in_it(tmp_path: Path) -> None:
     assert digest_input(tmp_path / "copy") == seen[-1]
     status = (tmp_path / "copy/a").stat()
     assert (status.st_mode & 0o777, status.st_mtime) == (0o755, 0)
+
+
+def test_a_file_is_known_by_its_content_and_by_being_a_program(tmp_path: Path) -> None:
+    """``copy_input`` keeps the executable bit, so a script's step runs again when it changes."""
+    file = tmp_path / "tool"
+    file.write_text("1")
+    plain = digest_input(file)
+    assert plain == hashlib.sha256(b"1").hexdigest()
+    file.chmod(0o755)
+    assert digest_input(file) != plain
+    copy_input(file, tmp_path / "copy")
+    assert digest_input(tmp_path / "copy") == digest_input(file)
 
 
 def test_offline_takes_only_what_is_there(tmp_path: Path) -> None:

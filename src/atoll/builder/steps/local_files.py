@@ -28,9 +28,16 @@ SOURCE_DATE_EPOCH."""
 
 def digest_input(path: Path) -> str:
     """The SHA-256 (64 hex digits) of a file, or of the names, types, executable bits and contents
-    of a directory. Raises OSError, also for a device, a socket or a pipe in a directory."""
+    of a directory. An executable file has another digest than the same file without that bit.
+    Raises OSError, also for a device, a socket or a pipe in a directory."""
     if not path.is_dir():
-        return _digest_file(path)
+        content = _digest_file(path)
+        # The plain digest of other files stays what sha256sum prints.
+        return (
+            hashlib.sha256(f"executable {content}".encode()).hexdigest()
+            if _is_program(path)
+            else content
+        )
     total = hashlib.sha256()
     for name, entry in _walk(path):
         kind = "link" if entry.is_symlink() else "directory" if entry.is_dir() else "file"
