@@ -15,7 +15,7 @@ address         systemd/network/…, without NetworkManager    (networkd has no 
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import ip_interface
+from ipaddress import ip_address, ip_interface
 from typing import TYPE_CHECKING
 
 from atoll.machine.etc.etc_tree import Entry, Kind, Node, is_file, node_at, replaced, with_content
@@ -97,6 +97,8 @@ def format_keyboard(keyboard: KeyboardLayout) -> str:
 def format_wifi(wifi: WifiSettings, uuid: UUID) -> str:
     """A connection that NetworkManager makes whenever the network is there."""
     name = _escape(wifi.ssid)
+    # Here a semicolon would end an item of a list.
+    ssid = _escape(wifi.ssid.replace(";", r"\;"))
     # wpa-psk is WPA2 and WPA3 Personal.
     security = (
         f"\n[wifi-security]\nkey-mgmt=wpa-psk\npsk={_escape(wifi.passphrase)}\n"
@@ -105,25 +107,24 @@ def format_wifi(wifi: WifiSettings, uuid: UUID) -> str:
     )
     return (
         f"[connection]\nid={name}\nuuid={uuid}\ntype=wifi\n\n"
-        f"[wifi]\nmode=infrastructure\nssid={name.replace(';', chr(92) + ';')}\n{security}\n"
+        f"[wifi]\nmode=infrastructure\nssid={ssid}\n{security}\n"
         "[ipv4]\nmethod=auto\n\n[ipv6]\naddr-gen-mode=default\nmethod=auto\n\n[proxy]\n"
     )
 
 
 def format_connection(address: AddressSettings, uuid: UUID) -> str:
     """A wired connection of NetworkManager. The other kind of addresses stays automatic."""
-    family = f"ipv{ip_interface(address.address).version}"
+    version = ip_interface(address.address).version
+    # Each kind has its own list of name servers.
+    servers = [each for each in address.dns if ip_address(each).version == version]
     lines = [f"address1={address.address}"]
-    if address.gateway:
-        lines.append(f"gateway={address.gateway}")
-    for version in (4, 6):
-        servers = [each for each in address.dns if (":" in each) == (version == 6)]
-        if servers and family == f"ipv{version}":
-            lines.append(f"dns={';'.join(servers)};")
+    lines += [f"dns={';'.join(servers)};"] if servers else []
+    lines += [f"gateway={address.gateway}"] if address.gateway else []
+    fixed = "".join(f"{line}\n" for line in [*lines, "method=manual"])
+    automatic = "method=auto\n"
     sections = {
-        "ipv4": "method=auto\n",
-        "ipv6": "addr-gen-mode=default\nmethod=auto\n",
-        family: "".join(f"{line}\n" for line in [*lines, "method=manual"]),
+        "ipv4": fixed if version == 4 else automatic,
+        "ipv6": "addr-gen-mode=default\n" + (fixed if version == 6 else automatic),
     }
     return (
         f"[connection]\nid={address.interface}\nuuid={uuid}\ntype=ethernet\n"

@@ -8,7 +8,12 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atoll.installer.etc_settings import format_network, format_wifi, with_settings
+from atoll.installer.etc_settings import (
+    format_connection,
+    format_network,
+    format_wifi,
+    with_settings,
+)
 from atoll.installer.settings import (
     AddressSettings,
     Settings,
@@ -88,6 +93,62 @@ def test_only_root_reads_a_passphrase() -> None:
     assert node is not None
     assert (node.entry.mode, node.entry.uid, node.entry.gid) == (0o600, 0, 0)
     assert "psk=correct horse\n" in node.entry.read().decode()
+
+
+WIFI = r"""[connection]
+id=my; net\\x
+uuid=0f0e0d0c-0b0a-0908-0706-050403020100
+type=wifi
+
+[wifi]
+mode=infrastructure
+ssid=my\\; net\\x
+
+[wifi-security]
+key-mgmt=wpa-psk
+psk=\sa\\b;c  dd
+
+[ipv4]
+method=auto
+
+[ipv6]
+addr-gen-mode=default
+method=auto
+
+[proxy]
+"""
+WIRED = """[connection]
+id=lan0
+uuid=0f0e0d0c-0b0a-0908-0706-050403020100
+type=ethernet
+interface-name=lan0
+
+[ethernet]
+
+[ipv4]
+address1=192.0.2.7/24
+dns=192.0.2.2;192.0.2.3;
+gateway=192.0.2.1
+method=manual
+
+[ipv6]
+addr-gen-mode=default
+method=auto
+
+[proxy]
+"""
+
+
+def test_connections_are_as_nmcli_writes_them() -> None:
+    """Recorded from ``nmcli --offline connection add`` of NetworkManager 1.52.1; uuid is ours."""
+    assert format_wifi(WifiSettings(ssid=r"my; net\x", passphrase=r" a\b;c  dd"), ID) == WIFI
+    address = AddressSettings(
+        interface="lan0",
+        address="192.0.2.7/24",
+        gateway="192.0.2.1",
+        dns=("192.0.2.2", "192.0.2.3"),
+    )
+    assert format_connection(address, ID) == WIRED
 
 
 def test_an_open_network_has_no_security() -> None:
