@@ -190,6 +190,16 @@ def test_what_was_installed_is_mounted_as_the_design_says(machine: LoopMachine) 
     assert not (machine.place / "run/atoll/failed").exists()
 
 
+def test_a_place_with_a_line_in_fstab_is_left_to_it(machine: LoopMachine) -> None:
+    """systemd mounts nothing where something is mounted already."""
+    first = machine.boot(
+        "echo '# /srv is not here' > $root/etc/fstab; "
+        "echo 'UUID=1-2 /home ext4 nofail 0 2' >> $root/etc/fstab"
+    )
+    assert first.returncode == 0, first.stderr
+    assert answers(machine.boot("show /home; show /srv")) == ["/home ", "/srv ext4 rw,noatime"]
+
+
 def test_an_etc_that_was_wiped_is_what_the_last_good_boot_saved(machine: LoopMachine) -> None:
     """With the whiteouts that a real overlay leaves of files that the tree has."""
     first = machine.boot("echo mine > $root/etc/hostname\n" + machine.save_good_etc())

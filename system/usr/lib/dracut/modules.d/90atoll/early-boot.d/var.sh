@@ -3,6 +3,7 @@
 # reads   /usr/lib/atoll/tree-owned    directories below /var that belong to the tree, one per line:
 #                                      tree_owned.py
 #         atoll/state/machine-id       saved by save-machine-id
+#         /etc/fstab                   what else is mounted at /home and its like
 # writes  atoll/var                    missing directories of it
 # needs   $partition, $root
 
@@ -16,7 +17,7 @@ mount_var() {
         ensure_directory $var/$name
     done
     for name in home root srv mnt media opt; do
-        bind_mount $var/$name $root/$name
+        is_in_fstab /$name || bind_mount $var/$name $root/$name
     done
     bind_mount $var/usrlocal $root/usr/local
     mount_package_opt
@@ -40,6 +41,16 @@ mount_package_opt() {
         ensure_directory "$root/opt/${package##*/}"
         bind_mount "$package" "$root/opt/${package##*/}"
     done
+}
+
+# systemd mounts what a line of /etc/fstab says only where nothing is mounted yet.
+is_in_fstab() {
+    [ -f $root/etc/fstab ] || return 1
+    while read -r device_word mount_point rest; do
+        case $device_word in "#"*) continue ;; esac
+        [ "$mount_point" = "$1" ] && return 0
+    done < $root/etc/fstab
+    return 1
 }
 
 bind_mount() {
