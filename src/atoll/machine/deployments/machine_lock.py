@@ -14,11 +14,12 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import NotFound
-from atoll.host.fs import locked, make_directory, require_root, restrict_to_owner
+from atoll.host.fs import locked, make_directory, read_if_there, require_root, restrict_to_owner
 from atoll.host.mount import enter_private_mounts
 from atoll.host.run import run
 from atoll.machine.boot.mounts import find_mount
 from atoll.machine.deployments.displaced import displace_state, displace_strays
+from atoll.machine.deployments.sysroot import BOOT_PARTITION
 from atoll.machine.deployments.write_status import publish_or_forget
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def locked_machine(
         what = f"the machine in {sysroot.root}"
         stack.enter_context(locked(sysroot.state / "lock", what=what))
         if esp and sysroot.is_running:
-            sysroot = replace(sysroot, esp=stack.enter_context(_writable_esp(sysroot.esp)))
+            sysroot = replace(sysroot, esp=stack.enter_context(_writable_esp(sysroot)))
         displace_strays(sysroot, esp=esp)
         try:
             yield sysroot
@@ -76,20 +77,21 @@ def _trigger_automount(directory: Path) -> None:
 
 
 @contextmanager
-def _writable_esp(seen: Path) -> Iterator[Path]:
+def _writable_esp(sysroot: Sysroot) -> Iterator[Path]:
     """Mount the ESP writable at ``WRITABLE_ESP``.
 
-    If it is mounted read-only at ``seen``, mounting the device again would give the same read-only
-    superblock. So that mount is bound to the new place, and the superblock is remounted writable;
-    the mount at ``seen`` stays read-only for other processes.
+    If it is mounted read-only at its usual place, mounting the device again would give the same
+    read-only superblock. So that mount is bound to the new place, and the superblock is remounted
+    writable; the mount there stays read-only for other processes.
     """
     WRITABLE_ESP.mkdir(mode=0o700, parents=True, exist_ok=True)
+    seen = sysroot.esp
     mount = find_mount(seen) if seen.is_dir() else None
     if mount is not None and mount.point == PurePosixPath(seen):
         run(["mount", "--bind", seen, WRITABLE_ESP])
         _remount("rw")
     else:
-        run(["mount", "-t", "vfat", "-o", ESP_OPTIONS, _esp_device(), WRITABLE_ESP])
+        run(["mount", "-t", "vfat", "-o", ESP_OPTIONS, _esp_device(sysroot), WRITABLE_ESP])
     try:
         yield WRITABLE_ESP
     finally:
@@ -104,10 +106,17 @@ def _remount(mode: str) -> None:
     run(["mount", "-o", f"remount,{mode}", WRITABLE_ESP], env=env)
 
 
-def _esp_device() -> Path:
+def _esp_device(sysroot: Sysroot) -> Path:
+    """The partition with kernels and entries, by what the installation wrote down, else the one
+    that systemd-boot was started from."""
+    written = read_if_there(sysroot.state / BOOT_PARTITION)
     try:
-        # Four bytes of attributes, then UTF-16 with a zero at its end.
-        name = LOADER_PARTITION.read_bytes()[4:].decode("utf-16-le").rstrip("\0").lower()
+        # In efivarfs four bytes of attributes, then UTF-16 with a zero at its end.
+        name = (
+            LOADER_PARTITION.read_bytes()[4:].decode("utf-16-le").rstrip("\0")
+            if written is None
+            else written.decode().strip()
+        ).lower()
     except (OSError, UnicodeDecodeError):
         name = ""
     device = Path("/dev/disk/by-partuuid") / name

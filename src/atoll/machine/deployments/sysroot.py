@@ -6,6 +6,7 @@ A sysroot is a directory (``/sysroot`` on a running machine) with, besides the s
     atoll/state/               flags (``flags``), conflicts of /etc, the history, the machine's id
     atoll/state/entries.json   which entry boots which deployment; readable without the ESP
     atoll/state/lock           flock, held while the machine is changed
+    atoll/state/boot-partition where kernels and boot entries are, if not on the ESP
     atoll/var/                 the one shared /var
     esp/                       the EFI system partition (on a running machine it is at /boot)
 """
@@ -25,6 +26,9 @@ from atoll.machine.deployment import is_number
 
 BOOTED = Path("/run/atoll/booted")
 LIVE = Path("/run/atoll/live")
+BOOT_PARTITION = "boot-partition"
+"""In ``atoll/state``: the UUID, in the partition table, of the partition with kernels and boot
+entries where that is not the ESP (an XBOOTLDR partition). Everywhere else it is called the ESP."""
 RUNNING_SYSROOT = Path("/sysroot")
 RUNNING_ESP = Path("/boot")
 
