@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import Refused, UsageError
 from atoll.base.ids import is_hex_digest
 from atoll.cli.arguments import IMAGE_HELP
-from atoll.cli.disk import onto_device
+from atoll.cli.install_disk import add_disk_arguments, find_target, install_on_disk
 from atoll.cli.references import fetch_word, live_image
 from atoll.host.fs import require_root
 from atoll.image.bootable import read_bootable
@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "image", nargs="?", metavar="IMAGE", help=f"{IMAGE_HELP}; an answers file can name it"
     )
     parser.add_argument("device", nargs="?", help=argparse.SUPPRESS)
+    add_disk_arguments(parser)
     parser.add_argument(
         "--root",
         type=Path,
@@ -71,10 +72,10 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     arguments.image = arguments.image or live_image()
     if arguments.image is None:
         raise UsageError("no image is named", hint=f"name {IMAGE_HELP}")
-    if answers is not None and answers.target is not None:
-        what = "and so does --root" if arguments.root else "and Atoll does not partition disks yet"
-        hint = "take [target] out of the file, and name a directory: --root DIR"
-        raise UsageError(f"{arguments.answers} names a disk, {what}", hint=hint)
+    target = find_target(arguments, answers)
+    if target is not None:
+        require_root("installing a system")
+        return install_on_disk(arguments, answers, target, reporter)
     root = _root(arguments)
     require_root("installing a system")
     (check_directory if arguments.into_directory else check_mounted)(root)
@@ -125,20 +126,18 @@ def _plan_settings(
 
 
 def _root(arguments: argparse.Namespace) -> Path:
-    """Raises UsageError that says how an image gets onto a disk today."""
-    target: str | None = arguments.device
-    if target is not None:
-        if target.startswith("/dev/"):
-            raise UsageError(
-                "atoll install does not partition disks yet",
-                hint=onto_device(arguments.image, target),
-            )
-        hint = f"atoll install {quote(arguments.image)} --root {quote(target)}"
-        raise UsageError(f"unexpected argument {target}: --root is missing", hint=hint)
+    """Raises UsageError that says how an image gets onto a disk."""
+    place: str | None = arguments.device
+    if place is not None:
+        word = "--disk" if place.startswith("/dev/") else "--root"
+        raise UsageError(
+            f"unexpected argument {place}",
+            hint=f"atoll install {quote(arguments.image)} {word} {quote(place)}",
+        )
     if arguments.root is None:
         raise UsageError(
-            "no target: --root DIR is missing",
-            hint=onto_device(arguments.image, "/dev/sdX"),
+            "no target is named",
+            hint=f"atoll install {quote(arguments.image)} --disk /dev/sdX; lsblk lists disks",
         )
     return Path(arguments.root)
 

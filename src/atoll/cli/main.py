@@ -47,8 +47,8 @@ VERBS = (
     Verb(
         "install",
         "machine administration",
-        "install an image to mounted partitions",
-        "atoll install store:hello --root DIR",
+        "install an image on a disk, a partition or in free space",
+        "atoll install store:hello --disk /dev/sdX",
     ),
     Verb(
         "etc",

@@ -167,6 +167,8 @@ class EspContent:
     entry_uuids: frozenset[str] = frozenset()
     """Every UUID that a valid boot entry of Atoll names, in lower case: of file systems and LUKS
     volumes that a system boots from."""
+    foreign_menu: bool = False
+    """The settings of a boot menu (loader/loader.conf) are there that Atoll did not write."""
     flaw: str = ""
     """Why nothing is written there: it cannot be read as FAT, or is damaged."""
 

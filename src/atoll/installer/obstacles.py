@@ -94,7 +94,8 @@ def refuse(obstacles: Iterable[Obstacle]) -> None:
     )
 
 
-def firmware_obstacles(devices: BlockDevices, efi_name: str) -> Iterator[Obstacle]:
+def firmware_obstacles(devices: BlockDevices, efi_name: str | None) -> Iterator[Obstacle]:
+    """``efi_name`` is the architecture that the image boots on, None where it is not known yet."""
     bits = devices.firmware.bits
     if bits is None:
         yield Obstacle(
@@ -102,7 +103,7 @@ def firmware_obstacles(devices: BlockDevices, efi_name: str) -> Iterator[Obstacl
             advice="switch UEFI on (and CSM or legacy boot off) in the firmware's setup, then start"
             " the installer again",
         )
-    elif bits != _UEFI_BITS[efi_name]:
+    elif efi_name is not None and bits != _UEFI_BITS[efi_name]:
         yield Obstacle(
             what=f"the firmware is UEFI of {bits} bits; the image boots by one of"
             f" {_UEFI_BITS[efi_name]} bits",
@@ -307,7 +308,7 @@ def esp_obstacles(
             advice="two of them cannot share one ESP: use another disk, or the partition of that"
             " system with --partition",
         )
-    elif not content.entry_uuids and "loader/loader.conf" in content.files:
+    elif content.foreign_menu:
         yield Obstacle(
             what=f"the ESP {name} already has a boot menu of systemd-boot (loader/loader.conf)",
             advice="the two systems would share one menu: name another ESP with --esp",

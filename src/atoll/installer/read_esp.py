@@ -11,6 +11,7 @@ from atoll.installer.block_devices import EspContent
 from atoll.machine.boot.boot_entries import ENTRIES
 from atoll.machine.boot.boot_entry import parse_entry, parse_entry_name
 from atoll.machine.boot.esp_check import read_volume
+from atoll.machine.deployments.operations import LOADER_SETTINGS, MENU_PATTERN
 from atoll.tree.fat import files
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def read_esp_content(partition: Path, size: int) -> EspContent:
         free=max(0, volume.geometry.clusters - used) * volume.geometry.cluster_size,
         files=frozenset(path.lower() for path, _ in files(volume)),
         entry_uuids=_entry_uuids(partition, volume),
+        foreign_menu=_has_foreign_menu(partition, volume),
         flaw=volume.describe(shared[0]) if shared else "",
     )
 
@@ -54,6 +56,17 @@ def _entry_uuids(partition: Path, volume: Volume) -> frozenset[str]:
         if not _is_draft(entry_name, text):
             found.update(each.lower() for each in _UUID.findall(text))
     return frozenset(found)
+
+
+def _has_foreign_menu(partition: Path, volume: Volume) -> bool:
+    """Whether loader.conf is another's. A power cut may have left an empty one of Atoll's."""
+    for path, item in files(volume):
+        if path.lower() == LOADER_SETTINGS and item.size <= _ENTRY_LIMIT:
+            text = _content(partition, volume, item).rstrip(b"\0")
+            return MENU_PATTERN not in text and bool(text)
+        if path.lower() == LOADER_SETTINGS:
+            return True
+    return False
 
 
 def _is_draft(name: EntryName, text: str) -> bool:

@@ -134,21 +134,29 @@ def test_a_disk_image_is_never_replaced_unasked(capsys: pytest.CaptureFixture[st
         assert mine.read_text() == "mine"
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["disk", "store:hello", "/dev/sdb"],
-        ["install", "store:hello", "/dev/sdb"],
-        ["install", "store:hello"],
-    ],
-)
 def test_a_device_is_answered_with_the_two_commands_that_work(
-    words: list[str], built: Path, capsys: pytest.CaptureFixture[str]
+    built: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(words) == 2
+    assert main(["disk", "store:hello", "/dev/sdb"]) == 2
     err = capsys.readouterr().err
     assert "\n    atoll disk store:hello system.img\n    sudo dd if=system.img of=/dev/sd" in err
     assert max(map(len, err.splitlines())) <= 80
+    assert built.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        (["/dev/sdb"], "atoll install store:hello --disk /dev/sdb"),
+        (["mnt"], "atoll install store:hello --root mnt"),
+        ([], "atoll install store:hello --disk /dev/sdX"),
+    ],
+)
+def test_install_says_how_a_target_is_named(
+    words: list[str], command: str, built: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["install", "store:hello", *words]) == 2
+    assert command in capsys.readouterr().err
     assert built.exists()
 
 

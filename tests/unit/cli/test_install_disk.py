@@ -1,0 +1,116 @@
+"""The words of ``atoll install`` for disks, and how a plan is confirmed."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from atoll.base.errors import Refused, UsageError
+from atoll.cli.install import add_arguments
+from atoll.cli.install_disk import confirm, find_target
+from atoll.installer.answers import Answers, TargetAnswer
+from atoll.installer.partitioning import FirmwareEntry, Target, TargetKind
+from atoll.installer.plan_installation import plan_installation
+from atoll.installer.settings import Settings, UserSettings
+from tests.unit.installer.made_devices import NEEDS, SDA, debian_disk, make_devices
+
+if TYPE_CHECKING:
+    from atoll.installer.partitioning import InstallationPlan
+
+ANSWERS = Answers(
+    settings=Settings(user=UserSettings(name="ada", password="$6$x$y")),
+    target=TargetAnswer(kind="free_space", device="/dev/sda", esp="/dev/sdb1"),
+)
+
+
+def target_of(*words: str, answers: Answers | None = None) -> Target | None:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return find_target(parser.parse_args(["store:hello", *words]), answers)
+
+
+def plan() -> InstallationPlan:
+    target = Target(kind=TargetKind.DISK, device=SDA)
+    return plan_installation(target, make_devices(debian_disk()), NEEDS, encrypted=False)
+
+
+def test_each_word_names_a_target() -> None:
+    assert target_of("--disk", "/dev/sda") == Target(kind=TargetKind.DISK, device=SDA)
+    assert target_of("--free-space", "/dev/sda", "--firmware-entry", "first") == Target(
+        kind=TargetKind.FREE_SPACE, device=SDA, firmware=FirmwareEntry.FIRST
+    )
+    assert target_of("--partition", "/dev/sda3", "--esp", "/dev/sda1", "--home", "/dev/sdb1") == (
+        Target(
+            kind=TargetKind.PARTITION,
+            device=Path("/dev/sda3"),
+            esp=Path("/dev/sda1"),
+            home=Path("/dev/sdb1"),
+        )
+    )
+    assert target_of("--root", "/mnt") is None
+
+
+def test_a_link_to_a_disk_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/dev/null")
+    found = target_of("--disk", str(tmp_path / "link"))
+    assert found is not None
+    assert found.device == Path("/dev/null")
+
+
+def test_the_answers_name_a_target() -> None:
+    assert target_of(answers=ANSWERS) == Target(
+        kind=TargetKind.FREE_SPACE, device=SDA, esp=Path("/dev/sdb1")
+    )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--disk", "/dev/sda", "--partition", "/dev/sda1"),
+        ("--disk", "/dev/sda", "--root", "/mnt"),
+        ("--root", "/mnt", "--esp", "/dev/sda1"),
+        ("--home", "/dev/sda1"),
+        ("--root", "/mnt", "--yes-erase", "sda"),
+    ],
+)
+def test_words_that_do_not_go_together(words: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError):
+        target_of(*words)
+
+
+def test_a_target_of_the_answers_and_of_the_command_line() -> None:
+    with pytest.raises(UsageError, match="more than once"):
+        target_of("--disk", "/dev/sda", answers=ANSWERS)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:  # type: ignore[explicit-override]
+        return True
+
+
+@pytest.mark.parametrize("typed", ["sda\n", "/dev/sda\n", " sda \n"])
+def test_the_name_of_the_disk_confirms(typed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal(typed))
+    confirm(plan(), None, named=False)
+
+
+@pytest.mark.parametrize("typed", ["", "\n", "yes\n", "sdb\n", "sda1\n"])
+def test_anything_else_stops(typed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal(typed))
+    with pytest.raises(Refused, match="nothing was changed"):
+        confirm(plan(), None, named=False)
+
+
+def test_without_a_terminal_it_must_be_written_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("sda\n"))
+    with pytest.raises(Refused, match="no terminal"):
+        confirm(plan(), None, named=False)
+    confirm(plan(), "sda", named=False)
+    confirm(plan(), None, named=True)
+    with pytest.raises(UsageError, match="names sdb"):
+        confirm(plan(), "sdb", named=False)
