@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from atoll.base.fields import Flaw
 from atoll.host.signals import interrupt_on_signals
 from atoll.installer.dialogue import run_dialogue
 from atoll.installer.dialogue_facts import Offer, make_facts
@@ -39,6 +40,7 @@ CITIES = ("Africa/Cairo", "America/New_York", "Europe/Berlin", "Europe/Paris", "
 def make_contents(work: Path, *, network_manager: bool = True) -> ImageContents:
     files = files_of(FACTS) | {
         "etc/passwd": b"root:x:0:0::/root:/bin/bash\ndaemon:x:1:1::/:/bin/false\n",
+        "etc/shadow": b"root:*:20000:0:99999:7:::\ndaemon:*:20000:0:99999:7:::\n",
         "etc/group": b"root:x:0:\nsudo:x:27:\naudio:x:29:\n",
         "etc/locale.conf": b"LANG=en_US.UTF-8\n",
         "usr/lib/locale/C.utf8/LC_CTYPE": b"x",
@@ -62,6 +64,8 @@ def make_offer(work: Path, *, network_manager: bool = True) -> Offer:
         contents=make_contents(work, network_manager=network_manager),
         needs=replace(NEEDS, title="hello 1.2"),
         devices=make_devices(disk, stick),
+        check_follow=lambda text: None if text else Flaw("is empty"),
+        check_plan=lambda _plan, _answers: None,
     )
 
 

@@ -13,6 +13,7 @@ from atoll.base.errors import Refused, UsageError
 from atoll.base.ids import is_hex_digest
 from atoll.cli.arguments import IMAGE_HELP
 from atoll.cli.install_disk import add_disk_arguments, find_target, install_on_disk
+from atoll.cli.output.terminal import has_terminal
 from atoll.cli.references import fetch_word, live_image
 from atoll.host.fs import require_root
 from atoll.image.bootable import read_bootable
@@ -76,6 +77,12 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     if target is not None:
         require_root("installing a system")
         return install_on_disk(arguments, answers, target, reporter)
+    if answers is None and arguments.root is None and arguments.device is None and has_terminal():
+        require_root("installing a system")
+        # prompt_toolkit is needed for nothing else.
+        from atoll.cli.install_dialogue import install_by_dialogue
+
+        return install_by_dialogue(arguments, reporter)
     root = _root(arguments)
     require_root("installing a system")
     (check_directory if arguments.into_directory else check_mounted)(root)
@@ -137,7 +144,8 @@ def _root(arguments: argparse.Namespace) -> Path:
     if arguments.root is None:
         raise UsageError(
             "no target is named",
-            hint=f"atoll install {quote(arguments.image)} --disk /dev/sdX; lsblk lists disks",
+            hint=f"atoll install {quote(arguments.image)} --disk /dev/sdX; lsblk lists disks; at a"
+            " terminal, atoll install asks for everything",
         )
     return Path(arguments.root)
 

@@ -135,25 +135,33 @@ def install_on_disk(
         reporter.notice(f"note: {note}")
     named = answers is not None and answers.target is not None
     confirm(plan, arguments.yes_erase, named=named)
-    installed = apply_installation(
-        plan,
-        Installation(
-            image=bootable,
-            origin=image.origin,
-            source=image.store,
-            needs=needs,
-            settings=settings,
-            encryption=encryption,
-            initrd=initrd,
-        ),
-        reporter,
+    installation = Installation(
+        image=bootable,
+        origin=image.origin,
+        source=image.store,
+        needs=needs,
+        settings=settings,
+        encryption=encryption,
+        initrd=initrd,
     )
+    carry_out(arguments, plan, installation, reporter)
+    return 0
+
+
+def carry_out(
+    arguments: argparse.Namespace,
+    plan: InstallationPlan,
+    installation: Installation,
+    reporter: Reporter,
+) -> None:
+    """Install what was confirmed, and print what came of it."""
+    bootable = installation.image
+    installed = apply_installation(plan, installation, reporter)
     _print_result(arguments, plan, bootable, installed.recovery_key)
     for warning in installed.warnings:
         reporter.notice(f"warning: {warning}")
     reporter.notice(f"{bootable.name} {bootable.version} is installed on {plan.device}")
     reporter.notice("next: remove the installation medium and restart")
-    return 0
 
 
 def measure_image(image: BootableImage) -> ImageNeeds:

@@ -100,6 +100,12 @@ def find_notes(settings: Settings, image: ImageContents) -> tuple[str, ...]:
 
 
 def _check_user(user: UserSettings, image: ImageContents) -> Iterator[RecipeError]:
+    if not image.has("etc/shadow"):
+        yield _problem(
+            "the image has no /etc/shadow, so no account of it can have a password",
+            "user.password",
+            "its recipe can add the package passwd",
+        )
     if user.name in image.users:
         yield _problem(
             f"the image has an account {user.name} already", "user.name", "choose another name"

@@ -61,6 +61,7 @@ class Facts:
     title: str
     follow: str
     key: str
+    check_follow: Check
     contents: ImageContents
     places: tuple[Choice, ...]
     parts_of: Callable[[str], tuple[tuple[Choice, TargetAnswer], ...]]
@@ -84,12 +85,16 @@ class Draft:
     timezone: str | None = None
     wifi: WifiSettings | None = None
     follow: str = ""
+    save: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
+    """``save`` names a file for the answers, empty for none."""
+
     answers: Answers
     passphrase: str | None = field(repr=False)
+    save: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +124,7 @@ def run_dialogue(screens: Screens, facts: Facts) -> Outcome:
             number = before[-1] if before else number
         else:
             number += 1
-    return Outcome(answers=_answers(draft, facts), passphrase=draft.passphrase)
+    return Outcome(answers=_answers(draft, facts), passphrase=draft.passphrase, save=draft.save)
 
 
 def _ask_keyboard(draft: Draft, facts: Facts, screens: Screens, step: str) -> None:
@@ -270,8 +275,18 @@ def _ask_network(draft: Draft, facts: Facts, screens: Screens, step: str) -> Non
 
 def _ask_follow(draft: Draft, facts: Facts, screens: Screens, step: str) -> None:
     page = Page(title="Upgrades", text=f"Which image do upgrades take? {facts.key}", step=step)
-    field = Input(label="Image", default=draft.follow or facts.follow, check=_not_empty)
+    field = Input(label="Image", default=draft.follow or facts.follow, check=facts.check_follow)
     draft.follow = screens.ask(page, field)
+
+
+def _ask_save(draft: Draft, facts: Facts, screens: Screens, step: str) -> None:  # noqa: ARG001
+    page = Page(
+        title="Answers file",
+        text="The answers can be saved in a file that installs other machines like this one,"
+        " unattended. No password or passphrase is in it. Leave it empty to save none.",
+        step=step,
+    )
+    draft.save = screens.ask(page, Input(label="File", default=draft.save))
 
 
 def _confirm_plan(draft: Draft, facts: Facts, screens: Screens, step: str) -> None:
@@ -321,6 +336,7 @@ QUESTIONS = (
         applies=lambda _draft, facts: facts.contents.has_network_manager,
     ),
     Question(title="Upgrades", ask=_ask_follow),
+    Question(title="Answers file", ask=_ask_save),
     Question(title="The plan", ask=_confirm_plan),
 )
 

@@ -16,6 +16,7 @@ from atoll.installer.plan_installation import plan_installation
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from atoll.base.fields import Check
     from atoll.installer.answers import Answers
     from atoll.installer.block_devices import BlockDevices
     from atoll.installer.image_contents import ImageContents
@@ -37,6 +38,9 @@ class Offer:
     contents: ImageContents
     needs: ImageNeeds
     devices: BlockDevices
+    check_follow: Check
+    check_plan: Callable[[InstallationPlan, Answers], None]
+    """Raises AtollError for what else stands against a plan, such as a missing program."""
 
     def plan(self, answers: Answers) -> InstallationPlan:
         """Raises Refused with every obstacle, RecipeError for settings the image cannot satisfy."""
@@ -44,7 +48,9 @@ class Offer:
         require_possible(answers.settings, self.contents)
         encrypted = answers.encryption is not None
         target = target_of(answers.target)
-        return plan_installation(target, self.devices, self.needs, encrypted=encrypted)
+        plan = plan_installation(target, self.devices, self.needs, encrypted=encrypted)
+        self.check_plan(plan, answers)
+        return plan
 
     def plan_text(self, answers: Answers) -> PlanText:
         plan = self.plan(answers)
@@ -60,6 +66,7 @@ def make_facts(offer: Offer, try_keyboard: Callable[[KeyboardLayout], None]) -> 
         title=offer.needs.title,
         follow=offer.follow,
         key=NO_KEY,
+        check_follow=offer.check_follow,
         contents=offer.contents,
         places=choices.list_disks(),
         parts_of=choices.list_parts,

@@ -55,6 +55,7 @@ def test_from_the_first_question_to_the_last(terminal: Terminal, tmp_path: Path)
         ("Africa/Cairo", f"ber{ENTER}"),
         ("by Wi-Fi", ENTER),
         ("Image: docker://registry.example/hello:stable", ENTER),
+        ("File:", f"saved.toml{ENTER}"),
         ("Nothing is erased", PAGE_DOWN),
         ("user      zoe (Zoë Lovelace)", PAGE_DOWN),
         ("keyboard  de nodeadkeys", ENTER),

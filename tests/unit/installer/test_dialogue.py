@@ -9,10 +9,12 @@ import pytest
 
 from atoll.base.errors import Refused
 from atoll.installer.answers import Answers, TargetAnswer
+from atoll.installer.check_settings import find_impossible
 from atoll.installer.dialogue import Facts, Outcome, PlanText, run_dialogue
 from atoll.installer.dialogue_facts import make_facts
+from atoll.installer.image_contents import ImageContents
 from atoll.installer.pages import Choice, GoBack, Input, Page
-from atoll.installer.settings import WifiSettings
+from atoll.installer.settings import Settings, UserSettings, WifiSettings
 from atoll.installer.suggestions import (
     find_locale_names,
     find_regions,
@@ -21,6 +23,7 @@ from atoll.installer.suggestions import (
 )
 from atoll.machine.keyboard import KeyboardLayout
 from tests.dialogue_facts import make_contents, make_offer
+from tests.unit.machine.small_image import make_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,6 +42,7 @@ STRAIGHT = (
     "Europe/Berlin",
     "no",
     KEEP,
+    "saved.toml",
     KEEP,
     "nvme0n1",
 )
@@ -123,8 +127,8 @@ def test_straight_through(facts: Facts) -> None:
     assert settings.keyboard == KeyboardLayout(layout="de", variant="nodeadkeys")
     assert (settings.hostname, settings.locale) == ("reef", "de_DE.UTF-8")
     assert (settings.timezone, settings.wifi) == ("Europe/Berlin", None)
-    assert [page.step for page in person.pages][0::15] == ["1 of 10", "10 of 10"]
-    assert "No key" in person.pages[-3].text
+    assert [page.step for page in person.pages][0::15] == ["1 of 11", "11 of 11"]
+    assert "No key" in person.pages[-4].text
     assert "/dev/nvme0n1" in person.pages[-2].text
 
 
@@ -132,7 +136,7 @@ def test_what_the_image_does_not_have_is_not_asked(facts: Facts, tmp_path: Path)
     contents = make_contents(tmp_path, network_manager=False)
     said = (*STRAIGHT[:12], *STRAIGHT[13:])
     outcome, person = outcome_of(replace(facts, contents=contents), *said)
-    assert person.pages[0].step == "1 of 9"
+    assert person.pages[0].step == "1 of 10"
     assert outcome.answers.settings.hostname == "reef"
 
 
@@ -214,7 +218,7 @@ def test_a_plan_that_is_refused_leads_back(facts: Facts) -> None:
             raise found
         return found
 
-    said = (*STRAIGHT[:14], KEEP, KEEP, KEEP, "y", "x")
+    said = (*STRAIGHT[:15], KEEP, KEEP, KEEP, "y", "x")
     _, person = outcome_of(replace(facts, plan=plan), *said)
     refused = next(page for page in person.pages if page.title == "This cannot be done")
     assert "in use" in refused.text
@@ -248,6 +252,13 @@ def test_the_keyboard_is_tried(facts: Facts) -> None:
 )
 def test_a_login_name_from_the_full_one(full: str, name: str) -> None:
     assert suggest_user_name(full) == name
+
+
+def test_an_image_without_passwords(tmp_path: Path) -> None:
+    contents = ImageContents(*make_store(tmp_path, {"etc/passwd": b"root:x:0:0::/:/bin/sh\n"}))
+    user = UserSettings(name="ada", password="x", groups=())
+    (error,) = find_impossible(Settings(user=user), contents)
+    assert "no /etc/shadow" in error.message
 
 
 def test_lists(facts: Facts) -> None:

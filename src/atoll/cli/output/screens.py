@@ -7,7 +7,6 @@ mouse. Only ASCII is drawn but for what names of disks and the person's own word
 
 from __future__ import annotations
 
-import os
 import sys
 import termios
 from contextlib import contextmanager
@@ -32,7 +31,6 @@ from prompt_toolkit.layout.processors import PasswordProcessor
 from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.output.defaults import create_output
 
-from atoll.base.errors import UsageError
 from atoll.base.text import cut, escape, one_line, width
 from atoll.cli.output.terminal import encodable, trusted_stream
 from atoll.installer.pages import Choice, GoBack, Input, Page
@@ -50,18 +48,6 @@ _ERROR = 2
 """Lines for what is wrong."""
 _AROUND = 6 + _ERROR
 """Lines beside the text and the list: title, blank, heading, blank, search, keys, and errors."""
-
-
-def require_terminal() -> None:
-    """Raises UsageError where no questions can be asked."""
-    hint = "answer by a file instead: atoll install --answers FILE"
-    if not sys.stdin.isatty() or not sys.stdout.isatty():
-        raise UsageError("questions need a terminal, and there is none here", hint=hint)
-    if os.environ.get("TERM", "dumb") in ("dumb", "unknown"):
-        raise UsageError(
-            "questions need a terminal that can move its cursor: TERM says that this one cannot",
-            hint=f"if it can: TERM=vt220 atoll install; else {hint}",
-        )
 
 
 @dataclass(frozen=True, slots=True)

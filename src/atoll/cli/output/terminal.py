@@ -12,6 +12,7 @@ import sys
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING, TextIO, cast
 
+from atoll.base.errors import UsageError
 from atoll.base.text import escape
 
 if TYPE_CHECKING:
@@ -97,3 +98,16 @@ def write_result(data: bytes) -> None:
         return
     stream.flush()
     stream.buffer.write(data)
+
+
+def has_terminal() -> bool:
+    """Whether a person can be asked questions. Raises UsageError on a terminal that cannot move its
+    cursor."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return False
+    if os.environ.get("TERM", "dumb") in ("dumb", "unknown"):
+        raise UsageError(
+            "questions need a terminal that can move its cursor; TERM says that this one cannot",
+            hint="if it can: TERM=vt220 atoll install; otherwise: --answers FILE, or --disk DEV",
+        )
+    return True
