@@ -65,6 +65,7 @@ def make_offer(work: Path, *, network_manager: bool = True) -> Offer:
         needs=replace(NEEDS, title="hello 1.2"),
         devices=make_devices(disk, stick),
         check_follow=lambda text: None if text else Flaw("is empty"),
+        not_encrypted="",
         check_plan=lambda _plan, _answers: None,
     )
 

@@ -54,6 +54,7 @@ def install_by_dialogue(arguments: argparse.Namespace, reporter: Reporter) -> in
         needs=measure_image(bootable),
         devices=devices,
         check_follow=_follow_check(image.store.root),
+        not_encrypted=_why_not_encrypted(bootable),
         check_plan=partial(_check_plan, bootable, contents),
     )
     screens = TerminalScreens(f"Install {offer.needs.title}")
@@ -86,6 +87,15 @@ def _check_plan(
     if answers.encryption is not None:
         require_encryption()
         check_can_open(image, "the volume that is made", initrd_for(settings.etc))
+
+
+def _why_not_encrypted(image: BootableImage) -> str:
+    try:
+        require_encryption()
+        check_can_open(image, "the volume that is made")
+    except AtollError as error:
+        return f"{error.message}; {error.hint}" if error.hint else error.message
+    return ""
 
 
 def _follow_check(store: Path) -> Check:

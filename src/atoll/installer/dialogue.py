@@ -53,8 +53,9 @@ class Facts:
     """What the questions depend on.
 
     ``places`` are the disks; ``parts_of`` gives what can be done with one of them. ``key`` says by
-    which key what is followed is checked. ``plan`` raises AtollError that says what stands against
-    it. ``hash_password`` and ``try_keyboard`` have effects, on the terminal only.
+    which key what is followed is checked, ``not_encrypted`` why nothing can be (empty where it
+    can). ``plan`` raises AtollError that says what stands against it. ``hash_password`` and
+    ``try_keyboard`` have effects, on the terminal only.
     """
 
     image: str
@@ -62,6 +63,7 @@ class Facts:
     follow: str
     key: str
     check_follow: Check
+    not_encrypted: str
     contents: ImageContents
     places: tuple[Choice, ...]
     parts_of: Callable[[str], tuple[tuple[Choice, TargetAnswer], ...]]
@@ -171,7 +173,7 @@ def _ask_place(draft: Draft, facts: Facts, screens: Screens, step: str) -> None:
         return
 
 
-def _ask_encryption(draft: Draft, facts: Facts, screens: Screens, step: str) -> None:  # noqa: ARG001
+def _ask_encryption(draft: Draft, facts: Facts, screens: Screens, step: str) -> None:
     page = Page(
         title="Encryption",
         text="Encrypted, the disk can be read by nobody who does not know the passphrase, which is"
@@ -180,8 +182,12 @@ def _ask_encryption(draft: Draft, facts: Facts, screens: Screens, step: str) -> 
         step=step,
     )
     choices = (
-        Choice(value=_KEY, title="encrypt the system and all files, with a recovery key"),
-        Choice(value=_YES, title="encrypt without a recovery key"),
+        Choice(
+            value=_KEY,
+            title="encrypt the system and all files, with a recovery key",
+            why_not=facts.not_encrypted,
+        ),
+        Choice(value=_YES, title="encrypt without a recovery key", why_not=facts.not_encrypted),
         Choice(value=_NO, title="do not encrypt"),
     )
     was = _NO if draft.passphrase is None else _KEY if draft.recovery_key else _YES

@@ -39,6 +39,8 @@ class Offer:
     needs: ImageNeeds
     devices: BlockDevices
     check_follow: Check
+    not_encrypted: str
+    """Why the image or this system cannot encrypt; empty where they can."""
     check_plan: Callable[[InstallationPlan, Answers], None]
     """Raises AtollError for what else stands against a plan, such as a missing program."""
 
@@ -67,6 +69,7 @@ def make_facts(offer: Offer, try_keyboard: Callable[[KeyboardLayout], None]) -> 
         follow=offer.follow,
         key=NO_KEY,
         check_follow=offer.check_follow,
+        not_encrypted=offer.not_encrypted,
         contents=offer.contents,
         places=choices.list_disks(),
         parts_of=choices.list_parts,

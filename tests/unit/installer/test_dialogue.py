@@ -151,6 +151,14 @@ def test_encryption_with_what_is_typed_twice(facts: Facts) -> None:
     assert "correct horse" not in repr(outcome)
 
 
+def test_encryption_that_is_not_possible_cannot_be_chosen(facts: Facts) -> None:
+    facts = replace(facts, not_encrypted="it has no systemd-cryptsetup")
+    outcome, _ = outcome_of(facts, *with_said(4, KEEP))
+    assert outcome.passphrase is None
+    with pytest.raises(AssertionError, match="no key among"):
+        run_dialogue(Person(*STRAIGHT[:4], "key"), facts)
+
+
 def test_wifi(facts: Facts) -> None:
     outcome, person = outcome_of(facts, *with_said(12, "yes", "reef", "short", "correct horse"))
     assert outcome.answers.settings.wifi == WifiSettings(ssid="reef", passphrase="correct horse")
