@@ -118,6 +118,18 @@ def add_store_arguments(parser: argparse.ArgumentParser, *, json: bool = True) -
         parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
+def add_vm_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what ``atoll vm`` and ``atoll test`` have in common."""
+    parser.add_argument("--variant", metavar="NAME", help="variant of the recipe")
+    parser.add_argument(
+        "--memory", metavar="MIB", type=int, default=2048, help="memory in MiB (default: 2048)"
+    )
+    parser.add_argument(
+        "--cpus", metavar="N", type=int, help="number of virtual CPUs (default: 2, without KVM 1)"
+    )
+    parser.add_argument("--store", metavar="DIR", type=Path, help="store to use")
+
+
 def format_option(name: str, value: object) -> str:
     """An option for a command in a hint, such as `` --store DIR``; empty without a value."""
     return "" if value is None else f" {name} {quote(str(value))}"

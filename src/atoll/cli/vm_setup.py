@@ -31,17 +31,6 @@ if TYPE_CHECKING:
     from atoll.base.report import Reporter
 
 
-def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--variant", metavar="NAME", help="variant of the recipe")
-    parser.add_argument(
-        "--memory", metavar="MIB", type=int, default=2048, help="memory in MiB (default: 2048)"
-    )
-    parser.add_argument(
-        "--cpus", metavar="N", type=int, help="number of virtual CPUs (default: 2, without KVM 1)"
-    )
-    parser.add_argument("--store", metavar="DIR", type=Path, help="store to use")
-
-
 def find_recipe(text: str) -> Path | None:
     """The path of the recipe that ``text`` names; None if it names an image."""
     path = Path(text)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from atoll.cli.main import main
+from atoll.cli.main import VERBS, main, verb_parser
+from atoll.cli.run.vm import DISPLAYS
 from atoll.store.layout import open_store
 from atoll.vm import qemu
 from tests.unit.recipe.test_parse import SMALLEST
@@ -81,3 +82,10 @@ def test_the_firmware_is_not_here(
     monkeypatch.setattr(qemu, "FIRMWARE", ())
     assert main(["vm", "store:x", "--store", str(store)]) == 4
     assert "ovmf" in capsys.readouterr().err
+
+
+def test_every_display_that_can_be_chosen_has_its_options() -> None:
+    parser = verb_parser(next(verb for verb in VERBS if verb.name == "vm"))
+    (display,) = (each for each in parser._actions if each.dest == "display")
+    assert display.choices is not None
+    assert set(display.choices) == set(DISPLAYS)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from atoll.base.errors import Damaged, NotFound, UsageError
 from atoll.base.report import NullReporter
-from atoll.cli.test import _document, format_trial
+from atoll.cli.run.test import _document, format_trial
 from atoll.vm import qemu
 from atoll.vm.qemu import Firmware, VmSpec, plan_command, quoted
 from atoll.vm.run_trial import TrialSettings, run_trial, tail_of_console
