@@ -146,10 +146,11 @@ def parse_flags(text: str) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TellKernel:
-    """Let the kernel know the new partitions, and wait for their devices."""
+    """Let the kernel know the new partitions, and wait for their devices. ``removed`` None: it
+    forgets all that it knew of the disk, which may be more than the last table had."""
 
     disk: Path
-    removed: tuple[int, ...]
+    removed: tuple[int, ...] | None
     added: tuple[PlannedPartition, ...]
 
     def describe(self) -> str:
@@ -157,7 +158,7 @@ class TellKernel:
 
     def execute(self) -> None:
         partx = require_program("partx", package="util-linux")
-        for number in self.removed:
+        for number in _known_numbers(self.disk) if self.removed is None else self.removed:
             if (_KNOWN / partition_path(self.disk, number).name).exists():
                 run([partx, "--delete", "--nr", str(number), self.disk])
         for each in self.added:
@@ -177,6 +178,11 @@ class TellKernel:
             time.sleep(0.05)
         if int((known / "start").read_text()) * 512 != part.start:
             raise Damaged(f"{part.path} is not where it was made", hint="see: dmesg")
+
+
+def _known_numbers(disk: Path) -> list[int]:
+    """The partitions that the kernel knows of a disk."""
+    return sorted(int(path.read_text()) for path in (_KNOWN / disk.name).glob("*/partition"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

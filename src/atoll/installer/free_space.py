@@ -60,7 +60,9 @@ def find_leftovers(disk: Disk, devices: BlockDevices) -> tuple[DiskPartition, ..
     found = []
     for part in disk.partitions:
         content = devices.esp_content(part.path)
-        booted = part.signature.uuid.lower() in named or (content and content.entry_uuids)
+        booted = part.signature.uuid.lower() in named or (
+            content and (content.entry_uuids or (content.flaw and part.signature.kind))
+        )
         ours = part.name == INSTALLING and part.kind in (ESP_TYPE, XBOOTLDR_TYPE, STATE_TYPE)
         if ours and not booted and not part.uses:
             found.append(part)

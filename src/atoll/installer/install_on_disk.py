@@ -149,7 +149,8 @@ def plan_table(plan: InstallationPlan) -> tuple[Operation, ...]:
             written=tuple(each for each in plan.after if each.fate in MADE),
             uuids={each.number: uuid4() for each in created},
         )
-    return (write, TellKernel(disk=disk, removed=gone, added=created))
+    forgotten = None if plan.new_table else gone
+    return (write, TellKernel(disk=disk, removed=forgotten, added=created))
 
 
 def plan_names(plan: InstallationPlan) -> tuple[Operation, ...]:

@@ -67,7 +67,7 @@ _FLAWS = {
     ),
     TableFlaw.STALE: (
         "the kernel uses an older partition table than the one on the disk",
-        "let it read the table again: partprobe {disk}, or restart the computer",
+        "let it read the table again: partx --update {disk}, or restart the computer",
     ),
 }
 

@@ -31,6 +31,7 @@ from atoll.installer.block_devices import (
     partition_path,
 )
 from atoll.installer.disk_lock import is_in_use
+from atoll.installer.partitioning import INSTALLING
 from atoll.installer.read_esp import read_esp_content
 from atoll.installer.read_windows import read_windows_state
 from atoll.machine.disk_layout import ESP_TYPE, XBOOTLDR_TYPE
@@ -176,12 +177,16 @@ def _partition(disk: Path, listed: Fields, unit: int, kernels: dict[Path, Fields
     number = _number_of(disk, listed.string("node"))
     path = partition_path(disk, number)
     device = kernels.get(path)
-    signature = read_signature(path) if device is not None else NO_SIGNATURE
+    start, size = listed.integer("start") * unit, listed.integer("size") * unit
+    if device is not None:
+        signature = read_signature(path)
+    else:
+        signature = read_signature(disk, "--offset", str(start), "--size", str(size))
     part = DiskPartition(
         path=path,
         number=number,
-        start=listed.integer("start") * unit,
-        size=listed.integer("size") * unit,
+        start=start,
+        size=size,
         kind=listed.string("type").upper(),
         uuid=listed.string("uuid", ""),
         name=listed.string("name", ""),
@@ -210,7 +215,8 @@ def _number_of(disk: Path, node: str) -> int:
 
 def _is_stale(part: DiskPartition, kernel: Fields | None) -> bool:
     if kernel is None:
-        return True
+        # An installation that was stopped before it told the kernel is no obstacle to the next.
+        return part.name != INSTALLING
     start = _number(kernel, "start") * _KERNEL_SECTOR
     # Of an extended MBR partition the kernel shows two sectors only.
     sized = part.size == _number(kernel, "size") or part.kind in ("5", "F", "85")
@@ -250,12 +256,17 @@ def _is_whole(path: Path, data: bytes, lba: int, block: int) -> bool:
     return True
 
 
-def read_signature(path: Path) -> Signature:
-    """What a device holds by its signature; raises Damaged when its begin cannot be read."""
+def read_signature(path: Path, *place: str) -> Signature:
+    """What a device holds by its signature, or a ``place`` of it in blkid's words. Raises Damaged
+    when its begin cannot be read."""
     _read(path, 0, 4096)
     try:
         found = run(
-            [require_program("blkid", package="util-linux"), "--probe", "--output", "export", path]
+            [
+                require_program("blkid", package="util-linux"),
+                *("--probe", "--output", "export", *place),
+                path,
+            ]
         )
     except ProgramFailed as error:
         if error.status == _NOTHING_FOUND:

@@ -6,7 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from atoll.base.errors import Damaged
+from atoll.base.errors import Damaged, NotFound
 from atoll.installer.block_devices import EspContent
 from atoll.machine.boot.boot_entries import ENTRIES
 from atoll.machine.boot.boot_entry import parse_entry, parse_entry_name
@@ -28,7 +28,7 @@ def read_esp_content(partition: Path, size: int) -> EspContent:
     """Files and free space; ``flaw`` says why it cannot be used. Raises MissingPrivilege."""
     try:
         volume = read_volume(partition)
-    except Damaged as error:
+    except (Damaged, NotFound) as error:
         return EspContent(
             partition=partition, size=size, free=0, files=frozenset(), flaw=error.message
         )
