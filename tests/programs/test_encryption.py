@@ -4,6 +4,7 @@ opened here, for that needs the device mapper (tests/vm/test_encrypted.py)."""
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from typing import TYPE_CHECKING
@@ -80,6 +81,12 @@ def test_a_small_machine_can_open_what_a_large_one_made(device: Path) -> None:
     assert '"type": "argon2id"' in found
     assert f'"memory": {MEMORY}' in found
     assert f'"sector_size": {SECTOR}' in found
+
+
+def test_a_partition_of_any_size_gets_whole_sectors(device: Path) -> None:
+    os.truncate(device, SIZE + 512)
+    make_volume(device, str(uuid4()), PASSPHRASE, CHEAP)
+    assert '"sector_size": 512' in json.dumps(dump(device))
 
 
 def test_the_qr_code_says_the_key(device: Path) -> None:

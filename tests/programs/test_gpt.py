@@ -27,6 +27,7 @@ from atoll.machine.disk_layout import (
 from atoll.machine.grow import (
     MountedPartition,
     apply_writes,
+    can_open_at,
     find_partition,
     find_volume_size,
     plan_partition_growth,
@@ -229,3 +230,6 @@ def test_the_partition_of_an_encrypted_volume_is_found_below_it(tmp_path: Path) 
     found = find_partition(tmp_path, links)
     assert (str(found.disk), found.number, found.size) == ("/dev/vda", 2, 80000 * 512)
     assert find_volume_size(tmp_path, links) == 8192 * 512
+    # It ends with a whole sector of the volume, or the volume would not open again.
+    assert can_open_at(found, 2048 + 80007)
+    assert not can_open_at(found, 2048 + 80003)

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from typing import IO
 
 LABEL = "atoll"
-SECTOR = 4096
-"""Bytes that are encrypted at once: the block size of the file system. Partitions are aligned to
-it on every disk, whatever the disk's own sectors are."""
+SECTOR, SMALL_SECTOR = 4096, 512
+"""Bytes that are encrypted at once: the block size of the file system, or where the partition is no
+multiple of it, which would then not open (``choose_sector``), the smallest."""
 MEMORY = 64 * 1024
 """KiB that argon2id needs to open the volume, also in early boot of a machine with 512 MiB: what
 RFC 9106 recommends where memory is scarce. cryptsetup itself would take up to 1 GiB."""
@@ -160,12 +160,19 @@ def make_volume(device: Path, uuid: str, passphrase: Secret, cost: KeyDerivation
         "--batch-mode",
         f"--uuid={uuid}",
         f"--label={LABEL}",
-        f"--sector-size={SECTOR}",
+        f"--sector-size={choose_sector(device)}",
         *cost.options(),
         "--key-file=-",
         device,
     ]
     run(argv, stdin=passphrase.value)
+
+
+def choose_sector(device: Path) -> int:
+    """The kernel opens only volumes of whole sectors, and a partition that somebody else made may
+    have any size. Raises OSError."""
+    with device.open("rb") as file:
+        return SMALL_SECTOR if file.seek(0, os.SEEK_END) % SECTOR else SECTOR
 
 
 def add_recovery_key(device: Path, passphrase: Secret) -> RecoveryKey:

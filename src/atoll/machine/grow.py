@@ -51,10 +51,13 @@ def grow(sysroot: Sysroot) -> int:
     Raises NothingToDo, Damaged for a partition table that is not understood, or OSError.
     """
     partition = find_partition(sysroot.root)
+    volume = find_volume_size(sysroot.root)
     with locked_machine(sysroot, esp=False) as machine:
         growing = machine.state / GROWING
         with partition.disk.open("r+b", buffering=0) as disk:
             planned = plan_partition_growth(disk.fileno(), partition)
+            if volume is not None and planned and not can_open_at(partition, planned[1]):
+                planned = None
             if planned is None and not growing.exists():
                 raise NothingToDo("the state partition already fills its disk")
             apply_operations([SetFlag(path=growing)])
@@ -64,11 +67,17 @@ def grow(sysroot: Sysroot) -> int:
                 apply_writes(disk.fileno(), writes, partition.block)
                 size = (last + 1) * partition.block - partition.start
                 resize_partition(disk.fileno(), partition.number, start=partition.start, size=size)
-        volume = find_volume_size(sysroot.root)
         if volume is None or volume + LUKS_HEADER >= size:
             _grow_file_system(machine.root, size if volume is None else volume)
             apply_operations([ClearFlag(path=growing)])
     return size - partition.size
+
+
+def can_open_at(partition: MountedPartition, last: int) -> bool:
+    """Whether an encrypted volume could be opened if the partition ended with block ``last``: it
+    must have whole sectors, of up to 4096 bytes."""
+    size = (last + 1) * partition.block - partition.start
+    return size % 4096 == 0 or partition.size % 4096 != 0
 
 
 def find_volume_size(directory: Path, sysfs: Path = SYSFS) -> int | None:
