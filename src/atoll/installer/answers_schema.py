@@ -294,7 +294,7 @@ TOP = TableRule(
             doc="The image to install, as on the command line (docker://, oci:, oci-archive:,"
             " store:).",
             example='"docker://registry.example/desktop:stable"',
-            default_text="IMAGE on the command line",
+            default_text="IMAGE on the command line; on a live system, the one that runs",
             check=values.check_one_line,
         ),
         KeyRule(
