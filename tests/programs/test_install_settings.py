@@ -16,6 +16,7 @@ import pytest
 
 from atoll.base.errors import RecipeError
 from atoll.base.report import NullReporter
+from atoll.host.password_hash import hash_password
 from atoll.installer.check_settings import choose_groups, find_notes, require_possible
 from atoll.installer.image_contents import ImageContents
 from atoll.installer.install_settings import PreparedSettings, plan_settings, prepare_settings
@@ -219,6 +220,29 @@ def test_a_cut_after_any_operation_is_no_obstacle(small: Small, tmp_path: Path) 
         apply_operations(plan_settings(prepared, sysroot)[:number])
         apply_operations(plan_settings(prepared, sysroot))
         assert read_directory(root).root == expected, number
+
+
+def test_the_person_logs_in_with_the_password(small: Small, tmp_path: Path) -> None:
+    """PAM of the image judges, asked by another user who has to know the password."""
+    user = replace(ADA, password=hash_password("correct horse"))
+    sysroot = machine_with(
+        prepare_settings(Settings(user=user), small.contents), tmp_path / "machine"
+    )
+    with laid_over(small.root, tmp_path / "overlay") as root:
+        upper = sysroot.deployments / "1/etc/upper"
+        subprocess.run(["cp", "--archive", f"{upper}/.", root / "etc"], check=True)
+        subprocess.run(
+            ["cp", "--archive", sysroot.atoll / "var/home/ada", root / "home"], check=True
+        )
+        ask = "runuser --user nobody -- su --login ada --command 'id --name --groups; pwd'"
+        said = inside(root, f"mount -t proc proc /proc; echo correct horse | {ask}")
+        groups, home = said.splitlines()
+        assert groups.split()[0] == "ada"
+        assert {"sudo", "audio", "video"} <= set(groups.split())
+        assert home == "/home/ada"
+        with pytest.raises(subprocess.CalledProcessError):
+            inside(root, f"mount -t proc proc /proc; echo correct hors | {ask}")
+        assert inside(root, "passwd --status root").split()[1] == "L"
 
 
 @pytest.mark.parametrize(
