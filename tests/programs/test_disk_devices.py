@@ -299,9 +299,9 @@ def test_an_mbr_table_is_known(tmp_path: Path) -> None:
 
 
 def test_reading_leaves_every_byte_as_it_was(tmp_path: Path) -> None:
-    file = make_file(tmp_path / "disk.img", SIZE)
+    file = make_file(tmp_path / "disk.img", 1 << 30)
     with attached(file) as device:
-        write_table(device, *LAYOUT)
+        write_table(device, LAYOUT[0], "size=500MiB")
         know(device)
         make("mkfs.vfat", "-F", "32", partition(device, 1))
         make("mke2fs", "-q", "-t", "ext4", partition(device, 2))

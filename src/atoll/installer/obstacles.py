@@ -7,6 +7,7 @@ obstacle: the plan says what is lost. What stays, and what is shared with anothe
 from __future__ import annotations
 
 from dataclasses import dataclass
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import NotFound, Refused
@@ -31,6 +32,7 @@ SECTORS = (512, 4096)
 _HOME_KINDS = ("ext2", "ext3", "ext4", "btrfs", "xfs", "f2fs")
 _UEFI_BITS = {"x64": 64, "aa64": 64}
 _LIVE_MOUNTS = ("/run/live", "/run/initramfs/live", "/lib/live", "/cdrom", "/sysroot")
+_SYSTEM_MOUNTS = ("/", "/usr", "/var", "/sysroot")
 _HOLDERS = {
     "crypt": ("an opened LUKS volume", "close it: cryptsetup close {name}"),
     "lvm": ("an active LVM volume", "deactivate its group: vgchange --activate n"),
@@ -178,17 +180,12 @@ def _sets(part: DiskPartition, devices: BlockDevices) -> Iterator[Obstacle]:
 
 
 def _uses(path: Path, uses: Iterable[Use]) -> Iterator[Obstacle]:
-    for use in uses:
+    found = tuple(uses)
+    yield from _mounts(path, [use.name for use in found if use.kind is UseKind.MOUNTED])
+    for use in found:
         match use.kind:
             case UseKind.SWAP:
                 yield Obstacle(what=f"{path} is in use as swap", advice=f"swapoff {path}")
-            case UseKind.MOUNTED if use.name == "/" or use.name.startswith(_LIVE_MOUNTS):
-                yield Obstacle(
-                    what=f"this computer runs from {path}, mounted at {use.name}",
-                    advice="choose another disk, or start the installer from another stick",
-                )
-            case UseKind.MOUNTED:
-                yield Obstacle(what=f"{path} is mounted at {use.name}", advice=f"umount {use.name}")
             case UseKind.HOLDER:
                 what, advice = _HOLDERS.get(
                     use.detail, ("a RAID or another device", "stop it: mdadm --stop {name}")
@@ -202,6 +199,20 @@ def _uses(path: Path, uses: Iterable[Use]) -> Iterator[Obstacle]:
                     what=f"{path} is in use by another program, or mounted out of sight",
                     advice=f"see who uses it: lsof {path}; for ZFS: zpool export",
                 )
+
+
+def _mounts(path: Path, places: list[str]) -> Iterator[Obstacle]:
+    own = [each for each in places if each in _SYSTEM_MOUNTS or each.startswith(_LIVE_MOUNTS)]
+    if own:
+        yield Obstacle(
+            what=f"this computer runs from {path}, mounted at {own[0]}",
+            advice="choose another disk, or start the installer from another stick",
+        )
+    elif places:
+        yield Obstacle(
+            what=f"{path} is mounted at {', '.join(places)}",
+            advice=f"umount {' '.join(map(quote, places))}",
+        )
 
 
 def _membership(path: Path, kind: str) -> Iterator[Obstacle]:

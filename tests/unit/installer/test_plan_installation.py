@@ -179,7 +179,16 @@ def test_a_system_that_is_formatted_loses_its_entries() -> None:
 MOUNTED = Use(kind=UseKind.MOUNTED, name="/srv")
 OBSTACLES = [
     ({"uses": (MOUNTED,)}, "sda4 is mounted at /srv", "umount /srv"),
-    ({"uses": (Use(kind=UseKind.MOUNTED, name="/"),)}, "runs from /dev/sda4", "another disk"),
+    (
+        {"uses": (Use(kind=UseKind.MOUNTED, name="/home"), Use(kind=UseKind.MOUNTED, name="/"))},
+        "runs from /dev/sda4, mounted at /",
+        "another disk",
+    ),
+    (
+        {"uses": (MOUNTED, Use(kind=UseKind.MOUNTED, name="/mnt/a b"))},
+        "mounted at /srv, /mnt/a b",
+        "umount /srv '/mnt/a b'",
+    ),
     (
         {"uses": (Use(kind=UseKind.MOUNTED, name="/run/live/medium"),)},
         "runs from /dev/sda4",
