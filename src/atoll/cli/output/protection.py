@@ -39,6 +39,8 @@ def _secure_boot(protection: Protection) -> str:
     state, signatures = protection.secure_boot, protection.signatures
     if state is SecureBoot.NONE:
         return "impossible: the machine was not started by UEFI firmware"
+    if state is SecureBoot.UNKNOWN:
+        return "not offered by this firmware"
     if state is SecureBoot.ON:
         return "on: checks boot loader and kernel, not initrd and boot entry"
     off = "off (setup mode)" if state is SecureBoot.SETUP else str(state)
