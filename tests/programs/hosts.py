@@ -23,6 +23,7 @@ SUITES = ("bookworm", "trixie")
 PACKAGES = (
     "python3",
     "python3-httpx",
+    "python3-prompt-toolkit",
     "python3-zstandard",
     "mount",
     "mmdebstrap",
