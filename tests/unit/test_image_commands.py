@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import importlib
 import json
 import os
 from typing import TYPE_CHECKING
@@ -12,6 +10,7 @@ import pytest
 
 from atoll.base.errors import Damaged, NotFound, Refused, UsageError
 from atoll.base.report import NullReporter
+from atoll.cli.main import VERBS, find_run, verb_parser
 from atoll.oci.config import ImageConfig
 from atoll.oci.layout_writer import NewImage, write_layout
 from atoll.oci.reference import LayoutReference
@@ -27,12 +26,8 @@ EPOCH = 1_500_000_000
 
 
 def atoll(*words: str) -> int:
-    verb = importlib.import_module(f"atoll.cli.{words[0]}")
-    parser = argparse.ArgumentParser(prog=f"atoll {words[0]}")
-    verb.add_arguments(parser)
-    code = verb.run(parser.parse_args(words[1:]), NullReporter())
-    assert isinstance(code, int)
-    return code
+    verb = next(each for each in VERBS if each.name == words[0])
+    return find_run(verb)(verb_parser(verb).parse_args(words[1:]), NullReporter())
 
 
 @pytest.fixture

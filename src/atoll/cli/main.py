@@ -194,7 +194,7 @@ def _run_verb(words: list[str]) -> int:
     from atoll.cli.output.progress import reporter_for
 
     quiet = getattr(arguments, "quiet", False)
-    return int(_find_run(verb)(arguments, reporter_for(sys.stderr, quiet=quiet)))
+    return int(find_run(verb)(arguments, reporter_for(sys.stderr, quiet=quiet)))
 
 
 def _module(verb: Verb) -> ModuleType:
@@ -203,7 +203,7 @@ def _module(verb: Verb) -> ModuleType:
     return import_module(f"atoll.cli.{verb.name}")
 
 
-def _find_run(verb: Verb) -> Callable[[argparse.Namespace, Reporter], int]:
+def find_run(verb: Verb) -> Callable[[argparse.Namespace, Reporter], int]:
     """The verb's ``run``, from its module or from ``cli/run/``."""
     from importlib import import_module
 
