@@ -150,6 +150,11 @@ def hello(workshop: Path) -> Built:
 
 
 @pytest.fixture(scope="session")
+def live(workshop: Path) -> Built:
+    return build_once("live", workshop)
+
+
+@pytest.fixture(scope="session")
 def desktop(workshop: Path) -> Built:
     return build_once("desktop", workshop)
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.loop_disks import ESP, make_file, write_table
-from tests.vm.conftest import build_once
 from vmtest import Disk, Interface, Machine, MachineSpec, Writes
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
     from tests.vm.conftest import Built
 
-pytestmark = [pytest.mark.vm, pytest.mark.root, pytest.mark.network]
+pytestmark = [pytest.mark.vm, pytest.mark.root, pytest.mark.network, pytest.mark.long]
 
 GIB = 1 << 30
 MIB = 1 << 20
@@ -44,11 +43,6 @@ PASSWORD = (
     "ezVgmrAlk1bS64OxA.Br59jvMSUYl0wr/Y0"
 )
 FOREIGN = {"EFI/BOOT/BOOTX64.EFI": 100_000, "EFI/Microsoft/Boot/bootmgfw.efi": 900_000}
-
-
-@pytest.fixture(scope="module")
-def live(workshop: Path) -> Built:
-    return build_once("live", workshop)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.vm.conftest import STORE, atoll, build
+from tests.vm.conftest import STORE, atoll
 from vmtest import Disk, Interface, Machine, MachineSpec, Writes
 
 if TYPE_CHECKING:
@@ -27,11 +27,6 @@ LARGER = 8 * GIB
 MEMORY = 2048
 INSTALL = "atoll install --disk /dev/vda --yes-erase vda"
 LOOK = "mkdir /run/target; mount -o ro /dev/vda2 /run/target"
-
-
-@pytest.fixture(scope="module")
-def live(workshop: Path) -> Built:
-    return build("live", workshop)
 
 
 def make_stick(live: Built, out: Path, *words: str) -> Path:
