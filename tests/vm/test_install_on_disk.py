@@ -1,17 +1,20 @@
-"""An Atoll machine installs its system on other disks: a whole disk, and one with the partitions
-and the ESP of others, beside an unchanged first disk."""
+"""An Atoll machine installs its system on other disks, which then boot alone: a whole disk, and one
+with the partitions and the ESP of others, beside an unchanged first disk."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.loop_disks import ESP, make_file, write_table
-from vmtest import Disk, Interface, Machine, MachineSpec, Writes
+from vmtest import Disk, Interface, Machine, MachineSpec, Uefi, Writes
+from vmtest.qemu import variables_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,6 +107,25 @@ def digest(disk: Path, start: int, size: int) -> str:
         return hashlib.sha256(file.read(size)).hexdigest()
 
 
+def check_foreign_files(disk: Path) -> None:
+    """What others had on the ESP is there, byte for byte."""
+    for name, size in FOREIGN.items():
+        argv = ["mtype", "-i", f"{disk}@@1M", f"::{name}"]
+        done = subprocess.run(argv, check=True, capture_output=True)
+        assert done.stdout == hashlib.shake_128(name.encode()).digest(size), name
+
+
+@contextmanager
+def boots(spec: MachineSpec, folder: Path, tree: str) -> Iterator[Machine]:
+    """A machine that runs the tree that was installed, blessed."""
+    with Machine(spec, folder, name="installed") as machine:
+        machine.start()
+        assert machine.wait_for_system() == "running"
+        (there,) = json.loads(machine.succeed("atoll status --json"))["deployments"]
+        assert (there["tree"], there["booted"], there["blessed"]) == (tree, True, True)
+        yield machine
+
+
 def test_nothing_is_written_without_a_confirmation(machine: Machine) -> None:
     said = machine.fail("atoll install booted --disk /dev/nvme0n1 < /dev/null 2>&1")
     assert "Afterwards" in said and "--yes-erase nvme0n1" in said
@@ -112,7 +134,6 @@ def test_nothing_is_written_without_a_confirmation(machine: Machine) -> None:
     machine.fail("blkid -p /dev/nvme0n1")
 
 
-@pytest.mark.long
 def test_a_whole_disk_by_an_answers_file(machine: Machine, live: Built) -> None:
     before = digest(live.disk, 0, 64 * MIB)
     machine.succeed(f"cat > /root/answers.toml <<'END'\n{ANSWERS.format(password=PASSWORD)}\nEND")
@@ -142,8 +163,34 @@ def test_free_space_beside_windows(machine: Machine, disks: tuple[Path, Path]) -
     assert order.endswith(number)
     machine.shutdown()
     assert digest(windows, 117 * MIB, 2000 * MIB) == ntfs
-    for name, size in FOREIGN.items():
-        done = subprocess.run(
-            ["mtype", "-i", f"{windows}@@1M", f"::{name}"], check=True, capture_output=True
-        )
-        assert done.stdout == hashlib.shake_128(name.encode()).digest(size)
+    check_foreign_files(windows)
+
+
+def test_the_whole_disk_boots_alone(
+    machine: Machine, disks: tuple[Path, Path], live: Built, tmp_path: Path
+) -> None:
+    machine.kill()
+    disk = Disk(image=disks[0], interface=Interface.NVME, sector=4096)
+    with boots(MachineSpec(disks=(disk,)), tmp_path / "whole", live.tree) as installed:
+        assert installed.succeed("hostname").strip() == "reef"
+        installed.succeed("id ada", "test -d /home/ada")
+        assert int(installed.succeed("df --output=size -B1 /var | tail -1")) > 6 * GIB
+
+
+def test_the_system_beside_windows_boots_from_its_own_partition_for_kernels(
+    machine: Machine, disks: tuple[Path, Path], live: Built, tmp_path: Path
+) -> None:
+    """By the entry of the firmware: the removable-media path is the other system's."""
+    variables = tmp_path / "variables.fd"
+    shutil.copyfile(variables_path(machine.directory), variables)
+    disk = Disk(image=disks[1], interface=Interface.SATA, writes=Writes.DIRECT)
+    spec = MachineSpec(disks=(disk,), boot=Uefi(variables=variables))
+    with boots(spec, tmp_path / "beside", live.tree) as installed:
+        installed.succeed("ls /boot/loader/entries/atoll-*.conf /efi/EFI/Microsoft")
+        assert installed.succeed("findmnt -no SOURCE /boot").split()[-1] == "/dev/sda4"
+        # Blessed: its entry was written where the first one is.
+        (entry,) = installed.succeed("ls /boot/loader/entries").split()
+        assert "+" not in entry
+        assert "NO WAY BACK" not in installed.succeed("atoll status")
+        installed.shutdown()
+    check_foreign_files(disks[1])
