@@ -23,6 +23,9 @@ TREE_HELP = (
     " tree digest in the store, or a deployment (its number, booted, default, fallback)"
 )
 
+ROLES = ("booted", "default", "fallback")
+"""Deployments that words name, beside numbers."""
+
 
 class Parser(argparse.ArgumentParser):
     """A parser with ``--quiet``; also used for sub-verbs (``tree digest``).

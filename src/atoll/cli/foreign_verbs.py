@@ -243,7 +243,13 @@ def refuse_package_names(words: Sequence[str]) -> None:
     given = words[1:]
     if words[0] != "install" or not given:
         return
-    if any(not _PACKAGE.fullmatch(word) or os.access(word, os.F_OK) for word in given):
+    from atoll.cli.arguments import ROLES  # loads argparse, which atoll --help does without
+
+    if any(
+        word in ROLES or not _PACKAGE.fullmatch(word) or os.access(word, os.F_OK) for word in given
+    ):
         return
     hint = f"add {', '.join(given)} to [packages] install in the recipe, then run: atoll build"
+    if len(given) == 1:
+        hint += f"; for an image of the store: atoll install store:{given[0]}"
     raise UsageError("atoll install installs a system to a disk, not packages", hint=hint)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from atoll.base.errors import AtollError, MissingPrivilege, NotFound, UsageError
 from atoll.base.ids import TreeId, is_hex_digest
 from atoll.base.suggest import find_nearest
-from atoll.cli.arguments import IMAGE_HELP, TREE_HELP
+from atoll.cli.arguments import IMAGE_HELP, ROLES, TREE_HELP
 from atoll.host.fs import find_near_path, temporary_directory
 from atoll.inspect.tree_source import open_tree, opened_image
 from atoll.machine.candidate import absolute_reference
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from atoll.store.layout import Store
 
 _PREFIXES = ("oci:", "oci-archive:", "store:", "docker://")
-_ROLES = ("booted", "default", "fallback")
 _LISTED = 5
 """How many names of a store a hint lists."""
 
@@ -96,7 +95,7 @@ def resolve_word(text: str, store: Path, machine: Path | None) -> Resolved:
     """
     if is_hex_digest(text):
         return ResolvedTree(tree=TreeId(text), store=store, title=f"tree {text[:16]}…")
-    if text in _ROLES or (text.isascii() and text.isdecimal()):
+    if text in ROLES or (text.isascii() and text.isdecimal()):
         return _resolve_deployment(text, machine)
     if not text.startswith(_PREFIXES):
         path = Path(text)
@@ -118,7 +117,7 @@ def require_image(text: str, store: Path, sysroot: Sysroot | None = None) -> Ref
     """
     if is_hex_digest(text):
         return TreeId(text)
-    if text in _ROLES or (text.isascii() and text.isdecimal()):
+    if text in ROLES or (text.isascii() and text.isdecimal()):
         rollback = f"rollback {text}"
         rollback = sysroot.command(rollback) if sysroot else f"atoll {rollback}"
         hint = f"to boot it next: {rollback}" if text.isdecimal() else f"name {IMAGE_HELP}"
@@ -237,13 +236,13 @@ def _resolve_path(path: Path, text: str) -> Resolved:
 def _resolve_deployment(text: str, machine: Path | None) -> ResolvedTree:
     sysroot = find_sysroot(machine)
     state = read_state(sysroot)
-    if text in _ROLES:
+    if text in ROLES:
         found = next((each for each in state.deployments if getattr(each, text)), None)
     else:
         found = state.find(int(text[:10]))
     if found is None:
         known = ", ".join(str(each.number) for each in state.deployments) or "none"
-        what = f"no {text} deployment" if text in _ROLES else f"no deployment {text}"
+        what = f"no {text} deployment" if text in ROLES else f"no deployment {text}"
         raise NotFound(f"there is {what} on this machine", hint=f"it has: {known}")
     image = ""
     with suppress(AtollError, OSError):

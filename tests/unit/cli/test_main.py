@@ -16,7 +16,8 @@ import pytest
 from atoll import __version__
 from atoll.base.errors import AtollError, NothingToDo, ProgramFailed, RecipeError
 from atoll.cli import main as main_module
-from atoll.cli.foreign_verbs import OURS
+from atoll.cli.arguments import ROLES
+from atoll.cli.foreign_verbs import OURS, refuse_package_names
 from atoll.cli.main import VERBS, Verb, format_help, main
 
 if TYPE_CHECKING:
@@ -119,6 +120,12 @@ def test_wrong_words(
     assert first.startswith("atoll: ")
     assert message in first
     assert hint in second
+
+
+@pytest.mark.parametrize("word", ROLES)
+def test_a_deployment_is_no_package(word: str) -> None:
+    """``atoll install booted`` installs the running system elsewhere."""
+    refuse_package_names(["install", word])
 
 
 def test_no_word_of_others_is_a_verb_of_ours() -> None:
