@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from atoll.base.errors import Refused, UsageError
+from atoll.base.errors import UsageError
+from atoll.cli.confirm import confirm_disk
 from atoll.cli.references import fetch_word
 from atoll.image.bootable import read_bootable
 from atoll.installer.answers import read_passphrase
@@ -176,25 +177,11 @@ def measure_image(image: BootableImage) -> ImageNeeds:
     )
 
 
-def confirm(plan: InstallationPlan, name: str | None, *, named: bool) -> None:
-    """Raises Refused unless a person types the disk's name, or has written it before: in
-    ``--yes-erase``, or, ``named``, in an answers file."""
-    wanted = (plan.device.name, str(plan.device))
-    if name is not None and name not in wanted:
-        raise UsageError(
-            f"--yes-erase names {name}, and the plan is for {plan.device.name}",
-            hint="look at the plan above, then name its disk",
-        )
-    if named or name is not None:
-        return
-    if not sys.stdin.isatty():
-        raise Refused(
-            "nothing is written to a disk without a confirmation, and there is no terminal",
-            hint=f"look at the plan above, then add: --yes-erase {plan.device.name}",
-        )
-    print(f"Type {plan.device.name} to go on, anything else to stop: ", end="", flush=True)
-    if sys.stdin.readline().strip() not in wanted:
-        raise Refused("not confirmed: nothing was changed", hint="start again when you are sure")
+def confirm(plan: InstallationPlan, yes_erase: str | None, *, named: bool) -> None:
+    """Raises UsageError or Refused unless a person confirms the plan; an answers file that names
+    the disk (``named``) has done so."""
+    if not named or yes_erase is not None:
+        confirm_disk(plan.device, yes_erase)
 
 
 def _read_encryption(arguments: argparse.Namespace, answers: Answers | None) -> Encryption | None:

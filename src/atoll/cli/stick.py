@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from atoll.base.errors import Refused, UsageError
+from atoll.cli.confirm import confirm_disk
 from atoll.host.fs import require_root, temporary_directory
 from atoll.installer.read_devices import read_block_devices
 from atoll.installer.write_stick import check_fits, find_stick, format_stick, write_stick
@@ -32,31 +32,8 @@ def check_and_confirm(
 ) -> None:
     """Raises UsageError or Refused: the image is too large, or nobody wants it there."""
     check_fits(stick, plan_layout(bootable, spec).size)
-    confirm(stick, yes_erase)
-
-
-def confirm(stick: Stick, yes_erase: str | None) -> None:
-    """Raises UsageError or Refused unless a person types the name of the disk, or gave it before
-    in ``--yes-erase``."""
-    disk = stick.disk
     print(format_stick(stick), file=sys.stderr, flush=True)
-    wanted = (disk.name, str(disk.path))
-    if yes_erase is not None:
-        if yes_erase not in wanted:
-            raise UsageError(
-                f"--yes-erase names {yes_erase}, and the disk is {disk.name}",
-                hint="look at what is on it, above, then name it",
-            )
-        return
-    if not sys.stdin.isatty():
-        raise Refused(
-            "nothing is written to a disk without a confirmation, and there is no terminal",
-            hint=f"look at what is on it, above, then add: --yes-erase {disk.name}",
-        )
-    question = f"Type {disk.name} to go on, anything else to stop: "
-    print(question, end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip() not in wanted:
-        raise Refused("not confirmed: nothing was changed", hint="start again when you are sure")
+    confirm_disk(stick.disk.path, yes_erase)
 
 
 def put_on_stick(

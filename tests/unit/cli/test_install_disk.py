@@ -94,9 +94,14 @@ class Terminal(io.StringIO):
 
 
 @pytest.mark.parametrize("typed", ["sda\n", "/dev/sda\n", " sda \n"])
-def test_the_name_of_the_disk_confirms(typed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_name_of_the_disk_confirms(
+    typed: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(sys, "stdin", Terminal(typed))
     confirm(plan(), None, named=False)
+    asked = capsys.readouterr()
+    assert asked.out == ""  # --json prints one document there
+    assert asked.err == "Type sda to go on, anything else to stop: "
 
 
 @pytest.mark.parametrize("typed", ["", "\n", "yes\n", "sdb\n", "sda1\n"])
