@@ -217,6 +217,12 @@ def test_toml_comes_in_by_one_door() -> None:
     assert found == {"base.toml"}
 
 
+def test_locks_are_taken_by_one_door() -> None:
+    """``take_lock`` never waits without a limit."""
+    found = {name_of(path) for path in MODULES if "fcntl.flock(" in path.read_text()}
+    assert found == {"host.fs"}
+
+
 def test_files_that_others_may_have_put_there_are_read_by_one_door() -> None:
     """``read_regular`` and its like never wait for a pipe and never read without end."""
 

@@ -8,6 +8,7 @@ import os
 import shutil
 import stat
 import tempfile
+import time
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
@@ -287,6 +288,26 @@ def umask(mask: int) -> Iterator[None]:
         os.umask(before)
 
 
+_LOCK_PAUSE = 0.05
+
+
+def take_lock(handle: int, kind: int, *, seconds: float) -> bool:
+    """Take a flock(2) of ``kind`` on an open file; False if others still have it after ``seconds``.
+
+    It polls: a blocking flock would wait without a limit. Raises OSError.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(handle, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_LOCK_PAUSE)
+        else:
+            return True
+
+
 @contextmanager
 def locked(path: Path, *, what: str) -> Iterator[None]:
     """Hold an exclusive flock(2) on the file ``path``; raises Busy at once if it is taken.
@@ -295,12 +316,10 @@ def locked(path: Path, *, what: str) -> Iterator[None]:
     """
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not take_lock(handle, fcntl.LOCK_EX, seconds=0):
             raise Busy(
                 f"another operation is running on {what}", hint="wait until it ends, then try again"
-            ) from None
+            )
         yield
     finally:
         os.close(handle)

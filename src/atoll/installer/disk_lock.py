@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Busy, NotFound, Refused
+from atoll.host.fs import take_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,25 +38,11 @@ def locked_disk(disk: Path, number: str) -> Iterator[None]:
         device = os.fstat(handle).st_rdev
         if f"{os.major(device)}:{os.minor(device)}" != number:
             raise Refused(f"{disk} is another disk now", hint="start again")
-        _lock(handle, disk)
+        if not take_lock(handle, fcntl.LOCK_EX, seconds=PATIENCE):
+            raise Busy(f"another program works on {disk}", hint=f"see who it is: lsof {disk}")
         yield
     finally:
         os.close(handle)
-
-
-def _lock(handle: int, disk: Path) -> None:
-    ends = time.monotonic() + PATIENCE
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno != errno.EWOULDBLOCK or time.monotonic() > ends:
-                raise Busy(
-                    f"another program works on {disk}", hint=f"see who it is: lsof {disk}"
-                ) from error
-            time.sleep(0.1)
-        else:
-            return
 
 
 def is_in_use(device: Path) -> bool:

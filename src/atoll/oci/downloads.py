@@ -17,7 +17,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Busy, Damaged, Interrupted, NetworkError
-from atoll.host.fs import make_directory, space_errors
+from atoll.host.fs import make_directory, space_errors, take_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,13 +84,11 @@ def opened_downloads(
     make_directory(folder, mode=0o700)
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not take_lock(handle, fcntl.LOCK_EX, seconds=0):
             raise Busy(
                 f"another pull into the store in {store.root} is running",
                 hint="wait until it ends, then try again",
-            ) from None
+            )
         _remove_others(folder, keep=frozenset(digest.removeprefix("sha256:") for digest in wanted))
         try:
             yield Downloads(folder, on_bytes)

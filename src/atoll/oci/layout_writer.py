@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Busy, MissingPrivilege, UsageError
-from atoll.host.fs import make_directory, replace_file, space_errors
+from atoll.host.fs import make_directory, replace_file, space_errors, take_lock
 from atoll.host.syscalls import syncfs
 from atoll.oci.blobs import BlobStore
 from atoll.oci.config import (
@@ -210,13 +210,11 @@ def _locked(directory: Path) -> Iterator[None]:
     except (FileExistsError, NotADirectoryError) as error:
         raise UsageError(f"cannot write an image to {directory}: it is not a directory") from error
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not take_lock(handle, fcntl.LOCK_EX, seconds=0):
             raise Busy(
                 f"another operation writes to {directory}",
                 hint="wait until it ends, then try again",
-            ) from None
+            )
         yield
     finally:
         os.close(handle)

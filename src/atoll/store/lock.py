@@ -9,12 +9,11 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Busy
-from atoll.host.fs import remove_tree
+from atoll.host.fs import remove_tree, take_lock
 from atoll.store.layout import forbidden
 
 if TYPE_CHECKING:
@@ -34,9 +33,8 @@ def adding(store: Store, *, patience: float = PATIENCE) -> Iterator[None]:
     """
     handle = _open_lock(store)
     try:
-        with suppress(BlockingIOError):  # another operation is adding: staging may be its own
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _clear_staging(store)
+        if take_lock(handle, fcntl.LOCK_EX, seconds=0):
+            _clear_staging(store)  # else another operation is adding: staging may be its own
         # This also converts an exclusive lock into a shared one.
         _wait_for_lock(handle, fcntl.LOCK_SH, store, patience)
         yield
@@ -80,19 +78,11 @@ def _open_lock(store: Store) -> int:
 
 
 def _wait_for_lock(handle: int, kind: int, store: Store, patience: float) -> None:
-    deadline = time.monotonic() + patience
-    while True:
-        try:
-            fcntl.flock(handle, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                raise Busy(
-                    f"another operation is running on the store in {store.root}",
-                    hint="wait until it ends, then try again",
-                ) from None
-            time.sleep(0.05)
-        else:
-            return
+    if not take_lock(handle, kind, seconds=patience):
+        raise Busy(
+            f"another operation is running on the store in {store.root}",
+            hint="wait until it ends, then try again",
+        )
 
 
 def _clear_staging(store: Store) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import gzip
+import threading
 from pathlib import Path
 
 import pytest
 
 from atoll.base.errors import Damaged
-from atoll.host.fs import read_at_most, read_regular
+from atoll.host.fs import read_at_most, read_regular, take_lock
 
 HUGE = 1 << 50
 """More bytes than any computer can allocate."""
@@ -44,3 +46,15 @@ def test_more_than_the_limit_is_refused(tmp_path: Path, size: int) -> None:
     else:
         with pytest.raises(Damaged, match="larger than 10 bytes"):
             read_regular(path, limit=10)
+
+
+def test_a_lock_is_waited_for_and_not_for_ever(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with path.open("w") as other, path.open("w") as mine:
+        assert take_lock(other.fileno(), fcntl.LOCK_EX, seconds=0)
+        assert not take_lock(mine.fileno(), fcntl.LOCK_EX, seconds=0)
+        assert not take_lock(mine.fileno(), fcntl.LOCK_SH, seconds=0.1)
+        freed = threading.Timer(0.1, fcntl.flock, (other.fileno(), fcntl.LOCK_UN))
+        freed.start()
+        assert take_lock(mine.fileno(), fcntl.LOCK_EX, seconds=60)
+        freed.join()
