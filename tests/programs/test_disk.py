@@ -182,10 +182,12 @@ def test_a_computer_that_starts_by_bios_says_that_it_needs_uefi(tmp_path: Path) 
         *("-machine", "q35,graphics=off", "-serial", f"file:{console}"),
         *("-drive", f"file={disk},format=raw,if=virtio,readonly=on"),
     ]
+    deadline = time.monotonic() + 300
     with subprocess.Popen(argv) as process:
         try:
             while b"cannot run this system.\r\n" not in (text := read_console(console)):
                 assert process.poll() is None
+                assert time.monotonic() < deadline, text
                 time.sleep(0.1)
         finally:
             process.kill()
