@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from atoll.base.errors import Refused
+from atoll.base.errors import Damaged, Refused
 from atoll.host.run import find_program
 from atoll.installer.block_devices import (
     BlockDevices,
@@ -23,7 +23,7 @@ from atoll.installer.block_devices import (
 )
 from atoll.installer.partitioning import Target, TargetKind
 from atoll.installer.plan_installation import plan_installation
-from atoll.installer.read_devices import read_block_devices, read_firmware
+from atoll.installer.read_devices import read_block_devices, read_firmware, read_signature
 from tests.loop_disks import ESP, attached, forget, know, make_file, write_table
 from tests.unit.installer.made_devices import NEEDS
 
@@ -250,6 +250,24 @@ def test_a_damaged_table_is_seen(tmp_path: Path, sector: int) -> None:
             entries = os.pread(whole.fileno(), 1, 2 * sector + 40)
             os.pwrite(whole.fileno(), bytes([entries[0] ^ 1]), 2 * sector + 40)
             assert TableFlaw.FIRST_DAMAGED in flaws(device)
+
+
+def test_a_table_without_space_for_a_second_copy_is_seen(tmp_path: Path) -> None:
+    """Known when the plan is made, not when it is confirmed."""
+    file = make_file(tmp_path / "disk.img", SIZE)
+    with attached(file, sector=512) as device:
+        script = "label: gpt\nfirst-lba: 34\nstart=34, size=1GiB\nstart=2GiB, size=1GiB\n"
+        subprocess.run(["sfdisk", "--quiet", device], input=script.encode(), check=True)
+        know(device)
+        assert flaws(device) == (TableFlaw.CROWDED,)
+
+
+def test_a_disk_that_is_unplugged_while_it_is_read_is_damage(tmp_path: Path) -> None:
+    """Another disk, listed and gone again, must not end an installation in a traceback."""
+    gone = tmp_path / "gone"
+    gone.write_bytes(b"")
+    with pytest.raises(Damaged, match="ends at byte 0"):
+        read_signature(gone)
 
 
 def flaws(device: Path) -> tuple[TableFlaw, ...]:

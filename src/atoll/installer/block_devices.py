@@ -82,7 +82,7 @@ class DiskPartition:
 
 
 class TableFlaw(StrEnum):
-    """What is wrong with a GPT whose other copy can still be read."""
+    """What keeps a GPT from being changed, or is wrong with one of its copies."""
 
     FIRST_DAMAGED = "first"
     SECOND_DAMAGED = "second"
@@ -91,6 +91,8 @@ class TableFlaw(StrEnum):
     BOTH_DAMAGED = "both"
     HYBRID = "hybrid"
     """The MBR in front of it names partitions of its own."""
+    CROWDED = "crowded"
+    """The first partition begins too early for a second copy of the entries before it."""
     STALE = "stale"
     """The kernel still has partitions in other places than the table says."""
 

@@ -100,7 +100,7 @@ class ChangeTable:
             raise Refused(
                 f"the partition table of {self.disk} has no space for a change that a power cut"
                 " cannot damage: its first partition begins too early",
-                hint="make the partition with another tool, then name it with --partition",
+                hint="move it to 1 MiB (gparted does), or use the whole disk with --disk",
             )
         changes: dict[int, GptEntry | None] = dict.fromkeys(self.removed)
         for each in self.written:

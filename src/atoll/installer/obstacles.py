@@ -67,6 +67,11 @@ _FLAWS = {
         "its MBR names partitions too (a hybrid table)",
         "make it a plain GPT: gdisk {disk}, then x, n and w",
     ),
+    TableFlaw.CROWDED: (
+        "its first partition begins too early: the table cannot be changed in a way that a power"
+        " cut cannot damage",
+        "move that partition to 1 MiB (gparted does), or use the whole disk with --disk {disk}",
+    ),
     TableFlaw.STALE: (
         "the kernel uses an older partition table than the one on the disk",
         "let it read the table again: partx --update {disk}, or restart the computer",

@@ -35,10 +35,11 @@ from atoll.installer.partitioning import INSTALLING
 from atoll.installer.read_esp import read_esp_content
 from atoll.installer.read_windows import read_windows_state
 from atoll.machine.disk_layout import ESP_TYPE, XBOOTLDR_TYPE
-from atoll.tree.gpt import ENTRY, parse_header, parse_table
+from atoll.tree.gpt import ENTRY, has_spare_place, parse_header, parse_table
 
 if TYPE_CHECKING:
     from atoll.base.fields import Fields
+    from atoll.tree.gpt import GptTable
 
 FIRMWARE = Path("/sys/firmware/efi")
 STARTED_FROM = "efivars/LoaderDevicePartUUID-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
@@ -233,33 +234,36 @@ def _gpt_flaws(path: Path, identity: DeviceIdentity) -> tuple[tuple[TableFlaw, .
     second = _read(path, last * block, block)
     flaws = []
     other = None
-    if not _is_whole(path, first, 1, block):
+    table = _whole_table(path, first, 1, block)
+    if table is None:
         flaws.append(TableFlaw.FIRST_DAMAGED)
     else:
-        other = parse_header(first, lba=1).alternate_lba
+        other = table.header.alternate_lba
+        if not has_spare_place(table):
+            flaws.append(TableFlaw.CROWDED)
     if other is not None and other != last:
         flaws.append(TableFlaw.SECOND_ELSEWHERE)
-    elif not _is_whole(path, second, last, block):
+    elif _whole_table(path, second, last, block) is None:
         flaws.append(TableFlaw.SECOND_DAMAGED)
     if any(kind not in (0, 0xEE) for kind in (mbr[450], mbr[466], mbr[482], mbr[498])):
         flaws.append(TableFlaw.HYBRID)
     return tuple(flaws), mbr + first + second
 
 
-def _is_whole(path: Path, data: bytes, lba: int, block: int) -> bool:
+def _whole_table(path: Path, data: bytes, lba: int, block: int) -> GptTable | None:
+    """The table of which ``data`` is the header; None when it is damaged."""
     try:
         header = parse_header(data, lba=lba)
         entries = _read(path, header.entries_lba * block, header.count * ENTRY)
-        parse_table(header, entries, block=block)
+        return parse_table(header, entries, block=block)
     except Damaged:
-        return False
-    return True
+        return None
 
 
 def read_signature(path: Path, *place: str) -> Signature:
     """What a device holds by its signature, or a ``place`` of it in blkid's words. Raises Damaged
     when its begin cannot be read."""
-    _read(path, 0, 4096)
+    _read(path, 0, 512)
     try:
         found = run(
             [
@@ -291,7 +295,7 @@ def _read(path: Path, offset: int, size: int) -> bytes:
     except OSError as error:
         raise Damaged(f"{path} cannot be opened: {error.strerror}") from error
     try:
-        return os.pread(handle, size, offset)
+        data = os.pread(handle, size, offset)
     except OSError as error:
         raise Damaged(
             f"{path} cannot be read at byte {offset}: {error.strerror}",
@@ -299,6 +303,13 @@ def _read(path: Path, offset: int, size: int) -> bytes:
         ) from error
     finally:
         os.close(handle)
+    if len(data) < size:
+        # It was unplugged, or is another device now than lsblk listed.
+        raise Damaged(
+            f"{path} ends at byte {offset + len(data)}, and was larger before",
+            hint="start again when no disk is being changed",
+        )
+    return data
 
 
 def _children(device: Fields) -> tuple[Fields, ...]:

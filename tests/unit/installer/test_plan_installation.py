@@ -265,6 +265,7 @@ def test_a_hibernated_linux_is_not_disturbed_on_any_disk() -> None:
         (TableFlaw.FIRST_DAMAGED, "gdisk /dev/sda"),
         (TableFlaw.SECOND_ELSEWHERE, "sgdisk --move-second-header /dev/sda"),
         (TableFlaw.HYBRID, "hybrid"),
+        (TableFlaw.CROWDED, "--disk /dev/sda"),
         (TableFlaw.STALE, "partx --update /dev/sda"),
     ],
 )
