@@ -11,10 +11,10 @@ from pathlib import Path
 
 from atoll.base.fields import Flaw
 from atoll.host.signals import interrupt_on_signals
-from atoll.installer.dialogue import run_dialogue
-from atoll.installer.dialogue_facts import Offer, make_facts
-from atoll.installer.format_answers import format_answers
-from atoll.installer.image_contents import ImageContents
+from atoll.installer.answers.format import format_answers
+from atoll.installer.dialogue.dialogue import run_dialogue
+from atoll.installer.dialogue.facts import Offer, make_facts
+from atoll.installer.settings.image_contents import ImageContents
 from tests.unit.installer.made_devices import (
     GIB,
     NEEDS,

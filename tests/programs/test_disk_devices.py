@@ -13,7 +13,7 @@ import pytest
 
 from atoll.base.errors import Damaged, Refused
 from atoll.host.run import find_program
-from atoll.installer.block_devices import (
+from atoll.installer.devices.block_devices import (
     BlockDevices,
     Disk,
     MachineFirmware,
@@ -21,9 +21,9 @@ from atoll.installer.block_devices import (
     UseKind,
     WindowsState,
 )
-from atoll.installer.partitioning import Target, TargetKind
-from atoll.installer.plan_installation import plan_installation
-from atoll.installer.read_devices import read_block_devices, read_firmware, read_signature
+from atoll.installer.devices.read_devices import read_block_devices, read_firmware, read_signature
+from atoll.installer.plan.partitioning import Target, TargetKind
+from atoll.installer.plan.plan_installation import plan_installation
 from tests.loop_disks import ESP, attached, forget, know, make_file, write_table
 from tests.unit.installer.made_devices import NEEDS
 

@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 
 from atoll.base.errors import AtollError, ProgramFailed, UsageError
-from atoll.installer.encryption import (
+from atoll.installer.apply.encryption import (
     MEMORY,
     SECTOR,
     KeyDerivation,

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atoll.host.run import find_program
-from atoll.installer.partitioning import INSTALLING
-from atoll.installer.read_esp import read_esp_content
+from atoll.installer.devices.block_devices import INSTALLING
+from atoll.installer.devices.read_esp import read_esp_content
 from atoll.machine.boot.boot_entries import read_menu
 from tests.loop_disks import ESP, attached, forget, know, make_file, write_table
 from tests.unit.machine.small_image import make_store
@@ -70,11 +70,11 @@ from atoll.base.errors import AtollError
 from atoll.base.report import NullReporter
 from atoll.cli.install_disk import measure_image
 from atoll.image.bootable import read_bootable
-from atoll.installer.block_devices import MachineFirmware
-from atoll.installer.install_on_disk import Installation, apply_installation
-from atoll.installer.partitioning import FirmwareEntry, Target, TargetKind
-from atoll.installer.plan_installation import plan_installation
-from atoll.installer.read_devices import read_block_devices
+from atoll.installer.devices.block_devices import MachineFirmware
+from atoll.installer.apply.install_on_disk import Installation, apply_installation
+from atoll.installer.plan.partitioning import FirmwareEntry, Target, TargetKind
+from atoll.installer.plan.plan_installation import plan_installation
+from atoll.installer.devices.read_devices import read_block_devices
 from atoll.machine.deployment import Origin
 from atoll.store.layout import open_store
 

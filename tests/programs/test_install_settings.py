@@ -17,10 +17,18 @@ import pytest
 from atoll.base.errors import RecipeError
 from atoll.base.report import NullReporter
 from atoll.host.password_hash import hash_password
-from atoll.installer.check_settings import choose_groups, find_notes, require_possible
-from atoll.installer.image_contents import ImageContents
-from atoll.installer.install_settings import PreparedSettings, plan_settings, prepare_settings
-from atoll.installer.settings import Settings, UserSettings, WifiSettings
+from atoll.installer.settings.check_settings import (
+    choose_groups,
+    find_notes,
+    require_possible,
+)
+from atoll.installer.settings.image_contents import ImageContents
+from atoll.installer.settings.install_settings import (
+    PreparedSettings,
+    plan_settings,
+    prepare_settings,
+)
+from atoll.installer.settings.settings import Settings, UserSettings, WifiSettings
 from atoll.machine.deployments.apply import apply_operations
 from atoll.machine.deployments.sysroot import Sysroot
 from atoll.machine.etc.etc_tree import is_file, node_at, replaced, with_content

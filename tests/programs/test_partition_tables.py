@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from atoll.base.errors import Refused
 from atoll.host.run import find_program
-from atoll.installer.block_devices import (
+from atoll.installer.apply.disk_operations import ChangeTable, WriteTable, parse_flags
+from atoll.installer.devices.block_devices import (
     BlockDevices,
     DeviceIdentity,
     Disk,
@@ -24,10 +25,9 @@ from atoll.installer.block_devices import (
     Signature,
     TableFlaw,
 )
-from atoll.installer.disk_operations import ChangeTable, WriteTable, parse_flags
-from atoll.installer.partitioning import Fate, InstallationPlan, Target, TargetKind
-from atoll.installer.plan_installation import plan_installation
-from atoll.installer.read_devices import read_table
+from atoll.installer.devices.read_devices import read_table
+from atoll.installer.plan.partitioning import Fate, InstallationPlan, Target, TargetKind
+from atoll.installer.plan.plan_installation import plan_installation
 from atoll.machine.disk_layout import ESP_TYPE
 from atoll.machine.grow import apply_writes
 from tests.loop_disks import make_file, write_table

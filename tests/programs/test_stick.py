@@ -19,8 +19,8 @@ from atoll.base.errors import Damaged, Refused
 from atoll.base.report import NullReporter
 from atoll.host.run import find_program, run
 from atoll.image.bootable import read_bootable
-from atoll.installer.read_devices import read_block_devices
-from atoll.installer.write_stick import find_stick, write_stick
+from atoll.installer.apply.write_stick import find_stick, write_stick
+from atoll.installer.devices.read_devices import read_block_devices
 from atoll.machine.deployment import Origin
 from atoll.machine.disk import EARLY_BOOT_LIVE, DiskSpec, LiveSpec, make_disk, plan_layout
 from atoll.machine.disk_layout import derive_identity

@@ -14,7 +14,10 @@ SOURCE = Path(__file__).parents[2] / "src" / "atoll"
 FLOORS: list[set[str]] = [
     {"cli"},
     {"cli.output"},
-    {"installer"},
+    {"installer", "installer.dialogue", "installer.apply"},
+    {"installer.answers"},
+    {"installer.plan", "installer.settings"},
+    {"installer.devices"},
     {"inspect", "lint", "machine", "vm"},
     {"machine.etc", "machine.health"},
     {"machine.deployments"},

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from atoll.installer.encryption import (
+from atoll.installer.apply.encryption import (
     KeyDerivation,
     RecoveryKey,
     Secret,

@@ -17,16 +17,16 @@ from atoll.cli.output.terminal import has_terminal
 from atoll.cli.references import fetch_word, live_image
 from atoll.host.fs import require_root
 from atoll.image.bootable import read_bootable
-from atoll.installer.answers import read_answers, read_passphrase
-from atoll.installer.check_settings import find_notes, require_possible
-from atoll.installer.image_contents import ImageContents
-from atoll.installer.install_settings import plan_settings, prepare_settings
+from atoll.installer.answers.parse import read_answers, read_passphrase
+from atoll.installer.settings.check_settings import find_notes, require_possible
+from atoll.installer.settings.image_contents import ImageContents
+from atoll.installer.settings.install_settings import plan_settings, prepare_settings
 from atoll.machine.install import install, sysroot_in
 
 if TYPE_CHECKING:
     from atoll.base.report import Reporter
     from atoll.cli.references import LocalImage
-    from atoll.installer.answers import Answers
+    from atoll.installer.answers.parse import Answers
     from atoll.machine.deployments.operations import Operation
 
 

@@ -14,17 +14,17 @@ from atoll.cli.output.screens import TerminalScreens
 from atoll.cli.references import fetch_word, format_image, require_image
 from atoll.host.fs import replace_file
 from atoll.image.bootable import read_bootable
-from atoll.installer.console_keymap import keymap_kept
-from atoll.installer.dialogue import Outcome, run_dialogue
-from atoll.installer.dialogue_facts import Offer, make_facts
-from atoll.installer.encryption import Encryption, check_passphrase
-from atoll.installer.encryption import require_programs as require_encryption
-from atoll.installer.format_answers import format_answers
-from atoll.installer.image_contents import ImageContents
-from atoll.installer.install_on_disk import Installation, require_programs
-from atoll.installer.install_settings import prepare_settings
-from atoll.installer.obstacles import firmware_obstacles, refuse
-from atoll.installer.read_devices import read_block_devices
+from atoll.installer.answers.format import format_answers
+from atoll.installer.apply.encryption import Encryption, check_passphrase
+from atoll.installer.apply.encryption import require_programs as require_encryption
+from atoll.installer.apply.install_on_disk import Installation, require_programs
+from atoll.installer.devices.read_devices import read_block_devices
+from atoll.installer.dialogue.dialogue import Outcome, run_dialogue
+from atoll.installer.dialogue.facts import Offer, make_facts
+from atoll.installer.plan.obstacles import firmware_obstacles, refuse
+from atoll.installer.settings.console_keymap import keymap_kept
+from atoll.installer.settings.image_contents import ImageContents
+from atoll.installer.settings.install_settings import prepare_settings
 from atoll.machine.deployment import Origin
 from atoll.machine.install import with_loader
 from atoll.machine.state_partition import check_can_open, initrd_for
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from atoll.base.fields import Check
     from atoll.base.report import Reporter
     from atoll.image.bootable import BootableImage
-    from atoll.installer.answers import Answers
-    from atoll.installer.partitioning import InstallationPlan
+    from atoll.installer.answers.parse import Answers
+    from atoll.installer.plan.partitioning import InstallationPlan
 
 
 def install_by_dialogue(arguments: argparse.Namespace, reporter: Reporter) -> int:

@@ -12,18 +12,18 @@ from atoll.base.errors import UsageError
 from atoll.cli.confirm import confirm_disk
 from atoll.cli.references import fetch_word
 from atoll.image.bootable import read_bootable
-from atoll.installer.answers import read_passphrase
-from atoll.installer.check_settings import find_notes
-from atoll.installer.describe_plan import format_plan
-from atoll.installer.encryption import Encryption, check_passphrase
-from atoll.installer.encryption import require_programs as require_encryption
-from atoll.installer.image_contents import ImageContents
-from atoll.installer.install_on_disk import Installation, apply_installation, require_programs
-from atoll.installer.install_settings import prepare_settings
-from atoll.installer.obstacles import firmware_obstacles, refuse
-from atoll.installer.partitioning import FirmwareEntry, ImageNeeds, Target, TargetKind
-from atoll.installer.plan_installation import plan_installation
-from atoll.installer.read_devices import read_block_devices
+from atoll.installer.answers.parse import read_passphrase
+from atoll.installer.apply.encryption import Encryption, check_passphrase
+from atoll.installer.apply.encryption import require_programs as require_encryption
+from atoll.installer.apply.install_on_disk import Installation, apply_installation, require_programs
+from atoll.installer.devices.read_devices import read_block_devices
+from atoll.installer.plan.describe_plan import format_plan
+from atoll.installer.plan.obstacles import firmware_obstacles, refuse
+from atoll.installer.plan.partitioning import FirmwareEntry, ImageNeeds, Target, TargetKind
+from atoll.installer.plan.plan_installation import plan_installation
+from atoll.installer.settings.check_settings import find_notes
+from atoll.installer.settings.image_contents import ImageContents
+from atoll.installer.settings.install_settings import prepare_settings
 from atoll.machine.disk import content_size
 from atoll.machine.etc.etc_commands import read_etc_of_tree
 from atoll.machine.install import with_loader
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
     from atoll.base.report import Reporter
     from atoll.image.bootable import BootableImage
-    from atoll.installer.answers import Answers
-    from atoll.installer.encryption import RecoveryKey
-    from atoll.installer.partitioning import InstallationPlan
+    from atoll.installer.answers.parse import Answers
+    from atoll.installer.apply.encryption import RecoveryKey
+    from atoll.installer.plan.partitioning import InstallationPlan
 
 _WORDS = {
     "disk": TargetKind.DISK,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from atoll.cli.confirm import confirm_disk
 from atoll.host.fs import require_root, temporary_directory
-from atoll.installer.read_devices import read_block_devices
-from atoll.installer.write_stick import check_fits, find_stick, format_stick, write_stick
+from atoll.installer.apply.write_stick import check_fits, find_stick, format_stick, write_stick
+from atoll.installer.devices.read_devices import read_block_devices
 from atoll.machine.disk import DiskSpec, LiveSpec, make_disk, plan_layout
 from atoll.vm.qemu import temporary_place
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from atoll.base.report import Reporter
     from atoll.cli.references import LocalImage
     from atoll.image.bootable import BootableImage
-    from atoll.installer.write_stick import Stick
+    from atoll.installer.apply.write_stick import Stick
 
 
 def require_stick(device: Path) -> Stick:

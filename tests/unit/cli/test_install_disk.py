@@ -13,14 +13,14 @@ import pytest
 from atoll.base.errors import Refused, UsageError
 from atoll.cli.install import add_arguments
 from atoll.cli.install_disk import confirm, find_target
-from atoll.installer.answers import Answers, TargetAnswer
-from atoll.installer.partitioning import FirmwareEntry, Target, TargetKind
-from atoll.installer.plan_installation import plan_installation
-from atoll.installer.settings import Settings, UserSettings
+from atoll.installer.answers.parse import Answers, TargetAnswer
+from atoll.installer.plan.partitioning import FirmwareEntry, Target, TargetKind
+from atoll.installer.plan.plan_installation import plan_installation
+from atoll.installer.settings.settings import Settings, UserSettings
 from tests.unit.installer.made_devices import NEEDS, SDA, debian_disk, make_devices
 
 if TYPE_CHECKING:
-    from atoll.installer.partitioning import InstallationPlan
+    from atoll.installer.plan.partitioning import InstallationPlan
 
 ANSWERS = Answers(
     settings=Settings(user=UserSettings(name="ada", password="$6$x$y")),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 
 from atoll.host.password_hash import crypt_password, hash_password
-from atoll.installer.check_answers import check_hash
+from atoll.installer.answers.checks import check_hash
 
 
 def test_it_is_what_debian_takes() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from atoll.installer.block_devices import (
+from atoll.installer.devices.block_devices import (
     NO_SIGNATURE,
     BlockDevices,
     DeviceIdentity,
@@ -19,7 +19,7 @@ from atoll.installer.block_devices import (
     WindowsState,
     partition_path,
 )
-from atoll.installer.partitioning import ImageNeeds
+from atoll.installer.plan.partitioning import ImageNeeds
 from atoll.machine.disk_layout import ESP_TYPE, MIB
 
 GIB = 1024

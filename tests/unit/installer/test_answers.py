@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atoll.base.errors import NotFound, RecipeError
-from atoll.installer.answers import (
+from atoll.installer.answers.documents import format_json_schema, format_markdown
+from atoll.installer.answers.format import format_answers
+from atoll.installer.answers.parse import (
     Answers,
     EncryptionAnswer,
     TargetAnswer,
@@ -20,9 +22,7 @@ from atoll.installer.answers import (
     read_answers,
     read_passphrase,
 )
-from atoll.installer.answers_reference import format_json_schema, format_markdown
-from atoll.installer.format_answers import format_answers
-from atoll.installer.settings import (
+from atoll.installer.settings.settings import (
     AddressSettings,
     Settings,
     UserSettings,

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atoll.base.errors import Refused
-from atoll.installer.answers import Answers, TargetAnswer
-from atoll.installer.check_settings import find_impossible
-from atoll.installer.dialogue import Facts, Outcome, PlanText, run_dialogue
-from atoll.installer.dialogue_facts import make_facts
-from atoll.installer.image_contents import ImageContents
-from atoll.installer.pages import Choice, GoBack, Input, Page
-from atoll.installer.settings import Settings, UserSettings, WifiSettings
-from atoll.installer.suggestions import (
+from atoll.installer.answers.parse import Answers, TargetAnswer
+from atoll.installer.dialogue.dialogue import Facts, Outcome, PlanText, run_dialogue
+from atoll.installer.dialogue.facts import make_facts
+from atoll.installer.dialogue.pages import Choice, GoBack, Input, Page
+from atoll.installer.dialogue.suggestions import (
     find_locale_names,
     find_regions,
     suggest_host_name,
     suggest_user_name,
 )
+from atoll.installer.settings.check_settings import find_impossible
+from atoll.installer.settings.image_contents import ImageContents
+from atoll.installer.settings.settings import Settings, UserSettings, WifiSettings
 from atoll.machine.keyboard import KeyboardLayout
 from tests.dialogue_facts import make_contents, make_offer
 from tests.unit.machine.small_image import make_store

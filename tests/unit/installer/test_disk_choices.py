@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from atoll.installer.answers import TargetAnswer
-from atoll.installer.block_devices import Use, UseKind, WindowsState
-from atoll.installer.describe_settings import format_settings
-from atoll.installer.disk_choices import DiskChoices, target_of
-from atoll.installer.partitioning import Target, TargetKind
-from atoll.installer.settings import (
+from atoll.installer.answers.parse import TargetAnswer
+from atoll.installer.devices.block_devices import Use, UseKind, WindowsState
+from atoll.installer.dialogue.disk_choices import DiskChoices, target_of
+from atoll.installer.plan.partitioning import Target, TargetKind
+from atoll.installer.settings.describe_settings import format_settings
+from atoll.installer.settings.settings import (
     AddressSettings,
     Settings,
     UserSettings,

@@ -8,13 +8,13 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atoll.installer.etc_settings import (
+from atoll.installer.settings.etc_settings import (
     format_connection,
     format_network,
     format_wifi,
     with_settings,
 )
-from atoll.installer.settings import (
+from atoll.installer.settings.settings import (
     AddressSettings,
     Settings,
     UserSettings,

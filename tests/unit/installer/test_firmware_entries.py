@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from atoll.installer.firmware_entries import parse_firmware_list, plan_order
+from atoll.installer.apply.firmware_entries import parse_firmware_list, plan_order
 
 ESP = "5c6f3b0a-7f3e-4a83-9d5a-0123456789ab"
 LOADER = "\\EFI\\systemd\\systemd-bootx64.efi"

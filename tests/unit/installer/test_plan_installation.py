@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from atoll.base.errors import NotFound, Refused, UsageError
 from atoll.base.text import width
-from atoll.installer.block_devices import (
+from atoll.installer.devices.block_devices import (
+    INSTALLING,
     BlockDevices,
     Signature,
     TableFlaw,
@@ -21,10 +22,9 @@ from atoll.installer.block_devices import (
     UseKind,
     WindowsState,
 )
-from atoll.installer.describe_plan import format_plan
-from atoll.installer.install_request import boot_size, least_size
-from atoll.installer.partitioning import (
-    INSTALLING,
+from atoll.installer.plan.describe_plan import format_plan
+from atoll.installer.plan.install_request import boot_size, least_size
+from atoll.installer.plan.partitioning import (
     Fate,
     FirmwareEntry,
     InstallationPlan,
@@ -32,7 +32,7 @@ from atoll.installer.partitioning import (
     Target,
     TargetKind,
 )
-from atoll.installer.plan_installation import plan_installation
+from atoll.installer.plan.plan_installation import plan_installation
 from atoll.machine.disk_layout import ESP_TYPE, MIB, STATE_TYPE, XBOOTLDR_TYPE
 from tests.unit.installer.made_devices import (
     FAT,
@@ -48,8 +48,8 @@ from tests.unit.installer.made_devices import (
 )
 
 if TYPE_CHECKING:
-    from atoll.installer.block_devices import Disk, DiskPartition
-    from atoll.installer.partitioning import PlannedPartition
+    from atoll.installer.devices.block_devices import Disk, DiskPartition
+    from atoll.installer.plan.partitioning import PlannedPartition
 
 DISK = Target(kind=TargetKind.DISK, device=SDA)
 FREE = Target(kind=TargetKind.FREE_SPACE, device=SDA)

@@ -9,8 +9,8 @@ import pytest
 
 from atoll.base.errors import NotFound, Refused, UsageError
 from atoll.cli.main import main
-from atoll.installer.block_devices import Disk, Signature, Use, UseKind
-from atoll.installer.write_stick import check_fits, find_stick, format_stick
+from atoll.installer.apply.write_stick import check_fits, find_stick, format_stick
+from atoll.installer.devices.block_devices import Disk, Signature, Use, UseKind
 from tests.unit.installer.made_devices import (
     GIB,
     SDA,

@@ -33,7 +33,7 @@ from prompt_toolkit.output.defaults import create_output
 
 from atoll.base.text import cut, escape, one_line, width
 from atoll.cli.output.terminal import encodable, trusted_stream
-from atoll.installer.pages import Choice, GoBack, Input, Page
+from atoll.installer.dialogue.pages import Choice, GoBack, Input, Page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -12,7 +12,7 @@ from atoll.base import errors
 from atoll.base.errors import UsageError
 from atoll.base.text import one_line
 from atoll.cli.output.errors import BROKEN_PIPE, UNEXPECTED
-from atoll.installer import answers_reference
+from atoll.installer.answers import documents
 from atoll.lint.explain import describe_lint, explain_lint
 from atoll.lint.run import find_lint
 from atoll.recipe.language import parse, reference
@@ -38,7 +38,7 @@ _WIDEST = 60
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     if arguments.markdown or arguments.json_schema or arguments.answers:
-        language = answers_reference if arguments.answers else reference
+        language = documents if arguments.answers else reference
         schema = arguments.json_schema
         print(language.format_json_schema() if schema else language.format_markdown(), end="")
         return 0

@@ -1,0 +1,1 @@
+"""The answers file of an unattended installation: schema, parser, documents."""

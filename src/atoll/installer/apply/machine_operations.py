@@ -1,0 +1,101 @@
+"""What an installation on a disk writes besides the system itself, as operations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import Refused
+from atoll.host.fs import fsync_directory, replace_file
+from atoll.installer.plan.plan_installation import plan_installation
+from atoll.machine.boot.boot_entries import ENTRIES
+from atoll.machine.boot.boot_entry import parse_entry_name
+from atoll.machine.boot.esp_check import check_esp
+from atoll.machine.deployments.sysroot import BOOT_PARTITION
+from atoll.machine.etc.stage import etc_paths
+from atoll.machine.install import FIRST
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from atoll.installer.devices.block_devices import BlockDevices, Signature
+    from atoll.installer.plan.partitioning import ImageNeeds, InstallationPlan
+    from atoll.machine.deployments.sysroot import Sysroot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckUnchanged:
+    """Look at all disks once more: the plan must come out the same. Raises Refused."""
+
+    plan: InstallationPlan
+    needs: ImageNeeds
+    read: Callable[[], BlockDevices]
+
+    def describe(self) -> str:
+        return f"check that {self.plan.device} is as it was planned for"
+
+    def execute(self) -> None:
+        plan = self.plan
+        again = plan_installation(plan.target, self.read(), self.needs, encrypted=plan.encrypted)
+        if again != plan:
+            raise Refused(
+                f"{plan.device} has changed since the plan was made, and nothing was written",
+                hint="start again, and look at the new plan",
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveReplacedEntries:
+    """Remove the boot entries of the system whose partition gets formatted."""
+
+    esp: Path
+
+    def describe(self) -> str:
+        return f"remove the boot entries of the replaced system from {self.esp}"
+
+    def execute(self) -> None:
+        folder = self.esp / ENTRIES
+        if not folder.is_dir():
+            return
+        entries = [path for path in sorted(folder.iterdir()) if parse_entry_name(path.name)]
+        check = check_esp(self.esp, entries)
+        for path in entries:
+            check.require_safe(path)
+            path.unlink()
+            fsync_directory(folder)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteBootPartition:
+    """Let the machine find its kernels on a partition of their own; ``uuid`` is in the table."""
+
+    sysroot: Sysroot
+    uuid: str
+
+    def describe(self) -> str:
+        return "write down which partition has the kernels"
+
+    def execute(self) -> None:
+        replace_file(self.sysroot.state / BOOT_PARTITION, f"{self.uuid.lower()}\n".encode())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteHomeMount:
+    """Let the new system mount an existing file system at /home."""
+
+    sysroot: Sysroot
+    text: bytes
+
+    def describe(self) -> str:
+        return "write /etc/fstab with the file system for /home"
+
+    def execute(self) -> None:
+        replace_file(etc_paths(self.sysroot, FIRST).upper / "fstab", self.text)
+
+
+def format_home_line(signature: Signature) -> str:
+    """A disk that is missing delays a boot by half a minute, and does not fail it; nobody logs in
+    before it is mounted."""
+    options = "nofail,x-systemd.device-timeout=30s,x-systemd.before=systemd-user-sessions.service"
+    return f"UUID={signature.uuid} /home {signature.kind} defaults,{options} 0 2\n"

@@ -1,0 +1,1 @@
+"""What ``atoll install`` asks at a terminal, as values; ``cli/output/screens.py`` draws it."""

@@ -1,0 +1,1 @@
+"""A person's settings, and how they become files of the first deployment."""
