@@ -348,7 +348,7 @@ def test_kernels_go_beside_a_small_esp(tmp_path: Path) -> None:
         free = read_esp_content(machine.partition(1), 36 * MIB).free
         filler = make_file(tmp_path / "filler", free - 700_000)
         subprocess.run(["mcopy", "-i", machine.partition(1), filler, "::"], check=True)
-        result(machine.install("free space", machine.disk))
+        result(machine.install("free_space", machine.disk))
         machine.judge()
         table = machine.table()
         assert [each["name"] for each in table.values()] == [
@@ -374,7 +374,7 @@ def test_kernels_go_beside_a_small_esp(tmp_path: Path) -> None:
         assert written == f"{str(table[4]['uuid']).lower()}\n"
 
 
-KINDS = ("disk", "partition", "free space")
+KINDS = ("disk", "partition", "free_space")
 
 
 def stops(request: pytest.FixtureRequest) -> Sequence[int]:
@@ -392,7 +392,7 @@ def test_stopped_anywhere_it_harms_nothing_and_starts_again(
         folder.mkdir()
         with computer(folder) as machine:
             target = machine.partition(3) if kind == "partition" else machine.disk
-            kept = {"disk": (), "partition": (2,), "free space": (2, 3)}[kind]
+            kept = {"disk": (), "partition": (2,), "free_space": (2, 3)}[kind]
             before = {number: machine.digest(number) for number in kept}
             done = machine.install(kind, target, stop=stop)
             if done.returncode == 0:
@@ -404,7 +404,7 @@ def test_stopped_anywhere_it_harms_nothing_and_starts_again(
                 assert foreign_files(machine) == FOREIGN
             assert {number: machine.digest(number) for number in kept} == before
             again = machine.install(kind, target)
-            if committed and kind == "free space":
+            if committed and kind == "free_space":
                 # What boots is not taken away, and there is no more space.
                 assert "boot entries of an Atoll system" in again.stderr
             elif committed and kind == "partition":
@@ -440,7 +440,7 @@ def test_a_disk_that_changed_since_the_plan_is_left_alone(tmp_path: Path) -> Non
         done = subprocess.run(
             [
                 *("unshare", "--mount", sys.executable, "-c", script),
-                *(str(machine.store), machine.tree, "free space", str(machine.disk), "", "0"),
+                *(str(machine.store), machine.tree, "free_space", str(machine.disk), "", "0"),
             ],
             env=os.environ | {"PYTHONPATH": f"{TOP / 'src'}"},
             capture_output=True,

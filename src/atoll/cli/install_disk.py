@@ -38,11 +38,6 @@ if TYPE_CHECKING:
     from atoll.installer.apply.encryption import RecoveryKey
     from atoll.installer.plan.partitioning import InstallationPlan
 
-_WORDS = {
-    "disk": TargetKind.DISK,
-    "partition": TargetKind.PARTITION,
-    "free_space": TargetKind.FREE_SPACE,
-}
 _PAIR_SPARE = 128 << 10
 """Bytes: directories, partly filled clusters, and the machine's own small initrd."""
 
@@ -80,7 +75,7 @@ def add_disk_arguments(parser: argparse.ArgumentParser) -> None:
 def find_target(arguments: argparse.Namespace, answers: Answers | None) -> Target | None:
     """The target that the command line or the answers name; None for a directory. Raises
     UsageError for words that do not go together."""
-    named = {kind: getattr(arguments, word) for word, kind in _WORDS.items()}
+    named = {kind: getattr(arguments, kind) for kind in TargetKind}
     words = {kind: device for kind, device in named.items() if device is not None}
     answered = None if answers is None else answers.target
     if len(words) + (answered is not None) + (arguments.root is not None) > 1:
@@ -91,7 +86,7 @@ def find_target(arguments: argparse.Namespace, answers: Answers | None) -> Targe
     firmware = None if arguments.firmware_entry is None else FirmwareEntry(arguments.firmware_entry)
     esp, home = arguments.esp, arguments.home
     if answered is not None:
-        words = {_WORDS[answered.kind]: Path(answered.device)}
+        words = {TargetKind(answered.kind): Path(answered.device)}
         esp = esp or (Path(answered.esp) if answered.esp else None)
         home = home or (Path(answered.home) if answered.home else None)
     for kind, device in words.items():

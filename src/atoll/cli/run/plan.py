@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from atoll.base.report import Reporter
     from atoll.machine.deployments.sysroot import Sysroot
+    from atoll.machine.upgrade_check import UpgradePreview
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
@@ -91,12 +92,7 @@ def _plan_without_root(
     preview = preview_public_upgrade(sysroot, public, request)
     now = public.state.current.deployment.title if public.state.current else ""
     command = sysroot.command(request.words)
-    if as_json:
-        print(json.dumps(preview_as_json(preview, sysroot), indent=2))
-    else:
-        print(format_preview(preview, now, sysroot, request))
-    if preview.obstacle is not None:
-        raise preview.obstacle
+    _show(preview, now, sysroot, request, as_json=as_json)
     reporter.notice(f"these are upper limits: exact figures need root\nnext: sudo {command}")
     return 0
 
@@ -106,11 +102,18 @@ def _plan_upgrade(
 ) -> int:
     preview = preview_upgrade(sysroot, request)
     now = require_current(read_state(sysroot)).deployment.title
+    _show(preview, now, sysroot, request, as_json=as_json)
+    reporter.notice(f"next: {sysroot.command(request.words)}")
+    return 0
+
+
+def _show(
+    preview: UpgradePreview, now: str, sysroot: Sysroot, request: UpgradeRequest, *, as_json: bool
+) -> None:
+    """Print the preview, then raise its obstacle."""
     if as_json:
         print(json.dumps(preview_as_json(preview, sysroot), indent=2))
     else:
         print(format_preview(preview, now, sysroot, request))
     if preview.obstacle is not None:
         raise preview.obstacle
-    reporter.notice(f"next: {sysroot.command(request.words)}")
-    return 0

@@ -16,6 +16,7 @@ from atoll.base.toml import parse_toml
 from atoll.host.fs import OWN_LIMIT, find_near_path, read_regular
 from atoll.installer.answers.checks import check_passphrase, check_wifi_passphrase
 from atoll.installer.answers.schema import FOREIGN, SCHEMA, TOP
+from atoll.installer.plan.partitioning import TargetKind
 from atoll.installer.settings.settings import (
     AddressSettings,
     Settings,
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from atoll.recipe.language.schema_model import TableRule
 
 _SECRET_LIMIT = 4096
-_KINDS = ("disk", "partition", "free_space")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,14 +184,14 @@ def _require(rule: TableRule, table: Mapping[str, object], key: Key, complain: C
 def _check_target(table: object, complain: Complain) -> None:
     if not isinstance(table, dict):
         return
-    given = [kind for kind in _KINDS if kind in table]
+    given = [kind for kind in TargetKind if kind in table]
     if len(given) != 1:
         what = f"has {' and '.join(given)}" if given else "names no disk"
         hint = "exactly one of: disk, partition, free_space"
         complain(("target",), Flaw(what, hint))
         return
     kind = given[0]
-    erases = kind != "free_space"
+    erases = kind is not TargetKind.FREE_SPACE
     if erases and table.get("erase") is not True:
         message = f"is missing: everything on {table[kind]} is erased"
         flaw = Flaw(message, "write erase = true when that is what you want")
@@ -243,7 +243,7 @@ def _fill(top: Mapping[str, Any]) -> Answers:
 
 
 def _target(table: Mapping[str, Any]) -> TargetAnswer:
-    kind = next(each for each in _KINDS if each in table)
+    kind = next(each for each in TargetKind if each in table)
     return TargetAnswer(
         kind=kind, device=table[kind], esp=table.get("esp", ""), home=table.get("home", "")
     )

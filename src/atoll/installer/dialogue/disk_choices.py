@@ -20,11 +20,6 @@ if TYPE_CHECKING:
     from atoll.installer.devices.block_devices import BlockDevices, Disk
     from atoll.installer.plan.partitioning import ImageNeeds
 
-KINDS = {
-    "disk": TargetKind.DISK,
-    "partition": TargetKind.PARTITION,
-    "free_space": TargetKind.FREE_SPACE,
-}
 _LEAST_GAP = 64 << 20
 """Bytes; smaller gaps between partitions are not worth a line."""
 
@@ -76,7 +71,7 @@ class DiskChoices:
 def target_of(answer: TargetAnswer) -> Target:
     """As the planner takes it; links such as those in /dev/disk/by-id are followed."""
     return Target(
-        kind=KINDS[answer.kind],
+        kind=TargetKind(answer.kind),
         device=Path(answer.device).resolve(),
         esp=Path(answer.esp).resolve() if answer.esp else None,
         home=Path(answer.home).resolve() if answer.home else None,

@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
 
 class TargetKind(StrEnum):
+    """The values are keys of an answers file, and options with a dash for the underscore."""
+
     DISK = "disk"
     PARTITION = "partition"
-    FREE_SPACE = "free space"
+    FREE_SPACE = "free_space"
 
 
 class FirmwareEntry(StrEnum):
