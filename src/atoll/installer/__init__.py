@@ -1,1 +1,1 @@
-"""Onto a computer: what it has, what an install would do to it, and doing it."""
+"""Installing a system on a computer: on a disk, on a partition, or in free space."""

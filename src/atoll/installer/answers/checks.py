@@ -1,4 +1,4 @@
-"""What a text in an answers file may be, value by value: each check returns a Flaw or None. Pure.
+"""Checks of single values of an answers file; each returns a Flaw or None. Pure.
 
 What a recipe says of the same things is checked by the same functions (``check_values``).
 """

@@ -1,4 +1,4 @@
-"""The answers file as documents, made from its schema: Markdown, and a JSON Schema for editors.
+"""The reference of the answers file, made from its schema: Markdown, and a JSON Schema.
 
 Both are kept in docs/reference; tests say when they are behind. Pure.
 """

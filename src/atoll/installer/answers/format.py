@@ -1,4 +1,4 @@
-"""Answers as the text of an answers file: what a person told the dialogue, for the next machine.
+"""Formatting answers as an answers file, to install the next machine in the same way.
 
 No secret is written: in place of the password's hash stands what to put there, and a passphrase is
 asked for in a file of its own.

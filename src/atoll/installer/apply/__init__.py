@@ -1,1 +1,1 @@
-"""What is done to disks: the operations of an installation, encryption, and writing a stick."""
+"""Everything that writes to disks: the operations of an installation, encryption, USB sticks."""

@@ -1,4 +1,4 @@
-"""What is done to a disk, as operations: its partition table, and new file systems.
+"""Operations on a disk: its partition table, and new file systems.
 
 A whole disk gets its table by sfdisk. A table with partitions of others is changed by
 ``tree.gpt.plan_changes``: block by block, so that a power cut leaves the old table or the new one;

@@ -1,4 +1,4 @@
-"""The firmware's own list of systems, by efibootmgr: an entry for a new system, at either end.
+"""Boot entries of the firmware (NVRAM), written by efibootmgr: first or last in the boot order.
 
 Firmware is known to forget entries, to start only its removable-media path or Windows', and to have
 no space for one more. So an entry is never what a system needs alone, and what fails here is a

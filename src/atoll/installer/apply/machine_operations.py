@@ -1,4 +1,4 @@
-"""What an installation on a disk writes besides the system itself, as operations."""
+"""Operations that write the settings of a new machine: boot partition, /home, old entries."""
 
 from __future__ import annotations
 

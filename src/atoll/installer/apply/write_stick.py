@@ -1,4 +1,4 @@
-"""A disk image written to a USB stick, and read back. Nothing on the stick can boot before the end.
+"""Writing a disk image to a USB stick and reading it back. Nothing on it boots before the end.
 
 The first mebibyte, which has the partition table, is zeros while the rest is written, and is
 written last. The last mebibyte of the stick becomes zeros: tables and signatures of what was there
@@ -38,7 +38,7 @@ SECTOR = 512
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stick:
-    """A disk on which nothing stands against writing; ``erased`` says what is lost, a line each."""
+    """A disk that may be written to; ``erased`` says what is lost, a line each."""
 
     disk: Disk
     erased: tuple[str, ...]

@@ -1,1 +1,1 @@
-"""What a computer has: its disks, their partitions, and what is on them; nothing is written."""
+"""The disks of a computer: partition tables, file systems, uses. Nothing is written."""

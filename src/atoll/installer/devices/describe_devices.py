@@ -1,4 +1,4 @@
-"""Disks and partitions in words, as a person knows them. Pure."""
+"""Disks and partitions described for people. Pure."""
 
 from __future__ import annotations
 

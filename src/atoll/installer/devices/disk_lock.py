@@ -1,4 +1,4 @@
-"""A disk kept from changing while it is written: by other programs, and by being another one."""
+"""Locking a disk against other programs while it is written, and checking that it is the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an EFI system partition holds, read from its device: no mount, and so no trace there."""
+"""Reading an EFI system partition from its device, without mounting it."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What ``atoll install`` asks at a terminal, as values; ``cli/output/screens.py`` draws it."""
+"""The questions of ``atoll install`` at a terminal; ``cli/output/screens.py`` draws them."""

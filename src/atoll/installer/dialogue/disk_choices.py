@@ -1,4 +1,4 @@
-"""Where a system could go, as lines to choose from; what cannot be chosen says why. Pure."""
+"""The possible targets as a list of choices; an impossible one says why. Pure."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class DiskChoices:
     needs: ImageNeeds
 
     def list_disks(self) -> tuple[Choice, ...]:
-        """One line for each disk. A disk where nothing is possible says what is against it."""
+        """One line for each disk. A disk where nothing is possible says why."""
         return tuple(self._disk(disk) for disk in self.devices.disks)
 
     def list_parts(self, name: str) -> tuple[tuple[Choice, TargetAnswer], ...]:

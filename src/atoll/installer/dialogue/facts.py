@@ -1,4 +1,4 @@
-"""What the dialogue asks about here: the disks, what an image has, and the plan of it all."""
+"""Facts that the dialogue needs: disks, the image's contents, and the resulting plan."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Offer:
     not_encrypted: str
     """Why the image or this system cannot encrypt; empty where they can."""
     check_plan: Callable[[InstallationPlan, Answers], None]
-    """Raises AtollError for what else stands against a plan, such as a missing program."""
+    """Raises AtollError for other obstacles to a plan, such as a missing program."""
 
     def plan(self, answers: Answers) -> InstallationPlan:
         """Raises Refused with every obstacle, RecipeError for settings the image cannot satisfy."""

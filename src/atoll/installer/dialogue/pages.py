@@ -1,4 +1,4 @@
-"""The pages of the dialogue as values: a list, a field, a text; and what shows them."""
+"""The pages of the dialogue: a list, an input field, a text; and the interface that shows them."""
 
 from __future__ import annotations
 

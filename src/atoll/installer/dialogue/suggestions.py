@@ -1,4 +1,4 @@
-"""What the dialogue offers: names made from what was said, and lists that are short enough."""
+"""Default values that the dialogue suggests, and shortened lists."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Where a system goes, what becomes of each partition, and what stands against it. Pure."""
+"""The plan of an installation: the partitions before and after, and all obstacles. Pure."""

@@ -1,4 +1,4 @@
-"""The plan of an installation in words, for 80 columns: what a person confirms. Pure."""
+"""The plan of an installation as text of 80 columns, for a person to confirm. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which EFI system partition a system beside others uses, and how many kernels fit on it. Pure."""
+"""Choosing an EFI system partition that is already there; how many kernels fit on it. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where new partitions find a place in a table: gaps, numbers, and what a cut run left. Pure."""
+"""Gaps and free numbers of a partition table; partitions of an interrupted installation. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An installation that is asked for, and what becomes of a disk's table: values for planning."""
+"""Values that planning passes on: the request, and the change of a partition table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands against installing at a place, each with what to do. Pure.
+"""Obstacles to an installation, each with advice. Pure.
 
 An obstacle is found before anything is written. Where a whole disk is erased, what is on it is no
 obstacle: the plan says what is lost. What stays, and what is shared with another system, counts.
@@ -119,7 +119,7 @@ def firmware_obstacles(devices: BlockDevices, efi_name: str | None) -> Iterator[
 
 
 def disk_obstacles(disk: Disk, devices: BlockDevices) -> Iterator[Obstacle]:
-    """What stands against writing to a disk at all, be it only one partition of it."""
+    """Obstacles to writing to a disk, even to one partition of it."""
     name = disk.path
     if disk.unreadable:
         yield Obstacle(
@@ -146,7 +146,7 @@ def disk_obstacles(disk: Disk, devices: BlockDevices) -> Iterator[Obstacle]:
 
 
 def whole_disk_obstacles(disk: Disk, devices: BlockDevices) -> Iterator[Obstacle]:
-    """What stands against erasing a disk."""
+    """Obstacles to erasing a disk."""
     yield from disk_obstacles(disk, devices)
     yield from _uses(disk.path, disk.uses)
     yield from _membership(disk.path, disk.signature.kind)
@@ -160,7 +160,7 @@ def whole_disk_obstacles(disk: Disk, devices: BlockDevices) -> Iterator[Obstacle
 
 
 def partition_obstacles(part: DiskPartition, devices: BlockDevices) -> Iterator[Obstacle]:
-    """What stands against formatting a partition."""
+    """Obstacles to formatting a partition."""
     yield from _uses(part.path, part.uses)
     yield from _membership(part.path, part.signature.kind)
     yield from _sets(part, devices)
@@ -230,7 +230,7 @@ def _membership(path: Path, kind: str) -> Iterator[Obstacle]:
 
 
 def table_obstacles(disk: Disk) -> Iterator[Obstacle]:
-    """What stands against changing a table that has partitions of others."""
+    """Obstacles to changing a table with partitions of others."""
     table = disk.table
     if table is None:
         yield Obstacle(
@@ -305,7 +305,7 @@ def _windows(part: DiskPartition) -> Iterator[Obstacle]:
 def esp_obstacles(
     disk: Disk, part: DiskPartition, content: EspContent, replaced: Iterable[DiskPartition]
 ) -> Iterator[Obstacle]:
-    """What stands against sharing an ESP; ``replaced`` are partitions that get formatted."""
+    """Obstacles to sharing an ESP; ``replaced`` are partitions that get formatted."""
     name = part.path
     if part.signature.kind != "vfat" or content.flaw:
         why = content.flaw or "it has no FAT file system"
@@ -343,7 +343,7 @@ def too_small(name: Path, size: int, needed: int) -> Obstacle:
 def home_obstacles(
     target: Target, devices: BlockDevices, gone: Iterable[Path]
 ) -> Iterator[Obstacle]:
-    """What stands against mounting a partition as /home. Raises NotFound."""
+    """Obstacles to mounting a partition as /home. Raises NotFound."""
     if target.home is None:
         return
     found = devices.find_partition(target.home)

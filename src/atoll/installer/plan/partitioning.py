@@ -1,4 +1,4 @@
-"""Where a system goes on a disk: what a person asks for, and the plan of an installation.
+"""The values of a plan: the target that was asked for, partitions, and what becomes of them.
 
 ``plan_installation`` makes the plan, ``describe_plan`` the words, ``install_on_disk`` does it.
 """

@@ -1,4 +1,4 @@
-"""The table of a disk before and after an installation, for each kind of target. Pure.
+"""The partition table before and after an installation, for each kind of target. Pure.
 
 All new partitions begin and end at a multiple of 1 MiB, which is one of every sector size.
 """

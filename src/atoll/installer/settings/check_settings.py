@@ -1,4 +1,4 @@
-"""Whether an image can do what a person's settings ask: all that cannot be, before a disk is
+"""Checking that an image supports a person's settings: every problem is found before a disk is
 touched."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The layout that a person has chosen, on the console that they type their passwords on.
+"""Loading the chosen keyboard layout on the console before passwords are typed.
 
 Otherwise a password is typed with one layout and later with another. It is only for consoles of
 the kernel: over ssh, on serial lines and in graphical terminals the layout is that of the other

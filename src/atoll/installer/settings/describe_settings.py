@@ -1,4 +1,4 @@
-"""A person's settings in words, for 80 columns: beside the plan, before it is confirmed. Pure."""
+"""A person's settings described in 80 columns, shown with the plan. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an image has that a person's settings need: time zones, locales, keyboards, groups."""
+"""The time zones, locales, keyboard layouts and groups that an image offers."""
 
 from __future__ import annotations
 
