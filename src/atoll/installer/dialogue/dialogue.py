@@ -54,7 +54,7 @@ class Facts:
 
     ``places`` are the disks; ``parts_of`` gives what can be done with one of them. ``key`` says by
     which key what is followed is checked, ``not_encrypted`` why nothing can be (empty where it
-    can). ``plan`` raises AtollError that says what stands against it. ``hash_password`` and
+    can). ``plan`` raises AtollError that says why it is not possible. ``hash_password`` and
     ``try_keyboard`` have effects, on the terminal only.
     """
 
