@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, assert_never
 
 from atoll.base.errors import MissingProgram
 from atoll.vm.qemu import (
-    EMULATED,
-    KVM,
     PROGRAM,
+    accelerator_options,
+    argument_options,
     firmware_options,
     has_kvm,
+    kernel_arguments,
     network_options,
     quoted,
     smbios_options,
@@ -140,7 +141,7 @@ def plan_command(spec: MachineSpec, wiring: Wiring) -> list[str]:
         spec.display.value,
         "-machine",
         f"q35,vmport=off,smm={'on' if secure else 'off'}",
-        *(KVM if wiring.kvm else EMULATED),
+        *accelerator_options(kvm=wiring.kvm),
         "-smp",
         str(spec.cpus),
         "-m",
@@ -183,9 +184,10 @@ def _boot(spec: MachineSpec, wiring: Wiring) -> list[str]:
             words = firmware_options(code, wiring.variables)
             if uefi.secure_boot:
                 words += ["-global", "driver=cfi.pflash01,property=secure,value=on"]
-            return words
+            return [*words, *argument_options((), kvm=wiring.kvm)]
         case DirectKernel() as direct:
-            words = ["-kernel", os.fspath(direct.kernel), "-append", direct.arguments]
+            arguments = " ".join(kernel_arguments((direct.arguments,), kvm=wiring.kvm))
+            words = ["-kernel", os.fspath(direct.kernel), "-append", arguments.strip()]
             if direct.initrd is not None:
                 words += ["-initrd", os.fspath(direct.initrd)]
             return words

@@ -15,14 +15,10 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from atoll.base.errors import MissingProgram
 from atoll.host.fs import temporary_directory
 from atoll.host.run import require_program, running
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 PROGRAM = "qemu-system-x86_64"
 FIRMWARE = (Path("/usr/share/OVMF"), Path("/usr/share/ovmf"), Path("/usr/share/qemu"))
@@ -33,6 +29,10 @@ KVM = ("-accel", "kvm", "-cpu", "host")
 # some programs loop forever (flatpak, podman's generator) or crash (programs that llvmpipe draws
 # for). With ERMS the kernel clears each page byte by byte, a quarter of the cost of a boot.
 EMULATED = ("-accel", "tcg,thread=single", "-cpu", "max,-cx16,-avx,-avx2,-f16c,-fma,-erms")
+# QEMU 7.2 keeps a translation of a program's code for each address that it was loaded at. With
+# address space randomization every process is translated anew, and a page of code that is freed
+# takes a third of a second to clear: a third of each boot.
+EMULATED_ARGUMENTS = ("norandmaps",)
 _PROBE_SECONDS = 30.0
 
 
@@ -58,6 +58,8 @@ class VmSpec:
     memory: int = 2048
     cpus: int = 1
     strings: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+    """More kernel arguments."""
     ssh_port: int | None = None
     isolated: bool = False
     stick: bool = False
@@ -99,7 +101,7 @@ def plan_command(machine: VmSpec, *more: str) -> list[str]:
         "-no-user-config",
         "-machine",
         "q35,vmport=off",
-        *(KVM if machine.kvm else EMULATED),
+        *accelerator_options(kvm=machine.kvm),
         "-smp",
         str(machine.cpus),
         "-m",
@@ -110,8 +112,24 @@ def plan_command(machine: VmSpec, *more: str) -> list[str]:
         *(stick_options if machine.stick else disk_options)("system", machine.disk, "bootindex=1"),
         *network_options(isolated=machine.isolated, ssh_port=machine.ssh_port),
         *(word for text in machine.strings for word in smbios_options(text)),
+        *argument_options(machine.arguments, kvm=machine.kvm),
         *more,
     ]
+
+
+def accelerator_options(*, kvm: bool) -> tuple[str, ...]:
+    return KVM if kvm else EMULATED
+
+
+def kernel_arguments(words: tuple[str, ...], *, kvm: bool) -> tuple[str, ...]:
+    """``words``, and those that make a machine without KVM faster."""
+    return words if kvm else (*words, *EMULATED_ARGUMENTS)
+
+
+def argument_options(words: tuple[str, ...], *, kvm: bool) -> tuple[str, ...]:
+    """More kernel arguments; systemd-boot 256 and newer reads one such string."""
+    text = " ".join(kernel_arguments(words, kvm=kvm))
+    return smbios_options(f"io.systemd.boot.kernel-cmdline-extra={text}") if text else ()
 
 
 def disk_options(name: str, path: Path, *properties: str, read_only: bool = False) -> list[str]:
@@ -141,11 +159,6 @@ def _drive(name: str, path: Path, *, read_only: bool = False) -> list[str]:
 def credential(name: str, value: bytes) -> str:
     """A systemd credential as one of ``VmSpec.strings``."""
     return f"io.systemd.credential.binary:{name}={base64.b64encode(value).decode()}"
-
-
-def kernel_arguments(words: Iterable[str]) -> str:
-    """More kernel arguments as one of ``VmSpec.strings``; read by systemd-boot 256 and newer."""
-    return f"io.systemd.boot.kernel-cmdline-extra={' '.join(words)}"
 
 
 def quoted(value: str | Path) -> str:

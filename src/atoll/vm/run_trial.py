@@ -14,7 +14,6 @@ from atoll.vm.qemu import (
     credential,
     disk_options,
     find_firmware,
-    kernel_arguments,
     plan_command,
     quoted,
     temporary_place,
@@ -108,7 +107,6 @@ def tail_of_console(text: str) -> str:
 
 def _plan(disk: Path, settings: TrialSettings, files: _Files) -> list[str]:
     firmware = find_firmware()
-    strings = [credential(name, value) for name, value in guest_credentials(settings.timeout)]
     machine = VmSpec(
         disk=disk,
         firmware=firmware,
@@ -116,7 +114,8 @@ def _plan(disk: Path, settings: TrialSettings, files: _Files) -> list[str]:
         kvm=settings.kvm,
         memory=settings.memory,
         cpus=settings.cpus,
-        strings=(*strings, kernel_arguments(["console=ttyS0"])),
+        strings=tuple(credential(*each) for each in guest_credentials(settings.timeout)),
+        arguments=("console=ttyS0",),
         isolated=not settings.network,
     )
     return plan_command(

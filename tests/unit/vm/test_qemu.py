@@ -1,4 +1,4 @@
-"""Detection of KVM: it counts only if a machine's firmware runs under it."""
+"""Detection of KVM: it counts only if a machine's firmware runs under it. Kernel arguments."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atoll.vm import qemu
-from atoll.vm.qemu import KVM, runs_firmware
+from atoll.vm.qemu import KVM, argument_options, runs_firmware
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,3 +37,13 @@ def test_kvm_is_believed_when_firmware_runs_under_it(
     assert runs_firmware(str(program), KVM) is works
     assert (tmp_path / "OVMF_VARS_4M.fd").read_bytes() == b"as shipped"
     assert list(tmp_path.glob("atoll-kvm-*")) == []
+
+
+def test_only_emulated_machines_lose_address_space_randomization() -> None:
+    key = "type=11,value=io.systemd.boot.kernel-cmdline-extra="
+    assert argument_options(("console=ttyS0",), kvm=True) == ("-smbios", f"{key}console=ttyS0")
+    assert argument_options((), kvm=True) == ()
+    assert argument_options(("console=ttyS0",), kvm=False) == (
+        "-smbios",
+        f"{key}console=ttyS0 norandmaps",
+    )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from atoll.cli import vm_setup
 from atoll.host.run import running
-from atoll.vm.qemu import VmSpec, copy_variables, find_firmware, kernel_arguments, plan_command
+from atoll.vm.qemu import VmSpec, copy_variables, find_firmware, plan_command
 
 if TYPE_CHECKING:
     import argparse
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
             kvm=kvm,
             memory=arguments.memory,
             cpus=vm_setup.choose_cpus(arguments.cpus, kvm=kvm),
-            strings=(kernel_arguments(["console=ttyS0"]),),
+            arguments=("console=ttyS0",),
             ssh_port=arguments.ssh_port,
             stick=arguments.live,
         )
