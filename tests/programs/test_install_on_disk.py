@@ -62,6 +62,15 @@ if [ "$2" = vfat ]; then
 fi
 exec /usr/bin/mount "$@"
 """
+FULL_FIRMWARE = """#!/bin/sh
+echo "$*" >> {calls}
+case "$*" in
+*--create-only*)
+    echo "Could not prepare Boot variable: No space left on device" >&2
+    exit 5 ;;
+esac
+echo "BootOrder: 0001"
+"""
 CHILD = """
 import itertools, json, os, sys
 from dataclasses import replace
@@ -78,7 +87,7 @@ from atoll.installer.devices.read_devices import read_block_devices
 from atoll.machine.deployment import Origin
 from atoll.store.layout import open_store
 
-store_path, tree, kind, device, home, stop = sys.argv[1:]
+store_path, tree, kind, device, home, firmware, stop = sys.argv[1:]
 
 def read():
     return replace(read_block_devices(), firmware=MachineFirmware(bits=64))
@@ -90,7 +99,7 @@ target = Target(
     kind=TargetKind(kind),
     device=Path(device),
     home=Path(home) if home else None,
-    firmware=FirmwareEntry.NONE,
+    firmware=FirmwareEntry(firmware) if firmware else None,
 )
 count = itertools.count(1)
 seen = []
@@ -129,9 +138,16 @@ class Computer:
         return Path(f"{self.disk}p{number}")
 
     def install(
-        self, kind: str, device: Path, *, home: Path | None = None, stop: int = 0
+        self,
+        kind: str,
+        device: Path,
+        *,
+        home: Path | None = None,
+        firmware: str = "none",
+        stop: int = 0,
     ) -> subprocess.CompletedProcess[str]:
-        """Install in a process of its own, stopped before operation ``stop``."""
+        """Install in a process of its own, stopped before operation ``stop``; ``firmware`` empty:
+        the plan decides whether the firmware's list gets an entry."""
         content = self.folder / "fat"
         self._read_fats(content)
         environment = os.environ | {
@@ -139,7 +155,15 @@ class Computer:
             "PYTHONPATH": f"{TOP / 'src'}",
             "FAT_CONTENT": str(content),
         }
-        words = (str(self.store), self.tree, kind, str(device), str(home or ""), str(stop))
+        words = (
+            str(self.store),
+            self.tree,
+            kind,
+            str(device),
+            str(home or ""),
+            firmware,
+            str(stop),
+        )
         done = subprocess.run(
             [sys.executable, "-c", CHILD, *words],
             env=environment,
@@ -372,6 +396,38 @@ def test_kernels_go_beside_a_small_esp(tmp_path: Path) -> None:
             check=True,
         ).stdout
         assert written == f"{str(table[4]['uuid']).lower()}\n"
+
+
+def put_full_firmware(machine: Computer) -> Path:
+    """A stand-in for efibootmgr whose memory is full; the file with what it was called with."""
+    calls, program = machine.folder / "calls", machine.folder / "bin/efibootmgr"
+    calls.write_text("")
+    program.write_text(FULL_FIRMWARE.format(calls=calls))
+    program.chmod(0o755)
+    return calls
+
+
+def test_a_disk_of_its_own_asks_nothing_of_the_firmware(tmp_path: Path) -> None:
+    """Neither its list of systems nor another disk is touched unless somebody asks for it."""
+    with computer(tmp_path) as machine:
+        calls, other = put_full_firmware(machine), _digest(machine.other)
+        result(machine.install("disk", machine.disk, firmware=""))
+        assert calls.read_text() == ""
+        assert _digest(machine.other) == other
+
+
+def test_firmware_without_space_for_an_entry_does_not_fail_an_installation(tmp_path: Path) -> None:
+    """The system is complete, and the warning says how it starts."""
+    with computer(tmp_path) as machine:
+        calls = put_full_firmware(machine)
+        done = machine.install("partition", machine.partition(3), firmware="")
+        assert done.returncode == 0, done.stderr
+        (warning,) = json.loads(done.stdout)["warnings"]
+        assert "memory for its variables is full" in warning
+        assert f"choose {machine.disk} in the firmware's boot menu" in warning
+        assert "--create-only" in calls.read_text()
+        assert machine.entries(1) == ["atoll-1+3.conf"]
+        assert foreign_files(machine) == FOREIGN
 
 
 KINDS = ("disk", "partition", "free_space")

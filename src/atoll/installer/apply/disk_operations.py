@@ -257,6 +257,16 @@ class CheckFileSystem:
             ) from error
 
 
+def read_partition_uuid(partition: Path) -> str:
+    """The UUID that the partition table gives it. Raises Damaged."""
+    program = require_program("blkid", package="util-linux")
+    words = (program, "--probe", "--match-tag", "PART_ENTRY_UUID", "--output", "value")
+    found = run([*words, partition]).decode().strip()
+    if not found:
+        raise Damaged(f"{partition} has no UUID in its partition table", hint="see: blkid -p")
+    return found
+
+
 def _flush(device: Path) -> None:
     handle = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
     try:

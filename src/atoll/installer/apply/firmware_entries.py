@@ -1,18 +1,20 @@
 """Boot entries of the firmware (NVRAM), written by efibootmgr: first or last in the boot order.
 
 Firmware is known to forget entries, to start only its removable-media path or Windows', and to have
-no space for one more. So an entry is never what a system needs alone, and what fails here is a
-warning.
+no space for one more. So the entry is written when the system is complete, and what fails here is a
+warning that says how the system starts all the same.
 """
 
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from atoll.base.errors import Damaged
+from atoll.base.errors import AtollError, Damaged, ProgramFailed
 from atoll.host.run import require_program, run
+from atoll.installer.apply.disk_operations import read_partition_uuid
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,6 +22,17 @@ if TYPE_CHECKING:
 LABEL = "Atoll"
 _ENTRY = re.compile(r"Boot([0-9A-F]{4})\*? ([^\t]*)\t?(.*)", re.IGNORECASE)
 _ORDER = re.compile(r"BootOrder: ([0-9A-F,]+)", re.IGNORECASE)
+_VARIABLES = "/sys/firmware/efi/efivars"
+_REASONS = {
+    "No space left on device": "the firmware's memory for its variables is full; make space:"
+    f" rm {_VARIABLES}/dump-* (reports of kernels that crashed), or delete an entry that is not"
+    " needed: efibootmgr --delete-bootnum --bootnum NUMBER",
+    "Read-only file system": f"the firmware's variables are mounted read-only; mount -o remount,rw"
+    f" {_VARIABLES} makes them writable",
+    "not supported on this system": "this system was started without access to the firmware's"
+    " variables (noefi, efi=noruntime)",
+}
+"""Why it failed and what to do, by a part of what efibootmgr says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,9 +44,11 @@ class FirmwareList:
     entries: dict[str, tuple[str, str]]
 
     def find(self, partition: str, loader: str) -> str | None:
-        """The number of the entry that starts ``loader`` from the partition with this UUID."""
+        """The number of the entry that starts ``loader`` from the partition with this UUID. The
+        loaders of all disks have the same path, so without a UUID there would be no telling."""
         for number, (_, path) in self.entries.items():
-            if partition.lower() in path.lower() and loader.lower() in path.lower():
+            here = partition != "" and partition.lower() in path.lower()
+            if here and loader.lower() in path.lower():
                 return number
         return None
 
@@ -66,8 +81,8 @@ class AddFirmwareEntry:
 
     disk: Path
     number: int
-    uuid: str
-    """Of the ESP in the partition table."""
+    esp: Path
+    """Partition ``number`` of ``disk``."""
     loader: str
     """Its path on the ESP, with backslashes."""
     first: bool
@@ -76,19 +91,45 @@ class AddFirmwareEntry:
         return f"add {LABEL} to the firmware's list of systems"
 
     def execute(self) -> None:
-        program = require_program("efibootmgr", package="efibootmgr")
-        before = parse_firmware_list(run([program, "--verbose"]).decode(errors="replace"))
-        found = before.find(self.uuid, self.loader)
+        """Raises AtollError, which says how the system starts without an entry."""
+        try:
+            self._add(require_program("efibootmgr", package="efibootmgr"))
+        except AtollError as error:
+            raise AtollError(describe_failure(self, error)) from error
+
+    def _add(self, program: str) -> None:
+        uuid = read_partition_uuid(self.esp)
+        before = _read_firmware_list(program)
+        found = before.find(uuid, self.loader)
         if found is None:
-            where = ("--disk", self.disk, "--part", str(self.number), "--loader", self.loader)
-            run([program, "--quiet", "--create-only", "--label", LABEL, *where])
-            after = parse_firmware_list(run([program, "--verbose"]).decode(errors="replace"))
-            found = after.find(self.uuid, self.loader)
+            run([program, "--quiet", "--create-only", *self.words()])
+            found = _read_firmware_list(program).find(uuid, self.loader)
         if found is None:
-            raise Damaged(
-                "the firmware did not keep the new entry",
-                hint="choose the disk in the firmware's boot menu; see: efibootmgr",
-            )
+            raise Damaged("the firmware did not keep the new entry")
         order = plan_order(before.order, found, first=self.first)
         if order != before.order:
             run([program, "--quiet", "--bootorder", ",".join(order)])
+
+    def words(self) -> tuple[str, ...]:
+        """What describes the entry to efibootmgr."""
+        where = ("--disk", str(self.disk), "--part", str(self.number), "--loader", self.loader)
+        return ("--label", LABEL, *where)
+
+
+def _read_firmware_list(program: str) -> FirmwareList:
+    return parse_firmware_list(run([program, "--verbose"]).decode(errors="replace"))
+
+
+def describe_failure(entry: AddFirmwareEntry, error: AtollError) -> str:
+    """Why the entry was not added, and how the new system, which is complete, starts. Pure."""
+    reason = error.message
+    if isinstance(error, ProgramFailed):
+        known = (why for said, why in _REASONS.items() if said in error.stderr_tail)
+        last = error.stderr_tail.strip().splitlines()[-1:] or [f"status {error.status}"]
+        reason = next(known, f"efibootmgr failed: {last[0]}")
+    again = shlex.join(("efibootmgr", "--create", *entry.words()))
+    return (
+        f"{reason}. The new system is complete: choose {entry.disk} in the firmware's boot menu,"
+        r" which starts \EFI\BOOT\BOOTX64.EFI. Where that belongs to another system, add the entry"
+        f" later: {again}"
+    )

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from atoll.base.errors import AtollError, Damaged
 from atoll.host.fs import make_directory
 from atoll.host.mount import enter_private_mounts
 from atoll.host.run import require_program, run
@@ -32,6 +31,7 @@ from atoll.installer.apply.disk_operations import (
     MakeFat,
     TellKernel,
     WriteTable,
+    read_partition_uuid,
 )
 from atoll.installer.apply.encryption import formatted_luks
 from atoll.installer.apply.firmware_entries import AddFirmwareEntry
@@ -243,16 +243,6 @@ def _plan_extras(
     return tuple(extras)
 
 
-def read_partition_uuid(partition: Path) -> str:
-    """The UUID that the partition table gives it. Raises Damaged."""
-    program = require_program("blkid", package="util-linux")
-    words = (program, "--probe", "--match-tag", "PART_ENTRY_UUID", "--output", "value")
-    found = run([*words, partition]).decode().strip()
-    if not found:
-        raise Damaged(f"{partition} has no UUID in its partition table", hint="see: blkid -p")
-    return found
-
-
 def _plan_checks(plan: InstallationPlan, device: Path) -> tuple[Operation, ...]:
     """Read back the file systems that were made; ``device`` has the system's, opened."""
     fats = [plan.made(role) for role in (Role.ESP, Role.BOOT)]
@@ -265,17 +255,13 @@ def _plan_checks(plan: InstallationPlan, device: Path) -> tuple[Operation, ...]:
 def _plan_firmware(plan: InstallationPlan, image: BootableImage) -> tuple[Operation, ...]:
     if plan.firmware is FirmwareEntry.NONE:
         return ()
-    try:
-        uuid = read_partition_uuid(plan.esp)
-    except AtollError:
-        uuid = ""
     disk = plan.expected[-1].path
     number = int(str(plan.esp).removeprefix(str(disk)).removeprefix("p"))
     return (
         AddFirmwareEntry(
             disk=disk,
             number=number,
-            uuid=uuid,
+            esp=plan.esp,
             loader=f"\\EFI\\systemd\\systemd-boot{image.efi_name}.efi",
             first=plan.firmware is FirmwareEntry.FIRST,
         ),
