@@ -10,7 +10,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from atoll.lint import accounts, boot, files, machine, packages, units
+from atoll.lint import accounts, boot, files, hardware, machine, packages, units
 from atoll.lint.run import LINTS
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _WIDTH = 100
 _GROUPS = (
     ("Packages", packages.LINTS),
+    ("Real hardware", hardware.LINTS),
     ("Booting and following", boot.LINTS),
     ("Units", units.LINTS),
     ("Accounts", accounts.LINTS),

@@ -170,18 +170,6 @@ def _dkms_packages(subject: LintSubject) -> list[str]:
     return [package.name for package in plan if package.name.endswith("-dkms")]
 
 
-def check_firmware(subject: LintSubject) -> Iterator[Finding]:
-    facts = subject.facts
-    virtual = facts.plans("linux-image-cloud-*")
-    if facts.plans("linux-image-*") and not virtual and not facts.plans("firmware-*"):
-        yield Finding(
-            message="no firmware is installed: many network, graphics and sound devices need it",
-            hint="add firmware-linux-free, or from the component non-free-firmware "
-            "firmware-linux; virtual machines need none with linux-image-cloud-amd64",
-            key=INSTALL,
-        )
-
-
 def check_locales(subject: LintSubject) -> Iterator[Finding]:
     system = subject.recipe.system
     wanted = [name for name in (system.locale, *system.locales) if name is not None]
@@ -294,15 +282,6 @@ LINTS = (
         why="Under Secure Boot the kernel loads only signed modules, and Debian signs only the "
         "modules that it builds itself.",
         check=check_unsigned_modules,
-        needs=(FactKind.PLAN,),
-    ),
-    Lint(
-        name="firmware-missing",
-        severity=Severity.WARNING,
-        summary="no firmware for real hardware is installed",
-        why="Many drivers load firmware that Debian packages separately from the kernel. "
-        "Virtual machines need none.",
-        check=check_firmware,
         needs=(FactKind.PLAN,),
     ),
     Lint(

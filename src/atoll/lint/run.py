@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import RecipeError, UsageError
-from atoll.lint import accounts, boot, files, machine, packages, units
+from atoll.lint import accounts, boot, files, hardware, machine, packages, units
 from atoll.recipe.language.locations import find_value_location
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 LINTS: tuple[Lint, ...] = (
     *packages.LINTS,
+    *hardware.LINTS,
     *boot.LINTS,
     *units.LINTS,
     *accounts.LINTS,

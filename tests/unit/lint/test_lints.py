@@ -9,6 +9,7 @@ import pytest
 
 from atoll.base.errors import UsageError
 from atoll.debian.apt_query import AvailablePackage
+from atoll.debian.dpkg_database import Package
 from atoll.image.info import VarRules
 from atoll.lint.explain import explain_lint, format_page
 from atoll.lint.model import FactKind, LintSubject, LocalFile, Severity
@@ -56,6 +57,7 @@ CONTRIB = AvailablePackage(
 DKMS = ("zfs-dkms",)
 MINE = Repository(name="mine", uris=("https://x",), suites=("y",))
 FETCHING = Script(name="s", text="", network=True)
+WITH_FIRMWARE = Debian(suite="trixie", components=("main", "non-free-firmware"))
 GERMAN = System(locale="de_DE.UTF-8")
 VIRTUAL = replace(LISTS, virtual={"mta": ("exim4",)})
 
@@ -160,6 +162,20 @@ BAD: dict[str, list[tuple[LintSubject, str]]] = {
     "modules-unsigned": [(with_plan(*DKMS, "linux-headers-amd64"), "zfs-dkms are not signed")],
     "firmware-missing": [
         (with_plan("linux-image-amd64", without="linux-image-cloud-amd64"), "no firmware")
+    ],
+    "firmware-component-missing": [
+        (
+            with_plan(
+                "linux-image-amd64", "firmware-linux-free", without="linux-image-cloud-amd64"
+            ),
+            "non-free-firmware is not used",
+        )
+    ],
+    "microcode-missing": [
+        (
+            with_plan("linux-image-amd64", "firmware-iwlwifi", without="linux-image-cloud-amd64"),
+            "no microcode",
+        )
     ],
     "locales-missing": [(with_recipe(system=GERMAN), "de_DE.UTF-8 cannot")],
     "time-zones-missing": [(with_recipe(system=System(timezone="Etc/UTC")), "the package tzdata")],
@@ -323,6 +339,20 @@ FINE: dict[str, list[LintSubject]] = {
     "architecture-missing": [with_install("zsh:amd64")],
     "dkms-without-headers": [with_plan(*DKMS, "linux-headers-amd64")],
     "firmware-missing": [with_plan("linux-image-amd64", "firmware-linux-free")],
+    "firmware-component-missing": [
+        replace(
+            with_plan("linux-image-amd64", without="linux-image-cloud-amd64"),
+            recipe=with_recipe(debian=WITH_FIRMWARE).recipe,
+        ),
+        replace(
+            with_plan("linux-image-amd64", without="linux-image-cloud-amd64"),
+            recipe=with_recipe(base=ImageBase(reference="store:x")).recipe,
+        ),
+    ],
+    "microcode-missing": [
+        with_plan("linux-image-amd64", "amd64-microcode", without="linux-image-cloud-amd64"),
+        with_facts(plan=(Package(name="linux-image-arm64", version="1", architecture="arm64"),)),
+    ],
     "locales-missing": [replace(with_plan("locales"), recipe=with_recipe(system=GERMAN).recipe)],
     "base-unpinned": [
         with_recipe(base=ImageBase(reference="docker://h/n@sha256:" + "0" * 64)),
