@@ -17,6 +17,7 @@ from atoll.machine.deployments.sysroot import Sysroot
 from atoll.machine.health.boot_failure_report import (
     apply_report,
     decide_failed,
+    explain_running,
     find_failed,
     format_login_message,
     plan_report,
@@ -133,6 +134,35 @@ def test_what_was_blessed_once_or_runs_is_not_told(tmp_path: Path) -> None:
     (sysroot.state / "blessed").mkdir()
     (sysroot.state / "blessed/2").touch()
     assert find_failed(read_state(sysroot)) == ()
+
+
+def test_a_new_machine_that_was_never_healthy_says_why(tmp_path: Path) -> None:
+    """Nothing else can boot, so the loader starts what used up its tries."""
+    tried = {**STARTED, "3-failed": "health check web failed: exit status 1\n"}
+    entry = EntryName(sequence=2, tries_left=0, tries_used=4)
+    machine(tmp_path, tried, entry=entry)
+    shutil.rmtree(tmp_path / "atoll/deployments/1")
+    (tmp_path / "esp/loader/entries/atoll-1.conf").unlink()
+    runs = Sysroot(root=tmp_path, esp=tmp_path / "esp", booted=2)
+    state = read_state(runs)
+    why = explain_running(runs, state, ())
+    assert format_login_message(state, (), running=why).splitlines() == [
+        "hello 2 (2) is running, but was not healthy in any boot so far.",
+        "  Why: health check web failed: exit status 1",
+        "  See: atoll health",
+    ]
+    (runs.state / "blessed").mkdir()
+    (runs.state / "blessed/2").touch()
+    assert explain_running(runs, read_state(runs), ()) is None
+
+
+@pytest.mark.parametrize(
+    "entry", [EntryName(sequence=2), EntryName(sequence=2, tries_left=1, tries_used=2)]
+)
+def test_a_deployment_on_trial_is_not_judged(tmp_path: Path, entry: EntryName) -> None:
+    machine(tmp_path, STARTED, entry=entry)
+    runs = Sysroot(root=tmp_path, esp=tmp_path / "esp", booted=2)
+    assert explain_running(runs, read_state(runs), ()) is None
 
 
 def test_news_are_for_the_console_and_after_the_login(tmp_path: Path) -> None:

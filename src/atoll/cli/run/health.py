@@ -86,9 +86,13 @@ def _grow(reporter: Reporter, *, as_json: bool) -> int:
 def _report(reporter: Reporter) -> int:
     sysroot = find_sysroot(None)
     machine = read_state(sysroot)
-    failed = boot_failure_report.decide_failed(sysroot, machine, read_panics())
+    panics = tuple(read_panics())
+    failed = boot_failure_report.decide_failed(sysroot, machine, panics)
     message = boot_failure_report.format_login_message(
-        machine, failed, boot_failure_report.read_notes()
+        machine,
+        failed,
+        boot_failure_report.read_notes(),
+        running=boot_failure_report.explain_running(sysroot, machine, panics),
     )
     boot_failure_report.write_login_message(message)
     for line in message.splitlines():

@@ -53,22 +53,22 @@ class FailedDeployment:
 
 
 def find_failed(machine: MachineState) -> tuple[tuple[DeploymentState, MenuEntry], ...]:
-    """Deployments without any tries left, newest first, each with its newest entry.
+    """Deployments without any tries left, newest first, each with its newest entry. Not the running
+    one: see ``explain_running``."""
+    used_up = ((state, find_used_up(machine, state)) for state in machine.deployments)
+    return tuple((state, entry) for state, entry in used_up if entry and not state.booted)
 
-    Not those that a rollback left: Atoll disabled their entries (``disable_entries``).
+
+def find_used_up(machine: MachineState, state: DeploymentState) -> MenuEntry | None:
+    """The newest entry of a deployment that was never healthy and has no tries left.
+
+    Not of one that a rollback left: Atoll disabled its entries (``disable_entries``).
     """
-    found = []
-    for state in machine.deployments:
-        entries = machine.menu.entries_of(state.number)
-        if state.booted or state.blessed or not entries:
-            continue
-        newest = max(entries, key=lambda each: each.name.sequence)
-        if (
-            all(each.name.is_bad for each in entries)
-            and newest.name.tries_used > DISABLED_TRIES_USED
-        ):
-            found.append((state, newest))
-    return tuple(found)
+    entries = machine.menu.entries_of(state.number)
+    if state.blessed or not entries or not all(each.name.is_bad for each in entries):
+        return None
+    newest = max(entries, key=lambda each: each.name.sequence)
+    return newest if newest.name.tries_used > DISABLED_TRIES_USED else None
 
 
 def decide_failed(
@@ -80,17 +80,33 @@ def decide_failed(
         verdict = read_verdict(sysroot, state.number)
         known = verdict is not None and verdict.entry == menu_entry.name.sequence
         if verdict is None or not known:
-            made = sysroot.deployments / str(state.number) / "deployment.json"
-            try:
-                attempts = read_attempts(sysroot, state.number)
-                verdict = decide_verdict(
-                    menu_entry.name, attempts, records, staged=int(made.stat().st_mtime)
-                )
-            except (OSError, Damaged) as error:
-                why = f"the records of its boot attempts cannot be read: {error}"
-                verdict = BootVerdict(entry=menu_entry.name.sequence, evidence=False, why=why)
+            verdict = _decide(sysroot, state, menu_entry, records)
         judged.append(FailedDeployment(state=state, verdict=verdict, known=known))
     return tuple(judged)
+
+
+def explain_running(
+    sysroot: Sysroot, machine: MachineState, panics: Iterable[Panic]
+) -> BootVerdict | None:
+    """Why the running deployment has used up its tries and runs all the same: nothing else can
+    boot, as on a new machine. None where it was healthy once, or is still on trial."""
+    runs = machine.current
+    menu_entry = None if runs is None else find_used_up(machine, runs)
+    if runs is None or menu_entry is None:
+        return None
+    return _decide(sysroot, runs, menu_entry, tuple(panics))
+
+
+def _decide(
+    sysroot: Sysroot, state: DeploymentState, menu_entry: MenuEntry, panics: tuple[Panic, ...]
+) -> BootVerdict:
+    made = sysroot.deployments / str(state.number) / "deployment.json"
+    try:
+        attempts = read_attempts(sysroot, state.number)
+        return decide_verdict(menu_entry.name, attempts, panics, staged=int(made.stat().st_mtime))
+    except (OSError, Damaged) as error:
+        why = f"the records of its boot attempts cannot be read: {error}"
+        return BootVerdict(entry=menu_entry.name.sequence, evidence=False, why=why)
 
 
 def plan_report(
@@ -134,11 +150,20 @@ def apply_report(sysroot: Sysroot, plan: tuple[Operation, ...]) -> None:
 
 
 def format_login_message(
-    machine: MachineState, failed: Iterable[FailedDeployment], notes: Iterable[str] = ()
+    machine: MachineState,
+    failed: Iterable[FailedDeployment],
+    notes: Iterable[str] = (),
+    *,
+    running: BootVerdict | None = None,
 ) -> str:
-    """The message that is shown at login; empty when there is nothing to report."""
+    """The message that is shown at login; empty when there is nothing to report. ``running`` is
+    what ``explain_running`` says."""
     runs = machine.current
     lines = []
+    if runs is not None and running is not None:
+        lines.append(f"{runs.deployment.title} is running, but was not healthy in any boot so far.")
+        lines.append(f"  Why: {running.why}")
+        lines.append("  See: atoll health")
     for each in failed:
         title = each.state.deployment.title
         lines.append(
