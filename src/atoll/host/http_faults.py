@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+_WRONG_TIME = ("certificate is not yet valid", "certificate has expired")
 _TEXTS = {"ReadTimeout": "no answer in time", "ConnectTimeout": "no connection in time"}
 
 
@@ -86,11 +88,17 @@ def _explained(error: httpx.HTTPError, url: httpx.URL) -> TransientError:
     text = str(error).strip()
     address = show_address(url)
     if "CERTIFICATE_VERIFY_FAILED" in text:
+        hint = (
+            "if you trust it, put the certificate of its authority where containers look:"
+            f" /etc/containers/certs.d/{origin_of(url).authority}/ca.crt"
+        )
+        if any(reason in text for reason in _WRONG_TIME):
+            today = time.strftime("%Y-%m-%d")
+            hint = f"for this computer today is {today}; if it is not: timedatectl set-time"
         return TransientError(
             f"{address}: the server's certificate cannot be verified: {text}",
             is_final=True,
-            hint="if you trust it, put the certificate of its authority where containers look:"
-            f" /etc/containers/certs.d/{origin_of(url).authority}/ca.crt",
+            hint=hint,
         )
     reason = text or _TEXTS.get(type(error).__name__, type(error).__name__)
     origin = origin_of(url)
