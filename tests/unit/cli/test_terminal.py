@@ -170,3 +170,11 @@ def test_every_verb_runs_with_one_umask(umask: int, monkeypatch: pytest.MonkeyPa
     finally:
         os.umask(before)
     assert seen == [0o022]
+
+
+def test_a_stream_that_was_closed_below_is_not_flushed() -> None:
+    below = io.TextIOWrapper(io.BytesIO())
+    stream = SafeStream(below)
+    below.close()
+    stream.close()
+    assert stream.closed

@@ -35,7 +35,9 @@ class SafeStream(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:  # type: ignore[explicit-override]
-        self.stream.flush()
+        # The garbage collector flushes this object, maybe after the stream below was closed.
+        if not self.stream.closed:
+            self.stream.flush()
 
     def isatty(self) -> bool:  # type: ignore[explicit-override]
         return self.stream.isatty()
