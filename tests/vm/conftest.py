@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 CHECKOUT = Path(__file__).parents[2]
 STORE = CACHE / "store"
-FOLLOWED = "docker://shop.example/team/hello:stable"
+FOLLOWED = "docker://registry.example/team/hello:stable"
 """What machines of the examples follow: a name, because a registry's port differs each time."""
 IDENTITY = "6f1f2c3e-31f4-4c1e-9d5a-0c5b7f1f9a10"
 """The same tree gives the same disk, so that a state saved of its machine fits the next run."""

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.vm, pytest.mark.root, pytest.mark.network, pytest.mark
 
 RECIPE = """
 schema = 1
-from = "docker://shop.example/team/hello:1"
+from = "docker://registry.example/team/hello:1"
 
 [image]
 name = "mine"
@@ -49,7 +49,7 @@ path = "/etc/dracut.conf.d/mine.conf"
 text = "# so that the initrd is made again\\n"
 """
 REGISTRIES = """[[registry]]
-prefix = "shop.example"
+prefix = "registry.example"
 location = "%s"
 insecure = true
 """
@@ -78,9 +78,9 @@ def test_the_tree_is_the_same(tmp_path: Path) -> None:
             machine.start()
             machine.wait_for_system()
             port = address.rpartition(":")[2]
-            (tmp_path / "shop.conf").write_text(REGISTRIES % f"10.0.2.2:{port}")
+            (tmp_path / "test.conf").write_text(REGISTRIES % f"10.0.2.2:{port}")
             machine.succeed("mkdir -p /etc/containers/registries.conf.d /root/mine")
-            machine.copy_to(tmp_path / "shop.conf", "/etc/containers/registries.conf.d/shop.conf")
+            machine.copy_to(tmp_path / "test.conf", "/etc/containers/registries.conf.d/test.conf")
             for name in ("atoll.toml", "atoll.lock"):
                 machine.copy_to(recipe / name, f"/root/mine/{name}")
             said = machine.succeed("atoll build --locked --json --quiet /root/mine", timeout=1800)

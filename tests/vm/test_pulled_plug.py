@@ -11,7 +11,7 @@ import pytest
 
 from tests.packages import make_packages
 
-from .shop import shop_in
+from .image_registry import start_registry
 from .test_fallback import TRIES, by_version
 
 if TYPE_CHECKING:
@@ -20,29 +20,29 @@ if TYPE_CHECKING:
     from vmtest import Machine
 
     from .conftest import Ready
-    from .shop import Shop
+    from .image_registry import ImageRegistry
 
 pytestmark = [pytest.mark.vm, pytest.mark.root, pytest.mark.network]
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ImageRegistry]:
     make_packages()
-    with shop_in(tmp_path_factory.mktemp("shop")) as shop:
-        yield shop
+    with start_registry(tmp_path_factory.mktemp("registry")) as registry:
+        yield registry
 
 
 @pytest.fixture(scope="module")
 def machine(
-    ready: Ready, shop: Shop, tmp_path_factory: pytest.TempPathFactory
+    ready: Ready, registry: ImageRegistry, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Machine]:
     with ready.machine(tmp_path_factory.mktemp("machine")) as machine:
-        shop.open_to(machine)
+        registry.configure(machine)
         yield machine
 
 
-def test_pulled_plugs_condemn_nothing(machine: Machine, shop: Shop) -> None:
-    shop.build("6")
+def test_pulled_plugs_condemn_nothing(machine: Machine, registry: ImageRegistry) -> None:
+    registry.build("6")
     machine.succeed("atoll upgrade", timeout=900)
     machine.reboot()
     for _ in range(TRIES):
@@ -84,9 +84,11 @@ def test_what_changed_after_staging_comes_along(machine: Machine) -> None:
     assert machine.succeed("ls /boot/loader/entries").count("+") == 0
 
 
-def test_a_damaged_system_that_was_good_once_gives_way(machine: Machine, shop: Shop) -> None:
+def test_a_damaged_system_that_was_good_once_gives_way(
+    machine: Machine, registry: ImageRegistry
+) -> None:
     """Its entry is not counted, so early boot itself asks for another one."""
-    built = shop.build("8")
+    built = registry.build("8")
     machine.succeed("atoll upgrade", timeout=900)
     machine.reboot()
     machine.wait_for_system()

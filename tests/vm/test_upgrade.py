@@ -12,7 +12,7 @@ from tests.packages import make_packages
 from tests.registry_server import run
 
 from .conftest import build_version
-from .shop import Shop, deployments, shop_in
+from .image_registry import ImageRegistry, deployments, start_registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,30 +42,33 @@ text = "two\\n"
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    with shop_in(tmp_path_factory.mktemp("shop")) as shop:
-        yield shop
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ImageRegistry]:
+    with start_registry(tmp_path_factory.mktemp("registry")) as registry:
+        yield registry
 
 
 @pytest.fixture(scope="module")
-def versions(shop: Shop, hello: Built) -> dict[str, Built]:
+def versions(registry: ImageRegistry, hello: Built) -> dict[str, Built]:
     make_packages()
     enabled = {"enable = [": 'enable = ["two.service", '}
     other = {'    "nano",\n': '    "vim-tiny",\n    "busybox",\n'}
     return {
         "1": hello,
-        "2": build_version(shop.folder, "2", UNIT, changes=enabled),
-        "other": build_version(shop.folder, "7", name="other", changes=other),
+        "2": build_version(registry.folder, "2", UNIT, changes=enabled),
+        "other": build_version(registry.folder, "7", name="other", changes=other),
     }
 
 
 @pytest.fixture(scope="module")
 def machine(
-    shop: Shop, versions: dict[str, Built], ready: Ready, tmp_path_factory: pytest.TempPathFactory
+    registry: ImageRegistry,
+    versions: dict[str, Built],
+    ready: Ready,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Machine]:
-    shop.offer(versions["1"])
+    registry.offer(versions["1"])
     with ready.machine(tmp_path_factory.mktemp("machine")) as machine:
-        shop.open_to(machine)
+        registry.configure(machine)
         yield machine
 
 
@@ -79,8 +82,10 @@ def test_nothing_new_is_said_at_once(machine: Machine) -> None:
     assert machine.execute("atoll plan")[0] == 77
 
 
-def test_a_plan_says_what_comes(machine: Machine, shop: Shop, versions: dict[str, Built]) -> None:
-    shop.offer(versions["2"])
+def test_a_plan_says_what_comes(
+    machine: Machine, registry: ImageRegistry, versions: dict[str, Built]
+) -> None:
+    registry.offer(versions["2"])
     planned = json.loads(machine.succeed("atoll plan --json"))
     assert planned["version"] == "2" and planned["tree"] == versions["2"].tree
     assert planned["fetch"] > 0 and planned["obstacle"] is None

@@ -26,7 +26,7 @@ insecure = true
 """
 
 
-class Shop:
+class ImageRegistry:
     """Offers versions under the name that the machines' disks follow."""
 
     def __init__(self, folder: Path, address: str) -> None:
@@ -44,21 +44,21 @@ class Shop:
         target = f"docker://{self.address}/{REPOSITORY}"
         run("skopeo", "copy", "--quiet", "--dest-tls-verify=false", image.layout, target)
 
-    def open_to(self, machine: Machine) -> None:
+    def configure(self, machine: Machine) -> None:
         """A registry without TLS is one that an administrator has to name."""
         port = self.address.rpartition(":")[2]
         machine.succeed("mkdir -p /etc/containers/registries.conf.d")
         written = machine.run(
-            "cat > /etc/containers/registries.conf.d/shop.conf",
+            "cat > /etc/containers/registries.conf.d/test.conf",
             stdin=(CONFIGURATION % (NAME, f"{HOST}:{port}")).encode(),
         )
         assert written.status == 0
 
 
 @contextmanager
-def shop_in(folder: Path) -> Iterator[Shop]:
+def start_registry(folder: Path) -> Iterator[ImageRegistry]:
     with registry(folder) as address:
-        yield Shop(folder, address)
+        yield ImageRegistry(folder, address)
 
 
 def deployments(machine: Machine) -> list[dict[str, Any]]:
