@@ -84,25 +84,19 @@ def test_what_changed_after_staging_comes_along(machine: Machine) -> None:
     assert machine.succeed("ls /boot/loader/entries").count("+") == 0
 
 
-def test_a_damaged_system_that_was_good_once_gives_way(
-    machine: Machine, registry: ImageRegistry
-) -> None:
+def test_a_damaged_system_that_was_good_once_gives_way(machine: Machine) -> None:
     """Its entry is not counted, so early boot itself asks for another one."""
-    built = registry.build("8")
-    machine.succeed("atoll upgrade", timeout=900)
-    machine.reboot()
-    machine.wait_for_system()
-    assert by_version(machine)["8"]["booted"] and by_version(machine)["8"]["blessed"]
+    tree = by_version(machine)["6"]["tree"]
     machine.succeed(
         "unshare -m sh -ec 'mount -o remount,rw /sysroot; cd /sysroot/atoll/images;"
-        f" head -c 8192 {built.tree} > new; mv new {built.tree}; sync'"
+        f" head -c 8192 {tree} > new; mv new {tree}; sync'"
     )
     machine.power_cut()
     machine.start()
     machine.wait_for_reboot(timeout=900)
     machine.wait_for_system()
     runs = next(each for each in by_version(machine).values() if each["booted"])
-    assert runs["version"] != "8" and not runs["default"]
+    assert runs["version"] == "1" and not runs["default"]
     told = machine.succeed("cat /run/motd.d/50-atoll")
     assert "did not boot" in told and f"atoll rollback {runs['number']}" in told
     assert "did not boot" in " ".join(machine.console.text().split())

@@ -66,6 +66,7 @@ def test_a_replaced_object_is_never_read(ready: Ready, tmp_path: Path) -> None:
             machine.fail(f"{program} --version")
 
 
+@pytest.mark.long
 def test_a_flipped_bit_in_an_object_is_never_read(
     hello: Built, ready: Ready, tmp_path: Path
 ) -> None:
