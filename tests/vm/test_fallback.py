@@ -93,16 +93,22 @@ def by_version(machine: Machine) -> dict[str, dict[str, object]]:
     return {each["version"]: each for each in reversed(deployments(machine))}
 
 
+def leave_tries(machine: Machine, tries: int) -> None:
+    """As if the entry that was just staged had been tried before, and ``tries`` were left."""
+    used = TRIES - tries
+    entries = "/boot/loader/entries"
+    machine.succeed(
+        "unshare -m sh -ec 'mount -o remount,rw /boot; "
+        f"for entry in {entries}/*+{TRIES}.conf; do mv $entry ${{entry%%+*}}+{tries}-{used}.conf; "
+        "done; sync'"
+    )
+
+
 def upgrade_that_fails(machine: Machine, *, tries: int = TRIES) -> None:
     """Stage what is offered, and let its last ``tries`` tries end by themselves."""
     machine.succeed("atoll upgrade", timeout=900)
     if tries < TRIES:
-        entries = "/boot/loader/entries"
-        left = f"+{tries}-{TRIES - tries}.conf"
-        machine.succeed(
-            "unshare -m sh -ec 'mount -o remount,rw /boot; "
-            f"for entry in {entries}/*+{TRIES}.conf; do mv $entry ${{entry%%+*}}{left}; done; sync'"
-        )
+        leave_tries(machine, tries)
     machine.reboot()
     for _ in range(tries):
         machine.wait_for_reboot(timeout=900)

@@ -12,7 +12,7 @@ import pytest
 from tests.packages import make_packages
 
 from .image_registry import start_registry
-from .test_fallback import TRIES, by_version
+from .test_fallback import TRIES, by_version, leave_tries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,11 +41,16 @@ def machine(
         yield machine
 
 
-def test_pulled_plugs_condemn_nothing(machine: Machine, registry: ImageRegistry) -> None:
+def test_pulled_plugs_condemn_nothing(
+    machine: Machine, registry: ImageRegistry, request: pytest.FixtureRequest
+) -> None:
     registry.build("6")
     machine.succeed("atoll upgrade", timeout=900)
+    tries = TRIES if request.config.getoption("--long") else 2
+    if tries < TRIES:
+        leave_tries(machine, tries)
     machine.reboot()
-    for _ in range(TRIES):
+    for _ in range(tries):
         machine.wait_for_shell()
         machine.power_cut()
         machine.start()
