@@ -6,6 +6,7 @@ The kernel of a test machine may not read GPT, and udev may not be there, so par
 from __future__ import annotations
 
 import subprocess
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,9 +45,17 @@ def attached(file: Path, *, sector: int = 512) -> Iterator[Path]:
 
 
 def know(device: Path) -> None:
-    """Let the kernel know the partitions of a device."""
+    """Let the kernel know the partitions of a device, which may have those of an earlier test."""
+    forget(device)
     subprocess.run(["partx", "--add", device], check=True, capture_output=True)
 
 
 def forget(device: Path) -> None:
-    subprocess.run(["partx", "--delete", device], check=False, capture_output=True)
+    """Let the kernel forget the partitions of a device. The mounts of a process that has ended are
+    gone a little later, and until then its partitions are busy."""
+    place = Path("/sys/class/block") / device.name
+    for _ in range(100):
+        subprocess.run(["partx", "--delete", device], check=False, capture_output=True)
+        if not any(place.glob(f"{device.name}p*")):
+            return
+        time.sleep(0.1)

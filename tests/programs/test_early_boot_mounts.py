@@ -200,6 +200,24 @@ def test_a_place_with_a_line_in_fstab_is_left_to_it(machine: LoopMachine) -> Non
     assert answers(machine.boot("show /home; show /srv")) == ["/home ", "/srv ext4 rw,noatime"]
 
 
+def test_home_directories_of_an_older_system_are_mounted(machine: LoopMachine) -> None:
+    """On the same file system; where they cannot be found, the system starts with its own."""
+    mounted = machine.place / "older"
+    mounted.mkdir()
+    write = "mount {0} {1}; mkdir -p {1}/@rootfs/home/ada; printf '%s' '{2}' > {1}/atoll/state/home"
+    place = (machine.loop, mounted)
+    assert machine._run(write.format(*place, "@rootfs/home\n")).returncode == 0
+    show = (
+        "ls $root/home; show /home; : > $root/home/ada/written; ls $root/sysroot/@rootfs/home/ada"
+    )
+    assert answers(machine.boot(show)) == ["ada", "/home ext4 rw,noatime", "written"]
+    for text in ("gone", "@rootfs/home", "../x\n", "/@rootfs/home\n", "@rootfs/./home\n", ""):
+        assert machine._run(write.format(*place, text)).returncode == 0
+        assert answers(machine.boot("ls $root/home; show /home")) == ["/home ext4 rw,noatime"]
+        notes = (machine.place / "run/atoll/notes").read_text()
+        assert notes.startswith("the home directories of the older system cannot be found")
+
+
 def test_an_etc_that_was_wiped_is_what_the_last_good_boot_saved(machine: LoopMachine) -> None:
     """With the whiteouts that a real overlay leaves of files that the tree has."""
     first = machine.boot("echo mine > $root/etc/hostname\n" + machine.save_good_etc())

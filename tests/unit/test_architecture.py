@@ -14,6 +14,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "atoll"
 FLOORS: list[set[str]] = [
     {"cli"},
     {"cli.output"},
+    {"installer.beside"},
     {"installer", "installer.dialogue", "installer.apply"},
     {"installer.answers"},
     {"installer.plan", "installer.settings"},

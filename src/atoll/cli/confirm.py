@@ -1,4 +1,5 @@
-"""The last question before a disk is written to: its name, typed, or named before."""
+"""The last question before something is written: the name of the disk, typed or named before, or
+yes."""
 
 from __future__ import annotations
 
@@ -33,4 +34,21 @@ def confirm_disk(disk: Path, yes_erase: str | None) -> None:
     question = f"Type {disk.name} to go on, anything else to stop: "
     print(question, end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip() not in names:
+        raise Refused("not confirmed: nothing was changed", hint="start again when you are sure")
+
+
+def confirm_change(what: str, *, yes: bool) -> None:
+    """Return when a person types ``yes``, or gave ``--yes``. What is done was printed before.
+
+    The question goes to stderr, because stdout may be JSON. Raises Refused.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise Refused(
+            "nothing is changed without a confirmation, and there is no terminal",
+            hint="look at the plan, above, then add: --yes",
+        )
+    print(f"Type yes to {what}, anything else to stop: ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip() != "yes":
         raise Refused("not confirmed: nothing was changed", hint="start again when you are sure")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import Refused, UsageError
 from atoll.base.ids import is_hex_digest
 from atoll.cli.arguments import IMAGE_HELP
+from atoll.cli.install_beside import add_beside_arguments, check_words, run_beside
 from atoll.cli.install_disk import add_disk_arguments, find_target, install_on_disk
 from atoll.cli.output.terminal import has_terminal
 from atoll.cli.references import fetch_word, live_image
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("device", nargs="?", help=argparse.SUPPRESS)
     add_disk_arguments(parser)
+    add_beside_arguments(parser)
     parser.add_argument(
         "--root",
         type=Path,
@@ -64,6 +66,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
+    if check_words(arguments):
+        return run_beside(arguments, reporter)
     answers = None if arguments.answers is None else read_answers(arguments.answers)
     if answers is not None:
         arguments.image = arguments.image or answers.image or None
@@ -90,7 +94,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     install(
         read_bootable(image.store, image.tree),
         image.origin,
-        root,
+        sysroot_in(root),
         source=image.store,
         reporter=reporter,
         settings=_plan_settings(answers, image, root, reporter),

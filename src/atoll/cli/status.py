@@ -11,6 +11,7 @@ from atoll.base.errors import AtollError, UsageError
 from atoll.base.text import cut, one_line
 from atoll.cli.output.progress import format_moment
 from atoll.cli.output.protection import format_protection, protection_as_json
+from atoll.machine.deployments.beside import find_older_system
 from atoll.machine.deployments.public_status import may_read_machine, read_public_status
 from atoll.machine.deployments.state import read_state
 from atoll.machine.deployments.sysroot import LiveChanges, find_sysroot
@@ -54,20 +55,21 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     if may_read_machine(sysroot):
         state = read_state(sysroot)
         reasons = _why_no_way_back(sysroot, state)
+        beside = find_older_system(sysroot)
     else:
         public = read_public_status()
         state, when, reasons = public.state, public.when, public.no_way_back
+        beside = public.beside
     protection = _read_protection(sysroot) if arguments.root is None else None
     if arguments.json:
         document = as_json(state)
         document["watchdog"] = has_watchdog() if arguments.root is None else None
         document["live"] = sysroot.live
+        document["beside"] = beside or None
         document["protection"] = None if protection is None else protection_as_json(protection)
         print(json.dumps(document, indent=2))
     else:
-        if sysroot.live is not None:
-            print(_LIVE[sysroot.live])
-        print(format_state(state))
+        print("\n".join((*_describe_kind(sysroot, beside), format_state(state))))
         if protection is not None:
             print(format_protection(protection))
     for line in (*no_way_back(sysroot, reasons), *warnings(state)):
@@ -85,6 +87,14 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     if not arguments.json:
         reporter.notice(next_step(sysroot, state))
     return 0
+
+
+def _describe_kind(sysroot: Sysroot, beside: str) -> list[str]:
+    """That it is a live system, or shares the disk with an older system."""
+    lines = [] if sysroot.live is None else [_LIVE[sysroot.live]]
+    if beside:
+        lines.append(cut(f"beside {one_line(beside)}, which the boot menu starts, too", WIDTH))
+    return lines
 
 
 def _why_no_way_back(sysroot: Sysroot, state: MachineState) -> tuple[str, ...]:

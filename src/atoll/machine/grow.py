@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import NothingToDo
 from atoll.host.syscalls import grow_ext4, resize_partition
 from atoll.machine.deployments.apply import apply_operations
+from atoll.machine.deployments.beside import RECORD
 from atoll.machine.deployments.flags import ClearFlag, SetFlag
 from atoll.machine.deployments.machine_lock import locked_machine
 from atoll.tree.gpt import BlockWrite, GptTable, parse_header, parse_table, plan_growth
@@ -53,6 +54,8 @@ def grow(sysroot: Sysroot) -> int:
     partition = find_partition(sysroot.root)
     volume = find_volume_size(sysroot.root)
     with locked_machine(sysroot, esp=False) as machine:
+        if (machine.atoll / RECORD).exists():
+            raise NothingToDo("the partition belongs to an older system and keeps its size")
         growing = machine.state / GROWING
         with partition.disk.open("r+b", buffering=0) as disk:
             planned = plan_partition_growth(disk.fileno(), partition)

@@ -133,21 +133,20 @@ def after_deployment(
 def install(
     image: BootableImage,
     origin: Origin,
-    root: Path,
+    sysroot: Sysroot,
     *,
     source: Store,
     reporter: Reporter,
     settings: tuple[Operation, ...] = (),
-) -> Sysroot:
-    """Make ``image`` the first deployment of the machine in directory ``root``.
+) -> None:
+    """Make ``image`` the first deployment of ``sysroot``.
 
     ``settings`` write a person's settings into it. The boot entry names the machine's own initrd
     if it is among them.
     """
-    sysroot = sysroot_in(root)
     check_empty(sysroot)
     image = with_loader(image)
-    make_directory(root)
+    make_directory(sysroot.root)
     make_directory(sysroot.esp)
     target = open_store(sysroot.atoll, create=True)
     objects = objects_of(source, image.tree)
@@ -156,14 +155,16 @@ def install(
     hint = "use a larger disk, or remove other files from it"
     check_space(title, needed_space(image, missing), sysroot, measure_free(sysroot), hint)
     state = StatePartition(
-        uuid=find_uuid(root),
+        uuid=find_uuid(sysroot.root),
         verity=can_seal(target.staging),
-        luks=find_luks(root),
+        luks=find_luks(sysroot.root),
         initrd=b"".join(each.content for each in settings if isinstance(each, WriteMachineInitrd)),
     )
     check_can_open(image, state.luks, state.initrd)
     if state.uuid == NO_UUID:
-        reporter.notice(f"the file system of {root} has no UUID, so early boot cannot find it")
+        reporter.notice(
+            f"the file system of {sysroot.root} has no UUID, so early boot cannot find it"
+        )
     contents = choose_transfer(target, source)
     plan = plan_install(
         image,
@@ -174,7 +175,6 @@ def install(
         objects=tuple(sorted(objects)),
     )
     apply_operations(after_deployment(plan, settings), reporter)
-    return sysroot
 
 
 def sysroot_in(root: Path) -> Sysroot:

@@ -141,7 +141,8 @@ def test_an_install_names_the_initrd_that_its_settings_write(tmp_path: Path) -> 
     settings = (WriteMachineInitrd(esp=root / "esp", content=INITRD),)
     image = read_bootable(store, tree)
     origin = Origin(image="store:hello")
-    install(image, origin, root, source=store, reporter=NullReporter(), settings=settings)
-    (menu_entry,) = read_state(sysroot_in(root)).menu.entries
+    sysroot = sysroot_in(root)
+    install(image, origin, sysroot, source=store, reporter=NullReporter(), settings=settings)
+    (menu_entry,) = read_state(sysroot).menu.entries
     assert menu_entry.machine_initrd == initrd_name(INITRD)
     assert (root / "esp/atoll/machine" / initrd_name(INITRD)).read_bytes() == INITRD

@@ -17,7 +17,9 @@ from atoll.base.errors import (
     NothingToDo,
     Refused,
 )
+from atoll.cli.main import main
 from atoll.cli.status import as_json, format_state, next_step, warnings
+from atoll.machine.deployments.beside import RECORD, BesideRecord, format_record
 from atoll.machine.deployments.flags import Hold, set_hold
 from atoll.machine.deployments.public_status import (
     format_public_status,
@@ -91,11 +93,38 @@ def test_the_file_is_for_everyone_and_has_no_secrets(sysroot: Sysroot, place: Pa
         "damaged_numbers",
         "held",
         "no_way_back",
+        "beside",
         "key_slots",
         "signed",
         "unsigned",
     }
     assert set(json.loads(text)) == known
+
+
+def test_everyone_sees_the_older_system_that_it_lives_beside(
+    sysroot: Sysroot, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = BesideRecord(
+        system="Debian GNU/Linux 13 (trixie)",
+        esp="1-2",
+        loader="0",
+        absent=(),
+        times={},
+        top_time=1,
+        order=(),
+        entries=(),
+    )
+    (sysroot.atoll / RECORD).write_bytes(format_record(record))
+    write_status(sysroot, when=5, place=place)
+    assert read_public_status(place).beside == "Debian GNU/Linux 13 (trixie)"
+    assert main(["status", "--root", str(sysroot.root)]) == 0
+    assert "beside Debian GNU/Linux 13 (trixie), which the boot menu" in capsys.readouterr().out
+    assert main(["status", "--root", str(sysroot.root), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["beside"] == "Debian GNU/Linux 13 (trixie)"
+    # A damaged record says nothing, and hides nothing else.
+    (sysroot.atoll / RECORD).write_text("{")
+    assert main(["status", "--root", str(sysroot.root), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["beside"] is None
 
 
 def test_before_it_is_written_that_is_said(place: Path) -> None:

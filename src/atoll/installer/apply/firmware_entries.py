@@ -99,11 +99,11 @@ class AddFirmwareEntry:
 
     def _add(self, program: str) -> None:
         uuid = read_partition_uuid(self.esp)
-        before = _read_firmware_list(program)
+        before = read_firmware_list(program)
         found = before.find(uuid, self.loader)
         if found is None:
             run([program, "--quiet", "--create-only", *self.words()])
-            found = _read_firmware_list(program).find(uuid, self.loader)
+            found = read_firmware_list(program).find(uuid, self.loader)
         if found is None:
             raise Damaged("the firmware did not keep the new entry")
         order = plan_order(before.order, found, first=self.first)
@@ -116,7 +116,8 @@ class AddFirmwareEntry:
         return ("--label", LABEL, *where)
 
 
-def _read_firmware_list(program: str) -> FirmwareList:
+def read_firmware_list(program: str) -> FirmwareList:
+    """``program`` is efibootmgr. Raises ProgramFailed where variables cannot be read."""
     return parse_firmware_list(run([program, "--verbose"]).decode(errors="replace"))
 
 

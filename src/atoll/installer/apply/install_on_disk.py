@@ -190,7 +190,7 @@ def _write_systems(
             install(
                 installation.image,
                 installation.origin,
-                sysroot.root,
+                sysroot,
                 source=installation.source,
                 reporter=reporter,
                 settings=_plan_extras(plan, installation, sysroot),

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ENTRIES = "loader/entries"
+OLD_SYSTEM = "atoll-old-system.conf"
+"""The entry that starts the loader of a system that Atoll was installed beside. The loader prefers
+entries with tries left, and takes those of Atoll first: it starts this one by itself when every new
+deployment has failed. The name fits ``default atoll-*``."""
 ENTRY_LIMIT = 1 << 16
 """Bytes: no boot entry is larger."""
 
@@ -99,6 +103,8 @@ def read_menu(entries: Path, entry_list: Path) -> BootMenu:
     found, drafts, damaged, foreign, last = [], [], [], [], 0
     for text in names:
         name = parse_entry_name(text)
+        if text == OLD_SYSTEM:
+            continue
         if name is None:
             foreign.append(text)
             continue

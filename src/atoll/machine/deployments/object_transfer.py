@@ -24,8 +24,10 @@ VERITY_ALIGNMENT = 65536
 
 
 def choose_transfer(target: Store, source: Store) -> ObjectTransfer:
-    """Hard links where both stores are on one file system, else copies."""
-    if target.objects.stat().st_dev == source.objects.stat().st_dev:
+    """Hard links where both stores are on one file system and of one owner, else copies: who owns
+    an object can change it where the file system does not verify it."""
+    there, here = target.objects.stat(), source.objects.stat()
+    if (there.st_dev, there.st_uid) == (here.st_dev, here.st_uid):
         return LinkObjects(source=source, target=target)
     return CopyObjects(source=source, target=target)
 

@@ -7,7 +7,8 @@ once in each boot (``atoll status --publish``)::
     {"format": 1, "when": 1790000000, "booted": 2, "follows": "docker://…", "layers": ["<64 hex>"],
      "deployments": [{"number": 2, "tree": "<64 hex>", …, "booted": true, "hold": null}],
      "entries": [{"entry": "atoll-7.conf", "deployment": 2}], "foreign": [], "damaged": [],
-     "no_way_back": [], "key_slots": [], "signed": ["kernel"], "unsigned": ["boot loader"]}
+     "no_way_back": [], "beside": "", "key_slots": [], "signed": ["kernel"],
+     "unsigned": ["boot loader"]}
 
 ``layers`` are those of images that the machine has, by diff_id.
 """
@@ -51,6 +52,8 @@ class PublicState:
     layers: frozenset[str]
     no_way_back: tuple[str, ...] = ()
     """Why there is no way back (``way_back``); empty if there is one."""
+    beside: str = ""
+    """The older system that this one was installed beside; empty where there is none."""
     key_slots: tuple[str, ...] = ()
     """What opens the encrypted state partition; empty where it is not encrypted."""
     signatures: Signatures = field(default_factory=Signatures)
@@ -93,6 +96,7 @@ def format_public_status(public: PublicState) -> bytes:
             {"tree": tree, **_hold_as_json(hold)} for tree, hold in sorted(state.held.items())
         ],
         "no_way_back": list(public.no_way_back),
+        "beside": public.beside,
         "key_slots": list(public.key_slots),
         "signed": list(public.signatures.signed),
         "unsigned": list(public.signatures.unsigned),
@@ -127,6 +131,7 @@ def parse_public_status(data: bytes, *, where: str) -> PublicState:
         follows=fields.string("follows"),
         layers=frozenset(fields.strings("layers")),
         no_way_back=fields.strings("no_way_back"),
+        beside=fields.string("beside"),
         key_slots=fields.strings("key_slots"),
         signatures=Signatures(signed=fields.strings("signed"), unsigned=fields.strings("unsigned")),
     )

@@ -10,6 +10,7 @@ from atoll.base.ids import is_hex_digest
 from atoll.host.fs import replace_file
 from atoll.machine.boot.luks import read_key_slots
 from atoll.machine.boot.secure_boot import Signatures, read_signatures
+from atoll.machine.deployments.beside import find_older_system
 from atoll.machine.deployments.boot_check import verifier
 from atoll.machine.deployments.public_status import STATUS_FILE, PublicState, format_public_status
 from atoll.machine.deployments.state import read_origin, read_state
@@ -40,6 +41,7 @@ def write_status(sysroot: Sysroot, *, when: int, place: Path = STATUS_FILE) -> N
         follows=follows,
         layers=frozenset(layers),
         no_way_back=explain_no_way_back(state, verifier(sysroot)),
+        beside=find_older_system(sysroot),
         key_slots=read_key_slots(sysroot.root),
         signatures=_read_signatures(sysroot, state),
     )

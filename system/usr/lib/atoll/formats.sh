@@ -61,6 +61,18 @@ is_ascii_text() {
     [ -f "$1" ] && other=$(tr -d '\n -~' < "$1" | tr '\000' '?') && [ -z "$other" ]
 }
 
+# Read the file $1 (atoll/state/home); sets $home: a directory, as a path from the root of the state
+# partition without a slash at its begin.
+read_home() {
+    home=''
+    is_ascii_text "$1" || return 1
+    more=''
+    { IFS= read -r home && ! IFS= read -r more && [ -z "$more" ]; } < "$1" || return 1
+    case /$home/ in
+    *//* | */./* | */../*) return 1 ;;
+    esac
+}
+
 # Print the content of /run/atoll/booted for deployment $1 and tree $2.
 format_booted() {
     printf '{"deployment": %s, "tree": "%s"}\n' "$1" "$2"

@@ -10,6 +10,7 @@
 #   early-boot.d/fallback.sh         request another deployment when a boot without a counter fails
 #   early-boot.d/tree.sh             the tree: verified and mounted at /
 #   early-boot.d/etc.sh              /etc: the tree's with the deployment's changes
+#   early-boot.d/home.sh             /home that is shared with an older system
 #   early-boot.d/var.sh              /var and the directories bound from it; the machine id
 #   early-boot.d/paths.sh            create directories, and move aside what is in their place
 #
@@ -43,6 +44,8 @@ root=/sysroot
 . $parts/tree.sh
 # shellcheck source=SCRIPTDIR/early-boot.d/etc.sh
 . $parts/etc.sh
+# shellcheck source=SCRIPTDIR/early-boot.d/home.sh
+. $parts/home.sh
 # shellcheck source=SCRIPTDIR/early-boot.d/var.sh
 . $parts/var.sh
 # shellcheck source=SCRIPTDIR/early-boot.d/paths.sh

@@ -21,7 +21,7 @@ can_open_volumes() {
 }
 
 installkernel() {
-    hostonly='' instmods erofs overlay ext4 loop
+    hostonly='' instmods erofs overlay ext4 btrfs loop
     hostonly='' instmods dm-crypt dm-mod
     if can_open_volumes; then
         # Ciphers and hashes, also those that use instructions of the processor.

@@ -17,7 +17,9 @@ mount_var() {
         ensure_directory $var/$name
     done
     for name in home root srv mnt media opt; do
-        is_in_fstab /$name || bind_mount $var/$name $root/$name
+        is_in_fstab /$name && continue
+        [ $name = home ] && mount_shared_home && continue
+        bind_mount $var/$name $root/$name
     done
     bind_mount $var/usrlocal $root/usr/local
     mount_package_opt

@@ -1,0 +1,1 @@
+"""An installation beside the Debian that runs, and its removal."""
