@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from atoll.base.errors import NotFound, NothingToDo, Refused, UsageError
+from atoll.base.errors import NothingToDo, Refused, UsageError
 from atoll.cli.confirm import confirm_change
 from atoll.cli.install_disk import measure_image
 from atoll.cli.references import fetch_word
@@ -28,10 +28,11 @@ from atoll.installer.beside.describe_beside import beside_as_json, format_beside
 from atoll.installer.beside.obstacles import system_obstacles
 from atoll.installer.beside.plan_beside import BesidePlan, BesideRequest, plan_beside
 from atoll.installer.beside.read_running import read_running_settings, read_running_system
-from atoll.installer.beside.undo import apply_undo, find_esp_device
+from atoll.installer.beside.undo import RemoveRecord, apply_undo, find_esp_device
 from atoll.installer.devices.read_devices import read_block_devices
 from atoll.installer.plan.obstacles import firmware_obstacles, refuse
 from atoll.installer.settings.image_contents import ImageContents
+from atoll.machine.deployments.apply import apply_operations
 from atoll.machine.deployments.beside import find_record
 from atoll.machine.deployments.sysroot import BOOTED
 from atoll.machine.etc.etc_commands import read_etc_of_tree
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from atoll.base.report import Reporter
     from atoll.cli.references import LocalImage
     from atoll.image.bootable import BootableImage
+    from atoll.installer.beside.old_system import OldSystem
+    from atoll.machine.deployments.beside import BesideRecord
 
 STORES = Path("/var/tmp")
 """Where an image is fetched to when no store is named; it is removed again."""
@@ -188,16 +191,21 @@ def _store(named: Path | None) -> Iterator[Path]:
         yield place / "store"
 
 
-def _undo(arguments: argparse.Namespace, reporter: Reporter) -> int:
-    system = read_running_system()
-    if not system.begun:
-        raise NothingToDo("no Atoll system was installed beside this one")
-    devices = read_block_devices()
+def _find_record(system: OldSystem) -> BesideRecord | None:
+    """Also removes the empty directory that an interrupted --undo has left."""
     with beside_mounted(system.root, None) as sysroot:
         record = find_record(sysroot)
+        if record is None and not system.strange and sysroot.atoll.is_dir():
+            apply_operations((RemoveRecord(top=sysroot.root, time=None),))
+        return record
+
+
+def _undo(arguments: argparse.Namespace, reporter: Reporter) -> int:
+    system = read_running_system()
+    record = _find_record(system) if system.path is not None else None
     if record is None:
-        raise NotFound("the record of the installation is gone", hint="try again")
-    esp = find_esp_device(record, devices)
+        raise NothingToDo("no Atoll system was installed beside this one")
+    esp = find_esp_device(record, read_block_devices())
     print(
         f"The Atoll system on {system.root.device} is removed with its settings and its /var;"
         " home directories stay.",

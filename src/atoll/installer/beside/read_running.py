@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from atoll.host.fs import read_if_there
+from atoll.host.fs import OWN_LIMIT, read_regular
 from atoll.installer.apply.install_on_disk import WORK, mounted
 from atoll.installer.beside.carry import OldSettings
 from atoll.installer.beside.old_system import (
@@ -45,5 +46,7 @@ def read_running_system(root: Path = Path("/")) -> OldSystem:
 
 
 def read_running_settings(root: Path = Path("/")) -> OldSettings:
-    keys = read_if_there(root / "root/.ssh/authorized_keys")
-    return OldSettings(etc=read_directory(root / "etc").root, root_keys=keys or b"")
+    keys = b""
+    with suppress(FileNotFoundError):
+        keys = read_regular(root / "root/.ssh/authorized_keys", limit=OWN_LIMIT, follow=True)
+    return OldSettings(etc=read_directory(root / "etc").root, root_keys=keys)
