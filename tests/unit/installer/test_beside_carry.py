@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from atoll.installer.beside.accounts import read_records
+from atoll.installer.beside.accounts import carry_accounts, read_records
 from atoll.installer.beside.carry import Carried, Item, OldSettings, carry_settings
 from atoll.installer.beside.network import parse_interfaces
 from atoll.installer.settings.image_contents import ImageContents
 from atoll.machine.etc.etc_commands import read_etc_of_tree
 from atoll.machine.etc.etc_tree import Node, node_at
-from tests.unit.installer.old_debian import IMAGE, MACHINE_ID, old_settings
+from tests.unit.installer.old_debian import IMAGE, MACHINE_ID, etc_node, old_settings
 from tests.unit.machine.small_image import make_store
 
 if TYPE_CHECKING:
@@ -200,3 +202,34 @@ def test_interfaces_are_read_with_continued_lines_and_comments() -> None:
     (stanza,) = parse_interfaces(text)
     assert (stanza.interface, stanza.family, stanza.method) == ("en0", "inet", "static")
     assert stanza.words == {"address": "192.0.2.1/24"}
+
+
+names = st.text("abcdefghijklmnopqrstuvwxyz", min_size=1, max_size=3)
+ids = st.integers(995, 1005)
+accounts = st.lists(st.tuples(names, ids, ids), unique_by=(lambda a: a[0], lambda a: a[1]))
+damage = st.sampled_from(["", "ada", "a:b:c", "# a:x:1000:1000:::", "+::::::", "a:x::::/:"])
+
+
+def passwd(people: list[tuple[str, int, int]], more: str = "") -> str:
+    lines = [f"{name}:x:{uid}:{gid}::/home/{name}:/bin/bash" for name, uid, gid in people]
+    return "\n".join([*lines, more]) + "\n"
+
+
+@given(old=accounts, image=accounts, more=damage)
+def test_whatever_the_files_are_no_id_or_name_has_two_owners(
+    old: list[tuple[str, int, int]], image: list[tuple[str, int, int]], more: str
+) -> None:
+    """Either all people come along as they are, or nobody and it is said why."""
+    files = {"passwd": passwd(old, more), "group": "", "shadow": ""}
+    etc = etc_node({"passwd": passwd(image), "group": "root:x:0:\n", "shadow": "root:*:::::::\n"})
+    found = carry_accounts(etc_node(files), etc, bool)
+    after = [(each[0], each[2]) for each in read_records(found.etc, "passwd")]
+    people = [(name, str(uid)) for name, uid, _ in old if uid >= 1000]
+    assert [pair for pair in after if pair in [(n, str(u)) for n, u, _ in image]] == [
+        (n, str(u)) for n, u, _ in image
+    ]
+    if found.conflicts:
+        assert found.etc == etc and found.people == ()
+        return
+    assert after == [*((n, str(u)) for n, u, _ in image), *people]
+    assert len({uid for _, uid in after}) == len({name for name, _ in after}) == len(after)

@@ -213,12 +213,13 @@ def test_the_same_file_system_twice_is_refused() -> None:
         (("efi/debian/shimx64.efi", "efi/debian/grubx64.efi"), "/EFI/debian/shimx64.efi"),
         (("efi/debian/grubx64.efi", "efi/boot/bootx64.efi"), "/EFI/debian/grubx64.efi"),
         (("efi/boot/bootx64.efi",), "/EFI/BOOT/BOOTX64.EFI"),
+        (("efi/debian/shimx64.efi", "efi/ubuntu/grubx64.efi"), "/EFI/ubuntu/grubx64.efi"),
         (("efi/debian/grubia32.efi",), None),
         ((), None),
     ],
 )
 def test_the_loader_of_the_older_system(files: tuple[str, ...], found: str | None) -> None:
-    assert find_loader(files, "x64") == found
+    assert find_loader(files, "x64", ("ubuntu", "debian")) == found
 
 
 def test_mounts_and_release_are_read() -> None:

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 _SPEED, _OVERHEAD = 80_000_000, 30
 """Bytes in a second, and seconds for all else; for an estimate only."""
 _HOME_KINDS = ("ext2", "ext3", "ext4", "btrfs", "xfs", "f2fs")
-_VENDORS = ("debian",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +86,9 @@ def plan_beside(
 ) -> BesidePlan:
     """Raises Refused with every obstacle."""
     esp, obstacles = find_esp(system, request.esp, devices)
-    loader = None if esp is None else find_loader(esp.content.files, needs.efi_name)
+    loader = None
+    if esp is not None:
+        loader = find_loader(esp.content.files, needs.efi_name, system.family)
     home, against = plan_home(system, devices) if request.home else (None, ())
     refuse(
         (
@@ -126,12 +127,13 @@ def plan_beside(
     )
 
 
-def find_loader(files: Iterable[str], efi_name: str) -> str | None:
+def find_loader(files: Iterable[str], efi_name: str, family: Iterable[str]) -> str | None:
     """The loader of the system that is there, from the root of the ESP: shim before GRUB itself,
-    Debian's before one that firmware starts from the removable-media path. Paths in lower case."""
+    that of its distribution before one that firmware starts from the removable-media path. Paths
+    in lower case."""
     found = sorted(files)
     names = (f"shim{efi_name}.efi", f"grub{efi_name}.efi")
-    for vendor in _VENDORS:
+    for vendor in family:
         for name in names:
             if f"efi/{vendor}/{name}" in found:
                 return f"/EFI/{vendor}/{name}"
