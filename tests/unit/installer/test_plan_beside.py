@@ -183,7 +183,10 @@ def test_an_esp_is_shared_with_care() -> None:
     plan(old_system(begun=True), devices)
     system = "dddddddd"
     own = replace(debian_devices(loader).esps[0], entry_uuids=frozenset({system}))
-    assert "already has boot entries" in refused(devices=replace(debian_devices(), esps=(own,)))
+    devices = replace(debian_devices(), esps=(own,))
+    assert "already has boot entries" in refused(devices=devices)
+    text = refused(old_system(begun=True), devices)
+    assert "is installed beside Debian" in text and "--undo" in text
     menu = replace(debian_devices(loader).esps[0], foreign_menu=True)
     assert "boot menu of systemd-boot" in refused(devices=replace(debian_devices(), esps=(menu,)))
 

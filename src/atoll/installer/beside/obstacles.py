@@ -86,6 +86,18 @@ def _device_obstacles(root: OldMount, devices: BlockDevices) -> Iterator[Obstacl
         )
 
 
+def installed_obstacles(
+    system: OldSystem, esp: ChosenEsp, devices: BlockDevices
+) -> Iterator[Obstacle]:
+    """That it is done: an entry on the ESP boots from the file system of the older system."""
+    found = devices.find_partition(system.root.device)
+    if found is not None and found[1].signature.uuid.lower() in esp.content.entry_uuids:
+        yield Obstacle(
+            what=f"an Atoll system is installed beside {system.title} already",
+            advice="start it from the boot menu and upgrade it, or remove it: atoll install --undo",
+        )
+
+
 def space_obstacles(system: OldSystem, needs: ImageNeeds) -> Iterator[Obstacle]:
     needed = needs.content + _STATE_SPARE
     if system.free < needed:

@@ -14,6 +14,7 @@ from atoll.installer.beside.carry import CarriedItem, Item
 from atoll.installer.beside.obstacles import (
     esp_obstacles,
     find_esp,
+    installed_obstacles,
     space_obstacles,
     system_obstacles,
 )
@@ -86,6 +87,8 @@ def plan_beside(
 ) -> BesidePlan:
     """Raises Refused with every obstacle."""
     esp, obstacles = find_esp(system, request.esp, devices)
+    if esp is not None and system.begun:
+        refuse(installed_obstacles(system, esp, devices))
     loader = None
     if esp is not None:
         loader = find_loader(esp.content.files, needs.efi_name, system.family)
