@@ -107,7 +107,6 @@ def test_everyone_sees_the_older_system_that_it_lives_beside(
     record = BesideRecord(
         system="Debian GNU/Linux 13 (trixie)",
         esp="1-2",
-        loader="0",
         absent=(),
         times={},
         top_time=1,

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import AtollError, Refused
@@ -163,7 +162,7 @@ def apply_beside(
                 "this computer has changed since the plan was made, and nothing was written",
                 hint="start again, and look at the new plan",
             )
-        record = find_record(sysroot) or make_record(plan, image, sysroot)
+        record = find_record(sysroot) or make_record(plan, image.efi_name, sysroot)
         if record.esp != plan.esp_uuid:
             raise Refused(
                 "an installation was begun with another ESP",
@@ -206,27 +205,24 @@ def plan_firmware(plan: BesidePlan, efi_name: str) -> AddFirmwareEntry:
     )
 
 
-def make_record(plan: BesidePlan, image: BootableImage, sysroot: Sysroot) -> BesideRecord:
+def make_record(plan: BesidePlan, efi_name: str, sysroot: Sysroot) -> BesideRecord:
     """What is there now. Raises Refused for a boot loader that the installation would replace."""
     top, esp = sysroot.root, sysroot.esp
-    fallback = f"EFI/BOOT/BOOT{image.efi_name.upper()}.EFI"
-    if (esp / fallback).exists() and LOADER_MARK in read_regular(esp / fallback, limit=OWN_LIMIT):
-        raise Refused(
-            f"the ESP has a systemd-boot at {fallback}, which this installation would replace",
-            hint="remove it if nothing uses it; see: bootctl status",
-        )
-    files = (
-        f"EFI/systemd/systemd-boot{image.efi_name}.efi",
-        fallback,
-        "loader/loader.conf",
-    )
+    names = (f"BOOT{efi_name.upper()}.EFI", f"grub{efi_name}.efi", f"mm{efi_name}.efi")
+    fallback = tuple(f"EFI/BOOT/{name}" for name in names)
+    for path in fallback:
+        if (esp / path).exists() and LOADER_MARK in read_regular(esp / path, limit=OWN_LIMIT):
+            raise Refused(
+                f"the ESP has a systemd-boot at {path}, which this installation would replace",
+                hint="remove it if nothing uses it; see: bootctl status",
+            )
+    files = (*fallback, "loader/loader.conf")
     there = [path for path in _DIRECTORIES if (esp / path).is_dir()]
     absent = [path for path in (*_DIRECTORIES, *files) if not (esp / path).exists()]
     firmware = _read_firmware()
     return BesideRecord(
         system=plan.system.title,
         esp=plan.esp_uuid,
-        loader=sha256(image.loader).hexdigest(),
         absent=tuple(absent),
         times={path: (esp / path).stat().st_mtime_ns for path in there},
         top_time=top.stat().st_mtime_ns,

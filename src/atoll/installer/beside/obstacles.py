@@ -12,7 +12,7 @@ from atoll.installer.plan.obstacles import Obstacle, disk_obstacles
 from atoll.machine.disk_layout import ESP_TYPE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from atoll.installer.beside.old_system import OldMount, OldSystem
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from atoll.installer.plan.partitioning import ImageNeeds
 
 _PARTITION = "give Atoll a partition of its own instead: --free-space, --partition or --disk"
+_OWN_PLACES = ("efi/systemd/", "atoll/")
+"""Directories on the ESP that are Atoll's alone; in lower case."""
 _STATE_SPARE = 256 << 20
 """Bytes: what a system writes in its first days."""
 
@@ -151,18 +153,10 @@ def esp_obstacles(
         )
     if system.begun:
         return
-    strange = sorted(_own_names(esp.content.files, needs))
+    strange = sorted(path for path in esp.content.files if path.startswith(_OWN_PLACES))
     if strange:
         yield Obstacle(
             what=f"the ESP {name} has {strange[0]} already, which this installation would write",
             advice="remove it if nothing uses it (see: bootctl status), or name another ESP with"
             " --esp",
         )
-
-
-def _own_names(files: Iterable[str], needs: ImageNeeds) -> Iterator[str]:
-    """Files that are there and that Atoll would write; paths in lower case."""
-    loader = f"efi/systemd/systemd-boot{needs.efi_name}.efi"
-    for path in files:
-        if path == loader or path.startswith("atoll/"):
-            yield path

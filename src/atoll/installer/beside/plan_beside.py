@@ -107,11 +107,6 @@ def plan_beside(
     )
     found = devices.find_partition(system.root.device)
     assert esp is not None and loader is not None and found is not None, "else refused"
-    carried = request.carried
-    if home is not None:
-        detail = home.line.split()[0] if home.line else f"/{home.shared} on {found[1].path.name}"
-        item = CarriedItem(item=Item.HOME, detail=f"the same ones, {detail}")
-        carried = replace(carried, items=(*carried.items, item))
     to_write = needs.content + needs.pair + 2 * needs.loader
     return BesidePlan(
         system=replace(system, free=0),
@@ -122,12 +117,20 @@ def plan_beside(
         esp_uuid=esp.partition.uuid.lower(),
         loader=loader,
         home=home,
-        carried=carried,
+        carried=_with_home(request.carried, home, found[1].path),
         expected=_expected(found[0], esp.disk),
         to_write=to_write,
         seconds=_OVERHEAD + to_write // _SPEED,
         notes=tuple(_notes(system, esp, needs)),
     )
+
+
+def _with_home(carried: Carried, home: HomePlan | None, device: Path) -> Carried:
+    if home is None:
+        return carried
+    detail = home.line.split()[0] if home.line else f"/{home.shared} on {device.name}"
+    item = CarriedItem(item=Item.HOME, detail=f"the same ones, {detail}")
+    return replace(carried, items=(*carried.items, item))
 
 
 def find_loader(files: Iterable[str], efi_name: str, family: Iterable[str]) -> str | None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import NotFound
@@ -49,7 +48,7 @@ if TYPE_CHECKING:
 
 ATOLL = "atoll"
 LOADER_FOLDER = "EFI/systemd"
-_LOADER = "efi\\systemd\\systemd-boot"
+_LOADER = "efi\\systemd\\"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +162,7 @@ class RemoveRecord:
 
 
 def find_own_entries(firmware: FirmwareList, record: BesideRecord) -> tuple[str, ...]:
-    """Entries that start systemd-boot from the ESP, and were not there before."""
+    """Entries that start the boot loader from the ESP, and were not there before."""
     return tuple(
         number
         for number, (_, path) in sorted(firmware.entries.items())
@@ -228,22 +227,21 @@ def _own_files(esp: Path, record: BesideRecord) -> tuple[list[Path], list[Path]]
         for name in list_names(folder)
         if name == OLD_SYSTEM or parse_entry_name(name) is not None
     ]
-    below = esp / ATOLL if ATOLL in record.absent else None
-    files = [] if below is None else [path for path in sorted(below.rglob("*")) if path.is_file()]
-    # EFI/BOOT before EFI/systemd, whose copy tells whose the beginning of a file is.
-    files += [esp / path for path in sorted(record.absent) if _is_own(esp / path, record, esp)]
+    files = [esp / path for path in sorted(record.absent) if _is_own(esp / path, esp)]
+    # The loader's own directory after EFI/BOOT: it tells whose the files there are.
+    for own in (LOADER_FOLDER, ATOLL):
+        if own in record.absent:
+            files += [path for path in sorted((esp / own).rglob("*")) if path.is_file()]
     return entries, files
 
 
-def _is_own(path: Path, record: BesideRecord, esp: Path) -> bool:
+def _is_own(path: Path, esp: Path) -> bool:
     """Whether a file has the content that Atoll wrote, or that a cut has left of it."""
     if not path.is_file():
         return False
     content = read_regular(path, limit=OWN_LIMIT)
-    if path.as_posix().endswith(LOADER_SETTINGS):
+    if path == esp / LOADER_SETTINGS:
         return MENU_PATTERN in content or not content.rstrip(b"\0")
-    if path.parent == esp / LOADER_FOLDER and LOADER_FOLDER in record.absent:
-        return True
-    whole = [read_regular(each, limit=OWN_LIMIT) for each in (esp / LOADER_FOLDER).glob("*.efi")]
-    is_beginning = any(each.startswith(content.rstrip(b"\0")) for each in whole)
-    return is_beginning or LOADER_MARK in content or sha256(content).hexdigest() == record.loader
+    loaders = [read_regular(each, limit=OWN_LIMIT) for each in (esp / LOADER_FOLDER).glob("*.efi")]
+    is_beginning = any(each.startswith(content.rstrip(b"\0")) for each in loaders)
+    return is_beginning or LOADER_MARK in content

@@ -4,7 +4,6 @@ It is the first file that ``atoll install --beside`` writes and the last one tha
 removes, and says what was there before::
 
     {"format": 1, "system": "Debian GNU/Linux 13 (trixie)", "esp": "<UUID in the partition table>",
-     "loader": "<SHA-256 of the boot loader>",
      "absent": ["loader", "loader/loader.conf"], "times": {"EFI": 1790000000000000000},
      "top_time": 1790000000000000000, "order": ["0003", "0000"], "entries": ["0000", "0003"]}
 
@@ -44,8 +43,6 @@ class BesideRecord:
     """What the older system calls itself."""
     esp: str
     """The UUID of its partition in the partition table, in lower case."""
-    loader: str
-    """The SHA-256 of the boot loader that is installed."""
     absent: tuple[str, ...]
     """Files and directories that were not there, of those that Atoll writes."""
     times: Mapping[str, int]
@@ -62,7 +59,6 @@ def format_record(record: BesideRecord) -> bytes:
         "format": FORMAT,
         "system": record.system,
         "esp": record.esp,
-        "loader": record.loader,
         "absent": list(record.absent),
         "times": dict(record.times),
         "top_time": record.top_time,
@@ -81,7 +77,6 @@ def parse_record(data: bytes, *, where: str) -> BesideRecord:
     return BesideRecord(
         system=fields.string("system"),
         esp=fields.string("esp"),
-        loader=fields.string("loader"),
         absent=fields.strings("absent"),
         times={path: times.integer(path) for path in times.table},
         top_time=fields.integer("top_time"),
