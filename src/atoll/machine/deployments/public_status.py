@@ -131,7 +131,7 @@ def parse_public_status(data: bytes, *, where: str) -> PublicState:
         follows=fields.string("follows"),
         layers=frozenset(fields.strings("layers")),
         no_way_back=fields.strings("no_way_back"),
-        beside=fields.string("beside"),
+        beside=fields.string("beside", ""),
         key_slots=fields.strings("key_slots"),
         signatures=Signatures(signed=fields.strings("signed"), unsigned=fields.strings("unsigned")),
     )
