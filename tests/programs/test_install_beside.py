@@ -224,7 +224,7 @@ class Debian:
 
 
 def tag(device: Path, name: str) -> str:
-    words = ["blkid", "--probe", "--match-tag", name, "--output", "value", device]
+    words: list[str | Path] = ["blkid", "--probe", "--match-tag", name, "--output", "value", device]
     return subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
 
 
@@ -297,7 +297,7 @@ def debian(folder: Path, *, kind: str = "ext4", home: bool = False) -> Iterator[
         root = folder / "old"
         root.mkdir()
         make_root(Path(f"{disk}p2"), kind, root)
-        stack.callback(subprocess.run, ["umount", "--recursive", root], check=True)
+        stack.callback(unmount, root)
         fill(root)
         if home:
             subprocess.run(["mke2fs", "-q", "-t", "ext4", f"{disk}p3"], check=True)
@@ -317,6 +317,10 @@ def debian(folder: Path, *, kind: str = "ext4", home: bool = False) -> Iterator[
         found = Debian(folder=folder, disk=disk, root=root, kind=kind, store=store.root, tree=tree)
         found.write_fat()
         yield found
+
+
+def unmount(root: Path) -> None:
+    subprocess.run(["umount", "--recursive", root], check=True)
 
 
 def make_root(device: Path, kind: str, root: Path) -> None:

@@ -66,7 +66,7 @@ def test_items_are_named_one_by_one_or_with_commas() -> None:
 
 
 class Terminal(io.StringIO):
-    def isatty(self) -> bool:
+    def isatty(self) -> bool:  # type: ignore[explicit-override]
         return True
 
 
