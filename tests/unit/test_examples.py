@@ -54,3 +54,50 @@ def test_files_of_examples_are_used(examples: Path) -> None:
     for folder in folders:
         named = {Path(str(file.source)).name for file in read_recipe(folder.parent).files}
         assert {file.name for file in folder.iterdir()} <= named
+
+
+HARDWARE = ("asus-laptop", "surface", "desktop")
+MICROCODE = {"intel-microcode", "amd64-microcode"}
+SWAP = "systemd-zram-generator"
+SMALL = {"hardened", "hello", "live"}
+"""Examples without swap."""
+
+
+@pytest.mark.parametrize("name", HARDWARE)
+def test_an_example_for_laptops_has_firmware_and_microcode(examples: Path, name: str) -> None:
+    recipe = read_recipe(examples / name)
+    assert "non-free-firmware" in (recipe.debian.components or ())
+    firmware = {"firmware-amd-graphics", "firmware-intel-graphics", "firmware-iwlwifi"}
+    assert {*MICROCODE, *firmware, "firmware-sof-signed"} <= set(recipe.packages.install)
+
+
+def test_the_keyboard_of_a_surface_is_in_the_initrd(examples: Path) -> None:
+    recipe = read_recipe(examples / "surface")
+    assert {"surface_aggregator", "surface_hid"} <= set(recipe.kernel.initrd_modules)
+
+
+def test_examples_have_compressed_swap_unless_they_are_small(examples: Path) -> None:
+    names = {path.parent.name for path in examples.glob("*/atoll.toml")}
+    without = {name for name in names if SWAP not in read_recipe(examples / name).packages.install}
+    assert without == SMALL
+
+
+def test_no_example_waits_for_a_network_at_its_start(examples: Path) -> None:
+    for path in examples.glob("*/atoll.toml"):
+        units = read_recipe(path.parent).units
+        if "systemd-networkd.service" in units.enable:
+            assert "systemd-networkd-wait-online.service" in units.disable, path.parent.name
+
+
+def test_every_file_of_hardware_is_a_whole_include(examples: Path, tmp_path: Path) -> None:
+    """Each can be included alone: it names the component that its packages are in."""
+    files = sorted((examples / "hardware").glob("*.toml"))
+    assert len(files) > 5
+    for file in files:
+        recipe = tmp_path / "examples/alone/atoll.toml"
+        recipe.parent.mkdir(exist_ok=True)
+        recipe.write_text(
+            f'schema = 1\nfrom = "debian:trixie"\ninclude = ["../hardware/{file.name}"]\n'
+            '[image]\nname = "a"\nversion = "1"\n'
+        )
+        assert "non-free-firmware" in (read_recipe(recipe.parent).debian.components or ())

@@ -65,6 +65,9 @@ def copy_example(example: str, directory: Path, changes: Mapping[str, str] | Non
         ignore=shutil.ignore_patterns("*.lock"),
         dirs_exist_ok=True,
     )
+    shutil.copytree(
+        CHECKOUT / "examples/hardware", directory / "recipes/hardware", dirs_exist_ok=True
+    )
     text = (folder / "atoll.toml").read_text()
     for before, after in (changes or {}).items():
         assert before in text, before

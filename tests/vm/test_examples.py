@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from atoll.base.ids import TreeId
+from atoll.image.read_file import read_file
+from atoll.store.layout import open_store
 from vmtest import Disk, Display, Machine, MachineSpec
 
-from .conftest import CHECKOUT, build
+from .conftest import CHECKOUT, STORE, atoll, build
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +30,13 @@ TEXT = 200
 """A screen with smooth letters on it has more colours than this, one without has fewer."""
 ANOTHER_FORM = 0.005
 """The share of a screen that changes when a greeter asks for something else."""
+MICROCODE = {"GenuineIntel.bin": b"\x01\0\0\0", "AuthenticAMD.bin": b"DMA\0"}
+"""How the microcode of each maker begins: a version of headers, and the mark of a container."""
+LAPTOPS = {
+    "asus-laptop": ("lightdm-gtk-greeter", "asus_nb_wmi", "hid_asus"),
+    "surface": ("gnome-shell", "surface_hid", "surface_aggregator_registry"),
+}
+"""The greeter, and drivers of such computers."""
 GREETERS = {"gnome": "gnome-shell", "kde": "sddm-greeter"}
 
 
@@ -201,3 +211,55 @@ def test_gaming_nvidia(tmp_path: Path) -> None:
         assert "blacklist nouveau" in machine.succeed("modprobe --showconfig")
         assert "i386" in machine.succeed("dpkg --print-foreign-architectures")
         machine.succeed("dpkg -s steam-installer steamcmd:i386 nvidia-driver-libs:i386")
+
+
+def read_initrd(tree: str) -> tuple[str, bytes]:
+    """The initrd of an image in the store, and its path."""
+    lines = atoll("tree", "dump", STORE / "images" / tree).splitlines()
+    (path,) = (
+        line.split()[0]
+        for line in lines
+        if line.startswith("/usr/lib/modules/") and line.split()[0].endswith("/initrd")
+    )
+    content = read_file(open_store(STORE), TreeId(tree), path.removeprefix("/"))
+    assert content is not None
+    return path, content
+
+
+def unpack(initrd: bytes, *names: str) -> bytes:
+    """Files of the first archive of an initrd, by the real cpio; without names, the list."""
+    words = ["--extract", "--to-stdout"] if names else ["--list"]
+    argv = ["cpio", "--quiet", *words, *names]
+    return subprocess.run(argv, input=initrd, check=True, capture_output=True).stdout
+
+
+def check_microcode(initrd: bytes) -> None:
+    """The kernel looks for it in the first archive, which is not compressed."""
+    listed = unpack(initrd).decode().split()
+    for name, begin in MICROCODE.items():
+        path = f"kernel/x86/microcode/{name}"
+        assert path in listed
+        content = unpack(initrd, path)
+        assert content.startswith(begin) and len(content) > 20_000, name
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("example", LAPTOPS)
+def test_laptops(example: str, tmp_path: Path) -> None:
+    """Firmware, microcode and drivers are there; only such computers can tell whether they work."""
+    greeter, *drivers = LAPTOPS[example]
+    built = build(example, tmp_path)
+    _, initrd = read_initrd(built.tree)
+    check_microcode(initrd)
+    with switched_on(built, tmp_path, 3072) as machine:
+        assert_whole(machine)
+        machine.wait_until_succeeds(f"pgrep -f {greeter}", timeout=900)
+        machine.wait_for_screen(colours=TEXT, timeout=900)
+        machine.screenshot(tmp_path / "greeter.png")
+        for driver in drivers:
+            machine.succeed(f"modinfo {driver}")
+        firmware = "/usr/lib/firmware"
+        machine.succeed(
+            f"ls {firmware}/iwlwifi-* {firmware}/amdgpu {firmware}/i915 {firmware}/mediatek"
+        )
+        assert "/dev/zram0" in machine.succeed("swapon --noheadings --show=NAME")

@@ -13,7 +13,7 @@ import pytest
 
 from atoll.base.errors import Refused, UsageError
 from atoll.cli.main import main
-from atoll.recipe.language.parse import parse_problems
+from atoll.recipe.language.parse import parse_problems, parse_recipe
 from atoll.recipe.scaffold import DERIVE, TEMPLATES, check_empty, plan_repository, write_repository
 
 if TYPE_CHECKING:
@@ -168,6 +168,26 @@ def test_templates(template: str, tmp_path: Path) -> None:
     assert parse_problems(texts["atoll.toml"], file="atoll.toml")[1] == ()
     for name in ("atoll", "atoll-system"):
         assert (f'"./{name}.deb"' in texts["atoll.toml"]) == (template != DERIVE)
+
+
+@pytest.mark.parametrize("template", ["desktop", "server"])
+def test_templates_for_real_hardware(template: str, tmp_path: Path) -> None:
+    """Swap, microcode and Debian's component for firmware come without asking."""
+    planned = plan_repository(template, tmp_path, name="reef", base=None)
+    text = next(file.text for file in planned if file.path == "atoll.toml")
+    recipe = parse_recipe(text, file="atoll.toml")
+    wanted = {"systemd-zram-generator", "intel-microcode", "amd64-microcode"}
+    assert wanted <= set(recipe.packages.install)
+    assert "non-free-firmware" in (recipe.debian.components or ())
+
+
+@pytest.mark.parametrize("template", ["desktop", "server", "minimal"])
+def test_templates_do_not_wait_for_a_network_at_their_start(template: str, tmp_path: Path) -> None:
+    planned = plan_repository(template, tmp_path, name="reef", base=None)
+    text = next(file.text for file in planned if file.path == "atoll.toml")
+    units = parse_recipe(text, file="atoll.toml").units
+    if "systemd-networkd.service" in units.enable:
+        assert "systemd-networkd-wait-online.service" in units.disable
 
 
 @pytest.mark.skipif(not shutil.which("shellcheck"), reason="needs shellcheck")

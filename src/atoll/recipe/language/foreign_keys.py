@@ -113,7 +113,7 @@ ADVICE = {
     "filesystems": 'mounts are units or lines of a [[file]] path = "/etc/fstab"',
     "fstab": 'mounts are units or lines of a [[file]] path = "/etc/fstab"',
     "mounts": 'mounts are units or lines of a [[file]] path = "/etc/fstab"',
-    "swap": "name zram-tools or a swap unit: [packages] install, [units] enable",
+    "swap": "systemd-zram-generator in [packages] install gives compressed swap in memory",
     "sysctl": 'write a [[file]] path = "/usr/lib/sysctl.d/50-NAME.conf"',
     "secrets": "put no secret into an image: everybody who has the image can read it",
 }
