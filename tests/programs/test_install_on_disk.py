@@ -496,7 +496,15 @@ def test_a_disk_that_changed_since_the_plan_is_left_alone(tmp_path: Path) -> Non
         done = subprocess.run(
             [
                 *("unshare", "--mount", sys.executable, "-c", script),
-                *(str(machine.store), machine.tree, "free_space", str(machine.disk), "", "0"),
+                *(
+                    str(machine.store),
+                    machine.tree,
+                    "free_space",
+                    str(machine.disk),
+                    "",
+                    "none",
+                    "0",
+                ),
             ],
             env=os.environ | {"PYTHONPATH": f"{TOP / 'src'}"},
             capture_output=True,

@@ -54,7 +54,7 @@ def as_person() -> Iterator[dict[str, str]]:
         place = maker.home / "place"
         place.mkdir()
         os.chown(place, maker.uid, maker.uid)
-        done = maker.run(sys.executable, "-m", "tests.programs.escapes", place)
+        done = maker.run(maker.python, "-m", "tests.programs.escapes", place)
         assert done.returncode == 0, done.stderr
         yield json.loads(done.stdout)
 
