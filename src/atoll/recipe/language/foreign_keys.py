@@ -101,6 +101,10 @@ EQUIVALENTS = {
 }
 """Foreign name → our table or key, as ``atoll explain`` takes it."""
 
+_FIRMWARE = (
+    'firmware is in packages of [debian] components = ["main", "non-free-firmware"];'
+    " docs/howto/real-hardware.md lists them"
+)
 ADVICE = {
     "network": 'settings of the network are files: [[file]] path = "/etc/systemd/network/…"',
     "networking": 'settings of the network are files: [[file]] path = "/etc/systemd/network/…"',
@@ -114,6 +118,11 @@ ADVICE = {
     "fstab": 'mounts are units or lines of a [[file]] path = "/etc/fstab"',
     "mounts": 'mounts are units or lines of a [[file]] path = "/etc/fstab"',
     "swap": "systemd-zram-generator in [packages] install gives compressed swap in memory",
+    "zram": "systemd-zram-generator in [packages] install gives compressed swap in memory",
+    "hardware": _FIRMWARE,
+    "firmware": _FIRMWARE,
+    "microcode": "intel-microcode and amd64-microcode in [packages] install, from the component"
+    " non-free-firmware; the build puts them into the initrd",
     "sysctl": 'write a [[file]] path = "/usr/lib/sysctl.d/50-NAME.conf"',
     "secrets": "put no secret into an image: everybody who has the image can read it",
 }
