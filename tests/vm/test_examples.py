@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import tomllib
 from contextlib import contextmanager
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -62,8 +63,9 @@ def assert_whole(machine: Machine) -> None:
     assert machine.succeed("systemctl --failed --no-legend").strip() == ""
 
 
-def read_recipe(folder: Path) -> dict[str, Any]:
-    return tomllib.loads((folder / "atoll.toml").read_text())
+def read_recipe(path: Path) -> dict[str, Any]:
+    """An example's folder, or a file of examples/hardware."""
+    return tomllib.loads((path / "atoll.toml" if path.is_dir() else path).read_text())
 
 
 @pytest.fixture(scope="class")
@@ -243,6 +245,16 @@ def check_microcode(initrd: bytes) -> None:
         assert content.startswith(begin) and len(content) > 20_000, name
 
 
+def read_modules(initrd: bytes) -> set[str]:
+    """The names of the kernel modules in the second archive of an initrd, which is compressed."""
+    _, end, rest = initrd.partition(b"TRAILER!!!")
+    assert end
+    argv = ["zstd", "--decompress", "--stdout", "--quiet"]
+    done = subprocess.run(argv, input=rest.lstrip(b"\0"), check=True, capture_output=True)
+    names = (PurePosixPath(name).name for name in unpack(done.stdout).decode().splitlines())
+    return {name.partition(".ko")[0].replace("-", "_") for name in names if ".ko" in name}
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("example", LAPTOPS)
 def test_laptops(example: str, tmp_path: Path) -> None:
@@ -251,6 +263,9 @@ def test_laptops(example: str, tmp_path: Path) -> None:
     built = build(example, tmp_path)
     _, initrd = read_initrd(built.tree)
     check_microcode(initrd)
+    wanted = read_recipe(CHECKOUT / "examples/hardware/surface.toml")["kernel"]["initrd_modules"]
+    if example == "surface":
+        assert set(wanted) <= read_modules(initrd)
     with switched_on(built, tmp_path, 3072) as machine:
         assert_whole(machine)
         machine.wait_until_succeeds(f"pgrep -f {greeter}", timeout=900)
