@@ -37,6 +37,8 @@ found = {}
 LEFT_OUT = {"/proc", "/sys", "/dev", "/run", "/tmp", "/var/log", "/var/lib/systemd"}
 
 def look(path):
+    if path in LEFT_OUT:
+        return
     status = os.lstat(path)
     content = ""
     if stat.S_ISREG(status.st_mode):
@@ -50,7 +52,7 @@ def look(path):
     time = 0 if path == "/boot/efi" else status.st_mtime_ns
     found[path] = [content, status.st_mode, status.st_uid, status.st_gid, status.st_nlink,
                    time, xattrs]
-    if stat.S_ISDIR(status.st_mode) and path not in LEFT_OUT:
+    if stat.S_ISDIR(status.st_mode):
         for name in sorted(os.listdir(path)):
             look(os.path.join(path, name))
 

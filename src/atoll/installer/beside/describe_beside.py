@@ -37,7 +37,9 @@ def format_beside(plan: BesidePlan) -> str:
                 " fails three times. Started from there, atoll install --undo removes all that is"
                 " written now."
             ),
-            *_wrapped(f"That takes about {minutes} minute{'s' if minutes > 1 else ''}."),
+            *_wrapped(
+                f"The installation takes about {minutes} minute{'s' if minutes > 1 else ''}."
+            ),
             *(line for note in plan.notes for line in _wrapped(note)),
         ],
     ]
