@@ -15,7 +15,7 @@ import stat
 import subprocess
 import sys
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -132,7 +132,11 @@ try:
     enter_private_mounts()
     if verb == "install":
         installation = BesideInstallation(
-            image=image, origin=Origin(image="store:hello"), source=store, plan_again=plan
+            image=image,
+            origin=Origin(image="store:hello"),
+            source=store,
+            plan_again=plan,
+            root=root,
         )
         made = plan()
         sys.addaudithook(stop_there)
@@ -395,6 +399,20 @@ def check_system(machine: Debian, top: Path) -> None:
     assert (upper / "hostname").read_text() == "reef\n"
     entry = (machine.esp / "loader/entries/atoll-1+3.conf").read_text()
     assert f"atoll.state=UUID={tag(machine.partition, 'UUID')}" in entry
+
+
+def test_objects_of_a_store_on_the_same_file_system_are_linked_and_stay(tmp_path: Path) -> None:
+    """There are two mounts of it, between which nothing can be linked."""
+    with debian(tmp_path) as machine:
+        shutil.copytree(machine.store, machine.root / "var/tmp/store")
+        inside = replace(machine, store=machine.root / "var/tmp/store")
+        before = snapshot(machine.root)
+        result(inside.run("install"))
+        with machine.top() as top:
+            linked = [path for path in (top / "atoll/objects").rglob("*") if path.is_file()]
+            assert linked and {path.stat().st_nlink for path in linked} == {2}
+        result(inside.run("undo"))
+        assert snapshot(machine.root) == before
 
 
 def test_a_home_on_its_own_partition_is_mounted_by_fstab(tmp_path: Path) -> None:

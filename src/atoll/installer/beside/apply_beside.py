@@ -14,8 +14,9 @@ older system as it was, and some files that the next run or ``--undo`` knows by 
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import AtollError, Refused
@@ -47,10 +48,10 @@ from atoll.machine.etc.etc_tree import Entry, Kind, Node, node_at
 from atoll.machine.etc.overlay_upper import plan_difference, plan_upper
 from atoll.machine.etc.stage import etc_paths
 from atoll.machine.install import FIRST, install, with_loader
+from atoll.store.layout import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from atoll.base.report import Reporter
     from atoll.image.bootable import BootableImage
@@ -76,6 +77,8 @@ class BesideInstallation:
     origin: Origin
     source: Store
     plan_again: Callable[[], BesidePlan]
+    root: Path = Path("/")
+    """That of the older system."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +176,7 @@ def apply_beside(
             image,
             installation.origin,
             sysroot,
-            source=installation.source,
+            source=_find_source(installation, plan.system.path, sysroot.root),
             reporter=reporter,
             settings=tuple(plan_extras(plan, sysroot)),
         )
@@ -188,6 +191,18 @@ def beside_mounted(root: OldMount, esp: Path | None) -> Iterator[Sysroot]:
         if esp is not None:
             stack.enter_context(mounted(esp, ESP, "vfat", ESP_OPTIONS))
         yield Sysroot(root=TOP, esp=ESP)
+
+
+def _find_source(installation: BesideInstallation, path: str | None, top: Path) -> Store:
+    """The store of the image as it is seen below ``top``, so that its objects can be linked: they
+    cannot be between two mounts of one file system. Where it is elsewhere, it is as it was."""
+    store, root = installation.source, installation.root
+    if path is not None and store.root.is_relative_to(root):
+        place = top / path / store.root.relative_to(root)
+        with suppress(OSError):
+            if place.samefile(store.root):
+                return open_store(place)
+    return store
 
 
 def loader_path(efi_name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING
 
@@ -33,13 +34,23 @@ def choose_transfer(target: Store, source: Store) -> ObjectTransfer:
 
 
 class LinkObjects:
-    """Hard links; the digest of each object is checked first."""
+    """Hard links; the digest of each object is checked first. Two mounts of one file system cannot
+    be linked: then it copies."""
 
     def __init__(self, *, source: Store, target: Store) -> None:
         self._source = source
         self._target = target
 
     def place_objects(self, names: Iterable[ObjectId]) -> None:
+        wanted = tuple(names)
+        try:
+            self._link(wanted)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            CopyObjects(source=self._source, target=self._target).place_objects(wanted)
+
+    def _link(self, names: Iterable[ObjectId]) -> None:
         with space_errors(self._target.root):
             for name in names:
                 target = self._target.object_path(name)
