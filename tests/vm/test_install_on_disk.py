@@ -141,6 +141,7 @@ def test_a_whole_disk_by_an_answers_file(machine: Machine, live: Built) -> None:
         machine.succeed("atoll install --answers /root/answers.toml --json", timeout=1800)
     )
     assert (shown["disk"], shown["tree"]) == ("/dev/nvme0n1", live.tree)
+    assert shown["warnings"] == []
     machine.succeed("sfdisk --verify /dev/nvme0n1", "e2fsck -fn /dev/nvme0n1p2")
     machine.succeed("fsck.fat -n /dev/nvme0n1p1")
     assert digest(live.disk, 0, 64 * MIB) == before

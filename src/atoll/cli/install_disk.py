@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from atoll.base.report import Reporter
     from atoll.image.bootable import BootableImage
     from atoll.installer.answers.parse import Answers
-    from atoll.installer.apply.encryption import RecoveryKey
+    from atoll.installer.apply.install_on_disk import InstallResult
     from atoll.installer.plan.partitioning import InstallationPlan
 
 _PAIR_SPARE = 128 << 10
@@ -153,7 +153,7 @@ def carry_out(
     """Install what was confirmed, and print what came of it."""
     bootable = installation.image
     installed = apply_installation(plan, installation, reporter)
-    _print_result(arguments, plan, bootable, installed.recovery_key)
+    _print_result(arguments, plan, bootable, installed)
     for warning in installed.warnings:
         reporter.notice(f"warning: {warning}")
     reporter.notice(f"{bootable.name} {bootable.version} is installed on {plan.device}")
@@ -194,8 +194,9 @@ def _print_result(
     arguments: argparse.Namespace,
     plan: InstallationPlan,
     image: BootableImage,
-    key: RecoveryKey | None,
+    installed: InstallResult,
 ) -> None:
+    key = installed.recovery_key
     if arguments.json:
         result: dict[str, object] = {
             "deployment": 1,
@@ -206,6 +207,7 @@ def _print_result(
             "kernels": str(plan.boot or plan.esp),
             "home": None if plan.home is None else str(plan.home),
             "erased": list(plan.erased),
+            "warnings": list(installed.warnings),
         }
         if key is not None:
             result["recovery_key"] = key.text
