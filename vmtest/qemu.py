@@ -53,6 +53,9 @@ class Wiring:
     def disk(self, number: int) -> Path:
         return overlay_path(self.directory, number)
 
+    def errors(self, number: int) -> Path:
+        return self.directory / f"disk{number}.blkdebug"
+
 
 def overlay_path(directory: Path, number: int) -> Path:
     """What a machine in ``directory`` writes to its disk goes there."""
@@ -106,6 +109,14 @@ def ensure_files(spec: MachineSpec, wiring: Wiring) -> None:
             raise MachineError(f"the disk image {disk.image} is not here")
         if disk.writes is Writes.OVERLAY and not wiring.disk(number).exists():
             _create_overlay(disk, wiring.disk(number))
+        if disk.bad:
+            wiring.errors(number).write_text(format_bad_sectors(disk.bad))
+
+
+def format_bad_sectors(sectors: tuple[int, ...]) -> str:
+    """The configuration of QEMU's blkdebug driver: every access to them fails with EIO."""
+    rule = '[inject-error]\nevent = "none"\nerrno = "5"\nsector = "{}"\n'
+    return "\n".join(rule.format(sector) for sector in sectors)
 
 
 def _create_overlay(disk: Disk, overlay: Path) -> None:
@@ -201,9 +212,14 @@ def _disk(number: int, disk: Disk, wiring: Wiring) -> list[str]:
     cache = f"cache.no-flush={'on' if disk.cache == 'unsafe' else 'off'}"
     file = f"file.driver=file,file.filename={quoted(path)}"
     drive = f"driver={'qcow2' if own else disk.format},node-name=disk{number},{cache},{file}"
+    if (disk.write_log or disk.bad) and (own or disk.format != "raw"):
+        what = "a write log needs" if disk.write_log else "bad sectors need"
+        raise MachineError(f"{disk.image}: {what} a raw disk that is written itself")
+    if disk.bad:
+        file = file.replace("file.", "file.image.")
+        file = f"file.driver=blkdebug,file.config={quoted(wiring.errors(number))},{file}"
+        drive = f"driver=raw,node-name=disk{number},{cache},{file}"
     if disk.write_log is not None:
-        if own or disk.format != "raw":
-            raise MachineError(f"{disk.image}: a write log needs a raw disk that is written itself")
         drive = (
             f"driver=blklogwrites,node-name=disk{number},{file},"
             f"log.driver=file,log.filename={quoted(disk.write_log)},"

@@ -59,6 +59,8 @@ class Disk:
     """How much is read and how much is written at most: a slow disk."""
     write_log: Path | None = None
     """Every write and flush is recorded here, for ``vmtest.blocklog``; DIRECT raw disks only."""
+    bad: tuple[int, ...] = ()
+    """512-byte sectors that can be neither read nor written: I/O errors; DIRECT raw disks only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

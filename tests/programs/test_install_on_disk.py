@@ -24,11 +24,12 @@ from atoll.host.run import find_program
 from atoll.installer.devices.block_devices import INSTALLING
 from atoll.installer.devices.read_esp import read_esp_content
 from atoll.machine.boot.boot_entries import read_menu
+from tests.cache import alone
 from tests.loop_disks import ESP, attached, forget, know, make_file, write_table
 from tests.unit.machine.small_image import make_store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 PROGRAMS = ("sfdisk", "sgdisk", "partx", "losetup", "mkfs.vfat", "mke2fs", "mcopy", "e2fsck")
 missing = [name for name in PROGRAMS if find_program(name) is None]
@@ -145,9 +146,12 @@ class Computer:
         home: Path | None = None,
         firmware: str = "none",
         stop: int = 0,
+        script: str = CHILD,
+        repair: Callable[[], None] = lambda: None,
     ) -> subprocess.CompletedProcess[str]:
-        """Install in a process of its own, stopped before operation ``stop``; ``firmware`` empty:
-        the plan decides whether the firmware's list gets an entry."""
+        """Install in a process of its own, which runs ``script`` and is stopped before operation
+        ``stop``; ``firmware`` empty: the plan decides whether the firmware's list gets an entry.
+        ``repair`` makes a disk usable again that failed meanwhile."""
         content = self.folder / "fat"
         self._read_fats(content)
         environment = os.environ | {
@@ -165,12 +169,13 @@ class Computer:
             str(stop),
         )
         done = subprocess.run(
-            [sys.executable, "-c", CHILD, *words],
+            [sys.executable, "-c", script, *words],
             env=environment,
             capture_output=True,
             text=True,
             check=False,
         )
+        repair()
         self._write_fats(content)
         return done
 
@@ -194,7 +199,8 @@ class Computer:
 
     def _write_fats(self, content: Path) -> None:
         for device in self.fats():
-            if _tag(device, "UUID") != _read(content / f"{device.name}.volume"):
+            known = _read(content / f"{device.name}.volume")
+            if not known or _tag(device, "UUID") != known:
                 continue  # made in this run, and not mounted
             names = [f"::{name}" for name in _names(device)]
             if names:
@@ -275,15 +281,23 @@ def _digest(path: Path) -> str:
 
 @contextmanager
 def computer(
-    folder: Path, *, sector: int = 512, esp_size: int = 300, layout: tuple[str, ...] = LAYOUT
+    folder: Path,
+    *,
+    sector: int = 512,
+    esp_size: int = 300,
+    layout: tuple[str, ...] = LAYOUT,
+    disks: Path | None = None,
 ) -> Iterator[Computer]:
+    """``disks`` is where the file of the disk is, if not in ``folder``."""
     store, tree = make_store(folder / "store")
     (folder / "bin").mkdir()
     (folder / "bin/mount").write_text(MOUNT)
     (folder / "bin/mount").chmod(0o755)
     (folder / "foreign").mkdir()
     with ExitStack() as stack:
-        file = make_file(folder / "disk.img", SIZE)
+        # A plan reads all disks: those of another test, which come and go, would change it.
+        stack.enter_context(alone("loop-disks"))
+        file = make_file((disks or folder) / "disk.img", SIZE)
         disk = stack.enter_context(attached(file, sector=sector))
         other = make_file(folder / "other.img", 64 * MIB)
         with other.open("r+b") as raw:
@@ -455,7 +469,7 @@ def test_stopped_anywhere_it_harms_nothing_and_starts_again(
                 shutil.rmtree(folder)
                 return
             assert done.returncode == STOPPED, done.stderr
-            committed = _boots(machine)
+            committed = boots(machine)
             if kept:
                 assert foreign_files(machine) == FOREIGN
             assert {number: machine.digest(number) for number in kept} == before
@@ -469,14 +483,14 @@ def test_stopped_anywhere_it_harms_nothing_and_starts_again(
                 assert again.returncode == 0, again.stderr
                 machine.judge()
                 assert INSTALLING not in {each["name"] for each in machine.table().values()}
-                assert len(_boots(machine)) == 1
+                assert len(boots(machine)) == 1
             if kept:
                 assert foreign_files(machine) == FOREIGN
             assert {number: machine.digest(number) for number in kept} == before
         shutil.rmtree(folder)
 
 
-def _boots(machine: Computer) -> list[str]:
+def boots(machine: Computer) -> list[str]:
     """The entries that a loader on the disk would start."""
     return [
         entry

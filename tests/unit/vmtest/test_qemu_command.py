@@ -131,6 +131,23 @@ def test_a_write_log_needs_a_raw_disk_of_its_own(programs: Path) -> None:
         plan_command(MachineSpec(boot=DIRECT.boot, disks=(disk,)), WIRING)
 
 
+@pytest.mark.usefixtures("programs")
+def test_bad_sectors_fail_below_the_disk(tmp_path: Path) -> None:
+    image = tmp_path / "disk.img"
+    image.touch()
+    spec = replace(DIRECT, disks=(Disk(image=image, writes=Writes.DIRECT, bad=(8, 4096)),))
+    wiring = replace(WIRING, directory=tmp_path)
+    ensure_files(spec, wiring)
+    rules = (tmp_path / "disk0.blkdebug").read_text().split("[inject-error]\n")[1:]
+    assert [rule.split()[-1] for rule in rules] == ['"8"', '"4096"']
+    words = " ".join(plan_command(spec, wiring))
+    assert "driver=raw,node-name=disk0," in words
+    assert f"file.driver=blkdebug,file.config={tmp_path}/disk0.blkdebug" in words
+    assert f"file.image.driver=file,file.image.filename={image}" in words
+    with pytest.raises(MachineError, match="bad sectors need a raw disk"):
+        plan_command(replace(spec, disks=(Disk(image=image, bad=(8,)),)), wiring)
+
+
 @pytest.mark.parametrize(
     ("program", "package"), [("qemu-system-x86_64", "qemu-system-x86"), ("qemu-img", "qemu-utils")]
 )

@@ -43,6 +43,7 @@ from atoll.installer.apply.machine_operations import (
     format_home_line,
 )
 from atoll.installer.devices.block_devices import INSTALLING
+from atoll.installer.devices.disk_failures import naming_failed_disk
 from atoll.installer.devices.disk_lock import locked_disk
 from atoll.installer.devices.read_devices import read_block_devices, read_signature
 from atoll.installer.plan.partitioning import MADE, PARTITION_NAMES, Fate, FirmwareEntry, Role
@@ -111,13 +112,13 @@ def require_programs(plan: InstallationPlan) -> None:
 def apply_installation(
     plan: InstallationPlan, installation: Installation, reporter: Reporter
 ) -> InstallResult:
-    """Raises Refused when a disk has changed since the plan. After any other error before the boot
-    entry is committed, nothing new boots. Raises Damaged when what was written does not read back;
-    what else fails later is a warning."""
+    """Raises Refused when a disk has changed since the plan, and an error that names the disk when
+    one fails. After any error before the boot entry is committed, nothing new boots. Raises Damaged
+    when what was written does not read back; what else fails later is a warning."""
     require_programs(plan)
     installation = replace(installation, image=with_loader(installation.image))
     enter_private_mounts()
-    with ExitStack() as stack:
+    with naming_failed_disk(plan.device), ExitStack() as stack:
         for disk in plan.expected:
             stack.enter_context(locked_disk(disk.path, disk.identity.number))
         check = CheckUnchanged(plan=plan, needs=installation.needs, read=installation.read)

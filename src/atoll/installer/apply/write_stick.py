@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import mmap
 import os
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged, NotFound, ProgramFailed, Refused, UsageError
 from atoll.host.run import require_program, run
 from atoll.installer.devices.describe_devices import describe_disk, describe_erased
+from atoll.installer.devices.disk_failures import naming_failed_disk
 from atoll.installer.devices.disk_lock import locked_disk
 from atoll.installer.plan.obstacles import Obstacle, refuse, too_small, whole_disk_obstacles
 from atoll.machine.disk import make_persistence
@@ -66,7 +67,8 @@ def _obstacles(disk: Disk, devices: BlockDevices) -> Iterator[Obstacle]:
         yield Obstacle(
             what=f"{disk.path} has sectors of {disk.identity.sector} bytes, a live system's image"
             f" is for {SECTOR}",
-            advice="use another stick",
+            advice="use another stick; a disk can be installed on as it is: atoll install --disk"
+            f" {disk.path}",
         )
 
 
@@ -95,13 +97,16 @@ def write_stick(
 ) -> None:
     """Write the disk image ``image``, which has ``layout``, and compare what the stick then holds.
 
-    Raises Busy, NotFound, Refused, Damaged, or OSError when the stick fails. The persistence
-    partition is made on the stick itself: in the image it is mostly zeros.
+    Raises Busy, NotFound, Refused or Damaged, and an error that names the stick when it fails. The
+    persistence partition is made on the stick itself: in the image it is mostly zeros.
     """
     path = stick.disk.path
     content = range(MIB, layout.persistence_start)
     table, second = range(MIB), range(layout.size - MIB, layout.size)
-    with locked_disk(path, stick.disk.identity.number), image.open("rb") as source:
+    with ExitStack() as stack:
+        stack.enter_context(naming_failed_disk(path))
+        stack.enter_context(locked_disk(path, stick.disk.identity.number))
+        source = stack.enter_context(image.open("rb"))
         with reporter.step(f"Writing to {path}"), _opened_alone(path) as target:
             for start in (0, stick.disk.identity.size // SECTOR * SECTOR - MIB):
                 _write_all(target, bytes(MIB), start)
