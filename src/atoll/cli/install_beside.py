@@ -32,11 +32,13 @@ from atoll.installer.beside.undo import RemoveRecord, apply_undo, find_esp_devic
 from atoll.installer.devices.read_devices import read_block_devices
 from atoll.installer.plan.obstacles import firmware_obstacles, refuse
 from atoll.installer.settings.image_contents import ImageContents
+from atoll.machine.boot.secure_boot import read_secure_boot
 from atoll.machine.deployments.apply import apply_operations
 from atoll.machine.deployments.beside import find_record
 from atoll.machine.deployments.sysroot import BOOTED
 from atoll.machine.etc.etc_commands import read_etc_of_tree
 from atoll.machine.install import with_loader
+from atoll.machine.secure_boot_check import find_secure_boot_notes
 
 if TYPE_CHECKING:
     import argparse
@@ -147,6 +149,8 @@ def _install(arguments: argparse.Namespace, reporter: Reporter) -> int:
         make_plan = partial(_plan, arguments.esp, without, bootable, contents)
         plan = make_plan()
         print(format_beside(plan), file=sys.stderr if arguments.json else sys.stdout, flush=True)
+        for note in find_secure_boot_notes(bootable, read_secure_boot()):
+            reporter.notice(f"note: {note}")
         confirm_change("install it", yes=arguments.yes)
         installation = BesideInstallation(
             image=bootable, origin=image.origin, source=image.store, plan_again=make_plan

@@ -25,8 +25,10 @@ from atoll.installer.plan.obstacles import firmware_obstacles, refuse
 from atoll.installer.settings.console_keymap import keymap_kept
 from atoll.installer.settings.image_contents import ImageContents
 from atoll.installer.settings.install_settings import prepare_settings
+from atoll.machine.boot.secure_boot import read_secure_boot
 from atoll.machine.deployment import Origin
 from atoll.machine.install import with_loader
+from atoll.machine.secure_boot_check import find_secure_boot_notes
 from atoll.machine.state_partition import check_can_open, initrd_for
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ def install_by_dialogue(arguments: argparse.Namespace, reporter: Reporter) -> in
         check_follow=_follow_check(image.store.root),
         not_encrypted=_why_not_encrypted(bootable),
         check_plan=partial(_check_plan, bootable, contents),
+        notes=tuple(find_secure_boot_notes(bootable, read_secure_boot())),
     )
     screens = TerminalScreens(f"Install {offer.needs.title}")
     with keymap_kept(sys.stdin.fileno()) as try_keyboard:

@@ -24,9 +24,11 @@ from atoll.installer.plan.plan_installation import plan_installation
 from atoll.installer.settings.check_settings import find_notes
 from atoll.installer.settings.image_contents import ImageContents
 from atoll.installer.settings.install_settings import prepare_settings
+from atoll.machine.boot.secure_boot import read_secure_boot
 from atoll.machine.disk import content_size
 from atoll.machine.etc.etc_commands import read_etc_of_tree
 from atoll.machine.install import with_loader
+from atoll.machine.secure_boot_check import find_secure_boot_notes
 from atoll.machine.state_partition import check_can_open, initrd_for
 
 if TYPE_CHECKING:
@@ -127,7 +129,8 @@ def install_on_disk(
     plan = plan_installation(target, devices, needs, encrypted=encryption is not None)
     require_programs(plan)
     print(format_plan(plan), file=sys.stderr if arguments.json else sys.stdout, flush=True)
-    for note in find_notes(answers.settings, contents) if answers is not None else ():
+    notes = () if answers is None else find_notes(answers.settings, contents)
+    for note in (*find_secure_boot_notes(bootable, read_secure_boot()), *notes):
         reporter.notice(f"note: {note}")
     named = answers is not None and answers.target is not None
     confirm(plan, arguments.yes_erase, named=named)
@@ -167,7 +170,7 @@ def measure_image(image: BootableImage) -> ImageNeeds:
         title=f"{image.name} {image.version}",
         content=content_size(image),
         pair=pair.linux_size + pair.initrd_size + _PAIR_SPARE,
-        loader=len(image.loader),
+        loader=image.loader.size,
         efi_name=image.efi_name,
     )
 

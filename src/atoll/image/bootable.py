@@ -41,10 +41,31 @@ class KernelPair:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BootLoader:
+    """systemd-boot, and Debian's shim with its MokManager, each empty if the tree has none.
+
+    Firmware that knows Microsoft's key starts shim under Secure Boot, and shim starts what Debian
+    signed. So shim is only here where systemd-boot has a signature.
+    """
+
+    efi_name: str
+    """As in ``BOOTx64.EFI``."""
+    program: bytes
+    shim: bytes = b""
+    mok_manager: bytes = b""
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files in one directory of the ESP at most; they are in two directories."""
+        copies = 2 if self.shim else 1
+        return copies * len(self.program) + len(self.shim) + len(self.mok_manager)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BootableImage:
     """A tree in a store, and the parts of it that a machine keeps outside of its store.
 
-    ``loader`` is the tree's systemd-boot, empty if it has none. ``title`` is the name in the boot
+    ``title`` is the name in the boot
     menu, empty to use ``name``; ``timeout`` is that of the menu in seconds on a new machine, None
     if the image does not set it.
     """
@@ -55,13 +76,16 @@ class BootableImage:
     version: str
     kernel: str
     arguments: tuple[str, ...]
-    efi_name: str
     kernel_pair: KernelPair
-    loader: bytes
+    loader: BootLoader
     recipe: bytes
     lock: bytes
     title: str = ""
     timeout: int | None = None
+
+    @property
+    def efi_name(self) -> str:
+        return self.loader.efi_name
 
     @property
     def pair(self) -> str:
@@ -81,8 +105,6 @@ def read_bootable(store: Store, tree: TreeId) -> BootableImage:
     if linux.object is None or initrd.object is None:
         raise _not_bootable(tree, f"its kernel or initrd for {info.kernel} is empty")
     parts = [_sha256(store, linux.object), _sha256(store, initrd.object)]
-    efi_name = LOADERS[info.architecture]
-    loader = f"usr/lib/systemd/boot/efi/systemd-boot{efi_name}.efi"
     return BootableImage(
         store=store,
         tree=tree,
@@ -90,7 +112,6 @@ def read_bootable(store: Store, tree: TreeId) -> BootableImage:
         version=info.version,
         kernel=info.kernel,
         arguments=info.args,
-        efi_name=efi_name,
         kernel_pair=KernelPair(
             linux=linux.object,
             initrd=initrd.object,
@@ -98,12 +119,27 @@ def read_bootable(store: Store, tree: TreeId) -> BootableImage:
             initrd_size=initrd.size,
             digest=sha256(b"".join(parts)).hexdigest(),
         ),
-        loader=read_image_file(store, image, loader) or b"",
+        loader=_read_loader(store, image, LOADERS[info.architecture]),
         recipe=read_image_file(store, image, RECIPE) or b"",
         lock=read_image_file(store, image, LOCK) or b"",
         title=info.title or "",
         timeout=info.timeout,
     )
+
+
+def _read_loader(store: Store, image: bytes, efi_name: str) -> BootLoader:
+    """The signed one, where the package systemd-boot-efi-…-signed is in the tree."""
+
+    def read(path: str) -> bytes:
+        return read_image_file(store, image, path) or b""
+
+    plain = f"usr/lib/systemd/boot/efi/systemd-boot{efi_name}.efi"
+    signed = read(f"{plain}.signed")
+    if not signed:
+        return BootLoader(efi_name=efi_name, program=read(plain))
+    shim = read(f"usr/lib/shim/shim{efi_name}.efi.signed")
+    manager = read(f"usr/lib/shim/mm{efi_name}.efi.signed") if shim else b""
+    return BootLoader(efi_name=efi_name, program=signed, shim=shim, mok_manager=manager)
 
 
 def objects_of(store: Store, tree: TreeId) -> dict[ObjectId, int]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import MissingProgram, Refused
 from atoll.host.fs import OWN_LIMIT, make_directory, read_regular
-from atoll.image.bootable import objects_of
+from atoll.image.bootable import BootLoader, objects_of
 from atoll.machine.boot.boot_entries import read_menu
 from atoll.machine.boot.boot_entry import EntryName
 from atoll.machine.boot.luks import find_luks
@@ -23,12 +23,12 @@ from atoll.machine.boot.new_entry import NO_UUID, StatePartition, find_uuid, mak
 from atoll.machine.deployment import make_deployment
 from atoll.machine.deployments.apply import apply_operations
 from atoll.machine.deployments.flags import BLESSED, SetFlag
+from atoll.machine.deployments.loader_operations import InstallLoader
 from atoll.machine.deployments.object_transfer import choose_transfer
 from atoll.machine.deployments.operations import (
     CommitEntry,
     DraftEntry,
     ImportTree,
-    InstallLoader,
     MakeDeployment,
     Operation,
     SyncStatePartition,
@@ -68,7 +68,7 @@ def needed_space(image: BootableImage, missing: Iterable[int]) -> Space:
     contents = [*missing, image_size(image)]
     state = sum(stored_size(size) + 512 for size in contents) + 64 * BLOCK
     pair = image.kernel_pair
-    files = (pair.linux_size, pair.initrd_size, len(image.loader), len(image.loader))
+    files = (pair.linux_size, pair.initrd_size, image.loader.size, image.loader.size)
     return Space(state=state, esp=sum(files) + 64 * BLOCK)
 
 
@@ -109,8 +109,7 @@ def plan_install(
         SyncStatePartition(path=sysroot.root),
         InstallLoader(
             esp=sysroot.esp,
-            efi_name=image.efi_name,
-            program=image.loader,
+            loader=image.loader,
             timeout=MENU_SECONDS if image.timeout is None else image.timeout,
         ),
         WriteKernelPair(directory=sysroot.esp / "atoll" / image.pair, image=image, fresh=True),
@@ -191,11 +190,12 @@ def check_empty(sysroot: Sysroot) -> None:
 
 def with_loader(image: BootableImage) -> BootableImage:
     """``image`` with a boot loader: its own, or this machine's."""
-    if image.loader:
+    if image.loader.program:
         return image
     path = HOST_LOADERS / f"systemd-boot{image.efi_name}.efi"
     try:
-        return replace(image, loader=read_regular(path, limit=OWN_LIMIT, follow=True))
+        program = read_regular(path, limit=OWN_LIMIT, follow=True)
+        return replace(image, loader=BootLoader(efi_name=image.efi_name, program=program))
     except FileNotFoundError:
         raise MissingProgram(
             f"neither the image nor this machine has systemd-boot ({path})",

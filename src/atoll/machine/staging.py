@@ -15,6 +15,7 @@ from atoll.base.errors import Refused
 from atoll.image.policy import read_policy
 from atoll.machine.boot.boot_entry import EntryName
 from atoll.machine.boot.new_entry import make_entry
+from atoll.machine.boot.secure_boot import read_secure_boot
 from atoll.machine.deployment import make_deployment
 from atoll.machine.deployments.apply import CommitPlan
 from atoll.machine.deployments.flags import LastNumbers, set_last_numbers
@@ -34,11 +35,13 @@ from atoll.machine.etc.etc_commands import read_etc_of_tree
 from atoll.machine.etc.merge import plan_merge
 from atoll.machine.etc.stage import MergeInputs, etc_paths, plan_stage
 from atoll.machine.machine_file import read_machine_file
+from atoll.machine.secure_boot_check import check_kernel_signed
 from atoll.machine.state_partition import check_can_open, find_state_partition
 
 if TYPE_CHECKING:
     from atoll.image.bootable import BootableImage
     from atoll.machine.boot.boot_entry import BootEntry
+    from atoll.machine.boot.new_entry import StatePartition
     from atoll.machine.deployment import Deployment, Origin
     from atoll.machine.deployments.operations import Operation
     from atoll.machine.deployments.state import DeploymentState, MachineState
@@ -90,7 +93,7 @@ def plan_staging(
     check_ids(f"{image.name} {image.version}", merge)
     name = EntryName(sequence=numbers.sequence, tries_left=BOOT_TRIES)
     partition = find_state_partition(sysroot, state, source, etc.live)
-    check_can_open(image, partition.luks, partition.initrd)
+    _check_starts(sysroot, image, partition)
     entry = make_entry(image, deployment, partition, name)
     event = make_event(verb, deployment, state, image=origin.image)
     commit: tuple[Operation, ...] = (
@@ -118,6 +121,13 @@ def plan_staging(
         damaged=damaged,
         unread=etc.unread,
     )
+
+
+def _check_starts(sysroot: Sysroot, image: BootableImage, partition: StatePartition) -> None:
+    """Raises Refused for an image that cannot start on this machine."""
+    check_can_open(image, partition.luks, partition.initrd)
+    if sysroot.is_running:
+        check_kernel_signed(image, read_secure_boot())
 
 
 def preview_etc(etc: MachineEtc, new: Node, settings: MachineFile) -> Merge:

@@ -126,6 +126,24 @@ def test_what_people_read() -> None:
     assert "on: checks boot loader and kernel, not initrd and boot entry" in text
 
 
+@pytest.mark.parametrize(
+    ("signed", "said"),
+    [
+        (
+            ("shim", "boot loader", "kernel"),
+            "off, can be on: shim, boot loader and kernel are signed",
+        ),
+        (("boot loader", "kernel"), "off; without shim it can be on only with keys of your own"),
+        (("kernel",), "off: whoever can write to the ESP decides what boots"),
+        ((), "off: whoever can write to the ESP decides what boots"),
+    ],
+)
+def test_whether_secure_boot_can_be_switched_on(signed: tuple[str, ...], said: str) -> None:
+    shown = format_protection(replace(PLAIN, signatures=Signatures(signed=signed)))
+    assert shown.splitlines()[-1] == f"Secure Boot  {said}"
+    assert len(shown.splitlines()[-1]) <= 80
+
+
 @given(
     st.booleans(),
     st.sampled_from([(), ("passphrase",), ("passphrase", "recovery key", "TPM")]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from atoll.machine.boot.secure_boot import SecureBoot
+from atoll.machine.boot.secure_boot import LOADER, SecureBoot
 
 if TYPE_CHECKING:
     from atoll.machine.protection import Protection
@@ -46,6 +46,10 @@ def _secure_boot(protection: Protection) -> str:
     off = "off (setup mode)" if state is SecureBoot.SETUP else str(state)
     if signatures.unsigned:
         return f"{off}, must stay off: unsigned {_and(signatures.unsigned)}"
+    if signatures.are_enough:
+        return f"{off}, can be on: {_and(signatures.signed)} are signed"
+    if LOADER in signatures.signed:
+        return f"{off}; without shim it can be on only with keys of your own"
     return f"{off}: whoever can write to the ESP decides what boots"
 
 

@@ -48,9 +48,11 @@ from atoll.installer.devices.disk_lock import locked_disk
 from atoll.installer.devices.read_devices import read_block_devices, read_signature
 from atoll.installer.plan.partitioning import MADE, PARTITION_NAMES, Fate, FirmwareEntry, Role
 from atoll.installer.settings.install_settings import plan_settings
+from atoll.machine.boot.loader_files import firmware_path
 from atoll.machine.deployments.apply import apply_operations, apply_until_failure
+from atoll.machine.deployments.loader_operations import InstallLoader
 from atoll.machine.deployments.machine_lock import ESP_OPTIONS
-from atoll.machine.deployments.operations import InstallLoader, WriteMachineInitrd
+from atoll.machine.deployments.operations import WriteMachineInitrd
 from atoll.machine.install import MENU_SECONDS, install, sysroot_in, with_loader
 
 if TYPE_CHECKING:
@@ -231,8 +233,7 @@ def _plan_extras(
         extras.append(
             InstallLoader(
                 esp=WORK / "esp",
-                efi_name=image.efi_name,
-                program=image.loader,
+                loader=image.loader,
                 timeout=MENU_SECONDS if image.timeout is None else image.timeout,
             )
         )
@@ -263,7 +264,7 @@ def _plan_firmware(plan: InstallationPlan, image: BootableImage) -> tuple[Operat
             disk=disk,
             number=number,
             esp=plan.esp,
-            loader=f"\\EFI\\systemd\\systemd-boot{image.efi_name}.efi",
+            loader=firmware_path(image.loader),
             first=plan.firmware is FirmwareEntry.FIRST,
         ),
     )

@@ -33,6 +33,7 @@ from atoll.installer.devices.disk_lock import locked_disk
 from atoll.installer.settings.install_settings import EnsureDirectory, PlaceHome
 from atoll.machine.boot.boot_entries import ENTRIES, OLD_SYSTEM
 from atoll.machine.boot.esp import write_checked
+from atoll.machine.boot.loader_files import LOADER_MARK, firmware_path
 from atoll.machine.deployments.apply import apply_operations, apply_until_failure
 from atoll.machine.deployments.beside import (
     HOME,
@@ -42,7 +43,7 @@ from atoll.machine.deployments.beside import (
     format_record,
 )
 from atoll.machine.deployments.machine_lock import ESP_OPTIONS
-from atoll.machine.deployments.operations import LOADER_MARK, RemovePath
+from atoll.machine.deployments.operations import RemovePath
 from atoll.machine.deployments.sysroot import Sysroot
 from atoll.machine.etc.etc_tree import Entry, Kind, Node, node_at
 from atoll.machine.etc.overlay_upper import plan_difference, plan_upper
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from atoll.base.report import Reporter
-    from atoll.image.bootable import BootableImage
+    from atoll.image.bootable import BootableImage, BootLoader
     from atoll.installer.beside.old_system import OldMount
     from atoll.installer.beside.plan_beside import BesidePlan
     from atoll.machine.deployment import Origin
@@ -180,7 +181,7 @@ def apply_beside(
             reporter=reporter,
             settings=tuple(plan_extras(plan, sysroot)),
         )
-        return apply_until_failure((plan_firmware(plan, image.efi_name),))
+        return apply_until_failure((plan_firmware(plan, image.loader),))
 
 
 @contextmanager
@@ -205,17 +206,12 @@ def _find_source(installation: BesideInstallation, path: str | None, top: Path) 
     return store
 
 
-def loader_path(efi_name: str) -> str:
-    """That of systemd-boot on the ESP, as the firmware writes it."""
-    return f"\\EFI\\systemd\\systemd-boot{efi_name}.efi"
-
-
-def plan_firmware(plan: BesidePlan, efi_name: str) -> AddFirmwareEntry:
+def plan_firmware(plan: BesidePlan, loader: BootLoader) -> AddFirmwareEntry:
     return AddFirmwareEntry(
         disk=plan.esp_disk,
         number=plan.esp_number,
         esp=plan.esp,
-        loader=loader_path(efi_name),
+        loader=firmware_path(loader),
         first=True,
     )
 

@@ -28,14 +28,11 @@ from atoll.installer.apply.firmware_entries import FirmwareList, read_firmware_l
 from atoll.machine.boot.boot_entries import ENTRIES, OLD_SYSTEM
 from atoll.machine.boot.boot_entry import parse_entry_name
 from atoll.machine.boot.esp_check import check_esp
+from atoll.machine.boot.loader_files import LOADER_MARK
 from atoll.machine.deployments.apply import apply_each, apply_operations
 from atoll.machine.deployments.beside import RECORD
-from atoll.machine.deployments.operations import (
-    LOADER_MARK,
-    LOADER_SETTINGS,
-    MENU_PATTERN,
-    SyncStatePartition,
-)
+from atoll.machine.deployments.loader_operations import LOADER_SETTINGS, MENU_PATTERN
+from atoll.machine.deployments.operations import SyncStatePartition
 
 if TYPE_CHECKING:
     from pathlib import Path

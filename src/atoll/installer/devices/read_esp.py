@@ -11,7 +11,7 @@ from atoll.installer.devices.block_devices import EspContent
 from atoll.machine.boot.boot_entries import ENTRIES
 from atoll.machine.boot.boot_entry import parse_entry, parse_entry_name
 from atoll.machine.boot.esp_check import read_volume
-from atoll.machine.deployments.operations import LOADER_SETTINGS, MENU_PATTERN
+from atoll.machine.deployments.loader_operations import LOADER_SETTINGS, MENU_PATTERN
 from atoll.tree.fat import files
 
 if TYPE_CHECKING:

@@ -43,6 +43,8 @@ class Offer:
     """Why the image or this system cannot encrypt; empty where they can."""
     check_plan: Callable[[InstallationPlan, Answers], None]
     """Raises AtollError for other obstacles to a plan, such as a missing program."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of the image before it is installed."""
 
     def plan(self, answers: Answers) -> InstallationPlan:
         """Raises Refused with every obstacle, RecipeError for settings the image cannot satisfy."""
@@ -56,7 +58,7 @@ class Offer:
 
     def plan_text(self, answers: Answers) -> PlanText:
         plan = self.plan(answers)
-        notes = find_notes(answers.settings, self.contents)
+        notes = (*self.notes, *find_notes(answers.settings, self.contents))
         settings = format_settings(answers.settings, follow=answers.follow, notes=notes)
         return PlanText(text=f"{format_plan(plan)}\n{settings}", name=plan.device.name)
 

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.host.fs import open_regular
+from atoll.machine.boot.loader_files import OWN
 from atoll.tree.pe import HEAD, has_signature
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+SHIM, LOADER, KERNEL = "shim", "boot loader", "kernel"
 FIRMWARE = Path("/sys/firmware/efi")
 _GLOBAL = "8be4df61-93ca-11d2-aa0d-00e098032b8c"
 _ATTRIBUTES = 4
@@ -36,6 +38,11 @@ class Signatures:
     signed: tuple[str, ...] = ()
     unsigned: tuple[str, ...] = ()
 
+    @property
+    def are_enough(self) -> bool:
+        """Whether firmware with Microsoft's key, which most computers have, starts all of them."""
+        return not self.unsigned and SHIM in self.signed
+
 
 def read_secure_boot(firmware: Path = FIRMWARE) -> SecureBoot:
     """Everyone may read these variables."""
@@ -58,11 +65,15 @@ def _flag(firmware: Path, name: str) -> bool | None:
 
 
 def read_signatures(esp: Path, pair: str) -> Signatures:
-    """Of the boot loader on ``esp``, and of the kernel in the directory ``pair``; what cannot be
-    read is in neither list."""
-    loaders = sorted(esp.glob("EFI/systemd/systemd-boot*.efi"))
+    """Of shim and the boot loader on ``esp``, and of the kernel in the directory ``pair``; what is
+    absent or cannot be read is in neither list."""
+    shims, loaders = (sorted(esp.glob(f"{OWN}/{name}*.efi")) for name in ("shim", "systemd-boot"))
     kernel = [esp / "atoll" / pair / "linux"]
-    found = {"boot loader": _are_signed(loaders), "kernel": _are_signed(kernel)}
+    found = {
+        SHIM: _are_signed(shims),
+        LOADER: _are_signed(loaders),
+        KERNEL: _are_signed(kernel),
+    }
     return Signatures(
         signed=tuple(name for name, signed in found.items() if signed),
         unsigned=tuple(name for name, signed in found.items() if signed is False),

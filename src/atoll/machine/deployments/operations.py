@@ -15,7 +15,6 @@ from atoll.host.fs import (
     displace_stray,
     fsync_directory,
     make_directory,
-    open_regular,
     remove_tree,
     replace_file,
     restrict_to_owner,
@@ -128,49 +127,6 @@ class MakeDeployment:
             replace_file(staged / "deployment.json", format_deployment(self.deployment))
             staged.rename(final)
             fsync_directory(self.sysroot.deployments)
-
-
-LOADER_SETTINGS = "loader/loader.conf"
-MENU_PATTERN = b"\ndefault atoll-*\n"
-"""What a boot menu of Atoll has in its settings."""
-LOADER_MARK = b"#### LoaderInfo: systemd-boot "
-"""What systemd-boot has in its program, so that others know it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InstallLoader:
-    """``loader.conf`` is written once, and the loader of another system that firmware starts from
-    the removable-media path stays: the ESP may be shared."""
-
-    esp: Path
-    efi_name: str
-    program: bytes
-    timeout: int = 3
-
-    def describe(self) -> str:
-        return f"install systemd-boot on {self.esp}"
-
-    def execute(self) -> None:
-        write_checked(self.esp / f"EFI/systemd/systemd-boot{self.efi_name}.efi", self.program)
-        fallback = self.esp / f"EFI/BOOT/BOOT{self.efi_name.upper()}.EFI"
-        there = _read_start(fallback, len(self.program))
-        if LOADER_MARK in there or self.program.startswith(there.rstrip(b"\0")):
-            write_checked(fallback, self.program)
-        configuration = self.esp / LOADER_SETTINGS
-        text = f"timeout {self.timeout}".encode() + MENU_PATTERN + b"editor no\n"
-        there = _read_start(configuration, len(text))
-        if there != text and text.startswith(there.rstrip(b"\0")):
-            write_checked(configuration, text)
-
-
-def _read_start(path: Path, size: int) -> bytes:
-    """Up to ``size`` bytes of a file and one more; empty when it is absent. What a power cut left
-    of a file is the beginning of it, and perhaps zeros."""
-    try:
-        with open_regular(path) as file:
-            return file.read(size + 1)
-    except FileNotFoundError:
-        return b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
