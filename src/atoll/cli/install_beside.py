@@ -156,7 +156,8 @@ def _install(arguments: argparse.Namespace, reporter: Reporter) -> int:
             image=bootable, origin=image.origin, source=image.store, plan_again=make_plan
         )
         warnings = apply_beside(plan, installation, reporter)
-    _print_installed(arguments, plan, image)
+    if arguments.json:
+        print(json.dumps(_result_as_json(plan, image, warnings), indent=2))
     for warning in warnings:
         reporter.notice(f"warning: {warning}")
     reporter.notice(f"{bootable.name} {bootable.version} is installed beside {plan.system.title}")
@@ -178,10 +179,11 @@ def _plan(
     return plan_beside(read_running_system(), read_block_devices(), measure_image(image), request)
 
 
-def _print_installed(arguments: argparse.Namespace, plan: BesidePlan, image: LocalImage) -> None:
-    if arguments.json:
-        result = {"deployment": 1, "tree": image.tree, **beside_as_json(plan)}
-        print(json.dumps(result, indent=2))
+def _result_as_json(
+    plan: BesidePlan, image: LocalImage, warnings: tuple[str, ...]
+) -> dict[str, object]:
+    result: dict[str, object] = {"deployment": 1, "tree": image.tree}
+    return {**result, **beside_as_json(plan), "warnings": list(warnings)}
 
 
 @contextmanager
@@ -220,7 +222,7 @@ def _undo(arguments: argparse.Namespace, reporter: Reporter) -> int:
     with beside_mounted(system.root, esp) as sysroot:
         warnings = apply_undo(record, sysroot, reporter)
     if arguments.json:
-        print(json.dumps({"removed": str(system.root.device), "left": list(warnings)}, indent=2))
+        print(json.dumps({"removed": str(system.root.device), "warnings": [*warnings]}, indent=2))
     for warning in warnings:
         reporter.notice(f"warning: {warning}")
     reporter.notice(f"{system.title} is as it was before")

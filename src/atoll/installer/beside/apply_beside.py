@@ -29,6 +29,7 @@ from atoll.installer.apply.firmware_entries import (
 )
 from atoll.installer.apply.install_on_disk import WORK, mounted
 from atoll.installer.beside.home_directories import owned, with_fstab_line
+from atoll.installer.devices.disk_failures import naming_failed_disk
 from atoll.installer.devices.disk_lock import locked_disk
 from atoll.installer.settings.install_settings import EnsureDirectory, PlaceHome
 from atoll.machine.boot.boot_entries import ENTRIES, OLD_SYSTEM
@@ -157,7 +158,7 @@ def apply_beside(
     """
     require_program("efibootmgr", package="efibootmgr")
     image = with_loader(installation.image)
-    with ExitStack() as stack:
+    with naming_failed_disk(plan.expected[0].path), ExitStack() as stack:
         for disk in plan.expected:
             stack.enter_context(locked_disk(disk.path, disk.identity.number))
         sysroot = stack.enter_context(beside_mounted(plan.system.root, plan.esp))
