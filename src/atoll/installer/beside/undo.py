@@ -192,7 +192,9 @@ def plan_undo(record: BesideRecord, sysroot: Sysroot) -> tuple[Operation, ...]:
     esp = sysroot.esp
     entries, others = _own_files(esp, record)
     below = sorted((esp / ATOLL).rglob("*"), reverse=True) if ATOLL in record.absent else []
-    directories = sorted((esp / path for path in record.absent), key=_depth, reverse=True)
+    directories = sorted(
+        (esp / path for path in record.absent if (esp / path).is_dir()), key=_depth, reverse=True
+    )
     return (
         *(RemoveEspFile(esp=esp, path=path) for path in (*entries, *others)),
         *(RemoveEspDirectory(esp=esp, path=path) for path in below if path.is_dir()),
