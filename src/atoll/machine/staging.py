@@ -20,6 +20,7 @@ from atoll.machine.deployment import make_deployment
 from atoll.machine.deployments.apply import CommitPlan
 from atoll.machine.deployments.flags import LastNumbers, set_last_numbers
 from atoll.machine.deployments.history import HistoryEvent, RecordEvent
+from atoll.machine.deployments.loader_operations import plan_loader_update
 from atoll.machine.deployments.operations import (
     MakeDeployment,
     SyncStatePartition,
@@ -111,7 +112,7 @@ def plan_staging(
         *plan_machine_initrd(sysroot, partition),
         *plan_entry(sysroot, entry),
     )
-    afterwards = (RecordEvent(state=sysroot.state, event=event), WriteEntryList(sysroot=sysroot))
+    afterwards = _plan_afterwards(sysroot, event, image)
     return StagingPlan(
         deployment=deployment,
         entry=entry,
@@ -128,6 +129,17 @@ def _check_starts(sysroot: Sysroot, image: BootableImage, partition: StatePartit
     check_can_open(image, partition.luks, partition.initrd)
     if sysroot.is_running:
         check_kernel_signed(image, read_secure_boot())
+
+
+def _plan_afterwards(
+    sysroot: Sysroot, event: HistoryEvent, image: BootableImage
+) -> tuple[Operation, ...]:
+    """The boot loader comes last: whatever becomes of it, the new version is in the menu."""
+    return (
+        RecordEvent(state=sysroot.state, event=event),
+        WriteEntryList(sysroot=sysroot),
+        *plan_loader_update(sysroot, image.loader),
+    )
 
 
 def preview_etc(etc: MachineEtc, new: Node, settings: MachineFile) -> Merge:

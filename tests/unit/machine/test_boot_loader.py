@@ -1,4 +1,4 @@
-"""The boot loader on the ESP: systemd-boot alone or behind shim, and beside others."""
+"""The boot loader on the ESP: systemd-boot alone or behind shim, beside others, and its updates."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ from atoll.image.bootable import BootLoader, read_bootable
 from atoll.image.signatures import find_unsigned_modules, is_kernel_signed
 from atoll.machine.boot.loader_files import fallback_files, firmware_path, own_files
 from atoll.machine.boot.secure_boot import SecureBoot, Signatures, read_signatures
-from atoll.machine.deployments.loader_operations import InstallLoader
+from atoll.machine.deployments.apply import apply_operations
+from atoll.machine.deployments.loader_operations import (
+    NEW,
+    InstallLoader,
+    RemoveOldLoader,
+    UpdateLoader,
+    plan_loader_update,
+)
+from atoll.machine.deployments.sysroot import Sysroot
 from atoll.machine.install import needed_space
 from atoll.machine.secure_boot_check import check_kernel_signed, find_secure_boot_notes
 from tests.unit.machine.small_image import FACTS, KERNEL, files_of, make_store
@@ -72,6 +80,11 @@ def files_below(esp: Path) -> dict[str, bytes]:
 
 def installed(esp: Path, boot_loader: BootLoader) -> dict[str, bytes]:
     InstallLoader(esp=esp, loader=boot_loader).execute()
+    return {name: data for name, data in files_below(esp).items() if name.startswith("EFI/")}
+
+
+def update(esp: Path, boot_loader: BootLoader) -> dict[str, bytes]:
+    apply_operations(plan_loader_update(Sysroot(root=esp / "none", esp=esp), boot_loader))
     return {name: data for name, data in files_below(esp).items() if name.startswith("EFI/")}
 
 
@@ -134,6 +147,8 @@ def test_the_removable_media_path_of_another_system_stays(
     for boot_loader in (loader(), PLAIN, loader("258")):
         found = installed(tmp_path, boot_loader)
         assert {name: data for name, data in found.items() if "BOOT/" in name} == there
+    assert update(tmp_path, loader("259"))["EFI/systemd/grubx64.efi"] == systemd_boot("259")
+    assert {name: data for name, data in files_below(tmp_path).items() if "BOOT/" in name} == there
 
 
 def test_an_installation_that_was_cut_is_repeated(tmp_path: Path) -> None:
@@ -145,6 +160,55 @@ def test_an_installation_that_was_cut_is_repeated(tmp_path: Path) -> None:
             put(esp, each.path, each.content)
         put(esp, file.path, file.content[: len(file.content) // 2] + bytes(99))
         assert installed(esp, loader()) == whole
+
+
+def test_an_upgrade_brings_a_newer_boot_loader(tmp_path: Path) -> None:
+    installed(tmp_path, loader())
+    assert plan_loader_update(Sysroot(root=tmp_path, esp=tmp_path), loader()) == ()
+    newer = loader("257.2", "16.2")
+    found = update(tmp_path, newer)
+    assert found == installed(tmp_path / "new", newer)
+    # Neither goes back: what is older may be revoked. Each has a version of its own.
+    assert update(tmp_path, loader()) == found
+    mixed = update(tmp_path, loader("257.3", "16.1"))
+    assert mixed["EFI/BOOT/grubx64.efi"] == systemd_boot("257.3")
+    assert mixed["EFI/BOOT/BOOTX64.EFI"] == shim("16.2")
+    assert mixed["EFI/BOOT/mmx64.efi"] == b"MokManager 16.2"
+
+
+def test_what_is_signed_is_not_replaced_by_what_is_not(tmp_path: Path) -> None:
+    found = installed(tmp_path, loader())
+    for other in (
+        BootLoader(efi_name="x64", program=systemd_boot("999", signed=False)),
+        BootLoader(efi_name="x64", program=systemd_boot("999")),
+        BootLoader(efi_name="x64", program=b""),
+    ):
+        assert update(tmp_path, other) == found
+
+
+def test_an_upgrade_makes_a_machine_ready_for_secure_boot(tmp_path: Path) -> None:
+    installed(tmp_path, PLAIN)
+    assert update(tmp_path, loader()) == installed(tmp_path / "new", loader())
+
+
+def test_a_partition_with_kernels_only_gets_no_boot_loader(tmp_path: Path) -> None:
+    put(tmp_path, "loader/entries/atoll-1.conf", b"")
+    assert update(tmp_path, loader()) == {}
+
+
+@pytest.mark.parametrize("left", [b"", systemd_boot("257.2")[:40], systemd_boot("257.1")])
+def test_what_a_cut_left_of_an_update_is_removed(tmp_path: Path, left: bytes) -> None:
+    installed(tmp_path, loader())
+    put(tmp_path, f"EFI/BOOT/{NEW}", left)
+    sysroot = Sysroot(root=tmp_path, esp=tmp_path)
+    assert plan_loader_update(sysroot, loader()) == (RemoveOldLoader(esp=tmp_path),)
+    remove, replace_files = plan_loader_update(sysroot, loader("257.2"))
+    assert isinstance(replace_files, UpdateLoader)
+    apply_operations((replace_files, remove))
+    assert files_below(tmp_path) == files_below(tmp_path) | installed(
+        tmp_path / "new", loader("257.2", "16.1")
+    )
+    assert not list(tmp_path.rglob(NEW))
 
 
 def test_status_says_which_programs_are_signed(tmp_path: Path) -> None:

@@ -14,10 +14,13 @@ that a power cut leaves none that starts nothing.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from atoll.debian.version import compare_versions
 from atoll.host.fs import open_regular
+from atoll.tree.pe import HEAD, has_signature
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
 OWN, FALLBACK = "EFI/systemd", "EFI/BOOT"
 LOADER_MARK = b"#### LoaderInfo: systemd-boot "
 """What systemd-boot has in its program, so that others know it."""
+_VERSION = re.compile(rb"#### LoaderInfo: systemd-boot (\S+) ####")
+_SHIM_VERSION = re.compile(rb"\nshim\.debian,\d+,Debian,shim,([^,\n\0]+),")
+"""A line of the section .sbat, by which shim itself tells versions that are revoked."""
 _LARGEST = 16 << 20
 
 
@@ -94,6 +100,43 @@ def _is_ours(there: bytes, loader: BootLoader) -> bool:
         return True
     rest = there.rstrip(b"\0")
     return loader.program.startswith(rest) or loader.shim.startswith(rest)
+
+
+def find_outdated(esp: Path, loader: BootLoader) -> tuple[LoaderFile, ...]:
+    """The files that an update writes, in their order; none where systemd-boot of Atoll is not on
+    this partition. Raises OSError.
+
+    Nothing gets older, for firmware and shim refuse versions that were revoked meanwhile; and what
+    is signed is not replaced by what is not, for Secure Boot may be on.
+    """
+    there = _read(esp / own_program(loader.efi_name))
+    if not loader.program or not there or not _may_replace(there, loader.program, _VERSION):
+        return ()
+    shim = _read(esp / OWN / f"shim{loader.efi_name}.efi")
+    if shim and not loader.shim:
+        return ()
+    keeps_shim = bool(shim) and not _may_replace(shim, loader.shim, _SHIM_VERSION)
+    wanted = [*own_files(loader)]
+    if may_take_fallback(esp, loader):
+        wanted += fallback_files(loader)
+    kept = (loader.shim, loader.mok_manager) if keeps_shim else ()
+    return tuple(
+        file
+        for file in wanted
+        if file.content not in kept and _read(esp / file.path) != file.content
+    )
+
+
+def _may_replace(there: bytes, new: bytes, pattern: re.Pattern[bytes]) -> bool:
+    if has_signature(there[:HEAD]) and not has_signature(new[:HEAD]):
+        return False
+    before, after = (_find_version(pattern, each) for each in (there, new))
+    return before is None or after is None or compare_versions(before, after) <= 0
+
+
+def _find_version(pattern: re.Pattern[bytes], program: bytes) -> str | None:
+    found = pattern.search(program)
+    return None if found is None else found[1].decode(errors="replace")
 
 
 def _read(path: Path) -> bytes:
