@@ -34,7 +34,7 @@ SNAPSHOT = r"""
 import hashlib, json, os, stat, sys
 found = {}
 # What every boot of a Debian changes.
-LEFT_OUT = {"/proc", "/sys", "/dev", "/run", "/tmp", "/var/log", "/var/lib/systemd"}
+LEFT_OUT = {"/proc", "/sys", "/dev", "/run", "/tmp", "/var/tmp", "/var/log", "/var/lib/systemd"}
 
 def look(path):
     if path in LEFT_OUT:
