@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SFDISK = "/usr/sbin/sfdisk"
+FORGET_SECONDS = 20
 ESP = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"
 
 
@@ -54,8 +55,10 @@ def forget(device: Path) -> None:
     """Let the kernel forget the partitions of a device. The mounts of a process that has ended are
     gone a little later, and until then its partitions are busy."""
     place = Path("/sys/class/block") / device.name
-    for _ in range(100):
-        subprocess.run(["partx", "--delete", device], check=False, capture_output=True)
+    deadline = time.monotonic() + FORGET_SECONDS
+    while True:
+        done = subprocess.run(["partx", "--delete", device], check=False, capture_output=True)
         if not any(place.glob(f"{device.name}p*")):
             return
+        assert time.monotonic() < deadline, f"{device} stays in use: {done.stderr.decode()}"
         time.sleep(0.1)

@@ -201,7 +201,7 @@ def _find_record(system: OldSystem) -> BesideRecord | None:
     """Also removes the empty directory that an interrupted --undo has left."""
     with beside_mounted(system.root, None) as sysroot:
         record = find_record(sysroot)
-        if record is None and not system.strange and sysroot.atoll.is_dir():
+        if record is None and not system.foreign and sysroot.atoll.is_dir():
             apply_operations((RemoveRecord(top=sysroot.root, time=None),))
         return record
 

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 _MODULE_MARK = b"~Module signature appended~\n"
 """The last bytes of a signed kernel module."""
+_PART = 1 << 20
+_LARGEST_MODULE = 1 << 30
+"""Bytes; NVIDIA's, with all that debuggers want, has 100 MB."""
+_MOST_MEMORY = 128 << 20
+"""Bytes; xz -9 needs 65 MiB."""
 
 
 def is_kernel_signed(image: BootableImage) -> bool:
@@ -50,10 +55,23 @@ def find_unsigned_modules(image: BootableImage) -> tuple[str, ...]:
 
 def is_module_signed(name: str, content: bytes) -> bool:
     """Whether a module of this file name is signed, also where it is compressed by xz, as Debian's
-    are."""
+    are. What cannot be decompressed, or is too large, the kernel does not load either."""
     if name.endswith(".xz"):
         try:
-            content = lzma.decompress(content)
+            content = _last_bytes(content)
         except lzma.LZMAError:
             return False
     return content.endswith(_MODULE_MARK)
+
+
+def _last_bytes(packed: bytes) -> bytes:
+    """The end of what is decompressed: a small file can hold gigabytes. Raises LZMAError."""
+    decompressor = lzma.LZMADecompressor(memlimit=_MOST_MEMORY)
+    end, size = b"", 0
+    while not decompressor.eof:
+        part = decompressor.decompress(packed, _PART)
+        packed, size = b"", size + len(part)
+        if size > _LARGEST_MODULE or (not part and decompressor.needs_input):
+            raise lzma.LZMAError("too large, or cut")
+        end = (end + part)[-len(_MODULE_MARK) :]
+    return end

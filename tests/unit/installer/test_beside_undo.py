@@ -173,6 +173,21 @@ def test_files_of_others_stay(tmp_path: Path) -> None:
     ]
 
 
+def test_a_shim_that_starts_another_grub_now_stays(tmp_path: Path) -> None:
+    """grub-install --removable has written Debian's shim, which Atoll has written, too."""
+    sysroot = written(tmp_path)
+    (sysroot.esp / "EFI/BOOT/BOOTX64.EFI").write_bytes(b"shim")
+    (sysroot.esp / "EFI/BOOT/grubx64.efi").write_bytes(b"GRUB")
+    (sysroot.esp / "EFI/BOOT/mmx64.efi").write_bytes(b"MokManager")
+    absent = (*RECORDED.absent, "EFI/BOOT/grubx64.efi", "EFI/BOOT/mmx64.efi")
+    apply_operations(plan_undo(replace(RECORDED, absent=absent), sysroot))
+    assert [each for each in names(sysroot.esp) if "BOOT/" in each] == [
+        "EFI/BOOT/BOOTX64.EFI",
+        "EFI/BOOT/grubx64.efi",
+        "EFI/BOOT/mmx64.efi",
+    ]
+
+
 def test_the_beginning_of_a_loader_that_a_cut_has_left_goes_too(tmp_path: Path) -> None:
     sysroot = written(tmp_path)
     (sysroot.esp / "EFI/BOOT/BOOTX64.EFI").write_bytes(LOADER[:100] + b"\0" * 50)

@@ -17,7 +17,7 @@ from atoll.installer.beside.old_system import (
     OldSystem,
     describe_system,
     find_path,
-    is_strange,
+    is_foreign,
     parse_system,
 )
 from atoll.installer.beside.plan_beside import (
@@ -152,7 +152,7 @@ def test_a_home_that_cannot_be_mounted_is_refused_by_name(home: OldMount, said: 
         ({"root": OldMount(device=Path("/dev/md0"), kind="ext4", stack="RAID")}, "on RAID"),
         ({"root": OldMount(device=Path("/dev/vdz9"), kind="ext4")}, "no partition of a disk"),
         ({"path": None}, "not where early boot would look"),
-        ({"strange": True}, "directory /atoll already"),
+        ({"foreign": True}, "directory /atoll already"),
         ({"free": 1 << 20}, "free, and the system needs"),
     ],
 )
@@ -169,7 +169,7 @@ def test_bios_and_other_firmware_are_refused() -> None:
 
 
 def test_all_obstacles_are_named_at_once() -> None:
-    text = refused(old_system(free=0, strange=True), debian_devices(esp_free=10))
+    text = refused(old_system(free=0, foreign=True), debian_devices(esp_free=10))
     assert "the system needs" in text and "/atoll already" in text and "two kernels" not in text
     assert "2 kernels with their initrds" in text
 
@@ -180,12 +180,12 @@ def test_an_esp_is_shared_with_care() -> None:
     devices = debian_devices(loader, "efi/systemd/systemd-bootx64.efi")
     assert "systemd-bootx64.efi already" in refused(devices=devices)
     # What a run that was cut has left is no obstacle.
-    plan(old_system(begun=True), devices)
+    plan(old_system(recorded=True), devices)
     system = "dddddddd"
     own = replace(debian_devices(loader).esps[0], entry_uuids=frozenset({system}))
     devices = replace(debian_devices(), esps=(own,))
     assert "already has boot entries" in refused(devices=devices)
-    text = refused(old_system(begun=True), devices)
+    text = refused(old_system(recorded=True), devices)
     assert "is installed beside Debian" in text and "--undo" in text
     menu = replace(debian_devices(loader).esps[0], foreign_menu=True)
     assert "boot menu of systemd-boot" in refused(devices=replace(debian_devices(), esps=(menu,)))
@@ -268,10 +268,10 @@ def test_where_the_root_is_in_its_file_system(tmp_path: Path) -> None:
 
 
 def test_what_is_in_the_way_at_the_top(tmp_path: Path) -> None:
-    assert not is_strange(tmp_path)
+    assert not is_foreign(tmp_path)
     (tmp_path / "atoll").mkdir()
-    assert not is_strange(tmp_path)
+    assert not is_foreign(tmp_path)
     (tmp_path / "atoll/mine").touch()
-    assert is_strange(tmp_path)
+    assert is_foreign(tmp_path)
     (tmp_path / "atoll/beside.json").touch()
-    assert not is_strange(tmp_path)
+    assert not is_foreign(tmp_path)

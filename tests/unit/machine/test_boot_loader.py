@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atoll.base.errors import Refused
+from atoll.image import signatures
 from atoll.image.bootable import BootLoader, read_bootable
-from atoll.image.signatures import find_unsigned_modules, is_kernel_signed
+from atoll.image.signatures import find_unsigned_modules, is_kernel_signed, is_module_signed
 from atoll.machine.boot.loader_files import fallback_files, firmware_path, own_files
 from atoll.machine.boot.secure_boot import SecureBoot, Signatures, read_signatures
 from atoll.machine.deployments.apply import apply_operations
@@ -230,14 +231,24 @@ def test_modules_that_nobody_signed_are_named(tmp_path: Path) -> None:
             f"{MODULES}/v4l2loopback.ko": b"module",
             f"{MODULES}/own.ko": b"module" + MARK,
             f"{MODULES}/damaged.ko.xz": b"no archive",
+            f"{MODULES}/cut.ko.xz": lzma.compress(b"module" + MARK)[:-20],
             f"{MODULES}/README": b"text",
         },
     )
-    assert find_unsigned_modules(image) == ("damaged", "nvidia", "v4l2loopback")
+    assert find_unsigned_modules(image) == ("cut", "damaged", "nvidia", "v4l2loopback")
     said = " ".join(find_secure_boot_notes(image, SecureBoot.ON))
-    assert "the kernel refuses" in said and "damaged, nvidia, v4l2loopback" in said
+    assert "the kernel refuses" in said and "cut, damaged, nvidia, v4l2loopback" in said
     (note,) = find_secure_boot_notes(image, SecureBoot.OFF)
     assert "must stay off for these modules" in note
+
+
+def test_a_module_that_would_fill_the_memory_is_not_unpacked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    packed = lzma.compress(bytes(8 << 20) + MARK)
+    assert is_module_signed("large.ko.xz", packed)
+    monkeypatch.setattr(signatures, "_LARGEST_MODULE", 4 << 20)
+    assert not is_module_signed("large.ko.xz", packed)
 
 
 def test_the_installer_says_what_secure_boot_does_with_an_image(tmp_path: Path) -> None:

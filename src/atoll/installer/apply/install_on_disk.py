@@ -38,9 +38,9 @@ from atoll.installer.apply.firmware_entries import AddFirmwareEntry
 from atoll.installer.apply.machine_operations import (
     CheckUnchanged,
     RemoveReplacedEntries,
-    WriteBootPartition,
-    WriteHomeMount,
     format_home_line,
+    plan_boot_partition,
+    plan_home_mount,
 )
 from atoll.installer.devices.block_devices import INSTALLING
 from atoll.installer.devices.disk_failures import naming_failed_disk
@@ -237,11 +237,11 @@ def _plan_extras(
                 timeout=MENU_SECONDS if image.timeout is None else image.timeout,
             )
         )
-        extras.append(WriteBootPartition(sysroot=sysroot, uuid=read_partition_uuid(plan.boot)))
+        extras.append(plan_boot_partition(sysroot, read_partition_uuid(plan.boot)))
     if plan.home is not None:
         fstab = read_file(image.store, image.tree, "etc/fstab") or b""
-        line = format_home_line(read_signature(plan.home)).encode()
-        extras.append(WriteHomeMount(sysroot=sysroot, text=fstab + line))
+        line = format_home_line(read_signature(plan.home))
+        extras.append(plan_home_mount(sysroot, fstab, line))
     return tuple(extras)
 
 

@@ -67,31 +67,37 @@ class RemoveReplacedEntries:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WriteBootPartition:
+class WriteStateFile:
+    """Write a small file of the new machine's own, whole or not at all."""
+
+    path: Path
+    content: bytes
+    mode: int = 0o644
+
+    def describe(self) -> str:
+        return f"write {self.path}"
+
+    def execute(self) -> None:
+        replace_file(self.path, self.content, mode=self.mode)
+
+
+def plan_boot_partition(sysroot: Sysroot, uuid: str) -> WriteStateFile:
     """Let the machine find its kernels on a partition of their own; ``uuid`` is in the table."""
-
-    sysroot: Sysroot
-    uuid: str
-
-    def describe(self) -> str:
-        return "write down which partition has the kernels"
-
-    def execute(self) -> None:
-        replace_file(self.sysroot.state / BOOT_PARTITION, f"{self.uuid.lower()}\n".encode())
+    content = f"{uuid.lower()}\n".encode()
+    return WriteStateFile(path=sysroot.state / BOOT_PARTITION, content=content)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WriteHomeMount:
-    """Let the new system mount an existing file system at /home."""
+def plan_home_mount(sysroot: Sysroot, fstab: bytes, line: str) -> WriteStateFile:
+    """Let the new system mount an existing file system at /home; ``fstab`` is the image's."""
+    place = etc_paths(sysroot, FIRST).upper / "fstab"
+    return WriteStateFile(path=place, content=with_fstab_line(fstab, line))
 
-    sysroot: Sysroot
-    text: bytes
 
-    def describe(self) -> str:
-        return "write /etc/fstab with the file system for /home"
-
-    def execute(self) -> None:
-        replace_file(etc_paths(self.sysroot, FIRST).upper / "fstab", self.text)
+def with_fstab_line(fstab: bytes, line: str) -> bytes:
+    """``fstab`` with one more line, in place of another one for the same mount point."""
+    point = line.split()[1].encode()
+    kept = [each for each in fstab.splitlines() if each.split()[1:2] != [point]]
+    return b"".join(each + b"\n" for each in kept) + line.encode()
 
 
 def format_home_line(signature: Signature) -> str:

@@ -28,13 +28,20 @@ from atoll.installer.apply.firmware_entries import (
     read_firmware_list,
 )
 from atoll.installer.apply.install_on_disk import WORK, mounted
-from atoll.installer.beside.home_directories import owned, with_fstab_line
+from atoll.installer.apply.machine_operations import WriteStateFile
+from atoll.installer.beside.home_directories import owned, with_home_line
 from atoll.installer.devices.disk_failures import naming_failed_disk
 from atoll.installer.devices.disk_lock import locked_disk
 from atoll.installer.settings.install_settings import EnsureDirectory, PlaceHome
 from atoll.machine.boot.boot_entries import ENTRIES, OLD_SYSTEM
 from atoll.machine.boot.esp import write_checked
-from atoll.machine.boot.loader_files import LOADER_MARK, firmware_path
+from atoll.machine.boot.loader_files import (
+    FALLBACK,
+    LOADER_MARK,
+    OWN,
+    fallback_paths,
+    firmware_path,
+)
 from atoll.machine.deployments.apply import apply_operations, apply_until_failure
 from atoll.machine.deployments.beside import (
     HOME,
@@ -43,6 +50,7 @@ from atoll.machine.deployments.beside import (
     find_record,
     format_record,
 )
+from atoll.machine.deployments.loader_operations import LOADER_SETTINGS
 from atoll.machine.deployments.machine_lock import ESP_OPTIONS
 from atoll.machine.deployments.operations import RemovePath
 from atoll.machine.deployments.sysroot import Sysroot
@@ -68,7 +76,7 @@ ESP = WORK / "esp"
 TOP_OPTIONS = "noatime,nosuid,nodev"
 EARLY_BOOT_HOME = "usr/lib/dracut/modules.d/90atoll/early-boot.d/home.sh"
 """Trees with this file have an early boot that finds the home directories of an older system."""
-_DIRECTORIES = ("EFI", "EFI/BOOT", "EFI/systemd", "loader", "loader/entries", "atoll")
+_DIRECTORIES = ("EFI", FALLBACK, OWN, "loader", ENTRIES, "atoll")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,32 +107,6 @@ class WriteRecord:
         if not (place / RECORD).exists():
             replace_file(place / RECORD, format_record(self.record))
         fsync_directory(self.top)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WriteState:
-    """Write a small file of the machine's own state."""
-
-    path: Path
-    content: bytes
-    mode: int = 0o644
-
-    def describe(self) -> str:
-        return f"write {self.path}"
-
-    def execute(self) -> None:
-        replace_file(self.path, self.content, mode=self.mode)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MakePrivateDirectory:
-    path: Path
-
-    def describe(self) -> str:
-        return f"make directory {self.path}"
-
-    def execute(self) -> None:
-        make_directory(self.path, mode=0o700)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,15 +202,14 @@ def plan_firmware(plan: BesidePlan, loader: BootLoader) -> AddFirmwareEntry:
 def make_record(plan: BesidePlan, efi_name: str, sysroot: Sysroot) -> BesideRecord:
     """What is there now. Raises Refused for a boot loader that the installation would replace."""
     top, esp = sysroot.root, sysroot.esp
-    names = (f"BOOT{efi_name.upper()}.EFI", f"grub{efi_name}.efi", f"mm{efi_name}.efi")
-    fallback = tuple(f"EFI/BOOT/{name}" for name in names)
+    fallback = fallback_paths(efi_name)
     for path in fallback:
         if (esp / path).exists() and LOADER_MARK in read_regular(esp / path, limit=OWN_LIMIT):
             raise Refused(
                 f"the ESP has a systemd-boot at {path}, which this installation would replace",
                 hint="remove it if nothing uses it; see: bootctl status",
             )
-    files = (*fallback, "loader/loader.conf")
+    files = (*fallback, LOADER_SETTINGS)
     there = [path for path in _DIRECTORIES if (esp / path).is_dir()]
     absent = [path for path in (*_DIRECTORIES, *files) if not (esp / path).exists()]
     firmware = _read_firmware()
@@ -255,7 +236,7 @@ def plan_extras(plan: BesidePlan, sysroot: Sysroot) -> Iterator[Operation]:
     """What comes along, and the boot entry of the older system."""
     carried, home, etc = plan.carried, plan.home, plan.carried.etc
     if home is not None and home.line:
-        etc = with_fstab_line(etc, home.line)
+        etc = with_home_line(etc, home.line)
     root = sysroot.atoll / "var" / "root"
     keys = root / ".ssh" / "authorized_keys"
     # A run that was cut may have carried more.
@@ -264,15 +245,15 @@ def plan_extras(plan: BesidePlan, sysroot: Sysroot) -> Iterator[Operation]:
     yield from plan_upper(etc, carried.tree, etc_paths(sysroot, FIRST).upper)
     if carried.machine_id is not None:
         content = f"{carried.machine_id}\n".encode()
-        yield WriteState(path=sysroot.state / "machine-id", content=content)
+        yield WriteStateFile(path=sysroot.state / "machine-id", content=content)
     if home is not None and home.shared:
-        yield WriteState(path=sysroot.state / HOME, content=f"{home.shared}\n".encode())
+        yield WriteStateFile(path=sysroot.state / HOME, content=f"{home.shared}\n".encode())
     if home is None:
         yield from _plan_homes(plan, sysroot)
     if carried.root_keys:
-        yield MakePrivateDirectory(path=root)
-        yield MakePrivateDirectory(path=keys.parent)
-        yield WriteState(path=keys, content=carried.root_keys, mode=0o600)
+        yield EnsureDirectory(path=root, mode=0o700)
+        yield EnsureDirectory(path=keys.parent, mode=0o700)
+        yield WriteStateFile(path=keys, content=carried.root_keys, mode=0o600)
     content = format_old_entry(plan.system.title, plan.loader)
     yield WriteOldEntry(esp=sysroot.esp, content=content)
 

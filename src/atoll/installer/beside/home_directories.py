@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from atoll.installer.apply.machine_operations import with_fstab_line
 from atoll.machine.etc.etc_tree import Entry, Kind, Node, is_file, node_at, replaced, with_content
 
 
-def with_fstab_line(etc: Node, line: str) -> Node:
+def with_home_line(etc: Node, line: str) -> Node:
     """``etc`` with one more line in ``fstab``, in place of another one for the same place."""
-    place = line.split()[1]
     node = node_at(etc, "fstab")
-    entry = Entry(kind=Kind.FILE, mode=0o644)
-    old = ""
-    if node is not None and is_file(node):
-        entry, old = node.entry, node.entry.read().decode(errors="surrogateescape")
-    kept = [each for each in old.splitlines() if each.split()[1:2] != [place]]
-    text = "".join(f"{each}\n" for each in kept) + line
-    return replaced(etc, "fstab", Node(with_content(entry, text.encode(errors="surrogateescape"))))
+    entry = node.entry if node is not None and is_file(node) else None
+    content = with_fstab_line(b"" if entry is None else entry.read(), line)
+    entry = entry or Entry(kind=Kind.FILE, mode=0o644)
+    return replaced(etc, "fstab", Node(with_content(entry, content)))
 
 
 def owned(node: Node, uid: int, gid: int, *, mode: int | None = None) -> Node:

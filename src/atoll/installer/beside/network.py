@@ -145,9 +145,9 @@ def _address_of(stanza: InterfaceStanza) -> tuple[AddressSettings | None, str]:
         stanza.words.keys() - set(_OWN_WORDS) or not _is_plain(stanza)
     ):
         return None, ""
-    strange = sorted(stanza.words.keys() - set(_OWN_WORDS))
-    if strange or stanza.method != "static" or not _is_plain(stanza):
-        what = ", ".join(strange) or f"{stanza.family} {stanza.method}"
+    unknown = sorted(stanza.words.keys() - set(_OWN_WORDS))
+    if unknown or stanza.method != "static" or not _is_plain(stanza):
+        what = ", ".join(unknown) or f"{stanza.family} {stanza.method}"
         return None, f"only plain addresses of wired interfaces come along, not {what}"
     words = stanza.words
     text = words.get("address", "")

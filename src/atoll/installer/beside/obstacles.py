@@ -9,6 +9,7 @@ from atoll.installer.devices.describe_devices import format_bytes
 from atoll.installer.plan.find_esp import ChosenEsp, chosen_esp_obstacles
 from atoll.installer.plan.install_request import LEAST_KERNELS
 from atoll.installer.plan.obstacles import Obstacle, disk_obstacles
+from atoll.machine.boot.loader_files import OWN
 from atoll.machine.disk_layout import ESP_TYPE
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from atoll.installer.plan.partitioning import ImageNeeds
 
 _PARTITION = "give Atoll a partition of its own instead: --free-space, --partition or --disk"
-_OWN_PLACES = ("efi/systemd/", "atoll/")
+_OWN_PLACES = (f"{OWN.lower()}/", "atoll/")
 """Directories on the ESP that are Atoll's alone; in lower case."""
 _STATE_SPARE = 256 << 20
 """Bytes: what a system writes in its first days."""
@@ -41,7 +42,7 @@ def system_obstacles(system: OldSystem, devices: BlockDevices) -> Iterator[Obsta
             f" it is {root.inside}",
             advice=_PARTITION,
         )
-    if system.strange:
+    if system.foreign:
         yield Obstacle(
             what="there is a directory /atoll already, which Atoll did not make",
             advice="move it elsewhere",
@@ -143,7 +144,7 @@ def esp_obstacles(
             " apt install grub-efi-amd64, then grub-install",
         )
     fits = esp.kernels(needs)
-    if fits < LEAST_KERNELS and not system.begun:
+    if fits < LEAST_KERNELS and not system.recorded:
         room = LEAST_KERNELS * needs.pair + 2 * needs.loader
         yield Obstacle(
             what=f"the ESP {name} has {format_bytes(esp.content.free)} free, and"
@@ -151,12 +152,12 @@ def esp_obstacles(
             advice="remove what is not needed from it, make it larger, or name another one with"
             " --esp; --free-space makes a partition for kernels",
         )
-    if system.begun:
+    if system.recorded:
         return
-    strange = sorted(path for path in esp.content.files if path.startswith(_OWN_PLACES))
-    if strange:
+    taken = sorted(path for path in esp.content.files if path.startswith(_OWN_PLACES))
+    if taken:
         yield Obstacle(
-            what=f"the ESP {name} has {strange[0]} already, which this installation would write",
+            what=f"the ESP {name} has {taken[0]} already, which this installation would write",
             advice="remove it if nothing uses it (see: bootctl status), or name another ESP with"
             " --esp",
         )

@@ -59,10 +59,10 @@ class OldSystem:
     """Bytes on that file system."""
     verity: bool = True
     """Whether it can verify files as they are read."""
-    begun: bool = False
-    """Whether an installation beside this system was begun."""
-    strange: bool = False
-    """Whether ``/atoll`` is there and is something else."""
+    recorded: bool = False
+    """Whether there is a record of an installation beside this system, complete or interrupted."""
+    foreign: bool = False
+    """Whether there is an ``/atoll`` that no installation wrote."""
     below_home: tuple[str, ...] = ()
     """Mount points below ``/home``."""
 
@@ -121,7 +121,7 @@ def has_record(top: Path) -> bool:
     return (top / "atoll" / RECORD).exists()
 
 
-def is_strange(top: Path) -> bool:
+def is_foreign(top: Path) -> bool:
     """Whether something is in the way that Atoll did not write. A directory that is empty is what a
     power cut has left."""
     place = top / "atoll"

@@ -87,7 +87,7 @@ def plan_beside(
 ) -> BesidePlan:
     """Raises Refused with every obstacle."""
     esp, obstacles = find_esp(system, request.esp, devices)
-    if esp is not None and system.begun:
+    if esp is not None and system.recorded:
         refuse(installed_obstacles(system, esp, devices))
     loader = None
     if esp is not None:

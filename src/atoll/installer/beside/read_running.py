@@ -16,7 +16,7 @@ from atoll.installer.beside.old_system import (
     can_verify,
     find_path,
     has_record,
-    is_strange,
+    is_foreign,
     parse_system,
     read_mounts,
     read_release,
@@ -40,8 +40,8 @@ def read_running_system(root: Path = Path("/")) -> OldSystem:
             path=find_path(top, mount.inside, root),
             free=space.f_bavail * space.f_frsize,
             verity=can_verify(mount),
-            begun=has_record(top),
-            strange=is_strange(top),
+            recorded=has_record(top),
+            foreign=is_foreign(top),
         )
 
 

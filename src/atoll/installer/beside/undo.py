@@ -27,8 +27,8 @@ from atoll.host.run import require_program, run
 from atoll.installer.apply.firmware_entries import FirmwareList, read_firmware_list
 from atoll.machine.boot.boot_entries import ENTRIES, OLD_SYSTEM
 from atoll.machine.boot.boot_entry import parse_entry_name
-from atoll.machine.boot.esp_check import check_esp
-from atoll.machine.boot.loader_files import LOADER_MARK
+from atoll.machine.boot.esp_check import remove_checked
+from atoll.machine.boot.loader_files import FALLBACK, LOADER_MARK, OWN
 from atoll.machine.deployments.apply import apply_each, apply_operations
 from atoll.machine.deployments.beside import RECORD
 from atoll.machine.deployments.loader_operations import LOADER_SETTINGS, MENU_PATTERN
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from atoll.machine.deployments.sysroot import Sysroot
 
 ATOLL = "atoll"
-LOADER_FOLDER = "EFI/systemd"
-_LOADER = "efi\\systemd\\"
+_LOADER = OWN.lower().replace("/", "\\") + "\\"
+"""What the firmware's entries of Atoll's start with, in lower case."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,11 +80,8 @@ class RemoveEspFile:
         return f"remove {self.path.relative_to(self.esp)} from the ESP"
 
     def execute(self) -> None:
-        if not self.path.exists():
-            return
-        check_esp(self.esp, (self.path,)).require_safe(self.path)
-        self.path.unlink()
-        fsync_directory(self.path.parent)
+        if self.path.exists():
+            remove_checked(self.esp, self.path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,11 +95,8 @@ class RemoveEspDirectory:
         return f"remove the directory {self.path.relative_to(self.esp)} from the ESP"
 
     def execute(self) -> None:
-        if not self.path.is_dir() or list_names(self.path):
-            return
-        check_esp(self.esp, (self.path,)).require_safe(self.path)
-        self.path.rmdir()
-        fsync_directory(self.path.parent)
+        if self.path.is_dir() and not list_names(self.path):
+            remove_checked(self.esp, self.path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,8 +221,12 @@ def _own_files(esp: Path, record: BesideRecord) -> tuple[list[Path], list[Path]]
         if name == OLD_SYSTEM or parse_entry_name(name) is not None
     ]
     files = [esp / path for path in sorted(record.absent) if _is_own(esp / path, esp)]
+    if any(not _is_own(path, esp) for path in (esp / FALLBACK).glob("grub*.efi")):
+        # grub-install has taken the removable-media path since. Its shim is Debian's, byte for byte
+        # that of Atoll's, and needs to stay where it starts GRUB.
+        files = [path for path in files if path.parent != esp / FALLBACK]
     # The loader's own directory after EFI/BOOT: it tells whose the files there are.
-    for own in (LOADER_FOLDER, ATOLL):
+    for own in (OWN, ATOLL):
         if own in record.absent:
             files += [path for path in sorted((esp / own).rglob("*")) if path.is_file()]
     return entries, files
@@ -241,6 +239,6 @@ def _is_own(path: Path, esp: Path) -> bool:
     content = read_regular(path, limit=OWN_LIMIT)
     if path == esp / LOADER_SETTINGS:
         return MENU_PATTERN in content or not content.rstrip(b"\0")
-    loaders = [read_regular(each, limit=OWN_LIMIT) for each in (esp / LOADER_FOLDER).glob("*.efi")]
+    loaders = [read_regular(each, limit=OWN_LIMIT) for each in (esp / OWN).glob("*.efi")]
     is_beginning = any(each.startswith(content.rstrip(b"\0")) for each in loaders)
     return is_beginning or LOADER_MARK in content

@@ -45,12 +45,13 @@ class PreparedSettings:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnsureDirectory:
     path: Path
+    mode: int = 0o755
 
     def describe(self) -> str:
         return f"make directory {self.path}"
 
     def execute(self) -> None:
-        make_directory(self.path)
+        make_directory(self.path, mode=self.mode)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged, MissingPrivilege, NotFound, Refused
+from atoll.host.fs import fsync_directory
 from atoll.host.syscalls import syncfs
 from atoll.machine.boot.mounts import find_device, find_mount
 from atoll.tree.fat import parse_volume
@@ -49,6 +50,17 @@ class EspCheck:
     def repair(self) -> str | None:
         """The command that repairs the findings."""
         return None if self.device is None else f"repair it unmounted: {_repair(self.device)}"
+
+
+def remove_checked(esp: Path, path: Path) -> None:
+    """Remove a file or an empty directory of the ESP durably. Raises Refused when its clusters are
+    not its own; and what ``check_esp`` does."""
+    check_esp(esp, (path,)).require_safe(path)
+    if path.is_dir():
+        path.rmdir()
+    else:
+        path.unlink()
+    fsync_directory(path.parent)
 
 
 def check_esp(esp: Path, paths: Iterable[Path]) -> EspCheck:

@@ -52,6 +52,13 @@ def own_files(loader: BootLoader) -> tuple[LoaderFile, ...]:
     )
 
 
+def fallback_paths(efi_name: str) -> tuple[str, ...]:
+    """All that Atoll may write at the removable-media path, the first one that firmware starts
+    before those that shim starts."""
+    names = (f"BOOT{efi_name.upper()}.EFI", f"grub{efi_name}.efi", f"mm{efi_name}.efi")
+    return tuple(f"{FALLBACK}/{name}" for name in names)
+
+
 def fallback_files(loader: BootLoader) -> tuple[LoaderFile, ...]:
     """Those at the removable-media path, which another system may have taken."""
     first = f"BOOT{loader.efi_name.upper()}.EFI"

@@ -11,7 +11,7 @@ from atoll.base.errors import Damaged
 from atoll.host.fs import fsync_directory, open_regular
 from atoll.host.syscalls import exchange_names
 from atoll.machine.boot.esp import has_content, write_checked
-from atoll.machine.boot.esp_check import check_esp
+from atoll.machine.boot.esp_check import remove_checked
 from atoll.machine.boot.loader_files import (
     FALLBACK,
     OWN,
@@ -150,6 +150,4 @@ def _flush(path: Path) -> None:
 
 def _remove(esp: Path, path: Path) -> None:
     if path.exists():
-        check_esp(esp, [path]).require_safe(path)
-        path.unlink()
-        fsync_directory(path.parent)
+        remove_checked(esp, path)
