@@ -13,7 +13,7 @@ from atoll.base.errors import NothingToDo, Refused, UsageError
 from atoll.cli.confirm import confirm_change
 from atoll.cli.install_disk import measure_image
 from atoll.cli.references import fetch_word
-from atoll.host.fs import require_root, temporary_directory_with_time
+from atoll.host.fs import require_root, temporary_directory
 from atoll.host.mount import enter_private_mounts
 from atoll.host.run import require_program
 from atoll.image.bootable import read_bootable
@@ -193,7 +193,7 @@ def _store(named: Path | None) -> Iterator[Path]:
     if named is not None:
         yield named
         return
-    with temporary_directory_with_time(STORES, prefix="atoll-install-") as place:
+    with temporary_directory(STORES, prefix="atoll-install-") as place:
         yield place / "store"
 
 

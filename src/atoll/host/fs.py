@@ -250,17 +250,6 @@ def temporary_directory(parent: Path, *, prefix: str) -> Iterator[Path]:
 
 
 @contextmanager
-def temporary_directory_with_time(parent: Path, *, prefix: str) -> Iterator[Path]:
-    """As ``temporary_directory``; afterwards ``parent`` has the time of change that it had."""
-    before = os.stat(parent)
-    try:
-        with temporary_directory(parent, prefix=prefix) as place:
-            yield place
-    finally:
-        os.utime(parent, ns=(before.st_atime_ns, before.st_mtime_ns))
-
-
-@contextmanager
 def space_errors(path: Path) -> Iterator[None]:
     """Turn ENOSPC and EDQUOT into NoSpace, which names the mount point of ``path``."""
     try:

@@ -65,9 +65,8 @@ class BootLoader:
 class BootableImage:
     """A tree in a store, and the parts of it that a machine keeps outside of its store.
 
-    ``title`` is the name in the boot
-    menu, empty to use ``name``; ``timeout`` is that of the menu in seconds on a new machine, None
-    if the image does not set it.
+    ``title`` is the name in the boot menu, empty to use ``name``; ``timeout`` is that of the menu
+    in seconds on a new machine, None if the image does not set it.
     """
 
     store: Store
