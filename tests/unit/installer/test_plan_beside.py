@@ -71,6 +71,10 @@ def test_the_plan_names_partition_esp_loader_and_home() -> None:
     assert made.esp_uuid == "00000000-0000-0000-0000-000000000001"
 
 
+def test_free_space_that_changes_in_a_running_system_does_not_change_the_plan() -> None:
+    assert plan(replace(old_system(), free=old_system().free - 4096)) == plan()
+
+
 def test_the_plan_fits_80_columns_and_says_what_comes_along() -> None:
     text = format_beside(plan(old_system(verity=False, below_home=("/home/ada/nas",))))
     assert all(width(line) <= 80 for line in text.splitlines())

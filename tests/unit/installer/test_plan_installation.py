@@ -88,6 +88,13 @@ def test_a_whole_disk_gets_an_esp_and_the_system() -> None:
     assert (made.esp, made.state) == (Path("/dev/sda1"), Path("/dev/sda2"))
 
 
+def test_another_disk_that_comes_or_cannot_be_read_does_not_change_the_plan() -> None:
+    stick = replace(make_disk(path=Path("/dev/sdz")), table=None, unreadable="it was unplugged")
+    alone, beside = make_devices(debian_disk()), make_devices(debian_disk(), stick)
+    assert plan(DISK, beside) == plan(DISK, alone)
+    assert any("sdz cannot be read" in each for each in plan(DISK, beside).notes)
+
+
 def test_a_disk_whose_name_ends_in_a_digit_has_partitions_with_a_p() -> None:
     target = Target(kind=TargetKind.DISK, device=Path("/dev/nvme0n1"))
     made = plan(target, make_devices(make_disk(path=Path("/dev/nvme0n1"))))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shlex
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -55,8 +55,9 @@ class OldSystem:
     path: str | None = None
     """Where its root directory is in the file system that early boot will mount, without a slash at
     the begin; None where it is not there."""
-    free: int = 0
-    """Bytes on that file system."""
+    free: int = field(default=0, compare=False)
+    """Bytes on that file system. They change all the time in a running system, so two readings of
+    one system are equal without them."""
     verity: bool = True
     """Whether it can verify files as they are read."""
     recorded: bool = False

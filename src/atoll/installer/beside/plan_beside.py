@@ -6,7 +6,7 @@ the ESP; nothing that is there is changed. Pure.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from atoll.installer.apply.machine_operations import format_home_line
@@ -79,7 +79,7 @@ class BesidePlan:
     expected: tuple[ExpectedDisk, ...]
     to_write: int
     seconds: int
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = field(compare=False)
 
 
 def plan_beside(

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -129,7 +129,9 @@ class InstallationPlan:
     before: tuple[PlannedPartition, ...]
     after: tuple[PlannedPartition, ...]
     erased: tuple[str, ...]
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = field(compare=False)
+    """What a person is told. Equal plans do the same; another disk that comes, goes or cannot be
+    read changes only what is told."""
     to_write: int
     seconds: int
     """An estimate of the time."""
