@@ -183,7 +183,7 @@ class Unrepeatable(AtollError):
 
 
 class Unchecked(AtollError):
-    """atoll check found nothing wrong, but could not check everything.
+    """Nothing wrong (atoll check) or different (atoll drift) was found, but not all was checked.
 
     The output above the message lists what could not be checked, and why.
     """

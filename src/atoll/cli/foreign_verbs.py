@@ -29,7 +29,6 @@ NOT_YET = {
     "capture": "install the program in a [[script]] of the recipe; see: atoll explain script",
     "copy": _COPY,
     "delta": "there are no deltas yet; upgrades fetch only missing files",
-    "drift": "to list changes in /etc: atoll etc diff",
     "edit": "edit the recipe, then run: atoll build",
     "fsck": "to check all stored data: atoll store check",
     "how": "see: atoll --help, or for a key of the recipe: atoll explain KEY",

@@ -57,6 +57,12 @@ VERBS = (
         "atoll etc diff",
     ),
     Verb(
+        "drift",
+        "machine administration",
+        "show what differs on this machine from its image",
+        "atoll drift",
+    ),
+    Verb(
         "health",
         "machine administration",
         "show the health of this boot and earlier ones",

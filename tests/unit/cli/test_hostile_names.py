@@ -51,6 +51,7 @@ VERBS = [
     "plan --root {m}",
     "history --root {m}",
     "etc --root {m}",
+    "drift --root {m}",
     "health --root {m}",
     "upgrade --check --root {m}",
     "plan rollback 1 --root {m}",

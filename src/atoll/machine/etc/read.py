@@ -39,16 +39,23 @@ class EtcReader:
     root: Node
     skipped: tuple[str, ...] = ()
     """Sockets, pipes and devices: they are not merged into another deployment."""
+    unread: tuple[str, ...] = ()
+    """Files and directories that this user may not read."""
 
 
-def read_directory(directory: Path) -> EtcReader:
-    """The ``/etc`` in ``directory``, as a program sees it. Symbolic links are not followed."""
-    return _read(directory, None, layered=False)
+def read_directory(directory: Path, *, tolerant: bool = False) -> EtcReader:
+    """The ``/etc`` in ``directory``, as a program sees it. Symbolic links are not followed.
+
+    With ``tolerant``, files and directories that may not be read are listed as ``unread`` instead
+    of raising PermissionError. Such a file has its size in place of its digest, and such a
+    directory is empty.
+    """
+    return _read(directory, None, _Scanner(layered=False, tolerant=tolerant))
 
 
 def read_layered(lower: Node, upper: Path) -> EtcReader:
     """What an overlay of ``upper`` on ``lower`` shows, without mounting it. Raises Damaged."""
-    return _read(upper, lower, layered=True)
+    return _read(upper, lower, _Scanner(layered=True))
 
 
 def etc_of_tree(etc: model.Directory, read_object: Callable[[ObjectId], bytes]) -> Node:
@@ -81,20 +88,21 @@ def _xattr_names(path: str) -> list[str]:
         raise
 
 
-def _read(directory: Path, lower: Node | None, *, layered: bool) -> EtcReader:
+def _read(directory: Path, lower: Node | None, scanner: _Scanner) -> EtcReader:
     if not stat.S_ISDIR(os.lstat(directory).st_mode):
         raise Damaged(f"{directory} is not a directory")
-    scanner = _Scanner(layered=layered)
     root = scanner.scan(os.fspath(directory), "", lower)
     if root is None or not is_directory(root):
         raise Damaged(f"{directory} is not a directory")
-    return EtcReader(root=root, skipped=tuple(scanner.skipped))
+    return EtcReader(root=root, skipped=tuple(scanner.skipped), unread=tuple(scanner.unread))
 
 
 @dataclass(slots=True)
 class _Scanner:
     layered: bool
+    tolerant: bool = False
     skipped: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
 
     def scan(self, source: str, path: str, lower: Node | None) -> Node | None:
         """What is at ``source``; None when there is nothing, or nothing that a merge handles."""
@@ -109,7 +117,7 @@ class _Scanner:
         if stat.S_ISDIR(found.st_mode):
             return self._scan_directory(source, path, lower, found)
         if stat.S_ISREG(found.st_mode):
-            digest = _digest_file(source)
+            digest = self._digest(source, path, found)
             read = partial(_read_file, source, digest)
             return Node(self._entry(source, found, Kind.FILE, digest, read))
         if stat.S_ISLNK(found.st_mode):
@@ -124,15 +132,33 @@ class _Scanner:
         entry = self._entry(source, found, Kind.DIRECTORY)
         below = {} if self.layered and _is_opaque(source) else dict(children_of(lower))
         children = dict(below)
-        with os.scandir(source) as names:
-            for name in sorted(each.name for each in names):
-                if not path and name == DRAFT:
-                    continue
-                child = self.scan(f"{source}/{name}", join(path, name), below.get(name))
-                children.pop(name, None)
-                if child is not None:
-                    children[name] = child
+        for name in self._names(source, path):
+            if not path and name == DRAFT:
+                continue
+            child = self.scan(f"{source}/{name}", join(path, name), below.get(name))
+            children.pop(name, None)
+            if child is not None:
+                children[name] = child
         return Node(entry, children)
+
+    def _names(self, source: str, path: str) -> list[str]:
+        try:
+            with os.scandir(source) as names:
+                return sorted(each.name for each in names)
+        except PermissionError:
+            if not self.tolerant:
+                raise
+        self.unread.append(path)
+        return []
+
+    def _digest(self, source: str, path: str, found: os.stat_result) -> str:
+        try:
+            return _digest_file(source)
+        except PermissionError:
+            if not self.tolerant:
+                raise
+        self.unread.append(path)
+        return f"{found.st_size} bytes"
 
     def _entry(
         self,

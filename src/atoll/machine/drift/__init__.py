@@ -1,0 +1,1 @@
+"""Drift: everything on a machine that its image does not explain."""
