@@ -19,6 +19,7 @@ FLOORS: list[set[str]] = [
     {"installer.answers"},
     {"installer.plan", "installer.settings"},
     {"installer.devices"},
+    {"machine.report"},
     {"inspect", "lint", "machine", "vm"},
     {"machine.drift"},
     {"machine.etc", "machine.health"},

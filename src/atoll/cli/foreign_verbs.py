@@ -38,7 +38,6 @@ NOT_YET = {
     "promote": "use skopeo: skopeo copy docker://HOST/NAME:TAG docker://HOST/NAME:STABLE",
     "push": "atoll build --output oci:DIR:TAG, then: skopeo copy oci:DIR:TAG docker://…",
     "remove": "remove it from [packages] install in the recipe, then run: atoll build",
-    "report": "use: atoll status --json, atoll health --json, atoll history --json",
     "reset": "to restore a file in /etc: atoll etc reset PATH",
     "scratch": "to try changes on a temporary disk: atoll vm store:NAME",
     "search": "to search for packages: apt-cache search WORD, or https://packages.debian.org",

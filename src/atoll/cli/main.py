@@ -68,6 +68,12 @@ VERBS = (
         "show the health of this boot and earlier ones",
         "atoll health",
     ),
+    Verb(
+        "report",
+        "machine administration",
+        "describe this machine for a bug report, without secrets",
+        "atoll report > report.md",
+    ),
     Verb("pin", "machine administration", "protect a deployment from removal", "atoll pin 3"),
     Verb("unpin", "machine administration", "let a deployment be removed again", "atoll unpin 3"),
     Verb(

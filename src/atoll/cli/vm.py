@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.cli.arguments import add_vm_arguments
@@ -20,6 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " image such as atoll disk makes, which is not changed",
     )
     add_vm_arguments(parser)
+    parser.add_argument(
+        "--report",
+        metavar="FILE",
+        type=Path,
+        help="run the system that a report (atoll report) is about",
+    )
     parser.add_argument(
         "--live", action="store_true", help="run it as a live system on a USB stick"
     )

@@ -52,6 +52,7 @@ VERBS = [
     "history --root {m}",
     "etc --root {m}",
     "drift --root {m}",
+    "report --root {m}",
     "health --root {m}",
     "upgrade --check --root {m}",
     "plan rollback 1 --root {m}",

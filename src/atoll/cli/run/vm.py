@@ -6,8 +6,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from atoll.base.errors import UsageError
 from atoll.cli import vm_setup
+from atoll.cli.reported_image import find_reported
+from atoll.host.fs import read_regular
 from atoll.host.run import running
+from atoll.machine.report.parse_report import REPORT_LIMIT, parse_report
 from atoll.vm.qemu import VmSpec, copy_variables, find_firmware, plan_command
 
 if TYPE_CHECKING:
@@ -28,6 +32,17 @@ DISPLAYS = {
 @contextmanager
 def _opened_disk(arguments: argparse.Namespace, reporter: Reporter) -> Iterator[Path]:
     """A disk that the machine may write to, gone afterwards."""
+    if arguments.report is not None:
+        if arguments.image != "." or arguments.variant is not None:
+            raise UsageError("--report names the image already", hint="leave the other one out")
+        data = read_regular(arguments.report, limit=REPORT_LIMIT, follow=True)
+        reported = parse_report(data, where=str(arguments.report))
+        word = find_reported(reported, arguments.store, reporter)
+        with vm_setup.temporary_disk(
+            word, arguments, reporter, recipe=None, live=arguments.live
+        ) as (disk, _):
+            yield disk
+        return
     if vm_setup.is_disk_image(Path(arguments.image)):
         with vm_setup.copied_disk(Path(arguments.image), reporter) as disk:
             yield disk

@@ -55,10 +55,7 @@ def read_drift(sysroot: Sysroot, number: int) -> Drift:
     """What differs on a machine from deployment ``number``. Raises Damaged, NotFound or Busy."""
     runs = sysroot.is_running and number == sysroot.booted
     deployment = read_deployment(sysroot, number) if may_read_machine(sysroot) else None
-    tree: TreeFiles = MountedTree()
-    if not runs:
-        found = deployment or read_deployment(sysroot, number)
-        tree = ImageTree(open_store(sysroot.atoll), found.tree)
+    tree = open_tree_files(sysroot, number)
     reading = _Reading(sysroot=sysroot, number=number, runs=runs, tree=tree)
     etc = retry_if_changed(lambda: find_etc_differences(read_etc_pair(sysroot, number)))
     return Drift(
@@ -75,6 +72,13 @@ def read_drift(sysroot: Sysroot, number: int) -> Drift:
             *reading.unread,
         ),
     )
+
+
+def open_tree_files(sysroot: Sysroot, number: int) -> TreeFiles:
+    """The files of a deployment's tree: of the one that runs as they are mounted."""
+    if sysroot.is_running and number == sysroot.booted:
+        return MountedTree()
+    return ImageTree(open_store(sysroot.atoll), read_deployment(sysroot, number).tree)
 
 
 def read_etc_pair(sysroot: Sysroot, number: int) -> EtcPair:

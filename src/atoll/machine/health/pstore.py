@@ -11,9 +11,13 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged
 from atoll.host.fs import read_regular
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 RECORDS = (Path("/sys/fs/pstore"), Path("/var/lib/systemd/pstore"))
 RECORD_LIMIT = 1 << 22
@@ -40,12 +44,26 @@ def parse_panic(name: str, text: str) -> Panic | None:
 
 def read_panics(places: tuple[Path, ...] = RECORDS) -> tuple[Panic, ...]:
     """Oldest first. The firmware splits a record into parts, which together report one panic."""
-    found = set()
+    found = {parse_panic(name, text) for name, text in _read_records(places)}
+    return tuple(sorted((each for each in found if each), key=lambda panic: panic.when))
+
+
+def read_last_panic(since: int, places: tuple[Path, ...] = RECORDS) -> str:
+    """The part of the newest record that has the panic itself, with the messages before it; empty
+    if there is none since ``since``, in seconds since 1970."""
+    found = [
+        (panic.when, text)
+        for name, text in _read_records(places)
+        if (panic := parse_panic(name, text)) is not None and panic.when >= since
+    ]
+    return max(found, default=(0, ""))[1]
+
+
+def _read_records(places: tuple[Path, ...]) -> Iterator[tuple[str, str]]:
+    """The path of each record relative to its place, and its text."""
     for place in places:
         for path in place.rglob("*dmesg*") if place.is_dir() else ():
             if path.is_file():
-                name = str(path.relative_to(place))
                 with suppress(OSError, Damaged):
                     data = read_regular(path, limit=RECORD_LIMIT)
-                    found.add(parse_panic(name, data.decode(errors="replace")))
-    return tuple(sorted((each for each in found if each), key=lambda panic: panic.when))
+                    yield str(path.relative_to(place)), data.decode(errors="replace")

@@ -1,0 +1,1 @@
+"""A report on a machine for those who are to find out why something does not work."""
