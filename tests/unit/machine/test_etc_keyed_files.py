@@ -85,6 +85,13 @@ CASES = {
         "root:*:2::::::\nntp:!:2::::::\n",
         "root:$:5::::::\n",
     ),
+    "an account that the image adds without a password": (
+        "shadow",
+        "",
+        "joe:$y$:3:0:99999:7:::\n",
+        "joe:!:2:0:99999:7:::\n",
+        "joe:$y$:3:0:99999:7:::\n",
+    ),
     "ranges": (
         "subuid",
         "",

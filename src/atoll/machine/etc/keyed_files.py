@@ -28,6 +28,7 @@ _FIELDS = {"passwd": 7, "group": 4, "shadow": 9, "gshadow": 4}
 _SETS = {"group": (3,), "gshadow": (2, 3)}
 _IDS = {"passwd": (2, 3), "group": (2,)}
 """The fields that always stay the machine's; no two names may share the first of them."""
+_PASSWORD = 1
 _LAST_CHANGE = 2
 """In shadow: the day on which the password was set."""
 
@@ -180,6 +181,11 @@ class _Merger:
                 return self.live[key]
             elif here == before:
                 merged.append(there)
+            elif (
+                self.file == "shadow" and index == _PASSWORD and base is None and _is_locked(there)
+            ):
+                # Both added the account, and only here somebody chose a password.
+                merged.append(here)
             elif self.file == "shadow" and index == _LAST_CHANGE:
                 # The day belongs to the password that was chosen, so it is never a conflict.
                 merged.append(here if merged[1] == mine[1] else there)
@@ -278,6 +284,10 @@ def _without_members(file: str, line: bytes) -> list[bytes]:
 def _without_last_change(file: str, line: bytes) -> list[bytes]:
     words = line.split(b":")
     return words[:_LAST_CHANGE] + words[_LAST_CHANGE + 1 :] if file == "shadow" else words
+
+
+def _is_locked(password: bytes) -> bool:
+    return password[:1] in (b"!", b"*")
 
 
 def _join(words: list[bytes]) -> bytes:
