@@ -17,6 +17,7 @@ _FIELDS = {"passwd": 7, "group": 4, "shadow": 9, "gshadow": 4}
 _SET_BY_HAND = slice(3, 8)
 """In shadow: how long a password or account is valid. The day of the last change goes with it."""
 
+NO_PASSWORD = "!"
 _FOLLOWS = ("expiry", "ranges")
 """Fields that a new account gets by itself."""
 
@@ -83,7 +84,7 @@ def read_accounts_of(etc: Node) -> AccountRows:
             home=row[5],
             shell=row[6],
             groups=frozenset(each for each, names in members.items() if name in names),
-            password=_cell(shadow, name, 1) if row[1] in ("x", "") else row[1],
+            password=_password(shadow, name, row[1]),
             expiry=None if shadow is None else ":".join(shadow.get(name, [""] * 9)[_SET_BY_HAND]),
             ranges=tuple(f"{file} {':'.join(row[1:])}" for file, row in ranges if row[0] == name),
         )
@@ -94,7 +95,7 @@ def read_accounts_of(etc: Node) -> AccountRows:
             name=name,
             gid=int(row[2]),
             strangers=members[name] - passwd.keys(),
-            password=_cell(gshadow, name, 1),
+            password=_password(gshadow, name, "x", empty=NO_PASSWORD),
             administrators=_cell(gshadow, name, 2),
         )
         for name, row in group.items()
@@ -142,14 +143,14 @@ def _compare_fields(
 ) -> Iterator[FieldChange]:
     before, after = _values(old), _values(new)
     for name, value in after.items():
-        was = before.get(name, "")
+        was = before.get(name, NO_PASSWORD if name == "password" else "")
         if old is None and name in _FOLLOWS:
             continue
         # What may not be read on one side is not known to differ; it is listed as unread.
         if value is None or was is None or value == was:
             continue
         if name == "password":
-            if old is not None or not is_locked(value):
+            if not (is_locked(was) and is_locked(value)):
                 yield FieldChange(field=name)
             continue
         yield FieldChange(field=name, before=was, after=value)
@@ -181,8 +182,21 @@ def _values(row: UserRow | GroupRow | None) -> dict[str, str | None]:
 
 
 def is_locked(password: str) -> bool:
-    """Whether nobody can log in with this entry of shadow."""
-    return password in ("", "x") or password[:1] in ("!", "*")
+    """Whether nobody can log in with this entry of shadow. An empty one is no lock: it asks for
+    no password."""
+    return password[:1] in ("!", "*")
+
+
+def _password(
+    shadow: Mapping[str, list[str]] | None, name: str, own: str, *, empty: str = ""
+) -> str | None:
+    """``own`` is what passwd has itself. Without a row in shadow nobody can log in. Of a group an
+    ``empty`` password is none."""
+    if own != "x":
+        return own
+    if shadow is None:
+        return None
+    return (shadow[name][1] or empty) if name in shadow else NO_PASSWORD
 
 
 def _cell(rows: Mapping[str, list[str]] | None, name: str, index: int) -> str | None:

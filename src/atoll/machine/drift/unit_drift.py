@@ -85,6 +85,11 @@ def find_unit_drift(tree: Node, live: Node) -> tuple[UnitDrift, ...]:
     return tuple(found)
 
 
+def find_links(etc: Node, manager: str, unit: str) -> frozenset[str]:
+    """The links in an ``/etc`` that start a unit, relative to it."""
+    return frozenset(_read_units(etc).get((manager, unit), _Unit()).links)
+
+
 def _read_units(etc: Node) -> dict[tuple[str, str], _Unit]:
     units: dict[tuple[str, str], _Unit] = {}
     for manager in MANAGERS:
@@ -107,7 +112,8 @@ def _compare(old: _Unit, new: _Unit) -> UnitChange | None:
         if new.masked:
             return UnitChange.MASKED
         return UnitChange.ENABLED if new.links else UnitChange.UNMASKED
-    if old.links == new.links:
+    # Links to a masked unit start nothing.
+    if old.links == new.links or new.masked:
         return None
     if not new.links:
         return UnitChange.DISABLED
