@@ -89,12 +89,13 @@ def read_machine_report(sysroot: Sysroot, number: int) -> MachineReport:
     state = public.state if public else read_state(sysroot)
     tree = open_tree_files(sysroot, number)
     live = reading.attempt("/etc", lambda: read_etc_pair(sysroot, number).live)
+    system = _read_system(reading, state, public, tree, live)
     report = MachineReport(
         when=int(time.time()),
         atoll=__version__,
-        system=_read_system(reading, state, public, tree, live),
+        system=system,
         state=state,
-        known=_read_names(live, runs=sysroot.is_running),
+        known=_read_names(live, system.name, runs=sysroot.is_running),
         drift=reading.attempt("what differs", lambda: read_drift(sysroot, number)),
         versions=reading.attempt("versions", lambda: _read_versions(tree)) or (),
     )
@@ -179,9 +180,9 @@ def _read_system(
     )
 
 
-def _read_names(live: Node | None, *, runs: bool) -> KnownNames:
+def _read_names(live: Node | None, image: str, *, runs: bool) -> KnownNames:
     """The names to take out: those of the machine's ``/etc``, and on the running machine the host
-    name that it has now."""
+    name that it has now. A machine that is called as its image has no name of its own."""
     users = read_accounts_of(live).users if live else {}
     node = None if live is None else node_at(live, "hostname")
     hosts = set()
@@ -191,6 +192,7 @@ def _read_names(live: Node | None, *, runs: bool) -> KnownNames:
     if runs:
         hosts.add(os.uname().nodename)
     hosts |= {each.partition(".")[0] for each in hosts}
+    hosts.discard(image)
     return KnownNames(
         hosts=tuple(sorted(hosts)),
         people=find_people({name: (user.uid, user.comment) for name, user in users.items()}),
