@@ -24,6 +24,7 @@ PACKAGES = (
     "python3",
     "python3-httpx",
     "python3-prompt-toolkit",
+    "python3-tomlkit",
     "python3-zstandard",
     "mount",
     "mmdebstrap",

@@ -14,7 +14,11 @@ set -eu
 test -d /usr/lib/modules/"$1"
 test -c /dev/null
 test -d /proc/self
-echo "initrd of $1 at $SOURCE_DATE_EPOCH" > "$2"
+{
+    echo "initrd of $1 at $SOURCE_DATE_EPOCH"
+    # Larger than what is kept in a tree's image itself: a machine reads it as an object.
+    head --bytes=8192 /dev/zero
+} > "$2"
 """
 
 TRAP_POSTINST = """#!/bin/sh
@@ -69,15 +73,23 @@ def write_trap(directory: Path) -> Path:
 
 
 def write_deb(
-    directory: Path, name: str, files: Mapping[str, str], *, postinst: str = "", depends: str = ""
+    directory: Path,
+    name: str,
+    files: Mapping[str, str],
+    *,
+    postinst: str = "",
+    depends: str = "",
+    more: str = "",
 ) -> Path:
-    """The package ``name`` as a file in ``directory``; scripts among ``files`` can be executed."""
+    """The package ``name`` as a file in ``directory``; scripts among ``files`` can be executed.
+    ``more`` are further lines of its control file."""
     content = directory / f"{name}-content"
     control = content / "DEBIAN"
     control.mkdir(parents=True)
     lines = [f"Package: {name}", "Version: 1", "Architecture: all"]
     lines += ["Maintainer: Tests <tests@example.org>", "Description: for tests"]
     lines += [f"Depends: {depends}"] if depends else []
+    lines += more.splitlines()
     (control / "control").write_text("".join(f"{line}\n" for line in lines))
     if postinst:
         (control / "postinst").write_text(postinst)

@@ -20,6 +20,7 @@ FLOORS: list[set[str]] = [
     {"installer.plan", "installer.settings"},
     {"installer.devices"},
     {"machine.report"},
+    {"layering"},
     {"inspect", "lint", "machine", "vm"},
     {"machine.drift"},
     {"machine.etc", "machine.health"},

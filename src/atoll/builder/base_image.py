@@ -107,7 +107,7 @@ def keep_base(context: BuildContext, locked: LockedBase) -> BaseImage:
             hint=f"name an image for {native}, or build on a machine with the base's architecture",
         )
     ref = Ref(tree=locked.tree, name=info.name, version=info.version, created=info.epoch)
-    write_ref(context.store, f"bases/{context.recipe.image.name}", ref)
+    write_ref(context.store, context.bases_ref, ref)
     return BaseImage(
         locked=locked,
         info=info,

@@ -19,7 +19,7 @@ from atoll import __version__
 from atoll.base.fields import parse_json_fields
 from atoll.base.ids import TreeId, parse_tree_id
 from atoll.builder.base_image import base_root_name, ensure_checkout, read_tree_ids
-from atoll.builder.build_context import BuildContext
+from atoll.builder.build_context import BuildContext, ChosenBase
 from atoll.builder.build_inputs import find_build_inputs
 from atoll.builder.cache import make_id, opened_cache
 from atoll.builder.finish.normalize import check_clock
@@ -76,12 +76,13 @@ def build_tree(
     *,
     locked: bool = False,
     offline: bool = False,
+    base: ChosenBase | None = None,
 ) -> Built:
     """Build the tree of ``recipe`` and give it a ref in ``store`` named after the image.
 
     ``locked``: there must be a lock, and the build must give its tree. ``offline``: do not use the
-    network. Raises MissingPrivilege, RecipeError, PackageError, NetworkError, NoSpace, Busy, and
-    NotFound or Refused with ``locked`` or ``offline``.
+    network. ``base``: as in BuildContext. Raises MissingPrivilege, RecipeError, PackageError,
+    NetworkError, NoSpace, Busy, and NotFound or Refused with ``locked`` or ``offline``.
     """
     become_root("building a tree")
     enter_private_mounts()
@@ -94,6 +95,7 @@ def build_tree(
                 reporter=reporter,
                 locked=locked,
                 offline=offline,
+                base=base,
             )
         )
 
@@ -113,10 +115,10 @@ def build_in(context: BuildContext) -> Built:
         keep_result(context, plan.result, tree)
     check_tree(inputs.lock, tree, context.reporter, locked=context.locked)
     update_lock(context, inputs, tree)
-    image = context.recipe.image
+    image = inputs.recipe.image
     write_ref(
         context.store,
-        image.name,
+        context.base.ref if context.base else image.name,
         Ref(tree=tree, name=image.name, version=image.version, created=inputs.epoch),
     )
     return Built(

@@ -83,12 +83,14 @@ def find_resolver(context: BuildContext, lock: Lock | None, build_base: BuildBas
 
 
 def merge_base_settings(recipe: Recipe, base: BaseImage | None) -> Recipe:
-    """The recipe, with the Debian settings of its base where it does not set them itself."""
+    """The recipe, with the Debian settings of its base where it does not set them itself, and with
+    its name and version if it is a machine file."""
     if base is None:
         return recipe
-    debian, info = recipe.debian, base.info
+    debian, info, image = recipe.debian, base.info, recipe.image
     return replace(
         recipe,
+        image=replace(image, name=image.name or info.name, version=image.version or info.version),
         debian=replace(
             debian,
             suite=debian.suite or info.suite,
@@ -102,6 +104,8 @@ def find_base(context: BuildContext, build_base: BuildBase) -> BaseImage | None:
     """The tree that the recipe is derived from, in the store. A recipe as base is built first. None
     for a recipe that starts from a suite or from nothing."""
     match context.recipe.base:
+        case ImageBase() if context.base is not None:
+            return keep_base(context, context.base.locked)
         case ImageBase() as image:
             lock = None if context.moves_base else find_lock(context.recipe)
             pinned = lock.base if lock and lock.base else None

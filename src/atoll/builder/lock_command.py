@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from atoll.builder.build import build_in
-from atoll.builder.build_context import BuildContext
+from atoll.builder.build_context import BuildContext, ChosenBase
 from atoll.builder.build_inputs import find_resolver
 from atoll.builder.cache import opened_cache
 from atoll.builder.use_lock import source_date_epoch, with_inputs
@@ -58,10 +58,19 @@ class OutdatedPin:
     security: bool
 
 
-def follow_recipe(recipe: Recipe, store: Store, reporter: Reporter) -> LockResult:
-    """Create the lock, or extend it to fit the recipe. Locked versions that still fit stay."""
+def follow_recipe(
+    recipe: Recipe,
+    store: Store,
+    reporter: Reporter,
+    *,
+    base: ChosenBase | None = None,
+) -> LockResult:
+    """Create the lock, or extend it to fit the recipe. Locked versions that still fit stay.
+
+    ``base``: as in BuildContext.
+    """
     before = find_lock(recipe)
-    with opened_resolver(recipe, store, reporter, before) as resolver:
+    with opened_resolver(recipe, store, reporter, before, base=base) as resolver:
         if before is None or not has_base(before, resolver):
             after = make_lock(resolver, epoch=source_date_epoch(), before=before)
         elif satisfies(before, resolver.recipe, resolver.requirements):
@@ -71,11 +80,20 @@ def follow_recipe(recipe: Recipe, store: Store, reporter: Reporter) -> LockResul
     return _write_if_changed(recipe, before, after)
 
 
-def update(recipe: Recipe, store: Store, names: Sequence[str], reporter: Reporter) -> LockResult:
+def update(
+    recipe: Recipe,
+    store: Store,
+    names: Sequence[str],
+    reporter: Reporter,
+    *,
+    base: ChosenBase | None = None,
+) -> LockResult:
     """Update the packages ``names`` and their dependencies to the newest versions; without names
-    all packages, and the base."""
+    all packages, and the base, unless ``base`` is given."""
     before = find_lock(recipe)
-    with opened_resolver(recipe, store, reporter, before, moves_base=not names) as resolver:
+    with opened_resolver(
+        recipe, store, reporter, before, moves_base=not names, base=base
+    ) as resolver:
         if before is not None and names and has_base(before, resolver):
             if not satisfies(before, resolver.recipe, resolver.requirements):
                 before = extend_lock(before, resolver)
@@ -109,7 +127,13 @@ def audit(recipe: Recipe, store: Store, reporter: Reporter) -> tuple[OutdatedPin
 
 @contextmanager
 def opened_resolver(
-    recipe: Recipe, store: Store, reporter: Reporter, lock: Lock | None, *, moves_base: bool = False
+    recipe: Recipe,
+    store: Store,
+    reporter: Reporter,
+    lock: Lock | None,
+    *,
+    moves_base: bool = False,
+    base: ChosenBase | None = None,
 ) -> Iterator[Resolver]:
     """The resolver that makes locks of ``recipe``. A recipe that it is derived from is built
     first."""
@@ -118,7 +142,12 @@ def opened_resolver(
         enter_private_mounts()
     with opened_cache(store.root / "cache") as cache:
         context = BuildContext(
-            recipe=recipe, store=store, cache=cache, reporter=reporter, moves_base=moves_base
+            recipe=recipe,
+            store=store,
+            cache=cache,
+            reporter=reporter,
+            moves_base=moves_base,
+            base=base,
         )
         resolver = find_resolver(context, lock, lambda other: build_in(other).tree)
         with reporter.step("Choosing packages"):

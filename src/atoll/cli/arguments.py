@@ -109,6 +109,14 @@ def add_machine_arguments(*parsers: argparse.ArgumentParser) -> None:
         )
 
 
+def add_change_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what verbs that change the machine file have in common."""
+    parser.add_argument(
+        "--root", type=Path, metavar="DIR", help="use the machine in this directory"
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
 def add_store_arguments(parser: argparse.ArgumentParser, *, json: bool = True) -> None:
     parser.add_argument("--store", metavar="DIR", type=Path, help="store to use")
     parser.add_argument(

@@ -13,6 +13,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "recipe", nargs="?", default=".", help="recipe file, or the directory that contains it"
     )
     parser.add_argument("--variant", metavar="NAME", help="variant of the recipe")
+    parser.add_argument(
+        "--from-machine",
+        action="store_true",
+        help="RECIPE is a machine file, with its lock beside it: build what that machine has",
+    )
     parser.add_argument("--store", metavar="DIR", help="store to use")
     parser.add_argument("--output", metavar="oci:DIR[:TAG]", help="also write the image there")
     locked = "fail without a lock, or if the tree differs from the locked one"

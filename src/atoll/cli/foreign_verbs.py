@@ -15,32 +15,24 @@ from atoll.base.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_ADD = "add it to [packages] install in the recipe, then run: atoll build"
 _COPY = "use skopeo: skopeo copy oci:DIR:TAG docker://HOST/NAME:TAG"
-_ARGS = "add it to [kernel] args in the recipe, then run: atoll build"
 _SIGN = "images are not signed yet; every file is verified against the tree digest"
 
 NOT_YET = {
-    "add": _ADD,
     "app": "use Flatpak: flatpak install APP, or for one user: flatpak install --user APP",
-    "apply": "build a new image with atoll build, then run: sudo atoll upgrade",
     "auto": "run atoll upgrade from a systemd timer of your own",
     "box": "use a container: podman run -it --rm debian:trixie",
     "capture": "install the program in a [[script]] of the recipe; see: atoll explain script",
     "copy": _COPY,
     "delta": "there are no deltas yet; upgrades fetch only missing files",
-    "edit": "edit the recipe, then run: atoll build",
     "fsck": "to check all stored data: atoll store check",
     "how": "see: atoll --help, or for a key of the recipe: atoll explain KEY",
-    "kargs": _ARGS,
     "key": _SIGN,
     "profile": "add the packages to [packages] install in the recipe",
     "promote": "use skopeo: skopeo copy docker://HOST/NAME:TAG docker://HOST/NAME:STABLE",
     "push": "atoll build --output oci:DIR:TAG, then: skopeo copy oci:DIR:TAG docker://…",
-    "remove": "remove it from [packages] install in the recipe, then run: atoll build",
     "reset": "to restore a file in /etc: atoll etc reset PATH",
     "scratch": "to try changes on a temporary disk: atoll vm store:NAME",
-    "search": "to search for packages: apt-cache search WORD, or https://packages.debian.org",
     "shell": "to use a program temporarily: podman run -it --rm debian:trixie",
     "sign": _SIGN,
     "verify": "to compare two builds: atoll build --verify; for the store: atoll store check",

@@ -40,6 +40,9 @@ VERBS = (
     Verb("status", "daily use", "show what runs and what boots next", "atoll status"),
     Verb("plan", "daily use", "show what an upgrade would do", "atoll plan"),
     Verb("upgrade", "daily use", "upgrade to the newest version of the image", "atoll upgrade"),
+    Verb("add", "daily use", "add packages to this machine", "atoll add htop"),
+    Verb("remove", "daily use", "remove packages from this machine", "atoll remove htop"),
+    Verb("search", "daily use", "find packages by name or description", "atoll search editor"),
     Verb("rollback", "daily use", "go back to an older deployment", "atoll rollback"),
     Verb(
         "rebase", "daily use", "switch to another image", "atoll rebase oci:/media/usb/kde:stable"
@@ -49,6 +52,19 @@ VERBS = (
         "machine administration",
         "install an image on a disk, a partition or in free space",
         "atoll install store:hello --disk /dev/sdX",
+    ),
+    Verb(
+        "edit",
+        "machine administration",
+        "edit the machine file: what this machine adds to its image",
+        "atoll edit",
+    ),
+    Verb("apply", "machine administration", "make the machine file real", "atoll apply"),
+    Verb(
+        "kargs",
+        "machine administration",
+        "show, add or remove kernel arguments",
+        "atoll kargs add quiet",
     ),
     Verb(
         "etc",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from atoll.cli.add import add_package_argument
 from atoll.cli.arguments import IMAGE_HELP, Parser, add_machine_arguments
 
 
@@ -19,6 +20,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "which", nargs="?", metavar="WHICH", help="as atoll rollback --help explains"
     )
     rollback.add_argument("--keep-etc", action="store_true", help="keep the current /etc")
+    add = verbs.add_parser("add", help="add packages to this machine")
+    add_package_argument(add)
+    remove = verbs.add_parser("remove", help="remove packages from this machine")
+    remove.add_argument("packages", nargs="+", metavar="PKG", help="the name of a package")
+    apply = verbs.add_parser("apply", help="make the machine file real")
     collection = verbs.add_parser("gc", help="remove old deployments and unused data")
     collection.add_argument("--keep", type=int, metavar="N", help="number of deployments to keep")
     for each in (parser, upgrade, rebase, rollback, collection):
@@ -28,4 +34,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             default=argparse.SUPPRESS,
             help="list the operations that the verb would execute, in their order",
         )
-    add_machine_arguments(parser, upgrade, rebase, rollback, collection)
+    add_machine_arguments(parser, upgrade, rebase, rollback, collection, add, remove, apply)

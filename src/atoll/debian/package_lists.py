@@ -17,12 +17,13 @@ from atoll.debian.sources import parse_release_date
 from atoll.debian.stanza import Stanza, parse_stanza
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from atoll.debian.isolated_apt import AptDirectory
     from atoll.debian.sources import AptSource
 
 _PATH = re.compile(rb"^Filename: (?:\./)?(.*)$", re.MULTILINE)
+_TITLE = re.compile(rb"^Package: (.*)$|^Description: (.*)$", re.MULTILINE)
 _ESSENTIAL = re.compile(rb"^Essential: yes$", re.MULTILINE)
 _DATE = re.compile(r"^Date:", re.MULTILINE)
 _FORMAT = "$(CREATED_BY)\t$(REPO_URI)\t$(RELEASE)\t$(FILENAME)"
@@ -106,6 +107,17 @@ class PackageLists:
                 if stanza is not None:
                     return ListedPackage(source=one.source, stanza=stanza)
         return None
+
+    def find_words(self, words: Sequence[str]) -> Iterator[ListedPackage]:
+        """The packages with all ``words`` in their name or their short description."""
+        wanted = [word.lower().encode() for word in words]
+        for one in self.lists:
+            name = b""
+            for match in _TITLE.finditer(one.text):
+                if match.group(1) is not None:
+                    name = match.group(1)
+                elif all(word in name or word in match.group(2).lower() for word in wanted):
+                    yield ListedPackage(source=one.source, stanza=one.stanza_at(match.start()))
 
     def essential(self, architecture: str) -> frozenset[str]:
         """Names of packages of which some version for ``architecture`` is essential."""

@@ -91,12 +91,12 @@ def opened_candidate(
     text = image if image is not None else tracked_image(sysroot, state)
     store = open_store(sysroot.atoll)
     if is_hex_digest(text):
-        yield _from_store(store, TreeId(text), "", "", Origin(image=text))
+        yield stored_candidate(store, TreeId(text), "", "", Origin(image=text))
         return
     reference = parse_reference(text)
     if isinstance(reference, StoreReference):
         ref = read_ref(store, reference.name)
-        yield _from_store(store, ref.tree, ref.name, ref.version, Origin(image=text))
+        yield stored_candidate(store, ref.tree, ref.name, ref.version, Origin(image=text))
         return
     reference = absolute_reference(reference)
     with opened_source(reference) as source:
@@ -181,23 +181,32 @@ def check_new(
     The same tree from another reference counts as new: the machine then follows that image.
     """
     default = state.default
-    if (
-        default is not None
-        and default.deployment.tree == candidate.tree
-        and _origin_of(sysroot, default.number) == candidate.origin
-    ):
+    if default is not None and is_current(candidate, sysroot, default):
         raise NothingToDo(
             f"{default.deployment.title} is already the newest version in {candidate.origin.image}"
         )
     check_not_held(candidate, state, even_held=even_held)
 
 
+def is_current(candidate: Candidate, sysroot: Sysroot, deployment: DeploymentState) -> bool:
+    """Whether the deployment is of this image, or of a tree that the machine file made of it."""
+    origin = _origin_of(sysroot, deployment.number)
+    if origin is None or origin.image != candidate.origin.image:
+        return False
+    return (origin.base or deployment.deployment.tree) == candidate.tree
+
+
 def check_not_held(candidate: Candidate, state: MachineState, *, even_held: bool) -> None:
     """Raises Refused for a tree that failed to boot here, or that was rolled back from."""
-    hold = state.held.get(candidate.tree)
+    check_tree_not_held(candidate.tree, candidate.title, state, even_held=even_held)
+
+
+def check_tree_not_held(tree: TreeId, title: str, state: MachineState, *, even_held: bool) -> None:
+    """As ``check_not_held``, for a tree that is not an image's own."""
+    hold = state.held.get(tree)
     if hold is not None and not even_held:
         raise Refused(
-            f"{candidate.title} is held on this machine: {hold.why}",
+            f"{title} is held on this machine: {hold.why}",
             hint="wait for a newer version, or install it anyway with --even-held",
         )
 
@@ -262,7 +271,10 @@ def suggest_space(sysroot: Sysroot, state: MachineState, keep: int) -> str:
     return "remove files from /home or /var, then try again"
 
 
-def _from_store(store: Store, tree: TreeId, name: str, version: str, origin: Origin) -> Candidate:
+def stored_candidate(
+    store: Store, tree: TreeId, name: str, version: str, origin: Origin
+) -> Candidate:
+    """An image whose tree is in the machine's store."""
     facts = read_system_label(store, tree)
     esp = facts.esp if facts else 0
     return Candidate(

@@ -6,10 +6,11 @@ Names are removed before what they point to: entries, then kernel pairs, deploym
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from atoll.base.errors import AtollError, Refused
+from atoll.base.errors import AtollError, Damaged, Refused
 from atoll.base.ids import TreeId, is_hex_digest
 from atoll.host.fs import list_names
 from atoll.machine.boot.esp_check import check_esp
@@ -34,7 +35,7 @@ from atoll.machine.deployments.retention import (
     choose_removal,
     redundant_entries,
 )
-from atoll.machine.deployments.state import may_need_tree, read_state
+from atoll.machine.deployments.state import may_need_tree, read_origin, read_state
 from atoll.machine.deployments.way_back import with_way_back
 from atoll.machine.disable_entries import plan_disable_entries
 from atoll.machine.etc.conflicts import damaged_path
@@ -208,7 +209,7 @@ def prune(
             failed += (f"no contents are removed: what deployment {numbers} needs is not known",)
         else:
             try:
-                trees = trees_of(state, but=gone)
+                trees = trees_of(state, but=gone) | bases_of(sysroot, state, but=gone)
                 collected = collect(open_store(sysroot.atoll), trees, dry=dry)
             except (AtollError, OSError) as error:
                 failed += (str(error),)
@@ -238,6 +239,22 @@ def trees_of(state: MachineState, *, but: Iterable[int] = ()) -> frozenset[TreeI
         if named is not None and is_hex_digest(named) and menu_entry.deployment not in gone:
             trees.add(TreeId(named))
     return frozenset(trees)
+
+
+def bases_of(
+    sysroot: Sysroot, state: MachineState, *, but: Iterable[int] = ()
+) -> frozenset[TreeId]:
+    """The images that deployments were made of by the machine file, as far as they are there. The
+    machine boots without them: they only spare the next change a download."""
+    store, gone = open_store(sysroot.atoll), frozenset(but)
+    found = set()
+    for each in state.deployments:
+        if each.number not in gone:
+            with suppress(Damaged, OSError):
+                base = read_origin(sysroot, each.number).base
+                if base is not None and store.image_path(base).exists():
+                    found.add(base)
+    return frozenset(found)
 
 
 def list_pairs(sysroot: Sysroot) -> tuple[str, ...]:

@@ -7,14 +7,15 @@ commit; what happens to a deployment later (pinned, held, blessed) is noted unde
      "name": "hello", "version": "1.2", "kernel": "6.12.48-amd64", "pair": "<64 hex>"}
 
 ``pair`` names the directory on the ESP with its kernel and initrd: the digest of both. Beside it
-``origin.toml`` says which image it came from, and ``atoll.toml`` is the recipe of that image.
+``origin.toml`` says which image it came from, and ``atoll.toml`` is the recipe of that image. Where
+the machine file changed the tree, ``machine.toml`` and ``machine.lock`` are what it was built from.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged
@@ -64,9 +65,23 @@ def make_deployment(image: BootableImage, number: int) -> Deployment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """``image`` is the reference from which it was installed."""
+    """``image`` is the reference from which it was installed. ``base`` is the tree of that image
+    where the deployment has another one, which the machine file made of it."""
 
     image: str
+    base: TreeId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineFiles:
+    """What a deployment's tree was built from besides its image: machine file and lock.
+
+    ``others`` are files that came with the machine file, by their paths below ``/etc``.
+    """
+
+    text: bytes
+    lock: bytes
+    others: tuple[tuple[str, bytes], ...] = field(default=(), compare=False)
 
 
 def format_deployment(deployment: Deployment) -> bytes:
@@ -102,7 +117,8 @@ def parse_deployment(data: bytes, *, where: str) -> Deployment:
 
 def format_origin(origin: Origin) -> bytes:
     # A JSON string of printable characters is a TOML basic string.
-    return f"image = {json.dumps(origin.image, ensure_ascii=False)}\n".encode()
+    base = f'base = "{origin.base}"\n' if origin.base else ""
+    return f"image = {json.dumps(origin.image, ensure_ascii=False)}\n{base}".encode()
 
 
 def parse_origin(data: bytes, *, where: str) -> Origin:
@@ -110,9 +126,14 @@ def parse_origin(data: bytes, *, where: str) -> Origin:
     from atoll.base.toml import parse_toml
 
     try:
-        image = parse_toml(data.decode()).get("image")
+        table = parse_toml(data.decode())
     except ValueError as error:
         raise Damaged(f"{where} is not TOML: {error}") from error
+    image, base = table.get("image"), table.get("base")
     if not isinstance(image, str):
         raise Damaged(f"{where} names no image")
-    return Origin(image=image)
+    if base is None:
+        return Origin(image=image)
+    if not isinstance(base, str) or not is_hex_digest(base):
+        raise Damaged(f"{where}: base is not the digest of a tree")
+    return Origin(image=image, base=TreeId(base))

@@ -24,7 +24,7 @@ from atoll.machine.deployments.way_back import with_way_back
 from atoll.machine.etc.stage import retry_if_changed
 from atoll.machine.gc import read_keep
 from atoll.machine.rollback import plan_rollback, preview_rollback_of
-from atoll.machine.staging import plan_staging
+from atoll.machine.staging import StageRequest, plan_staging
 from atoll.machine.upgrade_check import check_staging_space, inspect_upgrade
 from atoll.store.layout import open_store
 
@@ -54,10 +54,9 @@ def list_upgrade_operations(sysroot: Sysroot, request: UpgradeRequest) -> tuple[
             f"{candidate.title} is not downloaded, so its operations are not known yet",
             hint=f"download it first: {sysroot.command(f'{request.words} --download-only')}",
         )
-    image, origin = read_bootable(store, candidate.tree), candidate.origin
-    staged = retry_if_changed(
-        lambda: plan_staging(sysroot, state, current, image, origin, verb=request.verb)
-    )
+    image = read_bootable(store, candidate.tree)
+    stage = StageRequest(verb=request.verb, tree=candidate.tree, origin=candidate.origin)
+    staged = retry_if_changed(lambda: plan_staging(sysroot, state, current, image, stage))
     check_staging_space(staged, sysroot, state)
     added = DeploymentState(deployment=staged.deployment)
     state = replace(state, deployments=(added, *state.deployments))

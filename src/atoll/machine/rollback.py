@@ -52,8 +52,14 @@ from atoll.machine.etc.etc_commands import read_machine_etc
 from atoll.machine.etc.etc_tree import compare
 from atoll.machine.etc.stage import retry_if_changed
 from atoll.machine.rollback_choice import choose_rollback, left_deployments
-from atoll.machine.staging import copy_entry, make_event, plan_staging, reserve_sequences
-from atoll.machine.upgrade import forget_pending
+from atoll.machine.stage_image import forget_pending
+from atoll.machine.staging import (
+    StageRequest,
+    copy_entry,
+    make_event,
+    plan_staging,
+    reserve_sequences,
+)
 from atoll.machine.upgrade_check import check_staging_space
 from atoll.store.layout import open_store
 
@@ -322,7 +328,8 @@ def _stage_older_tree(
     except (Damaged, OSError):
         # A damaged origin must not block a rollback: the new deployment then follows no image.
         origin = Origin(image=target.deployment.tree)
-    return plan_staging(sysroot, state, current, image, origin, verb="rollback")
+    request = StageRequest(verb="rollback", tree=target.deployment.tree, origin=origin)
+    return plan_staging(sysroot, state, current, image, request)
 
 
 def _plan_holds(

@@ -32,18 +32,19 @@ from atoll.machine.deployments.operations import (
 from atoll.machine.deployments.retention import BOOT_TRIES
 from atoll.machine.deployments.state import next_numbers
 from atoll.machine.etc.damaged_tree import read_source_etc
-from atoll.machine.etc.etc_commands import read_etc_of_tree
+from atoll.machine.etc.etc_commands import plan_files, read_etc_of_tree, with_files
 from atoll.machine.etc.merge import plan_merge
 from atoll.machine.etc.stage import MergeInputs, etc_paths, plan_stage
-from atoll.machine.machine_file import read_machine_file
+from atoll.machine.machine_file import LOCK_PLACE, PLACE, read_machine_file
 from atoll.machine.secure_boot_check import check_kernel_signed
 from atoll.machine.state_partition import check_can_open, find_state_partition
 
 if TYPE_CHECKING:
+    from atoll.base.ids import TreeId
     from atoll.image.bootable import BootableImage
     from atoll.machine.boot.boot_entry import BootEntry
     from atoll.machine.boot.new_entry import StatePartition
-    from atoll.machine.deployment import Deployment, Origin
+    from atoll.machine.deployment import Deployment, MachineFiles, Origin
     from atoll.machine.deployments.operations import Operation
     from atoll.machine.deployments.state import DeploymentState, MachineState
     from atoll.machine.deployments.sysroot import Sysroot
@@ -51,6 +52,18 @@ if TYPE_CHECKING:
     from atoll.machine.etc.etc_tree import Node
     from atoll.machine.etc.merge import Merge
     from atoll.machine.machine_file import MachineFile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageRequest:
+    """Make ``tree``, which came from ``origin``, boot next. ``machine`` are the files that it was
+    built from on this machine; they get into the ``/etc`` of what runs, too. ``verb`` is for the
+    history."""
+
+    verb: str
+    tree: TreeId
+    origin: Origin
+    machine: MachineFiles | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,54 +87,98 @@ def plan_staging(
     state: MachineState,
     source: DeploymentState,
     image: BootableImage,
-    origin: Origin,
-    *,
-    verb: str,
+    request: StageRequest,
 ) -> StagingPlan:
     """Make ``image`` boot next, its ``/etc`` merged with that of ``source``.
 
-    ``verb`` is recorded in the history. Raises Busy when ``/etc`` changes meanwhile, Refused when
-    ids of the image are taken on this machine, RecipeError for the machine file.
+    Raises Busy when ``/etc`` changes meanwhile, Refused when ids of the image are taken on this
+    machine, RecipeError for the machine file.
     """
     numbers = next_numbers(sysroot, state.menu)
     deployment = make_deployment(image, numbers.deployment)
-    new = read_etc_of_tree(image.store, image.tree)
-    etc, damaged = read_source_etc(sysroot, source.number, new)
-    machine_file = read_machine_file(etc.live, read_policy(image.store, image.tree))
-    inputs = MergeInputs(source=etc.deployment, old=etc.tree, live=etc.live, new=new)
-    paths = etc_paths(sysroot, deployment.number)
-    merge, stage_etc = plan_stage(inputs, paths, rules=machine_file.rules, earlier=etc.conflicts)
-    check_ids(f"{image.name} {image.version}", merge)
+    staged = _plan_etc(sysroot, deployment, source, image, request.machine)
+    check_ids(f"{image.name} {image.version}", staged.merge)
     name = EntryName(sequence=numbers.sequence, tries_left=BOOT_TRIES)
-    partition = find_state_partition(sysroot, state, source, etc.live)
+    partition = find_state_partition(sysroot, state, source, staged.etc.live)
     _check_starts(sysroot, image, partition)
     entry = make_entry(image, deployment, partition, name)
-    event = make_event(verb, deployment, state, image=origin.image)
+    event = make_event(request.verb, deployment, state, image=request.origin.image)
     commit: tuple[Operation, ...] = (
         set_last_numbers(sysroot.state, numbers),
         MakeDeployment(
             sysroot=sysroot,
             deployment=deployment,
-            origin=origin,
+            origin=request.origin,
             recipe=image.recipe,
             lock=image.lock,
+            machine=request.machine,
         ),
-        *stage_etc,
+        *staged.operations,
         SyncStatePartition(path=sysroot.root),
         WriteKernelPair(directory=sysroot.esp / "atoll" / image.pair, image=image),
         *plan_machine_initrd(sysroot, partition),
         *plan_entry(sysroot, entry),
     )
-    afterwards = _plan_afterwards(sysroot, event, image)
+    afterwards = (*staged.afterwards, *_plan_afterwards(sysroot, event, image))
     return StagingPlan(
         deployment=deployment,
         entry=entry,
-        merge=merge,
+        merge=staged.merge,
         plan=CommitPlan(commit=commit, afterwards=afterwards),
+        keep=staged.keep,
+        damaged=staged.damaged,
+        unread=staged.etc.unread,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _EtcPlan:
+    """``operations`` write the ``/etc`` of the new deployment, ``afterwards`` change that of what
+    runs."""
+
+    etc: MachineEtc
+    merge: Merge
+    operations: tuple[Operation, ...]
+    afterwards: tuple[Operation, ...]
+    keep: int
+    damaged: str
+
+
+def _plan_etc(
+    sysroot: Sysroot,
+    deployment: Deployment,
+    source: DeploymentState,
+    image: BootableImage,
+    machine: MachineFiles | None,
+) -> _EtcPlan:
+    new = read_etc_of_tree(image.store, image.tree)
+    etc, damaged = read_source_etc(sysroot, source.number, new)
+    files = _list_files(machine)
+    live = with_files(etc.live, files)
+    machine_file = read_machine_file(live, read_policy(image.store, image.tree))
+    merge, operations = plan_stage(
+        MergeInputs(source=etc.deployment, old=etc.tree, live=live, new=new),
+        etc_paths(sysroot, deployment.number),
+        rules=machine_file.rules,
+        earlier=etc.conflicts,
+        seen=etc.live,
+    )
+    # Of a damaged tree the mounted ``/etc`` was not read: only the new deployment gets the files.
+    return _EtcPlan(
+        etc=etc,
+        merge=merge,
+        operations=operations,
+        afterwards=() if damaged else plan_files(etc, files),
         keep=machine_file.deployments,
         damaged=damaged,
-        unread=etc.unread,
     )
+
+
+def _list_files(machine: MachineFiles | None) -> dict[str, bytes | None]:
+    if machine is None:
+        return {}
+    lock = machine.lock or None
+    return {PLACE: machine.text, LOCK_PLACE: lock, **dict(machine.others)}
 
 
 def _check_starts(sysroot: Sysroot, image: BootableImage, partition: StatePartition) -> None:

@@ -231,13 +231,16 @@ class Update:
     """How machines follow this image, unless their owner decides otherwise.
 
     ``auto`` is ``none``, ``check``, ``download`` or ``stage``; ``window`` a calendar expression
-    (systemd.time(7)); ``delay`` the maximum random delay of each machine, in seconds.
+    (systemd.time(7)); ``delay`` the maximum random delay of each machine, in seconds. ``layers`` is
+    ``hold`` or ``drop``: what an upgrade does with a package of the machine file that no longer
+    fits.
     """
 
     follow: str | None = None
     auto: str = "none"
     window: str = "daily"
     delay: int = 3600
+    layers: str = "hold"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -340,3 +343,21 @@ class Recipe:
         Names in included files are made relative to this recipe's folder when they are read.
         """
         return Path(self.file).parent / name
+
+
+MACHINE_TABLES = frozenset({"schema", "keep", "etc", "update"})
+"""Keys of a machine file that concern the machine alone. All others make it a tree of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineRecipe:
+    """A machine file. ``tables`` are the names of the keys at its top that are not empty. The name
+    and version of ``recipe.image`` are empty where the file does not set them."""
+
+    recipe: Recipe
+    tables: frozenset[str]
+
+    @property
+    def makes_tree(self) -> bool:
+        """Whether it changes the tree, so that one must be built from the image."""
+        return bool(self.tables - MACHINE_TABLES)

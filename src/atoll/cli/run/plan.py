@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from shlex import join
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import MissingPrivilege
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
+    if arguments.what in ("add", "remove", "apply"):
+        return _plan_change(arguments, reporter)
     sysroot = find_installed(getattr(arguments, "root", None))
     as_json = getattr(arguments, "json", False)
     if getattr(arguments, "operations", False):
@@ -55,6 +58,20 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         print(json.dumps(cleanup_as_json(result), indent=2) if as_json else text)
         return 0
     return _plan_upgrade(sysroot, _request(arguments, sysroot), reporter, as_json=as_json)
+
+
+def _plan_change(arguments: argparse.Namespace, reporter: Reporter) -> int:
+    from atoll.cli.run import add, apply, remove
+    from atoll.cli.run_change import run_preview
+    from atoll.layering.change_packages import read_package_words
+
+    words = "" if arguments.what == "apply" else f" {join(arguments.packages)}"
+    request = {
+        "add": lambda: add.make_request(read_package_words(arguments.packages)),
+        "remove": lambda: remove.make_request(arguments.packages),
+        "apply": apply.make_request,
+    }[arguments.what]()
+    return run_preview(arguments, request, reporter, verb=f"{arguments.what}{words}")
 
 
 def _print_operations(sysroot: Sysroot, arguments: argparse.Namespace, *, as_json: bool) -> int:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from atoll.base.text import one_line
 from atoll.cli.output.upgrade import candidate_as_json, conflict_lines, staged_as_json
+from atoll.layering.upgrade_machine import upgrade_machine
 from atoll.machine.deployments.sysroot import find_installed
-from atoll.machine.upgrade import UpgradeRequest, check_upgrade, upgrade
+from atoll.machine.upgrade import UpgradeRequest, check_upgrade
 
 if TYPE_CHECKING:
     import argparse
@@ -36,7 +37,7 @@ def run_upgrade(arguments: argparse.Namespace, request: UpgradeRequest, reporter
             print(one_line(f"{candidate.title} is available: {candidate.origin.image}"))
         reporter.notice(f"next: {sysroot.command(request.words)}")
         return 0
-    staged = upgrade(sysroot, request, reporter)
+    staged = upgrade_machine(sysroot, request, reporter)
     if arguments.json:
         print(json.dumps(staged_as_json(staged), indent=2))
     if staged.warning:

@@ -34,7 +34,13 @@ from atoll.machine.boot.esp import (
 )
 from atoll.machine.boot.esp_check import check_esp
 from atoll.machine.boot.machine_initrd import initrd_name, initrd_place
-from atoll.machine.deployment import Deployment, Origin, format_deployment, format_origin
+from atoll.machine.deployment import (
+    Deployment,
+    MachineFiles,
+    Origin,
+    format_deployment,
+    format_origin,
+)
 from atoll.machine.deployments.quick_check import PAIR
 
 if TYPE_CHECKING:
@@ -46,6 +52,9 @@ if TYPE_CHECKING:
     from atoll.machine.boot.boot_entry import BootEntry
     from atoll.machine.boot.new_entry import StatePartition
     from atoll.machine.deployments.sysroot import Sysroot
+
+
+MACHINE_TEXT, MACHINE_LOCK = "machine.toml", "machine.lock"
 
 
 class Operation(Protocol):
@@ -104,6 +113,7 @@ class MakeDeployment:
     origin: Origin
     recipe: bytes
     lock: bytes
+    machine: MachineFiles | None = None
 
     def describe(self) -> str:
         return f"write deployment {self.deployment.title}"
@@ -124,6 +134,9 @@ class MakeDeployment:
             replace_file(staged / "atoll.toml", self.recipe, mode=0o600)
             if self.lock:
                 replace_file(staged / "atoll.lock", self.lock)
+            if self.machine is not None:
+                replace_file(staged / MACHINE_TEXT, self.machine.text, mode=0o600)
+                replace_file(staged / MACHINE_LOCK, self.machine.lock)
             replace_file(staged / "deployment.json", format_deployment(self.deployment))
             staged.rename(final)
             fsync_directory(self.sysroot.deployments)

@@ -18,7 +18,16 @@ from atoll.machine.deployments.operations import RemovePath
 from atoll.machine.deployments.state import deployment_numbers, read_deployment
 from atoll.machine.etc.conflicts import find_conflicts, plan_conflicts
 from atoll.machine.etc.etc_operations import MoveAside
-from atoll.machine.etc.etc_tree import Node, compare, is_file, node_at, replaced, with_content
+from atoll.machine.etc.etc_tree import (
+    Entry,
+    Kind,
+    Node,
+    compare,
+    is_file,
+    node_at,
+    replaced,
+    with_content,
+)
 from atoll.machine.etc.keyed_files import KEYED, take_image_records
 from atoll.machine.etc.overlay_upper import plan_live, plan_upper
 from atoll.machine.etc.read import EtcReader, etc_of_tree, read_directory, read_layered
@@ -29,6 +38,8 @@ from atoll.store.tree_images import read_below
 from atoll.tree.model import Directory
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from atoll.base.ids import TreeId
     from atoll.machine.deployments.operations import Operation
     from atoll.machine.deployments.sysroot import Sysroot
@@ -162,6 +173,28 @@ def plan_reset(etc: MachineEtc, path: str) -> tuple[Operation, ...]:
     if before == after and left == etc.conflicts:
         raise NothingToDo(f"/etc/{path} already matches the tree")
     return _plan_change(etc, replaced(etc.live, path, after, parents=etc.tree), left)
+
+
+def plan_files(etc: MachineEtc, files: Mapping[str, bytes | None]) -> tuple[Operation, ...]:
+    """Write, or with None remove, files in an ``/etc``; paths are relative to it."""
+    if not files:
+        return ()
+    return _plan_change(etc, with_files(etc.live, files), etc.conflicts)
+
+
+def with_files(live: Node, files: Mapping[str, bytes | None]) -> Node:
+    """``live`` with these files, which keep the mode and owner of those that are there already. A
+    new one belongs to root, with mode 0644."""
+    for path, content in files.items():
+        before = node_at(live, path)
+        if content is None:
+            live = replaced(live, path, None) if before is not None else live
+            continue
+        entry = Entry(kind=Kind.FILE, mode=0o644)
+        if before is not None and is_file(before):
+            entry = before.entry
+        live = replaced(live, path, Node(with_content(entry, content)))
+    return live
 
 
 def plan_resolve(etc: MachineEtc, path: str, *, image: bool) -> tuple[Operation, ...]:

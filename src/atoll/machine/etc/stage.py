@@ -82,12 +82,21 @@ def etc_paths(sysroot: Sysroot, deployment: int) -> EtcPaths:
 
 
 def plan_stage(
-    inputs: MergeInputs, paths: EtcPaths, *, rules: Rules = (), earlier: tuple[Conflict, ...] = ()
+    inputs: MergeInputs,
+    paths: EtcPaths,
+    *,
+    rules: Rules = (),
+    earlier: tuple[Conflict, ...] = (),
+    seen: Node | None = None,
 ) -> tuple[Merge, tuple[Operation, ...]]:
-    """The merge, and what stages it; ``earlier`` are the booted deployment's open conflicts."""
+    """The merge, and what stages it; ``earlier`` are the booted deployment's open conflicts.
+
+    ``seen`` is what the live ``/etc`` is now, where ``inputs.live`` is what it will be once the
+    operation is complete.
+    """
     merge = plan_merge(inputs.old, inputs.live, inputs.new, rules)
     conflicts = keep_open_conflicts(earlier, merge, inputs.new)
-    record = MergeBase(source=inputs.source, live=inputs.live, rules=rules)
+    record = MergeBase(source=inputs.source, live=seen or inputs.live, rules=rules)
     return merge, (
         WriteFile(path=paths.record, content=format_merge_base(record)),
         *plan_conflicts(conflicts, paths.conflicts),

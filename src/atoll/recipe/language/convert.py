@@ -284,6 +284,7 @@ def _update(table: MergedTable) -> model.Update:
         auto=table.text("auto"),
         window=table.text("window"),
         delay=table.number("delay"),
+        layers=table.text("layers"),
     )
 
 

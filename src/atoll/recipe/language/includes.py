@@ -93,15 +93,20 @@ class LoadedRecipe:
                     self.problems.add(fragment.location, Flaw(f"there is no variant {value}", hint))
 
 
-def load_fragments(text: str, *, file: str, load: Load | None = None) -> LoadedRecipe:
+def load_fragments(
+    text: str, *, file: str, load: Load | None = None, defaults: Checked | None = None
+) -> LoadedRecipe:
     """Read a recipe's text and all that it includes; ``file`` is its name in messages.
 
-    Without ``load`` an include is reported as a problem.
+    Without ``load`` an include is reported as a problem. ``defaults`` apply where no file sets a
+    key.
     """
     loaded = LoadedRecipe()
     name = posixpath.basename(file)
     _read(loaded, RecipeText(name, file, text), load, (name,))
     loaded.check_conditions()
+    if defaults is not None and loaded.readable:
+        loaded.fragments.insert(0, Fragment(loaded.top, defaults))
     return loaded
 
 

@@ -17,17 +17,20 @@ from atoll.host.fs import find_near_path
 from atoll.recipe.language.convert import convert_recipe
 from atoll.recipe.language.includes import LoadedRecipe, load_fragments
 from atoll.recipe.language.local_files import find_local_files
-from atoll.recipe.model import RecipeBase
+from atoll.recipe.model import MachineRecipe, RecipeBase
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from atoll.recipe.language.includes import Load
+    from atoll.recipe.language.parse_tables import Checked
     from atoll.recipe.model import Recipe
 
 FILE_NAME = "atoll.toml"
 _MOST_NAMED = 4
 _LARGEST = 16 * 1024 * 1024
+_SOME_IMAGE = "store:image"
+"""The base of a machine file where it does not matter which one it is."""
 _MACHINES = {
     "aarch64": "arm64",
     "armv7l": "armhf",
@@ -81,6 +84,44 @@ def read_problems(
         base = replace(recipe.base, path=find_file(recipe.base.path))
         recipe = replace(recipe, base=base)
     return (None if problems else recipe), problems
+
+
+def parse_machine_recipe(
+    text: str, *, file: str, base: str = "", load: Load | None = None
+) -> MachineRecipe:
+    """Parse a machine file: a recipe that need not say what it is made from, and that has name and
+    version of its base unless it sets them.
+
+    ``base`` is the reference of the image that the machine follows. Raises the first problem.
+    """
+    defaults: Checked = {"from": base or _SOME_IMAGE, "image": {"name": "", "version": ""}}
+    loaded = load_fragments(text, file=file, load=load, defaults=defaults)
+    tables = frozenset(
+        name for fragment in loaded.fragments[1:] for name in fragment.table if fragment.table[name]
+    )
+    recipe, problems = _convert_variants(loaded, None, find_architecture())
+    if loaded.variants:
+        at = loaded.top.below("variant")
+        loaded.problems.add(
+            at, Flaw("a machine file has no variants", "write what this machine is")
+        )
+        problems = loaded.problems.in_order()
+    if recipe is None or problems:
+        raise problems[0]
+    return MachineRecipe(recipe=recipe, tables=tables)
+
+
+def read_machine_recipe(path: Path, *, base: str = "") -> MachineRecipe:
+    """Read a machine file with its includes; its local files must be there. Raises RecipeError or
+    NotFound."""
+    parsed = parse_machine_recipe(read_text(path), file=str(path), base=base, load=loader(path))
+    for key, name, _ in parsed.recipe.local_files:
+        local = parsed.recipe.resolve(name)
+        if not (local.is_file() or (key == "script.inputs" and local.is_dir())):
+            raise RecipeError(
+                f"{name} is not there", file=path, key=key, hint=f"Atoll looked for it at: {local}"
+            )
+    return parsed
 
 
 def read_fragments(path: Path) -> LoadedRecipe:

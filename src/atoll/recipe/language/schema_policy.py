@@ -84,6 +84,16 @@ UPDATE = TableRule(
             least=0,
             most=604800,
         ),
+        KeyRule(
+            name="layers",
+            doc=(
+                "In a machine file: what an upgrade does when a package of the file no longer fits"
+                " the new image. hold keeps the machine as it is, drop leaves the package out."
+            ),
+            example='"drop"',
+            default="hold",
+            choices=("hold", "drop"),
+        ),
     ),
 )
 

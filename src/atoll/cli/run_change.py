@@ -1,0 +1,60 @@
+"""What ``add``, ``remove``, ``apply`` and ``kargs`` have in common: carry out, and say what was
+done."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from atoll.base.text import one_line
+from atoll.cli.output.machine_change import change_as_json, format_difference, preview_as_json
+from atoll.cli.run.upgrade import print_staged
+from atoll.layering.change_machine import change_machine, preview_change
+from atoll.machine.deployments.sysroot import find_installed
+
+if TYPE_CHECKING:
+    import argparse
+
+    from atoll.base.report import Reporter
+    from atoll.layering.change_machine import ChangeRequest
+
+
+def run_change(
+    arguments: argparse.Namespace, request: ChangeRequest, reporter: Reporter, *, undo: str = ""
+) -> int:
+    """``undo`` is the verb with its words that takes the change back later."""
+    sysroot = find_installed(getattr(arguments, "root", None))
+    done = change_machine(sysroot, request, reporter)
+    if getattr(arguments, "json", False):
+        print(json.dumps(change_as_json(done), indent=2))
+    elif done.made is not None:
+        for line in format_difference(done.made.difference):
+            print(one_line(line))
+    for note in done.notes:
+        reporter.notice(f"note: {one_line(note)}")
+    if done.staged.warning:
+        reporter.notice(f"{done.staged.warning}\n  next: {sysroot.command('gc')}")
+    reporter.notice("the machine file: /etc/atoll/machine.toml (see: atoll edit)")
+    if undo:
+        reporter.notice(f"to take it back later: {sysroot.command(undo)}")
+    print_staged(done.staged.deployment, done.staged.merge, sysroot, reporter)
+    return 0
+
+
+def run_preview(
+    arguments: argparse.Namespace, request: ChangeRequest, reporter: Reporter, *, verb: str
+) -> int:
+    """What ``run_change`` would do; ``verb`` has its words."""
+    sysroot = find_installed(getattr(arguments, "root", None))
+    edited, difference = preview_change(sysroot, request, reporter)
+    if getattr(arguments, "json", False):
+        print(json.dumps(preview_as_json(edited, difference), indent=2))
+    elif difference is None:
+        print("the image itself boots next, without changes")
+    else:
+        for line in format_difference(difference, most=None):
+            print(one_line(line))
+    for note in edited.notes:
+        reporter.notice(f"note: {one_line(note)}")
+    reporter.notice(f"it needs a reboot\nnext: {sysroot.command(verb)}")
+    return 0

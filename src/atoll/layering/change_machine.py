@@ -1,0 +1,228 @@
+"""Change what a machine is made of: ``add``, ``remove``, ``apply``, ``kargs``.
+
+::
+
+    1. lock the machine, clean up                     deployments/machine_lock.py, cleanup.py
+    2. the machine file of the live /etc, edited      edit_machine_file.py
+    3. the image below what boots next                find_base
+    4. resolve and build, in a copy of /etc/atoll     machine_tree.py
+    5. stage; the boot entry's first sector commits   machine/stage_image.py
+    6. write the machine file and its lock to /etc
+
+The machine file changes last: after an error, or a power cut before the commit, file, lock and
+system are as they were. Each deployment keeps the file and lock that it was built from
+(``machine.toml`` and ``machine.lock`` beside its ``deployment.json``).
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import NotFound, NothingToDo, RecipeError
+from atoll.host.fs import read_if_there
+from atoll.layering.edit_machine_file import NEW
+from atoll.layering.machine_tree import (
+    REF,
+    BaseTree,
+    MachineTree,
+    build_machine_tree,
+    machine_folder,
+    resolve_machine_tree,
+)
+from atoll.machine.cleanup import clean_up
+from atoll.machine.deployment import MachineFiles, Origin
+from atoll.machine.deployments.machine_lock import locked_machine
+from atoll.machine.deployments.operations import MACHINE_LOCK, MACHINE_TEXT
+from atoll.machine.deployments.retention import require_current
+from atoll.machine.deployments.state import read_origin, read_state
+from atoll.machine.etc.damaged_tree import read_source_etc
+from atoll.machine.etc.stage import retry_if_changed
+from atoll.machine.machine_file import PLACE, read_machine_text
+from atoll.machine.stage_image import stage_image
+from atoll.machine.staging import StageRequest
+from atoll.store.layout import open_store
+from atoll.store.refs import remove_ref
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from atoll.base.report import Reporter
+    from atoll.lock.resolve import LockDifference
+    from atoll.machine.deployments.state import DeploymentState, MachineState
+    from atoll.machine.deployments.sysroot import Sysroot
+    from atoll.machine.etc.etc_tree import Node
+    from atoll.machine.stage_image import StageResult
+    from atoll.store.layout import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineBase:
+    """What is below a machine's own changes, for an edit of its file to look at."""
+
+    base: BaseTree
+    store: Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edited:
+    """A new text of the machine file, with what a person should know of it."""
+
+    text: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeRequest:
+    """``verb`` is for the history. ``edit`` gives the new text of the machine file, from the
+    present one; it raises NothingToDo, or why the change is refused. ``files`` are further files
+    that come with it, by their paths below ``/etc/atoll``."""
+
+    verb: str
+    edit: Callable[[str, MachineBase], Edited]
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeResult:
+    """``made`` is None where the machine file adds nothing: the image itself boots next."""
+
+    staged: StageResult
+    made: MachineTree | None
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """A locked machine, and what its next tree is made of. ``newest`` boots next; ``live`` is the
+    ``/etc`` of what runs."""
+
+    machine: Sysroot
+    state: MachineState
+    newest: DeploymentState
+    live: Node
+    base: BaseTree
+    store: Store
+
+    @property
+    def text(self) -> str:
+        """The machine file; empty without one. Raises RecipeError."""
+        return decode_machine_file(read_machine_text(self.live))
+
+
+def change_machine(sysroot: Sysroot, request: ChangeRequest, reporter: Reporter) -> ChangeResult:
+    """Edit the machine file, build, stage. Raises NothingToDo, RecipeError, PackageError,
+    NetworkError, NoSpace, Refused, Busy or Damaged; the machine is then as it was."""
+    with locked_machine(sysroot) as machine:
+        here = find_situation(machine, clean_up(machine, reporter))
+        edited = _edit(here, request)
+        try:
+            made = _make(here, edited.text, request.files, reporter)
+            staged = _stage(here, request, edited.text, made, reporter)
+        finally:
+            forget_built(here.store)
+    return ChangeResult(staged=staged, made=made, notes=edited.notes)
+
+
+def preview_change(
+    sysroot: Sysroot, request: ChangeRequest, reporter: Reporter
+) -> tuple[Edited, LockDifference | None]:
+    """The packages that ``change_machine`` would add, remove and move, without a build; None where
+    the image itself would boot next."""
+    with locked_machine(sysroot, esp=False, published=False) as machine:
+        here = find_situation(machine, read_state(machine))
+        edited = _edit(here, request)
+        try:
+            with machine_folder(here.live, edited.text, machine.state, request.files) as folder:
+                if not folder.read(here.base).makes_tree:
+                    return edited, None
+                return edited, resolve_machine_tree(folder, here.base, here.store, reporter)
+        finally:
+            forget_built(here.store)
+
+
+def find_situation(machine: Sysroot, state: MachineState) -> Situation:
+    """Raises Refused for a machine without a deployment, Damaged or Busy."""
+    current = require_current(state)
+    newest = state.default or current
+    return Situation(
+        machine=machine,
+        state=state,
+        newest=newest,
+        live=read_live(machine, current),
+        base=find_base(machine, newest),
+        store=open_store(machine.atoll),
+    )
+
+
+def read_live(machine: Sysroot, current: DeploymentState) -> Node:
+    """The ``/etc`` of what runs, also where its tree is damaged. Raises Busy or Damaged."""
+    return retry_if_changed(lambda: read_source_etc(machine, current.number, None))[0].live
+
+
+def decode_machine_file(data: bytes | None) -> str:
+    """Raises RecipeError."""
+    try:
+        return (data or b"").decode()
+    except UnicodeDecodeError as error:
+        line = (data or b"").count(b"\n", 0, error.start) + 1
+        raise RecipeError("is not UTF-8 text", file=f"/etc/{PLACE}", line=line) from None
+
+
+def find_base(sysroot: Sysroot, deployment: DeploymentState) -> BaseTree:
+    """The image below a deployment. Raises Damaged."""
+    origin = read_origin(sysroot, deployment.number)
+    return BaseTree(tree=origin.base or deployment.deployment.tree, image=origin.image)
+
+
+def read_machine_files(sysroot: Sysroot, number: int) -> MachineFiles | None:
+    """The machine file and lock that a deployment was built from; None without."""
+    place = sysroot.deployments / str(number)
+    text, lock = read_if_there(place / MACHINE_TEXT), read_if_there(place / MACHINE_LOCK)
+    return None if text is None else MachineFiles(text=text, lock=lock or b"")
+
+
+def forget_built(store: Store) -> None:
+    """Remove the refs of a build: deployments keep what they need themselves."""
+    for name in (REF, f"bases/{REF}"):
+        with suppress(NotFound):
+            remove_ref(store, name)
+
+
+def _edit(here: Situation, request: ChangeRequest) -> Edited:
+    return request.edit(here.text or NEW, MachineBase(base=here.base, store=here.store))
+
+
+def _make(
+    here: Situation, text: str, files: Mapping[str, bytes], reporter: Reporter
+) -> MachineTree | None:
+    with machine_folder(here.live, text, here.machine.state, files) as folder:
+        if not folder.read(here.base).makes_tree:
+            return None
+        return build_machine_tree(folder, here.base, here.store, reporter)
+
+
+def _stage(
+    here: Situation,
+    request: ChangeRequest,
+    text: str,
+    made: MachineTree | None,
+    reporter: Reporter,
+) -> StageResult:
+    """Raises NothingToDo when what boots next is this tree, made from these files."""
+    base = here.base
+    files = MachineFiles(text=text.encode(), lock=b"") if made is None else made.files
+    tree = base.tree if made is None else made.tree
+    if here.newest.deployment.tree == tree:
+        before = read_machine_files(here.machine, here.newest.number)
+        if before == files or (before is None and made is None):
+            raise NothingToDo("what boots next is what the machine file says: nothing changes")
+    others = tuple((f"atoll/{name}", content) for name, content in request.files.items())
+    stage = StageRequest(
+        verb=request.verb,
+        tree=tree,
+        origin=Origin(image=base.image, base=None if made is None else base.tree),
+        machine=replace(files, others=others),
+    )
+    return stage_image(here.machine, here.state, stage, reporter)

@@ -1,0 +1,166 @@
+"""A machine in a directory, with real packages: add, upgrade, remove, and the way back.
+
+The image is the small system that other tests build too; packages are made here, so that their
+versions can move.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from atoll.base.ids import TreeId
+from atoll.base.report import NullReporter
+from atoll.image.bootable import read_bootable
+from atoll.machine.deployment import Origin
+from atoll.machine.deployments.sysroot import Sysroot
+from atoll.machine.install import install
+from atoll.store.layout import open_store
+from atoll.store.tree_images import read_below
+from tests.programs import standin
+
+if TYPE_CHECKING:
+    from atoll.tree.model import Node
+    from tests.programs.test_build import System
+
+pytestmark = [pytest.mark.root, pytest.mark.network]
+TOP = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayeredMachine:
+    root: Path
+
+    def run(self, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        return atoll(*words, "--root", self.root, code=code)
+
+    @property
+    def newest(self) -> dict[str, object]:
+        document = json.loads(self.run("status", "--json").stdout)
+        found = next(each for each in document["deployments"] if each["default"])
+        assert isinstance(found, dict)
+        return found
+
+    def node(self, path: str) -> Node | None:
+        return read_below(open_store(self.root / "atoll"), TreeId(str(self.newest["tree"])), path)
+
+    @property
+    def upper(self) -> Path:
+        return self.root / f"atoll/deployments/{self.newest['number']}/etc/upper"
+
+    def etc(self, path: str) -> str | None:
+        found = self.upper / path
+        return found.read_text() if found.exists() else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publisher:
+    """Builds versions of one image, derived from the small system, into a layout."""
+
+    folder: Path
+    store: Path
+
+    @property
+    def reference(self) -> str:
+        return f"oci:{self.folder / 'layout'}:stable"
+
+    def publish(self, version: str, more: str = "") -> TreeId:
+        """The tree of the new version."""
+        recipe = self.folder / version
+        recipe.mkdir(parents=True)
+        head = 'schema = 1\nfrom = "store:small"\n'
+        image = f'[image]\nname = "reef"\nversion = "{version}"\n'
+        file = f'[[file]]\npath = "/etc/reef-version"\ntext = "{version}\\n"\n'
+        (recipe / "atoll.toml").write_text(head + image + file + more)
+        done = atoll("build", recipe, "--store", self.store, "--output", self.reference, "--json")
+        return TreeId(json.loads(done.stdout)["tree"])
+
+
+def atoll(*words: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-B", "-m", "atoll", *map(str, words)],
+        env=os.environ | {"PYTHONPATH": str(TOP / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+@pytest.fixture
+def publisher(system: System, tmp_path: Path) -> Publisher:
+    return Publisher(folder=tmp_path / "images", store=system.store)
+
+
+@pytest.fixture
+def machine(system: System, tmp_path: Path) -> LayeredMachine:
+    root = tmp_path / "machine"
+    (root / "esp").mkdir(parents=True)
+    store = open_store(system.store)
+    image = read_bootable(store, TreeId(system.tree))
+    sysroot = Sysroot(root=root, esp=root / "esp")
+    install(image, Origin(image="store:small"), sysroot, source=store, reporter=NullReporter())
+    return LayeredMachine(root=root)
+
+
+def test_add_and_remove(machine: LayeredMachine, tmp_path: Path) -> None:
+    """What is added is in the next tree and in the machine file; removed, all is as before."""
+    first = machine.newest
+    tool = standin.write_deb(tmp_path, "reef-tool", {"usr/bin/reef-tool": "#!/bin/sh\n"})
+    done = machine.run("add", str(tool))
+    assert "atoll remove reef-tool" in done.stderr
+    assert machine.node("usr/bin/reef-tool") is not None
+    assert 'install = ["./packages/reef-tool.deb"]' in (machine.etc("atoll/machine.toml") or "")
+    second = machine.newest
+    assert second["tree"] != first["tree"] and second["name"] == first["name"]
+    assert "nothing changes" in machine.run("apply", code=77).stderr
+
+    machine.run("remove", "reef-tool")
+    assert machine.newest["tree"] == first["tree"]
+    assert machine.node("usr/bin/reef-tool") is None
+    assert "reef-tool" not in (machine.etc("atoll/machine.toml") or "")
+
+
+def test_layers_go_along(
+    machine: LayeredMachine, publisher: Publisher, system: System, tmp_path: Path
+) -> None:
+    """An upgrade builds the layers on the new image; anywhere else the same tree comes of them. A
+    layer that does not fit holds the upgrade, or is left out."""
+    publisher.publish("1")
+    machine.run("rebase", publisher.reference)
+    tool = standin.write_deb(
+        tmp_path, "reef-tool", {"usr/bin/reef-tool": "#!/bin/sh\n"}, more="Conflicts: reef-new"
+    )
+    machine.run("add", str(tool))
+
+    second = publisher.publish("2")
+    machine.run("upgrade")
+    upgraded = machine.newest
+    assert upgraded["version"] == "2" and upgraded["tree"] != second
+    assert machine.node("usr/bin/reef-tool") is not None
+    assert "and so are the packages" in machine.run("upgrade", code=77).stderr
+    copy = tmp_path / "copy"
+    shutil.copytree(machine.upper / "atoll", copy)
+    done = atoll("build", copy, "--from-machine", "--store", system.store, "--json")
+    assert json.loads(done.stdout)["tree"] == upgraded["tree"]
+
+    new = standin.write_deb(tmp_path, "reef-new", {"usr/bin/reef-new": "#!/bin/sh\n"})
+    third = publisher.publish("3", f'[packages]\ninstall = ["{new}"]\n')
+    refused = machine.run("upgrade", code=11).stderr
+    assert "does not fit reef 3, so nothing changed" in refused
+    assert "does not go together with packages of the base: reef-new" in refused
+    assert machine.newest == upgraded
+    text = (machine.upper / "atoll/machine.toml").read_text()
+    (machine.upper / "atoll/machine.toml").write_text(f'{text}\n[update]\nlayers = "drop"\n')
+    assert "left out: ./packages/reef-tool.deb" in machine.run("upgrade").stderr
+    assert machine.newest["tree"] == third
+    assert "reef-tool" not in (machine.etc("atoll/machine.toml") or "")

@@ -1,0 +1,112 @@
+"""The machine file as a recipe, and what an upgrade reports of it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from atoll.base.errors import Damaged, RecipeError
+from atoll.base.ids import TreeId
+from atoll.layering.search import FoundPackage, sort_found
+from atoll.machine.deployment import Origin, format_origin, parse_origin
+from atoll.machine.deployments.layer_report import (
+    DroppedLayer,
+    LayerReport,
+    format_layer_report,
+    parse_layer_report,
+)
+from atoll.machine.machine_file import parse_machine_file
+from atoll.recipe.language.parse import parse_machine_recipe
+from atoll.recipe.model import ImageBase
+
+TEXTS = st.text(max_size=20)
+
+
+def test_a_machine_file_needs_neither_base_nor_name() -> None:
+    found = parse_machine_recipe(
+        'schema = 1\n[packages]\ninstall = ["htop"]\n', file="m", base="docker://a.example/b:c"
+    )
+    assert found.recipe.base == ImageBase(reference="docker://a.example/b:c")
+    assert (found.recipe.image.name, found.recipe.image.version) == ("", "")
+    assert found.makes_tree
+
+
+def test_it_may_say_them_to_become_an_image() -> None:
+    text = 'schema = 1\nfrom = "docker://x.example/y:z"\n[image]\nname = "mine"\nversion = "3"\n'
+    found = parse_machine_recipe(text, file="m", base="docker://a.example/b:c")
+    assert found.recipe.base == ImageBase(reference="docker://x.example/y:z")
+    assert (found.recipe.image.name, found.recipe.image.version) == ("mine", "3")
+
+
+@pytest.mark.parametrize(
+    ("text", "makes"),
+    [
+        ("", False),
+        ("[keep]\ndeployments = 4\n", False),
+        ('[etc]\n"motd" = "local"\n', False),
+        ('[update]\nauto = "stage"\n', False),
+        ("[packages]\n", False),
+        ('[units]\nmask = ["x.service"]\n', True),
+        ('[kernel]\nargs = ["quiet"]\n', True),
+        ('[[file]]\npath = "/etc/x"\ntext = "x"\n', True),
+    ],
+)
+def test_what_makes_a_tree_of_its_own(text: str, *, makes: bool) -> None:
+    assert parse_machine_recipe(f"schema = 1\n{text}", file="m").makes_tree is makes
+    assert parse_machine_file(f"schema = 1\n{text}".encode(), file="m").makes_tree is makes
+
+
+def test_update_is_the_owners_only_where_the_file_has_it() -> None:
+    assert parse_machine_file(b"schema = 1\n", file="m").update is None
+    found = parse_machine_file(b'schema = 1\n[update]\nlayers = "drop"\n', file="m").update
+    assert found is not None and found.layers == "drop"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[variant.x.packages]\ninstall = ['a1']\n", "variants"),
+        ("[packages]\ninstal = ['a1']\n", "machine.toml:3: packages.instal: unknown key"),
+        ("include = ['./other.toml']\n", "cannot be read"),
+    ],
+)
+def test_errors_name_line_and_key(text: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        parse_machine_recipe(f"schema = 1\n{text}", file="machine.toml")
+
+
+@given(image=TEXTS, base=st.none() | st.just(TreeId("ab" * 32)))
+def test_an_origin_is_read_as_written(image: str, base: TreeId | None) -> None:
+    origin = Origin(image=image, base=base)
+    if image.isprintable():
+        assert parse_origin(format_origin(origin), where="x") == origin
+
+
+@given(
+    image=TEXTS,
+    held=st.booleans(),
+    layers=st.lists(st.builds(DroppedLayer, package=TEXTS, reason=TEXTS), max_size=3),
+)
+def test_a_report_is_read_as_written(image: str, held: bool, layers: list[DroppedLayer]) -> None:
+    report = LayerReport(image=image, held=held, layers=tuple(layers))
+    assert parse_layer_report(format_layer_report(report), where="x") == report
+
+
+@given(data=st.binary(max_size=60))
+def test_a_damaged_report_is_said(data: bytes) -> None:
+    with pytest.raises(Damaged, match="x"):
+        parse_layer_report(data, where="x")
+
+
+def test_the_name_that_is_asked_for_comes_first() -> None:
+    rows = [
+        FoundPackage(name=name, version="1", suite="trixie", description="")
+        for name in ("a-viewer", "vim-tiny", "vim", "neovim")
+    ]
+    assert [each.name for each in sort_found(rows, ["vim"])] == [
+        "vim",
+        "neovim",
+        "vim-tiny",
+        "a-viewer",
+    ]
