@@ -127,12 +127,17 @@ def _read_protection(sysroot: Sysroot) -> Protection:
 
 
 def _publish(sysroot: Sysroot) -> int:
-    """Write the public status: ``locked_machine`` does that at its end, even if nothing changed."""
+    """Write the public status: ``locked_machine`` does that at its end, even if nothing changed.
+    In a fallback, the machine file is put right before."""
+    from atoll.machine.deployments.apply import apply_operations
     from atoll.machine.deployments.machine_lock import locked_machine
+    from atoll.machine.restore_machine_file import plan_restore_machine_file
 
     if sysroot.booted is None:
         raise UsageError("--publish works only on the running machine", hint="leave out --root")
-    with locked_machine(sysroot, esp=False):
+    with locked_machine(sysroot, esp=False) as machine:
+        with suppress(AtollError, OSError):
+            apply_operations(plan_restore_machine_file(machine, sysroot.booted))
         return 0
 
 
@@ -165,6 +170,7 @@ def _deployment_as_json(found: DeploymentState) -> dict[str, object]:
         "pinned": found.pinned,
         "held": found.held,
         "why_held": found.hold.why if found.hold else None,
+        "layers": list(found.layers),
     }
 
 
@@ -181,6 +187,8 @@ def format_state(state: MachineState) -> str:
         lines.append(cut(f"{head}   {marks}".rstrip(), WIDTH))
         lines.append(f"      tree   {deployment.tree}")
         lines.append(cut(f"      kernel {deployment.kernel}", WIDTH))
+        if found.layers:
+            lines.append(cut(one_line(f"      with   {', '.join(found.layers)}"), WIDTH))
         if found.flaw:
             lines.append(cut(f"      cannot boot: {found.flaw}", WIDTH))
         if found.hold is not None:

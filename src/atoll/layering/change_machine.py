@@ -21,7 +21,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import NotFound, NothingToDo, RecipeError
-from atoll.host.fs import read_if_there
 from atoll.layering.edit_machine_file import NEW
 from atoll.layering.machine_tree import (
     REF,
@@ -33,8 +32,8 @@ from atoll.layering.machine_tree import (
 )
 from atoll.machine.cleanup import clean_up
 from atoll.machine.deployment import MachineFiles, Origin
+from atoll.machine.deployments.built_from import read_machine_files
 from atoll.machine.deployments.machine_lock import locked_machine
-from atoll.machine.deployments.operations import MACHINE_LOCK, MACHINE_TEXT
 from atoll.machine.deployments.retention import require_current
 from atoll.machine.deployments.state import read_origin, read_state
 from atoll.machine.etc.damaged_tree import read_source_etc
@@ -174,13 +173,6 @@ def find_base(sysroot: Sysroot, deployment: DeploymentState) -> BaseTree:
     """The image below a deployment. Raises Damaged."""
     origin = read_origin(sysroot, deployment.number)
     return BaseTree(tree=origin.base or deployment.deployment.tree, image=origin.image)
-
-
-def read_machine_files(sysroot: Sysroot, number: int) -> MachineFiles | None:
-    """The machine file and lock that a deployment was built from; None without."""
-    place = sysroot.deployments / str(number)
-    text, lock = read_if_there(place / MACHINE_TEXT), read_if_there(place / MACHINE_LOCK)
-    return None if text is None else MachineFiles(text=text, lock=lock or b"")
 
 
 def forget_built(store: Store) -> None:

@@ -17,6 +17,7 @@ from atoll.debian.isolated_apt import open_directory
 from atoll.debian.resolve import NOTHING, Installed, manual_keys, parse_requirement, resolve
 from atoll.debian.sources import read_architecture
 from atoll.debian.stanza import closure
+from atoll.lock.keep_base import require_base_stays
 from atoll.lock.model import Lock
 from atoll.lock.own_packages import implied_packages, read_own
 from atoll.lock.requirements import (
@@ -142,7 +143,7 @@ def make_lock(resolver: Resolver, *, epoch: int | None = None, before: Lock | No
     resolver = resolver.with_own()
     apt = resolver.open_apt()
     found = resolve(apt, resolver.requirements, installed=resolver.base)
-    require_base_stays(found, resolver)
+    require_base_stays(found, resolver.base, resolver.requirements)
     lock = Lock(
         variant=resolver.recipe.variant,
         architecture=apt.architectures[0],
@@ -155,19 +156,6 @@ def make_lock(resolver: Resolver, *, epoch: int | None = None, before: Lock | No
         tools=read_tools(),
     )
     return _keep_other_inputs(lock, before)
-
-
-def require_base_stays(found: Resolution, resolver: Resolver) -> None:
-    """Raises PackageError when packages of the base would go that the recipe does not remove: it
-    must say so itself."""
-    base = {stanza.name for stanza in resolver.base.stanzas}
-    asked = {name.partition(":")[0] for name in resolver.requirements.remove}
-    lost = sorted(base.intersection(name for name, _ in found.removed) - asked)
-    if lost:
-        raise PackageError(
-            f"this does not go together with packages of the base: {', '.join(lost)}",
-            hint=f"to go without them, add to packages.remove: {' '.join(lost)}",
-        )
 
 
 def is_empty(requirements: PackageRequirements) -> bool:
@@ -228,7 +216,7 @@ def extend_lock(lock: Lock, resolver: Resolver) -> Lock:
         ),
     )
     found = resolve(apt, missing, installed=installed_pins(resolver, kept, stanzas))
-    require_base_stays(found, resolver)
+    require_base_stays(found, resolver.base, resolver.requirements)
     return _merge(lock, resolver, (lock.packages, kept), found)
 
 

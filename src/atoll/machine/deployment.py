@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from atoll.image.bootable import BootableImage
 
 FORMAT = 1
+MACHINE_TEXT, MACHINE_LOCK = "machine.toml", "machine.lock"
 ALGORITHM = "fsverity-sha256-4096"
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 

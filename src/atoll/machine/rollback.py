@@ -21,9 +21,10 @@ from atoll.base.errors import AtollError, Damaged, NothingToDo, Refused
 from atoll.image.bootable import read_bootable
 from atoll.machine.boot.boot_entry import EntryName
 from atoll.machine.cleanup import clean_up, list_pairs, plan_removal
-from atoll.machine.deployment import Origin
+from atoll.machine.deployment import MachineFiles, Origin
 from atoll.machine.deployments.apply import CommitPlan, apply_plan, format_warning
 from atoll.machine.deployments.boot_check import find_tree_flaw, verifier
+from atoll.machine.deployments.built_from import read_machine_files
 from atoll.machine.deployments.flags import (
     HELD,
     ROLLED_BACK,
@@ -51,6 +52,7 @@ from atoll.machine.disable_entries import plan_disable_entries
 from atoll.machine.etc.etc_commands import read_machine_etc
 from atoll.machine.etc.etc_tree import compare
 from atoll.machine.etc.stage import retry_if_changed
+from atoll.machine.restore_machine_file import plan_restore_machine_file
 from atoll.machine.rollback_choice import choose_rollback, left_deployments
 from atoll.machine.stage_image import forget_pending
 from atoll.machine.staging import (
@@ -149,8 +151,17 @@ def _plan_older_entry(sysroot: Sysroot, state: MachineState, found: RollbackPrev
             *plan_disable_entries(sysroot, state, leaving, first=first + 1),
             *plan_removal(sysroot, Removal(entries=redundant_entries(state, of=target.number))),
             WriteEntryList(sysroot=sysroot),
+            *_plan_machine_file(sysroot, target.number),
         ),
     )
+
+
+def _plan_machine_file(sysroot: Sysroot, number: int) -> tuple[Operation, ...]:
+    """A damaged ``/etc`` must not block the way back."""
+    try:
+        return plan_restore_machine_file(sysroot, number)
+    except (AtollError, OSError):
+        return ()
 
 
 def _plan_keeping_etc(
@@ -220,6 +231,7 @@ def plan_cancel(
             *_plan_unhold(sysroot, state, stay),
             RecordEvent(state=sysroot.state, event=make_event("cancel", stay.deployment, state)),
             WriteEntryList(sysroot=sysroot),
+            *_plan_machine_file(sysroot, stay.number),
             *plan_removal(sysroot, removal),
         ),
     )
@@ -328,8 +340,27 @@ def _stage_older_tree(
     except (Damaged, OSError):
         # A damaged origin must not block a rollback: the new deployment then follows no image.
         origin = Origin(image=target.deployment.tree)
-    request = StageRequest(verb="rollback", tree=target.deployment.tree, origin=origin)
+    request = StageRequest(
+        verb="rollback",
+        tree=target.deployment.tree,
+        origin=origin,
+        machine=_machine_files(sysroot, state, target),
+    )
     return plan_staging(sysroot, state, current, image, request)
+
+
+def _machine_files(
+    sysroot: Sysroot, state: MachineState, target: DeploymentState
+) -> MachineFiles | None:
+    """What the older tree was built from: of all settings this one goes back, or file and tree
+    would not agree. None where no deployment has been built here."""
+    try:
+        own = read_machine_files(sysroot, target.number)
+        found = [read_machine_files(sysroot, each.number) for each in state.deployments]
+    except (AtollError, OSError):
+        return None
+    nothing = MachineFiles(text=b"", lock=b"")
+    return own or (nothing if any(each is not None for each in found) else None)
 
 
 def _plan_holds(

@@ -57,8 +57,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageRequest:
     """Make ``tree``, which came from ``origin``, boot next. ``machine`` are the files that it was
-    built from on this machine; they get into the ``/etc`` of what runs, too. ``verb`` is for the
-    history."""
+    built from on this machine; they get into the ``/etc`` of what runs, too, and without a text
+    there is no machine file. ``verb`` is for the history."""
 
     verb: str
     tree: TreeId
@@ -111,7 +111,7 @@ def plan_staging(
             origin=request.origin,
             recipe=image.recipe,
             lock=image.lock,
-            machine=request.machine,
+            machine=request.machine if request.machine and request.machine.text else None,
         ),
         *staged.operations,
         SyncStatePartition(path=sysroot.root),
@@ -177,8 +177,8 @@ def _plan_etc(
 def _list_files(machine: MachineFiles | None) -> dict[str, bytes | None]:
     if machine is None:
         return {}
-    lock = machine.lock or None
-    return {PLACE: machine.text, LOCK_PLACE: lock, **dict(machine.others)}
+    text, lock = machine.text or None, machine.lock or None
+    return {PLACE: text, LOCK_PLACE: lock, **dict(machine.others)}
 
 
 def _check_starts(sysroot: Sysroot, image: BootableImage, partition: StatePartition) -> None:

@@ -35,6 +35,8 @@ from atoll.machine.boot.esp import (
 from atoll.machine.boot.esp_check import check_esp
 from atoll.machine.boot.machine_initrd import initrd_name, initrd_place
 from atoll.machine.deployment import (
+    MACHINE_LOCK,
+    MACHINE_TEXT,
     Deployment,
     MachineFiles,
     Origin,
@@ -52,9 +54,6 @@ if TYPE_CHECKING:
     from atoll.machine.boot.boot_entry import BootEntry
     from atoll.machine.boot.new_entry import StatePartition
     from atoll.machine.deployments.sysroot import Sysroot
-
-
-MACHINE_TEXT, MACHINE_LOCK = "machine.toml", "machine.lock"
 
 
 class Operation(Protocol):

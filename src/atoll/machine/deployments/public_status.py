@@ -5,7 +5,8 @@ and ``plan`` show to every user is written here by every operation that changes 
 once in each boot (``atoll status --publish``)::
 
     {"format": 1, "when": 1790000000, "booted": 2, "follows": "docker://…", "layers": ["<64 hex>"],
-     "deployments": [{"number": 2, "tree": "<64 hex>", …, "booted": true, "hold": null}],
+     "deployments": [{"number": 2, "tree": "<64 hex>", …, "booted": true, "hold": null,
+                      "layers": ["htop"]}],
      "entries": [{"entry": "atoll-7.conf", "deployment": 2}], "foreign": [], "damaged": [],
      "no_way_back": [], "beside": "", "key_slots": [], "signed": ["kernel"],
      "unsigned": ["boot loader"]}
@@ -159,6 +160,7 @@ def _deployment_as_json(found: DeploymentState) -> dict[str, object]:
         "pair": made.pair,
         **{flag: getattr(found, flag) for flag in FLAGS},
         "flaw": found.flaw,
+        "layers": list(found.layers),
         "hold": None if hold is None else _hold_as_json(hold),
     }
 
@@ -200,6 +202,7 @@ def _parse_deployment(fields: Fields) -> DeploymentState:
         blessed=flags["blessed"],
         fallback=flags["fallback"],
         flaw=fields.string("flaw"),
+        layers=fields.strings("layers"),
     )
     if fields.table.get("hold") is None:
         return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from atoll.machine.deployment import (
     parse_deployment,
     parse_origin,
 )
+from atoll.machine.deployments.built_from import list_layers
 from atoll.machine.deployments.displaced import find_displaced
 from atoll.machine.deployments.flags import (
     NUMBER_LIMIT,
@@ -48,7 +49,7 @@ class DeploymentState:
 
     ``staged``: it boots next and does not run yet. ``fallback``: it boots if the default fails.
     ``hold`` is the hold of its tree that names this deployment. ``flaw`` says why it cannot boot;
-    empty if ``quick_check`` finds no fault.
+    empty if ``quick_check`` finds no fault. ``layers`` is what the machine file made of its image.
     """
 
     deployment: Deployment
@@ -60,6 +61,7 @@ class DeploymentState:
     fallback: bool = False
     hold: Hold | None = None
     flaw: str = ""
+    layers: tuple[str, ...] = ()
 
     @property
     def number(self) -> int:
@@ -136,13 +138,19 @@ def read_state(sysroot: Sysroot) -> MachineState:
     except (Damaged, OSError) as error:
         damaged.append(f"{error}; numbering continues after the highest number found")
     damaged += _unreadable(sysroot, deployments)
-    return make_state(
+    state = make_state(
         tuple(deployments),
         menu,
         read_flags(sysroot.state),
         booted=sysroot.booted,
         damage=Damage(reasons=tuple(damaged), deployments=frozenset(numbers)),
         flaws=find_flaws(sysroot, deployments, menu),
+    )
+    return replace(
+        state,
+        deployments=tuple(
+            replace(each, layers=list_layers(sysroot, each.number)) for each in state.deployments
+        ),
     )
 
 
