@@ -123,6 +123,9 @@ def test_add_and_remove(machine: LayeredMachine, tmp_path: Path) -> None:
     second = machine.newest
     assert second["tree"] != first["tree"] and second["name"] == first["name"]
     assert "nothing changes" in machine.run("apply", code=77).stderr
+    assert "part of the image" in machine.run("add", "base-files", code=77).stderr
+    assert "not installed" in machine.run("remove", "reef-toll", code=7).stderr
+    assert machine.newest == second
 
     machine.run("remove", "reef-tool")
     assert machine.newest["tree"] == first["tree"]

@@ -239,7 +239,7 @@ def refuse_package_names(words: Sequence[str]) -> None:
         word in ROLES or not _PACKAGE.fullmatch(word) or os.access(word, os.F_OK) for word in given
     ):
         return
-    hint = f"add {', '.join(given)} to [packages] install in the recipe, then run: atoll build"
+    hint = f"to add packages to this machine: atoll add {' '.join(given)}"
     if len(given) == 1:
         hint += f"; for an image of the store: atoll install store:{given[0]}"
     raise UsageError("atoll install installs a system to a disk, not packages", hint=hint)

@@ -104,7 +104,7 @@ def test_alone_says_how_to_start(
         (["xyzzy"], "no verb 'xyzzy'", "atoll --help"),
         (["--json"], "the verb must come before", "atoll --help"),
         (["install", "htop"], "not packages", "htop"),
-        (["install", "htop", "vim"], "not packages", "htop, vim"),
+        (["install", "htop", "vim"], "not packages", "atoll add htop vim"),
         (["check", "--jsn"], "unrecognized arguments: --jsn", "atoll check --help"),
         (["check", "--js"], "unrecognized arguments: --js", "atoll check --help"),
         (["lock", "--upate"], "unrecognized arguments: --upate", "did you mean: --update; see:"),

@@ -153,6 +153,7 @@ follow = "docker://registry.example/whole:stable"
 auto = "stage"
 window = "Sun 03:00"
 delay = 60
+layers = "drop"
 
 [health]
 units = ["ssh.service"]
@@ -295,7 +296,11 @@ def check_the_rest(recipe: model.Recipe) -> None:
         tree=("/var/lib/app/db",), state=("/var/lib/app",), drop=("/var/cache/app",)
     )
     assert recipe.update == model.Update(
-        follow="docker://registry.example/whole:stable", auto="stage", window="Sun 03:00", delay=60
+        follow="docker://registry.example/whole:stable",
+        auto="stage",
+        window="Sun 03:00",
+        delay=60,
+        layers="drop",
     )
     assert recipe.health == model.Health(
         units=("ssh.service",),
