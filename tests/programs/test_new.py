@@ -24,6 +24,7 @@ def atoll(*words: str | Path) -> str:
     return done.stdout
 
 
+@pytest.mark.long
 @pytest.mark.root
 @pytest.mark.network
 def test_the_minimal_one_is_right_and_builds(tmp_path: Path) -> None:

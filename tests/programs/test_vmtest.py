@@ -132,6 +132,7 @@ def direct(machine_factory: MachineFactory, guest: Path) -> Machine:
     return machine_factory(MachineSpec(boot=boot, disks=disks, display=Display.STD))
 
 
+@pytest.mark.long
 def test_a_day_in_the_life_of_a_machine(
     direct: Machine, subtest: Subtest, guest: Path, tmp_path: Path
 ) -> None:

@@ -56,6 +56,7 @@ def answer(machine: Machine, text: str) -> None:
     machine.send_chars(text.translate(AMERICAN) + "\n")
 
 
+@pytest.mark.long
 def test_an_encrypted_machine_boots_upgrades_and_opens_with_its_recovery_key(
     tmp_path: Path,
 ) -> None:

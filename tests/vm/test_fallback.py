@@ -138,6 +138,7 @@ def test_a_good_first_boot_is_blessed(machine: Machine) -> None:
     assert "ordering cycle" not in machine.succeed("journalctl -b -q _PID=1")
 
 
+@pytest.mark.long
 def test_a_kernel_that_panics_gives_way(machine: Machine, registry: ImageRegistry) -> None:
     built = registry.build("2", changes=NO_INITRD)
     upgrade_that_fails(machine)

@@ -28,6 +28,7 @@ def state_size(machine: Machine) -> int:
     return int(machine.succeed("df --block-size=1 --output=size /var | tail -1"))
 
 
+@pytest.mark.long
 def test_the_state_partition_fills_its_disk_and_nobody_sees_more_than_before(
     hello: Built, tmp_path: Path
 ) -> None:

@@ -119,6 +119,7 @@ def test_status_is_instant(booted: Machine) -> None:
     assert not {"zstandard", "subprocess", "asyncio", "http.client", "hashlib"} & set(loaded)
 
 
+@pytest.mark.long
 def test_what_is_the_persons_survives_a_reboot(booted: Machine) -> None:
     machine_id = booted.succeed("cat /etc/machine-id")
     booted.succeed("su atoll -c 'echo kept > ~/note'", "echo named > /etc/hostname", "sync")

@@ -42,6 +42,7 @@ def run_all(folder: Path, *words: str, environment: dict[str, str]) -> int:
     return subprocess.run([folder / "ci.sh", *words], env=environment, check=False).returncode
 
 
+@pytest.mark.long
 def test_a_new_repository_publishes_what_passed(
     tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

@@ -64,6 +64,7 @@ def boot(disk: Path, place: Path) -> Machine:
     return Machine(spec, place)
 
 
+@pytest.mark.long
 def test_it_comes_up_after_the_tool_was_installed(tmp_path: Path) -> None:
     host = host_of("trixie", tmp_path / "host")
     copy_packages(host.files / "debs")

@@ -89,6 +89,7 @@ def test_what_changed_after_staging_comes_along(machine: Machine) -> None:
     assert machine.succeed("ls /boot/loader/entries").count("+") == 0
 
 
+@pytest.mark.long
 def test_a_damaged_system_that_was_good_once_gives_way(machine: Machine) -> None:
     """Its entry is not counted, so early boot itself asks for another one."""
     tree = by_version(machine)["6"]["tree"]

@@ -48,6 +48,7 @@ def test_a_flipped_bit_in_the_tree_image_does_not_boot(hello: Built, tmp_path: P
         _refuses_to_boot(machine)
 
 
+@pytest.mark.long
 def test_a_replaced_object_is_never_read(ready: Ready, tmp_path: Path) -> None:
     """The right bytes without verity, and other bytes with verity: both fail to read."""
     with ready.machine(tmp_path) as machine:

@@ -135,6 +135,7 @@ def test_going_back_takes_one_command_and_a_reboot(machine: Machine) -> None:
     assert state(machine)[1]["default"]
 
 
+@pytest.mark.long
 def test_another_image_takes_over_and_leaves_what_is_the_persons(
     machine: Machine, versions: dict[str, Built]
 ) -> None:
