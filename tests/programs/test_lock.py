@@ -382,6 +382,22 @@ def test_local_packages_are_pinned_by_content(world: World) -> None:
     assert after["libedit"] == pins["libedit"]
 
 
+@pytest.mark.parametrize("names", [(), ("mine",)])
+def test_a_local_package_that_changed_needs_no_copy_of_the_one_before(
+    world: World, names: tuple[str, ...]
+) -> None:
+    """Neither its folder nor a cache has it any more."""
+    deb = world.folder / "mine.deb"
+    make_deb(deb, control_text("mine", "1", "all", {"depends": "libedit"}))
+    world.want(local=("mine.deb",))
+    world.lock()
+    world.fetch()
+    world.forget_packages()
+    make_deb(deb, control_text("mine", "2", "all", {"depends": "libedit, spell"}))
+    pins = world.update(*names) if names else world.lock()
+    assert pins["mine"].version == "2" and "spell" in pins
+
+
 def test_a_file_that_is_no_package_is_refused(world: World) -> None:
     (world.folder / "mine.deb").write_bytes(b"!<arch>\nno package")
     world.want(local=("mine.deb",))

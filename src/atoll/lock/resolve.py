@@ -200,8 +200,9 @@ def extend_lock(lock: Lock, resolver: Resolver) -> Lock:
     """
     resolver = resolver.with_own()
     requirements = resolver.requirements
-    stanzas = resolver.stanzas(lock.packages)
     pins = [pin for pin in lock.packages if _may_stay(pin, requirements)]
+    # Not of those that go: packages of an earlier Atoll may be nowhere any more.
+    stanzas = resolver.stanzas(pins)
     kept = _needed_pins(pins, stanzas, resolver, lock.architecture)
     apt = resolver.open_apt()
     missing = replace(
@@ -237,7 +238,7 @@ def update_packages(
     names = _with_both_own(names, resolver.requirements)
     local = tuple(deb for deb in resolver.requirements.local if deb.stanza.name in names)
     kept = _without_replaced(lock.packages, local)
-    stanzas = resolver.stanzas(lock.packages)
+    stanzas = resolver.stanzas(kept)
     apt = resolver.open_apt()
     required = {
         argument: parse_requirement(argument).name for argument in resolver.requirements.install
