@@ -21,3 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--verify", action="store_true", help="also read and verify every file of the image"
     )
+    parser.add_argument(
+        "--adopt",
+        nargs="*",
+        metavar="ITEM",
+        help="write what differs into the machine file: all but secrets, or only the named paths,"
+        " units, user:NAME, group:NAME, password:NAME, kernel",
+    )
+    parser.add_argument("--yes", action="store_true", help="do not ask before --adopt writes")

@@ -135,7 +135,7 @@ def _document(report: MachineReport) -> Json:
         "machine_file": report.system.machine_file,
         "state": as_json(report.state),
         "protection": protection_as_json(report.protection) if report.protection else None,
-        "drift": drift_as_json(report.drift) if report.drift else None,
+        "drift": drift_as_json(report.drift, frozenset()) if report.drift else None,
         "failed_units": None if report.failed_units is None else list(report.failed_units),
         "health": as_document(report.health) if report.health else None,
         "notes": list(report.notes),

@@ -33,48 +33,49 @@ _LINE = 80
 def add_packages(text: str, words: Iterable[str]) -> str:
     """``text`` with ``words``, as apt takes them, in packages.install. A word for a package that is
     there in another form replaces it; one that was removed from the base comes back."""
-    document = _parse(text)
+    document = parse_document(text)
     words = tuple(words)
     names = {package_name(word) for word in words}
-    _drop(document, ("packages", "remove"), lambda item: item in names)
+    drop_words(document, ("packages", "remove"), lambda item: item in names)
     for word in words:
-        _put(document, ("packages", "install"), word, key=package_name)
+        put_word(document, ("packages", "install"), word, key=package_name)
     return tomlkit.dumps(document)
 
 
 def remove_packages(text: str, names: Iterable[str], *, base: Iterable[str] = ()) -> str:
     """``text`` without the packages ``names`` in packages.install; those of ``base`` are in the
     image, and get into packages.remove."""
-    document = _parse(text)
+    document = parse_document(text)
     gone = set(names)
-    _drop(document, ("packages", "install"), lambda item: package_name(item) in gone)
+    drop_words(document, ("packages", "install"), lambda item: package_name(item) in gone)
     for name in base:
-        _put(document, ("packages", "remove"), name, key=str)
+        put_word(document, ("packages", "remove"), name, key=str)
     return tomlkit.dumps(document)
 
 
 def add_arguments(text: str, arguments: Iterable[str]) -> str:
     """``text`` with kernel arguments."""
-    document = _parse(text)
+    document = parse_document(text)
     arguments = tuple(arguments)
-    _drop(document, ("kernel", "remove_args"), lambda item: item in arguments)
+    drop_words(document, ("kernel", "remove_args"), lambda item: item in arguments)
     for argument in arguments:
-        _put(document, ("kernel", "args"), argument, key=str)
+        put_word(document, ("kernel", "args"), argument, key=str)
     return tomlkit.dumps(document)
 
 
 def remove_arguments(text: str, arguments: Iterable[str], *, base: Iterable[str] = ()) -> str:
     """``text`` without kernel arguments of its own; those of ``base`` get into
     kernel.remove_args."""
-    document = _parse(text)
+    document = parse_document(text)
     gone = set(arguments)
-    _drop(document, ("kernel", "args"), lambda item: item in gone)
+    drop_words(document, ("kernel", "args"), lambda item: item in gone)
     for argument in base:
-        _put(document, ("kernel", "remove_args"), argument, key=str)
+        put_word(document, ("kernel", "remove_args"), argument, key=str)
     return tomlkit.dumps(document)
 
 
-def _parse(text: str) -> TOMLDocument:
+def parse_document(text: str) -> TOMLDocument:
+    """Raises RecipeError."""
     try:
         return tomlkit.parse(text)
     except TOMLKitError as error:
@@ -83,55 +84,62 @@ def _parse(text: str) -> TOMLDocument:
         ) from error
 
 
-def _put(
-    document: TOMLDocument, path: tuple[str, str], item: str, *, key: Callable[[str], str]
+def put_word(
+    document: TOMLDocument, path: tuple[str, ...], word: str, *, key: Callable[[str], str]
 ) -> None:
-    """Put ``item`` into the list at ``path``, in place of one with the same key."""
-    items = _list(document, path)
-    for number, each in enumerate(items):
-        if isinstance(each, str) and key(str(each)) == key(item):
-            if str(each) != item:
-                items[number] = item
+    """Put ``word`` into the list at ``path``, in place of one with the same key."""
+    words = _list(document, path)
+    for number, each in enumerate(words):
+        if isinstance(each, str) and key(str(each)) == key(word):
+            if str(each) != word:
+                words[number] = word
             return
-    items.append(item)
-    if len(items.as_string()) > _LINE and "\n" not in items.as_string():
-        items.multiline(multiline=True)
+    words.append(word)
+    if len(words.as_string()) > _LINE and "\n" not in words.as_string():
+        words.multiline(multiline=True)
 
 
-def _drop(document: TOMLDocument, path: tuple[str, str], gone: Callable[[str], bool]) -> None:
-    """Remove items of the list at ``path``; an empty list goes, and its table when that is
-    empty."""
-    table = document.get(path[0])
-    items = table.get(path[1]) if isinstance(table, MutableMapping) else None
-    if not isinstance(table, MutableMapping) or not isinstance(items, Array):
+def drop_words(document: TOMLDocument, path: tuple[str, ...], gone: Callable[[str], bool]) -> None:
+    """Remove words of the list at ``path``; an empty list goes, and each table that is empty
+    then."""
+    tables: list[MutableMapping[str, object]] = [document]
+    for name in path[:-1]:
+        table = tables[-1].get(name)
+        if not isinstance(table, MutableMapping):
+            return
+        tables.append(table)
+    words = tables[-1].get(path[-1])
+    if not isinstance(words, Array):
         return
-    for number in reversed(range(len(items))):
-        if gone(str(items[number])):
-            del items[number]
-    if not items:
-        del table[path[1]]
-    if not table:
-        del document[path[0]]
+    for number in reversed(range(len(words))):
+        if gone(str(words[number])):
+            del words[number]
+    if not words:
+        del tables[-1][path[-1]]
+    for name, above, table in reversed(list(zip(path, tables, tables[1:], strict=False))):
+        if not table:
+            del above[name]
 
 
-def _list(document: TOMLDocument, path: tuple[str, str]) -> Array:
+def _list(document: TOMLDocument, path: tuple[str, ...]) -> Array:
     """The list at ``path``, made where it is not there. Raises RecipeError for another value."""
-    table = document.get(path[0])
-    if table is None:
-        table = tomlkit.table()
-        if not document.as_string().endswith("\n\n"):
-            document.add(tomlkit.nl())
-        document.add(path[0], table)
-        table = document[path[0]]
-    if not isinstance(table, MutableMapping):
-        raise _wrong(path[0], "a table")
-    items = table.get(path[1])
-    if items is None:
-        table[path[1]] = tomlkit.array()
-        items = table[path[1]]
-    if not isinstance(items, Array):
+    table: MutableMapping[str, object] = document
+    for number, name in enumerate(path[:-1]):
+        if table.get(name) is None:
+            if table is document and not document.as_string().endswith("\n\n"):
+                document.add(tomlkit.nl())
+            table[name] = tomlkit.table(is_super_table=number < len(path) - 2)
+        below = table[name]
+        if not isinstance(below, MutableMapping):
+            raise _wrong(".".join(path[: number + 1]), "a table")
+        table = below
+    words = table.get(path[-1])
+    if words is None:
+        table[path[-1]] = tomlkit.array()
+        words = table[path[-1]]
+    if not isinstance(words, Array):
         raise _wrong(".".join(path), "a list")
-    return items
+    return words
 
 
 def _wrong(key: str, what: str) -> RecipeError:

@@ -19,7 +19,8 @@ _WORD = 12
 """Columns of the first word of a line, which says what happened."""
 
 
-def format_drift(drift: Drift) -> str:
+def format_drift(drift: Drift, explained: frozenset[str] = frozenset()) -> str:
+    """``explained`` are names of what the machine file has already."""
     lines = [_title(drift)]
     for heading, rows in _groups(drift):
         found = list(rows)
@@ -27,6 +28,9 @@ def format_drift(drift: Drift) -> str:
             lines += ["", heading]
             for word, text, note in found:
                 lines += _row(word, text, note)
+    if explained:
+        lines += ["", "in the machine file already, but not applied"]
+        lines += [f"  {one_line(name)}" for name in sorted(explained)]
     return "\n".join(lines)
 
 

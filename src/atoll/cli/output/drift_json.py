@@ -8,7 +8,8 @@ if TYPE_CHECKING:
     from atoll.machine.drift.model import AccountDrift, Drift, UnitDrift
 
 
-def drift_as_json(drift: Drift) -> dict[str, object]:
+def drift_as_json(drift: Drift, explained: frozenset[str]) -> dict[str, object]:
+    """``explained`` are names of what the machine file has already."""
     damaged = None
     if drift.damaged is not None:
         damaged = [{"path": each.path, "why": each.why} for each in drift.damaged]
@@ -40,6 +41,7 @@ def drift_as_json(drift: Drift) -> dict[str, object]:
         ],
         "scratch": drift.scratch or None,
         "damaged": damaged,
+        "in_machine_file": sorted(explained),
         "not_compared": [{"what": each.what, "why": each.why} for each in drift.unread],
     }
 

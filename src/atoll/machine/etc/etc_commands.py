@@ -172,14 +172,14 @@ def plan_reset(etc: MachineEtc, path: str) -> tuple[Operation, ...]:
     left = tuple(each for each in etc.conflicts if not f"{each.path}/".startswith(f"{path}/"))
     if before == after and left == etc.conflicts:
         raise NothingToDo(f"/etc/{path} already matches the tree")
-    return _plan_change(etc, replaced(etc.live, path, after, parents=etc.tree), left)
+    return plan_change(etc, replaced(etc.live, path, after, parents=etc.tree), left)
 
 
 def plan_files(etc: MachineEtc, files: Mapping[str, bytes | None]) -> tuple[Operation, ...]:
     """Write, or with None remove, files in an ``/etc``; paths are relative to it."""
     if not files:
         return ()
-    return _plan_change(etc, with_files(etc.live, files), etc.conflicts)
+    return plan_change(etc, with_files(etc.live, files), etc.conflicts)
 
 
 def with_files(live: Node, files: Mapping[str, bytes | None]) -> Node:
@@ -207,7 +207,7 @@ def plan_resolve(etc: MachineEtc, path: str, *, image: bool) -> tuple[Operation,
         )
     left = tuple(each for each in etc.conflicts if each != conflict)
     wanted = _take_image_version(etc, conflict) if image else etc.live
-    return _plan_change(etc, wanted, left)
+    return plan_change(etc, wanted, left)
 
 
 def _list_paths(what: str, names: list[str]) -> str:
@@ -246,10 +246,11 @@ def _plan_forget_good_copy(paths: EtcPaths) -> tuple[Operation, ...]:
     )
 
 
-def _plan_change(
-    etc: MachineEtc, wanted: Node, left: tuple[Conflict, ...]
-) -> tuple[Operation, ...]:
-    """The list of conflicts is written last: until then the same command can be repeated."""
+def plan_change(etc: MachineEtc, wanted: Node, left: tuple[Conflict, ...]) -> tuple[Operation, ...]:
+    """Make ``wanted`` of an ``/etc``, with the conflicts that are ``left``.
+
+    The list of conflicts is written last: until then the same command can be repeated.
+    """
     if etc.mounted is not None:
         first = plan_live(etc.live, wanted, etc.mounted)
     elif wanted == etc.live:

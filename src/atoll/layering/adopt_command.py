@@ -1,0 +1,98 @@
+"""``drift --adopt`` on a machine: read it, and write the machine file with what is beside it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import Busy
+from atoll.layering.adopt import MachineView
+from atoll.layering.change_machine import decode_machine_file
+from atoll.layering.expected_etc import expect_etc
+from atoll.machine.deployments.apply import apply_operations
+from atoll.machine.deployments.machine_lock import locked_machine
+from atoll.machine.drift.etc_drift import EtcPair, find_etc_differences
+from atoll.machine.drift.read_drift import open_tree_files, read_drift, read_etc_pair
+from atoll.machine.etc.etc_commands import plan_change, read_machine_etc
+from atoll.machine.etc.etc_tree import Entry, Kind, Node, is_file, node_at, replaced, with_content
+from atoll.machine.machine_file import PLACE, read_machine_text
+from atoll.recipe.language.parse import parse_machine_recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from atoll.layering.adoption import Adoption
+    from atoll.machine.deployments.sysroot import Sysroot
+    from atoll.machine.drift.model import AccountDrift, EtcDrift, UnitDrift
+    from atoll.machine.etc.etc_commands import MachineEtc
+
+_FOLDER = PLACE.rpartition("/")[0]
+
+
+def read_view(sysroot: Sysroot, number: int) -> MachineView:
+    """What differs from deployment ``number``, with the machine file. Raises RecipeError, Damaged,
+    NotFound or Busy."""
+    pair = read_etc_pair(sysroot, number)
+    return MachineView(
+        drift=read_drift(sysroot, number),
+        pair=pair,
+        tree=open_tree_files(sysroot, number),
+        text=decode_machine_file(read_machine_text(pair.live)),
+    )
+
+
+def write_adoption(sysroot: Sysroot, number: int, view: MachineView, adoption: Adoption) -> None:
+    """Write the machine file, after the files that it names. Raises Busy when the machine file, or
+    one of these files, is no longer what it was."""
+    with locked_machine(sysroot, esp=False) as machine:
+        etc = read_machine_etc(machine, number)
+        if decode_machine_file(read_machine_text(etc.live)) != view.text:
+            raise Busy("the machine file changed meanwhile", hint="try again")
+        apply_operations(plan_change(etc, _with_adoption(etc, adoption), etc.conflicts))
+
+
+def _with_adoption(etc: MachineEtc, adoption: Adoption) -> Node:
+    live = etc.live
+    for path, content in {**adoption.files, PLACE: adoption.text.encode()}.items():
+        before = node_at(live, path)
+        entry = Entry(kind=Kind.FILE, mode=0o600 if path in adoption.private else 0o644)
+        if before is not None and is_file(before) and path not in adoption.private:
+            entry = before.entry
+        live = replaced(live, path, Node(with_content(entry, content)))
+    return live
+
+
+def find_explained(view: MachineView) -> frozenset[str]:
+    """The names of what differs that the machine file explains: it is in the file already, and the
+    tree that it describes is not built yet. Names are those that ``drift --adopt`` takes. Raises
+    RecipeError."""
+    if not view.text:
+        return frozenset()
+    recipe = parse_machine_recipe(view.text, file=f"/etc/{PLACE}").recipe
+
+    def read_source(name: str) -> bytes | None:
+        node = node_at(view.pair.live, f"{_FOLDER}/{name}")
+        if node is None or not is_file(node):
+            return None
+        try:
+            return node.entry.read()
+        except PermissionError:
+            return None
+
+    expected = expect_etc(view.pair, recipe, view.tree, read_source)
+    pair = EtcPair(tree=expected, live=view.pair.live, unread=view.pair.unread)
+    left = find_etc_differences(pair)
+    drift = view.drift
+    now = _names(drift.etc, drift.units, drift.accounts)
+    return now - _names(left.files, left.units, left.accounts)
+
+
+def _names(
+    files: Iterable[EtcDrift], units: Iterable[UnitDrift], accounts: Iterable[AccountDrift]
+) -> frozenset[str]:
+    return frozenset(
+        (
+            *(f"/etc/{each.path}" for each in files),
+            *(each.unit for each in units),
+            *(f"{each.kind}:{each.name}" for each in accounts),
+        )
+    )
