@@ -167,3 +167,56 @@ def test_layers_go_along(
     assert "left out: ./packages/reef-tool.deb" in machine.run("upgrade").stderr
     assert machine.newest["tree"] == third
     assert "reef-tool" not in (machine.etc("atoll/machine.toml") or "")
+
+
+STOPPED = 99
+STOP_THERE = """
+import itertools, os, sys
+from atoll.cli.main import main
+
+count = itertools.count(1)
+
+def stop_there(event, arguments):
+    if event == "atoll.operation" and next(count) == int(sys.argv[1]):
+        os._exit(99)
+
+sys.addaudithook(stop_there)
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+def test_stopped_anywhere_file_and_system_agree(
+    machine: LayeredMachine, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Before the commit it is the old system, after it the new one; each has its machine file."""
+    tool = standin.write_deb(tmp_path, "reef-tool", {"usr/bin/reef-tool": "#!/bin/sh\n"})
+    first = machine.newest
+    stops = range(1, 60) if request.config.getoption("--long") else (2, 9, 14)
+    for stop in stops:
+        done = subprocess.run(
+            [
+                *(sys.executable, "-B", "-c", STOP_THERE, str(stop)),
+                *("add", tool, "--root", machine.root),
+            ],
+            env=os.environ | {"PYTHONPATH": str(TOP / "src")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode in (0, STOPPED), done.stderr
+        newest = machine.newest
+        if newest["tree"] == first["tree"]:
+            assert newest["layers"] == []
+            assert machine.node("usr/bin/reef-tool") is None
+        else:
+            assert newest["layers"] == ["./packages/reef-tool.deb"]
+            assert machine.node("usr/bin/reef-tool") is not None
+            assert "reef-tool" in (machine.etc("atoll/machine.toml") or "")
+            assert (machine.upper / "atoll/packages/reef-tool.deb").exists()
+            assert "nothing changes" in machine.run("apply", code=77).stderr
+            machine.run("remove", "reef-tool")
+            first = machine.newest
+        machine.run("gc")
+        assert not list((machine.root / "atoll/state").glob(".machine.*"))
+        if done.returncode == 0:
+            return

@@ -31,7 +31,14 @@ def terminal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Termina
         yield terminal
 
 
-@pytest.mark.parametrize("terminal", ["xterm-256color", "linux", "vt220"], indirect=True)
+@pytest.mark.parametrize(
+    "terminal",
+    [
+        *(pytest.param(term, marks=pytest.mark.long) for term in ("xterm-256color", "linux")),
+        "vt220",
+    ],
+    indirect=True,
+)
 def test_from_the_first_question_to_the_last(terminal: Terminal, tmp_path: Path) -> None:
     steps = (
         ("Which layout", "ger"),

@@ -20,7 +20,12 @@ from atoll.tree.model import Device, DeviceKind, Directory, Fifo, Metadata, Node
 from tests.unit.tree.trees import default_version, linked_whiteouts, trees
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "composefs"
-CASES = sorted(path.name.removesuffix(".dump.gz") for path in GOLDEN.glob("*.dump.gz"))
+_NAMES = sorted(path.name.removesuffix(".dump.gz") for path in GOLDEN.glob("*.dump.gz"))
+CASES = [
+    # It has 30,000 names, and takes seconds.
+    pytest.param(name, marks=pytest.mark.long) if name == "06-bigdir" else name
+    for name in _NAMES
+]
 IMAGES = sorted(path.name for path in GOLDEN.glob("*.cfs.gz"))
 META = Metadata(mode=0o755)
 

@@ -243,6 +243,7 @@ def many_directories(offset: int, size: int) -> bytes:
     return (head + b"".join(below))[:size]
 
 
+@pytest.mark.long
 def test_one_chain_of_all_clusters_is_walked_once() -> None:
     boot = largest_boot_sector()
     assert parse_boot_sector(boot).data_start == DATA_START
@@ -260,6 +261,7 @@ def test_one_chain_of_all_clusters_is_walked_once() -> None:
     assert not allowed(volume, "name")
 
 
+@pytest.mark.long
 def test_a_volume_of_too_many_names_is_damage_soon() -> None:
     boot = largest_boot_sector()
     reads = []

@@ -119,6 +119,7 @@ def test_reboot_starts_another_qemu(fake: Machine) -> None:
     assert fake.console.text().count("booting") == 1
 
 
+@pytest.mark.long
 def test_soft_reboot_waits_for_the_new_shell(fake: Machine) -> None:
     fake.start()
     fake.succeed("true")
