@@ -1,6 +1,7 @@
 """Sources of packages: suites of repositories, as values and as apt's deb822 text.
 
-This code names no mirror: if the recipe has none, mmdebstrap chooses it.
+This code names no mirror: if the recipe has none, mmdebstrap chooses it, or on a machine without
+mmdebstrap apt's own configuration for Debian.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import Damaged
 from atoll.debian.deb822 import parse_fields
 from atoll.host.fs import temporary_directory
-from atoll.host.run import require_program, run
+from atoll.host.run import find_program, require_program, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+_TARGET = "$(CREATED_BY)\t$(REPO_URI)\t$(RELEASE)\t$(SOURCESENTRY)"
 _LINE = re.compile(r"deb\s+(?:\[[^]]*\]\s+)?(\S+)\s+(\S+)((?:\s+\S+)*)\s*")
 
 
@@ -67,8 +69,13 @@ def read_default_sources(
 ) -> tuple[AptSource, ...]:
     """The sources that mmdebstrap would use for a suite on this machine; downloads nothing.
 
-    ``directory`` is for temporary files.
+    Without mmdebstrap they are those of this machine, if it has this suite: machines of Atoll do
+    not carry mmdebstrap. ``directory`` is for temporary files. Raises MissingProgram.
     """
+    if find_program("mmdebstrap") is None:
+        own = read_own_sources(suite, components)
+        if own:
+            return own
     require_program("mmdebstrap", package="mmdebstrap")
     with temporary_directory(directory, prefix=".new-") as temporary:
         temporary.chmod(0o755)
@@ -89,6 +96,35 @@ def read_default_sources(
             ]
         )
         return parse_sources_list(sources_list.read_text())
+
+
+def read_own_sources(suite: str, components: Sequence[str]) -> tuple[AptSource, ...]:
+    """Where this machine's apt has ``suite``, its updates and security from; empty if it has
+    another suite. Only apt's main list and ``debian.sources`` count: other archives have suites of
+    the same names."""
+    if find_program("apt-get") is None:
+        return ()
+    main = run(["apt-config", "shell", "file", "Dir::Etc::sourcelist/f"]).decode()
+    main = main.partition("=")[2].strip().strip("'")
+    output = run(["apt-get", "indextargets", "--format", _TARGET]).decode(errors="replace")
+    return parse_own_sources(output, main, suite, components)
+
+
+def parse_own_sources(
+    output: str, main: str, suite: str, components: Sequence[str]
+) -> tuple[AptSource, ...]:
+    """The sources in the output of ``apt-get indextargets``, in its order. Pure."""
+    wanted = (suite, f"{suite}-updates", f"{suite}-security")
+    found: dict[str, AptSource] = {}
+    for line in output.splitlines():
+        created, uri, release, entry = [*line.split("\t"), "", "", ""][:4]
+        file = entry.rpartition(":")[0]
+        is_debians = file == main or file.endswith("/debian.sources")
+        if created == "Packages" and release in wanted and is_debians and release not in found:
+            found[release] = AptSource(
+                name=release, uri=uri.rstrip("/"), suite=release, components=tuple(components)
+            )
+    return tuple(found.values()) if suite in found else ()
 
 
 def parse_sources_list(text: str) -> tuple[AptSource, ...]:

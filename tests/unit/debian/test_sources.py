@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 from atoll.base.errors import Damaged
 from atoll.debian.isolated_apt import format_configuration, parse_host_options, sources_id
 from atoll.debian.preferences import format_preferences
-from atoll.debian.sources import AptSource, format_sources, parse_release_date, parse_sources_list
+from atoll.debian.sources import (
+    AptSource,
+    format_sources,
+    parse_own_sources,
+    parse_release_date,
+    parse_sources_list,
+)
 
 TRIXIE = AptSource(
     name="trixie",
@@ -132,3 +138,30 @@ def test_preferences_name_a_repository_by_its_release() -> None:
     )
     bare = format_preferences([vendor], {}, versions=[], taken=[], local=[])
     assert 'Pin: origin "v.example"' in bare
+
+
+TARGETS = """\
+Packages\thttp://mirror.example/debian/\ttrixie\t/etc/apt/sources.list:1
+Packages\thttp://mirror.example/debian/\ttrixie\t/etc/apt/sources.list:1
+Translations\thttp://mirror.example/debian/\ttrixie\t/etc/apt/sources.list:1
+Packages\thttp://mirror.example/debian/\ttrixie-updates\t/etc/apt/sources.list.d/debian.sources:1
+Packages\thttp://vendor.example/apt\ttrixie-security\t/etc/apt/sources.list.d/vendor.sources:1
+Packages\thttp://mirror.example/security/\ttrixie-security\t/etc/apt/sources.list:3
+Packages\thttp://mirror.example/debian/\tforky\t/etc/apt/sources.list:4
+odd
+"""
+
+
+def test_debians_sources_of_this_machine_and_no_vendors() -> None:
+    found = parse_own_sources(TARGETS, "/etc/apt/sources.list", "trixie", ("main", "contrib"))
+    assert [(each.suite, each.uri) for each in found] == [
+        ("trixie", "http://mirror.example/debian"),
+        ("trixie-updates", "http://mirror.example/debian"),
+        ("trixie-security", "http://mirror.example/security"),
+    ]
+    assert {each.components for each in found} == {("main", "contrib")}
+
+
+def test_a_machine_of_another_suite_has_none() -> None:
+    assert parse_own_sources(TARGETS, "/etc/apt/sources.list", "bookworm", ("main",)) == ()
+    assert parse_own_sources(TARGETS, "/etc/other", "trixie", ("main",)) == ()
