@@ -26,7 +26,6 @@ STEPS = (
     ("Which layout", f"ger{ENTER}", ""),
     ("Which variant", f"nod{ENTER}", ""),
     ("Which disk", ENTER, "install-disk.png"),
-    ("How much", f"{DOWN}", ""),
     ("> free space", ENTER, "install-part.png"),
     ("do not encrypt", f"{UP}{UP}", ""),
     ("> encrypt the system and all files, with", ENTER, "install-encryption.png"),

@@ -34,29 +34,30 @@ class DiskChoices:
         return tuple(self._disk(disk) for disk in self.devices.disks)
 
     def list_parts(self, name: str) -> tuple[tuple[Choice, TargetAnswer], ...]:
-        """What can be done with a disk: all of it, its free space, or one partition."""
+        """What can be done with a disk, what erases least first: its free space, one partition, or
+        all of it."""
         disk = self.devices.find_disk(Path(name))
         return () if disk is None else tuple(self._parts(disk))
 
     def _disk(self, disk: Disk) -> Choice:
         parts = [choice for choice, _ in self._parts(disk)]
         possible = any(not choice.why_not for choice in parts)
-        why_not = "" if possible else parts[0].why_not
+        # Why not all of it: the reason that concerns the disk itself.
+        why_not = "" if possible else parts[-1].why_not
         return Choice(value=str(disk.path), title=describe_disk(disk), why_not=why_not)
 
     def _parts(self, disk: Disk) -> Iterator[tuple[Choice, TargetAnswer]]:
+        if disk.partitions and disk.table is not None:
+            start, end = largest_gap(disk.table, disk.table.partitions)
+            if end - start >= _LEAST_GAP:
+                title = f"free space ({format_bytes(end - start)}): nothing is erased"
+                yield self._choice("free_space", disk.path, title)
+            for part in disk.partitions:
+                what = describe_partition(part.kind, part.name, part.signature)
+                title = f"only {part.path.name} ({format_bytes(part.size)}, {what}): it is erased"
+                yield self._choice("partition", part.path, title)
         content = "everything on it is erased" if disk.partitions else "it has no partitions"
         yield self._choice("disk", disk.path, f"the whole disk: {content}")
-        if disk.table is None:
-            return
-        start, end = largest_gap(disk.table, disk.table.partitions)
-        if end - start >= _LEAST_GAP:
-            title = f"free space ({format_bytes(end - start)}): nothing is erased"
-            yield self._choice("free_space", disk.path, title)
-        for part in disk.partitions:
-            what = describe_partition(part.kind, part.name, part.signature)
-            title = f"only {part.path.name} ({format_bytes(part.size)}, {what}): it is erased"
-            yield self._choice("partition", part.path, title)
 
     def _choice(self, kind: str, device: Path, title: str) -> tuple[Choice, TargetAnswer]:
         answer = TargetAnswer(kind=kind, device=str(device))
