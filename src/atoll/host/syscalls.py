@@ -1,7 +1,7 @@
 """System calls and ioctls without a Python function: fs-verity, syncfs, unshare, renameat2.
 
-Sandboxes have theirs in ``sandbox_syscalls.py``; no other module uses ctypes. "Handle" means a file
-descriptor here.
+Sandboxes have theirs in ``sandbox_syscalls.py``, live changes in ``mount_syscalls.py``; no other
+module uses ctypes. "Handle" means a file descriptor here.
 
 ``struct fsverity_enable_arg`` (128 bytes) and ``struct fsverity_digest`` (4 bytes, then the digest)
 are defined in ``linux/fsverity.h``.

@@ -1,4 +1,4 @@
-"""Which FAT volume a directory is on, by the kernel's list of mounts; its lines, from proc(5)::
+"""The kernel's list of mounts, and which FAT volume a directory is on; lines, from proc(5)::
 
 36 35 259:1 /  /boot ro,nosuid … shared:1 - vfat /dev/nvme0n1p1 rw,umask=0077
 |  |  |     |  |     |           |          |    |              options of the volume
@@ -26,13 +26,20 @@ _ESCAPED = re.compile(r"\\([0-7]{3})")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mount:
-    """``root`` is the directory of the volume that is seen at ``point``."""
+    """``root`` is the directory of the volume that is seen at ``point``.
+
+    ``number`` and ``parent`` are ids of mounts. ``options`` are those of the mount and of its file
+    system.
+    """
 
     device: int
     root: PurePosixPath
     point: PurePosixPath
     kind: str
     source: str
+    number: int = 0
+    parent: int = 0
+    options: frozenset[str] = frozenset()
 
 
 def parse_mounts(text: str) -> tuple[Mount, ...]:
@@ -42,7 +49,8 @@ def parse_mounts(text: str) -> tuple[Mount, ...]:
         before, _, after = line.partition(" - ")
         words, rest = before.split(" "), after.split(" ")
         major, _, minor = words[2].partition(":") if len(words) > 5 else ("", "", "")
-        if major.isdecimal() and minor.isdecimal() and len(rest) > 1:
+        ids = (major, minor, words[0], words[1] if len(words) > 1 else "")
+        if all(each.isdecimal() for each in ids) and len(rest) > 1:
             mounts.append(
                 Mount(
                     device=os.makedev(int(major), int(minor)),
@@ -50,9 +58,18 @@ def parse_mounts(text: str) -> tuple[Mount, ...]:
                     point=PurePosixPath(_plain(words[4])),
                     kind=rest[0],
                     source=_plain(rest[1]),
+                    number=int(words[0]),
+                    parent=int(words[1]),
+                    options=frozenset((*words[5].split(","), *rest[-1].split(","))),
                 )
             )
     return tuple(mounts)
+
+
+def read_mounts(place: Path | None = None) -> tuple[Mount, ...]:
+    """All mounts of this process's namespace, or of the one that ``place`` lists, in the kernel's
+    order. Raises OSError."""
+    return parse_mounts((place or MOUNTS).read_text(errors="surrogateescape"))
 
 
 def find_fat_mount(
@@ -84,7 +101,7 @@ def find_mount(directory: Path) -> Mount | None:
         ) from error
     try:
         device = os.fstat(handle).st_dev
-        mounts = parse_mounts(MOUNTS.read_text(errors="surrogateescape"))
+        mounts = read_mounts()
     except FileNotFoundError as error:
         raise NotFound(f"{MOUNTS} is not there", hint="mount proc at /proc") from error
     finally:
