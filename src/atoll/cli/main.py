@@ -98,6 +98,12 @@ VERBS = (
     Verb(
         "cancel", "machine administration", "discard a staged or downloaded upgrade", "atoll cancel"
     ),
+    Verb(
+        "scratch",
+        "machine administration",
+        "make /usr writable until the next boot",
+        "atoll scratch",
+    ),
     Verb("gc", "machine administration", "remove old deployments and unused data", "atoll gc"),
     Verb("check", "building images", "check a recipe for errors", "atoll check examples/hello"),
     Verb(
@@ -152,6 +158,7 @@ VERBS = (
     ),
     Verb("pull", "building images", "fetch an image into the store", "atoll pull oci:hello:1"),
     Verb("tree", "plumbing", "digest, dump, convert or list a tree", "atoll tree digest ."),
+    Verb("live", "plumbing", "carry out a live change", "atoll live finish"),
     Verb("store", "plumbing", "list, check and remove images in the store", "atoll store list"),
 )
 

@@ -16,6 +16,7 @@ from atoll.machine.deployments.public_status import may_read_machine, read_publi
 from atoll.machine.deployments.state import read_state
 from atoll.machine.deployments.sysroot import LiveChanges, find_sysroot
 from atoll.machine.deployments.way_back import explain_no_way_back
+from atoll.machine.live.mount_stack import is_scratch
 
 if TYPE_CHECKING:
     import argparse
@@ -27,12 +28,13 @@ if TYPE_CHECKING:
     from atoll.machine.protection import Protection
 
 WIDTH = 80
+USR = Path("/usr")
 WATCHDOGS = Path("/sys/class/watchdog")
 _LIVE = {
     LiveChanges.MEMORY: "live system, changes are lost at shutdown",
     LiveChanges.PERSISTENCE: "live system, changes are kept on its stick",
 }
-_MARKS = ("booted", "default", "staged", "fallback", "pinned", "held")
+_MARKS = ("booted", "running", "default", "staged", "fallback", "pinned", "held")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,28 +62,27 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         public = read_public_status()
         state, when, reasons = public.state, public.when, public.no_way_back
         beside = public.beside
-    protection = _read_protection(sysroot) if arguments.root is None else None
+    is_running = arguments.root is None
+    protection = _read_protection(sysroot) if is_running else None
     if arguments.json:
-        document = as_json(state)
-        document["watchdog"] = has_watchdog() if arguments.root is None else None
-        document["live"] = sysroot.live
-        document["beside"] = beside or None
-        document["protection"] = None if protection is None else protection_as_json(protection)
+        document = as_json(state) | {
+            "watchdog": has_watchdog() if is_running else None,
+            "live": sysroot.live,
+            "scratch": is_running and is_scratch(USR),
+            "beside": beside or None,
+            "protection": None if protection is None else protection_as_json(protection),
+        }
         print(json.dumps(document, indent=2))
     else:
-        print("\n".join((*_describe_kind(sysroot, beside), format_state(state))))
+        print("\n".join((*_describe_kind(sysroot, state, beside), format_state(state))))
         if protection is not None:
             print(format_protection(protection))
     for line in (*no_way_back(sysroot, reasons), *warnings(state)):
         reporter.notice(line)
     # The firmware variables of a live system belong to what is installed on this computer.
-    if arguments.root is None and sysroot.live is None:
+    if is_running and sysroot.live is None:
         _report_overrides(reporter)
-        default = state.default
-        if default is not None and not default.blessed and not has_watchdog():
-            reporter.notice(
-                "no watchdog: if the next boot hangs, the machine must be reset by hand"
-            )
+        _report_watchdog(state, reporter)
     if when is not None:
         reporter.notice(f"as of {format_moment(when)}; for the current status: sudo atoll status")
     if not arguments.json:
@@ -89,11 +90,23 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     return 0
 
 
-def _describe_kind(sysroot: Sysroot, beside: str) -> list[str]:
-    """That it is a live system, or shares the disk with an older system."""
+def _report_watchdog(state: MachineState, reporter: Reporter) -> None:
+    default = state.default
+    if default is not None and not default.blessed and not has_watchdog():
+        reporter.notice("no watchdog: if the next boot hangs, the machine must be reset by hand")
+
+
+def _describe_kind(sysroot: Sysroot, state: MachineState, beside: str) -> list[str]:
+    """That it is a live system, shares the disk with an older system, or was changed live."""
     lines = [] if sysroot.live is None else [_LIVE[sysroot.live]]
     if beside:
         lines.append(cut(f"beside {one_line(beside)}, which the boot menu starts, too", WIDTH))
+    applied = state.find(state.applied)
+    if applied is not None:
+        title = one_line(applied.deployment.title)
+        lines.append(cut(f"changed live: /usr and /etc are those of {title}", WIDTH))
+    if sysroot.booted is not None and is_scratch(USR):
+        lines.append("scratch: /usr is writable, and changes are lost at the next boot")
     return lines
 
 
@@ -166,6 +179,7 @@ def _deployment_as_json(found: DeploymentState) -> dict[str, object]:
         "default": found.default,
         "staged": found.staged,
         "fallback": found.fallback,
+        "running": found.running,
         "blessed": found.blessed,
         "pinned": found.pinned,
         "held": found.held,
@@ -232,6 +246,8 @@ def next_step(sysroot: Sysroot, state: MachineState) -> str:
     if sysroot.live is not None:
         return "next: atoll install puts this system on a disk of this computer"
     default = state.default
+    if state.applied is not None and default is not None and default.running:
+        return f"next: nothing; to take the live change back: {sysroot.command('cancel')}"
     if default is not None and default.staged:
         title = one_line(default.deployment.title)
         return f"next: systemctl reboot, into {title} (or: {sysroot.command('cancel')})"

@@ -17,6 +17,9 @@ def add_upgrade_arguments(parser: argparse.ArgumentParser) -> None:
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--check", action="store_true", help="only check for a new version")
     only.add_argument("--download-only", action="store_true", help="only fetch the new version")
+    only.add_argument(
+        "--live", action="store_true", help="make it the running system now, without a reboot"
+    )
     parser.add_argument(
         "--even-held", action="store_true", help="accept a version that is held on this machine"
     )

@@ -52,6 +52,7 @@ from atoll.machine.disable_entries import plan_disable_entries
 from atoll.machine.etc.etc_commands import read_machine_etc
 from atoll.machine.etc.etc_tree import compare
 from atoll.machine.etc.stage import retry_if_changed
+from atoll.machine.live.live import undo_live
 from atoll.machine.restore_machine_file import plan_restore_machine_file
 from atoll.machine.rollback_choice import choose_rollback, left_deployments
 from atoll.machine.stage_image import forget_pending
@@ -186,24 +187,27 @@ def _plan_keeping_etc(
 
 
 def cancel(sysroot: Sysroot, reporter: Reporter) -> Cancelled:
-    """Let what runs boot next again, and drop what was staged or fetched; what was dropped.
+    """Let what was booted run and boot next again, and drop what was staged or fetched.
 
     Of a machine in a directory, where nothing runs, the newest blessed deployment boots next.
     Raises NothingToDo, or Refused when what would boot next cannot boot.
     """
+    dropped, failed = list[str](), tuple[str, ...]()
+    if sysroot.applied is not None:
+        failed = undo_live(sysroot, reporter).warnings
+        dropped.append(f"the live change to deployment {sysroot.applied}")
+        sysroot = replace(sysroot, applied=None)
     with locked_machine(sysroot) as machine:
         state = clean_up(machine, reporter)
         verify = verifier(machine)
         stay = require_current(state) if state.booted is not None else _previous_default(state)
         staged = state.default
-        dropped: list[str] = []
-        failed: tuple[str, ...] = ()
         if stay is not None and staged is not None and staged.number != stay.number:
             _require_bootable(machine, stay, find_boot_flaw(state, stay, verify))
             plan = plan_cancel(machine, state, stay, staged)
             check_plan(state, plan.operations, verify)
             with reporter.step(f"Making {stay.deployment.title} boot next"):
-                failed = apply_plan(plan)
+                failed += apply_plan(plan)
             dropped.append(staged.deployment.title)
         try:
             if forget_pending(machine):

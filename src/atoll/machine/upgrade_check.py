@@ -23,6 +23,7 @@ from atoll.machine.candidate import (
 from atoll.machine.deployments.state import next_numbers
 from atoll.machine.etc.damaged_tree import read_source_etc
 from atoll.machine.etc.stage import MergeInputs, etc_paths, plan_stage, retry_if_changed
+from atoll.machine.live_preview import preview_live
 from atoll.machine.machine_file import read_machine_file
 from atoll.machine.space import INODES, Space, check_space, cost_of, measure_free
 from atoll.machine.staging import check_ids, preview_etc
@@ -47,7 +48,8 @@ class UpgradePreview:
 
     ``etc`` is None while the image's ``/etc`` is not known. ``changed_here`` counts the paths in
     ``/etc`` that people changed, ``made_here`` those that the machine made; both are None for users
-    who may not read it. ``obstacle`` is why the upgrade is refused, None when nothing known is in
+    who may not read it. ``live`` is why it needs a reboot, empty if it can go live, and None while
+    that is not known. ``obstacle`` is why the upgrade is refused, None when nothing known is in
     its way.
     """
 
@@ -59,6 +61,7 @@ class UpgradePreview:
     changed_here: int | None
     made_here: int | None
     obstacle: AtollError | None
+    live: tuple[str, ...] | None = None
 
 
 def inspect_upgrade(
@@ -90,6 +93,7 @@ def inspect_upgrade(
         changed_here=len(etc.changes) - made,
         made_here=made,
         obstacle=None,
+        live=preview_live(candidate, sysroot, store, current, image_json),
     )
     try:
         check_new(candidate, sysroot, state, even_held=even_held)

@@ -53,6 +53,13 @@ def parse_below(image: bytes | bytearray | memoryview, path: bytes) -> Node | No
         return reader.read_below(path.split(b"/"))
 
 
+def parse_top(image: bytes | bytearray | memoryview) -> tuple[bytes, ...]:
+    """The names in the root directory. Raises Damaged."""
+    parts = ImageParts(memoryview(image).cast("B"))
+    names = (name for name, _, _ in parts.names(parts.inode(parts.root)))
+    return tuple(name for name in names if name not in (b".", b".."))
+
+
 @dataclass(slots=True, eq=False)
 class _Branch:
     """A directory while it is parsed; ``node`` is set when all its entries have theirs.

@@ -60,6 +60,9 @@ def preview_as_json(preview: UpgradePreview, sysroot: Sysroot) -> dict[str, Any]
             "conflicts": _conflicts(preview.etc),
         },
         "reboot": True,
+        "live": None
+        if preview.live is None
+        else {"possible": not preview.live, "reasons": list(preview.live)},
         "obstacle": preview.obstacle.message if preview.obstacle else None,
     }
 
@@ -93,8 +96,16 @@ def format_preview(
         words = f"{format_amount(need, 'B')} of {format_amount(free, 'B')} free"
         lines.append(f"  space      up to {words} on {place}")
     lines += _etc_lines(preview, sysroot, request)
-    lines.append("  reboot     needed")
+    lines.append(f"  reboot     {_describe_reboot(preview, sysroot, request)}")
     return "\n".join(map(one_line, lines))
+
+
+def _describe_reboot(preview: UpgradePreview, sysroot: Sysroot, request: UpgradeRequest) -> str:
+    if preview.live is None:
+        return "needed"
+    if preview.live:
+        return f"needed: {'; '.join(preview.live)}"
+    return f"not needed with: {sysroot.command(f'{request.words} --live')}"
 
 
 def format_rollback(found: RollbackPreview) -> str:

@@ -38,8 +38,8 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         return _adopt(arguments, reporter)
     sysroot = find_sysroot(getattr(arguments, "root", None))
     number = arguments.deployment
-    if number is None and sysroot.booted is not None:
-        number = sysroot.booted
+    if number is None and sysroot.running is not None:
+        number = sysroot.running
     else:
         number = choose_deployment(sysroot, number)
     if arguments.verify and sysroot.is_running:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     sysroot = find_sysroot(getattr(arguments, "root", None))
     number = arguments.deployment
-    if number is None and sysroot.booted is not None:
-        number = sysroot.booted
+    if number is None and sysroot.running is not None:
+        number = sysroot.running
     else:
         number = choose_deployment(sysroot, number)
     with reporter.step("Reading the machine"):

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from atoll.base.errors import AtollError, NothingToDo, Refused
 from atoll.base.text import one_line
+from atoll.cli.output.live import live_as_json, live_lines
 from atoll.cli.output.upgrade import candidate_as_json, conflict_lines, staged_as_json
 from atoll.layering.upgrade_machine import upgrade_machine
+from atoll.machine.deployments.state import read_state
 from atoll.machine.deployments.sysroot import find_installed
+from atoll.machine.live.live import check_live, go_live, require_ready
 from atoll.machine.upgrade import UpgradeRequest, check_upgrade
 
 if TYPE_CHECKING:
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
     from atoll.machine.deployment import Deployment
     from atoll.machine.deployments.sysroot import Sysroot
     from atoll.machine.etc.merge import Merge
+    from atoll.machine.upgrade import UpgradeResult
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
@@ -37,11 +42,12 @@ def run_upgrade(arguments: argparse.Namespace, request: UpgradeRequest, reporter
             print(one_line(f"{candidate.title} is available: {candidate.origin.image}"))
         reporter.notice(f"next: {sysroot.command(request.words)}")
         return 0
+    if arguments.live:
+        return _upgrade_live(arguments, sysroot, request, reporter)
     staged = upgrade_machine(sysroot, request, reporter)
     if arguments.json:
         print(json.dumps(staged_as_json(staged), indent=2))
-    if staged.warning:
-        reporter.notice(f"{staged.warning}\n  next: {sysroot.command('gc')}")
+    _print_warning(staged, sysroot, reporter)
     if staged.deployment is None:
         command = sysroot.command(request.words)
         reporter.notice(f"{staged.candidate.title} is downloaded; next: {command}")
@@ -50,18 +56,71 @@ def run_upgrade(arguments: argparse.Namespace, request: UpgradeRequest, reporter
     return 0
 
 
+def _print_warning(staged: UpgradeResult, sysroot: Sysroot, reporter: Reporter) -> None:
+    if staged.warning:
+        reporter.notice(f"{staged.warning}\n  next: {sysroot.command('gc')}")
+
+
+def _upgrade_live(
+    arguments: argparse.Namespace, sysroot: Sysroot, request: UpgradeRequest, reporter: Reporter
+) -> int:
+    """Stage the image, or take what is staged already, and make it the running system."""
+    require_ready(sysroot)
+    document: dict[str, object] = {}
+    try:
+        staged = upgrade_machine(sysroot, request, reporter)
+        deployment = staged.deployment
+        document = staged_as_json(staged)
+        _print_warning(staged, sysroot, reporter)
+        print_conflicts(deployment, staged.merge, sysroot, reporter)
+    except NothingToDo:
+        default = read_state(sysroot).default
+        if default is None or default.number == sysroot.running:
+            raise
+        deployment = default.deployment
+    assert deployment is not None, "--live and --download-only exclude each other"
+    try:
+        result = go_live(sysroot, deployment.number, reporter)
+    except Refused as error:
+        error.message = f"{deployment.title} boots next; {error.message}"
+        raise
+    if arguments.json:
+        document |= {"deployment": deployment.number, "reboot": False}
+        print(json.dumps({**document, "live": live_as_json(result)}, indent=2))
+    for line in live_lines(result):
+        reporter.notice(line)
+    reporter.notice(f"{deployment.title} runs now, and boots next (undo with: atoll cancel)")
+    return 0
+
+
 def print_staged(
     deployment: Deployment, merge: Merge | None, sysroot: Sysroot, reporter: Reporter
 ) -> None:
     """Print conflicts, and the next step, after a deployment was staged."""
     title = deployment.title
-    if merge is not None and merge.conflicts:
-        for line in conflict_lines(merge):
-            reporter.notice(line)
-        etc = sysroot.command(f"etc --deployment {deployment.number}")
-        reporter.notice(f"your files are kept until you resolve the conflicts: {etc}")
+    print_conflicts(deployment, merge, sysroot, reporter)
     if sysroot.booted is not None:
+        now = " or atoll upgrade --live" if _can_go_live(sysroot, deployment) else ""
         undo = sysroot.command("cancel")
-        reporter.notice(f"{title} boots next: systemctl reboot (or undo with: {undo})")
+        reporter.notice(f"{title} boots next: systemctl reboot{now} (or undo with: {undo})")
     else:
         reporter.notice(f"{title} boots next; see: {sysroot.command('status')}")
+
+
+def _can_go_live(sysroot: Sysroot, deployment: Deployment) -> bool:
+    """Only a hint: what cannot be read gives none."""
+    try:
+        return sysroot.is_running and not check_live(sysroot, deployment.number)
+    except (AtollError, OSError):
+        return False
+
+
+def print_conflicts(
+    deployment: Deployment | None, merge: Merge | None, sysroot: Sysroot, reporter: Reporter
+) -> None:
+    if deployment is None or merge is None or not merge.conflicts:
+        return
+    for line in conflict_lines(merge):
+        reporter.notice(line)
+    etc = sysroot.command(f"etc --deployment {deployment.number}")
+    reporter.notice(f"your files are kept until you resolve the conflicts: {etc}")

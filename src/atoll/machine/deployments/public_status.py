@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 STATUS_FILE = Path("/run/atoll/status.json")
 FORMAT = 1
-FLAGS = ("booted", "default", "staged", "pinned", "blessed", "fallback")
+FLAGS = ("booted", "default", "staged", "pinned", "blessed", "fallback", "running")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +124,7 @@ def parse_public_status(data: bytes, *, where: str) -> PublicState:
         damaged=fields.strings("damaged"),
         damaged_numbers=frozenset(map(int, fields.strings("damaged_numbers", check=_check_number))),
         booted=None if fields.table.get("booted") is None else fields.integer("booted"),
+        applied=next((each.number for each in deployments if each.running), None),
         held={_parse_tree(each): _parse_hold(each) for each in fields.each("held")},
     )
     return PublicState(
@@ -185,7 +186,8 @@ def _parse_hold(fields: Fields) -> Hold:
 
 def _parse_deployment(fields: Fields) -> DeploymentState:
     tree = _parse_tree(fields)
-    flags = {flag: fields.boolean(flag) for flag in FLAGS}
+    # After a live change the status may be that of an Atoll that had no such changes.
+    flags = {flag: fields.boolean(flag, False) for flag in FLAGS}
     found = DeploymentState(
         deployment=Deployment(
             number=fields.integer("number"),
@@ -201,6 +203,7 @@ def _parse_deployment(fields: Fields) -> DeploymentState:
         pinned=flags["pinned"],
         blessed=flags["blessed"],
         fallback=flags["fallback"],
+        running=flags["running"],
         flaw=fields.string("flaw"),
         layers=fields.strings("layers"),
     )

@@ -1,8 +1,8 @@
 """Which deployments, entries and kernels stay. Pure.
 
-Policy keeps the booted and the default deployment, the fallback, the way back and pinned ones; then
-the newest blessed ones, up to ``keep`` deployments in total. A deployment without an entry was left
-by an interrupted operation.
+Policy keeps the booted, the running and the default deployment, the fallback, the way back and
+pinned ones; then the newest blessed ones, up to ``keep`` deployments in total. A deployment without
+an entry was left by an interrupted operation.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ def required_deployments(state: MachineState) -> frozenset[int]:
         each.number
         for each in state.deployments
         if each.booted
+        or each.running
         or each.default
         or each.fallback
         or each.pinned
@@ -101,7 +102,7 @@ def choose_damaged(state: MachineState) -> tuple[int, ...]:
     when they run, boot next or are pinned, or may still boot while there is no way back."""
     if state.menu.damaged or state.unreadable:
         return ()
-    kept = {state.booted, state.menu.default, *state.pinned}
+    kept = {state.booted, state.applied, state.menu.default, *state.pinned}
     if state.way_back is None:
         kept |= {each.deployment for each in state.menu.entries if each.name.tries_left is None}
     return tuple(sorted(state.damaged_numbers - kept))
@@ -112,7 +113,8 @@ def choose_superseded(state: MachineState, *, but: int | None = None) -> tuple[i
     return tuple(
         each.number
         for each in state.deployments
-        if not (each.blessed or each.booted or each.default or each.pinned or each.number == but)
+        if not (each.blessed or each.booted or each.running or each.default or each.pinned)
+        and each.number != but
     )
 
 

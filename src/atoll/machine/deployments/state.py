@@ -48,8 +48,9 @@ class DeploymentState:
     """A deployment and its current state.
 
     ``staged``: it boots next and does not run yet. ``fallback``: it boots if the default fails.
-    ``hold`` is the hold of its tree that names this deployment. ``flaw`` says why it cannot boot;
-    empty if ``quick_check`` finds no fault. ``layers`` is what the machine file made of its image.
+    ``running``: a live change made its ``/usr`` and ``/etc`` the running ones. ``hold`` is the hold
+    of its tree that names this deployment. ``flaw`` says why it cannot boot; empty if
+    ``quick_check`` finds no fault. ``layers`` is what the machine file made of its image.
     """
 
     deployment: Deployment
@@ -59,6 +60,7 @@ class DeploymentState:
     pinned: bool = False
     blessed: bool = False
     fallback: bool = False
+    running: bool = False
     hold: Hold | None = None
     flaw: str = ""
     layers: tuple[str, ...] = ()
@@ -93,6 +95,8 @@ class MachineState:
     pinned: frozenset[int] = frozenset()
     """Pinned deployments, also those that cannot be read."""
     way_back: int | None = None
+    applied: int | None = None
+    """The deployment that a live change made the running one (``Sysroot.applied``)."""
 
     def find(self, number: int | None) -> DeploymentState | None:
         return next((each for each in self.deployments if each.number == number), None)
@@ -107,7 +111,8 @@ class MachineState:
 
         If that cannot be read, the first one in the loader's order that can be.
         """
-        wanted = self.booted if self.booted is not None else self.menu.default
+        running = self.booted if self.applied is None else self.applied
+        wanted = running if running is not None else self.menu.default
         order = (wanted, *(each.deployment for each in self.menu.entries))
         return next((found for number in order if (found := self.find(number))), None)
 
@@ -146,12 +151,13 @@ def read_state(sysroot: Sysroot) -> MachineState:
         damage=Damage(reasons=tuple(damaged), deployments=frozenset(numbers)),
         flaws=find_flaws(sysroot, deployments, menu),
     )
-    return replace(
+    state = replace(
         state,
         deployments=tuple(
             replace(each, layers=list_layers(sysroot, each.number)) for each in state.deployments
         ),
     )
+    return with_applied(state, sysroot.applied)
 
 
 def _unreadable(sysroot: Sysroot, deployments: Iterable[Deployment]) -> list[str]:
@@ -222,7 +228,7 @@ def refresh_state(state: MachineState) -> MachineState:
         held=state.held,
         unreadable=state.unreadable,
     )
-    return make_state(
+    fresh = make_state(
         tuple(each.deployment for each in state.deployments),
         state.menu,
         flags,
@@ -230,6 +236,13 @@ def refresh_state(state: MachineState) -> MachineState:
         damage=Damage(deployments=state.damaged_numbers),
         flaws={each.number: each.flaw for each in state.deployments if each.flaw},
     )
+    return with_applied(fresh, state.applied)
+
+
+def with_applied(state: MachineState, applied: int | None) -> MachineState:
+    """``state`` after a live change to the deployment ``applied``; None if there was none."""
+    deployments = (replace(each, running=each.number == applied) for each in state.deployments)
+    return replace(state, deployments=tuple(deployments), applied=applied)
 
 
 def _find_fallback(

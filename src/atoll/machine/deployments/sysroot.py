@@ -25,6 +25,8 @@ from atoll.machine.boot.boot_entries import ENTRIES
 from atoll.machine.deployment import is_number
 
 BOOTED = Path("/run/atoll/booted")
+RUNNING = Path("/run/atoll/running")
+"""After a live change: the deployment whose ``/usr`` and ``/etc`` run (``machine/live``)."""
 LIVE = Path("/run/atoll/live")
 BOOT_PARTITION = "boot-partition"
 """In ``atoll/state``: the UUID, in the partition table, of the partition with kernels and boot
@@ -45,13 +47,20 @@ class LiveChanges(StrEnum):
 class Sysroot:
     """Where a machine is: its state partition, its ESP, and which deployment of it runs, if any.
 
-    ``live`` is set on a live system: its stick is never changed.
+    ``live`` is set on a live system: its stick is never changed. ``applied`` is the deployment
+    whose ``/usr`` and ``/etc`` a live change made the running ones.
     """
 
     root: Path
     esp: Path
     booted: int | None = None
     live: LiveChanges | None = None
+    applied: int | None = None
+
+    @property
+    def running(self) -> int | None:
+        """The deployment whose ``/usr`` and ``/etc`` run."""
+        return self.booted if self.applied is None else self.applied
 
     @property
     def is_running(self) -> bool:
@@ -94,7 +103,11 @@ def find_sysroot(root: Path | None) -> Sysroot:
             )
         booted = parse_booted(read_regular(BOOTED, limit=OWN_LIMIT))
         live = parse_live(read_if_there(LIVE))
-        return Sysroot(root=RUNNING_SYSROOT, esp=RUNNING_ESP, booted=booted, live=live)
+        other = read_if_there(RUNNING)
+        applied = None if other is None else parse_booted(other, where=RUNNING)
+        return Sysroot(
+            root=RUNNING_SYSROOT, esp=RUNNING_ESP, booted=booted, live=live, applied=applied
+        )
     sysroot = Sysroot(root=root, esp=root / "esp")
     if not sysroot.deployments.is_dir():
         raise NotFound(
@@ -131,12 +144,13 @@ def parse_live(data: bytes | None) -> LiveChanges | None:
         raise Damaged(f"{LIVE} does not say where changes go") from None
 
 
-def parse_booted(data: bytes) -> int:
-    """The number of the deployment that runs, from what early boot wrote. Raises Damaged.
+def parse_booted(data: bytes, *, where: Path = BOOTED) -> int:
+    """The number of the deployment that runs, from what early boot wrote, or a live change. Raises
+    Damaged.
 
     The shell scripts on machines read the same line (``read_booted`` in ``formats.sh``).
     """
-    number = parse_json_object(data, where=str(BOOTED)).get("deployment")
+    number = parse_json_object(data, where=str(where)).get("deployment")
     if type(number) is not int or not is_number(str(number)):
-        raise Damaged(f"{BOOTED} does not say which deployment runs")
+        raise Damaged(f"{where} does not say which deployment runs")
     return number

@@ -53,7 +53,7 @@ class _Reading:
 
 def read_drift(sysroot: Sysroot, number: int) -> Drift:
     """What differs on a machine from deployment ``number``. Raises Damaged, NotFound or Busy."""
-    runs = sysroot.is_running and number == sysroot.booted
+    runs = sysroot.is_running and number == sysroot.running
     deployment = read_deployment(sysroot, number) if may_read_machine(sysroot) else None
     tree = open_tree_files(sysroot, number)
     reading = _Reading(sysroot=sysroot, number=number, runs=runs, tree=tree)
@@ -76,14 +76,14 @@ def read_drift(sysroot: Sysroot, number: int) -> Drift:
 
 def open_tree_files(sysroot: Sysroot, number: int) -> TreeFiles:
     """The files of a deployment's tree: of the one that runs as they are mounted."""
-    if sysroot.is_running and number == sysroot.booted:
+    if sysroot.is_running and number == sysroot.running:
         return MountedTree()
     return ImageTree(open_store(sysroot.atoll), read_deployment(sysroot, number).tree)
 
 
 def read_etc_pair(sysroot: Sysroot, number: int) -> EtcPair:
     """The ``/etc`` of the tree and of the machine; as much as this user may read."""
-    if sysroot.is_running and number == sysroot.booted:
+    if sysroot.is_running and number == sysroot.running:
         tree, live = (read_directory(place, tolerant=True) for place in (TREE, LIVE))
         unread = tuple(sorted({*tree.unread, *live.unread}))
         return EtcPair(tree=tree.root, live=live.root, unread=unread)

@@ -1,6 +1,6 @@
 """The ``/etc`` of a machine's deployments: what was changed there, and how to reset it.
 
-The booted deployment's ``/etc`` is mounted: it is read and changed in paths, name by name. That of
+The running deployment's ``/etc`` is mounted: it is read and changed in paths, name by name. That of
 another deployment is read from its tree's image and its upper directory, and a new upper directory
 replaces the old one.
 """
@@ -74,10 +74,10 @@ class MachineEtc:
 
 
 def choose_deployment(sysroot: Sysroot, number: int | None) -> int:
-    """The deployment ``number``, else the booted one, else the one that boots next. Raises
+    """The deployment ``number``, else the one that runs, else the one that boots next. Raises
     NotFound."""
     known = deployment_numbers(sysroot)
-    chosen = number if number is not None else sysroot.booted
+    chosen = number if number is not None else sysroot.running
     if chosen is None:
         chosen = read_menu(sysroot.entries, sysroot.entry_list).default
     if chosen is None or chosen not in known:
@@ -89,7 +89,7 @@ def choose_deployment(sysroot: Sysroot, number: int | None) -> int:
 
 def read_machine_etc(sysroot: Sysroot, deployment: int) -> MachineEtc:
     paths = etc_paths(sysroot, deployment)
-    mounted = LIVE if sysroot.is_running and deployment == sysroot.booted else None
+    mounted = LIVE if sysroot.is_running and deployment == sysroot.running else None
     if mounted is None:
         tree = read_tree_etc(sysroot, deployment)
         reading = read_layered(tree, paths.upper) if paths.upper.exists() else EtcReader(root=tree)
