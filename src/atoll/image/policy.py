@@ -6,7 +6,7 @@ A policy applies where the machine file sets nothing. docs/reference/policy.md d
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from atoll.base.errors import Damaged, NotFound, UsageError
@@ -18,6 +18,8 @@ from atoll.tree.etc_rules import Rules, parse_rule
 from atoll.tree.model import Regular
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from atoll.base.ids import TreeId
     from atoll.store.layout import Store
 
@@ -28,14 +30,15 @@ PolicyDocument: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """The parts of a policy that upgrades use.
+    """The parts of a policy that machines use.
 
     ``keep`` is the number of deployments to keep, None if the image does not set it. ``rules`` are
-    for the merge of ``/etc``.
+    for the merge of ``/etc``. ``update`` has the keys of ``[update]`` with their values.
     """
 
     keep: int | None = None
     rules: Rules = ()
+    update: Mapping[str, object] = field(default_factory=dict)
 
 
 def read_policy(store: Store, tree: TreeId) -> Policy:
@@ -60,14 +63,18 @@ def find_policy(store: Store, tree: TreeId) -> Policy:
 
 
 def parse_policy(data: bytes) -> Policy:
-    """Parse ``keep`` and ``etc``; other keys are read elsewhere. Raises Damaged."""
+    """Parse ``keep``, ``etc`` and ``update``; other keys are read elsewhere. Raises Damaged."""
     fields = parse_json_fields(data, file=f"/{POLICY}")
     if fields.integer("format") != FORMAT:
         raise Damaged(f"/{POLICY} is not of format {FORMAT}", hint="use a newer version of Atoll")
     keep = fields.table.get("keep")
     if keep is not None and type(keep) is not int:
         raise Damaged(f"/{POLICY}: keep is not a number")
-    return Policy(keep=keep, rules=_parse_rules(fields.table.get("etc")))
+    return Policy(
+        keep=keep,
+        rules=_parse_rules(fields.table.get("etc")),
+        update=fields.within("update").table,
+    )
 
 
 def _parse_rules(value: object) -> Rules:

@@ -69,13 +69,6 @@ _GROUP_PACKAGES = {
 
 def check_ignored(subject: LintSubject) -> Iterator[Finding]:
     recipe = subject.recipe
-    if recipe.update.auto != "none":
-        yield _ignored(
-            "update.auto",
-            recipe.update.auto,
-            "does not update machines by itself",
-            "run atoll upgrade",
-        )
     if recipe.flatpak.install or recipe.flatpak.remotes:
         first = (*recipe.flatpak.install, *(name for name, _ in recipe.flatpak.remotes))[0]
         yield _ignored("flatpak", first, "installs no Flatpak", "run flatpak")
@@ -227,8 +220,8 @@ LINTS = (
         name="not-obeyed",
         severity=Severity.WARNING,
         summary="machines do not act on this part of the recipe",
-        why="Atoll checks [update] auto, [flatpak] and [[box]] and stores them in the image. This "
-        "version of Atoll does not act on them on machines.",
+        why="Atoll checks [flatpak] and [[box]] and stores them in the image. This version of "
+        "Atoll does not act on them on machines.",
         check=check_ignored,
     ),
     Lint(

@@ -28,6 +28,8 @@ from atoll.machine.deployments.retention import DEFAULT_KEEP
 from atoll.tree.etc_rules import Rules, parse_rule
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from atoll.image.policy import Policy
     from atoll.machine.etc.etc_tree import Node
     from atoll.recipe.language.includes import Load
@@ -104,8 +106,15 @@ def _with_policy(own: MachineFile, policy: Policy) -> MachineFile:
     )
 
 
-def parse_machine_file(data: bytes, *, file: str, load: Load | None = None) -> MachineFile:
-    """Raises RecipeError that names file, line and key."""
+def parse_machine_file(
+    data: bytes,
+    *,
+    file: str,
+    load: Load | None = None,
+    update: Mapping[str, str | int | bool] | None = None,
+) -> MachineFile:
+    """``update`` are the image's values for keys of ``[update]`` that the file does not set. Raises
+    RecipeError that names file, line and key."""
     from atoll.recipe.language.parse import parse_machine_recipe
 
     try:
@@ -113,7 +122,7 @@ def parse_machine_file(data: bytes, *, file: str, load: Load | None = None) -> M
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise RecipeError("is not UTF-8 text", file=file, line=line) from None
-    parsed = parse_machine_recipe(text, file=file, load=load)
+    parsed = parse_machine_recipe(text, file=file, load=load, update=update)
     recipe = parsed.recipe
     return MachineFile(
         keep=recipe.keep,

@@ -230,10 +230,11 @@ class Units:
 class Update:
     """How machines follow this image, unless their owner decides otherwise.
 
-    ``auto`` is ``none``, ``check``, ``download`` or ``stage``; ``window`` a calendar expression
-    (systemd.time(7)); ``delay`` the maximum random delay of each machine, in seconds. ``layers`` is
-    ``hold`` or ``drop``: what an upgrade does with a package of the machine file that no longer
-    fits.
+    ``auto`` is ``none``, ``check``, ``download``, ``stage`` or ``reboot``; ``window`` and
+    ``reboot_window`` are calendar expressions (systemd.time(7)); ``delay`` is the maximum random
+    delay of each machine, in seconds. ``layers`` is ``hold`` or ``drop``: what an upgrade does with
+    a package of the machine file that no longer fits. ``metered`` and ``battery`` allow updates
+    there; ``reserve`` is the space that they leave free, in megabytes.
     """
 
     follow: str | None = None
@@ -241,6 +242,10 @@ class Update:
     window: str = "daily"
     delay: int = 3600
     layers: str = "hold"
+    reboot_window: str | None = None
+    metered: bool = False
+    battery: bool = False
+    reserve: int = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -72,6 +72,14 @@ def test_what_is_said_wins_and_lists_are_joined() -> None:
     assert merged["flatpak"] == list_policy(BASE)["flatpak"]
 
 
+def test_newer_keys_of_an_update_are_there_only_where_they_are_set() -> None:
+    assert list(list_policy(BASE)["update"]) == ["follow", "auto", "window", "delay"]
+    own = replace(PLAIN, update=Update(auto="reboot", reboot_window="Sun 04:00", battery=True))
+    update = list_policy(own)["update"]
+    assert update["reboot_window"] == "Sun 04:00" and update["battery"] is True
+    assert not {"metered", "reserve"} & update.keys()
+
+
 def test_without_a_base_it_is_the_recipes_own() -> None:
     assert merge_policy(None, list_policy(BASE)) == list_policy(BASE)
 

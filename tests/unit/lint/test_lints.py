@@ -86,10 +86,6 @@ WANTED = "/etc/systemd/system/multi-user.target.wants"
 UNBUILT = replace(FACTS, accounts=None)
 BAD: dict[str, list[tuple[LintSubject, str]]] = {
     "not-obeyed": [
-        (
-            with_recipe(update=Update(auto="stage", follow="docker://x/y:z")),
-            "does not update machines by itself",
-        ),
         (with_recipe(flatpak=Flatpak(install=("org.foo.Bar",))), "installs no Flatpak"),
         (with_recipe(boxes=(Box(name="dev", image="docker://x/y:1"),)), "creates no box"),
     ],
@@ -299,7 +295,7 @@ FINE: dict[str, list[LintSubject]] = {
         with_keymap(with_plan("kbd"), "de"),
         with_keymap(with_plan("systemd-cryptsetup", "kbd", "console-setup"), "de"),
     ],
-    "not-obeyed": [with_recipe(update=Update(follow="docker://x/y:z"))],
+    "not-obeyed": [with_recipe(update=Update(auto="stage", follow="docker://x/y:z"))],
     "network-missing": [
         replace(
             with_plan(without="network-manager"),

@@ -154,6 +154,10 @@ auto = "stage"
 window = "Sun 03:00"
 delay = 60
 layers = "drop"
+reboot_window = "Sun 04:00"
+metered = true
+battery = true
+reserve = 2000
 
 [health]
 units = ["ssh.service"]
@@ -301,6 +305,10 @@ def check_the_rest(recipe: model.Recipe) -> None:
         window="Sun 03:00",
         delay=60,
         layers="drop",
+        reboot_window="Sun 04:00",
+        metered=True,
+        battery=True,
+        reserve=2000,
     )
     assert recipe.health == model.Health(
         units=("ssh.service",),

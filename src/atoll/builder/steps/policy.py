@@ -118,11 +118,19 @@ def _join(own: list[Any], base: list[Any], *, key: int | str | None = None) -> l
 
 
 def list_update(update: Update) -> PolicyDocument:
+    """Keys that are newer than the format are left out where they have their default: images
+    without them stay the same, bit for bit."""
+    unset, newer = Update(), ("layers", "reboot_window", "metered", "battery", "reserve")
     return {
         "follow": update.follow,
         "auto": update.auto,
         "window": update.window,
         "delay": update.delay,
+        **{
+            name: getattr(update, name)
+            for name in newer
+            if getattr(update, name) != getattr(unset, name)
+        },
     }
 
 

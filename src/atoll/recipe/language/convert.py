@@ -285,6 +285,10 @@ def _update(table: MergedTable) -> model.Update:
         window=table.text("window"),
         delay=table.number("delay"),
         layers=table.text("layers"),
+        reboot_window=table.optional_text("reboot_window"),
+        metered=table.boolean("metered"),
+        battery=table.boolean("battery"),
+        reserve=table.number("reserve"),
     )
 
 

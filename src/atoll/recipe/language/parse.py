@@ -20,6 +20,7 @@ from atoll.recipe.language.local_files import find_local_files
 from atoll.recipe.model import MachineRecipe, RecipeBase
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from atoll.recipe.language.includes import Load
@@ -87,14 +88,24 @@ def read_problems(
 
 
 def parse_machine_recipe(
-    text: str, *, file: str, base: str = "", load: Load | None = None
+    text: str,
+    *,
+    file: str,
+    base: str = "",
+    load: Load | None = None,
+    update: Mapping[str, str | int | bool] | None = None,
 ) -> MachineRecipe:
     """Parse a machine file: a recipe that need not say what it is made from, and that has name and
     version of its base unless it sets them.
 
-    ``base`` is the reference of the image that the machine follows. Raises the first problem.
+    ``base`` is the reference of the image that the machine follows, ``update`` has the keys of
+    ``[update]`` of that image's policy. Raises the first problem.
     """
-    defaults: Checked = {"from": base or _SOME_IMAGE, "image": {"name": "", "version": ""}}
+    defaults: Checked = {
+        "from": base or _SOME_IMAGE,
+        "image": {"name": "", "version": ""},
+        "update": dict(update or {}),
+    }
     loaded = load_fragments(text, file=file, load=load, defaults=defaults)
     tables = frozenset(
         name for fragment in loaded.fragments[1:] for name in fragment.table if fragment.table[name]

@@ -61,12 +61,12 @@ UPDATE = TableRule(
         KeyRule(
             name="auto",
             doc=(
-                "What happens automatically: none, check, download or stage. "
-                "Machines of this version do not use it yet."
+                "What machines do by themselves: nothing, look for a new version, download it, "
+                "stage it for the next boot, or reboot into it as well when nobody is logged in."
             ),
             example='"stage"',
             default="none",
-            choices=("none", "check", "download", "stage"),
+            choices=("none", "check", "download", "stage", "reboot"),
         ),
         KeyRule(
             name="window",
@@ -93,6 +93,36 @@ UPDATE = TableRule(
             example='"drop"',
             default="hold",
             choices=("hold", "drop"),
+        ),
+        KeyRule(
+            name="reboot_window",
+            doc="When machines may reboot by themselves, if not right after staging.",
+            example='"Sun 04:00"',
+            default_text="in the same window",
+            check=policy.check_calendar,
+        ),
+        KeyRule(
+            name="metered",
+            kind=ValueKind.BOOLEAN,
+            doc="Whether updates may use a metered connection.",
+            example="true",
+            default=False,
+        ),
+        KeyRule(
+            name="battery",
+            kind=ValueKind.BOOLEAN,
+            doc="Whether updates are downloaded and staged on battery, too.",
+            example="true",
+            default=False,
+        ),
+        KeyRule(
+            name="reserve",
+            kind=ValueKind.NUMBER,
+            doc="How much space automatic updates leave free on the machine, in megabytes.",
+            example="2000",
+            default=512,
+            least=0,
+            most=1_000_000,
         ),
     ),
 )
