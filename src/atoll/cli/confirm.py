@@ -1,54 +1,15 @@
-"""The last question before something is written: the name of the disk, typed or named before, or
-yes."""
+"""``atoll confirm``: keep the running deployment, which would go back by itself otherwise."""
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
-from atoll.base.errors import Refused, UsageError
-
 if TYPE_CHECKING:
-    from pathlib import Path
+    import argparse
 
 
-def confirm_disk(disk: Path, yes_erase: str | None) -> None:
-    """Return when a person types the name of ``disk``, or gave it in ``--yes-erase``.
-
-    What is lost was printed before. The question goes to stderr, because stdout may be JSON.
-    Raises UsageError for the name of another disk, or Refused.
-    """
-    names = (disk.name, str(disk))
-    if yes_erase is not None:
-        if yes_erase not in names:
-            raise UsageError(
-                f"--yes-erase names {yes_erase}, and the disk is {disk.name}",
-                hint="look at what is lost, above, then name the disk",
-            )
-        return
-    if not sys.stdin.isatty():
-        raise Refused(
-            "nothing is written to a disk without a confirmation, and there is no terminal",
-            hint=f"look at what is lost, above, then add: --yes-erase {disk.name}",
-        )
-    question = f"Type {disk.name} to go on, anything else to stop: "
-    print(question, end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip() not in names:
-        raise Refused("not confirmed: nothing was changed", hint="start again when you are sure")
-
-
-def confirm_change(what: str, *, yes: bool) -> None:
-    """Return when a person types ``yes``, or gave ``--yes``. What is done was printed before.
-
-    The question goes to stderr, because stdout may be JSON. Raises Refused.
-    """
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise Refused(
-            "nothing is changed without a confirmation, and there is no terminal",
-            hint="look at the plan, above, then add: --yes",
-        )
-    print(f"Type yes to {what}, anything else to stop: ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip() != "yes":
-        raise Refused("not confirmed: nothing was changed", hint="start again when you are sure")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--expired", action="store_true", help="go back, and reboot (run when the time is over)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import NothingToDo, Refused, UsageError
-from atoll.cli.confirm import confirm_change
 from atoll.cli.install_disk import measure_image
 from atoll.cli.references import fetch_word
+from atoll.cli.typed_confirmation import confirm_change
 from atoll.host.fs import require_root, temporary_directory
 from atoll.host.mount import enter_private_mounts
 from atoll.host.run import require_program

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import UsageError
-from atoll.cli.confirm import confirm_disk
 from atoll.cli.references import fetch_word
+from atoll.cli.typed_confirmation import confirm_disk
 from atoll.image.bootable import read_bootable
 from atoll.installer.answers.parse import read_passphrase
 from atoll.installer.apply.encryption import Encryption, check_passphrase

@@ -47,6 +47,7 @@ VERBS = (
     Verb(
         "rebase", "daily use", "switch to another image", "atoll rebase oci:/media/usb/kde:stable"
     ),
+    Verb("confirm", "daily use", "keep a version that must be confirmed", "atoll confirm"),
     Verb(
         "install",
         "machine administration",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import AtollError, UsageError
 from atoll.base.text import cut, one_line
+from atoll.cli.output.confirmation import confirmation_as_json, confirmation_lines
 from atoll.cli.output.progress import format_moment
 from atoll.cli.output.protection import format_protection, protection_as_json
 from atoll.machine.deployments.beside import find_older_system
@@ -70,6 +71,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
             "live": sysroot.live,
             "scratch": is_running and is_scratch(USR),
             "beside": beside or None,
+            "confirm": confirmation_as_json(sysroot),
             "protection": None if protection is None else protection_as_json(protection),
         }
         print(json.dumps(document, indent=2))
@@ -77,7 +79,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         print("\n".join((*_describe_kind(sysroot, state, beside), format_state(state))))
         if protection is not None:
             print(format_protection(protection))
-    for line in (*no_way_back(sysroot, reasons), *warnings(state)):
+    for line in _list_notices(sysroot, state, reasons):
         reporter.notice(line)
     # The firmware variables of a live system belong to what is installed on this computer.
     if is_running and sysroot.live is None:
@@ -88,6 +90,13 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     if not arguments.json:
         reporter.notice(next_step(sysroot, state))
     return 0
+
+
+def _list_notices(
+    sysroot: Sysroot, state: MachineState, no_way_back_why: Sequence[str]
+) -> list[str]:
+    confirmation = confirmation_lines(sysroot, state)
+    return [*confirmation, *no_way_back(sysroot, no_way_back_why), *warnings(state)]
 
 
 def _report_watchdog(state: MachineState, reporter: Reporter) -> None:

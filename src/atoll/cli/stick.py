@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from atoll.cli.confirm import confirm_disk
+from atoll.cli.typed_confirmation import confirm_disk
 from atoll.host.fs import require_root, temporary_directory
 from atoll.installer.apply.write_stick import check_fits, find_stick, format_stick, write_stick
 from atoll.installer.devices.read_devices import read_block_devices

@@ -24,6 +24,11 @@ def add_upgrade_arguments(parser: argparse.ArgumentParser) -> None:
         "--even-held", action="store_true", help="accept a version that is held on this machine"
     )
     parser.add_argument(
+        "--confirm",
+        metavar="TIME",
+        help="go back by itself unless atoll confirm is run within TIME, such as 10m, of the boot",
+    )
+    parser.add_argument(
         "--root", type=Path, metavar="DIR", help="use the machine in this directory"
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")

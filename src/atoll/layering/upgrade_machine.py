@@ -123,6 +123,7 @@ def _upgrade_layers(here: Situation, request: UpgradeRequest, reporter: Reporter
             tree=tree,
             origin=Origin(image=base.image, base=None if own is None else base.tree),
             machine=own or MachineFiles(text=found.text.encode(), lock=b""),
+            confirm=request.confirm,
         ),
         reporter,
     )

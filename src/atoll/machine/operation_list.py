@@ -55,7 +55,12 @@ def list_upgrade_operations(sysroot: Sysroot, request: UpgradeRequest) -> tuple[
             hint=f"download it first: {sysroot.command(f'{request.words} --download-only')}",
         )
     image = read_bootable(store, candidate.tree)
-    stage = StageRequest(verb=request.verb, tree=candidate.tree, origin=candidate.origin)
+    stage = StageRequest(
+        verb=request.verb,
+        tree=candidate.tree,
+        origin=candidate.origin,
+        confirm=request.confirm,
+    )
     staged = retry_if_changed(lambda: plan_staging(sysroot, state, current, image, stage))
     check_staging_space(staged, sysroot, state)
     added = DeploymentState(deployment=staged.deployment)

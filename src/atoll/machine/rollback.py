@@ -25,6 +25,7 @@ from atoll.machine.deployment import MachineFiles, Origin
 from atoll.machine.deployments.apply import CommitPlan, apply_plan, format_warning
 from atoll.machine.deployments.boot_check import find_tree_flaw, verifier
 from atoll.machine.deployments.built_from import read_machine_files
+from atoll.machine.deployments.confirmation import plan_forget
 from atoll.machine.deployments.flags import (
     HELD,
     ROLLED_BACK,
@@ -172,9 +173,8 @@ def _plan_keeping_etc(
     staged = _stage_older_tree(sysroot, state, require_current(state), found.target)
     leaving = entries_to_disable(state, [each.number for each in found.left_behind])
     number, sequence = staged.deployment.number, staged.entry.name.sequence
-    last = LastNumbers(
-        deployment=number, sequence=sequence + len({each.deployment for each in leaving})
-    )
+    disabled = sequence + len({each.deployment for each in leaving})
+    last = LastNumbers(deployment=number, sequence=disabled)
     return number, CommitPlan(
         commit=(*_plan_holds(sysroot, state, found), *staged.plan.commit),
         afterwards=(
@@ -321,8 +321,7 @@ def _keeps_way_back(
     if target is not None and target.blessed:
         return True
     leaving = {each.number for each in left_behind}
-    stays = [pair for pair in ways_back(state) if pair[0].number not in leaving]
-    return any(not verify(*pair) for pair in stays)
+    return any(not verify(*pair) for pair in ways_back(state) if pair[0].number not in leaving)
 
 
 def _require_bootable(sysroot: Sysroot, target: DeploymentState, flaw: str) -> None:
@@ -394,7 +393,7 @@ def _may_hold(state: MachineState, each: DeploymentState) -> bool:
 def _plan_unhold(
     sysroot: Sysroot, state: MachineState, target: DeploymentState
 ) -> tuple[Operation, ...]:
-    """Choosing a deployment explicitly clears the hold of its tree."""
-    if target.deployment.tree not in state.held:
-        return ()
-    return (ClearFlag(path=sysroot.state / HELD / target.deployment.tree),)
+    """Choosing a deployment explicitly clears the hold of its tree, and what must be confirmed."""
+    held = target.deployment.tree in state.held
+    clear = (ClearFlag(path=sysroot.state / HELD / target.deployment.tree),) if held else ()
+    return (*plan_forget(sysroot, target.number), *clear)

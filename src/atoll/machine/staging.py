@@ -18,6 +18,12 @@ from atoll.machine.boot.new_entry import make_entry
 from atoll.machine.boot.secure_boot import read_secure_boot
 from atoll.machine.deployment import make_deployment
 from atoll.machine.deployments.apply import CommitPlan
+from atoll.machine.deployments.confirmation import (
+    Confirmation,
+    clear_confirmation,
+    require_way_back,
+    set_confirmation,
+)
 from atoll.machine.deployments.flags import LastNumbers, set_last_numbers
 from atoll.machine.deployments.history import HistoryEvent, RecordEvent
 from atoll.machine.deployments.loader_operations import plan_loader_update
@@ -58,12 +64,14 @@ if TYPE_CHECKING:
 class StageRequest:
     """Make ``tree``, which came from ``origin``, boot next. ``machine`` are the files that it was
     built from on this machine; they get into the ``/etc`` of what runs, too, and without a text
-    there is no machine file. ``verb`` is for the history."""
+    there is no machine file. ``verb`` is for the history. ``confirm``: how many seconds after it is
+    up it must be confirmed, or the machine goes back; None if it need not be."""
 
     verb: str
     tree: TreeId
     origin: Origin
     machine: MachineFiles | None = None
+    confirm: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,11 +128,12 @@ def plan_staging(
         *plan_entry(sysroot, entry),
     )
     afterwards = (*staged.afterwards, *_plan_afterwards(sysroot, event, image))
+    plan = CommitPlan(commit=commit, afterwards=afterwards)
     return StagingPlan(
         deployment=deployment,
         entry=entry,
         merge=staged.merge,
-        plan=CommitPlan(commit=commit, afterwards=afterwards),
+        plan=_with_confirmation(plan, sysroot, deployment, source, request.confirm),
         keep=staged.keep,
         damaged=staged.damaged,
         unread=staged.etc.unread,
@@ -172,6 +181,24 @@ def _plan_etc(
         keep=machine_file.deployments,
         damaged=damaged,
     )
+
+
+def _with_confirmation(
+    plan: CommitPlan,
+    sysroot: Sysroot,
+    deployment: Deployment,
+    source: DeploymentState,
+    seconds: int | None,
+) -> CommitPlan:
+    """With ``seconds`` the new deployment has to be confirmed within that time, or the machine goes
+    back to ``source``; without, an earlier request is forgotten. Raises Refused."""
+    if seconds is None:
+        return replace(plan, afterwards=(*plan.afterwards, *clear_confirmation(sysroot)))
+    require_way_back(source)
+    request = Confirmation(deployment=deployment.number, back=source.number, seconds=seconds)
+    # The numbers come first: no other deployment can get the one that the request names.
+    numbers, *others = plan.commit
+    return replace(plan, commit=(numbers, set_confirmation(sysroot, request), *others))
 
 
 def _list_files(machine: MachineFiles | None) -> dict[str, bytes | None]:

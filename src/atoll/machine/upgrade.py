@@ -22,7 +22,12 @@ from dataclasses import dataclass
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from atoll.machine.candidate import check_new, fetch_candidate, opened_candidate
+from atoll.machine.candidate import (
+    check_new,
+    compare_to_current,
+    fetch_candidate,
+    opened_candidate,
+)
 from atoll.machine.cleanup import clean_up
 from atoll.machine.deployments.machine_lock import locked_machine
 from atoll.machine.deployments.retention import require_current
@@ -38,21 +43,27 @@ if TYPE_CHECKING:
     from atoll.machine.candidate import Candidate
     from atoll.machine.cleanup import CleanupResult
     from atoll.machine.deployment import Deployment
-    from atoll.machine.deployments.state import MachineState
+    from atoll.machine.deployments.state import DeploymentState, MachineState
     from atoll.machine.deployments.sysroot import Sysroot
     from atoll.machine.etc.merge import Merge
     from atoll.machine.upgrade_check import UpgradePreview
+    from atoll.oci.system_label import PackageChanges
     from atoll.store.layout import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpgradeRequest:
-    """What a person asks for; without ``image`` it is the one that the machine follows."""
+    """What a person asks for; without ``image`` it is the one that the machine follows.
+
+    ``confirm``: how many seconds after it is up the new deployment must be confirmed; None if it
+    need not be.
+    """
 
     verb: str
     image: str | None = None
     even_held: bool = False
     download_only: bool = False
+    confirm: int | None = None
 
     @property
     def words(self) -> str:
@@ -88,6 +99,18 @@ def preview_upgrade(sysroot: Sysroot, request: UpgradeRequest) -> UpgradePreview
         return inspect_upgrade(candidate, sysroot, state, current, even_held=request.even_held)
 
 
+def preview_staged(
+    sysroot: Sysroot, state: MachineState
+) -> tuple[DeploymentState | None, PackageChanges | None]:
+    """The staged deployment, and what it changes in packages; nothing if none is staged."""
+    default = state.default
+    if default is None or not default.staged:
+        return None, None
+    store = open_store(sysroot.atoll)
+    with opened_candidate(sysroot, state, default.deployment.tree) as candidate:
+        return default, compare_to_current(candidate, store, require_current(state))
+
+
 def upgrade(sysroot: Sysroot, request: UpgradeRequest, reporter: Reporter) -> UpgradeResult:
     """Make the requested image boot next.
 
@@ -108,7 +131,12 @@ def upgrade_locked(
     staged = stage_image(
         machine,
         state,
-        StageRequest(verb=request.verb, tree=candidate.tree, origin=candidate.origin),
+        StageRequest(
+            verb=request.verb,
+            tree=candidate.tree,
+            origin=candidate.origin,
+            confirm=request.confirm,
+        ),
         reporter,
     )
     return UpgradeResult(

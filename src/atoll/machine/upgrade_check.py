@@ -20,6 +20,7 @@ from atoll.machine.candidate import (
     read_candidate_image_json,
     suggest_space,
 )
+from atoll.machine.deployments.confirmation import require_confirmed
 from atoll.machine.deployments.state import next_numbers
 from atoll.machine.etc.damaged_tree import read_source_etc
 from atoll.machine.etc.stage import MergeInputs, etc_paths, plan_stage, retry_if_changed
@@ -96,6 +97,7 @@ def inspect_upgrade(
         live=preview_live(candidate, sysroot, store, current, image_json),
     )
     try:
+        require_confirmed(sysroot)
         check_new(candidate, sysroot, state, even_held=even_held)
         if image_json is not None:
             require_bootable(image_json, candidate.tree)

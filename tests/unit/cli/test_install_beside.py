@@ -9,9 +9,9 @@ import sys
 import pytest
 
 from atoll.base.errors import Refused, UsageError
-from atoll.cli.confirm import confirm_change
 from atoll.cli.install import add_arguments
 from atoll.cli.install_beside import check_words, parse_items
+from atoll.cli.typed_confirmation import confirm_change
 from atoll.installer.beside.carry import Item
 
 

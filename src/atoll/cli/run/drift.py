@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import AtollError, Damaged, NothingToDo, Unchecked, UsageError
 from atoll.base.text import one_line
-from atoll.cli.confirm import confirm_change
 from atoll.cli.output.drift import format_drift
 from atoll.cli.output.drift_json import drift_as_json
+from atoll.cli.typed_confirmation import confirm_change
 from atoll.host.fs import require_root
 from atoll.layering.adopt import plan_adoption
 from atoll.layering.adopt_command import find_explained, read_view, write_adoption

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import AtollError, Unhealthy
 from atoll.base.text import one_line
 from atoll.cli.output.progress import format_amount
+from atoll.machine.confirm import begin_waiting, format_expired
 from atoll.machine.deployments.boot_history import record_boot
+from atoll.machine.deployments.confirmation import find_unconfirmed, format_duration
 from atoll.machine.deployments.state import read_state
 from atoll.machine.deployments.sysroot import find_installed, find_sysroot
 from atoll.machine.etc.etc_commands import choose_deployment
@@ -69,6 +71,15 @@ def _record_boot(sysroot: Sysroot, reporter: Reporter) -> None:
 
 def _bless(root: Path | None, number: int | None, reporter: Reporter) -> int:
     sysroot = find_installed(root)
+    unconfirmed = find_unconfirmed(sysroot) if number is None else None
+    if unconfirmed is not None:
+        waiting = begin_waiting(sysroot, unconfirmed)
+        left = format_duration(waiting.left)
+        reporter.notice(
+            f"{waiting.title} must be confirmed within {left}: atoll confirm\n"
+            f"  otherwise the machine goes back to {waiting.back}"
+        )
+        return 0
     bless(sysroot, choose_deployment(sysroot, number), reporter)
     if sysroot.booted is not None and number in (None, sysroot.booted):
         end_trial()
@@ -91,7 +102,7 @@ def _report(reporter: Reporter) -> int:
     message = boot_failure_report.format_login_message(
         machine,
         failed,
-        boot_failure_report.read_notes(),
+        (*boot_failure_report.read_notes(), format_expired(sysroot, machine)),
         running=boot_failure_report.explain_running(sysroot, machine, panics),
     )
     boot_failure_report.write_login_message(message)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from atoll.cli.references import format_image, require_image
-from atoll.cli.run.upgrade import run_upgrade
+from atoll.cli.run.upgrade import read_confirm_time, run_upgrade
 from atoll.machine.deployments.sysroot import find_installed
 from atoll.machine.upgrade import UpgradeRequest
 
@@ -22,5 +22,6 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
         image=format_image(require_image(arguments.image, sysroot.atoll, sysroot)),
         even_held=arguments.even_held,
         download_only=arguments.download_only,
+        confirm=read_confirm_time(arguments),
     )
     return run_upgrade(arguments, request, reporter)

@@ -5,11 +5,17 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from atoll.base.errors import AtollError, NothingToDo, Refused
+from atoll.base.errors import AtollError, NothingToDo, Refused, UsageError
 from atoll.base.text import one_line
 from atoll.cli.output.live import live_as_json, live_lines
 from atoll.cli.output.upgrade import candidate_as_json, conflict_lines, staged_as_json
 from atoll.layering.upgrade_machine import upgrade_machine
+from atoll.machine.deployments.confirmation import (
+    LEAST_SECONDS,
+    MOST_SECONDS,
+    format_duration,
+    parse_duration,
+)
 from atoll.machine.deployments.state import read_state
 from atoll.machine.deployments.sysroot import find_installed
 from atoll.machine.live.live import check_live, go_live, require_ready
@@ -27,7 +33,10 @@ if TYPE_CHECKING:
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     request = UpgradeRequest(
-        verb="upgrade", even_held=arguments.even_held, download_only=arguments.download_only
+        verb="upgrade",
+        even_held=arguments.even_held,
+        download_only=arguments.download_only,
+        confirm=read_confirm_time(arguments),
     )
     return run_upgrade(arguments, request, reporter)
 
@@ -53,6 +62,11 @@ def run_upgrade(arguments: argparse.Namespace, request: UpgradeRequest, reporter
         reporter.notice(f"{staged.candidate.title} is downloaded; next: {command}")
         return 0
     print_staged(staged.deployment, staged.merge, sysroot, reporter)
+    if request.confirm is not None:
+        reporter.notice(
+            f"after the reboot, run atoll confirm within {format_duration(request.confirm)};"
+            " otherwise the machine goes back by itself"
+        )
     return 0
 
 
@@ -91,6 +105,24 @@ def _upgrade_live(
         reporter.notice(line)
     reporter.notice(f"{deployment.title} runs now, and boots next (undo with: atoll cancel)")
     return 0
+
+
+def read_confirm_time(arguments: argparse.Namespace) -> int | None:
+    """The seconds of ``--confirm``, None without it. Raises UsageError."""
+    if arguments.confirm is None:
+        return None
+    if arguments.check or arguments.download_only or arguments.live:
+        raise UsageError(
+            "--confirm is for a version that the next reboot starts",
+            hint="leave out the other option",
+        )
+    seconds = parse_duration(arguments.confirm)
+    if not LEAST_SECONDS <= seconds <= MOST_SECONDS:
+        raise UsageError(
+            f"--confirm takes a time from {format_duration(LEAST_SECONDS)} to"
+            f" {format_duration(MOST_SECONDS)}, such as 10m"
+        )
+    return seconds
 
 
 def print_staged(
