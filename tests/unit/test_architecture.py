@@ -14,6 +14,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "atoll"
 FLOORS: list[set[str]] = [
     {"cli"},
     {"cli.output"},
+    {"machine.auto"},
     {"installer.beside"},
     {"installer", "installer.dialogue", "installer.apply"},
     {"installer.answers"},
@@ -56,6 +57,7 @@ JSON_DOORS = {"base.json": "the one way in"}
 """Modules that may call json.loads, and why."""
 
 KERNEL_FILES = {
+    "machine.auto.facts": 1,
     "machine.boot.mounts": 1,
     "machine.boot.nvram": 1,
     "machine.deployments.boot_history": 1,

@@ -32,8 +32,22 @@ def test_nothing_waits_for_a_network_a_clock_or_a_keyboard() -> None:
 
 
 def test_every_timer_counts_from_the_start_and_not_by_the_clock() -> None:
-    for timer in UNITS.glob("*.timer"):
-        assert "OnCalendar" not in timer.read_text(), timer.name
+    """Only automatic updates are for a time of the day."""
+    by_the_clock = {
+        timer.name for timer in UNITS.glob("*.timer") if "OnCalendar" in timer.read_text()
+    }
+    assert by_the_clock == {"atoll-auto.timer", "atoll-auto-reboot.timer"}
+
+
+def test_every_program_that_a_unit_starts_is_there() -> None:
+    units = [*UNITS.glob("*.service"), *(SYSTEM / "usr/lib/systemd/user").glob("*.service")]
+    started = {
+        program
+        for unit in units
+        for program in re.findall(r"^Exec\w+=-?(/usr/lib/atoll/\S+)", unit.read_text(), re.M)
+    }
+    assert "/usr/lib/atoll/show-update-notice" in started
+    assert not [program for program in started if not (SYSTEM / program[1:]).is_file()]
 
 
 def _without_comments(text: str) -> str:

@@ -20,7 +20,6 @@ _SIGN = "images are not signed yet; every file is verified against the tree dige
 
 NOT_YET = {
     "app": "use Flatpak: flatpak install APP, or for one user: flatpak install --user APP",
-    "auto": "run atoll upgrade from a systemd timer of your own",
     "box": "use a container: podman run -it --rm debian:trixie",
     "capture": "install the program in a [[script]] of the recipe; see: atoll explain script",
     "copy": _COPY,
@@ -57,6 +56,8 @@ OURS = {
     "clean": "gc",
     "autoclean": "gc",
     "reinstall": "rebase",
+    "unattended-upgrade": "auto",
+    "unattended-upgrades": "auto",
     "hold": "pin",
     "unhold": "unpin",
     # rpm-ostree, bootc, ostree

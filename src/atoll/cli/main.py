@@ -48,6 +48,7 @@ VERBS = (
         "rebase", "daily use", "switch to another image", "atoll rebase oci:/media/usb/kde:stable"
     ),
     Verb("confirm", "daily use", "keep a version that must be confirmed", "atoll confirm"),
+    Verb("auto", "daily use", "show when and how the machine updates itself", "atoll auto"),
     Verb(
         "install",
         "machine administration",

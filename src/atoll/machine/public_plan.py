@@ -94,8 +94,10 @@ def _find_candidate(public: PublicState, image: str) -> Candidate:
     config, tree = published.record.config, published.record.tree
     default = public.state.default
     if default and default.deployment.tree == tree and public.follows == origin.image:
+        staged = f"sudo atoll plan shows what {default.deployment.title}, which is staged, brings"
         raise NothingToDo(
-            f"{default.deployment.title} is already the newest version in {origin.image}"
+            f"{default.deployment.title} is already the newest version in {origin.image}",
+            hint=staged if default.staged else None,
         )
     fetch = _fetch(published, public)
     return Candidate(

@@ -108,6 +108,12 @@ def _describe_reboot(preview: UpgradePreview, sysroot: Sysroot, request: Upgrade
     return f"not needed with: {sysroot.command(f'{request.words} --live')}"
 
 
+def format_staged(title: str, now: str, packages: PackageChanges | None) -> str:
+    """What the next reboot brings to the machine whose running deployment is called ``now``."""
+    lines = [f"{now} → {title}", *_package_lines(packages), "  reboot     needed"]
+    return "\n".join(map(one_line, lines))
+
+
 def format_rollback(found: RollbackPreview) -> str:
     lines = [f"back to {found.target.deployment.title}"]
     if found.settings:

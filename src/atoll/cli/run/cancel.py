@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from atoll.cli.arguments import format_option
+from atoll.machine.deployments.announcement import drop_announcement
 from atoll.machine.deployments.sysroot import find_installed
 from atoll.machine.rollback import cancel
 
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     root = format_option("--root", arguments.root)
-    done = cancel(find_installed(arguments.root), reporter)
+    sysroot = find_installed(arguments.root)
+    done = cancel(sysroot, reporter)
+    if sysroot.is_running:
+        drop_announcement()
     if arguments.json:
         print(json.dumps({"dropped": list(done.dropped), "warning": done.warning}, indent=2))
     reporter.notice(f"discarded: {', '.join(done.dropped)}; next: atoll status{root}")

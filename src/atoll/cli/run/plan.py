@@ -6,13 +6,14 @@ import json
 from shlex import join
 from typing import TYPE_CHECKING
 
-from atoll.base.errors import MissingPrivilege
+from atoll.base.errors import MissingPrivilege, NothingToDo
 from atoll.base.text import one_line
 from atoll.cli.output.upgrade import (
     cleanup_as_json,
     format_cleanup,
     format_preview,
     format_rollback,
+    format_staged,
     preview_as_json,
     rollback_as_json,
 )
@@ -29,7 +30,7 @@ from atoll.machine.operation_list import (
 )
 from atoll.machine.public_plan import preview_public_upgrade
 from atoll.machine.rollback import preview_rollback
-from atoll.machine.upgrade import UpgradeRequest, preview_upgrade
+from atoll.machine.upgrade import UpgradeRequest, preview_staged, preview_upgrade
 
 if TYPE_CHECKING:
     import argparse
@@ -117,11 +118,30 @@ def _plan_without_root(
 def _plan_upgrade(
     sysroot: Sysroot, request: UpgradeRequest, reporter: Reporter, *, as_json: bool
 ) -> int:
-    preview = preview_upgrade(sysroot, request)
+    try:
+        preview = preview_upgrade(sysroot, request)
+    except NothingToDo:
+        if not as_json and request.image is None:
+            _show_staged(sysroot)
+        raise
     now = require_current(read_state(sysroot)).deployment.title
     _show(preview, now, sysroot, request, as_json=as_json)
     reporter.notice(f"next: {sysroot.command(request.words)}")
     return 0
+
+
+def _show_staged(sysroot: Sysroot) -> None:
+    """Print what a staged version brings, and raise NothingToDo; nothing if none is staged."""
+    state = read_state(sysroot)
+    staged, packages = preview_staged(sysroot, state)
+    if staged is None:
+        return
+    now = require_current(state).deployment.title
+    print(format_staged(staged.deployment.title, now, packages))
+    raise NothingToDo(
+        f"{staged.deployment.title} is staged: it starts with the next reboot",
+        hint=f"systemctl reboot, or undo with: {sysroot.command('cancel')}",
+    )
 
 
 def _show(

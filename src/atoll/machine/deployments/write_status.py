@@ -10,6 +10,7 @@ from atoll.base.ids import is_hex_digest
 from atoll.host.fs import replace_file
 from atoll.machine.boot.luks import read_key_slots
 from atoll.machine.boot.secure_boot import Signatures, read_signatures
+from atoll.machine.deployments.announcement import drop_stale_announcement
 from atoll.machine.deployments.beside import find_older_system
 from atoll.machine.deployments.boot_check import verifier
 from atoll.machine.deployments.public_status import STATUS_FILE, PublicState, format_public_status
@@ -46,6 +47,8 @@ def write_status(sysroot: Sysroot, *, when: int, place: Path = STATUS_FILE) -> N
         signatures=_read_signatures(sysroot, state),
     )
     replace_file(place, format_public_status(public))
+    if sysroot.is_running:
+        drop_stale_announcement(state)
 
 
 def _read_signatures(sysroot: Sysroot, state: MachineState) -> Signatures:

@@ -1,0 +1,1 @@
+"""Automatic updates: what a machine does by itself, when, and why not."""
