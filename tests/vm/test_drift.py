@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -71,6 +72,18 @@ def test_every_user_sees_it_and_what_could_not_be_compared(booted: Machine) -> N
     assert {"/etc/shadow", "the boot entry of deployment 1"} <= left
     # It can be seen that there is a file, but not what is in it.
     assert "/etc/secret" in {each["path"] for each in found["etc"]}
+
+
+def test_it_becomes_the_machine_file_and_is_explained_then(booted: Machine) -> None:
+    shown = booted.succeed("atoll drift --adopt --yes")
+    assert "geheim" not in shown and "password:adalovelace" in shown
+    machine_file = tomllib.loads(booted.succeed("cat /etc/atoll/machine.toml"))
+    assert [row["path"] for row in machine_file["file"]] == ["/etc/motd"]
+    assert machine_file["user"][0]["name"] == "adalovelace"
+    assert machine_file["units"]["mask"] == ["fstrim.timer"]
+    explained = drift(booted)["in_machine_file"]
+    assert {"/etc/motd", "fstrim.timer", "user:adalovelace"} <= set(explained)
+    booted.succeed("rm -r /etc/atoll/machine.toml")
 
 
 def test_all_files_of_the_image_are_verified(booted: Machine) -> None:
