@@ -36,8 +36,16 @@ def read_view(sysroot: Sysroot, number: int) -> MachineView:
         drift=read_drift(sysroot, number),
         pair=pair,
         tree=open_tree_files(sysroot, number),
-        text=decode_machine_file(read_machine_text(pair.live)),
+        text=_read_text(pair),
     )
+
+
+def _read_text(pair: EtcPair) -> str:
+    """The machine file; empty without one, and for a user who may not read it."""
+    try:
+        return decode_machine_file(read_machine_text(pair.live))
+    except PermissionError:
+        return ""
 
 
 def write_adoption(sysroot: Sysroot, number: int, view: MachineView, adoption: Adoption) -> None:

@@ -141,11 +141,19 @@ def _find_id(etc: Node, file: str, name: str) -> int | None:
 
 
 def _rows(etc: Node, file: str) -> list[list[str]]:
+    text = _read(etc, file) or ""
+    return [line.split(":") for line in text.split("\n") if line]
+
+
+def _read(etc: Node, file: str) -> str | None:
+    """None for a file that is not there, or that this user may not read."""
     node = node_at(etc, file)
     if node is None or not is_file(node):
-        return []
-    text = node.entry.read().decode(errors="surrogateescape")
-    return [line.split(":") for line in text.split("\n") if line]
+        return None
+    try:
+        return node.entry.read().decode(errors="surrogateescape")
+    except PermissionError:
+        return None
 
 
 def _with_line(etc: Node, file: str, line: str) -> Node:
@@ -154,7 +162,7 @@ def _with_line(etc: Node, file: str, line: str) -> Node:
 
 def _with_lines(etc: Node, file: str, rows: Iterable[list[str]]) -> Node:
     node = node_at(etc, file)
-    if node is None or not is_file(node):
+    if node is None or _read(etc, file) is None:
         return etc
     text = "".join(f"{':'.join(row)}\n" for row in rows)
     entry = with_content(node.entry, text.encode(errors="surrogateescape"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import stat
 from typing import TYPE_CHECKING
@@ -11,8 +12,12 @@ import pytest
 
 from atoll.base.errors import Busy
 from atoll.cli.main import main
-from atoll.layering.adopt import plan_adoption
-from atoll.layering.adopt_command import read_view, write_adoption
+from atoll.layering.adopt import MachineView, plan_adoption
+from atoll.layering.adopt_command import find_explained, read_view, write_adoption
+from atoll.machine.drift.etc_drift import EtcPair, find_etc_differences
+from atoll.machine.drift.model import Drift
+from atoll.machine.drift.tree_files import MountedTree
+from atoll.machine.etc.read import read_directory
 from tests.machines import PASSWD, Maker, write
 
 if TYPE_CHECKING:
@@ -51,6 +56,7 @@ def run(machine: Sysroot, *words: str) -> int:
     return main(["drift", *words, "--root", str(machine.root)])
 
 
+@pytest.mark.root
 def test_what_is_adopted_is_shown_and_written_after_a_yes(
     machine: Sysroot, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -72,6 +78,7 @@ def test_what_is_adopted_is_shown_and_written_after_a_yes(
     assert found["in_machine_file"] == ["/etc/motd", "apt.timer"]
 
 
+@pytest.mark.root
 def test_a_secret_that_is_named_is_kept_where_only_root_reads_it(
     machine: Sysroot, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -83,6 +90,7 @@ def test_a_secret_that_is_named_is_kept_where_only_root_reads_it(
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
 
 
+@pytest.mark.root
 def test_an_image_with_what_was_adopted_changes_nothing(
     machine: Sysroot, maker: Maker, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -115,6 +123,7 @@ def test_an_image_with_what_was_adopted_changes_nothing(
     assert json.loads(capsys.readouterr().out)["conflicts"] == []
 
 
+@pytest.mark.root
 def test_a_machine_file_that_changed_meanwhile_is_not_overwritten(machine: Sysroot) -> None:
     view = read_view(machine, 1)
     adoption = plan_adoption(view, ["/etc/motd"])
@@ -123,3 +132,22 @@ def test_a_machine_file_that_changed_meanwhile_is_not_overwritten(machine: Sysro
         write_adoption(machine, 1, view, adoption)
     assert run(machine, "--adopt", "/etc/motd", "--verify") == 2
     assert run(machine, "--adopt", "/etc/nothing") == 7
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_a_user_who_may_not_read_accounts_sees_what_the_file_explains(tmp_path: Path) -> None:
+    me = f"me:x:{os.getuid()}:{os.getgid()}::/:/bin/sh\n"
+    group = f"me:x:{os.getgid()}:\n"
+    text = 'schema = 1\n[[user]]\nname = "ada"\nuid = 1000\n[[file]]\npath = "/etc/motd"\n'
+    text += 'text = "mine\\n"\nowner = "me"\ngroup = "me"\n'
+    tree_files = {"motd": "1\n", "passwd": PASSWD + me, "group": group, "shadow": ""}
+    write(tmp_path / "tree", tree_files)
+    write(tmp_path / "live", {**tree_files, "motd": "mine\n", "passwd": PASSWD + me + ADA})
+    for name in ("tree", "live"):
+        (tmp_path / name / "shadow").chmod(0)
+    tree, found = (read_directory(tmp_path / name, tolerant=True) for name in ("tree", "live"))
+    pair = EtcPair(tree=tree.root, live=found.root, unread=found.unread)
+    differences = find_etc_differences(pair)
+    drift = Drift(number=1, etc=differences.files, accounts=differences.accounts)
+    view = MachineView(drift=drift, pair=pair, tree=MountedTree(tmp_path), text=text)
+    assert "/etc/motd" in find_explained(view)
