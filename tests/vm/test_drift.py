@@ -49,10 +49,7 @@ def test_what_a_person_does_is_found(booted: Machine) -> None:
     assert found["scratch"] == "/mnt/u"
     booted.succeed("umount --lazy /usr && umount --lazy /mnt")
     changes = {(each["path"], each["change"]): each["package"] for each in found["etc"]}
-    assert (
-        changes == {("/etc/motd", "changed"): None, ("/etc/secret", "added"): None}
-        or changes["/etc/motd", "changed"]
-    )
+    assert changes.keys() == {("/etc/motd", "changed"), ("/etc/secret", "added")}
     assert {(each["unit"], each["change"]) for each in found["units"]} >= {
         ("ssh.service", "disabled"),
         ("fstrim.timer", "masked"),

@@ -72,7 +72,9 @@ def _adopt_unit(
     if verb == "enable":
         install = read_install(unit.manager, unit.unit, pair, tree)
         links = find_links(pair.live, unit.manager, unit.unit)
-        if install is None or install.links != links:
+        if unit.added and all(path.startswith("rc") for path in unit.added):
+            pass  # an init script
+        elif install is None or install.links != links:
             verb = None
         else:
             yield from _keep_disabled(unit, install, pair)

@@ -134,6 +134,29 @@ def test_a_unit_that_others_start_now_has_other_links() -> None:
     assert (found.change, found.added, found.removed) == ("other links", (other,), (one,))
 
 
+def test_links_of_init_scripts_count_only_where_there_is_no_unit() -> None:
+    wants = "systemd/system/multi-user.target.wants/ssh.service"
+    stays: dict[str, What] = {f"{name}/README": "" for name in ("rc0.d", "rc3.d", "systemd/system")}
+    before: dict[str, What] = {
+        wants: Link(f"{UNITS}/ssh.service"),
+        "rc2.d/S01ssh": Link("../init.d/ssh"),
+        "rc2.d/S01old": Link("../init.d/old"),
+        "rc0.d/K01old": Link("../init.d/old"),
+        **stays,
+    }
+    after: dict[str, What] = {
+        **stays,
+        "rc2.d/K01ssh": Link("../init.d/ssh"),
+        "rc2.d/K01old": Link("../init.d/old"),
+        "rc3.d/S02new": Link("../init.d/new"),
+    }
+    assert units(before, after) == [
+        "enabled system new.service",
+        "disabled system old.service",
+        "disabled system ssh.service",
+    ]
+
+
 def test_unit_files_and_links_to_units_elsewhere_are_files() -> None:
     after: dict[str, What] = {
         "systemd/system/own.service": "[Service]\n",

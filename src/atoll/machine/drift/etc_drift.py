@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 
 from atoll.machine.drift.account_drift import find_account_drift, read_accounts_of
 from atoll.machine.drift.model import EtcDrift
-from atoll.machine.drift.unit_drift import find_unit_drift, is_link_directory, parse_unit_link
+from atoll.machine.drift.unit_drift import (
+    find_unit_drift,
+    is_link_directory,
+    is_script_link,
+    parse_unit_link,
+)
 from atoll.machine.etc.etc_tree import (
     EtcChange,
     Node,
@@ -100,8 +105,9 @@ def _is_explained(path: str, change: EtcChange, pair: EtcPair, strange: set[str]
     if path in KEYED:
         # The rows are compared one by one. Comments and lines of NIS are no rows.
         return change is EtcChange.CHANGED and path not in strange and _same_attributes(pair, path)
-    if any(node is not None and parse_unit_link(path, node.entry) for node in (before, after)):
-        return True
+    for node in filter(None, (before, after)):
+        if parse_unit_link(path, node.entry) or is_script_link(path, node.entry):
+            return True
     # A new directory is there for what is in it.
     plain = replace(pair.live.entry, mode=0o755, xattrs=())
     return (

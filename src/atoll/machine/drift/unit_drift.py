@@ -4,6 +4,9 @@ A link in a directory such as ``multi-user.target.wants`` starts the unit of its
 links to (systemd.unit(5)). A link directly in ``system`` or ``user`` masks a unit if it leads to
 ``/dev/null``, and is an alias if it leads to a unit of another name. Other links there make a file
 from elsewhere a unit; they are files of ``/etc``, as unit files themselves are.
+
+Links in ``/etc/rc?.d`` enable init scripts, which are units only where no unit has their name.
+``systemctl`` changes them together with the links of a unit, so they count only without those.
 """
 
 from __future__ import annotations
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 
 MANAGERS = ("system", "user")
 _STARTS = re.compile(r"[^/]+\.(?:wants|requires|upholds)")
+_SCRIPT = re.compile(r"rc[0-6S]\.d/[SK][0-9]{2}(.+)")
+_STARTED = re.compile(r"rc[2-5]\.d/S[0-9]{2}(.+)")
 _ALIAS = re.compile(r"(?:.*/)?(?:lib|etc|share)/systemd/(?:system|user)/([^/]+)|(?:\./)?([^/]+)")
 """The target of an alias: in a directory of units, or beside the link."""
 
@@ -28,6 +33,7 @@ _ALIAS = re.compile(r"(?:.*/)?(?:lib|etc|share)/systemd/(?:system|user)/([^/]+)|
 class _Unit:
     masked: str = ""
     links: set[str] = field(default_factory=set)
+    scripts: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +62,11 @@ def parse_unit_link(path: str, entry: Entry) -> UnitLink | None:
     return UnitLink(manager=manager, unit=unit) if unit != name else None
 
 
+def is_script_link(path: str, entry: Entry) -> bool:
+    """Whether a name in ``/etc`` enables or disables an init script."""
+    return entry.kind is Kind.SYMLINK and _SCRIPT.fullmatch(path) is not None
+
+
 def is_link_directory(path: str) -> bool:
     """Whether ``path`` is a directory of links that start units: it comes and goes with them."""
     parts = path.split("/")
@@ -69,6 +80,8 @@ def find_unit_drift(tree: Node, live: Node) -> tuple[UnitDrift, ...]:
     found = []
     for key in sorted(before.keys() | after.keys()):
         old, new = before.get(key, _Unit()), after.get(key, _Unit())
+        if not (old.links or new.links or old.masked or new.masked):
+            old, new = _Unit(links=old.scripts), _Unit(links=new.scripts)
         change = _compare(old, new)
         if change is not None:
             manager, unit = key
@@ -104,6 +117,13 @@ def _read_units(etc: Node) -> dict[tuple[str, str], _Unit]:
                 unit.masked = path
             else:
                 unit.links.add(path)
+    for level in "2345":
+        folder = node_at(etc, f"rc{level}.d")
+        for name in folder.children if folder else ():
+            script = _STARTED.fullmatch(f"rc{level}.d/{name}")
+            if script is not None:
+                unit = units.setdefault(("system", f"{script[1]}.service"), _Unit())
+                unit.scripts.add(f"rc{level}.d/{name}")
     return units
 
 
