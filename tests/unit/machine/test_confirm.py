@@ -225,7 +225,7 @@ def test_other_times_are_refused(text: str) -> None:
     [
         (["--confirm", "5s"], "from 30 s to 168 h"),
         (["--confirm", "soon"], "is not a time"),
-        (["--confirm", "10m", "--check"], "that is staged"),
+        (["--confirm", "10m", "--check"], "the next reboot starts"),
     ],
 )
 def test_wrong_words_change_nothing(
