@@ -88,7 +88,7 @@ def check_words(arguments: argparse.Namespace) -> bool:
                 )
         return False
     others = ("disk", "partition", "free_space", "root", "home", "answers", "firmware_entry")
-    for word in (*others, "yes_erase", "device", "into_directory", "check"):
+    for word in (*others, "encrypt", "yes_erase", "device", "into_directory", "check"):
         if getattr(arguments, word) not in (None, False):
             name = "--" + word.replace("_", "-")
             raise UsageError(

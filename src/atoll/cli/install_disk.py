@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import UsageError
 from atoll.cli.references import fetch_word
-from atoll.cli.typed_confirmation import confirm_disk
+from atoll.cli.typed_confirmation import ask_passphrase, confirm_disk
 from atoll.image.bootable import read_bootable
 from atoll.installer.answers.parse import read_passphrase
 from atoll.installer.apply.encryption import Encryption, check_passphrase
@@ -64,6 +64,11 @@ def add_disk_arguments(parser: argparse.ArgumentParser) -> None:
         "--home", type=Path, metavar="DEV", help="partition to mount at /home; it is kept"
     )
     parser.add_argument(
+        "--encrypt",
+        action="store_true",
+        help="encrypt the system: asks for a passphrase, and shows a recovery key at the end",
+    )
+    parser.add_argument(
         "--firmware-entry",
         choices=[str(each) for each in FirmwareEntry],
         help="where to put the system in the firmware's list (default: none on a disk of its own,"
@@ -99,8 +104,8 @@ def find_target(arguments: argparse.Namespace, answers: Answers | None) -> Targe
             home=None if home is None else home.resolve(),
             firmware=firmware,
         )
-    for word in ("esp", "home", "firmware_entry", "yes_erase"):
-        if getattr(arguments, word) is not None:
+    for word in ("esp", "home", "encrypt", "firmware_entry", "yes_erase"):
+        if getattr(arguments, word) not in (None, False):
             raise UsageError(
                 f"--{word.replace('_', '-')} goes with --disk, --partition or --free-space",
                 hint="atoll install IMAGE --partition DEV --esp DEV",
@@ -183,6 +188,15 @@ def confirm(plan: InstallationPlan, yes_erase: str | None, *, named: bool) -> No
 
 
 def _read_encryption(arguments: argparse.Namespace, answers: Answers | None) -> Encryption | None:
+    answered = answers is not None and answers.encryption is not None
+    if arguments.encrypt and answered:
+        raise UsageError(
+            "encryption is asked for twice",
+            hint="leave out --encrypt, or the answers' [encryption]",
+        )
+    if arguments.encrypt:
+        require_encryption()
+        return Encryption(passphrase=check_passphrase(ask_passphrase()))
     if answers is None or answers.encryption is None:
         return None
     require_encryption()

@@ -37,6 +37,22 @@ def confirm_disk(disk: Path, yes_erase: str | None) -> None:
         raise Refused("not confirmed: nothing was changed", hint="start again when you are sure")
 
 
+def ask_passphrase() -> str:
+    """A new passphrase, typed twice without being shown. Raises UsageError without a terminal, or
+    when both differ."""
+    if not sys.stdin.isatty():
+        raise UsageError(
+            "there is no terminal on which to type a passphrase",
+            hint="name a file that has it: [encryption] passphrase_file in an answers file",
+        )
+    from getpass import getpass
+
+    first = getpass("Passphrase that will open the disk: ", stream=sys.stderr)
+    if getpass("Once more: ", stream=sys.stderr) != first:
+        raise UsageError("the two passphrases differ", hint="start again")
+    return first
+
+
 def confirm_change(what: str, *, yes: bool) -> None:
     """Return when a person types ``yes``, or gave ``--yes``. What is done was printed before.
 

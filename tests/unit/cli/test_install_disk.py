@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,10 +14,12 @@ import pytest
 from atoll.base.errors import Refused, UsageError
 from atoll.cli.install import add_arguments
 from atoll.cli.install_disk import confirm, find_target
+from atoll.cli.typed_confirmation import ask_passphrase
 from atoll.installer.answers.parse import Answers, TargetAnswer
 from atoll.installer.plan.partitioning import FirmwareEntry, Target, TargetKind
 from atoll.installer.plan.plan_installation import plan_installation
 from atoll.installer.settings.settings import Settings, UserSettings
+from tests.terminals import ENTER, on_terminal
 from tests.unit.installer.made_devices import NEEDS, SDA, debian_disk, make_devices
 
 if TYPE_CHECKING:
@@ -53,6 +56,39 @@ def test_each_word_names_a_target() -> None:
         )
     )
     assert target_of("--root", "/mnt") is None
+
+
+def test_encryption_goes_with_a_disk_and_is_asked_for_once() -> None:
+    assert target_of("--disk", "/dev/sda", "--encrypt") is not None
+    with pytest.raises(UsageError, match="--encrypt goes with --disk"):
+        target_of("--root", "/mnt", "--encrypt")
+
+
+ASK = (
+    "from atoll.cli.typed_confirmation import ask_passphrase; print('typed', len(ask_passphrase()))"
+)
+
+
+@pytest.mark.parametrize(
+    ("second", "told"),
+    [("correct horse", "typed 13"), ("correct hose", "the two passphrases differ")],
+)
+def test_a_passphrase_is_typed_twice_and_not_shown(second: str, told: str) -> None:
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    with on_terminal([sys.executable, "-c", ASK], term="vt220", env=env) as terminal:
+        terminal.wait_for("Passphrase that will open the disk:")
+        terminal.send(f"correct horse{ENTER}")
+        terminal.wait_for("Once more:")
+        terminal.send(f"{second}{ENTER}")
+        terminal.wait_for(told)
+        assert "horse" not in terminal.text
+
+
+def test_without_a_terminal_a_passphrase_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("secret\nsecret\n"))
+    with pytest.raises(UsageError, match="no terminal") as caught:
+        ask_passphrase()
+    assert "passphrase_file" in (caught.value.hint or "")
 
 
 def test_a_link_to_a_disk_is_followed(tmp_path: Path) -> None:
