@@ -13,6 +13,7 @@ from atoll.cli.output.confirmation import confirmation_as_json, confirmation_lin
 from atoll.cli.output.progress import format_moment
 from atoll.cli.output.protection import format_protection, protection_as_json
 from atoll.machine.deployments.beside import find_older_system
+from atoll.machine.deployments.layer_report import read_layer_report
 from atoll.machine.deployments.public_status import may_read_machine, read_public_status
 from atoll.machine.deployments.state import read_state
 from atoll.machine.deployments.sysroot import LiveChanges, find_sysroot
@@ -96,7 +97,8 @@ def _list_notices(
     sysroot: Sysroot, state: MachineState, no_way_back_why: Sequence[str]
 ) -> list[str]:
     confirmation = confirmation_lines(sysroot, state)
-    return [*confirmation, *no_way_back(sysroot, no_way_back_why), *warnings(state)]
+    reasons = no_way_back(sysroot, no_way_back_why)
+    return [*confirmation, *reasons, *warnings(state), *layer_notices(sysroot)]
 
 
 def _report_watchdog(state: MachineState, reporter: Reporter) -> None:
@@ -236,6 +238,27 @@ def warnings(state: MachineState) -> list[str]:
         foreign = one_line(", ".join(state.menu.foreign))
         lines.append(f"files on the ESP that are not Atoll's (left alone): {foreign}")
     return lines
+
+
+def layer_notices(sysroot: Sysroot) -> list[str]:
+    """What the last upgrade made of packages of the machine file that no longer fit."""
+    if not may_read_machine(sysroot):
+        return []
+    try:
+        report = read_layer_report(sysroot.state)
+    except (AtollError, OSError) as error:
+        return [f"damaged: {one_line(str(error))}"]
+    if report is None:
+        return []
+    edit = sysroot.command("edit")
+    if report.held:
+        lines = [f"UPGRADES ARE HELD: the machine file does not fit {one_line(report.image)}"]
+        lines += [f"  {one_line(each.reason)}" for each in report.layers]
+        return [*lines, f'  to go on: change it ({edit}), or set there: [update] layers = "drop"']
+    return [
+        f"left out at the last upgrade: {one_line(each.package)}: {one_line(each.reason)}"
+        for each in report.layers
+    ]
 
 
 def no_way_back(sysroot: Sysroot, why: Sequence[str]) -> list[str]:

@@ -33,6 +33,7 @@ from atoll.layering.machine_tree import (
 from atoll.machine.cleanup import clean_up
 from atoll.machine.deployment import MachineFiles, Origin
 from atoll.machine.deployments.built_from import read_machine_files
+from atoll.machine.deployments.layer_report import clear_layer_report
 from atoll.machine.deployments.machine_lock import locked_machine
 from atoll.machine.deployments.retention import require_current
 from atoll.machine.deployments.state import read_origin, read_state
@@ -119,6 +120,7 @@ def change_machine(sysroot: Sysroot, request: ChangeRequest, reporter: Reporter)
         try:
             made = _make(here, edited.text, request.files, reporter)
             staged = _stage(here, request, edited.text, made, reporter)
+            clear_layer_report(here.machine.state)
         finally:
             forget_built(here.store)
     return ChangeResult(staged=staged, made=made, notes=edited.notes)

@@ -7,9 +7,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atoll.base.report import NullReporter
+from atoll.cli.main import main
 from atoll.machine.cleanup import clean_up
 from atoll.machine.deployment import MachineFiles, Origin
 from atoll.machine.deployments.built_from import list_layers, read_machine_files
+from atoll.machine.deployments.layer_report import (
+    DroppedLayer,
+    LayerReport,
+    write_layer_report,
+)
 from atoll.machine.deployments.machine_lock import locked_machine
 from atoll.machine.deployments.state import read_origin, read_state
 from atoll.machine.rollback import cancel
@@ -108,3 +114,23 @@ def test_what_a_person_changed_since_stays(maker: Maker, machine: Sysroot) -> No
     set_setting(machine, 1, PLACE, f"{TEXT}# and more\n")
     cancel(machine, NullReporter())
     assert settings(machine, 1, PLACE) == f"{TEXT}# and more\n"
+
+
+def test_status_says_what_no_longer_fits(
+    maker: Maker, machine: Sysroot, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add_layers(machine, maker)
+    layer = DroppedLayer(package="", reason="htop is not there")
+    write_layer_report(machine.state, LayerReport(image="hello 3", held=True, layers=(layer,)))
+    assert main(["status", "--root", str(machine.root)]) == 0
+    told = capsys.readouterr()
+    assert "with   htop, -nano, [kernel]" in told.out
+    assert "UPGRADES ARE HELD: the machine file does not fit hello 3" in told.err
+    assert "htop is not there" in told.err
+    layer = DroppedLayer(package="htop", reason="gone")
+    write_layer_report(machine.state, LayerReport(image="hello 3", held=False, layers=(layer,)))
+    main(["status", "--root", str(machine.root)])
+    assert "left out at the last upgrade: htop: gone" in capsys.readouterr().err
+    (machine.state / "layers.json").write_text("{")
+    main(["status", "--root", str(machine.root)])
+    assert "damaged: " in capsys.readouterr().err
