@@ -13,6 +13,9 @@ recipe on the same base gives the same digest on every computer.
 from __future__ import annotations
 
 import os
+import stat
+import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -40,8 +43,10 @@ from atoll.store.checkout import check_out
 from atoll.store.lock import adding
 from atoll.store.objects import find_missing
 from atoll.store.refs import Ref, write_ref
+from atoll.store.stat_cache import StatCache
 from atoll.store.tree_images import read_image, read_image_bytes
 from atoll.tree.erofs_objects import find_objects
+from atoll.tree.model import Regular, Symlink, walk
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,7 +56,10 @@ if TYPE_CHECKING:
     from atoll.oci.reference import Reference
     from atoll.recipe.model import ImageBase
     from atoll.store.layout import Store
+    from atoll.tree.model import Directory
 
+_SETTLED = 3_600_000_000_000
+"""Nanoseconds."""
 _FORM = "1"
 """Increase it when a checkout of the same tree gives another root: cached roots are then
 ignored."""
@@ -128,9 +136,32 @@ def ensure_checkout(context: BuildContext, base: BaseImage) -> Path:
         temporary_directory(context.cache.root / "roots", prefix=".new-") as temporary,
     ):
         root = temporary / "root"
-        check_out(context.store, read_image(context.store, base.tree), root, context.reporter)
+        tree = read_image(context.store, base.tree)
+        check_out(context.store, tree, root, context.reporter)
         to_debian_layout(root)
-        return context.cache.keep(root, "roots", name)
+        kept = context.cache.keep(root, "roots", name)
+        keep_known(context, tree, kept)
+        return kept
+
+
+def keep_known(context: BuildContext, tree: Directory, root: Path) -> None:
+    """Let the first import of ``root`` know the contents that were just written to it: else it
+    reads and digests all of the base again. Files that the layout moved are read."""
+    known = StatCache(
+        context.store,
+        device=root.stat().st_dev,
+        # Nothing changes a root of the cache, so that no file of it is too young.
+        begun=time.time_ns() + _SETTLED,
+    )
+    for path, node in walk(tree):
+        if isinstance(node, Regular | Symlink):
+            with suppress(FileNotFoundError, NotADirectoryError):
+                status = os.lstat(os.fsencode(root) + path)
+                kind = stat.S_ISREG if isinstance(node, Regular) else stat.S_ISLNK
+                size = node.size if isinstance(node, Regular) else len(node.target)
+                if kind(status.st_mode) and status.st_size == size:
+                    known.add(status, node)
+    known.save(context.cache.path("known", root.name))
 
 
 def base_root_name(tree: TreeId) -> str:
