@@ -7,21 +7,20 @@ mmdebstrap apt's own configuration for Debian.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged
-from atoll.debian.deb822 import parse_fields
+from atoll.debian.deb822 import parse_fields, split_paragraphs
 from atoll.host.fs import temporary_directory
 from atoll.host.run import find_program, require_program, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
-_TARGET = "$(CREATED_BY)\t$(REPO_URI)\t$(RELEASE)\t$(SOURCESENTRY)"
 _LINE = re.compile(r"deb\s+(?:\[[^]]*\]\s+)?(\S+)\s+(\S+)((?:\s+\S+)*)\s*")
 
 
@@ -102,28 +101,60 @@ def read_own_sources(suite: str, components: Sequence[str]) -> tuple[AptSource, 
     """Where this machine's apt has ``suite``, its updates and security from; empty if it has
     another suite. Only apt's main list and ``debian.sources`` count: other archives have suites of
     the same names."""
-    if find_program("apt-get") is None:
+    if find_program("apt-config") is None:
         return ()
-    main = run(["apt-config", "shell", "file", "Dir::Etc::sourcelist/f"]).decode()
-    main = main.partition("=")[2].strip().strip("'")
-    output = run(["apt-get", "indextargets", "--format", _TARGET]).decode(errors="replace")
-    return parse_own_sources(output, main, suite, components)
+    names = ("Dir::Etc::sourcelist/f", "Dir::Etc::sourceparts/d")
+    words = [word for pair in zip(("main", "parts"), names, strict=True) for word in pair]
+    output = run(["apt-config", "shell", *words]).decode(errors="replace")
+    found = dict(line.partition("=")[::2] for line in output.splitlines())
+    main, parts = (Path(found.get(name, "").strip("'")) for name in ("main", "parts"))
+    return choose_own_sources(
+        (
+            *parse_sources_list(_read_text(main)),
+            *parse_deb822_sources(_read_text(parts / "debian.sources")),
+        ),
+        suite,
+        components,
+    )
 
 
-def parse_own_sources(
-    output: str, main: str, suite: str, components: Sequence[str]
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def parse_deb822_sources(text: str) -> tuple[AptSource, ...]:
+    """The binary sources of a deb822 file, one for each suite of an address; options are
+    ignored. Pure."""
+    found = []
+    for paragraph in split_paragraphs(text):
+        fields = parse_fields(paragraph)
+        if "deb" in fields.get("types", "").split() and fields.get("enabled") != "no":
+            found += [
+                AptSource(
+                    name=suite,
+                    uri=uri.rstrip("/"),
+                    suite=suite,
+                    components=tuple(fields.get("components", "").split()),
+                )
+                for uri in fields.get("uris", "").split()
+                for suite in fields.get("suites", "").split()
+            ]
+    return tuple(found)
+
+
+def choose_own_sources(
+    sources: Iterable[AptSource], suite: str, components: Sequence[str]
 ) -> tuple[AptSource, ...]:
-    """The sources in the output of ``apt-get indextargets``, in its order. Pure."""
+    """The first source of ``suite``, of its updates and of its security, with ``components``; none
+    where ``suite`` itself is not among them. Pure."""
     wanted = (suite, f"{suite}-updates", f"{suite}-security")
     found: dict[str, AptSource] = {}
-    for line in output.splitlines():
-        created, uri, release, entry = [*line.split("\t"), "", "", ""][:4]
-        file = entry.rpartition(":")[0]
-        is_debians = file == main or file.endswith("/debian.sources")
-        if created == "Packages" and release in wanted and is_debians and release not in found:
-            found[release] = AptSource(
-                name=release, uri=uri.rstrip("/"), suite=release, components=tuple(components)
-            )
+    for source in sources:
+        if source.suite in wanted:
+            found.setdefault(source.suite, replace(source, components=tuple(components)))
     return tuple(found.values()) if suite in found else ()
 
 

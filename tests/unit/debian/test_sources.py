@@ -14,10 +14,12 @@ from atoll.debian.isolated_apt import format_configuration, parse_host_options, 
 from atoll.debian.preferences import format_preferences
 from atoll.debian.sources import (
     AptSource,
+    choose_own_sources,
     format_sources,
-    parse_own_sources,
+    parse_deb822_sources,
     parse_release_date,
     parse_sources_list,
+    read_own_sources,
 )
 
 TRIXIE = AptSource(
@@ -140,28 +142,53 @@ def test_preferences_name_a_repository_by_its_release() -> None:
     assert 'Pin: origin "v.example"' in bare
 
 
-TARGETS = """\
-Packages\thttp://mirror.example/debian/\ttrixie\t/etc/apt/sources.list:1
-Packages\thttp://mirror.example/debian/\ttrixie\t/etc/apt/sources.list:1
-Translations\thttp://mirror.example/debian/\ttrixie\t/etc/apt/sources.list:1
-Packages\thttp://mirror.example/debian/\ttrixie-updates\t/etc/apt/sources.list.d/debian.sources:1
-Packages\thttp://vendor.example/apt\ttrixie-security\t/etc/apt/sources.list.d/vendor.sources:1
-Packages\thttp://mirror.example/security/\ttrixie-security\t/etc/apt/sources.list:3
-Packages\thttp://mirror.example/debian/\tforky\t/etc/apt/sources.list:4
-odd
+LIST = """\
+# deb http://old.example/debian trixie main
+deb http://mirror.example/debian/ trixie main
+deb [signed-by=/x.gpg] http://mirror.example/security trixie-security main
+deb http://mirror.example/debian forky main
+"""
+DEB822 = """\
+Types: deb deb-src
+URIs: http://two.example/debian/
+Suites: trixie trixie-updates
+Components: main contrib
+Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+
+Types: deb
+URIs: http://three.example/security
+Suites: trixie-security
+Enabled: no
 """
 
 
-def test_debians_sources_of_this_machine_and_no_vendors() -> None:
-    found = parse_own_sources(TARGETS, "/etc/apt/sources.list", "trixie", ("main", "contrib"))
+def test_debians_sources_of_this_machine() -> None:
+    sources = (*parse_sources_list(LIST), *parse_deb822_sources(DEB822))
+    found = choose_own_sources(sources, "trixie", ("main", "contrib"))
     assert [(each.suite, each.uri) for each in found] == [
         ("trixie", "http://mirror.example/debian"),
-        ("trixie-updates", "http://mirror.example/debian"),
         ("trixie-security", "http://mirror.example/security"),
+        ("trixie-updates", "http://two.example/debian"),
     ]
     assert {each.components for each in found} == {("main", "contrib")}
+    assert choose_own_sources(sources, "bookworm", ("main",)) == ()
 
 
-def test_a_machine_of_another_suite_has_none() -> None:
-    assert parse_own_sources(TARGETS, "/etc/apt/sources.list", "bookworm", ("main",)) == ()
-    assert parse_own_sources(TARGETS, "/etc/other", "trixie", ("main",)) == ()
+def test_lists_that_apt_does_not_have_yet_are_not_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that was just installed has never downloaded lists."""
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts/debian.sources").write_text(DEB822)
+    (tmp_path / "parts/vendor.list").write_text("deb http://vendor.example trixie main\n")
+    config = tmp_path / "apt.conf"
+    config.write_text(
+        f'Dir::Etc::parts "/dev/null";\nDir::State::lists "{tmp_path}/none";\n'
+        f'Dir::Etc::sourcelist "{tmp_path}/none";\nDir::Etc::sourceparts "{tmp_path}/parts";\n'
+    )
+    monkeypatch.setenv("APT_CONFIG", str(config))
+    found = read_own_sources("trixie", ("main",))
+    assert [(each.suite, each.uri) for each in found] == [
+        ("trixie", "http://two.example/debian"),
+        ("trixie-updates", "http://two.example/debian"),
+    ]
