@@ -65,8 +65,6 @@ def test_encryption_goes_with_a_disk_and_is_asked_for_once() -> None:
 
 
 ASK = "from atoll.cli.typed_confirmation import ask_passphrase as ask; print('typed', len(ask()))"
-    "from atoll.cli.typed_confirmation import ask_passphrase; print('typed', len(ask_passphrase()))"
-)
 
 
 @pytest.mark.parametrize(
