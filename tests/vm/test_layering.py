@@ -85,3 +85,14 @@ def test_removed_it_is_the_image_again(machine: Machine) -> None:
     machine.fail("command -v htop")
     assert booted(machine)["layers"] == []
     assert "htop" not in machine.succeed("cat /etc/atoll/machine.toml")
+
+
+def test_live_it_is_there_at_once_and_gone_again(machine: Machine) -> None:
+    boot = machine.succeed("cat /proc/sys/kernel/random/boot_id")
+    told = machine.succeed("atoll add --live htop 2>&1", timeout=PATIENCE)
+    assert "runs now, and boots next" in told
+    machine.succeed("htop --version")
+    assert machine.succeed("systemctl --failed --no-legend").strip() == ""
+    machine.succeed("atoll apply --live --undo", timeout=PATIENCE)
+    machine.fail("command -v htop")
+    assert machine.succeed("cat /proc/sys/kernel/random/boot_id") == boot

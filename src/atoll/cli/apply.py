@@ -11,4 +11,9 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--undo",
+        action="store_true",
+        help="with --live: return to what was booted, as it was before live changes",
+    )
     add_change_arguments(parser)

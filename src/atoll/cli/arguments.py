@@ -112,6 +112,9 @@ def add_machine_arguments(*parsers: argparse.ArgumentParser) -> None:
 def add_change_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what verbs that change the machine file have in common."""
     parser.add_argument(
+        "--live", action="store_true", help="make it the running system now, without a reboot"
+    )
+    parser.add_argument(
         "--root", type=Path, metavar="DIR", help="use the machine in this directory"
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")

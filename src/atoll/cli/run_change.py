@@ -6,11 +6,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from atoll.base.errors import NothingToDo
 from atoll.base.text import one_line
 from atoll.cli.output.machine_change import change_as_json, format_difference, preview_as_json
-from atoll.cli.run.upgrade import print_staged
+from atoll.cli.run.upgrade import find_staged, print_staged, run_live
 from atoll.layering.change_machine import change_machine, preview_change
 from atoll.machine.deployments.sysroot import find_installed
+from atoll.machine.live.live import require_ready
 
 if TYPE_CHECKING:
     import argparse
@@ -24,10 +26,20 @@ def run_change(
 ) -> int:
     """``undo`` is the verb with its words that takes the change back later."""
     sysroot = find_installed(getattr(arguments, "root", None))
-    done = change_machine(sysroot, request, reporter)
-    if getattr(arguments, "json", False):
+    live, as_json = getattr(arguments, "live", False), getattr(arguments, "json", False)
+    if live:
+        require_ready(sysroot)
+    try:
+        done = change_machine(sysroot, request, reporter)
+    except NothingToDo:
+        staged = find_staged(sysroot) if live else None
+        if staged is None:
+            raise
+        run_live(sysroot, staged, {} if as_json else None, reporter)
+        return 0
+    if as_json and not live:
         print(json.dumps(change_as_json(done), indent=2))
-    elif done.made is not None:
+    elif not as_json and done.made is not None:
         for line in format_difference(done.made.difference):
             print(one_line(line))
     for note in done.notes:
@@ -37,7 +49,12 @@ def run_change(
     reporter.notice("the machine file: /etc/atoll/machine.toml (see: atoll edit)")
     if undo:
         reporter.notice(f"to take it back later: {sysroot.command(undo)}")
-    print_staged(done.staged.deployment, done.staged.merge, sysroot, reporter)
+    if live:
+        document = change_as_json(done) if as_json else None
+        run_live(sysroot, done.staged.deployment, document, reporter)
+    else:
+        made = done.staged
+        print_staged(made.deployment, made.merge, sysroot, reporter, live="apply --live")
     return 0
 
 
@@ -56,5 +73,6 @@ def run_preview(
             print(one_line(line))
     for note in edited.notes:
         reporter.notice(f"note: {one_line(note)}")
-    reporter.notice(f"it needs a reboot\nnext: {sysroot.command(verb)}")
+    reporter.notice("it takes effect with a reboot, or at once with --live where that can be whole")
+    reporter.notice(f"next: {sysroot.command(verb)}")
     return 0

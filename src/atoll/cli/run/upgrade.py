@@ -88,23 +88,39 @@ def _upgrade_live(
         _print_warning(staged, sysroot, reporter)
         print_conflicts(deployment, staged.merge, sysroot, reporter)
     except NothingToDo:
-        default = read_state(sysroot).default
-        if default is None or default.number == sysroot.running:
+        deployment = find_staged(sysroot)
+        if deployment is None:
             raise
-        deployment = default.deployment
     assert deployment is not None, "--live and --download-only exclude each other"
+    run_live(sysroot, deployment, document if arguments.json else None, reporter)
+    return 0
+
+
+def find_staged(sysroot: Sysroot) -> Deployment | None:
+    """What boots next, unless it runs."""
+    default = read_state(sysroot).default
+    return None if default is None or default.number == sysroot.running else default.deployment
+
+
+def run_live(
+    sysroot: Sysroot,
+    deployment: Deployment,
+    document: dict[str, object] | None,
+    reporter: Reporter,
+) -> None:
+    """Make a staged deployment the running system; ``document`` is printed with what was done, as
+    JSON. Raises Refused when it needs a reboot."""
     try:
         result = go_live(sysroot, deployment.number, reporter)
     except Refused as error:
         error.message = f"{deployment.title} boots next; {error.message}"
         raise
-    if arguments.json:
+    if document is not None:
         document |= {"deployment": deployment.number, "reboot": False}
         print(json.dumps({**document, "live": live_as_json(result)}, indent=2))
     for line in live_lines(result):
         reporter.notice(line)
     reporter.notice(f"{deployment.title} runs now, and boots next (undo with: atoll cancel)")
-    return 0
 
 
 def read_confirm_time(arguments: argparse.Namespace) -> int | None:
@@ -126,13 +142,19 @@ def read_confirm_time(arguments: argparse.Namespace) -> int | None:
 
 
 def print_staged(
-    deployment: Deployment, merge: Merge | None, sysroot: Sysroot, reporter: Reporter
+    deployment: Deployment,
+    merge: Merge | None,
+    sysroot: Sysroot,
+    reporter: Reporter,
+    *,
+    live: str = "upgrade --live",
 ) -> None:
-    """Print conflicts, and the next step, after a deployment was staged."""
+    """Print conflicts, and the next step, after a deployment was staged. ``live`` are the words
+    that make it the running one."""
     title = deployment.title
     print_conflicts(deployment, merge, sysroot, reporter)
     if sysroot.booted is not None:
-        now = " or atoll upgrade --live" if _can_go_live(sysroot, deployment) else ""
+        now = f" or atoll {live}" if _can_go_live(sysroot, deployment) else ""
         undo = sysroot.command("cancel")
         reporter.notice(f"{title} boots next: systemctl reboot{now} (or undo with: {undo})")
     else:
