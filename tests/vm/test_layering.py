@@ -55,7 +55,7 @@ def booted(machine: Machine) -> dict[str, object]:
 def test_what_is_added_is_there_after_a_reboot(machine: Machine) -> None:
     machine.fail("command -v htop")
     told = machine.succeed("atoll add htop 2>&1", timeout=PATIENCE)
-    assert "+ htop " in told and "to take it back later: atoll remove htop" in told
+    assert "added    htop " in told and "to take it back later: atoll remove htop" in told
     machine.fail("command -v htop")
     assert 'install = ["htop"]' in machine.succeed("cat /etc/atoll/machine.toml")
     machine.reboot()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import NothingToDo
 from atoll.base.text import one_line
 from atoll.cli.output.machine_change import change_as_json, format_difference, preview_as_json
+from atoll.cli.output.upgrade import package_lines
 from atoll.cli.run.upgrade import find_staged, print_staged, run_live
 from atoll.layering.change_machine import change_machine, preview_change
 from atoll.machine.deployments.sysroot import find_installed
@@ -39,8 +40,8 @@ def run_change(
         return 0
     if as_json and not live:
         print(json.dumps(change_as_json(done), indent=2))
-    elif not as_json and done.made is not None:
-        for line in format_difference(done.made.difference):
+    elif not as_json:
+        for line in package_lines(done.packages):
             print(one_line(line))
     for note in done.notes:
         reporter.notice(f"note: {one_line(note)}")

@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from atoll.base.errors import NotFound, NothingToDo, RecipeError
+from atoll.base.errors import Damaged, NotFound, NothingToDo, RecipeError
 from atoll.layering.edit_machine_file import NEW
 from atoll.layering.machine_tree import (
     REF,
@@ -42,18 +42,21 @@ from atoll.machine.etc.stage import retry_if_changed
 from atoll.machine.machine_file import PLACE, read_machine_text
 from atoll.machine.stage_image import stage_image
 from atoll.machine.staging import StageRequest
+from atoll.oci.system_label import compare_packages, read_system_label
 from atoll.store.layout import open_store
 from atoll.store.refs import remove_ref
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from atoll.base.ids import TreeId
     from atoll.base.report import Reporter
     from atoll.lock.resolve import LockDifference
     from atoll.machine.deployments.state import DeploymentState, MachineState
     from atoll.machine.deployments.sysroot import Sysroot
     from atoll.machine.etc.etc_tree import Node
     from atoll.machine.stage_image import StageResult
+    from atoll.oci.system_label import PackageChanges
     from atoll.store.layout import Store
 
 
@@ -86,10 +89,11 @@ class ChangeRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeResult:
-    """``made`` is None where the machine file adds nothing: the image itself boots next."""
+    """``packages`` are the changes to what boots next, None where one of both lists no
+    packages."""
 
     staged: StageResult
-    made: MachineTree | None
+    packages: PackageChanges | None
     notes: tuple[str, ...]
 
 
@@ -117,13 +121,17 @@ def change_machine(sysroot: Sysroot, request: ChangeRequest, reporter: Reporter)
     with locked_machine(sysroot) as machine:
         here = find_situation(machine, clean_up(machine, reporter))
         edited = _edit(here, request)
+        # Its tree may be gone afterwards: what never booted is not kept.
+        before = _read_packages(here.store, here.newest.deployment.tree)
         try:
             made = _make(here, edited.text, request.files, reporter)
             staged = _stage(here, request, edited.text, made, reporter)
             clear_layer_report(here.machine.state)
         finally:
             forget_built(here.store)
-    return ChangeResult(staged=staged, made=made, notes=edited.notes)
+        after = _read_packages(here.store, staged.deployment.tree)
+    packages = None if before is None or after is None else compare_packages(before, after)
+    return ChangeResult(staged=staged, packages=packages, notes=edited.notes)
 
 
 def preview_change(
@@ -195,6 +203,15 @@ def _make(
         if not folder.read(here.base).makes_tree:
             return None
         return build_machine_tree(folder, here.base, here.store, reporter)
+
+
+def _read_packages(store: Store, tree: TreeId) -> Mapping[str, str] | None:
+    """None where a tree is damaged, or lists no packages: this is only told."""
+    try:
+        label = read_system_label(store, tree)
+    except (Damaged, NotFound, OSError):
+        return None
+    return None if label is None else label.packages
 
 
 def _stage(

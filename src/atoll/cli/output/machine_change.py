@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from atoll.cli.output.progress import format_amount
-from atoll.cli.output.upgrade import MOST
+from atoll.cli.output.upgrade import MOST, packages_as_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,7 @@ def change_as_json(done: ChangeResult) -> dict[str, Any]:
         "deployment": deployment.number,
         "tree": deployment.tree,
         "notes": list(done.notes),
-        **_packages(None if done.made is None else done.made.difference),
+        "packages": packages_as_json(done.packages),
         "reboot": True,
     }
 

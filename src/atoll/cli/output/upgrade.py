@@ -85,7 +85,7 @@ def format_preview(
     """What ``request`` would do to the machine whose running deployment is called ``now``."""
     candidate = preview.candidate
     lines = [f"{now} → {candidate.title}", f"  image      {candidate.origin.image}"]
-    lines += _package_lines(preview.packages)
+    lines += package_lines(preview.packages)
     lines.append(
         f"  download   {format_amount(candidate.fetch, 'B') if candidate.fetch else 'nothing'}"
     )
@@ -110,7 +110,7 @@ def _describe_reboot(preview: UpgradePreview, sysroot: Sysroot, request: Upgrade
 
 def format_staged(title: str, now: str, packages: PackageChanges | None) -> str:
     """What the next reboot brings to the machine whose running deployment is called ``now``."""
-    lines = [f"{now} → {title}", *_package_lines(packages), "  reboot     needed"]
+    lines = [f"{now} → {title}", *package_lines(packages), "  reboot     needed"]
     return "\n".join(map(one_line, lines))
 
 
@@ -177,7 +177,7 @@ def _conflicts(merge: Merge | None) -> list[dict[str, str]]:
     return [{"path": f"/etc/{each.path}", "why": each.why} for each in found]
 
 
-def _package_lines(changes: PackageChanges | None) -> list[str]:
+def package_lines(changes: PackageChanges | None) -> list[str]:
     if changes is None:
         return ["  packages   unknown: the image does not list them"]
     kinds = (
