@@ -188,3 +188,13 @@ def test_a_program_of_the_machine_s_own_stays_before_atoll_s(root: Path) -> None
         " locale-gen",
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("options", ["--simulate", "-s", "--print-uris"])
+def test_apt_may_say_what_it_would_do(root: Path, options: str) -> None:
+    """Atoll itself asks it so, to resolve what is added to a machine."""
+    shutil.copy(SCRIPTS.parents[1] / "sbin/apt-get", root / "usr/sbin/apt-get")
+    done = on_machine(root, f"apt-get {options} --yes install base-files")
+    assert done.returncode == 0, done.stderr
+    refused = on_machine(root, "apt-get --yes install base-files")
+    assert refused.returncode == 1 and "atoll add NAME" in refused.stderr

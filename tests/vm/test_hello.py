@@ -89,7 +89,8 @@ def test_the_boot_menu_shows_the_entry(booted: Machine) -> None:
 def test_apt_names_the_verb_to_use(booted: Machine) -> None:
     for command in ("apt install -y hello", "apt-get -y upgrade", "apt-get remove -y nano"):
         said = booted.fail(f"{command} 2>&1")
-        assert "[packages]" in said and "atoll upgrade" in said, command
+        assert "atoll add" in said and "atoll upgrade" in said, command
+    booted.succeed("apt-get --simulate install bash")
     booted.succeed("apt list --installed 2>/dev/null | grep -q ^atoll/")
     booted.fail("systemctl is-enabled --quiet apt-daily.timer")
 
