@@ -30,7 +30,7 @@ LOG_IN = (
     "systemd-run --quiet --unit=at-work -p User=atoll -p PAMName=login"
     " -p Environment=XDG_SESSION_CLASS=user sleep infinity"
 )
-AN_HOUR_LATER = "unshare --time --boottime 3600"
+AN_HOUR_LATER = "unshare --time --boottime 3600 --fork"
 
 
 @pytest.fixture(scope="module")
