@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from atoll.base.errors import Damaged, RecipeError
-from atoll.machine.auto.decide import Login
+from atoll.cli.output.auto import auto_status_as_json, format_auto_status
+from atoll.machine.auto.decide import AutoFacts, Login, plan_auto
 from atoll.machine.auto.facts import is_on_battery, parse_session
 from atoll.machine.auto.last_run import AutoOutcome, LastRun, read_last_run, write_last_run
-from atoll.machine.auto.policy import make_update, read_update_policy
+from atoll.machine.auto.policy import UpdatePolicy, make_update, read_update_policy
 from atoll.machine.auto.schedule import REBOOT_TIMER, TIMER, parse_next_times, plan_timers
+from atoll.machine.auto.status import AutoStatus
 from atoll.machine.boot.boot_entries import BootMenu
 from atoll.machine.deployments.announcement import (
     Announcement,
@@ -27,7 +30,6 @@ from atoll.recipe.model import Update
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 MAINS = {"type": "Mains", "online": "1"}
 BATTERY = {"type": "Battery", "status": "Discharging"}
@@ -191,3 +193,36 @@ def test_an_unreadable_announcement_goes(tmp_path: Path) -> None:
     (tmp_path / "atoll/update.json").write_text("{")
     drop_stale_announcement(EMPTY, run=tmp_path)
     assert not (tmp_path / "motd.d/60-atoll-update").exists()
+
+
+def test_the_status_says_when_what_and_why_not() -> None:
+    facts = AutoFacts(on_battery=True, free=9 * 10**9, logins=(Login(user="ann", where="tty2"),))
+
+    def lines(update: Update) -> list[str]:
+        policy = UpdatePolicy(update=update, source=Path("/etc/atoll/machine.toml"))
+        status = AutoStatus(
+            policy=policy,
+            facts=facts,
+            decision=plan_auto(facts, update, reboot_time=True),
+            next_run=1_790_000_000,
+            next_reboot=None,
+            last=None,
+            ready=None,
+        )
+        assert auto_status_as_json(status)["next"] == 1_790_000_000
+        return format_auto_status(status).splitlines()
+
+    source = "(from /etc/atoll/machine.toml)"
+    assert lines(Update()) == [f"policy    none: off {source}"]
+    assert lines(Update(auto="check"))[-1] == "now       would look for a new version"
+    told = lines(Update(auto="reboot", reboot_window="Sun 04:00", delay=0))
+    assert told[1].startswith("when      daily; next: 2026-09-2")
+    assert told[2:] == [
+        "reboot    Sun 04:00; next: the timer does not run"
+        " (see: systemctl status atoll-auto-reboot.timer)",
+        "now       would only look for a new version:",
+        "          the machine runs on battery",
+        "reboot    not now:",
+        "          the machine runs on battery",
+        "          ann is logged in (tty2)",
+    ]

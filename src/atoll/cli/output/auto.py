@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from atoll.base.text import one_line
 from atoll.cli.output.progress import format_moment
 from atoll.machine.auto.decide import AutoStep
+from atoll.machine.auto.schedule import REBOOT_TIMER, TIMER
 from atoll.machine.deployments.confirmation import format_duration
 
 if TYPE_CHECKING:
@@ -21,10 +22,10 @@ _MEANING = {
     "reboot": "stage a new version and reboot into it",
 }
 _NOW = {
-    AutoStep.NOTHING: "would do nothing:",
-    AutoStep.CHECK: "would only look for a new version:",
-    AutoStep.DOWNLOAD: "would download a new version",
-    AutoStep.STAGE: "would stage a new version",
+    AutoStep.NOTHING: "do nothing",
+    AutoStep.CHECK: "look for a new version",
+    AutoStep.DOWNLOAD: "download a new version",
+    AutoStep.STAGE: "stage a new version",
 }
 
 
@@ -46,22 +47,24 @@ def format_auto_status(status: AutoStatus) -> str:
 def _format_times(status: AutoStatus) -> list[str]:
     update = status.policy.update
     delay = f", up to {format_duration(update.delay)} later" if update.delay else ""
-    lines = [f"when      {update.window}{delay}; next: {_format_next(status.next_run)}"]
+    next_time = _format_next(status.next_run, TIMER)
+    lines = [f"when      {update.window}{delay}; next: {next_time}"]
     if update.auto == "reboot" and update.reboot_window is not None:
-        next_time = _format_next(status.next_reboot)
+        next_time = _format_next(status.next_reboot, REBOOT_TIMER)
         lines.append(f"reboot    {update.reboot_window}{delay}; next: {next_time}")
     return lines
 
 
-def _format_next(moment: int | None) -> str:
+def _format_next(moment: int | None, timer: str) -> str:
     if moment is None:
-        return "no timer runs (see: systemctl status atoll-auto.timer)"
+        return f"the timer does not run (see: systemctl status {timer})"
     return format_moment(moment)
 
 
 def _format_now(status: AutoStatus) -> list[str]:
     decision = status.decision
-    lines = [f"now       {_NOW[decision.step]}"]
+    what = _NOW[decision.step]
+    lines = [f"now       {f'would only {what}:' if decision.held_back else f'would {what}'}"]
     lines += [f"          {each.text}" for each in decision.held_back]
     if status.policy.update.auto == "reboot":
         against = [each for each in decision.reasons if each.reboot]
