@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from atoll.base.errors import RecipeError
 from atoll.builder.steps.policy import WritePolicy, list_policy, merge_policy
+from atoll.image.policy import format_policy_document
 from atoll.recipe.model import (
     Box,
     Debian,
@@ -23,9 +25,7 @@ from atoll.recipe.model import (
     Update,
 )
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+SYSTEM = Path(__file__).parents[3] / "system"
 PLAIN = Recipe(
     file="x",
     text="",
@@ -78,6 +78,16 @@ def test_newer_keys_of_an_update_are_there_only_where_they_are_set() -> None:
     update = list_policy(own)["update"]
     assert update["reboot_window"] == "Sun 04:00" and update["battery"] is True
     assert not {"metered", "reserve"} & update.keys()
+
+
+def test_the_shell_of_machines_finds_what_updates_by_itself() -> None:
+    """``has-update-policy`` decides in each boot whether Python is started."""
+    script = (SYSTEM / "usr/lib/atoll/has-update-policy").read_text()
+    pattern = re.search("grep -Eqs '(.*)' /usr/lib/atoll/policy.json", script)
+    assert pattern is not None
+    for auto in ("none", "check", "download", "stage", "reboot"):
+        text = format_policy_document(list_policy(replace(PLAIN, update=Update(auto=auto))))
+        assert bool(re.search(pattern[1], text, re.MULTILINE)) == (auto != "none")
 
 
 def test_without_a_base_it_is_the_recipes_own() -> None:
