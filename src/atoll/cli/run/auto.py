@@ -10,7 +10,6 @@ from atoll.base.text import one_line
 from atoll.cli.output.auto import auto_status_as_json, format_auto_status, reason_as_json
 from atoll.host.fs import require_root
 from atoll.machine.auto.policy import read_update_policy
-from atoll.machine.auto.run import run_auto, run_reboot
 from atoll.machine.auto.schedule import apply_schedule
 from atoll.machine.auto.status import read_auto_status
 from atoll.machine.deployments.public_status import may_read_machine, read_public_status
@@ -33,6 +32,9 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     require_root("updating the machine")
     if arguments.what == "schedule":
         return _schedule(reporter, as_json=as_json)
+    # It imports what builds trees; the other sub-verbs run in each boot, and as often as one looks.
+    from atoll.machine.auto.run import run_auto, run_reboot
+
     act = run_reboot if arguments.what == "reboot" else run_auto
     return _report(act(sysroot, reporter), reporter, as_json=as_json)
 
