@@ -37,13 +37,14 @@ from atoll.machine.deployments.confirmation import (
 from atoll.machine.deployments.machine_lock import locked_machine
 from atoll.machine.deployments.state import read_state
 from atoll.machine.health.bless import bless
-from atoll.machine.health.checks import end_trial, read_health
+from atoll.machine.health.checks import end_trial
 from atoll.machine.rollback import rollback
 
 if TYPE_CHECKING:
     from atoll.base.report import Reporter
     from atoll.machine.deployments.state import MachineState
     from atoll.machine.deployments.sysroot import Sysroot
+    from atoll.machine.health.checks import HealthResult
     from atoll.machine.rollback import RollbackPreview
 
 TIMER = "atoll-go-back"
@@ -78,10 +79,12 @@ def begin_waiting(sysroot: Sysroot, confirmation: Confirmation) -> WaitingConfir
     return waiting
 
 
-def confirm(sysroot: Sysroot, reporter: Reporter) -> str:
+def confirm(sysroot: Sysroot, health: HealthResult | None, reporter: Reporter) -> str:
     """Confirm the running deployment; its title. It stays, and its boots are no longer counted.
 
-    Raises NothingToDo, or what blessing raises: then the time goes on.
+    ``health`` is that of this boot. Before its checks have run, or where they failed, it is not
+    blessed here: that goes on as for any other boot. Raises NothingToDo, or what blessing raises:
+    then the time goes on.
     """
     state = read_state(sysroot)
     runs = state.current
@@ -92,15 +95,15 @@ def confirm(sysroot: Sysroot, reporter: Reporter) -> str:
         waits = runs is not None and not runs.blessed  # nobody could confirm it otherwise
     if not waits or runs is None:
         raise NothingToDo("nothing has to be confirmed", hint=_what_comes(sysroot, state))
-    health = read_health()
     checked = health is not None and health.healthy
     if checked:
         bless(sysroot, runs.number, reporter)
     with locked_machine(sysroot, esp=False) as machine:
         apply_operations(clear_confirmation(machine))
-    end_waiting()
-    if checked:
-        end_trial()
+    if sysroot.is_running:
+        end_waiting()
+        if checked:
+            end_trial()
     return runs.deployment.title
 
 

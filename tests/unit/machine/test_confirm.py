@@ -26,6 +26,7 @@ from atoll.machine.deployments.confirmation import (
 )
 from atoll.machine.deployments.state import read_state
 from atoll.machine.deployments.sysroot import Sysroot
+from atoll.machine.health.checks import Check, HealthResult
 from atoll.machine.operation_list import list_upgrade_operations
 from atoll.machine.rollback import cancel, rollback
 from atoll.machine.upgrade import UpgradeRequest, preview_upgrade, upgrade
@@ -39,6 +40,8 @@ pytestmark = pytest.mark.root
 QUIET = NullReporter()
 UPGRADE = UpgradeRequest(verb="upgrade")
 CONFIRM = UpgradeRequest(verb="upgrade", confirm=600)
+GOOD = HealthResult(when=0, checks=())
+BAD = HealthResult(when=0, checks=(Check(name="web", passed=False),))
 
 
 @pytest.fixture(scope="module")
@@ -136,12 +139,36 @@ def test_a_confirmed_version_stays(machine: Sysroot) -> None:
     with pytest.raises(NothingToDo):
         go_back(running(machine, 2), QUIET)
     with pytest.raises(NothingToDo):
-        confirm(running(machine, 2), QUIET)
+        confirm(running(machine, 2), GOOD, QUIET)
+
+
+def test_confirming_blesses_it_and_forgets_the_request(machine: Sysroot) -> None:
+    assert confirm(running(machine, 2), GOOD, QUIET) == "hello 2 (2)"
+    state = read_state(machine)
+    assert state.default is not None and state.default.number == 2 and state.default.blessed
+    assert [each.name.tries_left for each in state.menu.entries_of(2)] == [None]
+    assert read_confirmation(machine) is None
+    check_machine(machine)
+
+
+@pytest.mark.parametrize("health", [None, BAD])
+def test_a_boot_that_is_not_known_to_be_good_is_confirmed_but_not_blessed(
+    machine: Sysroot, health: HealthResult | None
+) -> None:
+    confirm(running(machine, 2), health, QUIET)
+    assert read_confirmation(machine) is None
+    assert not read_state(machine).deployments[0].blessed
+
+
+def test_a_damaged_record_can_be_confirmed(machine: Sysroot) -> None:
+    (machine.state / "confirm.json").write_text("{")
+    confirm(running(machine, 2), GOOD, QUIET)
+    assert read_confirmation(machine) is None
 
 
 def test_nothing_to_confirm_says_what_comes(machine: Sysroot) -> None:
     with pytest.raises(NothingToDo) as told:
-        confirm(running(machine, 1), QUIET)
+        confirm(running(machine, 1), GOOD, QUIET)
     assert told.value.hint == "hello 2 (2) has to be, after the reboot"
 
 

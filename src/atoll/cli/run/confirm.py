@@ -9,6 +9,7 @@ from atoll.base.text import one_line
 from atoll.host.run import run as run_program
 from atoll.machine.confirm import confirm, go_back
 from atoll.machine.deployments.sysroot import find_installed
+from atoll.machine.health.checks import read_health
 
 if TYPE_CHECKING:
     import argparse
@@ -21,7 +22,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     sysroot = find_installed(None)
     if arguments.expired:
         return _go_back(sysroot, reporter)
-    title = confirm(sysroot, reporter)
+    title = confirm(sysroot, read_health(), reporter)
     if arguments.json:
         print(json.dumps({"confirmed": title}))
     reporter.notice(one_line(f"{title} is confirmed: it stays"))
