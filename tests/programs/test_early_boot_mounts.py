@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,6 +39,7 @@ pytestmark = [
     ),
 ]
 
+SOURCE = Path(__file__).parents[2] / "src"
 ACCOUNTS = {
     "etc/passwd": b"root:x:0:0::/root:/bin/sh\n",
     "etc/group": b"root:x:0:\n",
@@ -198,6 +200,58 @@ def test_a_place_with_a_line_in_fstab_is_left_to_it(machine: LoopMachine) -> Non
     )
     assert first.returncode == 0, first.stderr
     assert answers(machine.boot("show /home; show /srv")) == ["/home ", "/srv ext4 rw,noatime"]
+
+
+TAKE_OVER = """
+mount -o remount,bind,rw $root/sysroot
+PYTHONPATH=SOURCE PYTHON - "$root/sysroot" <<'END'
+import sys
+from pathlib import Path
+from atoll.machine.deployments.apply import apply_operations
+from atoll.machine.deployments.own_var import plan_take_over
+from atoll.machine.deployments.sysroot import Sysroot
+root = Path(sys.argv[1])
+apply_operations(plan_take_over(Sysroot(root=root, esp=root / "esp"), 1))
+END
+"""
+
+
+@pytest.mark.parametrize("keep_home", [False, True])
+def test_after_a_reset_a_deployment_has_its_own_var_until_it_takes_over(
+    machine: LoopMachine, keep_home: bool
+) -> None:
+    """With the mounts of a running system: what is mounted stays where it is when names change."""
+    old = machine.boot("""
+        mkdir $root/home/ada; echo letter > $root/home/ada/letter; echo old > $root/var/x
+        echo notes > $root/root/notes
+    """)
+    assert old.returncode == 0, old.stderr
+    mounted = machine.place / "device"
+    mounted.mkdir()
+    own = f"{mounted}/atoll/deployments/1/var"
+    kept = f"mkdir {own}/home {own}/root; : > {own}/home/.atoll-fresh; : > {own}/root/.atoll-fresh"
+    stage = f"mount {machine.loop} {mounted}; mkdir {own}; echo new > {own}/y; "
+    stage += f"{kept}; : > {own}/../keep-home" if keep_home else f"mkdir {own}/home"
+    assert machine._run(stage).returncode == 0
+    show = """
+        cat $root/home/ada/letter $root/root/notes 2> /dev/null
+        ls $root/var/x $root/var/y 2> /dev/null | sed "s,$root,,"; show /var; show /home
+    """
+    mine = ["letter", "notes"] if keep_home else []
+    mounts = ["/var ext4 rw,noatime", "/home ext4 rw,noatime"]
+    assert answers(machine.boot(show)) == [*mine, "/var/y", *mounts]
+    take_over = TAKE_OVER.replace("SOURCE", str(SOURCE)).replace("PYTHON -", f"{sys.executable} -")
+    running = machine.boot(
+        f"{take_over}{show}echo later > $root/home/later; ls $root/sysroot/atoll"
+    )
+    assert running.returncode == 0, running.stderr
+    assert running.stdout.splitlines()[: len(mine) + 3] == [*mine, "/var/y", *mounts]
+    assert "removed-var" not in running.stdout
+    again = answers(
+        machine.boot(f"{show}cat $root/home/later; ls $root/sysroot/atoll/deployments/1")
+    )
+    assert again[: len(mine) + 4] == [*mine, "/var/y", *mounts, "later"]
+    assert not {"var", "keep-home"} & set(again)
 
 
 def test_home_directories_of_an_older_system_are_mounted(machine: LoopMachine) -> None:

@@ -30,7 +30,6 @@ NOT_YET = {
     "profile": "add the packages to [packages] install in the recipe",
     "promote": "use skopeo: skopeo copy docker://HOST/NAME:TAG docker://HOST/NAME:STABLE",
     "push": "atoll build --output oci:DIR:TAG, then: skopeo copy oci:DIR:TAG docker://…",
-    "reset": "to restore a file in /etc: atoll etc reset PATH",
     "shell": "to use a program temporarily: podman run -it --rm debian:trixie",
     "sign": _SIGN,
     "verify": "to compare two builds: atoll build --verify; for the store: atoll store check",

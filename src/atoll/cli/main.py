@@ -92,6 +92,12 @@ VERBS = (
         "describe this machine for a bug report, without secrets",
         "atoll report > report.md",
     ),
+    Verb(
+        "reset",
+        "machine administration",
+        "make this machine as it was first installed",
+        "atoll reset --keep-home",
+    ),
     Verb("pin", "machine administration", "protect a deployment from removal", "atoll pin 3"),
     Verb("unpin", "machine administration", "let a deployment be removed again", "atoll unpin 3"),
     Verb(

@@ -53,8 +53,8 @@ def ask_passphrase() -> str:
     return first
 
 
-def confirm_change(what: str, *, yes: bool) -> None:
-    """Return when a person types ``yes``, or gave ``--yes``. What is done was printed before.
+def confirm_change(what: str, *, yes: bool, word: str = "yes") -> None:
+    """Return when a person types ``word``, or gave ``--yes``. What is done was printed before.
 
     The question goes to stderr, because stdout may be JSON. Raises Refused.
     """
@@ -65,6 +65,6 @@ def confirm_change(what: str, *, yes: bool) -> None:
             "nothing is changed without a confirmation, and there is no terminal",
             hint="look at the plan, above, then add: --yes",
         )
-    print(f"Type yes to {what}, anything else to stop: ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip() != "yes":
+    print(f"Type {word} to {what}, anything else to stop: ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip() != word:
         raise Refused("not confirmed: nothing was changed", hint="start again when you are sure")

@@ -25,6 +25,7 @@ from atoll.machine.deployments.operations import (
     RemovePath,
     WriteEntryList,
 )
+from atoll.machine.deployments.own_var import has_own_var, plan_take_over
 from atoll.machine.deployments.plan_check import check_plan
 from atoll.machine.deployments.retention import (
     Removal,
@@ -88,7 +89,18 @@ def plan_unfinished(sysroot: Sysroot, state: MachineState) -> tuple[Operation, .
             for each in left_behind
             if each.default
         ),
+        *_plan_finish_reset(sysroot, state),
     )
+
+
+def _plan_finish_reset(sysroot: Sysroot, state: MachineState) -> tuple[Operation, ...]:
+    """Once a deployment that ``atoll reset`` staged was healthy, nothing of before it stays."""
+    current = state.current
+    if current is None or not current.blessed or not has_own_var(sysroot, current.number):
+        return ()
+    others = {each.number for each in state.deployments} - {current.number}
+    removal = choose_removal(state, others, entries=(), pairs=list_pairs(sysroot))
+    return (*plan_removal(sysroot, removal), *plan_take_over(sysroot, current.number))
 
 
 def plan_prune(

@@ -40,7 +40,9 @@ from atoll.machine.deployments.state import next_numbers
 from atoll.machine.etc.damaged_tree import read_source_etc
 from atoll.machine.etc.etc_commands import plan_files, read_etc_of_tree, with_files
 from atoll.machine.etc.merge import plan_merge
+from atoll.machine.etc.overlay_upper import plan_upper
 from atoll.machine.etc.stage import MergeInputs, etc_paths, plan_stage
+from atoll.machine.fresh_start import check_reset_finished, keep_settings, plan_fresh_var
 from atoll.machine.machine_file import LOCK_PLACE, PLACE, read_machine_file
 from atoll.machine.secure_boot_check import check_kernel_signed
 from atoll.machine.state_partition import check_can_open, find_state_partition
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
     from atoll.machine.etc.etc_commands import MachineEtc
     from atoll.machine.etc.etc_tree import Node
     from atoll.machine.etc.merge import Merge
+    from atoll.machine.fresh_start import FreshStart
     from atoll.machine.machine_file import MachineFile
 
 
@@ -72,6 +75,8 @@ class StageRequest:
     origin: Origin
     machine: MachineFiles | None = None
     confirm: int | None = None
+    fresh: FreshStart | None = None
+    """Set for a machine that starts anew (``atoll reset``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,9 +107,13 @@ def plan_staging(
     Raises Busy when ``/etc`` changes meanwhile, Refused when ids of the image are taken on this
     machine, RecipeError for the machine file.
     """
+    check_reset_finished(sysroot, source.number)
     numbers = next_numbers(sysroot, state.menu)
     deployment = make_deployment(image, numbers.deployment)
-    staged = _plan_etc(sysroot, deployment, source, image, request.machine)
+    if request.fresh is None:
+        staged = _plan_etc(sysroot, deployment, source, image, request.machine)
+    else:
+        staged = _plan_fresh_etc(sysroot, deployment, source, image, request.fresh)
     check_ids(f"{image.name} {image.version}", staged.merge)
     name = EntryName(sequence=numbers.sequence, tries_left=BOOT_TRIES)
     partition = find_state_partition(sysroot, state, source, staged.etc.live)
@@ -199,6 +208,31 @@ def _with_confirmation(
     # The numbers come first: no other deployment can get the one that the request names.
     numbers, *others = plan.commit
     return replace(plan, commit=(numbers, set_confirmation(sysroot, request), *others))
+
+
+def _plan_fresh_etc(
+    sysroot: Sysroot,
+    deployment: Deployment,
+    source: DeploymentState,
+    image: BootableImage,
+    fresh: FreshStart,
+) -> _EtcPlan:
+    """The image's ``/etc`` with what is kept, a new /var, and nothing to be merged at the first
+    boot."""
+    new = read_etc_of_tree(image.store, image.tree)
+    etc, damaged = read_source_etc(sysroot, source.number, new)
+    kept = keep_settings(etc.live, new)
+    return _EtcPlan(
+        etc=etc,
+        merge=plan_merge(new, kept, new),
+        operations=(
+            *plan_upper(kept, new, etc_paths(sysroot, deployment.number).upper),
+            *plan_fresh_var(sysroot, deployment.number, kept, fresh),
+        ),
+        afterwards=(),
+        keep=read_machine_file(new, read_policy(image.store, image.tree)).deployments,
+        damaged=damaged,
+    )
 
 
 def _list_files(machine: MachineFiles | None) -> dict[str, bytes | None]:

@@ -21,6 +21,7 @@ from atoll.machine.health.bless import bless
 from atoll.machine.health.checks import end_trial, run_checks, write_health
 from atoll.machine.health.pstore import read_panics
 from atoll.machine.health.report import read_report
+from atoll.machine.reset import finish_reset
 
 if TYPE_CHECKING:
     import argparse
@@ -83,6 +84,8 @@ def _bless(root: Path | None, number: int | None, reporter: Reporter) -> int:
     bless(sysroot, choose_deployment(sysroot, number), reporter)
     if sysroot.booted is not None and number in (None, sysroot.booted):
         end_trial()
+    if finish_reset(sysroot, choose_deployment(sysroot, number), reporter):
+        reporter.notice("the reset is complete: what was there before is removed")
     return 0
 
 

@@ -9,6 +9,7 @@
     atoll/refs/**/.NAME.json.XXXXXXXX
     atoll/deployments/<n>/etc/upper.new        settings that are being written
     atoll/state/conflicts/<n>.new              conflicts that are being written
+    atoll/removed-var                          the /var of before a reset
     atoll/staging/*                            contents that are being written: the store's own
 
 Only an operation that holds the machine's lock may remove them.
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _REPLACED = re.compile(r"\..+\.[a-z0-9_]{8}")
 """The temporary names of ``replace_file``."""
 _HALF_MADE = re.compile(r"(?:new|gone)-[1-9][0-9]{0,8}")
+REMOVED_VAR = "removed-var"
 _CONFLICTS = re.compile(r"[1-9][0-9]{0,8}\.new")
 
 
@@ -42,6 +44,7 @@ def list_leftovers(sysroot: Sysroot) -> tuple[Path, ...]:
     conflicts = [state / "conflicts" / name for name in _list_names(state / "conflicts")]
     flags = [state / kind for kind in (PINNED, BLESSED, HELD)]
     found = _matching([deployments], _HALF_MADE)
+    found += [sysroot.atoll / REMOVED_VAR] if _has(sysroot.atoll, REMOVED_VAR) else []
     found += _matching([state / "conflicts"], _CONFLICTS)
     found += [each / "etc/upper.new" for each in numbered if _has(each / "etc", "upper.new")]
     places = [state, *flags, *tries, *conflicts, *numbered, *(each / "etc" for each in numbered)]

@@ -16,6 +16,7 @@ from atoll.host.fs import OWN_LIMIT, read_regular
 from atoll.image.info import parse_image_info
 from atoll.image.paths import DPKG, FACTORY, IMAGE_INFO
 from atoll.machine.boot.boot_entries import read_menu
+from atoll.machine.deployments.own_var import has_own_var, own_var
 from atoll.machine.deployments.public_status import may_read_machine
 from atoll.machine.deployments.state import read_deployment
 from atoll.machine.drift.etc_drift import EtcPair, find_etc_differences, with_owners
@@ -115,8 +116,11 @@ def _lines_in_etc(data: bytes) -> str:
 
 
 def _read_local(reading: _Reading) -> list[LocalDrift]:
-    """Both directories belong to the machine, whichever deployment runs."""
+    """Both directories belong to the machine, whichever deployment runs; after a reset the new one
+    has its own for a while."""
     var = reading.sysroot.atoll / "var"
+    if not reading.sysroot.is_running and has_own_var(reading.sysroot, reading.number):
+        var = own_var(reading.sysroot, reading.number)
     found: list[LocalDrift] = []
     for name, shown_as in (("usrlocal", "/usr/local"), ("opt", "/opt")):
         directory = Path(shown_as) if reading.sysroot.is_running else var / name

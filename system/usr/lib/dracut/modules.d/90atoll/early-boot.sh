@@ -11,6 +11,7 @@
 #   early-boot.d/tree.sh             the tree: verified and mounted at /
 #   early-boot.d/etc.sh              /etc: the tree's with the deployment's changes
 #   early-boot.d/home.sh             /home that is shared with an older system
+#   early-boot.d/reset.sh            which /var: after a reset the deployment has one of its own
 #   early-boot.d/var.sh              /var and the directories bound from it; the machine id
 #   early-boot.d/paths.sh            create directories, and move aside what is in their place
 #
@@ -46,6 +47,8 @@ root=/sysroot
 . $parts/etc.sh
 # shellcheck source=SCRIPTDIR/early-boot.d/home.sh
 . $parts/home.sh
+# shellcheck source=SCRIPTDIR/early-boot.d/reset.sh
+. $parts/reset.sh
 # shellcheck source=SCRIPTDIR/early-boot.d/var.sh
 . $parts/var.sh
 # shellcheck source=SCRIPTDIR/early-boot.d/paths.sh

@@ -4,13 +4,15 @@
 #                                      tree_owned.py
 #         atoll/state/machine-id       saved by save-machine-id
 #         /etc/fstab                   what else is mounted at /home and its like
+#                                      (which /var it is: reset.sh)
 # writes  atoll/var                    missing directories of it
 # needs   $partition, $root
 
 mount_var() {
     var=$root/var
     ensure_directory $partition/atoll/var
-    mount --bind $partition/atoll/var $var || fail "/var cannot be mounted"
+    find_var
+    mount --bind "$var_source" $var || fail "/var cannot be mounted"
     mount_tree_owned
     for name in home root srv mnt media opt usrlocal; do
         [ $name = root ] && [ ! -d $var/root ] && mkdir -m 0700 $var/root
@@ -19,7 +21,8 @@ mount_var() {
     for name in home root srv mnt media opt; do
         is_in_fstab /$name && continue
         [ $name = home ] && mount_shared_home && continue
-        bind_mount $var/$name $root/$name
+        find_in_var $name
+        bind_mount "$found" $root/$name
     done
     bind_mount $var/usrlocal $root/usr/local
     mount_package_opt
