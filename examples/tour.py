@@ -10,32 +10,35 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-import signal
-import subprocess
 import sys
-import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vmtest import Disk, Machine, MachineError, MachineSpec, RequestFailed, Uefi, UserNetwork
+from examples.tour_steps import (
+    HERE,
+    STORE,
+    WORK,
+    Tour,
+    atoll,
+    build_example,
+    expect,
+    indent,
+    run,
+    run_tour,
+    say_how_to_boot,
+    show,
+    tell_waiting,
+)
+from vmtest import Disk, Machine, MachineSpec, UserNetwork
 from vmtest.gate import Gate, gate_before
-from vmtest.patience import WAITS
-from vmtest.qemu import find_firmware
 from vmtest.service import image_registry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from types import FrameType
+    from collections.abc import Iterator
 
-HERE = Path(__file__).resolve().parent.parent
-BUILD = HERE / "build"
-WORK = BUILD / "try"
-STORE = WORK / "store"
 LAYOUT = WORK / "hello"
 DISK = WORK / "hello.img"
-ATOLL = (sys.executable, "-B", "-m", "atoll")
 HOST = "10.0.2.2"
 """This machine's loopback interface, as the virtual machine sees it."""
 VERSION_TWO = """
@@ -47,53 +50,28 @@ PRECIOUS = "echo kept > /home/atoll/note; echo atoll-rebooted > /etc/hostname; s
 WIPE = "rm -rf --one-file-system --no-preserve-root /* ; rm -rf /var/* /etc/* /home/*"
 
 
-class StepFailed(Exception):
-    """A command of the tour did not do what the tour is about."""
-
-
-@dataclass(slots=True)
-class Tour:
-    """What is shown, step by step, and what came of it."""
-
-    steps: int
-    done: list[tuple[str, str, float]] = field(default_factory=list)
-
-    @contextmanager
-    def step(self, title: str, outcome: str) -> Iterator[None]:
-        """A numbered step; ``outcome`` is what its line in the last table says."""
-        print(f"\n[{len(self.done) + 1}/{self.steps}] {title}", flush=True)
-        started = time.monotonic()
-        yield
-        seconds = time.monotonic() - started
-        self.done.append((title, outcome, seconds))
-        print(f"  done in {seconds:.1f} s", flush=True)
-
-
 def main() -> int:
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _stop)
     keep, breaks = ("--keep" in sys.argv[1:]), ("--break-it" in sys.argv[1:])
     WORK.mkdir(parents=True, exist_ok=True)
     tour = Tour(steps=9 if breaks else 7)
     try:
-        one, two = build(tour)
-        show_image(tour, one)
-        with registry() as address, gate_before(address, part="/blobs/") as gate:
-            reference = f"docker://{HOST}:{gate.address.rpartition(':')[2]}/team/hello:stable"
-            offer(address, "1")
-            make_disk(tour, reference)
-            live(tour, reference, gate, trees=(one, two), breaks=breaks)
-    except KeyboardInterrupt:
-        print("\ntry: stopped; nothing is left running or mounted", file=sys.stderr)
-        return 130
-    except (StepFailed, MachineError, RequestFailed) as error:
-        print(f"\ntry: {error}", file=sys.stderr)
-        return 1
+        status = run_tour(tour, lambda: show_all(tour, breaks=breaks))
     finally:
         if not keep:
             DISK.unlink(missing_ok=True)
-    summary(tour, keep=keep)
-    return 0
+    if status == 0:
+        say_next(keep=keep)
+    return status
+
+
+def show_all(tour: Tour, *, breaks: bool) -> None:
+    one, two = build(tour)
+    show_image(tour, one)
+    with registry() as address, gate_before(address, part="/blobs/") as gate:
+        reference = f"docker://{HOST}:{gate.address.rpartition(':')[2]}/team/hello:stable"
+        offer(address, "1")
+        make_disk(tour, reference)
+        live(tour, reference, gate, trees=(one, two), breaks=breaks)
 
 
 def build(tour: Tour) -> tuple[str, str]:
@@ -102,30 +80,12 @@ def build(tour: Tour) -> tuple[str, str]:
         recipe = recipe.replace('version = "1"', 'version = "2"')
         (WORK / "two").mkdir(exist_ok=True)
         (WORK / "two/atoll.toml").write_text(recipe + VERSION_TWO)
-        trees = []
-        for where, version in (("examples/hello", "1"), (str(WORK / "two"), "2")):
-            # Of a lock of an earlier tour all stays but Atoll itself; 77: that is the same, too.
-            atoll(
-                "lock",
-                where,
-                "--update",
-                "atoll",
-                "atoll-system",
-                "--store",
-                str(STORE),
-                fine=(0, 77),
-            )
-            answer = atoll(
-                "build",
-                where,
-                "--store",
-                str(STORE),
-                "--output",
-                f"oci:{LAYOUT}:{version}",
-                "--json",
-            )
-            trees.append(str(json.loads(answer)["tree"]))
-        return trees[0], trees[1]
+        places = (("examples/hello", "1"), (WORK / "two", "2"))
+        one, two = (
+            build_example(where, STORE, "--output", f"oci:{LAYOUT}:{version}")
+            for where, version in places
+        )
+        return one, two
 
 
 def show_image(tour: Tour, tree: str) -> None:
@@ -197,13 +157,6 @@ def live(tour: Tour, reference: str, gate: Gate, *, trees: tuple[str, str], brea
             wipe(tour, machine)
         go_back(tour, machine)
         machine.shutdown()
-
-
-def tell_waiting(line: str) -> None:
-    """Of all that the machine's driver tells: what it waits for, when that takes long."""
-    _, _, words = line.partition(": ")
-    if words.startswith(WAITS):
-        print(f"  {words}", flush=True)
 
 
 def boot(tour: Tour, machine: Machine) -> None:
@@ -279,49 +232,13 @@ def go_back(tour: Tour, machine: Machine) -> None:
         print(indent(machine.succeed("atoll status 2>&1")))
 
 
-def summary(tour: Tour, *, keep: bool) -> None:
-    width = max(len(title) for title, _, _ in tour.done)
-    print(f"\n{'what':<{width}}  {'seconds':>7}  outcome")
-    for title, outcome, seconds in tour.done:
-        print(f"{title:<{width}}  {seconds:7.0f}  {outcome}")
-    print(f"{'':<{width}}  {sum(seconds for _, _, seconds in tour.done):7.0f}")
+def say_next(*, keep: bool) -> None:
     if not keep:
         print("\nLook around yourself: ./try --keep leaves the disk image and says how to boot it.")
         return
-    print(f"\nThe disk image is {DISK.relative_to(HERE)}. Boot it with:\n")
-    print("  " + shlex.join(by_hand(DISK)))
+    say_how_to_boot(DISK)
     print("\nLog in as atoll, password atoll; leave QEMU with Ctrl-A X. Then, for example:")
     print("  atoll status · findmnt · sudo touch /usr/x · sudo apt install hello")
-
-
-def by_hand(disk: Path) -> list[str]:
-    """QEMU's command line for a person: the disk's own console on this terminal."""
-    code, variables = find_firmware(Uefi())
-    own = WORK / "variables.fd"
-    shutil.copyfile(variables, own)
-    return [
-        "qemu-system-x86_64",
-        "-machine",
-        "q35,smm=off",
-        "-accel",
-        "tcg,thread=multi",
-        "-cpu",
-        "max,-cx16,-avx,-avx2,-f16c,-fma,-erms",
-        "-smp",
-        "2",
-        "-m",
-        "1024",
-        "-display",
-        "none",
-        "-serial",
-        "mon:stdio",
-        "-drive",
-        f"if=pflash,format=raw,unit=0,readonly=on,file={code}",
-        "-drive",
-        f"if=pflash,format=raw,unit=1,file={own}",
-        "-drive",
-        f"if=virtio,format=raw,file={disk}",
-    ]
 
 
 PODMAN_LIMITS = ("--cgroups=disabled", "--ulimit=nofile=1024:1024", "--ulimit=nproc=1000:1000")
@@ -333,54 +250,6 @@ def podman(words: list[str]) -> list[str | Path]:
         return ["podman", *words]
     inner = shlex.join(["podman", *words])
     return ["unshare", "-m", "sh", "-c", f"mount -t cgroup2 none /sys/fs/cgroup && exec {inner}"]
-
-
-def show(machine: Machine, command: str, expected: str) -> None:
-    """Run a command in the machine, print both, and insist on what it says."""
-    said = machine.succeed(command, timeout=600).strip()
-    print(indent(f"# {command}\n{said}"))
-    expect(said == expected, f"{command} says {said!r}, not {expected!r}")
-
-
-def expect(truth: bool, otherwise: str) -> None:
-    if not truth:
-        raise StepFailed(otherwise)
-
-
-def atoll(*words: str, fine: tuple[int, ...] = (0,)) -> str:
-    print("  $ atoll " + shlex.join(words).replace(f"{HERE}/", ""), flush=True)
-    return run([*ATOLL, *words], shows=True, fine=fine)
-
-
-def run(argv: Sequence[str | Path], *, shows: bool = False, fine: tuple[int, ...] = (0,)) -> str:
-    """Run a command to its end; ``shows`` lets its story (stderr) through to the person, ``fine``
-    are the exit codes of a success."""
-    process = subprocess.Popen(
-        argv,
-        cwd=HERE,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=None if shows else subprocess.PIPE,
-    )
-    try:
-        out, err = process.communicate()
-    except KeyboardInterrupt:
-        process.terminate()
-        process.wait()
-        raise
-    if process.returncode not in fine:
-        words = shlex.join(str(word) for word in argv)
-        raise StepFailed(f"this failed with status {process.returncode}:\n  {words}\n{err or ''}")
-    return out
-
-
-def indent(text: str) -> str:
-    return "\n".join("    " + line for line in text.strip().splitlines())
-
-
-def _stop(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":
