@@ -67,6 +67,11 @@ INSTALL = (
     f" --property=StandardOutput=append:{LOG} --property=StandardError=append:{LOG}"
     f" atoll install --answers {FOLDER}/answers.toml"
 )
+ASKS_PASSWORD = (
+    "grep --silent '^login$' /proc/[0-9]*/comm && stty --file=/dev/tty1 --all | grep -w -e -echo"
+)
+"""Whether login has taken over from getty and waits for the password: what was typed before it
+switched the echo off is dropped."""
 PAUSE = 2.0
 PROMPT = "please enter passphrase[^:]* for disk atoll"
 RECOVERY_KEY = re.compile(r"^(?:[cbdefghijklnrtuv]{8}-){7}[cbdefghijklnrtuv]{8}$", re.MULTILINE)
@@ -209,7 +214,7 @@ def start_disk(tour: Tour, machine: Machine) -> None:
         machine.wait_for_system()
         machine.wait_for_console_text("reef login: ")
         machine.send_chars("ada\n")
-        machine.wait_until_succeeds("grep --silent '^login$' /proc/[0-9]*/comm", timeout=600)
+        machine.wait_until_succeeds(ASKS_PASSWORD, timeout=600)
         machine.send_chars(f"{PASSWORD}\n")
         machine.wait_until_succeeds("loginctl list-users | grep --silent ada", timeout=600)
         print("  It asks who logs in: ada, with her password.")

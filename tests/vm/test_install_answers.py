@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atoll.host.password_hash import hash_password
+from examples.install_tour import ASKS_PASSWORD
 from vmtest import Disk, Display, Interface, Machine, MachineSpec, Writes
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ def test_the_person_logs_in(installer: Machine, disks: tuple[Path, Path], tmp_pa
         machine.succeed(f"echo {PASSWORD!r} | runuser -u ada -- sudo --stdin true")
         # At the console, on the American keys that the emulator has under a German layout.
         machine.send_chars("ada\n")
-        machine.wait_until_succeeds("grep --silent '^login$' /proc/[0-9]*/comm", timeout=600)
+        machine.wait_until_succeeds(ASKS_PASSWORD, timeout=600)
         machine.send_chars(f"{PASSWORD}\n")
         machine.wait_until_succeeds("loginctl list-users | grep --silent ada", timeout=600)
         changes = machine.succeed("atoll etc diff")
