@@ -43,6 +43,8 @@ def run_change(
     elif not as_json:
         for line in package_lines(done.packages):
             print(one_line(line))
+        if done.enables:
+            print(one_line(f"  enables    {', '.join(done.enables)}"))
     for note in done.notes:
         reporter.notice(f"note: {one_line(note)}")
     if done.staged.warning:

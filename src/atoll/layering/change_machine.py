@@ -16,6 +16,7 @@ system are as they were. Each deployment keeps the file and lock that it was bui
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -45,6 +46,8 @@ from atoll.machine.staging import StageRequest
 from atoll.oci.system_label import compare_packages, read_system_label
 from atoll.store.layout import open_store
 from atoll.store.refs import remove_ref
+from atoll.store.tree_images import read_below
+from atoll.tree.model import Directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -89,11 +92,12 @@ class ChangeRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeResult:
-    """``packages`` are the changes to what boots next, None where one of both lists no
-    packages."""
+    """``packages`` are the changes to what boots next, None where one of both lists no packages.
+    ``enables`` are units that were not enabled before."""
 
     staged: StageResult
     packages: PackageChanges | None
+    enables: tuple[str, ...]
     notes: tuple[str, ...]
 
 
@@ -123,6 +127,7 @@ def change_machine(sysroot: Sysroot, request: ChangeRequest, reporter: Reporter)
         edited = _edit(here, request)
         # Its tree may be gone afterwards: what never booted is not kept.
         before = _read_packages(here.store, here.newest.deployment.tree)
+        enabled = list_enabled_units(here.store, here.newest.deployment.tree)
         try:
             made = _make(here, edited.text, request.files, reporter)
             staged = _stage(here, request, edited.text, made, reporter)
@@ -130,8 +135,11 @@ def change_machine(sysroot: Sysroot, request: ChangeRequest, reporter: Reporter)
         finally:
             forget_built(here.store)
         after = _read_packages(here.store, staged.deployment.tree)
+        enables = list_enabled_units(here.store, staged.deployment.tree) - enabled
     packages = None if before is None or after is None else compare_packages(before, after)
-    return ChangeResult(staged=staged, packages=packages, notes=edited.notes)
+    return ChangeResult(
+        staged=staged, packages=packages, enables=tuple(sorted(enables)), notes=edited.notes
+    )
 
 
 def preview_change(
@@ -203,6 +211,20 @@ def _make(
         if not folder.read(here.base).makes_tree:
             return None
         return build_machine_tree(folder, here.base, here.store, reporter)
+
+
+def list_enabled_units(store: Store, tree: TreeId) -> frozenset[str]:
+    """The units that links in a tree's /etc enable; empty for a damaged tree: this is only told."""
+    try:
+        found = read_below(store, tree, "etc/systemd/system")
+    except (Damaged, NotFound, OSError):
+        return frozenset()
+    return frozenset(
+        os.fsdecode(unit)
+        for name, folder in (found.entries if isinstance(found, Directory) else {}).items()
+        if name.endswith((b".wants", b".requires")) and isinstance(folder, Directory)
+        for unit in folder.entries
+    )
 
 
 def _read_packages(store: Store, tree: TreeId) -> Mapping[str, str] | None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from atoll.base.errors import Damaged, RecipeError
 from atoll.base.ids import TreeId
+from atoll.layering.change_machine import list_enabled_units
 from atoll.layering.search import FoundPackage, sort_found
 from atoll.machine.deployment import Origin, format_origin, parse_origin
 from atoll.machine.deployments.layer_report import (
@@ -19,6 +22,10 @@ from atoll.machine.deployments.layer_report import (
 from atoll.machine.machine_file import parse_machine_file
 from atoll.recipe.language.parse import parse_machine_recipe
 from atoll.recipe.model import ImageBase
+from tests.unit.machine.small_image import FACTS, files_of, make_store
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TEXTS = st.text(max_size=20)
 
@@ -110,3 +117,14 @@ def test_the_name_that_is_asked_for_comes_first() -> None:
         "vim-tiny",
         "a-viewer",
     ]
+
+
+def test_units_that_a_tree_enables(tmp_path: Path) -> None:
+    files = files_of(FACTS) | {
+        "etc/systemd/system/multi-user.target.wants/reef.service": b"x",
+        "etc/systemd/system/sockets.target.requires/reef.socket": b"x",
+        "etc/systemd/system/other.service.d/drop-in.conf": b"x",
+    }
+    store, tree = make_store(tmp_path / "store", files)
+    assert list_enabled_units(store, tree) == {"reef.service", "reef.socket"}
+    assert list_enabled_units(store, TreeId("ab" * 32)) == frozenset()

@@ -37,6 +37,7 @@ def change_as_json(done: ChangeResult) -> dict[str, Any]:
         "tree": deployment.tree,
         "notes": list(done.notes),
         "packages": packages_as_json(done.packages),
+        "enables": list(done.enables),
         "reboot": True,
     }
 
