@@ -21,7 +21,7 @@ from atoll.base.ids import TreeId, parse_tree_id
 from atoll.builder.base_image import base_root_name, ensure_checkout, read_tree_ids
 from atoll.builder.build_context import BuildContext, ChosenBase
 from atoll.builder.build_inputs import find_build_inputs
-from atoll.builder.cache import make_id, opened_cache
+from atoll.builder.cache import KEPT, KEPT_ON_MACHINE, make_id, opened_cache
 from atoll.builder.finish.normalize import check_clock
 from atoll.builder.make_tree import finish_tree
 from atoll.builder.steps.packages import LockedPackages, make_start, plan_packages, start_id
@@ -86,7 +86,8 @@ def build_tree(
     """
     become_root("building a tree")
     enter_private_mounts()
-    with opened_cache(store.root / "cache") as cache:
+    limits = KEPT if base is None else KEPT_ON_MACHINE
+    with opened_cache(store.root / "cache", limits) as cache:
         return build_in(
             BuildContext(
                 recipe=recipe,

@@ -61,6 +61,9 @@ class Limits:
 
 KEPT = Limits(days=60, size=64 << 30)
 """Enough for some desktops with all their variants; a build server rarely needs more."""
+KEPT_ON_MACHINE = Limits(days=30, size=1 << 30)
+"""On a machine that builds for itself: what the last build used, for the next one on the same
+image. An unpacked image takes as much as the system, so earlier ones must not stay."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

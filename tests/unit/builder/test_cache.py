@@ -5,7 +5,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from atoll.builder.cache import CacheEntry, Limits, opened_cache, plan_trim
+from atoll.builder.cache import (
+    KEPT,
+    KEPT_ON_MACHINE,
+    CacheEntry,
+    Limits,
+    opened_cache,
+    plan_trim,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,3 +64,12 @@ def test_entries_are_kept_found_and_trimmed(tmp_path: Path) -> None:
     assert not (tmp_path / "steps/one").exists()
     assert not (tmp_path / "uses/steps/one").exists()
     assert (tmp_path / "steps/two/file").exists()
+
+
+def test_on_a_machine_only_the_last_unpacked_image_stays() -> None:
+    entries = (
+        CacheEntry(kind="roots", name="before", size=4 << 30, used=100.0),
+        CacheEntry(kind="roots", name="now", size=4 << 30, used=200.0),
+    )
+    assert plan_trim(entries, KEPT_ON_MACHINE, now=201.0, started=150.0) == entries[:1]
+    assert plan_trim(entries, KEPT, now=201.0, started=150.0) == ()
