@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from atoll.machine.drift.tree_files import TreeFiles
 
 COMMAND_LINE = Path("/proc/cmdline")
+RUNNING = {"usrlocal": Path("/var/usrlocal"), "opt": Path("/opt")}
+"""Where the running machine has them. A scratch overlay on /usr may hide /usr/local."""
 MOUNTS = Path("/proc/self/mountinfo")
 NEEDS_ROOT = "only root may read it"
 _UPPER = re.compile(r"(?:^|,)upperdir=((?:\\.|[^,\\])*)")
@@ -123,7 +125,7 @@ def _read_local(reading: _Reading) -> list[LocalDrift]:
         var = own_var(reading.sysroot, reading.number)
     found: list[LocalDrift] = []
     for name, shown_as in (("usrlocal", "/usr/local"), ("opt", "/opt")):
-        directory = Path(shown_as) if reading.sysroot.is_running else var / name
+        directory = RUNNING[name] if reading.sysroot.is_running else var / name
         shipped = reading.tree.names_below(f"{FACTORY}/var/{name}")
         if name == "opt":
             packaged = reading.tree.names_below("usr/lib/opt")
