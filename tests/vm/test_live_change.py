@@ -112,12 +112,6 @@ def go_live(machine: Machine) -> dict[str, Any]:
     )
     assert done["live"]["warnings"] == [] and done["reboot"] is False
     assert machine.succeed("systemctl --failed --no-legend").strip() == ""
-    seconds = machine.succeed(
-        "journalctl -u atoll-live.service -o cat --no-pager | tail -n 12;"
-        " systemctl show atoll-live.service -p ExecMainStartTimestampMonotonic"
-        " -p ExecMainExitTimestampMonotonic"
-    )
-    print(seconds)  # noqa: T201
     return done
 
 
@@ -216,5 +210,4 @@ def test_after_a_reboot_it_is_the_version_that_was_live(
     assert machine.succeed("cat /etc/mine.conf") == "last\n"
     assert machine.succeed(ASK) == "three\n"
     assert machine.succeed("systemctl --failed --no-legend").strip() == ""
-    tree = versions["3"].tree
-    assert machine.succeed("atoll tree digest /run/atoll/tree").strip() == tree
+    assert versions["3"].tree in machine.succeed("cat /run/atoll/booted")
