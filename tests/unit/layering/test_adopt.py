@@ -62,7 +62,7 @@ class UnitFiles:
     def read_all(self, path: str, suffix: str) -> Iterator[tuple[str, bytes]]:  # noqa: ARG002
         return iter(())
 
-    def names_below(self, path: str) -> frozenset[str]:  # noqa: ARG002
+    def names_below(self, path: str, *, directories: bool = True) -> frozenset[str]:  # noqa: ARG002
         return frozenset()
 
 

@@ -275,8 +275,11 @@ def machine(tmp_path: Path) -> Sysroot:
     maker = Maker(tmp_path / "maker")
     shipped = {
         "usr/lib/opt/shipped/x": "1",
+        "usr/lib/atoll/factory/var/usrlocal/share/made": "1",
         "usr/lib/atoll/var/lib/dpkg/info/base.list": "/.\n/etc\n/etc/motd\n/usr/lib/big\n",
     }
+    # A directory of the image in which the machine has its own files.
+    (tmp_path / "maker/root-hello-1/usr/lib/atoll/factory/var/usrlocal/bin").mkdir(parents=True)
     return maker.install(tmp_path / "machine", maker.publish("1", shipped))
 
 

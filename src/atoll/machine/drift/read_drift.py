@@ -126,12 +126,12 @@ def _read_local(reading: _Reading) -> list[LocalDrift]:
     found: list[LocalDrift] = []
     for name, shown_as in (("usrlocal", "/usr/local"), ("opt", "/opt")):
         directory = RUNNING[name] if reading.sysroot.is_running else var / name
-        shipped = reading.tree.names_below(f"{FACTORY}/var/{name}")
+        # Directories are a frame in which the machine has its own content.
+        shipped = reading.tree.names_below(f"{FACTORY}/var/{name}", directories=False)
         if name == "opt":
             packaged = reading.tree.names_below("usr/lib/opt")
             shipped |= {path for path in packaged if "/" not in path}
-        leaves = {path for path in shipped if not any(o.startswith(f"{path}/") for o in shipped)}
-        found += find_local_drift(directory, shown_as, leaves, reading.unread)
+        found += find_local_drift(directory, shown_as, shipped, reading.unread)
     return found
 
 

@@ -30,8 +30,9 @@ class TreeFiles(Protocol):
     def read_all(self, path: str, suffix: str) -> Iterator[tuple[str, bytes]]:
         """Name and content of the files in a directory whose names end with ``suffix``."""
 
-    def names_below(self, path: str) -> frozenset[str]:
-        """All names below a directory, relative to it, and at any depth."""
+    def names_below(self, path: str, *, directories: bool = True) -> frozenset[str]:
+        """All names below a directory, relative to it, and at any depth; without ``directories``
+        only those of files, links and the like."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +54,13 @@ class MountedTree:
             if name.endswith(suffix):
                 yield name, read_regular(self.root / path / name, limit=OWN_LIMIT)
 
-    def names_below(self, path: str) -> frozenset[str]:
+    def names_below(self, path: str, *, directories: bool = True) -> frozenset[str]:
         top = self.root / path
         return frozenset(
             os.path.relpath(f"{folder}/{name}", top)
             for folder, folders, files in os.walk(top)
             for name in (*folders, *files)
+            if directories or name in files or Path(folder, name).is_symlink()
         )
 
 
@@ -83,8 +85,12 @@ class ImageTree:
             if isinstance(child, Regular) and os.fsdecode(name).endswith(suffix):
                 yield os.fsdecode(name), read_content(self.store, child, f"{path}/{name!r}")
 
-    def names_below(self, path: str) -> frozenset[str]:
+    def names_below(self, path: str, *, directories: bool = True) -> frozenset[str]:
         node = parse_below(self._image, path.encode())
         if not isinstance(node, Directory):
             return frozenset()
-        return frozenset(os.fsdecode(name[1:]) for name, _ in walk(node) if name != b"/")
+        return frozenset(
+            os.fsdecode(name[1:])
+            for name, each in walk(node)
+            if name != b"/" and (directories or not isinstance(each, Directory))
+        )
