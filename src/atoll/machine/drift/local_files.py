@@ -6,6 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from atoll.image.paths import ATOLL
 from atoll.machine.drift.model import LocalDrift, Unread
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def find_local_drift(
         below = todo.pop(0)
         for entry in _listed(f"{directory}/{below}", f"{shown_as}/{below}".rstrip("/"), unread):
             path = f"{below}/{entry.name}" if below else entry.name
-            if path in shipped:
+            if path in shipped or _is_atolls(entry):
                 continue
             is_frame = shown_as == "/usr/local" and _FRAME.fullmatch(path) is not None
             if is_frame and entry.is_dir(follow_symlinks=False):
@@ -43,6 +44,16 @@ def find_local_drift(
             found = _count(entry, f"{shown_as}/{path}", unread)
             if found.files:
                 yield found
+
+
+def _is_atolls(entry: os.DirEntry[str]) -> bool:
+    """Whether it is one of the links to Atoll's own wrapper, which each boot makes."""
+    if not entry.is_symlink():
+        return False
+    try:
+        return os.readlink(entry.path).startswith(f"/{ATOLL}/")  # noqa: PTH115  # Path would tidy it
+    except OSError:
+        return False
 
 
 def _count(top: os.DirEntry[str], shown_as: str, unread: list[Unread]) -> LocalDrift:
