@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.text import one_line
 from atoll.host.run import run as run_program
+from atoll.image.paths import ATOLL
 from atoll.machine.confirm import confirm, go_back
 from atoll.machine.deployments.sysroot import find_installed
 from atoll.machine.health.checks import read_health
@@ -34,6 +35,6 @@ def _go_back(sysroot: Sysroot, reporter: Reporter) -> int:
     target = "what boots next" if found is None else found.target.deployment.title
     message = one_line(f"nobody confirmed this version in time: the machine goes back to {target}")
     reporter.notice(message)
-    run_program(["/usr/lib/atoll/print-to-consoles", message])
+    run_program([f"/{ATOLL}/print-to-consoles", message])
     run_program(["systemctl", "--no-block", "reboot"])
     return 0

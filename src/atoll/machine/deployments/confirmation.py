@@ -85,6 +85,9 @@ def read_confirmation(sysroot: Sysroot) -> Confirmation | None:
 
 def find_unconfirmed(sysroot: Sysroot) -> Confirmation | None:
     """The request for the deployment that runs; None if it need not be confirmed."""
+    if not sysroot.state.is_dir():
+        # What is in its place is moved aside by the next change (``displaced``).
+        return None
     found = read_confirmation(sysroot)
     if found is None or found.deployment != sysroot.booted:
         return None

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from atoll.image.paths import ATOLL
 from atoll.machine.live.operations import (
     AttachBeneath,
     AttachNew,
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from atoll.machine.deployments.operations import Operation
     from atoll.machine.live.check import TreeFacts
     from atoll.machine.live.record import LivePlaces
-
-OWNED = "usr/lib/atoll"
-"""Below it are the tree's directories of ``/var``, at their usual paths."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,5 +143,5 @@ def _exchanged(mounts: LiveMounts) -> list[tuple[Path, Path, str]]:
 
 def _directories(facts: TreeFacts) -> dict[str, str]:
     """Mount points of the tree in ``/var`` and ``/opt``, and where in the tree their content is."""
-    owned = {path.lstrip("/"): f"{OWNED}{path}" for path in facts.owned}
+    owned = {path.lstrip("/"): f"{ATOLL}{path}" for path in facts.owned}
     return owned | {f"opt/{name}": f"usr/lib/opt/{name}" for name in facts.opt}
