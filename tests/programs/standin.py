@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+# The zeros: a machine reads its initrd as an object, and small files are kept in a tree's image. No
+# words of it may name a program: files with these names decide whether an initrd is made again.
 MAKE_INITRD = """#!/bin/sh
 set -eu
 test -d /usr/lib/modules/"$1"
@@ -16,7 +18,6 @@ test -c /dev/null
 test -d /proc/self
 {
     echo "initrd of $1 at $SOURCE_DATE_EPOCH"
-    # Larger than what is kept in a tree's image itself: a machine reads it as an object.
     head --bytes=8192 /dev/zero
 } > "$2"
 """
