@@ -44,11 +44,15 @@ def adding(store: Store, *, patience: float = PATIENCE) -> Iterator[None]:
 
 @contextmanager
 def reading(store: Store, *, patience: float = PATIENCE) -> Iterator[None]:
-    """Hold the lock shared, to read ``store``, which may be on a read-only mount. Raises Busy."""
-    try:
-        handle = os.open(store.lock, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        handle = _open_lock(store)
+    """Hold the lock shared, to read ``store``, which may be on a read-only mount. Raises Busy.
+
+    A store in which nothing was ever changed has no lock, and on a read-only mount none can be
+    made: it is then read without, as nobody holds it.
+    """
+    handle = _open_for_reading(store)
+    if handle is None:
+        yield
+        return
     try:
         _wait_for_lock(handle, fcntl.LOCK_SH, store, patience)
         yield
@@ -66,6 +70,18 @@ def removing(store: Store) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _open_for_reading(store: Store) -> int | None:
+    try:
+        return os.open(store.lock, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        try:
+            return os.open(store.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            if error.errno == errno.EROFS:
+                return None
+            raise forbidden(f"cannot lock the store in {store.root}", error) from error
 
 
 def _open_lock(store: Store) -> int:
