@@ -11,14 +11,24 @@ from atoll.layering.expected_etc import expect_etc
 from atoll.machine.deployments.apply import apply_operations
 from atoll.machine.deployments.machine_lock import locked_machine
 from atoll.machine.drift.etc_drift import EtcPair, find_etc_differences
+from atoll.machine.drift.model import AccountKind
 from atoll.machine.drift.read_drift import open_tree_files, read_drift, read_etc_pair
 from atoll.machine.etc.etc_commands import plan_change, read_machine_etc
-from atoll.machine.etc.etc_tree import Entry, Kind, Node, is_file, node_at, replaced, with_content
+from atoll.machine.etc.etc_tree import (
+    Entry,
+    EtcChange,
+    Kind,
+    Node,
+    is_file,
+    node_at,
+    replaced,
+    with_content,
+)
 from atoll.machine.machine_file import PLACE, read_machine_text
 from atoll.recipe.language.parse import parse_machine_recipe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from atoll.layering.adoption import Adoption
     from atoll.machine.deployments.sysroot import Sysroot
@@ -101,6 +111,16 @@ def _names(
         (
             *(f"/etc/{each.path}" for each in files),
             *(each.unit for each in units),
-            *(f"{each.kind}:{each.name}" for each in accounts),
+            *(name for each in accounts for name in _account_names(each)),
         )
     )
+
+
+def _account_names(drift: AccountDrift) -> Iterator[str]:
+    """The password of a user has a name of its own: adopting the user leaves it out."""
+    apart = {"password"} if drift.kind is AccountKind.USER else set()
+    fields = {each.field for each in drift.fields}
+    if drift.change is not EtcChange.CHANGED or fields - apart:
+        yield f"{drift.kind}:{drift.name}"
+    if fields & apart:
+        yield f"password:{drift.name}"

@@ -75,7 +75,13 @@ def test_what_is_adopted_is_shown_and_written_after_a_yes(
     capsys.readouterr()
     assert run(machine, "--json") == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["in_machine_file"] == ["/etc/motd", "apt.timer"]
+    # Its password is a secret that was not named, and is still the machine's own.
+    assert found["in_machine_file"] == ["/etc/motd", "apt.timer", "user:ada"]
+    assert run(machine, "--adopt", "password:ada", "--yes") == 0
+    capsys.readouterr()
+    assert run(machine, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert "password:ada" in found["in_machine_file"]
 
 
 @pytest.mark.root
