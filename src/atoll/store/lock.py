@@ -73,15 +73,13 @@ def removing(store: Store) -> Iterator[None]:
 
 
 def _open_for_reading(store: Store) -> int | None:
+    """None where no lock is and none can be made, on a read-only mount."""
     try:
         return os.open(store.lock, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
-        try:
-            return os.open(store.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            if error.errno == errno.EROFS:
-                return None
-            raise forbidden(f"cannot lock the store in {store.root}", error) from error
+        if os.statvfs(store.root).f_flag & os.ST_RDONLY:
+            return None
+        return _open_lock(store)
 
 
 def _open_lock(store: Store) -> int:
