@@ -13,7 +13,7 @@ from atoll.machine.deployments.machine_lock import locked_machine
 from atoll.machine.drift.etc_drift import EtcPair, find_etc_differences
 from atoll.machine.drift.model import AccountKind
 from atoll.machine.drift.read_drift import open_tree_files, read_drift, read_etc_pair
-from atoll.machine.etc.etc_commands import plan_change, read_machine_etc
+from atoll.machine.etc.etc_commands import plan_change, read_machine_etc, with_files
 from atoll.machine.etc.etc_tree import (
     Entry,
     EtcChange,
@@ -69,13 +69,10 @@ def write_adoption(sysroot: Sysroot, number: int, view: MachineView, adoption: A
 
 
 def _with_adoption(etc: MachineEtc, adoption: Adoption) -> Node:
-    live = etc.live
-    for path, content in {**adoption.files, PLACE: adoption.text.encode()}.items():
-        before = node_at(live, path)
-        entry = Entry(kind=Kind.FILE, mode=0o600 if path in adoption.private else 0o644)
-        if before is not None and is_file(before) and path not in adoption.private:
-            entry = before.entry
-        live = replaced(live, path, Node(with_content(entry, content)))
+    live = with_files(etc.live, {**adoption.files, PLACE: adoption.text.encode()})
+    for path in adoption.private:
+        entry = Entry(kind=Kind.FILE, mode=0o600)
+        live = replaced(live, path, Node(with_content(entry, adoption.files[path])))
     return live
 
 
