@@ -17,7 +17,7 @@ from atoll.layering.adopt import plan_adoption
 from atoll.layering.adopt_command import find_explained, read_view, write_adoption
 from atoll.machine.deployments.sysroot import find_installed, find_sysroot
 from atoll.machine.drift.damaged_files import find_damaged
-from atoll.machine.etc.etc_commands import choose_deployment
+from atoll.machine.etc.etc_commands import choose_deployment, choose_shown
 from atoll.machine.machine_file import PLACE
 
 if TYPE_CHECKING:
@@ -37,11 +37,7 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     if arguments.adopt is not None:
         return _adopt(arguments, reporter)
     sysroot = find_sysroot(getattr(arguments, "root", None))
-    number = arguments.deployment
-    if number is None and sysroot.running is not None:
-        number = sysroot.running
-    else:
-        number = choose_deployment(sysroot, number)
+    number = choose_shown(sysroot, arguments.deployment)
     if arguments.verify and sysroot.is_running:
         require_root("verifying files")
     view = read_view(sysroot, number)

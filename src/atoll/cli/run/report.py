@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from atoll.cli.report_text import format_markdown, report_as_json
 from atoll.machine.deployments.sysroot import find_sysroot
 from atoll.machine.drift.read_drift import NEEDS_ROOT
-from atoll.machine.etc.etc_commands import choose_deployment
+from atoll.machine.etc.etc_commands import choose_shown
 from atoll.machine.report.read_report import read_machine_report
 
 if TYPE_CHECKING:
@@ -19,11 +19,7 @@ if TYPE_CHECKING:
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     sysroot = find_sysroot(getattr(arguments, "root", None))
-    number = arguments.deployment
-    if number is None and sysroot.running is not None:
-        number = sysroot.running
-    else:
-        number = choose_deployment(sysroot, number)
+    number = choose_shown(sysroot, arguments.deployment)
     with reporter.step("Reading the machine"):
         report = read_machine_report(sysroot, number)
     if getattr(arguments, "json", False):

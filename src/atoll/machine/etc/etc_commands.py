@@ -73,6 +73,14 @@ class MachineEtc:
         return compare(self.tree, self.live)
 
 
+def choose_shown(sysroot: Sysroot, number: int | None) -> int:
+    """As ``choose_deployment``, but also for a user who may not list the deployments: without a
+    ``number`` that is the one that runs."""
+    if number is None and sysroot.running is not None:
+        return sysroot.running
+    return choose_deployment(sysroot, number)
+
+
 def choose_deployment(sysroot: Sysroot, number: int | None) -> int:
     """The deployment ``number``, else the one that runs, else the one that boots next. Raises
     NotFound."""
