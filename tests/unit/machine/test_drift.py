@@ -13,6 +13,7 @@ from atoll.base.report import NullReporter
 from atoll.cli.main import main
 from atoll.machine.boot.boot_entries import MenuEntry
 from atoll.machine.boot.boot_entry import BootEntry, EntryName
+from atoll.machine.boot.mounts import parse_mounts
 from atoll.machine.boot.new_entry import StatePartition, boot_options
 from atoll.machine.deployment import Deployment
 from atoll.machine.drift.damaged_files import find_damaged
@@ -251,8 +252,8 @@ def test_content_of_usr_local_and_opt_is_listed_by_what_it_belongs_to(tmp_path: 
 def test_a_writable_overlay_on_usr_is_found() -> None:
     bind = "30 1 0:29 /usr /usr ro - overlay atoll ro,lowerdir=/a,verity=require"
     scratch = "31 30 0:50 / /usr rw - overlay scratch rw,lowerdir=/usr,upperdir=/run/s/u,workdir=/w"
-    assert find_scratch(bind) == ""
-    assert find_scratch(f"{bind}\n{scratch}") == "/run/s/u"
+    assert find_scratch(parse_mounts(bind)) == ""
+    assert find_scratch(parse_mounts(f"{bind}\n{scratch}")) == "/run/s/u"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")

@@ -8,12 +8,12 @@ import pytest
 
 from atoll.base.errors import Damaged, NothingToDo, Refused
 from atoll.base.report import NullReporter
-from atoll.machine.boot.mounts import parse_mounts
+from atoll.machine.boot.mounts import parse_mounts, stack_at
 from atoll.machine.deployments.retention import choose_superseded, required_deployments
 from atoll.machine.deployments.state import read_state, with_applied
 from atoll.machine.deployments.sysroot import Sysroot
 from atoll.machine.live.live import find_own_unit, require_running, undo_live
-from atoll.machine.live.mount_stack import list_foreign, stack_at
+from atoll.machine.live.mount_stack import list_foreign
 from atoll.machine.live.record import (
     LiveChange,
     LivePlaces,

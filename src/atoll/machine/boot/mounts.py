@@ -1,4 +1,4 @@
-"""The kernel's list of mounts, and which FAT volume a directory is on; lines, from proc(5)::
+"""The kernel's list of mounts: what is on top at a path, on which FAT volume one is; from proc(5)::
 
 36 35 259:1 /  /boot ro,nosuid … shared:1 - vfat /dev/nvme0n1p1 rw,umask=0077
 |  |  |     |  |     |           |          |    |              options of the volume
@@ -15,8 +15,12 @@ import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from atoll.base.errors import MissingPrivilege, NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 MOUNTS = Path("/proc/self/mountinfo")
 DEVICES = Path("/dev/block")
@@ -70,6 +74,18 @@ def read_mounts(place: Path | None = None) -> tuple[Mount, ...]:
     """All mounts of this process's namespace, or of the one that ``place`` lists, in the kernel's
     order. Raises OSError."""
     return parse_mounts((place or MOUNTS).read_text(errors="surrogateescape"))
+
+
+def stack_at(mounts: Iterable[Mount], point: Path) -> tuple[Mount, ...]:
+    """The mounts at ``point``, the uppermost first."""
+    here = {each.number: each for each in mounts if each.point == PurePosixPath(point)}
+    parents = {each.parent for each in here.values()}
+    top = next((each for each in here.values() if each.number not in parents), None)
+    stack = []
+    while top is not None:
+        stack.append(top)
+        top = here.get(top.parent)
+    return tuple(stack)
 
 
 def find_fat_mount(

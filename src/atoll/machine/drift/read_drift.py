@@ -5,7 +5,6 @@ What a user may not read is listed, and never taken for absent.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from atoll.host.fs import OWN_LIMIT, read_regular
 from atoll.image.info import parse_image_info
 from atoll.image.paths import DPKG, FACTORY, IMAGE_INFO
 from atoll.machine.boot.boot_entries import read_menu
+from atoll.machine.boot.mounts import read_mounts, stack_at
 from atoll.machine.deployments.own_var import has_own_var, own_var
 from atoll.machine.deployments.public_status import may_read_machine
 from atoll.machine.deployments.state import read_deployment
@@ -30,6 +30,7 @@ from atoll.machine.etc.stage import retry_if_changed
 from atoll.store.layout import open_store
 
 if TYPE_CHECKING:
+    from atoll.machine.boot.mounts import Mount
     from atoll.machine.deployments.sysroot import Sysroot
     from atoll.machine.drift.etc_drift import EtcDifferences
     from atoll.machine.drift.model import EtcDrift, KernelDrift, LocalDrift
@@ -38,9 +39,7 @@ if TYPE_CHECKING:
 COMMAND_LINE = Path("/proc/cmdline")
 RUNNING = {"usrlocal": Path("/var/usrlocal"), "opt": Path("/opt")}
 """Where the running machine has them. A scratch overlay on /usr may hide /usr/local."""
-MOUNTS = Path("/proc/self/mountinfo")
 NEEDS_ROOT = "only root may read it"
-_UPPER = re.compile(r"(?:^|,)upperdir=((?:\\.|[^,\\])*)")
 
 
 @dataclass(slots=True)
@@ -69,7 +68,7 @@ def read_drift(sysroot: Sysroot, number: int) -> Drift:
         accounts=etc.accounts,
         local=tuple(_read_local(reading)),
         kernel=tuple(_read_kernel(reading)),
-        scratch=find_scratch(_read_mounts()) if runs else "",
+        scratch=find_scratch(read_mounts()) if runs else "",
         unread=(
             *(Unread(what=f"/etc/{path}", why=NEEDS_ROOT) for path in etc.unread),
             *reading.unread,
@@ -163,18 +162,11 @@ def _read_entry(reading: _Reading, arguments: tuple[str, ...]) -> KernelDrift | 
     return None
 
 
-def find_scratch(mounts: str) -> str:
-    """The upper directory of the writable overlay that is mounted last on ``/usr``, by the lines of
-    proc(5); empty where there is none."""
-    upper = ""
-    for line in mounts.splitlines():
-        before, _, after = line.partition(" - ")
-        if before.split(" ")[4:5] == ["/usr"]:
-            kind, options = after.partition(" ")[0], after.rpartition(" ")[2]
-            found = _UPPER.search(options) if kind == "overlay" else None
-            upper = found[1] if found else ""
-    return upper
-
-
-def _read_mounts() -> str:
-    return read_regular(MOUNTS, limit=OWN_LIMIT).decode(errors="replace")
+def find_scratch(mounts: tuple[Mount, ...]) -> str:
+    """The upper directory of the writable overlay that is on top at ``/usr``; empty where there is
+    none."""
+    for top in stack_at(mounts, Path("/usr"))[:1]:
+        for option in sorted(top.options):
+            if top.kind == "overlay" and option.startswith("upperdir="):
+                return option.removeprefix("upperdir=")
+    return ""

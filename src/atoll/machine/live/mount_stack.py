@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from atoll.machine.boot.mounts import read_mounts
+from atoll.machine.boot.mounts import read_mounts, stack_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,18 +27,6 @@ def tree_source(deployment: int, booted: int | None) -> str:
 
 def etc_source(deployment: int, booted: int | None) -> str:
     return "etc" if deployment == booted else f"atoll-etc-{deployment}"
-
-
-def stack_at(mounts: Iterable[Mount], point: Path) -> tuple[Mount, ...]:
-    """The mounts at ``point``, the uppermost first."""
-    here = {each.number: each for each in mounts if each.point == PurePosixPath(point)}
-    parents = {each.parent for each in here.values()}
-    top = next((each for each in here.values() if each.number not in parents), None)
-    stack = []
-    while top is not None:
-        stack.append(top)
-        top = here.get(top.parent)
-    return tuple(stack)
 
 
 def read_stack(point: Path) -> tuple[Mount, ...]:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atoll.host.mount_syscalls import MountNamespace, make_read_only, open_namespace
-from atoll.machine.boot.mounts import read_mounts
-from atoll.machine.live.mount_stack import read_stack, stack_at
+from atoll.machine.boot.mounts import read_mounts, stack_at
+from atoll.machine.live.mount_stack import read_stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,8 +20,8 @@ from atoll.host.mount_syscalls import (
     detach_mount,
 )
 from atoll.host.run import run
-from atoll.machine.boot.mounts import read_mounts
-from atoll.machine.live.mount_stack import read_stack, stack_at
+from atoll.machine.boot.mounts import read_mounts, stack_at
+from atoll.machine.live.mount_stack import read_stack
 
 if TYPE_CHECKING:
     from pathlib import Path
