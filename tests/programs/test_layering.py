@@ -169,6 +169,45 @@ def test_layers_go_along(
     assert "reef-tool" not in (machine.etc("atoll/machine.toml") or "")
 
 
+def test_kernel_arguments(machine: LayeredMachine, publisher: Publisher) -> None:
+    """They are those of the boot entry; what the image sets can be removed and set again."""
+    publisher.publish("1", '[kernel]\nargs = ["console=ttyS7", "nomodeset"]\n')
+    machine.run("rebase", publisher.reference)
+
+    def arguments() -> dict[str, str]:
+        found = json.loads(machine.run("kargs", "--json").stdout)["arguments"]
+        return {each["argument"]: each["set_by"] for each in found}
+
+    def entry() -> list[str]:
+        entries = (machine.root / "esp/loader/entries").glob("*.conf")
+        newest = next(
+            text
+            for text in map(Path.read_text, entries)
+            if f"atoll.deployment={machine.newest['number']}" in text
+        )
+        return next(line for line in newest.splitlines() if line.startswith("options")).split()
+
+    assert arguments()["nomodeset"] == "image"
+    assert next(who for what, who in arguments().items() if "atoll.state" in what) == "Atoll"
+    machine.run("kargs", "add", "reef.one=1", "reef.two")
+    assert arguments()["reef.one=1"] == "machine"
+    assert {"reef.one=1", "reef.two", "nomodeset"} <= set(entry())
+    assert "set already" in machine.run("kargs", "add", "reef.two", "nomodeset", code=77).stderr
+
+    machine.run("kargs", "remove", "reef.one=1", "console")
+    assert not {"reef.one=1", "console=ttyS7"} & set(entry())
+    assert (
+        "no kernel argument reef.thre" in machine.run("kargs", "remove", "reef.thre", code=7).stderr
+    )
+    assert "no kernel argument console" in machine.run("kargs", "remove", "console", code=7).stderr
+    machine.run("kargs", "add", "console=ttyS7")
+    assert entry().count("console=ttyS7") == 1
+    before = machine.newest
+    assert "Atoll's own" in machine.run("kargs", "add", "atoll.deployment=1", code=2).stderr
+    assert "not one argument" in machine.run("kargs", "add", "a b", code=2).stderr
+    assert machine.newest == before
+
+
 STOPPED = 99
 STOP_THERE = """
 import itertools, os, sys

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import NotFound, NothingToDo, Refused, UsageError
 from atoll.base.fields import find_near
 from atoll.builder.base_image import read_image_info
+from atoll.builder.steps.kernel import is_meant, kernel_arguments
 from atoll.layering.change_machine import Edited, find_base
 from atoll.layering.edit_machine_file import add_arguments, remove_arguments
 from atoll.machine.deployments.retention import require_current
@@ -71,23 +72,27 @@ def edit_for_add(text: str, arguments: Sequence[str], machine: MachineBase) -> E
         if reserved or not is_argument(argument):
             why = f"{reserved} is Atoll's own" if reserved else f"{argument!r} is not one argument"
             raise UsageError(why, hint="as on a kernel command line: quiet, console=ttyS0")
-    recipe = parse_machine_recipe(text, file="/etc/atoll/machine.toml").recipe
-    there = {*read_image_info(machine.store, machine.base.tree).args, *recipe.kernel.args}
-    there -= set(recipe.kernel.remove_args)
-    if there.issuperset(arguments):
+    there = _read_set(text, machine)
+    if all(argument in there for argument in arguments):
         raise NothingToDo(f"set already: {' '.join(arguments)}")
     return Edited(text=add_arguments(text, [each for each in arguments if each not in there]))
 
 
 def edit_for_remove(text: str, arguments: Sequence[str], machine: MachineBase) -> Edited:
-    """Raises NotFound for an argument that neither the image nor the machine file sets."""
-    own = parse_machine_recipe(text, file="/etc/atoll/machine.toml").recipe.kernel.args
+    """An argument is named as a whole, or by its name. Raises NotFound for one that neither the
+    image nor the machine file sets."""
+    there = _read_set(text, machine)
     of_image = read_image_info(machine.store, machine.base.tree).args
-    base = []
     for argument in arguments:
-        if argument in of_image or any(each.partition("=")[0] == argument for each in of_image):
-            base.append(argument)
-        elif argument not in own:
-            hint = find_near(argument, {*own, *of_image}) or "see: atoll kargs"
+        if not any(is_meant(each, argument) for each in there):
+            hint = find_near(argument, there) or "see: atoll kargs"
             raise NotFound(f"no kernel argument {argument} is set", hint=hint)
-    return Edited(text=remove_arguments(text, arguments, base=base))
+    gone = [each for each in there if any(is_meant(each, word) for word in arguments)]
+    base = [word for word in arguments if any(is_meant(each, word) for each in of_image)]
+    return Edited(text=remove_arguments(text, gone, base=base))
+
+
+def _read_set(text: str, machine: MachineBase) -> tuple[str, ...]:
+    """What image and machine file set together. Raises RecipeError."""
+    kernel = parse_machine_recipe(text, file="/etc/atoll/machine.toml").recipe.kernel
+    return kernel_arguments(kernel, read_image_info(machine.store, machine.base.tree).args)

@@ -91,7 +91,7 @@ def kernel_arguments(kernel: Kernel, before: tuple[str, ...]) -> tuple[str, ...]
     """The kernel arguments of the base (``before``) without ``remove_args``, then the recipe's own.
     Raises RecipeError when the base does not have an argument to remove."""
     for word in kernel.remove_args:
-        if not any(_is_meant(argument, word) for argument in before):
+        if not any(is_meant(argument, word) for argument in before):
             raise RecipeError(
                 f"the base has no kernel argument {word}",
                 key="kernel.remove_args",
@@ -100,12 +100,13 @@ def kernel_arguments(kernel: Kernel, before: tuple[str, ...]) -> tuple[str, ...]
     stay = [
         argument
         for argument in before
-        if not any(_is_meant(argument, word) for word in kernel.remove_args)
+        if not any(is_meant(argument, word) for word in kernel.remove_args)
     ]
     return (*stay, *(argument for argument in kernel.args if argument not in stay))
 
 
-def _is_meant(argument: str, word: str) -> bool:
+def is_meant(argument: str, word: str) -> bool:
+    """Whether ``word`` of ``remove_args`` means a kernel argument: the whole, or its name."""
     return word in (argument, argument.partition("=")[0])
 
 
