@@ -116,6 +116,9 @@ def test_add_and_remove(machine: LayeredMachine, tmp_path: Path) -> None:
     """What is added is in the next tree and in the machine file; removed, all is as before."""
     first = machine.newest
     tool = standin.write_deb(tmp_path, "reef-tool", {"usr/bin/reef-tool": "#!/bin/sh\n"})
+    shown = machine.run("plan", "add", str(tool), "--json").stdout
+    assert [each["name"] for each in json.loads(shown)["added"]] == ["reef-tool"]
+    assert machine.newest == first and machine.etc("atoll/machine.toml") is None
     done = machine.run("add", str(tool))
     assert "atoll remove reef-tool" in done.stderr
     assert machine.node("usr/bin/reef-tool") is not None
@@ -127,6 +130,8 @@ def test_add_and_remove(machine: LayeredMachine, tmp_path: Path) -> None:
     assert "not installed" in machine.run("remove", "reef-toll", code=7).stderr
     assert machine.newest == second
 
+    assert "the image itself boots next" in machine.run("plan", "remove", "reef-tool").stdout
+    assert machine.newest == second
     machine.run("remove", "reef-tool")
     assert machine.newest["tree"] == first["tree"]
     assert machine.node("usr/bin/reef-tool") is None
@@ -206,6 +211,61 @@ def test_kernel_arguments(machine: LayeredMachine, publisher: Publisher) -> None
     assert "Atoll's own" in machine.run("kargs", "add", "atoll.deployment=1", code=2).stderr
     assert "not one argument" in machine.run("kargs", "add", "a b", code=2).stderr
     assert machine.newest == before
+
+
+def test_edit(machine: LayeredMachine, tmp_path: Path) -> None:
+    """The editor comes back until the file is valid, or the person gives up."""
+    (tmp_path / "1").write_text("schema = 1\n[kernel]\nargz = []\n")
+    (tmp_path / "2").write_text('# mine\nschema = 1\n[kernel]\nargs = ["reef.edited"]\n')
+    editor = tmp_path / "editor"
+    editor.write_text(
+        f"#!/bin/sh\ncd {tmp_path}\nfor n in 1 2; do\n"
+        f'  if [ -e $n ]; then cat $n > "$1"; rm $n; exit; fi\ndone\n'
+    )
+    editor.chmod(0o755)
+
+    def edit(typed: str, *, code: int) -> str:
+        """What the person sees."""
+        master, slave = os.openpty()
+        os.write(master, typed.encode())
+        words = (sys.executable, "-B", "-m", "atoll", "edit", "--root", machine.root)
+        done = subprocess.run(
+            words,
+            env=os.environ | {"PYTHONPATH": str(TOP / "src"), "EDITOR": str(editor)},
+            stdin=slave,
+            stdout=slave,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        os.close(slave)
+        os.close(master)
+        assert done.returncode == code, done.stderr
+        return done.stderr
+
+    shutil.copy(tmp_path / "1", tmp_path / "wrong")
+    assert "argz" in edit("n\n", code=77)
+    assert machine.etc("atoll/machine.toml") is None
+    shutil.copy(tmp_path / "wrong", tmp_path / "1")
+    seen = edit("\n", code=0)
+    assert "machine.toml" in seen and "argz" in seen and "next: atoll plan apply" in seen
+    assert (machine.etc("atoll/machine.toml") or "").startswith("# mine\n")
+    assert "as it was" in edit("", code=77)
+    assert "this is no terminal" in machine.run("edit", code=2).stderr
+    machine.run("apply")
+    assert machine.newest["layers"] == ["[kernel]"]
+
+
+def test_search(machine: LayeredMachine) -> None:
+    """In the lists that are there; the real ones are downloaded when they are asked for."""
+    assert "search --refresh" in machine.run("search", "hello", code=7).stderr
+    shown = machine.run("search", "--refresh", "hello").stdout.splitlines()
+    assert shown[0].startswith("  hello ") and all(len(line) <= 80 for line in shown)
+    found = json.loads(machine.run("search", "essential", "base-files", "--json", code=7).stdout)
+    assert found["packages"] == []
+    found = json.loads(machine.run("search", "base-files", "--json").stdout)["packages"]
+    assert found[0]["name"] == "base-files" and found[0]["installed"]
+    assert machine.etc("atoll/machine.toml") is None
 
 
 STOPPED = 99

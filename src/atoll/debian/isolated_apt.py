@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import ProgramFailed
 from atoll.debian.apt_errors import explain_failure
+from atoll.debian.local_archive import write_flat_archive
 from atoll.debian.sources import AptSource, format_sources
 from atoll.host.fs import remove_tree
 from atoll.host.run import require_program, run
@@ -154,6 +155,10 @@ def is_armoured(key: bytes) -> bool:
 
 def refresh_lists(apt: AptDirectory) -> None:
     """Download the package lists. Raises NetworkError, PackageError (no such suite, no key)."""
+    if not (apt.local / "Packages").exists():
+        # The sources name it, also where the recipe has no files of its own.
+        apt.local.mkdir(exist_ok=True)
+        write_flat_archive(apt.local, "")
     try:
         apt.run("apt-get", "update", "--quiet")
     except ProgramFailed as error:

@@ -18,6 +18,7 @@ from atoll.machine.deployments.state import read_state
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from atoll.base.report import Reporter
     from atoll.debian.isolated_apt import AptDirectory
     from atoll.machine.deployments.sysroot import Sysroot
 
@@ -41,7 +42,9 @@ class SearchResult:
     updated: int | None
 
 
-def search_machine(sysroot: Sysroot, words: Sequence[str], *, refresh: bool) -> SearchResult:
+def search_machine(
+    sysroot: Sysroot, words: Sequence[str], reporter: Reporter, *, refresh: bool
+) -> SearchResult:
     """Packages that the machine file may name, with all ``words`` in their name or description.
     Raises NetworkError with ``refresh``, and MissingPrivilege."""
     with locked_machine(sysroot, esp=False, published=False) as machine:
@@ -50,7 +53,11 @@ def search_machine(sysroot: Sysroot, words: Sequence[str], *, refresh: bool) -> 
             with machine_folder(here.live, here.text or NEW, machine.state) as folder:
                 recipe, base = folder.read(here.base).recipe, choose_base(here.base)
                 with opened_resolver(recipe, here.store, NullReporter(), None, base=base) as found:
-                    result = search_packages(found.open_apt(), words, refresh=refresh)
+                    apt = found.open_apt()
+                    if refresh:
+                        with reporter.step("Downloading package lists"):
+                            refresh_lists(apt)
+                    result = search_packages(apt, words)
         finally:
             forget_built(here.store)
     versions = {stanza.name: stanza.version for stanza in found.base.stanzas}
@@ -60,10 +67,8 @@ def search_machine(sysroot: Sysroot, words: Sequence[str], *, refresh: bool) -> 
     return replace(result, packages=packages)
 
 
-def search_packages(apt: AptDirectory, words: Sequence[str], *, refresh: bool) -> SearchResult:
+def search_packages(apt: AptDirectory, words: Sequence[str]) -> SearchResult:
     """As ``search_machine``, in the lists of ``apt``."""
-    if refresh:
-        refresh_lists(apt)
     stamps = [
         path.stat().st_mtime
         for source in apt.sources

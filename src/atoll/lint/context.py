@@ -18,7 +18,6 @@ from atoll.builder.steps.local_files import digest_input
 from atoll.debian.apt_query import find_offered, find_providers, read_suites, simulate_install
 from atoll.debian.dpkg_database import Package, read_names
 from atoll.debian.isolated_apt import open_directory, refresh_lists, sources_id
-from atoll.debian.local_archive import write_flat_archive
 from atoll.debian.package_lists import opened_lists
 from atoll.debian.resolve import find_base
 from atoll.host.fs import locked, open_regular
@@ -152,9 +151,6 @@ def find_lists(recipe: Recipe, sources: FactSources) -> AptDirectory:
     times = [path.stat().st_mtime for path in (apt.lists, stamp) if known and path.exists()]
     if sources.offline or time.time() - max(times, default=0.0) < FRESH:
         return apt
-    if not (apt.local / "Packages").exists():
-        apt.local.mkdir(exist_ok=True)
-        write_flat_archive(apt.local, "")
     try:
         with sources.reporter.step(f"Looking at what {apt.suite} offers"):
             refresh_lists(apt)

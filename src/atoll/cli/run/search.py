@@ -23,7 +23,7 @@ _DAY = 86400
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     sysroot = find_sysroot(arguments.root)
-    found = search_machine(sysroot, arguments.words, refresh=arguments.refresh)
+    found = search_machine(sysroot, arguments.words, reporter, refresh=arguments.refresh)
     refresh = sysroot.command("search --refresh WORD")
     if found.updated is None:
         raise NotFound("there are no package lists yet", hint=f"download them: {refresh}")
