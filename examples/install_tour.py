@@ -207,8 +207,8 @@ def start_disk(tour: Tour, machine: Machine) -> None:
     with tour.step("Take the stick out, start from the disk", "passphrase, login as ada"):
         machine.start()
         machine.wait_for_console_text(f"(?is){PROMPT}")
-        # The prompt is written a moment before keys are read.
-        time.sleep(2)
+        # The serial console is asked first; what is typed before the screen asks is dropped.
+        machine.wait_for_screen()
         print("  It asks for the passphrase: typed on its keyboard.", flush=True)
         machine.send_chars(f"{PASSPHRASE}\n")
         machine.wait_for_system()

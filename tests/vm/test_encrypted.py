@@ -49,7 +49,7 @@ GROWTH = 512 << 20
 def wait_for_prompt(machine: Machine, number: int = 1) -> None:
     """Until the passphrase was asked for so often."""
     machine.wait_for_console_text(f"(?is)(?:{PROMPT}.*?){{{number}}}")
-    time.sleep(2)
+    machine.wait_for_screen()  # the serial console is asked first
 
 
 def answer(machine: Machine, text: str) -> None:
