@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cache import CACHE, alone
+from tests.packages import make_packages
 from vmtest import Disk, Display, Machine, MachineSpec, UserNetwork
 from vmtest.saved import ensure_saved
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from .image_registry import ImageRegistry
 
 CHECKOUT = Path(__file__).parents[2]
 STORE = CACHE / "store"
@@ -191,6 +194,15 @@ def ready(hello: Built) -> Ready:
         return machine
 
     return Ready(spec=spec, state=ensure_saved(spec, CACHE / "states", "hello", boot))
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ImageRegistry]:
+    from .image_registry import start_registry  # it builds images with what is above
+
+    make_packages()
+    with start_registry(tmp_path_factory.mktemp("registry")) as registry:
+        yield registry
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.packages import make_packages
-
-from .image_registry import deployments, start_registry
+from .image_registry import deployments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,13 +29,6 @@ LOG_IN = (
     " -p Environment=XDG_SESSION_CLASS=user sleep infinity"
 )
 AN_HOUR_LATER = "unshare --time --boottime 3600 --fork"
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ImageRegistry]:
-    make_packages()
-    with start_registry(tmp_path_factory.mktemp("registry")) as registry:
-        yield registry
 
 
 @pytest.fixture

@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.packages import make_packages
-
-from .image_registry import deployments, start_registry
+from .image_registry import deployments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,13 +70,6 @@ RequiredBy=local-fs.target
 
 def enabled(unit: str) -> dict[str, str]:
     return {"enable = [": f'enable = ["{unit}", '}
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ImageRegistry]:
-    make_packages()
-    with start_registry(tmp_path_factory.mktemp("registry")) as registry:
-        yield registry
 
 
 @pytest.fixture

@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.packages import make_packages
-
-from .image_registry import deployments, start_registry
+from .image_registry import deployments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,13 +26,6 @@ text = "two\\n"
 """
 PATIENCE = 1800
 """Seconds; a machine without KVM resolves and installs packages slowly."""
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ImageRegistry]:
-    make_packages()
-    with start_registry(tmp_path_factory.mktemp("registry")) as registry:
-        yield registry
 
 
 @pytest.fixture(scope="module")

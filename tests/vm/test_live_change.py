@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.packages import make_packages
-
 from .conftest import build_version
-from .image_registry import ImageRegistry, deployments, start_registry
+from .image_registry import ImageRegistry, deployments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,15 +60,7 @@ MORE = {'    "nano",\n': '    "nano",\n    "busybox",\n', "enable = [": 'enable 
 
 
 @pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ImageRegistry]:
-    with start_registry(tmp_path_factory.mktemp("registry")) as registry:
-        yield registry
-
-
-@pytest.fixture(scope="module")
 def versions(registry: ImageRegistry, hello: Built) -> dict[str, Built]:
-    make_packages()
-
     def version(number: str, word: str, **more: str) -> Built:
         changes = {**MORE, **more}
         return build_version(

@@ -9,9 +9,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.packages import make_packages
-
-from .image_registry import start_registry
 from .test_fallback import TRIES, by_version, leave_tries
 
 if TYPE_CHECKING:
@@ -23,13 +20,6 @@ if TYPE_CHECKING:
     from .image_registry import ImageRegistry
 
 pytestmark = [pytest.mark.vm, pytest.mark.root, pytest.mark.network]
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ImageRegistry]:
-    make_packages()
-    with start_registry(tmp_path_factory.mktemp("registry")) as registry:
-        yield registry
 
 
 @pytest.fixture(scope="module")

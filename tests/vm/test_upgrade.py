@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.packages import make_packages
 from tests.registry_server import run
 
 from .conftest import build_version
-from .image_registry import ImageRegistry, deployments, start_registry
+from .image_registry import ImageRegistry, deployments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,14 +41,7 @@ text = "two\\n"
 
 
 @pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ImageRegistry]:
-    with start_registry(tmp_path_factory.mktemp("registry")) as registry:
-        yield registry
-
-
-@pytest.fixture(scope="module")
 def versions(registry: ImageRegistry, hello: Built) -> dict[str, Built]:
-    make_packages()
     enabled = {"enable = [": 'enable = ["two.service", '}
     other = {'    "nano",\n': '    "vim-tiny",\n    "busybox",\n'}
     return {
