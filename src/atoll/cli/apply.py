@@ -1,4 +1,4 @@
-"""``atoll apply``: make the machine file real."""
+"""``atoll apply``: apply the machine file."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ VERBS = (
         "edit the machine file: what this machine adds to its image",
         "atoll edit",
     ),
-    Verb("apply", "machine administration", "make the machine file real", "atoll apply"),
+    Verb("apply", "machine administration", "apply the machine file", "atoll apply"),
     Verb(
         "kargs",
         "machine administration",

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_package_argument(add)
     remove = verbs.add_parser("remove", help="remove packages from this machine")
     remove.add_argument("packages", nargs="+", metavar="PKG", help="the name of a package")
-    apply = verbs.add_parser("apply", help="make the machine file real")
+    apply = verbs.add_parser("apply", help="apply the machine file")
     collection = verbs.add_parser("gc", help="remove old deployments and unused data")
     collection.add_argument("--keep", type=int, metavar="N", help="number of deployments to keep")
     for each in (parser, upgrade, rebase, rollback, collection):

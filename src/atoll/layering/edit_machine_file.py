@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tomlkit import TOMLDocument
 
 NEW = """\
-# What this machine has beyond its image. To make changes real: atoll apply
+# What this machine has beyond its image. To apply changes: atoll apply
 schema = 1
 """
 """A machine file to begin with."""

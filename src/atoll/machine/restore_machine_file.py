@@ -1,10 +1,10 @@
 """After a way back, the machine file says again what the system is made of.
 
 The machine file is in ``/etc``, which each deployment has for itself. But what ``add`` writes to
-the ``/etc`` of the running deployment is made real by the next one. When that is cancelled, failed
+the ``/etc`` of the running deployment takes effect in the next one. When that is cancelled, failed
 to boot, or is rolled back from, the older deployment would be left with the newer file. So its own
 file comes back, and the other one stays beside it as ``machine.toml.old``. A file that a person
-changed since is left alone: ``apply`` makes it real.
+changed since is left alone: ``apply`` puts it into effect.
 """
 
 from __future__ import annotations

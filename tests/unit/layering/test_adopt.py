@@ -325,7 +325,7 @@ def some_accounts(random: Random) -> dict[str, What | None]:
 
 @pytest.mark.parametrize("seed", range(25))
 def test_the_adopted_recipe_explains_everything_but_what_was_left_out(seed: int) -> None:
-    """The recipe is parsed again and made real in a model of a build: what differs then is exactly
+    """The recipe is parsed again and applied in a model of a build: what differs then is exactly
     what was said to be left out, and everything was one or the other."""
     view = view_of(some_changes(Random(seed)))
     adoption = plan_adoption(view)

@@ -76,7 +76,7 @@ def _conclude(drift: Drift, explained: frozenset[str], sysroot: Sysroot, reporte
     if drift.etc:
         reporter.notice(f"to restore a file in /etc: {sysroot.command('etc reset PATH')}")
     if explained:
-        reporter.notice(f"to make the machine file real: {sysroot.command('apply')}")
+        reporter.notice(f"to apply the machine file: {sysroot.command('apply')}")
     if drift.etc or drift.units or drift.accounts or drift.kernel:
         reporter.notice(f"to take it into the machine file: {sysroot.command('drift --adopt')}")
     return 0
