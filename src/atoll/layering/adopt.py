@@ -33,7 +33,7 @@ from atoll.layering.edit_machine_file import NEW, drop_words, parse_document, pu
 from atoll.layering.edit_rows import put_row
 from atoll.machine.drift.account_drift import read_accounts_of
 from atoll.machine.drift.kernel_drift import THIS_BOOT
-from atoll.machine.machine_file import PLACE
+from atoll.machine.machine_file import FILE, PLACE
 from atoll.recipe.language.parse import parse_machine_recipe
 from atoll.tree.cmdline import find_reserved, is_argument
 
@@ -97,7 +97,7 @@ def plan_adoption(view: MachineView, names: Iterable[str] = ()) -> Adoption:
     if not adopted:
         whys = "; ".join(f"{each.name}: {each.why}" for each in left[:3])
         raise NothingToDo(f"nothing to adopt{': ' if whys else ''}{whys}")
-    parse_machine_recipe(text, file=f"/etc/{PLACE}")
+    parse_machine_recipe(text, file=FILE)
     sources = {
         f"{_FOLDER}/{each.values['source']}": each for each in rows if each.source is not None
     }

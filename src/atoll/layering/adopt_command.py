@@ -24,7 +24,7 @@ from atoll.machine.etc.etc_tree import (
     replaced,
     with_content,
 )
-from atoll.machine.machine_file import PLACE, read_machine_text
+from atoll.machine.machine_file import FILE, PLACE, read_machine_text
 from atoll.recipe.language.parse import parse_machine_recipe
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def find_explained(view: MachineView) -> frozenset[str]:
     RecipeError."""
     if not view.text:
         return frozenset()
-    recipe = parse_machine_recipe(view.text, file=f"/etc/{PLACE}").recipe
+    recipe = parse_machine_recipe(view.text, file=FILE).recipe
 
     def read_source(name: str) -> bytes | None:
         node = node_at(view.pair.live, f"{_FOLDER}/{name}")

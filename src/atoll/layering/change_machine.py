@@ -40,7 +40,7 @@ from atoll.machine.deployments.retention import require_current
 from atoll.machine.deployments.state import read_origin, read_state
 from atoll.machine.etc.damaged_tree import read_source_etc
 from atoll.machine.etc.stage import retry_if_changed
-from atoll.machine.machine_file import PLACE, read_machine_text
+from atoll.machine.machine_file import FILE, read_machine_text
 from atoll.machine.stage_image import stage_image
 from atoll.machine.staging import StageRequest
 from atoll.oci.system_label import compare_packages, read_system_label
@@ -184,7 +184,7 @@ def decode_machine_file(data: bytes | None) -> str:
         return (data or b"").decode()
     except UnicodeDecodeError as error:
         line = (data or b"").count(b"\n", 0, error.start) + 1
-        raise RecipeError("is not UTF-8 text", file=f"/etc/{PLACE}", line=line) from None
+        raise RecipeError("is not UTF-8 text", file=FILE, line=line) from None
 
 
 def find_base(sysroot: Sysroot, deployment: DeploymentState) -> BaseTree:

@@ -15,6 +15,7 @@ from atoll.debian.stanza import parse_stanza
 from atoll.host.fs import read_regular
 from atoll.layering.change_machine import Edited
 from atoll.layering.edit_machine_file import add_packages, remove_packages
+from atoll.machine.machine_file import FILE
 from atoll.recipe.language.check_packages import (
     check_package,
     check_removed_package,
@@ -113,7 +114,7 @@ def edit_for_remove(text: str, names: Sequence[str], machine: MachineBase) -> Ed
 
 def read_own_words(text: str) -> tuple[str, ...]:
     """The words of packages.install in a machine file. Raises RecipeError."""
-    packages = parse_machine_recipe(text, file="/etc/atoll/machine.toml").recipe.packages
+    packages = parse_machine_recipe(text, file=FILE).recipe.packages
     return (*packages.install, *packages.local)
 
 

@@ -13,7 +13,7 @@ from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import Array
 
 from atoll.base.errors import RecipeError
-from atoll.machine.machine_file import PLACE
+from atoll.machine.machine_file import FILE
 from atoll.recipe.language.check_packages import package_name
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def parse_document(text: str) -> TOMLDocument:
         return tomlkit.parse(text)
     except TOMLKitError as error:
         raise RecipeError(
-            f"is not TOML: {error}", file=f"/etc/{PLACE}", hint="correct it: atoll edit"
+            f"is not TOML: {error}", file=FILE, hint="correct it: atoll edit"
         ) from error
 
 
@@ -143,6 +143,4 @@ def _list(document: TOMLDocument, path: tuple[str, ...]) -> Array:
 
 
 def _wrong(key: str, what: str) -> RecipeError:
-    return RecipeError(
-        f"is not {what}", file=f"/etc/{PLACE}", key=key, hint="correct it: atoll edit"
-    )
+    return RecipeError(f"is not {what}", file=FILE, key=key, hint="correct it: atoll edit")

@@ -13,6 +13,7 @@ from atoll.layering.change_machine import Edited, find_base
 from atoll.layering.edit_machine_file import add_arguments, remove_arguments
 from atoll.machine.deployments.retention import require_current
 from atoll.machine.deployments.state import read_state
+from atoll.machine.machine_file import FILE
 from atoll.recipe.language.parse import parse_machine_recipe
 from atoll.store.layout import open_store
 from atoll.tree.cmdline import find_reserved, is_argument
@@ -94,5 +95,5 @@ def edit_for_remove(text: str, arguments: Sequence[str], machine: MachineBase) -
 
 def _read_set(text: str, machine: MachineBase) -> tuple[str, ...]:
     """What image and machine file set together. Raises RecipeError."""
-    kernel = parse_machine_recipe(text, file="/etc/atoll/machine.toml").recipe.kernel
+    kernel = parse_machine_recipe(text, file=FILE).recipe.kernel
     return kernel_arguments(kernel, read_image_info(machine.store, machine.base.tree).args)

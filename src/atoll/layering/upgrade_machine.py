@@ -43,7 +43,7 @@ from atoll.machine.deployments.layer_report import (
 )
 from atoll.machine.deployments.machine_lock import locked_machine
 from atoll.machine.deployments.retention import require_current
-from atoll.machine.machine_file import read_machine_text
+from atoll.machine.machine_file import FILE, read_machine_text
 from atoll.machine.stage_image import stage_image
 from atoll.machine.staging import StageRequest
 from atoll.machine.upgrade import (
@@ -64,8 +64,6 @@ if TYPE_CHECKING:
     from atoll.machine.deployments.state import MachineState
     from atoll.machine.deployments.sysroot import Sysroot
     from atoll.machine.upgrade import UpgradeRequest
-
-_FILE = "/etc/atoll/machine.toml"
 
 
 def upgrade_machine(sysroot: Sysroot, request: UpgradeRequest, reporter: Reporter) -> UpgradeResult:
@@ -88,7 +86,7 @@ def upgrade_machine(sysroot: Sysroot, request: UpgradeRequest, reporter: Reporte
 def has_layers(machine: Sysroot, state: MachineState) -> bool:
     """Whether the machine file changes the tree. Raises RecipeError, Busy or Damaged."""
     text = decode_machine_file(read_machine_text(read_live(machine, require_current(state))))
-    return bool(text) and parse_machine_recipe(text, file=_FILE).makes_tree
+    return bool(text) and parse_machine_recipe(text, file=FILE).makes_tree
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +158,7 @@ def _make_next(here: Situation, base: BaseTree, title: str, reporter: Reporter) 
     try:
         return _Next(text=text, dropped=(), made=_build(here, text, base, reporter))
     except PackageError as error:
-        parsed = parse_machine_recipe(text, file=_FILE)
+        parsed = parse_machine_recipe(text, file=FILE)
         if parsed.recipe.update.layers == "hold":
             layers = (DroppedLayer(package="", reason=error.message),)
             _report(here, LayerReport(image=title, held=True, layers=layers))

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from atoll.recipe.model import Update
 
 PLACE = "atoll/machine.toml"
+"""Below ``/etc``."""
+FILE = f"/etc/{PLACE}"
+"""How messages name it."""
 LOCK_PLACE = "atoll/machine.lock"
 """The lock of what the machine file adds to the tree; Atoll writes it."""
 LEAST = 2
@@ -63,7 +66,7 @@ def read_machine_file(etc: Node, policy: Policy) -> MachineFile:
     text = read_machine_text(etc)
     if text is None:
         return _with_policy(MachineFile(), policy)
-    own = parse_machine_file(text, file=f"/etc/{PLACE}", load=_loader(etc))
+    own = parse_machine_file(text, file=FILE, load=_loader(etc))
     return _with_policy(own, policy)
 
 
@@ -76,7 +79,7 @@ def read_machine_text(etc: Node) -> bytes | None:
     if node is None:
         return None
     if not is_file(node):
-        raise RecipeError("is not a regular file", file=f"/etc/{PLACE}")
+        raise RecipeError("is not a regular file", file=FILE)
     return node.entry.read()
 
 

@@ -18,7 +18,7 @@ from atoll.layering.adopt_command import find_explained, read_view, write_adopti
 from atoll.machine.deployments.sysroot import find_installed, find_sysroot
 from atoll.machine.drift.damaged_files import find_damaged
 from atoll.machine.etc.etc_commands import choose_deployment, choose_shown
-from atoll.machine.machine_file import PLACE
+from atoll.machine.machine_file import FILE
 
 if TYPE_CHECKING:
     import argparse
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from atoll.layering.adoption import Adoption
     from atoll.machine.deployments.sysroot import Sysroot
     from atoll.machine.drift.model import Drift
-
-FILE = f"/etc/{PLACE}"
 
 
 def run(arguments: argparse.Namespace, reporter: Reporter) -> int:

@@ -24,7 +24,7 @@ from atoll.machine.drift.read_drift import NEEDS_ROOT, open_tree_files, read_dri
 from atoll.machine.etc.etc_tree import node_at
 from atoll.machine.health.boot_failure_report import NOTES, read_notes
 from atoll.machine.health.report import read_report as read_health_report
-from atoll.machine.machine_file import PLACE
+from atoll.machine.machine_file import FILE, PLACE
 from atoll.machine.protection import read_protection
 from atoll.machine.report.failed_boot import (
     find_failed_boot,
@@ -164,7 +164,7 @@ def _read_system(
         )
     )
     node = None if live is None else node_at(live, PLACE)
-    text = None if node is None else reading.attempt(f"/etc/{PLACE}", node.entry.read)
+    text = None if node is None else reading.attempt(FILE, node.entry.read)
     base = info.base if info else None
     return ReportedSystem(
         number=reading.number,
