@@ -60,6 +60,11 @@ class Fields:
         """Report a problem with the field ``name``."""
         self.complain((*self.key, name), Flaw(message, hint))
 
+    def require_format(self, known: int) -> None:
+        """Report a document whose ``format`` is another one than ``known``."""
+        if self.integer("format") != known:
+            self.flaw("format", f"must be {known}")
+
     def only(self, *names: str) -> None:
         """Report every field that is not one of ``names`` as unknown."""
         for name in self.table:

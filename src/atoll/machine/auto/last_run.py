@@ -63,8 +63,7 @@ def read_last_run(path: Path = LAST_RUN) -> LastRun | None:
     if data is None:
         return None
     fields = parse_json_fields(data, file=str(path))
-    if fields.integer("format") != FORMAT:
-        raise Damaged(f"{path} is not of format {FORMAT}")
+    fields.require_format(FORMAT)
     try:
         outcome = AutoOutcome(fields.string("outcome"))
     except ValueError:

@@ -84,8 +84,7 @@ def read_announcement(*, run: Path = RUN) -> Announcement | None:
     if data is None:
         return None
     fields = parse_json_fields(data, file=str(run / RECORD))
-    if fields.integer("format") != FORMAT:
-        raise Damaged(f"{run / RECORD} is not of format {FORMAT}")
+    fields.require_format(FORMAT)
     try:
         what = UpdateStage(fields.string("what"))
     except ValueError:

@@ -71,8 +71,7 @@ def format_record(record: BesideRecord) -> bytes:
 def parse_record(data: bytes, *, where: str) -> BesideRecord:
     """Raises Damaged."""
     fields = parse_json_fields(data, file=where)
-    if fields.integer("format") != FORMAT:
-        fields.flaw("format", f"must be {FORMAT}")
+    fields.require_format(FORMAT)
     times = fields.within("times")
     return BesideRecord(
         system=fields.string("system"),

@@ -73,8 +73,7 @@ def read_confirmation(sysroot: Sysroot) -> Confirmation | None:
     if data is None:
         return None
     fields = parse_json_fields(data, file=str(path))
-    if fields.integer("format") != FORMAT:
-        fields.flaw("format", f"must be {FORMAT}")
+    fields.require_format(FORMAT)
     return Confirmation(
         deployment=fields.number("deployment", least=1),
         back=fields.number("back", least=1),
@@ -153,8 +152,7 @@ def read_waiting(path: Path = WAITING) -> WaitingConfirmation | None:
     if data is None:
         return None
     fields = parse_json_fields(data, file=str(path))
-    if fields.integer("format") != FORMAT:
-        raise Damaged(f"{path} is not of format {FORMAT}")
+    fields.require_format(FORMAT)
     return WaitingConfirmation(
         deployment=fields.integer("deployment"),
         title=fields.string("title"),

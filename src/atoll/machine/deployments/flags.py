@@ -112,8 +112,7 @@ def format_hold(hold: Hold) -> bytes:
 def parse_hold(data: bytes, *, where: str) -> Hold:
     """Raises Damaged."""
     fields = parse_json_fields(data, file=where)
-    if fields.integer("format") != FORMAT:
-        fields.flaw("format", f"must be {FORMAT}")
+    fields.require_format(FORMAT)
     return Hold(
         deployment=fields.integer("deployment"),
         version=fields.string("version"),

@@ -14,7 +14,6 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from atoll.base.errors import Damaged
 from atoll.base.fields import parse_json_fields
 from atoll.host.fs import read_if_there, replace_file
 
@@ -51,8 +50,7 @@ def read_layer_report(state: Path) -> LayerReport | None:
 def parse_layer_report(data: bytes, *, where: str) -> LayerReport:
     """Raises Damaged, naming ``where`` it was."""
     fields = parse_json_fields(data, file=where)
-    if fields.integer("format") != FORMAT:
-        raise Damaged(f"{where} is not of format {FORMAT}")
+    fields.require_format(FORMAT)
     layers = tuple(
         DroppedLayer(package=each.string("package"), reason=each.string("reason"))
         for each in fields.each("layers")

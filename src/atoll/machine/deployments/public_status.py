@@ -110,8 +110,7 @@ def format_public_status(public: PublicState) -> bytes:
 def parse_public_status(data: bytes, *, where: str) -> PublicState:
     """Raises Damaged."""
     fields = parse_json_fields(data, file=where)
-    if fields.integer("format") != FORMAT:
-        fields.flaw("format", f"must be {FORMAT}")
+    fields.require_format(FORMAT)
     deployments = tuple(map(_parse_deployment, fields.each("deployments")))
     entries = tuple(
         MenuEntry(name=name, deployment=each.integer("deployment"))

@@ -135,8 +135,7 @@ def format_conflicts(conflicts: tuple[Conflict, ...]) -> bytes:
 def parse_conflicts(data: bytes, kept: Node, *, where: str) -> tuple[Conflict, ...]:
     """The list, with what the images have from ``kept``. Raises Damaged."""
     fields = parse_json_fields(data, file=where, file_names=True)
-    if fields.integer("format") != FORMAT:
-        fields.flaw("format", f"must be {FORMAT}")
+    fields.require_format(FORMAT)
     conflicts = []
     for each in fields.each("conflicts"):
         path, attributes = each.string("path"), each.boolean("attributes")

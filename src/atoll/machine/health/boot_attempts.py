@@ -133,8 +133,7 @@ def format_verdict(verdict: BootVerdict) -> bytes:
 def parse_verdict(data: bytes) -> BootVerdict:
     """Raises Damaged."""
     fields = parse_json_fields(data, file="verdict")
-    if fields.integer("format") != FORMAT:
-        raise Damaged(f"verdict is not of format {FORMAT}")
+    fields.require_format(FORMAT)
     return BootVerdict(
         entry=fields.integer("entry"),
         evidence=fields.boolean("evidence"),

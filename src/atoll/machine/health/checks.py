@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from atoll.base.errors import Damaged, ProgramFailed
+from atoll.base.errors import ProgramFailed
 from atoll.base.fields import parse_json_fields
 from atoll.host.fs import read_if_there, replace_file
 from atoll.image.paths import HEALTH_CHECKS
@@ -154,8 +154,7 @@ def format_health(health: HealthResult) -> bytes:
 def parse_health(data: bytes) -> HealthResult:
     """Raises Damaged."""
     fields = parse_json_fields(data, file="health.json")
-    if fields.integer("format") != FORMAT:
-        raise Damaged(f"health.json is not of format {FORMAT}")
+    fields.require_format(FORMAT)
     return HealthResult(
         when=fields.integer("when"),
         checks=tuple(

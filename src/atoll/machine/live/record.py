@@ -100,8 +100,7 @@ def read_change(places: LivePlaces) -> LiveChange | None:
     if data is None:
         return None
     fields = parse_json_fields(data, file=str(places.change))
-    if fields.integer("format") != FORMAT:
-        fields.flaw("format", f"must be {FORMAT}")
+    fields.require_format(FORMAT)
     try:
         phase = Phase(fields.string("phase"))
     except ValueError:
