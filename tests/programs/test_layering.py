@@ -167,6 +167,9 @@ def test_layers_go_along(
     assert "does not fit reef 3, so nothing changed" in refused
     assert "does not go together with packages of the base: reef-new" in refused
     assert machine.newest == upgraded
+    told = machine.run("status").stderr
+    assert "UPGRADES ARE HELD: the machine file does not fit reef 3" in told
+    assert "  ./packages/reef-tool.deb: " in told
     text = (machine.upper / "atoll/machine.toml").read_text()
     (machine.upper / "atoll/machine.toml").write_text(f'{text}\n[update]\nlayers = "drop"\n')
     assert "left out: ./packages/reef-tool.deb" in machine.run("upgrade").stderr

@@ -13,7 +13,7 @@ from atoll.cli.output.confirmation import confirmation_as_json, confirmation_lin
 from atoll.cli.output.progress import format_moment
 from atoll.cli.output.protection import format_protection, protection_as_json
 from atoll.machine.deployments.beside import find_older_system
-from atoll.machine.deployments.layer_report import read_layer_report
+from atoll.machine.deployments.layer_report import describe_layers, read_layer_report
 from atoll.machine.deployments.public_status import may_read_machine, read_public_status
 from atoll.machine.deployments.state import read_state
 from atoll.machine.deployments.sysroot import LiveChanges, find_sysroot
@@ -250,15 +250,7 @@ def layer_notices(sysroot: Sysroot) -> list[str]:
         return [f"damaged: {one_line(str(error))}"]
     if report is None:
         return []
-    edit = sysroot.command("edit")
-    if report.held:
-        lines = [f"UPGRADES ARE HELD: the machine file does not fit {one_line(report.image)}"]
-        lines += [f"  {one_line(each.reason)}" for each in report.layers]
-        return [*lines, f'  to go on: change it ({edit}), or set there: [update] layers = "drop"']
-    return [
-        f"left out at the last upgrade: {one_line(each.package)}: {one_line(each.reason)}"
-        for each in report.layers
-    ]
+    return [*describe_layers(report, edit=sysroot.command("edit"))]
 
 
 def no_way_back(sysroot: Sysroot, why: Sequence[str]) -> list[str]:

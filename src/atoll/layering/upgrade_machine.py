@@ -160,7 +160,7 @@ def _make_next(here: Situation, base: BaseTree, title: str, reporter: Reporter) 
     except PackageError as error:
         parsed = parse_machine_recipe(text, file=FILE)
         if parsed.recipe.update.layers == "hold":
-            layers = (DroppedLayer(package="", reason=error.message),)
+            layers = _find_unfit(here, text, base, error.message, reporter)
             _report(here, LayerReport(image=title, held=True, layers=layers))
             raise Refused(
                 f"the machine file does not fit {title}, so nothing changed: {error.message}",
@@ -223,6 +223,17 @@ def _drop_unfit(
         dropped.append(DroppedLayer(package=kept.pop(), reason=reason))
     gone = [package_name(each.package) for each in dropped]
     return remove_packages(text, gone), tuple(dropped)
+
+
+def _find_unfit(
+    here: Situation, text: str, base: BaseTree, reason: str, reporter: Reporter
+) -> tuple[DroppedLayer, ...]:
+    """The packages that would have to be left out, for the report; with ``reason`` alone where the
+    rest does not fit, either."""
+    try:
+        return _drop_unfit(here, text, base, reporter)[1]
+    except PackageError:
+        return (DroppedLayer(package="", reason=reason),)
 
 
 def _report(here: Situation, report: LayerReport) -> None:

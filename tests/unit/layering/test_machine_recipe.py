@@ -16,8 +16,11 @@ from atoll.machine.deployment import Origin, format_origin, parse_origin
 from atoll.machine.deployments.layer_report import (
     DroppedLayer,
     LayerReport,
+    clear_layer_report,
     format_layer_report,
     parse_layer_report,
+    update_login_notice,
+    write_layer_report,
 )
 from atoll.machine.machine_file import parse_machine_file
 from atoll.recipe.language.parse import parse_machine_recipe
@@ -104,6 +107,31 @@ def test_a_report_is_read_as_written(image: str, held: bool, layers: list[Droppe
 def test_a_damaged_report_is_said(data: bytes) -> None:
     with pytest.raises(Damaged, match="x"):
         parse_layer_report(data, where="x")
+
+
+def test_logins_are_told_which_packages_no_longer_fit_and_why(tmp_path: Path) -> None:
+    notice = tmp_path / "run/motd.d/55-atoll-layers"
+
+    def told(*, held: bool) -> list[str]:
+        layers = (DroppedLayer(package="htop", reason="needs libtinfo\x1b[2J"),)
+        write_layer_report(tmp_path, LayerReport(image="hello 3", held=held, layers=layers))
+        update_login_notice(tmp_path, run=tmp_path / "run")
+        return notice.read_text().splitlines()
+
+    update_login_notice(tmp_path, run=tmp_path / "run")
+    assert not notice.exists()
+    held = told(held=True)
+    assert held[0] == "Atoll: UPGRADES ARE HELD: the machine file does not fit hello 3"
+    assert held[1].startswith("  htop: needs libtinfo") and "\x1b" not in held[1]
+    assert "sudo atoll edit" in held[2]
+    (dropped,) = told(held=False)
+    assert dropped.startswith("Atoll: left out at the last upgrade: htop: needs libtinfo")
+    (tmp_path / "layers.json").write_text("{")
+    update_login_notice(tmp_path, run=tmp_path / "run")
+    assert "layers.json" in notice.read_text()
+    clear_layer_report(tmp_path)
+    update_login_notice(tmp_path, run=tmp_path / "run")
+    assert not notice.exists()
 
 
 def test_the_name_that_is_asked_for_comes_first() -> None:

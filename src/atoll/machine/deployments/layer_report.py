@@ -5,23 +5,25 @@
     {"format": 1, "image": "hello 3", "held": false,
      "layers": [{"package": "htop", "reason": "..."}]}
 
-``held``: nothing changed, because of this. Else these packages left the machine file.
+``held``: nothing changed, because of this. Else these packages left the machine file. While the
+report is there, ``/run/motd.d/55-atoll-layers`` says the same at each login.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+from atoll.base.errors import Damaged
 from atoll.base.fields import parse_json_fields
-from atoll.host.fs import read_if_there, replace_file
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from atoll.base.text import one_line
+from atoll.host.fs import make_directory, read_if_there, replace_file
 
 NAME = "layers.json"
 FORMAT = 1
+RUN = Path("/run")
+MOTD = Path("motd.d/55-atoll-layers")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,3 +76,34 @@ def write_layer_report(state: Path, report: LayerReport) -> None:
 
 def clear_layer_report(state: Path) -> None:
     (state / NAME).unlink(missing_ok=True)
+
+
+def describe_layers(report: LayerReport, *, edit: str) -> tuple[str, ...]:
+    """What the last upgrade did with packages that do not fit, in lines. ``edit`` is the command
+    that changes the machine file."""
+    if not report.held:
+        return tuple(
+            f"left out at the last upgrade: {one_line(each.package)}: {one_line(each.reason)}"
+            for each in report.layers
+        )
+    reasons = (": ".join(filter(None, (each.package, each.reason))) for each in report.layers)
+    return (
+        f"UPGRADES ARE HELD: the machine file does not fit {one_line(report.image)}",
+        *(f"  {one_line(reason)}" for reason in reasons),
+        f'  to go on: change it ({edit}), or set there: [update] layers = "drop"',
+    )
+
+
+def update_login_notice(state: Path, *, run: Path = RUN) -> None:
+    """Say at each login what ``status`` says of the report below ``state``; nothing without one."""
+    try:
+        report = read_layer_report(state)
+        lines = () if report is None else describe_layers(report, edit="sudo atoll edit")
+    except (Damaged, OSError) as error:
+        lines = (f"it is not known which packages fit: {one_line(str(error))}",)
+    if not lines:
+        (run / MOTD).unlink(missing_ok=True)
+        return
+    text = "\n".join((f"Atoll: {lines[0]}", *lines[1:], ""))
+    make_directory((run / MOTD).parent)
+    replace_file(run / MOTD, text.encode())

@@ -1,4 +1,4 @@
-"""Write the public status of the running machine (``public_status``)."""
+"""Write the public status of the running machine (``public_status``), and what logins tell."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from atoll.machine.boot.secure_boot import Signatures, read_signatures
 from atoll.machine.deployments.announcement import drop_stale_announcement
 from atoll.machine.deployments.beside import find_older_system
 from atoll.machine.deployments.boot_check import verifier
+from atoll.machine.deployments.layer_report import update_login_notice
 from atoll.machine.deployments.public_status import STATUS_FILE, PublicState, format_public_status
 from atoll.machine.deployments.state import read_origin, read_state
 from atoll.machine.deployments.way_back import explain_no_way_back
@@ -49,6 +50,7 @@ def write_status(sysroot: Sysroot, *, when: int, place: Path = STATUS_FILE) -> N
     replace_file(place, format_public_status(public))
     if sysroot.is_running:
         drop_stale_announcement(state)
+        update_login_notice(sysroot.state)
 
 
 def _read_signatures(sysroot: Sysroot, state: MachineState) -> Signatures:
