@@ -24,6 +24,7 @@ from atoll.host.run import find_program
 from atoll.installer.devices.block_devices import INSTALLING
 from atoll.installer.devices.read_esp import read_esp_content
 from atoll.machine.boot.boot_entries import read_menu
+from atoll.machine.disk_layout import XBOOTLDR_TYPE
 from tests.cache import alone
 from tests.loop_disks import ESP, attached, forget, know, make_file, write_table
 from tests.unit.machine.small_image import make_store
@@ -383,9 +384,7 @@ def test_a_partition_with_the_home_of_another_system(tmp_path: Path) -> None:
 def test_kernels_go_beside_a_small_esp(tmp_path: Path) -> None:
     with computer(tmp_path, esp_size=36) as machine:
         before = {number: machine.digest(number) for number in (2, 3)}
-        free = read_esp_content(machine.partition(1), 36 * MIB).free
-        filler = make_file(tmp_path / "filler", free - 700_000)
-        subprocess.run(["mcopy", "-i", machine.partition(1), filler, "::"], check=True)
+        fill_esp(machine, 700_000)
         result(machine.install("free_space", machine.disk))
         machine.judge()
         table = machine.table()
@@ -410,6 +409,61 @@ def test_kernels_go_beside_a_small_esp(tmp_path: Path) -> None:
             check=True,
         ).stdout
         assert written == f"{str(table[4]['uuid']).lower()}\n"
+
+
+def fill_esp(machine: Computer, left: int) -> None:
+    """Leave ``left`` bytes free on the ESP."""
+    free = read_esp_content(machine.partition(1), 36 * MIB).free
+    filler = make_file(machine.folder / "filler", free - left)
+    subprocess.run(["mcopy", "-i", machine.partition(1), filler, "::"], check=True)
+
+
+def test_beside_one_partition_that_is_formatted_kernels_get_one_of_their_own(
+    tmp_path: Path,
+) -> None:
+    """A second run over the system finds its entries there, and replaces them."""
+    with computer(tmp_path, esp_size=36) as machine:
+        before, table = machine.digest(2), machine.table()
+        fill_esp(machine, 700_000)
+        result(machine.install("partition", machine.partition(3)))
+        machine.judge()
+        after = machine.table()
+        assert {number: after[number] for number in (1, 2)} == {1: table[1], 2: table[2]}
+        assert (after[4]["name"], after[4]["type"]) == ("atoll-boot", XBOOTLDR_TYPE)
+        assert machine.entries(4) == ["atoll-1+3.conf"]
+        first = machine.fat_files(4)
+        result(machine.install("partition", machine.partition(3)))
+        machine.judge()
+        assert machine.table() == after
+        assert machine.entries(4) == ["atoll-1+3.conf"]
+        second = machine.fat_files(4)
+        (entry,) = [name for name in second if name.endswith(".conf")]
+        assert second[entry] != first[entry]
+        assert foreign_files(machine) == FOREIGN
+        assert machine.digest(2) == before
+
+
+def test_a_boot_partition_of_another_system_is_shared(tmp_path: Path) -> None:
+    boot = f"4 : start=1500MiB, size=512MiB, type={XBOOTLDR_TYPE}, name=boot"
+    with computer(tmp_path, esp_size=36, layout=(*LAYOUT, boot)) as machine:
+        words: list[str | Path] = ["mkfs.vfat", "-F", "32", machine.partition(4)]
+        subprocess.run(words, check=True, capture_output=True)
+        foreign = tmp_path / "vmlinuz"
+        foreign.write_bytes(os.urandom(MIB))
+        subprocess.run(["mcopy", "-i", machine.partition(4), foreign, "::"], check=True)
+        table = machine.table()
+        fill_esp(machine, 700_000)
+        result(machine.install("free_space", machine.disk))
+        machine.judge()
+        after = machine.table()
+        assert {number: after[number] for number in table} == table
+        assert after[5]["name"] == "atoll"
+        files = machine.fat_files(4)
+        assert files.pop("vmlinuz") == foreign.read_bytes()
+        assert {name.partition("/")[0] for name in files} == {"atoll", "loader"}
+        assert machine.entries(4) == ["atoll-1+3.conf"]
+        assert "EFI/systemd/systemd-bootx64.efi" in machine.fat_files(1)
+        assert foreign_files(machine) == FOREIGN
 
 
 def put_full_firmware(machine: Computer) -> Path:

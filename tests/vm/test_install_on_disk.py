@@ -193,5 +193,8 @@ def test_the_system_beside_windows_boots_from_its_own_partition_for_kernels(
         (entry,) = installed.succeed("ls /boot/loader/entries").split()
         assert "+" not in entry
         assert "NO WAY BACK" not in installed.succeed("atoll status")
+        # Whether the loader is signed is read on the ESP, beside the kernel's partition.
+        assert "boot loader" in installed.succeed("atoll status --json")
+        installed.fail("findmnt /run/atoll/loader")
         installed.shutdown()
     check_foreign_files(disks[1])

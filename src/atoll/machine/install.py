@@ -108,7 +108,7 @@ def plan_install(
         *blessed,
         SyncStatePartition(path=sysroot.root),
         InstallLoader(
-            esp=sysroot.esp,
+            esp=sysroot.loader_esp,
             loader=image.loader,
             timeout=MENU_SECONDS if image.timeout is None else image.timeout,
         ),

@@ -20,7 +20,7 @@ from atoll.installer.devices.block_devices import (
     partition_path,
 )
 from atoll.installer.plan.partitioning import ImageNeeds
-from atoll.machine.disk_layout import ESP_TYPE, MIB
+from atoll.machine.disk_layout import ESP_TYPE, MIB, XBOOTLDR_TYPE
 
 GIB = 1024
 LINUX = "0FC63DAF-8483-4772-8E79-3D69D8477DE4"
@@ -85,7 +85,7 @@ def make_devices(*disks: Disk, esp_free: int = 300, bits: int | None = 64) -> Bl
         )
         for disk in disks
         for each in disk.partitions
-        if each.kind == ESP_TYPE
+        if each.kind in (ESP_TYPE, XBOOTLDR_TYPE)
     )
     return BlockDevices(disks=disks, firmware=MachineFirmware(bits=bits), esps=esps)
 
@@ -94,6 +94,14 @@ def with_content(devices: BlockDevices, **changes: object) -> BlockDevices:
     """The same machine with another first ESP."""
     first = replace(devices.esps[0], **changes)  # type: ignore[arg-type]
     return replace(devices, esps=(first, *devices.esps[1:]))
+
+
+def with_contents(devices: BlockDevices, changes: dict[int, dict[str, object]]) -> BlockDevices:
+    """The same machine with other ESPs and boot partitions, by their number."""
+    esps = list(devices.esps)
+    for number, changed in changes.items():
+        esps[number] = replace(esps[number], **changed)  # type: ignore[arg-type]
+    return replace(devices, esps=tuple(esps))
 
 
 def windows_disk(state: WindowsState = WindowsState.CLEAN, *, path: Path = SDA) -> Disk:

@@ -144,12 +144,6 @@ def test_a_large_esp_is_shared_as_it_is() -> None:
     assert made.boot is None
 
 
-def test_fewer_kernels_are_said_before() -> None:
-    made = plan(PARTITION, make_devices(debian_disk(), esp_free=150))
-    assert any("only 2 kernels fit" in note for note in made.notes)
-    assert "--free-space" in refusal(PARTITION, make_devices(debian_disk(), esp_free=100))
-
-
 def test_what_an_interrupted_installation_left_is_used_again() -> None:
     """The same place, and the same numbers; nothing of it when an entry may boot it."""
     disk = windows_disk()

@@ -212,14 +212,28 @@ def test_what_a_cut_left_of_an_update_is_removed(tmp_path: Path, left: bytes) ->
     assert not list(tmp_path.rglob(NEW))
 
 
+def test_the_loader_of_a_machine_with_a_boot_partition_is_updated_on_its_esp(
+    tmp_path: Path,
+) -> None:
+    esp, kernels = tmp_path / "esp", tmp_path / "kernels"
+    installed(esp, loader())
+    installed(kernels, loader())
+    sysroot = Sysroot(root=tmp_path, esp=kernels, loader=esp)
+    (update,) = plan_loader_update(sysroot, loader("257.2"))
+    assert isinstance(update, UpdateLoader)
+    assert update.esp == esp
+    unmounted = replace(sysroot, loader=tmp_path / "empty")
+    assert plan_loader_update(unmounted, loader("257.2")) == ()
+
+
 def test_status_says_which_programs_are_signed(tmp_path: Path) -> None:
     put(tmp_path, "atoll/abc/linux", program(9))
     installed(tmp_path, loader())
-    found = read_signatures(tmp_path, "abc")
+    found = read_signatures(tmp_path, tmp_path / "atoll/abc/linux")
     assert found == Signatures(signed=("shim", "boot loader", "kernel"))
     assert found.are_enough
     (tmp_path / "EFI/systemd/shimx64.efi").unlink()
-    assert not read_signatures(tmp_path, "abc").are_enough
+    assert not read_signatures(tmp_path, tmp_path / "atoll/abc/linux").are_enough
 
 
 def test_modules_that_nobody_signed_are_named(tmp_path: Path) -> None:

@@ -59,15 +59,15 @@ def test_any_bytes_are_a_program_or_none(noise: bytes, at: int) -> None:
 def test_programs_on_the_esp_are_read(tmp_path: Path) -> None:
     loader = tmp_path / "EFI/systemd/systemd-bootx64.efi"
     kernel = tmp_path / "atoll/abc/linux"
-    assert read_signatures(tmp_path, "abc") == Signatures()
+    assert read_signatures(tmp_path, kernel) == Signatures()
     for path, content in ((loader, program(0)), (kernel, program(9))):
         path.parent.mkdir(parents=True)
         path.write_bytes(content)
-    assert read_signatures(tmp_path, "abc") == Signatures(
+    assert read_signatures(tmp_path, kernel) == Signatures(
         signed=("kernel",), unsigned=("boot loader",)
     )
     kernel.write_bytes(b"no program")
-    assert read_signatures(tmp_path, "abc") == Signatures(unsigned=("boot loader",))
+    assert read_signatures(tmp_path, kernel) == Signatures(unsigned=("boot loader",))
 
 
 @pytest.mark.parametrize(

@@ -50,10 +50,9 @@ from atoll.installer.plan.partitioning import MADE, PARTITION_NAMES, Fate, Firmw
 from atoll.installer.settings.install_settings import plan_settings
 from atoll.machine.boot.loader_files import firmware_path
 from atoll.machine.deployments.apply import apply_operations, apply_until_failure
-from atoll.machine.deployments.loader_operations import InstallLoader
 from atoll.machine.deployments.machine_lock import ESP_OPTIONS
 from atoll.machine.deployments.operations import WriteMachineInitrd
-from atoll.machine.install import MENU_SECONDS, install, sysroot_in, with_loader
+from atoll.machine.install import install, sysroot_in, with_loader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -155,7 +154,9 @@ def plan_names(plan: InstallationPlan) -> tuple[Operation, ...]:
     named = tuple(
         replace(each, name=PARTITION_NAMES[each.role])
         for each in plan.after
-        if each.fate is Fate.CREATED and each.name == INSTALLING
+        if each.fate in (Fate.CREATED, Fate.USED)
+        and each.name == INSTALLING
+        and each.role in PARTITION_NAMES
     )
     if not named:
         return ()
@@ -168,12 +169,13 @@ def _write_systems(
 ) -> RecoveryKey | None:
     """File systems, and the system on them; the recovery key of an encrypted one."""
     with ExitStack() as stack:
-        shared = plan.made(Role.ESP) is None
-        if shared:
-            # Mounted before anything is formatted: where that fails, nothing is lost.
-            stack.enter_context(mounted(plan.esp, WORK / "esp", "vfat", ESP_OPTIONS))
-            if plan.replaces:
-                apply_operations((RemoveReplacedEntries(esp=WORK / "esp"),), reporter)
+        # Mounted before anything is formatted: where that fails, nothing is lost.
+        shared = {
+            path: stack.enter_context(mounted(path, WORK / path.name, "vfat", ESP_OPTIONS))
+            for path in _shared_volumes(plan)
+        }
+        removals = [RemoveReplacedEntries(esp=shared[path]) for path in plan.replaces]
+        apply_operations(tuple(removals), reporter)
         device, key = plan.state, None
         if installation.encryption is not None:
             with reporter.step(f"encrypt {plan.state}"):
@@ -190,6 +192,8 @@ def _write_systems(
         )
         home = None if installation.settings is None else plan.home
         with _mounted_machine(plan, device, home) as sysroot:
+            if plan.boot is not None:
+                sysroot = replace(sysroot, loader=shared[plan.esp])
             install(
                 installation.image,
                 installation.origin,
@@ -200,6 +204,13 @@ def _write_systems(
             )
         apply_operations(_plan_checks(plan, device), reporter)
     return key
+
+
+def _shared_volumes(plan: InstallationPlan) -> tuple[Path, ...]:
+    """FAT volumes that were there and are written to."""
+    made = {each.path for each in plan.after if each.fate in MADE}
+    used = (plan.esp, *(() if plan.boot is None else (plan.boot,)), *plan.replaces)
+    return tuple(path for path in dict.fromkeys(used) if path not in made)
 
 
 @contextmanager
@@ -230,13 +241,6 @@ def _plan_extras(
     if installation.initrd:
         extras.append(WriteMachineInitrd(esp=sysroot.esp, content=installation.initrd))
     if plan.boot is not None:
-        extras.append(
-            InstallLoader(
-                esp=WORK / "esp",
-                loader=image.loader,
-                timeout=MENU_SECONDS if image.timeout is None else image.timeout,
-            )
-        )
         extras.append(plan_boot_partition(sysroot, read_partition_uuid(plan.boot)))
     if plan.home is not None:
         fstab = read_file(image.store, image.tree, "etc/fstab") or b""

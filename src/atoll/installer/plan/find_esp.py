@@ -37,11 +37,6 @@ class ChosenEsp:
     def fits_loader(self, needs: ImageNeeds) -> bool:
         return self.content.free >= 2 * needs.loader + SPARE
 
-    def is_replaced(self, formatted: Iterable[DiskPartition]) -> bool:
-        """Whether the boot entries of Atoll on it are those of a system that gets formatted."""
-        gone = {each.signature.uuid.lower() for each in formatted if each.signature.uuid}
-        return bool(self.content.entry_uuids & gone)
-
 
 def choose_esp(
     target: Target, disk: Disk, devices: BlockDevices, obstacles: list[Obstacle]

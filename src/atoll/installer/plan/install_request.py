@@ -20,6 +20,8 @@ from atoll.machine.disk_layout import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from atoll.installer.devices.block_devices import BlockDevices, Disk, DiskPartition
     from atoll.installer.plan.find_esp import ChosenEsp
     from atoll.installer.plan.obstacles import Obstacle
@@ -70,7 +72,8 @@ class InstallRequest:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayoutChange:
     """The table of one disk before and after. ``esp`` is one that was there; ``formatted`` are
-    partitions whose content goes."""
+    partitions whose content goes. ``boot`` is a partition that was there and gets the kernels;
+    ``replaced`` are partitions with boot entries of what is formatted."""
 
     disk: Disk
     before: tuple[PlannedPartition, ...]
@@ -79,6 +82,8 @@ class LayoutChange:
     notes: tuple[str, ...] = ()
     esp: ChosenEsp | None = None
     formatted: tuple[DiskPartition, ...] = ()
+    boot: Path | None = None
+    replaced: tuple[Path, ...] = ()
 
 
 def least_size(needs: ImageNeeds, *, encrypted: bool) -> int:

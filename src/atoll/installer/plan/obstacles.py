@@ -317,20 +317,28 @@ def esp_obstacles(
     for use in part.uses:
         if use.kind is not UseKind.MOUNTED:
             yield from _uses(name, (use,))
-    gone = {each.signature.uuid.lower() for each in replaced if each.signature.uuid}
-    if content.entry_uuids and not content.entry_uuids & gone:
-        yield Obstacle(
-            what=f"the ESP {name} already has boot entries of an Atoll system",
-            advice="two of them cannot share one ESP: use another disk, or the partition of that"
-            " system with --partition",
-        )
-    elif content.foreign_menu:
+    others = tuple(entry_obstacles(f"the ESP {name}", content, replaced))
+    yield from others
+    if content.foreign_menu and not others:
         yield Obstacle(
             what=f"the ESP {name} already has a boot menu of systemd-boot (loader/loader.conf)",
             advice="the two systems would share one menu: name another ESP with --esp",
         )
     if disk.read_only:
         yield Obstacle(what=f"{disk.path} is read-only", advice="name another ESP with --esp")
+
+
+def entry_obstacles(
+    where: str, content: EspContent, replaced: Iterable[DiskPartition]
+) -> Iterator[Obstacle]:
+    """Boot entries of an Atoll system that stays."""
+    gone = {each.signature.uuid.lower() for each in replaced if each.signature.uuid}
+    if content.entry_uuids and not content.entry_uuids & gone:
+        yield Obstacle(
+            what=f"{where} already has boot entries of an Atoll system",
+            advice="two of them cannot share one boot menu: use another disk, or the partition of"
+            " that system with --partition",
+        )
 
 
 def too_small(name: Path, size: int, needed: int) -> Obstacle:

@@ -142,8 +142,8 @@ class InstallationPlan:
     home: Path | None
     encrypted: bool
     firmware: FirmwareEntry
-    replaces: bool = False
-    """The boot entries of Atoll on the ESP are of the system that is formatted: they go first."""
+    replaces: tuple[Path, ...] = ()
+    """Partitions with boot entries of the system that is formatted: these go first."""
 
     def made(self, role: Role) -> PlannedPartition | None:
         """The partition of the table after with this role, when it is new or formatted."""

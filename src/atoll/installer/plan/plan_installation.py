@@ -22,7 +22,6 @@ from atoll.installer.plan.partitioning import (
     TargetKind,
 )
 from atoll.installer.plan.target_layouts import plan_disk, plan_free_space, plan_partition
-from atoll.machine.disk_layout import DEPLOYMENTS_KEPT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,27 +93,16 @@ def _make_plan(request: InstallRequest, layout: LayoutChange) -> InstallationPla
         new_table=request.target.kind is TargetKind.DISK,
         esp=made[Role.ESP] if esp is None else esp.partition.path,
         state=made[Role.STATE],
-        boot=made.get(Role.BOOT),
+        boot=made.get(Role.BOOT, layout.boot),
         home=request.target.home,
         encrypted=request.encrypted,
         firmware=firmware,
-        replaces=esp is not None and esp.is_replaced(layout.formatted),
+        replaces=layout.replaced,
     )
 
 
 def _notes(request: InstallRequest, layout: LayoutChange, firmware: FirmwareEntry) -> Iterator[str]:
-    esp, needs = layout.esp, request.needs
-    if any(each.role is Role.BOOT for each in layout.after):
-        assert esp is not None
-        yield (
-            f"The ESP {esp.partition.path.name} is small, so kernels go on a partition of their"
-            " own."
-        )
-    elif esp is not None and esp.kernels(needs) < DEPLOYMENTS_KEPT:
-        yield (
-            f"The ESP {esp.partition.path.name} is small: only {esp.kernels(needs)} kernels fit,"
-            " so fewer old versions are kept."
-        )
+    esp = layout.esp
     if (
         esp is not None
         and layout.disk.table

@@ -15,13 +15,18 @@ from atoll.installer.devices.describe_devices import describe_disk, describe_era
 from atoll.installer.plan.find_esp import choose_esp, chosen_esp_obstacles
 from atoll.installer.plan.free_space import align_down, find_leftovers, free_numbers, largest_gap
 from atoll.installer.plan.install_request import (
-    LEAST_KERNELS,
     InstallRequest,
     LayoutChange,
     boot_size,
     kept_partition,
     least_size,
     new_partition,
+)
+from atoll.installer.plan.kernel_place import (
+    NEW_ESP,
+    KernelChoice,
+    KernelRequest,
+    choose_kernel_place,
 )
 from atoll.installer.plan.obstacles import (
     Obstacle,
@@ -34,7 +39,6 @@ from atoll.installer.plan.obstacles import (
 )
 from atoll.installer.plan.partitioning import Fate, Role
 from atoll.machine.disk_layout import (
-    DEPLOYMENTS_KEPT,
     ESP_START,
     ESP_TYPE,
     GROWING,
@@ -45,12 +49,12 @@ from atoll.machine.disk_layout import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from atoll.installer.devices.block_devices import Disk, DiskPartition, PartitionTable
     from atoll.installer.plan.find_esp import ChosenEsp
-    from atoll.installer.plan.partitioning import ImageNeeds, PlannedPartition
+    from atoll.installer.plan.partitioning import PlannedPartition
 
 
 def plan_disk(request: InstallRequest) -> LayoutChange:
@@ -86,8 +90,48 @@ def plan_disk(request: InstallRequest) -> LayoutChange:
 
 
 def plan_partition(request: InstallRequest) -> LayoutChange:
+    """One partition is formatted; where the ESP is small, one for kernels is made if the disk has
+    space for it."""
     disk, part = request.require_partition()
-    _check_table(request, disk)
+    table = _check_table(request, disk)
+    _check_partition(request, part)
+    esp = _require_esp(request, disk, (part,))
+    # An installation of this kind makes none but that for kernels.
+    left = tuple(
+        each for each in find_leftovers(disk, request.devices) if each.kind == XBOOTLDR_TYPE
+    )
+    kept = [each for each in disk.partitions if each not in left]
+    start, end = largest_gap(table, kept)
+    numbers, size = free_numbers(kept, 1), boot_size(request.needs)
+    fits = end - start >= size and bool(numbers)
+    kernels = _choose_kernels(request, disk, esp, left, (part,), fits=fits)
+    created: list[PlannedPartition] = []
+    if kernels.made:
+        new = new_partition(disk, numbers[0], (start, start + size), Role.BOOT)
+        created = [replace(new, name=INSTALLING)]
+    else:
+        left = ()
+    before = _before(request, disk, kernels, dict.fromkeys(_paths(left), Fate.ERASED))
+    formatted = replace(
+        kept_partition(part, Fate.FORMATTED), role=Role.STATE, kind=STATE_TYPE, flags=NOT_MOUNTED
+    )
+    return LayoutChange(
+        disk=disk,
+        before=tuple(
+            replace(each, fate=Fate.FORMATTED) if each.path == part.path else each
+            for each in before
+        ),
+        after=_after([formatted if each.path == part.path else each for each in before], created),
+        erased=(describe_erased(part), *_describe_left(left)),
+        notes=kernels.notes,
+        esp=esp,
+        formatted=(part,),
+        boot=kernels.shared,
+        replaced=kernels.replaced,
+    )
+
+
+def _check_partition(request: InstallRequest, part: DiskPartition) -> None:
     if part.kind in (ESP_TYPE, XBOOTLDR_TYPE):
         request.obstacles.append(
             Obstacle(
@@ -99,23 +143,6 @@ def plan_partition(request: InstallRequest) -> LayoutChange:
     least = least_size(request.needs, encrypted=request.encrypted)
     if part.size < least:
         request.obstacles.append(too_small(part.path, part.size, least))
-    esp = _require_esp(request, disk, (part,))
-    if esp.is_sound and esp.kernels(request.needs) < LEAST_KERNELS:
-        request.obstacles.append(_full_esp(esp, request.needs))
-    formatted = replace(
-        kept_partition(part, Fate.FORMATTED), role=Role.STATE, kind=STATE_TYPE, flags=NOT_MOUNTED
-    )
-    return LayoutChange(
-        disk=disk,
-        before=_before(request, disk, esp, {part.path: Fate.FORMATTED}),
-        after=tuple(
-            formatted if each.path == part.path else each
-            for each in _before(request, disk, esp, {})
-        ),
-        erased=(describe_erased(part),),
-        esp=esp,
-        formatted=(part,),
-    )
 
 
 def plan_free_space(request: InstallRequest) -> LayoutChange:
@@ -124,25 +151,26 @@ def plan_free_space(request: InstallRequest) -> LayoutChange:
     table = _check_table(request, disk)
     left = find_leftovers(disk, request.devices)
     esp = _find_shared_esp(request, disk, left)
-    roles = [Role.STATE]
-    if esp is None:
-        roles = [Role.ESP, Role.STATE]
-    elif esp.kernels(request.needs) < DEPLOYMENTS_KEPT:
-        roles = [Role.BOOT, Role.STATE]
     kept = [part for part in disk.partitions if part not in left]
     gap = largest_gap(table, kept)
+    roles, kernels = [Role.ESP, Role.STATE], NEW_ESP
+    if esp is not None:
+        least = boot_size(request.needs) + least_size(request.needs, encrypted=request.encrypted)
+        fits = gap[1] - gap[0] >= least and len(free_numbers(kept, 2)) > 1
+        kernels = _choose_kernels(request, disk, esp, left, left, fits=fits)
+        roles = [Role.BOOT, Role.STATE] if kernels.made else [Role.STATE]
     created = _place(request, disk, roles, gap, free_numbers(kept, len(roles)))
-    before = _before(request, disk, esp, {part.path: Fate.ERASED for part in left})
-    staying = [each for each in before if each.fate is not Fate.ERASED]
+    before = _before(request, disk, kernels, dict.fromkeys(_paths(left), Fate.ERASED))
     return LayoutChange(
         disk=disk,
         before=before,
-        after=tuple(sorted([*staying, *created], key=lambda each: each.start)),
-        erased=tuple(
-            f"{describe_erased(part)} (left by an interrupted installation)" for part in left
-        ),
+        after=_after(before, created),
+        erased=_describe_left(left),
+        notes=kernels.notes,
         esp=esp,
         formatted=left,
+        boot=kernels.shared,
+        replaced=kernels.replaced,
     )
 
 
@@ -154,9 +182,44 @@ def _find_shared_esp(
     esp = choose_esp(request.target, others, request.devices, request.obstacles)
     if esp is not None:
         request.obstacles.extend(chosen_esp_obstacles(esp, left))
-        if esp.is_sound and not esp.fits_loader(request.needs):
-            request.obstacles.append(_full_esp(esp, request.needs))
     return esp
+
+
+def _choose_kernels(
+    request: InstallRequest,
+    disk: Disk,
+    esp: ChosenEsp,
+    left: tuple[DiskPartition, ...],
+    formatted: tuple[DiskPartition, ...],
+    *,
+    fits: bool,
+) -> KernelChoice:
+    """``fits``: ``disk`` has space for a partition for kernels."""
+    wanted = KernelRequest(
+        esp=esp,
+        devices=request.devices,
+        needs=request.needs,
+        left=left,
+        formatted=formatted,
+        # systemd-boot looks for it on the disk of its ESP only.
+        can_make=fits and esp.disk.path == disk.path,
+    )
+    return choose_kernel_place(wanted, request.obstacles)
+
+
+def _paths(partitions: Iterable[DiskPartition]) -> list[Path]:
+    return [each.path for each in partitions]
+
+
+def _after(
+    before: Iterable[PlannedPartition], created: list[PlannedPartition]
+) -> tuple[PlannedPartition, ...]:
+    staying = [each for each in before if each.fate is not Fate.ERASED]
+    return tuple(sorted([*staying, *created], key=lambda each: each.start))
+
+
+def _describe_left(left: Iterable[DiskPartition]) -> tuple[str, ...]:
+    return tuple(f"{describe_erased(part)} (left by an interrupted installation)" for part in left)
 
 
 def _without(table: PartitionTable, left: tuple[DiskPartition, ...]) -> PartitionTable:
@@ -221,16 +284,6 @@ def _require_esp(
     return esp
 
 
-def _full_esp(esp: ChosenEsp, needs: ImageNeeds) -> Obstacle:
-    wanted = LEAST_KERNELS * needs.pair
-    return Obstacle(
-        what=f"the ESP {esp.partition.path} has {format_bytes(esp.content.free)} free, and the"
-        f" system needs {format_bytes(wanted)} there: two kernels with their initrds",
-        advice="remove what is not needed from it, name a larger one with --esp, or use"
-        " --free-space, which makes a partition for kernels",
-    )
-
-
 def _no_gap(disk: Disk, largest: int, needed: int) -> Obstacle:
     return Obstacle(
         what=f"the largest free space of {disk.path} has {format_bytes(largest)}, and the system"
@@ -240,13 +293,15 @@ def _no_gap(disk: Disk, largest: int, needed: int) -> Obstacle:
 
 
 def _before(
-    request: InstallRequest, disk: Disk, esp: ChosenEsp | None, fates: Mapping[Path, Fate]
+    request: InstallRequest, disk: Disk, kernels: KernelChoice, fates: Mapping[Path, Fate]
 ) -> tuple[PlannedPartition, ...]:
-    """The partitions that are there: what is neither the ESP nor /home, nor in ``fates``, is
-    kept."""
+    """The partitions that are there: what is neither ESP nor /home, has no kernels, and is not in
+    ``fates``, is kept."""
     used = {} if request.target.home is None else {request.target.home: Role.HOME}
-    if esp is not None:
-        used[esp.partition.path] = Role.ESP
+    if kernels.esp is not None:
+        used[kernels.esp.partition.path] = Role.ESP
+    if kernels.shared is not None:
+        used[kernels.shared] = Role.BOOT
     return tuple(
         kept_partition(
             part,

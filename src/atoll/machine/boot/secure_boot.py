@@ -64,15 +64,14 @@ def _flag(firmware: Path, name: str) -> bool | None:
     return any(data[_ATTRIBUTES:])
 
 
-def read_signatures(esp: Path, pair: str) -> Signatures:
-    """Of shim and the boot loader on ``esp``, and of the kernel in the directory ``pair``; what is
-    absent or cannot be read is in neither list."""
+def read_signatures(esp: Path, kernel: Path) -> Signatures:
+    """Of shim and the boot loader on ``esp``, and of ``kernel``; what is absent or cannot be read
+    is in neither list."""
     shims, loaders = (sorted(esp.glob(f"{OWN}/{name}*.efi")) for name in ("shim", "systemd-boot"))
-    kernel = [esp / "atoll" / pair / "linux"]
     found = {
         SHIM: _are_signed(shims),
         LOADER: _are_signed(loaders),
-        KERNEL: _are_signed(kernel),
+        KERNEL: _are_signed([kernel]),
     }
     return Signatures(
         signed=tuple(name for name, signed in found.items() if signed),

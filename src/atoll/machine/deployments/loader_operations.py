@@ -109,7 +109,7 @@ class RemoveOldLoader:
 def plan_loader_update(sysroot: Sysroot, loader: BootLoader) -> tuple[Operation, ...]:
     """Nothing where the loader is that of the image already, may not be replaced by it, or cannot
     be read: that does not stop an upgrade."""
-    esp = sysroot.esp
+    esp = sysroot.loader_esp
     plan: list[Operation] = []
     with suppress(OSError):
         if any((esp / folder / NEW).exists() for folder in (OWN, FALLBACK)):

@@ -33,6 +33,8 @@ BOOT_PARTITION = "boot-partition"
 entries where that is not the ESP (an XBOOTLDR partition). Everywhere else it is called the ESP."""
 RUNNING_SYSROOT = Path("/sysroot")
 RUNNING_ESP = Path("/boot")
+RUNNING_LOADER = Path("/efi")
+"""The ESP of a machine with a boot partition of its own."""
 
 
 class LiveChanges(StrEnum):
@@ -48,7 +50,8 @@ class Sysroot:
     """Where a machine is: its state partition, its ESP, and which deployment of it runs, if any.
 
     ``live`` is set on a live system: its stick is never changed. ``applied`` is the deployment
-    whose ``/usr`` and ``/etc`` a live change made the running ones.
+    whose ``/usr`` and ``/etc`` a live change made the running ones. ``loader`` is where the ESP is
+    when kernels and boot entries have a partition of their own; ``esp`` is that partition then.
     """
 
     root: Path
@@ -56,6 +59,12 @@ class Sysroot:
     booted: int | None = None
     live: LiveChanges | None = None
     applied: int | None = None
+    loader: Path | None = None
+
+    @property
+    def loader_esp(self) -> Path:
+        """The ESP with systemd-boot and its settings."""
+        return self.loader or self.esp
 
     @property
     def running(self) -> int | None:
@@ -106,7 +115,12 @@ def find_sysroot(root: Path | None) -> Sysroot:
         other = read_if_there(RUNNING)
         applied = None if other is None else parse_booted(other, where=RUNNING)
         return Sysroot(
-            root=RUNNING_SYSROOT, esp=RUNNING_ESP, booted=booted, live=live, applied=applied
+            root=RUNNING_SYSROOT,
+            esp=RUNNING_ESP,
+            booted=booted,
+            live=live,
+            applied=applied,
+            loader=_find_loader(RUNNING_SYSROOT),
         )
     sysroot = Sysroot(root=root, esp=root / "esp")
     if not sysroot.deployments.is_dir():
@@ -115,6 +129,15 @@ def find_sysroot(root: Path | None) -> Sysroot:
             hint="is the machine's state partition mounted there? lsblk shows what is",
         )
     return sysroot
+
+
+def _find_loader(root: Path) -> Path | None:
+    """Where the ESP is mounted, when kernels are elsewhere. Only root can see that."""
+    try:
+        (root / "atoll/state" / BOOT_PARTITION).lstat()
+    except OSError:
+        return None
+    return RUNNING_LOADER
 
 
 def find_installed(root: Path | None) -> Sysroot:

@@ -55,7 +55,10 @@ def write_status(sysroot: Sysroot, *, when: int, place: Path = STATUS_FILE) -> N
 
 def _read_signatures(sysroot: Sysroot, state: MachineState) -> Signatures:
     running = next((each for each in state.deployments if each.booted), None)
-    return read_signatures(sysroot.esp, running.deployment.pair) if running else Signatures()
+    if running is None:
+        return Signatures()
+    kernel = sysroot.esp / "atoll" / running.deployment.pair / "linux"
+    return read_signatures(sysroot.loader_esp, kernel)
 
 
 def publish_or_forget(sysroot: Sysroot, *, when: int, place: Path = STATUS_FILE) -> None:
