@@ -19,6 +19,7 @@ import pytest
 
 from atoll.base.errors import AtollError, NothingToDo
 from atoll.base.report import NullReporter
+from atoll.machine.cancel import cancel
 from atoll.machine.cleanup import trees_of
 from atoll.machine.deployments.state import read_state
 from atoll.machine.deployments.sysroot import Sysroot
@@ -26,7 +27,7 @@ from atoll.machine.etc.etc_commands import read_machine_etc
 from atoll.machine.etc.etc_tree import node_at
 from atoll.machine.gc import collect_garbage
 from atoll.machine.pin import set_pin
-from atoll.machine.rollback import cancel, rollback
+from atoll.machine.rollback import rollback
 from atoll.machine.upgrade import UpgradeRequest, upgrade
 from tests.faults.effects import is_effect
 from tests.machines import Maker, check_contents, check_machine, write

@@ -19,6 +19,7 @@ import pytest
 
 from atoll.base.errors import AtollError
 from atoll.base.report import NullReporter
+from atoll.machine.cancel import cancel
 from atoll.machine.deployments.boot_check import verifier
 from atoll.machine.deployments.state import read_state
 from atoll.machine.deployments.sysroot import Sysroot
@@ -31,7 +32,7 @@ from atoll.machine.health.boot_failure_report import (
     plan_report,
 )
 from atoll.machine.pin import set_pin
-from atoll.machine.rollback import cancel, rollback
+from atoll.machine.rollback import rollback
 from atoll.machine.upgrade import UpgradeRequest, upgrade
 from tests.faults.effects import is_effect
 from tests.faults.test_machine_faults import CUT

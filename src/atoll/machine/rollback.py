@@ -17,10 +17,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from atoll.base.errors import AtollError, Damaged, NothingToDo, Refused
+from atoll.base.errors import AtollError, Damaged, Refused
 from atoll.image.bootable import read_bootable
 from atoll.machine.boot.boot_entry import EntryName
-from atoll.machine.cleanup import clean_up, list_pairs, plan_removal
+from atoll.machine.cleanup import clean_up, plan_removal
 from atoll.machine.deployment import MachineFiles, Origin
 from atoll.machine.deployments.apply import CommitPlan, apply_plan, format_warning
 from atoll.machine.deployments.boot_check import find_tree_flaw, verifier
@@ -42,7 +42,6 @@ from atoll.machine.deployments.plan_check import check_plan
 from atoll.machine.deployments.retention import (
     BOOT_TRIES,
     Removal,
-    choose_removal,
     entries_to_disable,
     redundant_entries,
     require_current,
@@ -53,10 +52,8 @@ from atoll.machine.disable_entries import plan_disable_entries
 from atoll.machine.etc.etc_commands import read_machine_etc
 from atoll.machine.etc.etc_tree import compare
 from atoll.machine.etc.stage import retry_if_changed
-from atoll.machine.live.live import undo_live
 from atoll.machine.restore_machine_file import plan_restore_machine_file
 from atoll.machine.rollback_choice import choose_rollback, left_deployments
-from atoll.machine.stage_image import forget_pending
 from atoll.machine.staging import (
     StageRequest,
     copy_entry,
@@ -88,14 +85,6 @@ class RollbackPreview:
     settings: tuple[tuple[str, EtcChange], ...] | None
     number: int
     """The deployment that boots next: another than the target when ``/etc`` is kept."""
-    warning: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cancelled:
-    """``dropped`` is what was staged or fetched."""
-
-    dropped: tuple[str, ...]
     warning: str | None = None
 
 
@@ -148,17 +137,17 @@ def _plan_older_entry(sysroot: Sysroot, state: MachineState, found: RollbackPrev
             *plan_entry(sysroot, copy_entry(state, target.number, name)),
         ),
         afterwards=(
-            *_plan_unhold(sysroot, state, target),
+            *plan_unhold(sysroot, state, target),
             RecordEvent(state=sysroot.state, event=event),
             *plan_disable_entries(sysroot, state, leaving, first=first + 1),
             *plan_removal(sysroot, Removal(entries=redundant_entries(state, of=target.number))),
             WriteEntryList(sysroot=sysroot),
-            *_plan_machine_file(sysroot, target.number),
+            *plan_machine_file(sysroot, target.number),
         ),
     )
 
 
-def _plan_machine_file(sysroot: Sysroot, number: int) -> tuple[Operation, ...]:
+def plan_machine_file(sysroot: Sysroot, number: int) -> tuple[Operation, ...]:
     """A damaged ``/etc`` must not block the way back."""
     try:
         return plan_restore_machine_file(sysroot, number)
@@ -178,74 +167,12 @@ def _plan_keeping_etc(
     return number, CommitPlan(
         commit=(*_plan_holds(sysroot, state, found), *staged.plan.commit),
         afterwards=(
-            *_plan_unhold(sysroot, state, found.target),
+            *plan_unhold(sysroot, state, found.target),
             *staged.plan.afterwards,
             *((set_last_numbers(sysroot.state, last),) if leaving else ()),
             *plan_disable_entries(sysroot, state, leaving, first=sequence + 1),
         ),
     )
-
-
-def cancel(sysroot: Sysroot, reporter: Reporter) -> Cancelled:
-    """Let what was booted run and boot next again, and drop what was staged or fetched.
-
-    Of a machine in a directory, where nothing runs, the newest blessed deployment boots next.
-    Raises NothingToDo, or Refused when what would boot next cannot boot.
-    """
-    dropped, failed = list[str](), tuple[str, ...]()
-    if sysroot.applied is not None:
-        failed = undo_live(sysroot, reporter).warnings
-        dropped.append(f"the live change to deployment {sysroot.applied}")
-        sysroot = replace(sysroot, applied=None)
-    with locked_machine(sysroot) as machine:
-        state = clean_up(machine, reporter)
-        verify = verifier(machine)
-        stay = require_current(state) if state.booted is not None else _previous_default(state)
-        staged = state.default
-        if stay is not None and staged is not None and staged.number != stay.number:
-            _require_bootable(machine, stay, find_boot_flaw(state, stay, verify))
-            plan = plan_cancel(machine, state, stay, staged)
-            check_plan(state, plan.operations, verify)
-            with reporter.step(f"Making {stay.deployment.title} boot next"):
-                failed += apply_plan(plan)
-            dropped.append(staged.deployment.title)
-        try:
-            if forget_pending(machine):
-                dropped.append("the downloaded image")
-        except (AtollError, OSError) as error:
-            if not dropped:
-                raise
-            failed += (str(error),)
-    if not dropped:
-        raise NothingToDo("there is nothing to cancel: nothing is staged or downloaded")
-    return Cancelled(dropped=tuple(dropped), warning=format_warning(failed))
-
-
-def plan_cancel(
-    sysroot: Sysroot, state: MachineState, stay: DeploymentState, staged: DeploymentState
-) -> CommitPlan:
-    first, reserve = reserve_sequences(sysroot, state, 1)
-    name = EntryName(sequence=first, tries_left=None if stay.blessed else BOOT_TRIES)
-    gone = () if staged.blessed or staged.pinned or state.unreadable else (staged.number,)
-    old = redundant_entries(state, of=stay.number)
-    removal = choose_removal(state, gone, entries=old, pairs=list_pairs(sysroot))
-    return CommitPlan(
-        commit=(reserve, *plan_entry(sysroot, copy_entry(state, stay.number, name))),
-        afterwards=(
-            *_plan_unhold(sysroot, state, stay),
-            RecordEvent(state=sysroot.state, event=make_event("cancel", stay.deployment, state)),
-            WriteEntryList(sysroot=sysroot),
-            *_plan_machine_file(sysroot, stay.number),
-            *plan_removal(sysroot, removal),
-        ),
-    )
-
-
-def _previous_default(state: MachineState) -> DeploymentState | None:
-    """What boots next when a default that has never booted successfully is removed."""
-    if state.default is None or state.default.blessed:
-        return None
-    return next((each for each in state.deployments if each.fallback), None)
 
 
 def preview_rollback_of(
@@ -264,7 +191,7 @@ def preview_rollback_of(
         )
 
     target = choose_rollback(state, which, events, datetime.now().astimezone(), judge)
-    _require_bootable(sysroot, target, judge(target))
+    require_bootable(sysroot, target, judge(target))
     if current is not None:
         check_staging_space(_stage_older_tree(sysroot, state, current, target), sysroot, state)
     settings = () if keep_etc else _changed_settings(sysroot, state, target)
@@ -324,7 +251,7 @@ def _keeps_way_back(
     return any(not verify(*pair) for pair in ways_back(state) if pair[0].number not in leaving)
 
 
-def _require_bootable(sysroot: Sysroot, target: DeploymentState, flaw: str) -> None:
+def require_bootable(sysroot: Sysroot, target: DeploymentState, flaw: str) -> None:
     if flaw:
         again = sysroot.command(f"rollback number:{target.number} --keep-etc")
         raise Refused(
@@ -390,7 +317,7 @@ def _may_hold(state: MachineState, each: DeploymentState) -> bool:
     return hold is None or (hold.why == ROLLED_BACK and hold.deployment != each.number)
 
 
-def _plan_unhold(
+def plan_unhold(
     sysroot: Sysroot, state: MachineState, target: DeploymentState
 ) -> tuple[Operation, ...]:
     """Choosing a deployment explicitly clears the hold of its tree, and what must be confirmed."""

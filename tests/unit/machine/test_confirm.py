@@ -12,6 +12,7 @@ import pytest
 from atoll.base.errors import Damaged, NothingToDo, Refused, UsageError
 from atoll.base.report import NullReporter
 from atoll.cli.main import main
+from atoll.machine.cancel import cancel
 from atoll.machine.confirm import confirm, format_expired, go_back
 from atoll.machine.deployments.confirmation import (
     Confirmation,
@@ -28,7 +29,7 @@ from atoll.machine.deployments.state import read_state
 from atoll.machine.deployments.sysroot import Sysroot
 from atoll.machine.health.checks import Check, HealthResult
 from atoll.machine.operation_list import list_upgrade_operations
-from atoll.machine.rollback import cancel, rollback
+from atoll.machine.rollback import rollback
 from atoll.machine.upgrade import UpgradeRequest, preview_upgrade, upgrade
 from tests.machines import Maker, check_machine
 

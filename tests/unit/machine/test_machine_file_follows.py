@@ -8,6 +8,7 @@ import pytest
 
 from atoll.base.report import NullReporter
 from atoll.cli.main import main
+from atoll.machine.cancel import cancel
 from atoll.machine.cleanup import clean_up
 from atoll.machine.deployment import MachineFiles, Origin
 from atoll.machine.deployments.built_from import list_layers, read_machine_files
@@ -18,7 +19,6 @@ from atoll.machine.deployments.layer_report import (
 )
 from atoll.machine.deployments.machine_lock import locked_machine
 from atoll.machine.deployments.state import read_origin, read_state
-from atoll.machine.rollback import cancel
 from atoll.machine.stage_image import stage_image
 from atoll.machine.staging import StageRequest
 from atoll.machine.upgrade import check_upgrade, download_candidate

@@ -22,6 +22,7 @@ from atoll.base.report import NullReporter
 from atoll.cli.main import main
 from atoll.host.fs import locked
 from atoll.machine.boot.boot_entry import EntryName, format_entry_name
+from atoll.machine.cancel import cancel
 from atoll.machine.deployments.history import read_history
 from atoll.machine.deployments.retention import require_current
 from atoll.machine.deployments.state import read_origin, read_state
@@ -29,7 +30,7 @@ from atoll.machine.etc.etc_commands import read_machine_etc
 from atoll.machine.etc.etc_tree import node_at
 from atoll.machine.gc import collect_garbage
 from atoll.machine.pin import set_pin
-from atoll.machine.rollback import cancel, rollback
+from atoll.machine.rollback import rollback
 from atoll.machine.space import Space
 from atoll.machine.upgrade import UpgradeRequest, check_upgrade, preview_upgrade, upgrade
 from atoll.oci.toc import TableOfContents

@@ -18,6 +18,7 @@ from atoll.base.report import NullReporter
 from atoll.cli.main import main
 from atoll.host.fs import space_errors
 from atoll.machine.boot.boot_entry import EntryName, format_entry_name
+from atoll.machine.cancel import cancel
 from atoll.machine.cleanup import plan_removal
 from atoll.machine.deployments.boot_check import verifier
 from atoll.machine.deployments.boot_history import record_boot
@@ -32,7 +33,7 @@ from atoll.machine.etc.etc_commands import read_machine_etc
 from atoll.machine.etc.etc_tree import is_file
 from atoll.machine.gc import collect_garbage
 from atoll.machine.pin import set_pin
-from atoll.machine.rollback import cancel, rollback
+from atoll.machine.rollback import rollback
 from atoll.machine.upgrade import UpgradeRequest, upgrade
 from tests.machines import Maker, check_machine, objects_there, write
 from tests.wayback_checker import ways_back

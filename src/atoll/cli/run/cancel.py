@@ -6,9 +6,9 @@ import json
 from typing import TYPE_CHECKING
 
 from atoll.cli.arguments import format_option
+from atoll.machine.cancel import cancel
 from atoll.machine.deployments.announcement import drop_announcement
 from atoll.machine.deployments.sysroot import find_installed
-from atoll.machine.rollback import cancel
 
 if TYPE_CHECKING:
     import argparse
