@@ -114,10 +114,21 @@ def add_change_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--live", action="store_true", help="make it the running system now, without a reboot"
     )
+    add_confirm_argument(parser)
     parser.add_argument(
         "--root", type=Path, metavar="DIR", help="use the machine in this directory"
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def add_confirm_argument(parser: argparse.ArgumentParser) -> None:
+    """Read it with ``cli/confirm_time.py``."""
+    parser.add_argument(
+        "--confirm",
+        metavar="TIME",
+        help="go back by itself unless atoll confirm is run within TIME, such as 10m, of the boot"
+        " or the live change",
+    )
 
 
 def add_store_arguments(parser: argparse.ArgumentParser, *, json: bool = True) -> None:

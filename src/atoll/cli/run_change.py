@@ -4,13 +4,15 @@ done."""
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import NothingToDo
 from atoll.base.text import one_line
+from atoll.cli.confirm_time import read_confirm_time
 from atoll.cli.output.machine_change import change_as_json, format_difference, preview_as_json
 from atoll.cli.output.upgrade import package_lines
-from atoll.cli.run.upgrade import find_staged, print_staged, run_live
+from atoll.cli.run.upgrade import find_staged, print_confirm, print_staged, run_live
 from atoll.layering.change_machine import change_machine, preview_change
 from atoll.machine.deployments.sysroot import find_installed
 from atoll.machine.live.live import require_ready
@@ -26,8 +28,10 @@ def run_change(
     arguments: argparse.Namespace, request: ChangeRequest, reporter: Reporter, *, undo: str = ""
 ) -> int:
     """``undo`` is the verb with its words that takes the change back later."""
+    confirm = read_confirm_time(arguments)
     sysroot = find_installed(getattr(arguments, "root", None))
     live, as_json = getattr(arguments, "live", False), getattr(arguments, "json", False)
+    request = replace(request, confirm=confirm)
     if live:
         require_ready(sysroot)
     try:
@@ -36,7 +40,7 @@ def run_change(
         staged = find_staged(sysroot) if live else None
         if staged is None:
             raise
-        run_live(sysroot, staged, {} if as_json else None, reporter)
+        run_live(sysroot, staged, {} if as_json else None, reporter, confirm=confirm)
         return 0
     if as_json and not live:
         print(json.dumps(change_as_json(done), indent=2))
@@ -54,10 +58,11 @@ def run_change(
         reporter.notice(f"to take it back later: {sysroot.command(undo)}")
     if live:
         document = change_as_json(done) if as_json else None
-        run_live(sysroot, done.staged.deployment, document, reporter)
+        run_live(sysroot, done.staged.deployment, document, reporter, confirm=confirm)
     else:
         made = done.staged
         print_staged(made.deployment, made.merge, sysroot, reporter, live="apply --live")
+        print_confirm(confirm, reporter)
     return 0
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from atoll.cli.arguments import add_confirm_argument
+
 if TYPE_CHECKING:
     import argparse
 
@@ -23,11 +25,7 @@ def add_upgrade_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--even-held", action="store_true", help="accept a version that is held on this machine"
     )
-    parser.add_argument(
-        "--confirm",
-        metavar="TIME",
-        help="go back by itself unless atoll confirm is run within TIME, such as 10m, of the boot",
-    )
+    add_confirm_argument(parser)
     parser.add_argument(
         "--root", type=Path, metavar="DIR", help="use the machine in this directory"
     )

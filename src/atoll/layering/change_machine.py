@@ -34,6 +34,7 @@ from atoll.layering.machine_tree import (
 from atoll.machine.cleanup import clean_up
 from atoll.machine.deployment import MachineFiles, Origin
 from atoll.machine.deployments.built_from import read_machine_files
+from atoll.machine.deployments.confirmation import require_confirmed
 from atoll.machine.deployments.layer_report import clear_layer_report
 from atoll.machine.deployments.machine_lock import locked_machine
 from atoll.machine.deployments.retention import require_current
@@ -88,6 +89,8 @@ class ChangeRequest:
     verb: str
     edit: Callable[[str, MachineBase], Edited]
     files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    confirm: int | None = None
+    """How many seconds after it is up it must be confirmed; None if it need not be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +126,7 @@ def change_machine(sysroot: Sysroot, request: ChangeRequest, reporter: Reporter)
     """Edit the machine file, build, stage. Raises NothingToDo, RecipeError, PackageError,
     NetworkError, NoSpace, Refused, Busy or Damaged; the machine is then as it was."""
     with locked_machine(sysroot) as machine:
+        require_confirmed(machine)
         here = find_situation(machine, clean_up(machine, reporter))
         edited = _edit(here, request)
         # Its tree may be gone afterwards: what never booted is not kept.
@@ -257,5 +261,6 @@ def _stage(
         tree=tree,
         origin=Origin(image=base.image, base=None if made is None else base.tree),
         machine=replace(files, others=others),
+        confirm=request.confirm,
     )
     return stage_image(here.machine, here.state, stage, reporter)

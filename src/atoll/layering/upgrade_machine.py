@@ -35,6 +35,7 @@ from atoll.layering.machine_tree import (
 from atoll.machine.candidate import check_tree_not_held, stored_candidate
 from atoll.machine.cleanup import clean_up
 from atoll.machine.deployment import MachineFiles, Origin
+from atoll.machine.deployments.confirmation import require_confirmed
 from atoll.machine.deployments.layer_report import (
     DroppedLayer,
     LayerReport,
@@ -76,6 +77,7 @@ def upgrade_machine(sysroot: Sysroot, request: UpgradeRequest, reporter: Reporte
         state = clean_up(machine, reporter)
         if not has_layers(machine, state):
             return upgrade_locked(machine, state, request, reporter)
+        require_confirmed(machine)
         here = find_situation(machine, state)
         try:
             return _upgrade_layers(here, request, reporter)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import AtollError, NothingToDo
 from atoll.machine.boot.boot_entry import EntryName
 from atoll.machine.cleanup import clean_up, list_pairs, plan_removal
+from atoll.machine.confirm_live import find_unconfirmed_live, take_back_live
 from atoll.machine.deployments.apply import CommitPlan, apply_plan, format_warning
 from atoll.machine.deployments.boot_check import verifier
 from atoll.machine.deployments.history import RecordEvent
@@ -21,7 +22,6 @@ from atoll.machine.deployments.retention import (
     require_current,
 )
 from atoll.machine.deployments.way_back import find_boot_flaw
-from atoll.machine.live.live import undo_live
 from atoll.machine.rollback import plan_machine_file, plan_unhold, require_bootable
 from atoll.machine.stage_image import forget_pending
 from atoll.machine.staging import copy_entry, make_event, reserve_sequences
@@ -47,15 +47,17 @@ def cancel(sysroot: Sysroot, reporter: Reporter) -> Cancelled:
     Raises NothingToDo, or Refused when what would boot next cannot boot.
     """
     dropped, failed = list[str](), tuple[str, ...]()
+    unconfirmed = find_unconfirmed_live(sysroot)
     if sysroot.applied is not None:
-        failed = undo_live(sysroot, reporter).warnings
+        failed = take_back_live(sysroot, reporter).warnings
         dropped.append(f"the live change to deployment {sysroot.applied}")
         sysroot = replace(sysroot, applied=None)
     with locked_machine(sysroot) as machine:
         state = clean_up(machine, reporter)
         verify = verifier(machine)
         stay = require_current(state) if state.booted is not None else _previous_default(state)
-        staged = state.default
+        # While a live change waits to be confirmed, its deployment does not boot next.
+        staged = state.default if unconfirmed is None else state.find(unconfirmed.deployment)
         if stay is not None and staged is not None and staged.number != stay.number:
             require_bootable(machine, stay, find_boot_flaw(state, stay, verify))
             plan = plan_cancel(machine, state, stay, staged)

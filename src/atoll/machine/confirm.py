@@ -34,6 +34,7 @@ from atoll.machine.deployments.confirmation import (
     read_waiting,
     set_expired,
 )
+from atoll.machine.deployments.flags import plan_clear_hold
 from atoll.machine.deployments.machine_lock import locked_machine
 from atoll.machine.deployments.state import read_state
 from atoll.machine.health.bless import bless
@@ -56,7 +57,7 @@ def begin_waiting(sysroot: Sysroot, confirmation: Confirmation) -> WaitingConfir
 
     Raises ProgramFailed or MissingProgram when no timer can be started.
     """
-    begun = read_waiting()
+    begun = read_waiting(WAITING)
     if begun is not None:
         return begun
     state = read_state(sysroot)
@@ -99,7 +100,8 @@ def confirm(sysroot: Sysroot, health: HealthResult | None, reporter: Reporter) -
     if checked:
         bless(sysroot, runs.number, reporter)
     with locked_machine(sysroot, esp=False) as machine:
-        apply_operations(clear_confirmation(machine))
+        held = plan_clear_hold(machine.state, state.held, runs.number)
+        apply_operations((*clear_confirmation(machine), *held))
     if sysroot.is_running:
         end_waiting()
         if checked:
@@ -122,6 +124,8 @@ def go_back(sysroot: Sysroot, reporter: Reporter) -> RollbackPreview | None:
     """
     found = find_unconfirmed(sysroot)
     if found is None:
+        if sysroot.is_running:
+            WAITING.unlink(missing_ok=True)
         raise NothingToDo("the running deployment need not be confirmed")
     # With the ESP: its automount must be triggered before this process has mounts of its own.
     with locked_machine(sysroot) as machine:
@@ -140,7 +144,7 @@ def format_expired(sysroot: Sysroot, state: MachineState) -> str:
         found = read_confirmation(sysroot)
     except (Damaged, OSError):
         return ""
-    if found is None or not found.expired or found.deployment == sysroot.booted:
+    if found is None or not found.expired or found.deployment == sysroot.running:
         return ""
     title = _title(state, found.deployment)
     return (

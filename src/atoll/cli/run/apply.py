@@ -6,11 +6,12 @@ import json
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import UsageError
+from atoll.cli.confirm_time import read_confirm_time
 from atoll.cli.output.live import live_as_json, live_lines
 from atoll.cli.run_change import run_change
 from atoll.layering.change_machine import ChangeRequest, Edited
+from atoll.machine.confirm_live import take_back_live
 from atoll.machine.deployments.sysroot import find_installed
-from atoll.machine.live.live import undo_live
 
 if TYPE_CHECKING:
     import argparse
@@ -27,8 +28,9 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
 def _undo(arguments: argparse.Namespace, reporter: Reporter) -> int:
     if not arguments.live:
         raise UsageError("--undo goes with --live", hint="to go back by a reboot: atoll rollback")
+    read_confirm_time(arguments)
     sysroot = find_installed(arguments.root)
-    result = undo_live(sysroot, reporter)
+    result = take_back_live(sysroot, reporter)
     if arguments.json:
         print(json.dumps({"live": live_as_json(result)}, indent=2))
     for line in live_lines(result):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from atoll.cli.confirm_time import read_confirm_time
 from atoll.cli.references import format_image, require_image
-from atoll.cli.run.upgrade import read_confirm_time, run_upgrade
+from atoll.cli.run.upgrade import run_upgrade
 from atoll.machine.deployments.sysroot import find_installed
 from atoll.machine.upgrade import UpgradeRequest
 

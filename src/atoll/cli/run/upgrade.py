@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from atoll.base.errors import AtollError, NothingToDo, Refused, UsageError
+from atoll.base.errors import AtollError, NothingToDo, Refused
 from atoll.base.text import one_line
+from atoll.cli.confirm_time import read_confirm_time
 from atoll.cli.output.live import live_as_json, live_lines
 from atoll.cli.output.upgrade import candidate_as_json, conflict_lines, staged_as_json
 from atoll.layering.upgrade_machine import upgrade_machine
-from atoll.machine.deployments.confirmation import (
-    LEAST_SECONDS,
-    MOST_SECONDS,
-    format_duration,
-    parse_duration,
-)
+from atoll.machine.confirm_live import go_live_unconfirmed
+from atoll.machine.deployments.confirmation import format_duration
 from atoll.machine.deployments.state import read_state
 from atoll.machine.deployments.sysroot import find_installed
 from atoll.machine.live.live import check_live, go_live, require_ready
@@ -62,12 +59,17 @@ def run_upgrade(arguments: argparse.Namespace, request: UpgradeRequest, reporter
         reporter.notice(f"{staged.candidate.title} is downloaded; next: {command}")
         return 0
     print_staged(staged.deployment, staged.merge, sysroot, reporter)
-    if request.confirm is not None:
+    print_confirm(request.confirm, reporter)
+    return 0
+
+
+def print_confirm(seconds: int | None, reporter: Reporter) -> None:
+    """What must be done after the reboot, if anything."""
+    if seconds is not None:
         reporter.notice(
-            f"after the reboot, run atoll confirm within {format_duration(request.confirm)};"
+            f"after the reboot, run atoll confirm within {format_duration(seconds)};"
             " otherwise the machine goes back by itself"
         )
-    return 0
 
 
 def _print_warning(staged: UpgradeResult, sysroot: Sysroot, reporter: Reporter) -> None:
@@ -92,7 +94,8 @@ def _upgrade_live(
         if deployment is None:
             raise
     assert deployment is not None, "--live and --download-only exclude each other"
-    run_live(sysroot, deployment, document if arguments.json else None, reporter)
+    shown = document if arguments.json else None
+    run_live(sysroot, deployment, shown, reporter, confirm=request.confirm)
     return 0
 
 
@@ -107,38 +110,33 @@ def run_live(
     deployment: Deployment,
     document: dict[str, object] | None,
     reporter: Reporter,
+    *,
+    confirm: int | None = None,
 ) -> None:
     """Make a staged deployment the running system; ``document`` is printed with what was done, as
-    JSON. Raises Refused when it needs a reboot."""
+    JSON. With ``confirm`` it must be confirmed within so many seconds. Raises Refused when it needs
+    a reboot."""
+    number = deployment.number
     try:
-        result = go_live(sysroot, deployment.number, reporter)
+        if confirm is None:
+            result = go_live(sysroot, number, reporter)
+        else:
+            result = go_live_unconfirmed(sysroot, number, confirm, reporter)
     except Refused as error:
         error.message = f"{deployment.title} boots next; {error.message}"
         raise
     if document is not None:
-        document |= {"deployment": deployment.number, "reboot": False}
+        document |= {"deployment": number, "reboot": False}
         print(json.dumps({**document, "live": live_as_json(result)}, indent=2))
     for line in live_lines(result):
         reporter.notice(line)
-    reporter.notice(f"{deployment.title} runs now, and boots next (undo with: atoll cancel)")
-
-
-def read_confirm_time(arguments: argparse.Namespace) -> int | None:
-    """The seconds of ``--confirm``, None without it. Raises UsageError."""
-    if arguments.confirm is None:
-        return None
-    if arguments.check or arguments.download_only or arguments.live:
-        raise UsageError(
-            "--confirm is for a version that the next reboot starts",
-            hint="leave out the other option",
-        )
-    seconds = parse_duration(arguments.confirm)
-    if not LEAST_SECONDS <= seconds <= MOST_SECONDS:
-        raise UsageError(
-            f"--confirm takes a time from {format_duration(LEAST_SECONDS)} to"
-            f" {format_duration(MOST_SECONDS)}, such as 10m"
-        )
-    return seconds
+    if confirm is None:
+        reporter.notice(f"{deployment.title} runs now, and boots next (undo with: atoll cancel)")
+        return
+    reporter.notice(
+        f"{deployment.title} runs now. To keep it, run atoll confirm within"
+        f" {format_duration(confirm)}; otherwise, and at a reboot, the machine goes back by itself"
+    )
 
 
 def print_staged(

@@ -1,4 +1,4 @@
-"""A deployment that has to be confirmed: ``upgrade --confirm 10m``.
+"""A deployment that has to be confirmed: ``--confirm 10m``, after a reboot or a live change.
 
 ::
 
@@ -9,8 +9,8 @@
 
 The first is durable before the boot entry of its deployment is written, so no power cut makes a
 deployment boot that would not ask. While its deployment runs and was not confirmed, the deployment
-is not blessed: its boots stay counted. The second is readable for everyone; it exists while the
-running machine waits.
+is not blessed: its boots stay counted. After a live change it is the deployment that is live
+(``confirm_live``). The second is readable for everyone; it exists while the running machine waits.
 """
 
 from __future__ import annotations
@@ -83,13 +83,16 @@ def read_confirmation(sysroot: Sysroot) -> Confirmation | None:
 
 
 def find_unconfirmed(sysroot: Sysroot) -> Confirmation | None:
-    """The request for the deployment that runs; None if it need not be confirmed."""
+    """The request for the deployment that runs, booted or live; None if it need not be
+    confirmed."""
     if not sysroot.state.is_dir():
         # What is in its place is moved aside by the next change (``displaced``).
         return None
     found = read_confirmation(sysroot)
-    if found is None or found.deployment != sysroot.booted:
+    if found is None or found.deployment != sysroot.running:
         return None
+    if sysroot.applied is not None:
+        return found
     # Confirming blesses it before it forgets the request.
     return None if (sysroot.state / BLESSED / str(found.deployment)).exists() else found
 

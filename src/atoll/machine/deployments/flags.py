@@ -168,6 +168,17 @@ def set_hold(state: Path, tree: TreeId, hold: Hold) -> SetFlag:
     return SetFlag(path=state / HELD / tree, content=format_hold(hold))
 
 
+def plan_clear_hold(
+    state: Path, held: Mapping[TreeId, Hold], deployment: int
+) -> tuple[ClearFlag, ...]:
+    """What clears the hold that names ``deployment``; nothing where none does."""
+    return tuple(
+        ClearFlag(path=state / HELD / tree)
+        for tree, hold in held.items()
+        if hold.deployment == deployment
+    )
+
+
 def set_last_numbers(state: Path, numbers: LastNumbers) -> SetFlag:
     document = {"deployment": numbers.deployment, "sequence": numbers.sequence}
     return SetFlag(path=state / NUMBERS, content=json.dumps(document).encode() + b"\n")
