@@ -27,7 +27,8 @@ def format_difference(found: LockDifference, *, most: int | None = MOST) -> Iter
         yield f"  … and {len(rows) - most} more"
     new = (*found.added, *(one.after for one in found.changed))
     if new:
-        yield f"{len(new)} packages to fetch, {_bytes(sum(pin.size for pin in new))}"
+        count = "1 package" if len(new) == 1 else f"{len(new)} packages"
+        yield f"{count} to fetch, {_bytes(sum(pin.size for pin in new))}"
 
 
 def change_as_json(done: ChangeResult) -> dict[str, Any]:
