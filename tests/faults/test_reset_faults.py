@@ -150,7 +150,7 @@ def staged(prepared: Path, into: Path, *, keep_home: bool) -> Sysroot:
 def finish(root: Path) -> None:
     machine = Sysroot(root=root, esp=root / "esp")
     bless(machine, 2, QUIET)
-    finish_reset(machine, 2, QUIET)
+    finish_reset(machine, QUIET)
 
 
 @pytest.mark.parametrize("keep_home", [False, True])

@@ -20,7 +20,6 @@ from atoll.machine.cleanup import clean_up, prune
 from atoll.machine.deployment import Origin
 from atoll.machine.deployments.beside import find_older_system
 from atoll.machine.deployments.machine_lock import locked_machine
-from atoll.machine.deployments.own_var import has_own_var
 from atoll.machine.deployments.retention import require_current
 from atoll.machine.deployments.state import read_origin, read_state
 from atoll.machine.etc.damaged_tree import read_source_etc
@@ -128,15 +127,12 @@ def reset(sysroot: Sysroot, *, keep_home: bool, reporter: Reporter) -> StageResu
         return stage_image(machine, state, request, reporter)
 
 
-def finish_reset(sysroot: Sysroot, number: int, reporter: Reporter) -> bool:
-    """After a healthy boot of deployment ``number``: remove what was there before a reset; whether
-    there was one."""
-    if not has_own_var(sysroot, number):
-        return False
+def finish_reset(sysroot: Sysroot, reporter: Reporter) -> None:
+    """After a healthy boot of the deployment that a reset made, which has a /var of its own: remove
+    what was there before."""
     with locked_machine(sysroot) as machine:
         clean_up(machine, reporter)
         prune(machine, 1, reporter)
-    return True
 
 
 def _find_target(sysroot: Sysroot, current: DeploymentState) -> _Target:

@@ -243,6 +243,12 @@ def test_help_of_a_verb_imports_nothing_that_only_running_it_needs(verb: str) ->
     assert modules_loaded_by(program, heavy) == []
 
 
+def test_each_boot_does_not_wait_for_what_only_a_few_boots_need() -> None:
+    """Each boot runs ``health run`` and ``health bless``, and hardly one goes back."""
+    heavy = {"atoll.machine.rollback", "atoll.machine.reset", "atoll.oci.pull", "ssl"}
+    assert modules_loaded_by("import atoll.cli.run.health", heavy) == []
+
+
 def test_status_of_a_running_machine_reads_no_kernel_and_no_tree(tmp_path: Path) -> None:
     """It must feel instant: what takes long to read is noted in each boot."""
     (tmp_path / "atoll/deployments").mkdir(parents=True)

@@ -1,4 +1,8 @@
-"""``atoll health``: what it does; ``cli/health.py`` has its arguments."""
+"""``atoll health``: what it does; ``cli/health.py`` has its arguments.
+
+Each boot runs ``health run`` and ``health bless``. So what only a few boots need, a rollback or the
+end of a reset, is imported where it is used: it brings half of Atoll along.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,9 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import AtollError, Unhealthy
 from atoll.base.text import one_line
 from atoll.cli.output.progress import format_amount
-from atoll.machine.confirm import begin_waiting, format_expired
 from atoll.machine.deployments.boot_history import record_boot
 from atoll.machine.deployments.confirmation import find_unconfirmed, format_duration
+from atoll.machine.deployments.own_var import has_own_var
 from atoll.machine.deployments.state import read_state
 from atoll.machine.deployments.sysroot import find_installed, find_sysroot
 from atoll.machine.etc.etc_commands import choose_deployment
@@ -21,7 +25,6 @@ from atoll.machine.health.bless import bless
 from atoll.machine.health.checks import end_trial, run_checks, write_health
 from atoll.machine.health.pstore import read_panics
 from atoll.machine.health.report import read_report
-from atoll.machine.reset import finish_reset
 
 if TYPE_CHECKING:
     import argparse
@@ -74,6 +77,8 @@ def _bless(root: Path | None, number: int | None, reporter: Reporter) -> int:
     sysroot = find_installed(root)
     unconfirmed = find_unconfirmed(sysroot) if number is None else None
     if unconfirmed is not None:
+        from atoll.machine.confirm import begin_waiting
+
         waiting = begin_waiting(sysroot, unconfirmed)
         left = format_duration(waiting.left)
         reporter.notice(
@@ -81,10 +86,14 @@ def _bless(root: Path | None, number: int | None, reporter: Reporter) -> int:
             f"  otherwise the machine goes back to {waiting.back}"
         )
         return 0
-    bless(sysroot, choose_deployment(sysroot, number), reporter)
+    chosen = choose_deployment(sysroot, number)
+    bless(sysroot, chosen, reporter)
     if sysroot.booted is not None and number in (None, sysroot.booted):
         end_trial()
-    if finish_reset(sysroot, choose_deployment(sysroot, number), reporter):
+    if has_own_var(sysroot, chosen):
+        from atoll.machine.reset import finish_reset
+
+        finish_reset(sysroot, reporter)
         reporter.notice("the reset is complete: what was there before is removed")
     return 0
 
@@ -98,6 +107,8 @@ def _grow(reporter: Reporter, *, as_json: bool) -> int:
 
 
 def _report(reporter: Reporter) -> int:
+    from atoll.machine.confirm import format_expired
+
     sysroot = find_sysroot(None)
     machine = read_state(sysroot)
     panics = tuple(read_panics())
