@@ -32,7 +32,18 @@ if TYPE_CHECKING:
 
     from atoll.image.bootable import BootableImage
 
-PROGRAMS = ("sfdisk", "lsblk", "blkid", "losetup", "mkfs.vfat", "mke2fs", "mcopy", "debugfs")
+PROGRAMS = (
+    "sfdisk",
+    "sgdisk",
+    "mdir",
+    "lsblk",
+    "blkid",
+    "losetup",
+    "mkfs.vfat",
+    "mke2fs",
+    "mcopy",
+    "debugfs",
+)
 missing = [name for name in PROGRAMS if find_program(name) is None]
 pytestmark = [
     pytest.mark.root,
@@ -51,18 +62,25 @@ def image(tmp_path: Path) -> BootableImage:
 
 
 @pytest.fixture
-def device(tmp_path: Path) -> Iterator[Path]:
+def device(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
     """A stick with something at its begin and its end that must be gone."""
     file = make_file(tmp_path / "stick", SIZE)
     with file.open("r+b") as old:
         for place in (0, 600 * MIB, SIZE - MIB):
             os.pwrite(old.fileno(), b"old " * (MIB // 4), place)
-    with attached(file) as found:
+    sector = getattr(request, "param", 512)
+    with attached(file, sector=sector) as found:
         yield found
 
 
 def put(image: BootableImage, device: Path, persistence: int) -> tuple[Path, DiskSpec]:
-    spec = DiskSpec(size=None, identity=IDENTITY, live=LiveSpec(persistence=persistence))
+    stick = find_stick(device, read_block_devices())
+    spec = DiskSpec(
+        size=None,
+        identity=IDENTITY,
+        live=LiveSpec(persistence=persistence),
+        sector=stick.disk.identity.sector,
+    )
     file = image.store.root.parent / "live.img"
     make_disk(
         image,
@@ -72,12 +90,13 @@ def put(image: BootableImage, device: Path, persistence: int) -> tuple[Path, Dis
         spec=spec,
         reporter=NullReporter(),
     )
-    stick = find_stick(device, read_block_devices())
     write_stick(stick, file, plan_layout(image, spec), IDENTITY, NullReporter())
     return file, spec
 
 
-@pytest.mark.parametrize("persistence", [0, 300 * MIB])
+@pytest.mark.parametrize(
+    ("device", "persistence"), [(512, 0), (512, 300 * MIB), (4096, 300 * MIB)], indirect=["device"]
+)
 def test_a_stick_has_the_bytes_of_its_image(
     image: BootableImage, device: Path, persistence: int
 ) -> None:
@@ -93,6 +112,16 @@ def test_a_stick_has_the_bytes_of_its_image(
         assert os.pread(found.fileno(), MIB, SIZE - MIB) == bytes(MIB)
     table = json.loads(run(["sfdisk", "--json", device]))["partitiontable"]
     assert len(table["partitions"]) == (3 if persistence else 2)
+    judged = run(["sgdisk", "--verify", device]).decode()
+    assert "Identified 1 problems" in judged
+    assert "doesn't reside\nat the end of the disk" in judged
+    start = table["partitions"][0]["start"] * table["sectorsize"]
+    assert start == MIB
+    listed = run(["mdir", "-b", "-/", "-i", f"{device}@@{start}", "::"]).decode()
+    assert "::/EFI/BOOT/BOOTX64.EFI" in listed
+    volume = run(["dd", f"if={device}", f"skip={start}", "iflag=skip_bytes", "count=1", "bs=512"])
+    # Linux does not mount FAT with smaller sectors than its disk has.
+    assert int.from_bytes(volume[11:13], "little") == table["sectorsize"]
     if persistence:
         e2fsck = ["e2fsck", "-fn", f"{device}?offset={layout.persistence_start}"]
         run(e2fsck)

@@ -41,8 +41,8 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def spec_of(stick: Path, *disks: Disk) -> MachineSpec:
-    disk = Disk(image=stick, interface=Interface.USB, writes=Writes.DIRECT)
+def spec_of(stick: Path, *disks: Disk, sector: int = 512) -> MachineSpec:
+    disk = Disk(image=stick, interface=Interface.USB, writes=Writes.DIRECT, sector=sector)
     return MachineSpec(disks=(disk, *disks), memory=MEMORY)
 
 
@@ -144,9 +144,13 @@ def test_what_was_installed_is_the_same_system(
 
 
 @pytest.mark.long
-def test_changes_survive_on_a_persistence_partition(live: Built, tmp_path: Path) -> None:
-    stick = make_stick(live, tmp_path / "live.img", "--persistence", "1G")
-    with Machine(spec_of(stick), tmp_path / "machine", name="persistent") as machine:
+@pytest.mark.parametrize("sector", [512, 4096])
+def test_changes_survive_on_a_persistence_partition(
+    live: Built, tmp_path: Path, sector: int
+) -> None:
+    words = ("--persistence", "1G", "--sector-size", str(sector))
+    stick = make_stick(live, tmp_path / "live.img", *words)
+    with Machine(spec_of(stick, sector=sector), tmp_path / "machine", name="persistent") as machine:
         machine.start()
         machine.wait_for_system()
         machine.succeed("echo kept > /var/x", "echo kept > /etc/x", "su atoll -c 'touch ~/x'")

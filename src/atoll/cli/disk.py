@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from atoll.cli.arguments import IMAGE_HELP
 from atoll.cli.references import fetch_word
 from atoll.image.bootable import read_bootable
 from atoll.machine.disk import DiskFormat, DiskSpec, LiveSpec, make_disk
-from atoll.machine.disk_layout import derive_identity
+from atoll.machine.disk_layout import SECTOR, SECTORS, derive_identity
 from atoll.machine.install import with_loader
 
 if TYPE_CHECKING:
@@ -42,6 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--format",
         choices=[each.value for each in DiskFormat],
         help="format of OUT (default: what its suffix names, else raw)",
+    )
+    parser.add_argument(
+        "--sector-size",
+        type=int,
+        choices=SECTORS,
+        metavar="BYTES",
+        help="logical sectors of the disk that OUT will be written to: 512 (default) or 4096",
     )
     _add_live_arguments(parser)
     parser.add_argument("--store", type=Path, metavar="DIR", help="store to use")
@@ -106,6 +114,7 @@ def _run_usb(arguments: argparse.Namespace, reporter: Reporter) -> int:
 
     spec = parse_spec(arguments)
     target = stick.require_stick(arguments.usb)
+    spec = replace(spec, sector=target.disk.identity.sector)
     image = fetch_word(arguments.image, arguments.store, reporter, follow=arguments.follow)
     bootable = with_loader(read_bootable(image.store, image.tree))
     if arguments.persistence == REST:
@@ -136,12 +145,20 @@ def check_words(arguments: argparse.Namespace) -> None:
             "--usb is for live systems",
             hint="add --live; to install on a disk: atoll install",
         )
+    if arguments.sector_size is not None:
+        raise UsageError("a stick says what sectors it has", hint="leave out --sector-size")
     if arguments.format not in (None, DiskFormat.RAW):
         raise UsageError("a stick has no --format", hint="leave it out")
 
 
 def _print_result(image: LocalImage, where: Path, size: int, spec: DiskSpec) -> None:
-    result = {"tree": image.tree, "disk": str(where), "size": size, "format": spec.format}
+    result = {
+        "tree": image.tree,
+        "disk": str(where),
+        "size": size,
+        "format": spec.format,
+        "sector_size": spec.sector,
+    }
     print(json.dumps(result, indent=2))
 
 
@@ -154,6 +171,11 @@ def _tell_next(arguments: argparse.Namespace, spec: DiskSpec, reporter: Reporter
     reporter.notice(f"  {try_command(arguments.image, arguments.store, live=arguments.live)}")
     reporter.notice(f"  {write_command(arguments.out)}")
     reporter.notice("  lsblk lists disks; all data on /dev/sdX will be lost")
+    if spec.sector == SECTOR:
+        words = "for one with sectors of 4096 bytes, make it with --sector-size 4096"
+    else:
+        words = f"it starts only from one with sectors of {spec.sector} bytes"
+    reporter.notice(f"  {words}: lsblk -o NAME,LOG-SEC")
 
 
 def check_out(out: Path, image: str, *, overwrite: bool, live: bool) -> None:
@@ -193,16 +215,17 @@ def parse_spec(arguments: argparse.Namespace) -> DiskSpec:
     """Raises UsageError."""
     identity = derive_identity(parse_identity(arguments.identity))
     kind = choose_format(arguments.format, arguments.out)
+    sector = arguments.sector_size or SECTOR
     if not arguments.live:
         if arguments.persistence is not None:
             raise UsageError("--persistence is for live systems", hint="add --live")
         size = None if arguments.size is None else parse_size(arguments.size)
-        return DiskSpec(size=size, identity=identity, format=kind)
+        return DiskSpec(size=size, identity=identity, format=kind, sector=sector)
     if arguments.size is not None:
         hint = "space for changes is set with --persistence N"
         raise UsageError("a live system is as large as its content: --size has no use", hint=hint)
     live = LiveSpec(persistence=parse_persistence(arguments))
-    return DiskSpec(size=None, identity=identity, live=live, format=kind)
+    return DiskSpec(size=None, identity=identity, live=live, format=kind, sector=sector)
 
 
 def parse_persistence(arguments: argparse.Namespace) -> int:

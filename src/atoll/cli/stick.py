@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from atoll.cli.typed_confirmation import confirm_disk
 from atoll.host.fs import require_root, temporary_directory
 from atoll.installer.apply.write_stick import check_fits, find_stick, format_stick, write_stick
 from atoll.installer.devices.read_devices import read_block_devices
-from atoll.machine.disk import DiskSpec, LiveSpec, make_disk, plan_layout
+from atoll.machine.disk import LiveSpec, make_disk, plan_layout
 from atoll.vm.qemu import temporary_place
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from atoll.cli.references import LocalImage
     from atoll.image.bootable import BootableImage
     from atoll.installer.apply.write_stick import Stick
+    from atoll.machine.disk import DiskSpec
 
 
 def require_stick(device: Path) -> Stick:
@@ -54,7 +56,7 @@ def put_on_stick(
 
 def fill_with_persistence(stick: Stick, bootable: BootableImage, spec: DiskSpec) -> DiskSpec:
     """``spec`` with a persistence partition in all of the space that the system leaves."""
-    without = DiskSpec(size=None, identity=spec.identity, live=LiveSpec())
+    without = replace(spec, live=LiveSpec())
     size = stick.disk.identity.size - plan_layout(bootable, without).size
     check_fits(stick, stick.disk.identity.size - size)
-    return DiskSpec(size=None, identity=spec.identity, live=LiveSpec(persistence=size))
+    return replace(spec, live=LiveSpec(persistence=size))

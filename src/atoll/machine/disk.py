@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from atoll.base.errors import NotFound, Refused
+from atoll.base.errors import Damaged, NotFound, Refused
 from atoll.host.fs import create_private, make_directory, space_errors, temporary_directory
 from atoll.host.run import require_program, run
 from atoll.image.bootable import objects_of
@@ -30,6 +30,7 @@ from atoll.machine.disk_layout import (
     EXT4_OPTIONS,
     FAT_OPTIONS,
     MIB,
+    SECTOR,
     STATE_OPTIONS,
     format_partitions,
     plan_installed_layout,
@@ -37,6 +38,7 @@ from atoll.machine.disk_layout import (
 )
 from atoll.machine.install import image_size, needed_space, plan_install, with_loader
 from atoll.store.layout import open_store
+from atoll.tree.gpt import ENTRY, parse_header, parse_table
 from atoll.tree.verity import stored_size
 
 if TYPE_CHECKING:
@@ -76,12 +78,14 @@ class DiskFormat(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskSpec:
-    """``size`` is in bytes, None for one that fits the image; a live system's always fits."""
+    """``size`` is in bytes, None for one that fits the image; a live system's always fits.
+    ``sector`` is that of the disk which the image is written to."""
 
     size: int | None
     identity: DiskIdentity
     live: LiveSpec | None = None
     format: DiskFormat = DiskFormat.RAW
+    sector: int = SECTOR
 
 
 def content_size(image: BootableImage) -> int:
@@ -93,14 +97,14 @@ def content_size(image: BootableImage) -> int:
 def plan_layout(image: BootableImage, spec: DiskSpec) -> DiskLayout:
     """Raises UsageError, or Refused for an image that cannot be a live system."""
     if spec.live is None:
-        return plan_installed_layout(spec.size, content_size(image))
+        return plan_installed_layout(spec.size, content_size(image), spec.sector)
     if read_file(image.store, image.tree, EARLY_BOOT_LIVE) is None:
         raise Refused(
             f"{image.name} {image.version} was built before Atoll had live systems",
             hint="build it again, with atoll-system of this version",
         )
     boot_files = needed_space(image, ()).esp
-    return plan_live_layout(content_size(image), boot_files, spec.live.persistence)
+    return plan_live_layout(content_size(image), boot_files, spec.live.persistence, spec.sector)
 
 
 def make_disk(
@@ -190,11 +194,31 @@ def partition(disk: Path, layout: DiskLayout, identity: DiskIdentity) -> None:
     # Private: the disk holds the password hashes and keys of the system.
     with os.fdopen(create_private(disk), "wb") as file:
         file.truncate(layout.size)
-    script = format_partitions(layout, identity)
-    run([require_program("sfdisk", package="fdisk"), "--quiet", disk], stdin=script.encode())
+    script = format_partitions(layout, identity).encode()
+    if layout.sector == SECTOR:
+        run([require_program("sfdisk", package="fdisk"), "--quiet", disk], stdin=script)
+    else:
+        _write_large_sectors(disk, layout, script)
     if layout.live:
         with disk.open("r+b") as file:
             file.write(format_boot_code())
+
+
+def _write_large_sectors(disk: Path, layout: DiskLayout, script: bytes) -> None:
+    """sfdisk takes every file for a disk with sectors of 512 bytes; fdisk can be told, and reads
+    the same scripts."""
+    disk.with_name("partitions").write_bytes(script)
+    words = ("--sector-size", str(layout.sector), "--wipe", "never", disk.name)
+    program = require_program("fdisk", package="fdisk")
+    run([program, *words], stdin=b"I\npartitions\nw\n", cwd=disk.parent)
+    with disk.open("rb") as file:
+        # It says "not valid" of a script, and ends with 0.
+        file.seek(layout.sector)
+        header = parse_header(file.read(layout.sector), lba=1)
+        file.seek(header.entries_lba * layout.sector)
+        table = parse_table(header, file.read(header.count * ENTRY), block=layout.sector)
+    if len(table.partitions) != script.count(b"\nstart="):
+        raise Damaged(f"fdisk did not write the partitions to {disk}")
 
 
 def fill_esp(disk: Path, work: Path, layout: DiskLayout, identity: DiskIdentity) -> None:
@@ -205,6 +229,7 @@ def fill_esp(disk: Path, work: Path, layout: DiskLayout, identity: DiskIdentity)
         [
             require_program("mkfs.vfat", package="dosfstools"),
             *FAT_OPTIONS,
+            *(() if layout.sector == SECTOR else ("-S", str(layout.sector))),
             "-n",
             "ESP",
             "-i",

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 MIB = 1 << 20
 SECTOR = 512
+SECTORS = (512, 4096)
+"""What the logical sectors of disks have, in bytes. A partition table is for one of the two."""
 ESP_START = 1 * MIB
 ESP_SIZE = 512 * MIB
 STATE_START = ESP_START + ESP_SIZE
@@ -30,8 +32,8 @@ DEPLOYMENTS_KEPT = 3
 USER_SPACE = 1024 * MIB
 """What a disk of automatic size has for user files, beside its deployments."""
 SMALLEST = 4096 * MIB
-SMALLEST_LIVE_ESP = 64 * MIB
-"""FAT32 has at least 65525 clusters, of 512 bytes or more."""
+SMALLEST_LIVE_ESP = {512: 64 * MIB, 4096: 260 * MIB}
+"""By the size of a sector: FAT32 has at least 65525 clusters, of one sector or more."""
 SMALLEST_PERSISTENCE = 256 * MIB
 
 ESP_TYPE = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"
@@ -72,12 +74,14 @@ class DiskIdentity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskLayout:
-    """The sizes of the partitions, multiples of 1 MiB; ``persistence`` is 0 without one."""
+    """The sizes of the partitions, multiples of 1 MiB; ``persistence`` is 0 without one. ``sector``
+    is one of SECTORS."""
 
     esp: int
     state: int
     persistence: int = 0
     live: bool = False
+    sector: int = SECTOR
 
     @property
     def state_start(self) -> int:
@@ -118,14 +122,16 @@ def check_size(size: int, content: int) -> int:
     return size // MIB * MIB
 
 
-def plan_installed_layout(size: int | None, content: int) -> DiskLayout:
+def plan_installed_layout(size: int | None, content: int, sector: int = SECTOR) -> DiskLayout:
     """For a disk of ``size`` bytes, or of automatic size; raises UsageError when it is too small
     for a deployment of ``content`` bytes."""
     size = automatic_size(content) if size is None else check_size(size, content)
-    return DiskLayout(esp=ESP_SIZE, state=size - STATE_START - TABLE_END)
+    return DiskLayout(esp=ESP_SIZE, state=size - STATE_START - TABLE_END, sector=sector)
 
 
-def plan_live_layout(content: int, boot_files: int, persistence: int) -> DiskLayout:
+def plan_live_layout(
+    content: int, boot_files: int, persistence: int, sector: int = SECTOR
+) -> DiskLayout:
     """No larger than what is on it, for every byte is written to a stick: ``content`` bytes of a
     deployment, ``boot_files`` bytes on the ESP. Raises UsageError."""
     if 0 < persistence < SMALLEST_PERSISTENCE:
@@ -134,18 +140,20 @@ def plan_live_layout(content: int, boot_files: int, persistence: int) -> DiskLay
             hint=f"choose at least {SMALLEST_PERSISTENCE // MIB}M",
         )
     return DiskLayout(
-        esp=max(SMALLEST_LIVE_ESP, round_up(boot_files * 21 // 20 + 32 * MIB)),
+        esp=max(SMALLEST_LIVE_ESP[sector], round_up(boot_files * 21 // 20 + 32 * MIB)),
         state=round_up(content * 21 // 20 + 64 * MIB),
         persistence=persistence // MIB * MIB,
         live=True,
+        sector=sector,
     )
 
 
 def format_partitions(layout: DiskLayout, identity: DiskIdentity) -> str:
     """What sfdisk reads."""
-    rows = [f"label: gpt\nlabel-id: {identity.disk}\nfirst-lba: {ESP_START // SECTOR}"]
+    sector = layout.sector
+    rows = [f"label: gpt\nlabel-id: {identity.disk}\nfirst-lba: {ESP_START // sector}"]
     for start, size, rest in _partitions(layout, identity):
-        rows.append(f"start={start // SECTOR}, size={size // SECTOR}, {rest}")
+        rows.append(f"start={start // sector}, size={size // sector}, {rest}")
     return "\n".join([*rows, ""])
 
 

@@ -76,8 +76,8 @@ def test_an_empty_stick_has_nothing_to_lose() -> None:
         (stick(signature=Signature(kind="LVM2_member")), "/dev/sdb is part of LVM"),
         (stick(read_only=True), "/dev/sdb is read-only"),
         (
-            stick(identity=replace(stick().identity, sector=4096)),
-            "/dev/sdb has sectors of 4096 bytes",
+            stick(identity=replace(stick().identity, sector=1024)),
+            "/dev/sdb has sectors of 1024 bytes",
         ),
     ],
 )

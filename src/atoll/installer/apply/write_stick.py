@@ -18,7 +18,7 @@ from atoll.host.run import require_program, run
 from atoll.installer.devices.describe_devices import describe_disk, describe_erased
 from atoll.installer.devices.disk_failures import naming_failed_disk
 from atoll.installer.devices.disk_lock import locked_disk
-from atoll.installer.plan.obstacles import Obstacle, refuse, too_small, whole_disk_obstacles
+from atoll.installer.plan.obstacles import refuse, too_small, whole_disk_obstacles
 from atoll.machine.disk import make_persistence
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ MIB = 1 << 20
 CHUNK = 4 * MIB
 SYNCED = 32 * MIB
 """So often what was written is made durable: else the progress would be that of the page cache."""
-SECTOR = 512
-"""Of the partition table in a disk image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,21 +53,10 @@ def find_stick(device: Path, devices: BlockDevices) -> Stick:
                 f"{device} is a partition", hint=f"name the whole disk: --usb {found[0].path}"
             )
         raise NotFound(f"there is no disk {device}", hint="lsblk lists disks")
-    refuse(_obstacles(disk, devices))
+    refuse(whole_disk_obstacles(disk, devices))
     erased = tuple(map(describe_erased, disk.partitions))
     kind = disk.signature.kind
     return Stick(disk=disk, erased=erased or ((f"{disk.name}: {kind}",) if kind else ()))
-
-
-def _obstacles(disk: Disk, devices: BlockDevices) -> Iterator[Obstacle]:
-    yield from whole_disk_obstacles(disk, devices)
-    if disk.identity.sector != SECTOR:
-        yield Obstacle(
-            what=f"{disk.path} has sectors of {disk.identity.sector} bytes, a live system's image"
-            f" is for {SECTOR}",
-            advice="use another stick; a disk can be installed on as it is: atoll install --disk"
-            f" {disk.path}",
-        )
 
 
 def format_stick(stick: Stick) -> str:
@@ -96,6 +83,7 @@ def write_stick(
     reporter: Reporter,
 ) -> None:
     """Write the disk image ``image``, which has ``layout``, and compare what the stick then holds.
+    Its partition table must be for the stick's sectors.
 
     Raises Busy, NotFound, Refused or Damaged, and an error that names the stick when it fails. The
     persistence partition is made on the stick itself: in the image it is mostly zeros.
@@ -108,7 +96,7 @@ def write_stick(
         stack.enter_context(locked_disk(path, stick.disk.identity.number))
         source = stack.enter_context(image.open("rb"))
         with reporter.step(f"Writing to {path}"), _opened_alone(path) as target:
-            for start in (0, stick.disk.identity.size // SECTOR * SECTOR - MIB):
+            for start in (0, stick.disk.identity.size - MIB):
                 _write_all(target, bytes(MIB), start)
             os.fsync(target)
             _copy(target, source.fileno(), content, reporter)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import NotFound, Refused
 from atoll.installer.devices.block_devices import TableFlaw, UseKind, WindowsState
 from atoll.installer.devices.describe_devices import describe_signature, format_bytes
+from atoll.machine.disk_layout import SECTORS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     )
     from atoll.installer.plan.partitioning import Target
 
-SECTORS = (512, 4096)
 _HOME_KINDS = ("ext2", "ext3", "ext4", "btrfs", "xfs", "f2fs")
 _UEFI_BITS = {"x64": 64, "aa64": 64}
 _LIVE_MOUNTS = ("/run/live", "/run/initramfs/live", "/lib/live", "/cdrom", "/sysroot")
