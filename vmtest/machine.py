@@ -139,11 +139,17 @@ class Machine(Seat):
         self._leave(self._booted(), "systemctl reboot --no-block")
         self.wait_for_reboot(timeout=timeout)
 
-    def soft_reboot(self, *, timeout: float = BOOT_SECONDS) -> None:
-        """Have it start its user space again under its kernel, once the shell has answered."""
+    def soft_reboot(
+        self,
+        command: str = "systemctl soft-reboot --no-block",
+        *,
+        timeout: float = BOOT_SECONDS,
+    ) -> None:
+        """Have it start its user space again under its kernel, by ``command``, once the shell has
+        answered."""
         emulator = self._booted()
         emulator.channel.forget()
-        self._leave(emulator, "(sleep 3; systemctl soft-reboot --no-block) >/dev/null 2>&1 &")
+        self._leave(emulator, f"(sleep 3; {command}) >/dev/null 2>&1 &")
         self._booted(timeout)
 
     def wait_for_reboot(self, *, timeout: float = BOOT_SECONDS) -> None:

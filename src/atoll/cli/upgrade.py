@@ -22,6 +22,11 @@ def add_upgrade_arguments(parser: argparse.ArgumentParser) -> None:
     only.add_argument(
         "--live", action="store_true", help="make it the running system now, without a reboot"
     )
+    only.add_argument(
+        "--soft-reboot",
+        action="store_true",
+        help="start it now, with the kernel that runs: everything else is stopped",
+    )
     parser.add_argument(
         "--even-held", action="store_true", help="accept a version that is held on this machine"
     )

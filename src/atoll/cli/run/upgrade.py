@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import AtollError, NothingToDo, Refused
@@ -16,6 +17,7 @@ from atoll.machine.deployments.confirmation import format_duration
 from atoll.machine.deployments.state import read_state
 from atoll.machine.deployments.sysroot import find_installed
 from atoll.machine.live.live import check_live, go_live, require_ready
+from atoll.machine.soft_reboot import check_soft_reboot, soft_reboot
 from atoll.machine.upgrade import UpgradeRequest, check_upgrade
 
 if TYPE_CHECKING:
@@ -48,8 +50,8 @@ def run_upgrade(arguments: argparse.Namespace, request: UpgradeRequest, reporter
             print(one_line(f"{candidate.title} is available: {candidate.origin.image}"))
         reporter.notice(f"next: {sysroot.command(request.words)}")
         return 0
-    if arguments.live:
-        return _upgrade_live(arguments, sysroot, request, reporter)
+    if arguments.live or arguments.soft_reboot:
+        return _upgrade_now(arguments, sysroot, request, reporter)
     staged = upgrade_machine(sysroot, request, reporter)
     if arguments.json:
         print(json.dumps(staged_as_json(staged), indent=2))
@@ -77,7 +79,7 @@ def _print_warning(staged: UpgradeResult, sysroot: Sysroot, reporter: Reporter) 
         reporter.notice(f"{staged.warning}\n  next: {sysroot.command('gc')}")
 
 
-def _upgrade_live(
+def _upgrade_now(
     arguments: argparse.Namespace, sysroot: Sysroot, request: UpgradeRequest, reporter: Reporter
 ) -> int:
     """Stage the image, or take what is staged already, and make it the running system."""
@@ -93,10 +95,33 @@ def _upgrade_live(
         deployment = find_staged(sysroot)
         if deployment is None:
             raise
-    assert deployment is not None, "--live and --download-only exclude each other"
+    assert deployment is not None, "these options exclude each other"
     shown = document if arguments.json else None
-    run_live(sysroot, deployment, shown, reporter, confirm=request.confirm)
+    if arguments.soft_reboot:
+        _run_soft_reboot(sysroot, deployment, shown, request.confirm, reporter)
+    else:
+        run_live(sysroot, deployment, shown, reporter, confirm=request.confirm)
     return 0
+
+
+def _run_soft_reboot(
+    sysroot: Sysroot,
+    deployment: Deployment,
+    document: dict[str, object] | None,
+    confirm: int | None,
+    reporter: Reporter,
+) -> None:
+    """systemd ends this session soon after."""
+    try:
+        soft_reboot(sysroot, deployment.number, reporter)
+    except Refused as error:
+        error.message = f"{deployment.title} boots next; {error.message}"
+        raise
+    if document is not None:
+        document |= {"deployment": deployment.number, "reboot": False, "soft_reboot": True}
+        print(json.dumps(document, indent=2), flush=True)
+    reporter.notice(f"{deployment.title} starts now, with the kernel that runs")
+    print_confirm(confirm, reporter)
 
 
 def find_staged(sysroot: Sysroot) -> Deployment | None:
@@ -152,19 +177,24 @@ def print_staged(
     title = deployment.title
     print_conflicts(deployment, merge, sysroot, reporter)
     if sysroot.booted is not None:
-        now = f" or atoll {live}" if _can_go_live(sysroot, deployment) else ""
+        now = "".join(f" or atoll {words}" for words in _find_quicker(sysroot, deployment, live))
         undo = sysroot.command("cancel")
         reporter.notice(f"{title} boots next: systemctl reboot{now} (or undo with: {undo})")
     else:
         reporter.notice(f"{title} boots next; see: {sysroot.command('status')}")
 
 
-def _can_go_live(sysroot: Sysroot, deployment: Deployment) -> bool:
-    """Only a hint: what cannot be read gives none."""
-    try:
-        return sysroot.is_running and not check_live(sysroot, deployment.number)
-    except (AtollError, OSError):
-        return False
+def _find_quicker(sysroot: Sysroot, deployment: Deployment, live: str) -> tuple[str, ...]:
+    """The words that start it without a full reboot, if any can. Only a hint: what cannot be read
+    gives none."""
+    with suppress(AtollError, OSError):
+        if not sysroot.is_running:
+            return ()
+        if not check_live(sysroot, deployment.number):
+            return (live,)
+        if not check_soft_reboot(sysroot, deployment.number):
+            return ("upgrade --soft-reboot",)
+    return ()
 
 
 def print_conflicts(

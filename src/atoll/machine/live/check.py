@@ -56,7 +56,7 @@ def plan_live(running: TreeFacts, target: TreeFacts, machine: MachineFacts) -> t
     """Why ``target`` cannot become the running one now; empty when it can."""
     reasons = [
         *_machine_reasons(machine),
-        *_kernel_reasons(running, target, machine.loaded),
+        *kernel_reasons(running, target, machine.loaded),
         *_package_reasons(running.packages, target.packages),
     ]
     if None not in (running.top, target.top) and running.top != target.top:
@@ -79,7 +79,8 @@ def _machine_reasons(machine: MachineFacts) -> list[str]:
     return reasons
 
 
-def _kernel_reasons(running: TreeFacts, target: TreeFacts, loaded: frozenset[str]) -> list[str]:
+def kernel_reasons(running: TreeFacts, target: TreeFacts, loaded: frozenset[str]) -> list[str]:
+    """Why the kernel that runs, with the modules ``loaded``, is not that of ``target``."""
     if running.kernel != target.kernel:
         return [f"another kernel: {running.kernel} → {target.kernel}"]
     reasons = []
@@ -115,6 +116,11 @@ def _package_reasons(
         elif _upstream(before, count) != _upstream(after, count):
             reasons.append(f"another {name}: {before} → {after}")
     return reasons
+
+
+def major_version(version: str) -> int:
+    """The first number of an upstream version; 0 without one."""
+    return next(map(int, _upstream(version, 1)), 0)
 
 
 def _upstream(version: str, count: int) -> tuple[str, ...]:

@@ -24,7 +24,8 @@ mount_efivars() {
 counted_entry() {
     mount_efivars
     # Four bytes of attributes, then UTF-16: \loader\entries\atoll-7+2-1.conf
-    path=$(cat $efivars/LoaderBootCountPath-$loader 2> /dev/null |
+    # shellcheck disable=SC2002  # the shell complains where the file is not there
+    path=$(cat "$efivars/LoaderBootCountPath-$loader" 2> /dev/null |
         tr -d '\000')
     echo "${path##*\\}"
 }

@@ -1,0 +1,194 @@
+"""``upgrade --soft-reboot``: user space starts anew as a staged deployment, and the kernel runs on.
+
+::
+
+    check      same kernel, initrd and arguments; both systemd know soft reboots
+    prepare    prepare-soft-reboot: the whole root, mounted as early boot does it, where nobody
+               sees it
+    attach     a copy at /run/nextroot, by one system call
+    start      systemctl soft-reboot: systemd stops everything, and starts from there
+
+The boot menu is not touched: what was staged is its first entry already, with its tries. The new
+system is on trial as after a reboot: its marks are in ``/run/atoll``, health checks bless it. When
+it fails, the machine reboots, and the loader counts: it tries the new deployment, then the older.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from atoll.base.errors import Damaged, NothingToDo, Refused
+from atoll.host.fs import read_if_there, replace_file, require_root
+from atoll.host.mount_syscalls import MountNamespace, detach_mount, open_namespace
+from atoll.host.run import run
+from atoll.machine.boot.boot_entry import format_entry_name
+from atoll.machine.deployments.announcement import drop_announcement
+from atoll.machine.deployments.apply import apply_operations
+from atoll.machine.deployments.machine_lock import locked_machine
+from atoll.machine.deployments.state import read_deployment, read_state
+from atoll.machine.etc.stage import etc_paths
+from atoll.machine.live.check import kernel_reasons, major_version
+from atoll.machine.live.describe import read_facts, read_loaded_modules
+from atoll.machine.live.live import PLACES, require_ready, require_running
+from atoll.machine.live.mount_stack import read_stack, tree_source
+from atoll.machine.live.operations import AttachNew
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from atoll.base.report import Reporter
+    from atoll.machine.deployments.sysroot import Sysroot
+
+LEAST_SYSTEMD = 254
+"""The first version of systemd with soft reboots."""
+ROOT_SOURCE = tree_source(0, 0)
+"""How the tree's mount is named that early boot makes, and ``prepare-soft-reboot``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SoftRebootPlaces:
+    """``run`` is ``/run``; ``script`` is the program that mounts the next system."""
+
+    run: Path = Path("/run")
+    script: Path = Path("/usr/lib/atoll/prepare-soft-reboot")
+
+    @property
+    def marks(self) -> Path:
+        """What the program mounts the next system's directory of this name on."""
+        return self.run / "atoll"
+
+    @property
+    def prepared(self) -> Path:
+        return self.marks / "root"
+
+    @property
+    def next_root(self) -> Path:
+        return self.run / "nextroot"
+
+
+def check_soft_reboot(sysroot: Sysroot, number: int) -> tuple[str, ...]:
+    """Why deployment ``number`` needs a full reboot; empty when it does not. Raises Damaged, and
+    Refused for a machine that does not run."""
+    running = require_running(sysroot)
+    assert sysroot.booted is not None, "it runs"
+    loaded = read_loaded_modules()
+    booted, target = (read_facts(sysroot, each, loaded) for each in (sysroot.booted, number))
+    now = booted.packages if running == sysroot.booted else read_packages(sysroot, running)
+    return (
+        *(("it is live already, so its /etc is in use",) if number == running else ()),
+        *kernel_reasons(booted, target, loaded),
+        *systemd_reasons(now, target.packages),
+    )
+
+
+def read_packages(sysroot: Sysroot, number: int) -> Mapping[str, str] | None:
+    return read_facts(sysroot, number, frozenset()).packages
+
+
+def systemd_reasons(
+    running: Mapping[str, str] | None, target: Mapping[str, str] | None
+) -> tuple[str, ...]:
+    """Both versions of systemd take part in a soft reboot."""
+    for whose, packages in (("the running", running), ("the new", target)):
+        version = (packages or {}).get("systemd", "")
+        if major_version(version) < LEAST_SYSTEMD:
+            known = f"systemd {version}" if version else "no known systemd"
+            return (f"{whose} system has {known}, and soft reboots need {LEAST_SYSTEMD}",)
+    return ()
+
+
+def soft_reboot(sysroot: Sysroot, number: int, reporter: Reporter) -> None:
+    """Start deployment ``number``, which is staged, without a new kernel.
+
+    Raises NothingToDo when it was booted, Refused when it needs a full reboot, or when the system
+    cannot be mounted; then the running one goes on as it was. When it returns, systemd is stopping
+    services, this program's session too.
+    """
+    require_root("restarting the system")
+    require_ready(sysroot)
+    if number == sysroot.booted:
+        raise NothingToDo(f"deployment {number} is the one that was booted")
+    reasons = check_soft_reboot(sysroot, number)
+    if reasons:
+        raise Refused(f"this needs a full reboot: {'; '.join(reasons)}", hint="systemctl reboot")
+    namespace = MountNamespace(outer=open_namespace())
+    places = SoftRebootPlaces()
+    with (
+        locked_machine(sysroot) as machine,
+        record_kept_on_error(machine, number),
+        next_root(machine, number, namespace, places, reporter),
+    ):
+        run(["systemctl", "soft-reboot"])
+    drop_announcement()
+
+
+@contextmanager
+def record_kept_on_error(machine: Sysroot, number: int) -> Iterator[None]:
+    """The merge of ``/etc`` removes its record. If the deployment does not start now, its boot has
+    to merge what changes until then."""
+    record = etc_paths(machine, number).record
+    before = read_if_there(record)
+    try:
+        yield
+    except BaseException:
+        if before is not None:
+            replace_file(record, before)
+        raise
+
+
+@contextmanager
+def next_root(
+    machine: Sysroot,
+    number: int,
+    namespace: MountNamespace,
+    places: SoftRebootPlaces,
+    reporter: Reporter,
+) -> Iterator[None]:
+    """Deployment ``number`` at ``/run/nextroot`` in ``namespace``, removed again after an error.
+
+    ``machine`` is locked, and writable in this process's own mount namespace.
+    """
+    marks = Path(tempfile.mkdtemp(prefix="atoll-boot.", dir=places.run))
+    marks.chmod(0o755)
+    try:
+        with reporter.step("Mounting the next system"):
+            _prepare(machine, number, marks, namespace, places)
+        yield
+    except BaseException:
+        with namespace.entered():
+            if read_stack(places.next_root):
+                detach_mount(places.next_root)
+            if places.next_root.is_dir():
+                places.next_root.rmdir()
+        shutil.rmtree(marks, ignore_errors=True)
+        raise
+
+
+def _prepare(
+    machine: Sysroot, number: int, marks: Path, namespace: MountNamespace, places: SoftRebootPlaces
+) -> None:
+    state = read_state(machine)
+    entry = next(iter(state.menu.entries_of(number)), None)
+    if entry is None:
+        raise Damaged(f"deployment {number} has no boot entry", hint="see: atoll status")
+    verity = "verity=require" in read_stack(PLACES.root)[0].options
+    words = (str(number), read_deployment(machine, number).tree, "require" if verity else "")
+    before = len(read_stack(places.marks))
+    try:
+        run([places.script, marks, *words, format_entry_name(entry.name)])
+        attach = AttachNew(
+            namespace=namespace,
+            prepared=places.prepared,
+            target=places.next_root,
+            source=ROOT_SOURCE,
+        )
+        apply_operations((attach,))
+    finally:
+        # In this namespace alone: what is attached is a copy.
+        if len(read_stack(places.marks)) > before:
+            detach_mount(places.marks)
