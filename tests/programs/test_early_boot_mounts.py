@@ -378,4 +378,40 @@ def test_what_a_live_system_changes_survives_on_a_persistence_partition(
         ]
         where = (machine.place / "run/atoll/live").read_bytes()
         assert parse_live(where) is LiveChanges.PERSISTENCE
+        # Full, it is used as before: only what is written now fails.
+        full = "cat /dev/zero > $root/var/full 2> /dev/null || sync; cat $root/var/x"
+        assert answers(live.boot(full))[1:] == ["mine"]
+        assert answers(live.boot("cat $root/etc/x; echo x > $root/var/y || true"))[1:] == ["mine"]
+        assert (
+            parse_live((machine.place / "run/atoll/live").read_bytes()) is LiveChanges.PERSISTENCE
+        )
+    assert read_device(machine.loop) == before
+
+
+@pytest.mark.parametrize("flaw", ["full", "emptied", "overwritten"])
+def test_a_persistence_partition_that_is_no_use_is_left_for_memory(
+    machine: LoopMachine, flaw: str
+) -> None:
+    """Full before its first use; emptied by hand on another computer; overwritten in places."""
+    before = read_device(machine.loop)
+    image = machine.place / "changes.img"
+    subprocess.run(["truncate", "-s", "16M", image], check=True)
+    subprocess.run(["mkfs.ext4", "-q", "-F", "-m", "0", image], check=True)
+    with loop_device(image) as changes:
+        live = replace(machine, more=f"atoll.live=1 atoll.persistence={changes}")
+        words = f"mount {changes} /mnt; {{}}; umount /mnt"
+        if flaw == "full":
+            # Small files fit in what a large one leaves, until directories have taken that too.
+            fill = "cat /dev/zero > /mnt/full; while mkdir /mnt/$((n += 1)); do :; done"
+            spoil = words.format(f"({fill}) 2> /dev/null")
+        else:
+            assert live.boot().returncode == 0
+            spoil = words.format("rm -r /mnt/atoll/deployments")
+        if flaw == "overwritten":
+            spoil = f"dd if=/dev/urandom of={changes} bs=1k count=600 conv=notrunc status=none"
+        subprocess.run(["unshare", "--mount", "sh", "-c", spoil], check=True)
+        shown = answers(live.boot("cat $root/usr/bin/small; show /var; echo x > $root/var/x"))
+        assert shown[-1] == "small/var tmpfs rw,relatime"
+        assert parse_live((machine.place / "run/atoll/live").read_bytes()) is LiveChanges.MEMORY
+        assert "lost at shutdown" in (machine.place / "run/atoll/notes").read_text()
     assert read_device(machine.loop) == before

@@ -21,21 +21,25 @@ mount_live_state() {
         fail "the partition $device of the live system cannot be mounted"
     changes=memory
     mount_persistence || mount_memory
-    copy_live_state
     for name in objects images; do
         mount --bind $stick/atoll/$name $partition/atoll/$name ||
             fail "atoll/$name of the live system cannot be mounted"
     done
 }
 
-# Never fails the boot: a live system also starts if the partition is damaged or missing.
+# Never fails the boot: a live system also starts if the partition is missing, damaged or full.
 mount_persistence() {
     [ -n "$persistence" ] || return 1
+    why="cannot be mounted"
     if check_persistence && mount --make-private -o rw,noatime "$persistence" $partition; then
-        changes=persistence
-        return 0
+        if copy_live_state && [ -d "$partition/atoll/deployments/$deployment/etc" ]; then
+            changes=persistence
+            return 0
+        fi
+        umount $partition
+        why="cannot be used"
     fi
-    note "the persistence partition cannot be mounted: what is changed now is lost at shutdown"
+    note "the persistence partition $why: what is changed now is lost at shutdown"
     return 1
 }
 
@@ -49,17 +53,18 @@ check_persistence() {
 mount_memory() {
     mount --make-private -t tmpfs -o mode=0755,size=50% atoll-live $partition ||
         fail "the live system gets no memory for its state"
+    copy_live_state || fail "the state of the live system cannot be copied"
 }
 
 # Under its final name the directory is complete.
 copy_live_state() {
     [ -d $partition/atoll ] && return
     rm -rf $partition/atoll.new
-    mkdir -m 0700 $partition/atoll.new
+    mkdir -m 0700 $partition/atoll.new || return 1
     for path in "$stick"/atoll/*; do
         case ${path##*/} in
-        objects | images) mkdir -m 0700 "$partition/atoll.new/${path##*/}" ;;
-        *) cp -a "$path" $partition/atoll.new/ || fail "the state of the live system cannot be copied" ;;
+        objects | images) mkdir -m 0700 "$partition/atoll.new/${path##*/}" || return 1 ;;
+        *) cp -a "$path" $partition/atoll.new/ || return 1 ;;
         esac
     done
     sync
