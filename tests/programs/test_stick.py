@@ -9,6 +9,7 @@ import pty
 import stat
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -17,14 +18,17 @@ import pytest
 
 from atoll.base.errors import Damaged, Refused
 from atoll.base.report import NullReporter
+from atoll.cli.disk import parse_persistence
 from atoll.host.run import find_program, run
 from atoll.image.bootable import read_bootable
 from atoll.installer.apply.write_stick import find_stick, write_stick
 from atoll.installer.devices.read_devices import read_block_devices
 from atoll.machine.deployment import Origin
+from atoll.machine.deployments.sysroot import Sysroot
 from atoll.machine.disk import EARLY_BOOT_LIVE, DiskSpec, LiveSpec, make_disk, plan_layout
 from atoll.machine.disk_layout import derive_identity
-from tests.loop_disks import attached, make_file
+from atoll.machine.grow import grow
+from tests.loop_disks import attached, know, make_file
 from tests.unit.machine.small_image import FACTS, files_of, make_store
 
 if TYPE_CHECKING:
@@ -129,6 +133,11 @@ def test_a_stick_has_the_bytes_of_its_image(
         assert f"UUID={IDENTITY.persistence_file_system}" in uuid.decode()
 
 
+def digest_of(device: Path, part: range) -> str:
+    with device.open("rb") as file:
+        return digest(file.fileno(), part.start, len(part))
+
+
 def digest(handle: int, start: int, size: int) -> str:
     return hashlib.sha256(os.pread(handle, size, start)).hexdigest()
 
@@ -149,6 +158,39 @@ def test_a_stick_that_forgets_is_found_out_and_cannot_boot(
         put(image, device, 0)
     with device.open("rb") as found:
         assert os.pread(found.fileno(), MIB, 0) == bytes(MIB)
+
+
+@pytest.mark.parametrize("sector", [512, 4096])
+def test_an_image_with_the_rest_for_changes_fills_the_stick_that_it_is_written_to(
+    image: BootableImage, tmp_path: Path, sector: int
+) -> None:
+    live = parse_persistence("rest")
+    spec = DiskSpec(size=None, identity=IDENTITY, live=live, sector=sector)
+    file, point = tmp_path / "live.img", tmp_path / "changes"
+    origin = Origin(image="x")
+    make_disk(image, origin, file, source=image.store, spec=spec, reporter=NullReporter())
+    layout = plan_layout(image, spec)
+    assert layout.persistence == 256 * MIB
+    os.truncate(file, SIZE)
+    point.mkdir()
+    with attached(file, sector=sector) as stick:
+        kept = digest_of(stick, range(MIB, layout.persistence_start))
+        know(stick)
+        run(["mount", f"{stick}p3", point])
+        try:
+            (point / "mine").write_text("kept")
+            with suppress(PermissionError):
+                # A container may lack CAP_SYS_RESOURCE, which the file system's growth needs.
+                grow(Sysroot(root=point, esp=point / "esp"))
+            assert (point / "mine").read_text() == "kept"
+        finally:
+            run(["umount", point])
+        run(["e2fsck", "-fn", f"{stick}p3"])
+        table = json.loads(run(["sfdisk", "--json", stick]))["partitiontable"]
+        last = table["partitions"][2]
+        assert (last["start"] + last["size"]) * sector == SIZE - MIB
+        assert "No problems found" in run(["sgdisk", "--verify", stick]).decode()
+        assert digest_of(stick, range(MIB, layout.persistence_start)) == kept
 
 
 def test_a_stick_in_use_is_refused(image: BootableImage, device: Path) -> None:

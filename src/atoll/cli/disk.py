@@ -15,7 +15,7 @@ from atoll.cli.arguments import IMAGE_HELP
 from atoll.cli.references import fetch_word
 from atoll.image.bootable import read_bootable
 from atoll.machine.disk import DiskFormat, DiskSpec, LiveSpec, make_disk
-from atoll.machine.disk_layout import SECTOR, SECTORS, derive_identity
+from atoll.machine.disk_layout import SECTOR, SECTORS, SMALLEST_PERSISTENCE, derive_identity
 from atoll.machine.install import with_loader
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def _add_live_arguments(parser: argparse.ArgumentParser) -> None:
         "--persistence",
         metavar="N",
         help="with --live: keep changes on a partition of this size, such as 4G"
-        " (default: in memory, until shutdown); rest, with --usb: all space that is left",
+        " (default: in memory, until shutdown); rest: all space that the stick has left",
     )
     parser.add_argument(
         "--usb",
@@ -224,17 +224,15 @@ def parse_spec(arguments: argparse.Namespace) -> DiskSpec:
     if arguments.size is not None:
         hint = "space for changes is set with --persistence N"
         raise UsageError("a live system is as large as its content: --size has no use", hint=hint)
-    live = LiveSpec(persistence=parse_persistence(arguments))
+    live = parse_persistence(arguments.persistence)
     return DiskSpec(size=None, identity=identity, live=live, format=kind, sector=sector)
 
 
-def parse_persistence(arguments: argparse.Namespace) -> int:
-    """Bytes; 0 without a persistence partition, and for one that fills its stick."""
-    text = arguments.persistence
-    if text == REST and arguments.usb is None:
-        hint = "name its size, such as 4G; a file does not know how large the stick is"
-        raise UsageError("--persistence rest goes with --usb", hint=hint)
-    return 0 if text in (None, REST) else parse_size(text)
+def parse_persistence(text: str | None) -> LiveSpec:
+    """A file does not know how large its stick is: there ``rest`` grows at the first start."""
+    if text == REST:
+        return LiveSpec(persistence=SMALLEST_PERSISTENCE, growing=True)
+    return LiveSpec(persistence=0 if text is None else parse_size(text))
 
 
 def choose_format(wanted: str | None, out: Path | None) -> DiskFormat:

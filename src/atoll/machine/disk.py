@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -61,9 +61,11 @@ EARLY_BOOT_LIVE = "usr/lib/dracut/modules.d/90atoll/early-boot.d/live.sh"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveSpec:
-    """``persistence`` is the size of a partition for changes, in bytes; 0 keeps them in memory."""
+    """``persistence`` is the size of a partition for changes, in bytes; 0 keeps them in memory.
+    When ``growing`` it will have all of the stick that is left, from the first start."""
 
     persistence: int = 0
+    growing: bool = False
 
 
 class DiskFormat(StrEnum):
@@ -104,7 +106,8 @@ def plan_layout(image: BootableImage, spec: DiskSpec) -> DiskLayout:
             hint="build it again, with atoll-system of this version",
         )
     boot_files = needed_space(image, ()).esp
-    return plan_live_layout(content_size(image), boot_files, spec.live.persistence, spec.sector)
+    layout = plan_live_layout(content_size(image), boot_files, spec.live.persistence, spec.sector)
+    return replace(layout, growing=spec.live.growing)
 
 
 def make_disk(
@@ -268,6 +271,9 @@ def make_persistence(disk: Path, layout: DiskLayout, identity: DiskIdentity) -> 
     uuid = str(identity.persistence_file_system)
     label = "atoll-changes"
     words = ["-m", "0", "-L", label, "-U", uuid, "-E", extended]
+    if layout.growing:
+        # For the size that it will have: as small as it is, it would get 4 times the inodes.
+        words += ["-T", "default"]
     _make_ext4(disk, layout.persistence, words)
 
 

@@ -74,12 +74,13 @@ class DiskIdentity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskLayout:
-    """The sizes of the partitions, multiples of 1 MiB; ``persistence`` is 0 without one. ``sector``
-    is one of SECTORS."""
+    """The sizes of the partitions, multiples of 1 MiB; ``persistence`` is 0 without one, and
+    ``growing`` when it will fill the stick. ``sector`` is one of SECTORS."""
 
     esp: int
     state: int
     persistence: int = 0
+    growing: bool = False
     live: bool = False
     sector: int = SECTOR
 
@@ -163,7 +164,8 @@ def _partitions(layout: DiskLayout, identity: DiskIdentity) -> Iterator[tuple[in
     words = f'type={STATE_TYPE}, attrs="{flags}", uuid={identity.state}, name={name}'
     yield layout.state_start, layout.state, words
     if layout.persistence:
-        words = f'type={LINUX_TYPE}, attrs="{NOT_MOUNTED}", uuid={identity.persistence}'
+        flags = GROWING if layout.growing else NOT_MOUNTED
+        words = f'type={LINUX_TYPE}, attrs="{flags}", uuid={identity.persistence}'
         yield layout.persistence_start, layout.persistence, f"{words}, name=atoll-persistence"
 
 

@@ -1,4 +1,5 @@
 """Grow the state partition and its file system to fill the disk, after writing an image to a disk.
+On a live system that is the persistence partition of its stick.
 
 This runs in the running system. Each step is durable before the next, so a power cut leaves the old
 size or the new one (``tree.gpt``; ext4's journal). ``atoll/state/growing`` exists from before the
@@ -18,6 +19,7 @@ from atoll.machine.deployments.apply import apply_operations
 from atoll.machine.deployments.beside import RECORD
 from atoll.machine.deployments.flags import ClearFlag, SetFlag
 from atoll.machine.deployments.machine_lock import locked_machine
+from atoll.machine.deployments.sysroot import LiveChanges
 from atoll.tree.gpt import BlockWrite, GptTable, parse_header, parse_table, plan_growth
 
 if TYPE_CHECKING:
@@ -51,9 +53,11 @@ def grow(sysroot: Sysroot) -> int:
 
     Raises NothingToDo, Damaged for a partition table that is not understood, or OSError.
     """
+    if sysroot.live is LiveChanges.MEMORY:
+        raise NothingToDo("this live system keeps its changes in memory")
     partition = find_partition(sysroot.root)
     volume = find_volume_size(sysroot.root)
-    with locked_machine(sysroot, esp=False) as machine:
+    with locked_machine(sysroot, esp=False, published=sysroot.live is None) as machine:
         if (machine.atoll / RECORD).exists():
             raise NothingToDo("the partition belongs to an older system and keeps its size")
         growing = machine.state / GROWING

@@ -109,7 +109,6 @@ def test_a_partition_is_no_stick() -> None:
         (["x.img", "--live", "--usb", "/dev/sdb"], "both OUT (x.img) and --usb"),
         (["--usb", "/dev/sdb"], "--usb is for live systems"),
         (["--live", "--usb", "/dev/sdb", "--format", "qcow2"], "a stick has no --format"),
-        (["x.img", "--live", "--persistence", "rest"], "--persistence rest goes with --usb"),
         (["x.img", "--yes-erase", "sdb"], "--yes-erase goes with --usb"),
     ],
 )

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 VERBS = (
     *("upgrade", "upgrade --check", "plan", "plan gc", "rebase oci:/x:1", "rollback", "cancel"),
-    *("pin 1", "unpin 1", "gc", "health bless", "health grow"),
+    *("pin 1", "unpin 1", "gc", "health bless"),
 )
 
 

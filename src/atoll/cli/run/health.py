@@ -99,7 +99,7 @@ def _bless(root: Path | None, number: int | None, reporter: Reporter) -> int:
 
 
 def _grow(reporter: Reporter, *, as_json: bool) -> int:
-    grown = grow(find_installed(None))
+    grown = grow(find_sysroot(None))
     if as_json:
         print(json.dumps({"grown": grown}))
     reporter.notice(f"the state partition grew by {format_amount(grown, 'B')}")
