@@ -54,6 +54,9 @@ STEPS = [
     ("can be saved in a file", "/root/saved.toml\\r"), ("The plan", "\\r"),
     ("Name of the disk", "vdb\\r"),
 ]
+PAGE = "\\x1b[?1049h"
+# Each page is drawn on an alternate screen that is opened anew, with the terminal in raw mode already.
+
 pid, handle = pty.fork()
 if pid == 0:
     os.environ["TERM"] = "vt220"
@@ -61,12 +64,10 @@ if pid == 0:
 seen = ""
 for text, keys in STEPS:
     ends = time.monotonic() + 1200
-    while text not in seen:
+    while text not in re.sub(r"\\x1b\\[[0-9;?]*[A-Za-z]", "", seen.partition(PAGE)[2]):
         assert select.select([handle], [], [], max(ends - time.monotonic(), 0))[0], (text, seen)
-        data = os.read(handle, 65536).decode(errors="replace")
-        seen += re.sub(r"\\x1b\\[[0-9;?]*[A-Za-z]", "", data)
+        seen += os.read(handle, 65536).decode(errors="replace")
     seen = ""
-    time.sleep(1)
     os.write(handle, keys.encode())
 try:
     while os.read(handle, 65536):
