@@ -55,7 +55,7 @@ STEPS = [
     ("Name of the disk", "vdb\\r"),
 ]
 PAGE = "\\x1b[?1049h"
-# Each page is drawn on an alternate screen that is opened anew, with the terminal in raw mode already.
+# Each page opens the alternate screen anew, and the terminal is in raw mode by then.
 
 pid, handle = pty.fork()
 if pid == 0:
