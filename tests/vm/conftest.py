@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,7 @@ class Built:
     tree: str
     layout: str
     disk: Path
+    lock: Path
 
 
 def atoll(*words: str | Path) -> str:
@@ -88,9 +90,10 @@ def build(
 ) -> Built:
     name = f"{example}-{variant}" if variant else example
     layout = f"oci:{directory / name}:1"
+    recipe = copy_example(example, directory, changes)
     answer = atoll(
         "build",
-        copy_example(example, directory, changes),
+        recipe,
         *(("--variant", variant) if variant else ()),
         "--store",
         STORE,
@@ -101,7 +104,15 @@ def build(
     tree = json.loads(answer)["tree"]
     disk = directory / f"{name}.img"
     atoll("disk", tree, disk, "--store", STORE, "--identity", IDENTITY, "--follow", FOLLOWED)
-    return Built(tree=tree, layout=layout, disk=disk)
+    return Built(tree=tree, layout=layout, disk=disk, lock=recipe / "atoll.lock")
+
+
+def changes_packages(changes: Mapping[str, str]) -> bool:
+    """Whether words of examples/hello, changed like this, ask for other packages."""
+    example = tomllib.loads((CHECKOUT / "examples/hello/atoll.toml").read_text())
+    return any(
+        f'"{package}"' in words for package in example["packages"]["install"] for words in changes
+    )
 
 
 def build_version(
@@ -110,10 +121,12 @@ def build_version(
     *additions: str,
     name: str = "hello",
     changes: Mapping[str, str] | None = None,
+    lock: Path | None = None,
 ) -> Built:
     """A version of examples/hello, with words of its recipe changed and ``additions``; no disk.
 
-    Its image is in the layout ``directory/name``, with the version as its tag.
+    Its image is in the layout ``directory/name``, with the version as its tag. With the ``lock`` of
+    examples/hello nothing is resolved where the packages are the same.
     """
     text = (CHECKOUT / "examples/hello/atoll.toml").read_text()
     text = text.replace('version = "1"', f'version = "{version}"')
@@ -124,9 +137,12 @@ def build_version(
     recipe = directory / f"recipe-{name}-{version}"
     recipe.mkdir(parents=True)
     (recipe / "atoll.toml").write_text("\n".join([text, *additions]))
+    if lock is not None and not changes_packages(changes or {}):
+        shutil.copyfile(lock, recipe / "atoll.lock")
     layout = f"oci:{directory / name}:{version}"
     answer = atoll("build", recipe, "--store", STORE, "--output", layout, "--json")
-    return Built(tree=json.loads(answer)["tree"], layout=layout, disk=Path())
+    tree = json.loads(answer)["tree"]
+    return Built(tree=tree, layout=layout, disk=Path(), lock=recipe / "atoll.lock")
 
 
 @pytest.fixture(scope="session")
@@ -145,9 +161,10 @@ def build_once(example: str, workshop: Path) -> Built:
     with alone(f"example-{example}"):
         if not record.exists():
             built = build(example, workshop)
-            record.write_text(json.dumps([built.tree, built.layout, str(built.disk)]))
-    tree, layout, disk = json.loads(record.read_text())
-    return Built(tree=tree, layout=layout, disk=Path(disk))
+            paths = [str(built.disk), str(built.lock)]
+            record.write_text(json.dumps([built.tree, built.layout, *paths]))
+    tree, layout, disk, lock = json.loads(record.read_text())
+    return Built(tree=tree, layout=layout, disk=Path(disk), lock=Path(lock))
 
 
 @pytest.fixture(scope="session")
@@ -197,11 +214,11 @@ def ready(hello: Built) -> Ready:
 
 
 @pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ImageRegistry]:
+def registry(hello: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ImageRegistry]:
     from .image_registry import start_registry  # it builds images with what is above
 
     make_packages()
-    with start_registry(tmp_path_factory.mktemp("registry")) as registry:
+    with start_registry(tmp_path_factory.mktemp("registry"), hello.lock) as registry:
         yield registry
 
 

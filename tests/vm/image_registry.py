@@ -29,13 +29,15 @@ insecure = true
 class ImageRegistry:
     """Offers versions under the name that the machines' disks follow."""
 
-    def __init__(self, folder: Path, address: str) -> None:
+    def __init__(self, folder: Path, address: str, lock: Path) -> None:
         self.folder = folder
         self.address = address
+        self.lock = lock
+        """Of the image that the machines have: later versions have its packages, for speed."""
 
     def build(self, version: str, *additions: str, changes: dict[str, str] | None = None) -> Built:
         """A version that is offered from now on."""
-        built = build_version(self.folder, version, *additions, changes=changes)
+        built = build_version(self.folder, version, *additions, changes=changes, lock=self.lock)
         self.offer(built)
         return built
 
@@ -56,9 +58,9 @@ class ImageRegistry:
 
 
 @contextmanager
-def start_registry(folder: Path) -> Iterator[ImageRegistry]:
+def start_registry(folder: Path, lock: Path) -> Iterator[ImageRegistry]:
     with registry(folder) as address:
-        yield ImageRegistry(folder, address)
+        yield ImageRegistry(folder, address, lock)
 
 
 def deployments(machine: Machine) -> list[dict[str, Any]]:

@@ -123,6 +123,10 @@ def test_a_live_system_installs_itself_without_a_network(machine: Machine, live:
     refused = machine.fail("atoll install --disk /dev/sda --yes-erase sda 2>&1")
     assert "started from /dev/sda1" in refused or "runs from /dev/sda2" in refused
     machine.succeed("umount /run/target")
+
+
+@pytest.mark.long
+def test_the_live_system_is_the_tree_that_was_built(machine: Machine, live: Built) -> None:
     assert machine.succeed("atoll tree digest /run/atoll/tree", timeout=900).strip() == live.tree
 
 

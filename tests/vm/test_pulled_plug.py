@@ -36,7 +36,7 @@ def test_pulled_plugs_condemn_nothing(
 ) -> None:
     registry.build("6")
     machine.succeed("atoll upgrade", timeout=900)
-    tries = TRIES if request.config.getoption("--long") else 2
+    tries = TRIES if request.config.getoption("--long") else 1
     if tries < TRIES:
         leave_tries(machine, tries)
     machine.reboot()

@@ -43,12 +43,16 @@ text = "two\\n"
 @pytest.fixture(scope="module")
 def versions(registry: ImageRegistry, hello: Built) -> dict[str, Built]:
     enabled = {"enable = [": 'enable = ["two.service", '}
-    other = {'    "nano",\n': '    "vim-tiny",\n    "busybox",\n'}
     return {
         "1": hello,
-        "2": build_version(registry.folder, "2", UNIT, changes=enabled),
-        "other": build_version(registry.folder, "7", name="other", changes=other),
+        "2": build_version(registry.folder, "2", UNIT, changes=enabled, lock=hello.lock),
     }
+
+
+@pytest.fixture(scope="module")
+def other(registry: ImageRegistry) -> Built:
+    packages = {'    "nano",\n': '    "vim-tiny",\n    "busybox",\n'}
+    return build_version(registry.folder, "7", name="other", changes=packages)
 
 
 @pytest.fixture(scope="module")
@@ -129,9 +133,9 @@ def test_going_back_takes_one_command_and_a_reboot(machine: Machine) -> None:
 
 @pytest.mark.long
 def test_another_image_takes_over_and_leaves_what_is_the_persons(
-    machine: Machine, versions: dict[str, Built]
+    machine: Machine, other: Built
 ) -> None:
-    layout = Path(versions["other"].layout.split(":")[1])
+    layout = Path(other.layout.split(":")[1])
     run("tar", "-C", str(layout.parent), "-cf", f"{layout}.tar", layout.name)
     machine.copy_to(layout.with_suffix(".tar"), "/var/tmp/other.tar")
     machine.succeed("cd /var/tmp && tar xf other.tar", "echo mine > /etc/mine.conf")
@@ -139,7 +143,7 @@ def test_another_image_takes_over_and_leaves_what_is_the_persons(
     machine.reboot()
     machine.wait_for_system()
     booted = next(each for each in state(machine).values() if each["booted"])
-    assert (booted["name"], booted["tree"]) == ("other", versions["other"].tree)
+    assert (booted["name"], booted["tree"]) == ("other", other.tree)
     machine.succeed("command -v busybox", "test -e /etc/mine.conf")
     machine.fail("command -v nano || test -e /etc/two.conf")
     assert machine.succeed("cat /home/atoll/note") == "kept\n"
