@@ -26,6 +26,7 @@ from atoll.store.objects import adding_objects
 from atoll.store.tree_images import write_image
 from atoll.tree.canonical import canonical
 from atoll.tree.model import INLINE_LIMIT, Directory, Metadata, Regular, Symlink
+from tests.made_once import publish_once
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,18 +59,22 @@ def publish(
     The second part of a path names the package: ``/usr/bash/…`` is one layer or shares one. Without
     ``contents`` it has no table of contents, as when another tool has packed its layers again.
     """
-    store = open_store(where / "maker", create=True)
-    tree = make_tree(store, files)
-    owners = {path.encode(): path.split("/")[2] for path in files if path.count("/") > 2}
+
+    def make(folder: Path) -> tuple[TreeId, BlobDigest]:
+        store = open_store(folder / "maker", create=True)
+        owners = {path.encode(): path.split("/")[2] for path in files if path.count("/") > 2}
+        config = ImageConfig(name="hello", version=version, created=EPOCH, architecture="amd64")
+        tree = write_image(store, make_tree(store, files))
+        image = NewImage(tree=tree, config=config, owner_of=owners)
+        layout = LayoutReference(directory=str(folder / "layout"), tag=tag)
+        digest = write_layout(store, image, layout, NullReporter())
+        return tree, digest if contents else _without_contents(layout)
+
+    open_store(where / "maker", create=True)
+    key = ("image", tuple(files.items()), tag, version, contents)
+    tree, digest = publish_once(where, key, make)
     layout = LayoutReference(directory=str(where / "layout"), tag=tag)
-    config = ImageConfig(name="hello", version=version, created=EPOCH, architecture="amd64")
-    name = write_image(store, tree)
-    digest = write_layout(
-        store, NewImage(tree=name, config=config, owner_of=owners), layout, NullReporter()
-    )
-    if not contents:
-        digest = _without_contents(layout)
-    return MadeImage(layout=layout, tree=name, digest=digest)
+    return MadeImage(layout=layout, tree=tree, digest=digest)
 
 
 def _without_contents(layout: LayoutReference) -> BlobDigest:

@@ -30,12 +30,13 @@ from atoll.store.scan import import_directory
 from atoll.store.tree_images import list_images, read_image, write_image
 from atoll.tree.canonical import canonical
 from atoll.tree.model import Regular, walk
+from tests.made_once import publish_once
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from atoll.base.ids import TreeId
+    from atoll.base.ids import BlobDigest, TreeId
 
 EPOCH = 1_788_000_000
 UUID = "11111111-2222-3333-4444-555555555555"
@@ -67,28 +68,20 @@ class Maker:
     ) -> Published:
         """An image with tag ``version``, and also ``latest`` of its name."""
         root = self.folder / f"root-{name}-{version}"
-        write(root, system_files(name, version, kernel, packages or {"bash": "5.2"}))
-        write(root, files or {})
+        # What lies there already is in the image, too.
+        mixed = root.exists()
+        content = system_files(name, version, kernel, packages or {"bash": "5.2"}) | (files or {})
+        write(root, content)
         for place in ("boot", "dev", "proc", "run", "sys", "sysroot", "tmp", "var"):
             (root / place).mkdir(exist_ok=True)
-        made = canonical(import_directory(self.store, root, NullReporter()), epoch=EPOCH)
-        tree = write_image(self.store, made)
-        config = ImageConfig(
-            name=name,
-            version=version,
-            created=EPOCH,
-            architecture="amd64",
-            system=read_system_label(self.store, tree),
-        )
-        owners = {
-            path: os.fsdecode(path).split("/")[2] for path, _ in walk(made) if path.count(b"/") > 2
-        }
-        image = NewImage(tree=tree, config=config, owner_of=owners)
-        layout = str(self.folder / "layout")
-        for tag in (f"{name}-{version}", name):
-            target = LayoutReference(directory=layout, tag=tag)
-            write_layout(self.store, image, target, NullReporter())
-        return Published(tree=tree, reference=f"oci:{layout}:{name}-{version}")
+
+        def make(folder: Path) -> tuple[TreeId, BlobDigest]:
+            return _publish(root, name, version, folder)
+
+        key = ("machine", name, version, tuple(content.items()))
+        tree, _ = make(self.folder) if mixed else publish_once(self.folder, key, make)
+        reference = f"oci:{self.folder / 'layout'}:{name}-{version}"
+        return Published(tree=tree, reference=reference)
 
     def follow(self, name: str = "hello") -> str:
         """The reference of the newest image of a name."""
@@ -118,6 +111,28 @@ class Maker:
         apply_operations(plan)
         _had_a_good_boot(sysroot)
         return sysroot
+
+
+def _publish(root: Path, name: str, version: str, folder: Path) -> tuple[TreeId, BlobDigest]:
+    """Publish the system in ``root`` from the store and into the layout in ``folder``."""
+    store = open_store(folder / "store", create=True)
+    made = canonical(import_directory(store, root, NullReporter()), epoch=EPOCH)
+    tree = write_image(store, made)
+    config = ImageConfig(
+        name=name,
+        version=version,
+        created=EPOCH,
+        architecture="amd64",
+        system=read_system_label(store, tree),
+    )
+    owners = {
+        path: os.fsdecode(path).split("/")[2] for path, _ in walk(made) if path.count(b"/") > 2
+    }
+    image = NewImage(tree=tree, config=config, owner_of=owners)
+    for tag in (f"{name}-{version}", name):
+        target = LayoutReference(directory=str(folder / "layout"), tag=tag)
+        digest = write_layout(store, image, target, NullReporter())
+    return tree, digest
 
 
 def _had_a_good_boot(sysroot: Sysroot) -> None:

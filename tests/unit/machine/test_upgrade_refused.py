@@ -102,18 +102,32 @@ def says_nothing(config: dict[str, object]) -> None:
     del config["dev.atoll.system"]
 
 
-def newest_layer(shelf: Shelf) -> Path:
-    return max(shelf.layers, key=lambda path: path.stat().st_mtime_ns)
+def flip_all(path: Path) -> None:
+    """Not a part of it is left that can be used."""
+    path.write_bytes(bytes(byte ^ 1 for byte in path.read_bytes()))
+
+
+def new_layer(shelf: Shelf) -> Path:
+    """The first layer that the machine does not have yet."""
+    old = Shelf(shelf.layout, "hello-1").layers
+    return next(path for path in shelf.layers if path not in old)
+
+
+def contents_layer(shelf: Shelf) -> Path:
+    """The table of contents is the last layer."""
+    return shelf.layers[-1]
 
 
 OFFERS: dict[str, tuple[Callable[[Shelf], object], type[AtollError]]] = {
-    "a bit of a layer flipped": (lambda shelf: flip(newest_layer(shelf)), Damaged),
-    "a layer cut short": (lambda shelf: cut_short(newest_layer(shelf)), Damaged),
-    "a layer missing": (lambda shelf: newest_layer(shelf).unlink(), AtollError),
-    "a layer swapped": (
-        lambda shelf: shutil.copy(shelf.config, newest_layer(shelf)),
+    "a layer of garbage": (lambda shelf: flip_all(new_layer(shelf)), Damaged),
+    "a bit of the table of contents flipped": (lambda shelf: flip(contents_layer(shelf)), Damaged),
+    "the table of contents cut short": (lambda shelf: cut_short(contents_layer(shelf)), Damaged),
+    "the table of contents missing": (lambda shelf: contents_layer(shelf).unlink(), AtollError),
+    "the table of contents swapped": (
+        lambda shelf: shutil.copy(shelf.config, contents_layer(shelf)),
         Damaged,
     ),
+    "a layer missing": (lambda shelf: new_layer(shelf).unlink(), AtollError),
     "the config flipped": (lambda shelf: flip(shelf.config), Damaged),
     "the manifest flipped": (lambda shelf: flip(shelf.manifest), Damaged),
     "the manifest gone": (lambda shelf: shelf.manifest.unlink(), AtollError),
