@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import shutil
 import signal
@@ -10,9 +11,13 @@ import subprocess
 import tempfile
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 # How long an example takes says nothing on a machine that others use. The quick ones are the same
 # each time, so that only a change makes them fail; --long looks where nobody looked.
@@ -42,6 +47,18 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.load_profile("long" if config.getoption("--long") else "quick")
     if has_only_unit_tests(config) and has_memory_for_files():
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Importing makes millions of objects that stay: the garbage collector, which would visit them
+    again and again, waits until all are there, and leaves them alone afterwards."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def has_only_unit_tests(config: pytest.Config) -> bool:
