@@ -70,7 +70,8 @@ class Maker:
         root = self.folder / f"root-{name}-{version}"
         # What lies there already is in the image, too.
         mixed = root.exists()
-        content = system_files(name, version, kernel, packages or {"bash": "5.2"}) | (files or {})
+        content = system_files(name, version, kernel, packages or {"bash": "5.2"})
+        content |= files or {}
         write(root, content)
         for place in ("boot", "dev", "proc", "run", "sys", "sysroot", "tmp", "var"):
             (root / place).mkdir(exist_ok=True)

@@ -7,6 +7,8 @@ import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.source import parse_source
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -77,7 +79,13 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 
 @functools.cache
 def parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text())
+    return parse_source(path.read_text())
+
+
+@functools.cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    """All that a module consists of."""
+    return tuple(ast.walk(parsed(path)))
 
 
 def name_of(path: Path) -> str:
@@ -102,7 +110,7 @@ def floor_of(part: str) -> int:
 
 def imports(path: Path) -> list[tuple[str, int]]:
     found = []
-    for node in ast.walk(parsed(path)):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             found += [(alias.name, node.lineno) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -184,7 +192,7 @@ def test_modules_stay_small() -> None:
 
 def test_functions_stay_small() -> None:
     def breaches(path: Path) -> Iterator[str]:
-        for node in ast.walk(parsed(path)):
+        for node in nodes(path):
             if not isinstance(node, ast.FunctionDef):
                 continue
             if f"{name_of(path)}.{node.name}" in LONGER:
@@ -208,7 +216,7 @@ def test_json_from_outside_comes_in_by_one_door() -> None:
     """``parse_json`` bounds size, depth and numbers; ``json.loads`` bounds nothing."""
 
     def breaches(path: Path) -> Iterator[str]:
-        for node in ast.walk(parsed(path)):
+        for node in nodes(path):
             match node:
                 case ast.Attribute(
                     value=ast.Name(id="json"), attr="load" | "loads" | "JSONDecoder" as name
@@ -241,7 +249,7 @@ def test_files_that_others_may_have_put_there_are_read_by_one_door() -> None:
         name = name_of(path)
         calls = [
             node.func.attr
-            for node in ast.walk(parsed(path))
+            for node in nodes(path)
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
         ]
         found = sum(call in ("read_bytes", "read_text") for call in calls)

@@ -21,6 +21,7 @@ from atoll.cli.main import VERBS, Verb
 from atoll.recipe.language.parse import read_recipe
 from docs.site.assemble import find_pages, format_config
 from tests.pages import followed_pages, read_blocks, read_commands, read_files
+from tests.source import parse_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -177,27 +178,33 @@ def test_the_heading_of_a_verb_names_the_options_that_it_has(verb: Verb) -> None
 
 
 def texts() -> Iterator[tuple[str, str]]:
-    """Texts of the program that a person reads: a placeholder for what is filled in."""
+    """Texts of the program that a person reads and that may have a command line of atoll: a
+    placeholder for what is filled in."""
     for path in sorted((TOP / "src/atoll").rglob("*.py")):
-        tree = ast.parse(path.read_text())
-        inner = {
-            id(part)
-            for node in ast.walk(tree)
-            if isinstance(node, ast.JoinedStr)
-            for part in ast.walk(node)
-            if part is not node
-        }
-        docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-        for node in ast.walk(tree):
-            if id(node) in inner | docs:
-                continue
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                yield f"{path.relative_to(TOP)}:{node.lineno}", node.value
-            elif isinstance(node, ast.JoinedStr):
-                parts = [
-                    part.value if isinstance(part, ast.Constant) else "X" for part in node.values
-                ]
-                yield f"{path.relative_to(TOP)}:{node.lineno}", "".join(map(str, parts))
+        text = path.read_text()
+        # Imports have a dot after it.
+        if re.search(r"atoll[^.]", text):
+            for node in read_texts(parse_source(text)):
+                yield f"{path.relative_to(TOP)}:{node.lineno}", format_text(node)
+
+
+def read_texts(node: ast.AST) -> Iterator[ast.Constant | ast.JoinedStr]:
+    """The strings below ``node``: no docstrings, and no parts of other strings."""
+    match node:
+        case ast.Expr(value=ast.Constant()):
+            return
+        case ast.JoinedStr() | ast.Constant(value=str()):
+            yield node
+        case _:
+            for inner in ast.iter_child_nodes(node):
+                yield from read_texts(inner)
+
+
+def format_text(node: ast.Constant | ast.JoinedStr) -> str:
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    parts = [part.value if isinstance(part, ast.Constant) else "X" for part in node.values]
+    return "".join(map(str, parts))
 
 
 def test_hints_and_errors_name_verbs_and_options_that_there_are() -> None:
