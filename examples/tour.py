@@ -1,5 +1,5 @@
-"""What ./try shows: examples/hello becomes a tree, an image, a disk and a machine that is upgraded
-and rolled back, step by step.
+"""What ./try shows, step by step: examples/hello becomes a tree, an image, a disk and a machine,
+which gets a package of its own, is upgraded and rolled back.
 
 Each step is a command that a person could type; the tour prints it before it runs it. The machine
 is driven by ``vmtest``, as in the tests.
@@ -53,7 +53,7 @@ WIPE = "rm -rf --one-file-system --no-preserve-root /* ; rm -rf /var/* /etc/* /h
 def main() -> int:
     keep, breaks = ("--keep" in sys.argv[1:]), ("--break-it" in sys.argv[1:])
     WORK.mkdir(parents=True, exist_ok=True)
-    tour = Tour(steps=9 if breaks else 7)
+    tour = Tour(steps=10 if breaks else 8)
     try:
         status = run_tour(tour, lambda: show_all(tour, breaks=breaks))
     finally:
@@ -65,27 +65,28 @@ def main() -> int:
 
 
 def show_all(tour: Tour, *, breaks: bool) -> None:
-    one, two = build(tour)
+    one = build(tour)
     show_image(tour, one)
     with registry() as address, gate_before(address, part="/blobs/") as gate:
         reference = f"docker://{HOST}:{gate.address.rpartition(':')[2]}/team/hello:stable"
         offer(address, "1")
         make_disk(tour, reference)
-        live(tour, reference, gate, trees=(one, two), breaks=breaks)
+        live(tour, reference, gate, tree=one, breaks=breaks)
 
 
-def build(tour: Tour) -> tuple[str, str]:
+def build(tour: Tour) -> str:
+    """The tree of version 1."""
     with tour.step("Build examples/hello, and a version 2 of it", "two trees, two OCI images"):
         recipe = (HERE / "examples/hello/atoll.toml").read_text()
         recipe = recipe.replace('version = "1"', 'version = "2"')
         (WORK / "two").mkdir(exist_ok=True)
         (WORK / "two/atoll.toml").write_text(recipe + VERSION_TWO)
         places = (("examples/hello", "1"), (WORK / "two", "2"))
-        one, two = (
+        one, _ = (
             build_example(where, STORE, "--output", f"oci:{LAYOUT}:{version}")
             for where, version in places
         )
-        return one, two
+        return one
 
 
 def show_image(tour: Tour, tree: str) -> None:
@@ -141,18 +142,19 @@ def make_disk(tour: Tour, reference: str) -> None:
         print(f"  {DISK.relative_to(HERE)}: {DISK.stat().st_blocks * 512 / 1e6:.0f} MB on disk")
 
 
-def live(tour: Tour, reference: str, gate: Gate, *, trees: tuple[str, str], breaks: bool) -> None:
+def live(tour: Tour, reference: str, gate: Gate, *, tree: str, breaks: bool) -> None:
     directory = WORK / "machine"
     shutil.rmtree(directory, ignore_errors=True)
     spec = MachineSpec(disks=(Disk(image=DISK),), memory=1024, network=UserNetwork())
     with Machine(spec, directory, tell=tell_waiting) as machine:
         boot(tour, machine)
-        look_inside(tour, machine, trees[0])
+        look_inside(tour, machine, tree)
         trust(machine, reference)
         offer(gate.upstream, "2")
         if breaks:
             cut_an_upgrade(tour, machine, gate)
-        upgrade(tour, machine, trees[1])
+        add_package(tour, machine)
+        upgrade(tour, machine)
         if breaks:
             wipe(tour, machine)
         go_back(tour, machine)
@@ -200,17 +202,27 @@ def cut_an_upgrade(tour: Tour, machine: Machine, gate: Gate) -> None:
         show(machine, "cat /home/atoll/note; atoll status --json | grep -c number", "kept\n1")
 
 
-def upgrade(tour: Tour, machine: Machine, tree: str) -> None:
+def add_package(tour: Tour, machine: Machine) -> None:
+    with tour.step("Add a package to the running machine", "htop is there, without a reboot"):
+        machine.fail("command -v htop")
+        command = "atoll add --live htop"
+        print(indent(f"# {command}\n" + machine.succeed(f"{command} 2>&1", timeout=900)))
+        show(machine, "command -v htop", "/usr/bin/htop")
+
+
+def upgrade(tour: Tour, machine: Machine) -> None:
     with tour.step("Upgrade to version 2 from a registry", "version 2, with all that was yours"):
-        print(indent(machine.succeed("atoll plan 2>/dev/null")))
-        print(indent("# atoll upgrade\n" + machine.succeed("atoll upgrade 2>&1", timeout=900)))
+        print(indent(machine.succeed("atoll plan 2>/dev/null", timeout=900)))
+        print(indent("# atoll upgrade\n" + machine.succeed("atoll upgrade 2>&1", timeout=1800)))
         machine.reboot()
         machine.wait_for_system()
         show(
             machine,
-            "cat /home/atoll/note /etc/hostname /etc/two.conf",
-            "kept\natoll-rebooted\nThis came with version 2.",
+            "cat /home/atoll/note /etc/hostname /etc/two.conf; command -v htop",
+            "kept\natoll-rebooted\nThis came with version 2.\n/usr/bin/htop",
         )
+        status = json.loads(machine.succeed("atoll status --json"))
+        (tree,) = [each["tree"] for each in status["deployments"] if each["booted"]]
         show(machine, "atoll tree digest /run/atoll/tree", tree)
 
 
