@@ -241,7 +241,8 @@ def temporary_directory(parent: Path, *, prefix: str) -> Iterator[Path]:
     path = None
     try:
         with signals_deferred():
-            path = RealPath(tempfile.mkdtemp(prefix=prefix, dir=parent))
+            # Before Python 3.12 it is relative where the parent is; mount(8) runs elsewhere.
+            path = RealPath(tempfile.mkdtemp(prefix=prefix, dir=parent)).absolute()
         yield path
     finally:
         with signals_deferred():
