@@ -26,6 +26,7 @@ from atoll.layering.edit_machine_file import NEW
 from atoll.layering.machine_tree import (
     REF,
     BaseTree,
+    MachineFolder,
     MachineTree,
     build_machine_tree,
     machine_folder,
@@ -52,6 +53,7 @@ from atoll.tree.model import Directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
 
     from atoll.base.ids import TreeId
     from atoll.base.report import Reporter
@@ -74,21 +76,25 @@ class MachineBase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edited:
-    """A new text of the machine file, with what a person should know of it."""
+    """A new text of the machine file, with what a person should know of it. ``files`` come with
+    it, as those of the request do."""
 
     text: str
     notes: tuple[str, ...] = ()
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeRequest:
     """``verb`` is for the history. ``edit`` gives the new text of the machine file, from the
     present one; it raises NothingToDo, or why the change is refused. ``files`` are further files
-    that come with it, by their paths below ``/etc/atoll``."""
+    that come with it, by their paths below ``/etc/atoll``; ``modes`` has those that are not
+    0644."""
 
     verb: str
     edit: Callable[[str, MachineBase], Edited]
     files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    modes: Mapping[str, int] = field(default_factory=dict)
     confirm: int | None = None
     """How many seconds after it is up it must be confirmed; None if it need not be."""
 
@@ -133,8 +139,8 @@ def change_machine(sysroot: Sysroot, request: ChangeRequest, reporter: Reporter)
         before = _read_packages(here.store, here.newest.deployment.tree)
         enabled = list_enabled_units(here.store, here.newest.deployment.tree)
         try:
-            made = _make(here, edited.text, request.files, reporter)
-            staged = _stage(here, request, edited.text, made, reporter)
+            made = _make(here, request, edited, reporter)
+            staged = _stage(here, request, edited, made, reporter)
             clear_layer_report(here.machine.state)
         finally:
             forget_built(here.store)
@@ -155,7 +161,7 @@ def preview_change(
         here = find_situation(machine, read_state(machine))
         edited = _edit(here, request)
         try:
-            with machine_folder(here.live, edited.text, machine.state, request.files) as folder:
+            with _folder(here, request, edited) as folder:
                 if not folder.read(here.base).makes_tree:
                     return edited, None
                 return edited, resolve_machine_tree(folder, here.base, here.store, reporter)
@@ -208,10 +214,17 @@ def _edit(here: Situation, request: ChangeRequest) -> Edited:
     return request.edit(here.text or NEW, MachineBase(base=here.base, store=here.store))
 
 
+def _folder(
+    here: Situation, request: ChangeRequest, edited: Edited
+) -> AbstractContextManager[MachineFolder]:
+    files = {**request.files, **edited.files}
+    return machine_folder(here.live, edited.text, here.machine.state, files, request.modes)
+
+
 def _make(
-    here: Situation, text: str, files: Mapping[str, bytes], reporter: Reporter
+    here: Situation, request: ChangeRequest, edited: Edited, reporter: Reporter
 ) -> MachineTree | None:
-    with machine_folder(here.live, text, here.machine.state, files) as folder:
+    with _folder(here, request, edited) as folder:
         if not folder.read(here.base).makes_tree:
             return None
         return build_machine_tree(folder, here.base, here.store, reporter)
@@ -243,24 +256,29 @@ def _read_packages(store: Store, tree: TreeId) -> Mapping[str, str] | None:
 def _stage(
     here: Situation,
     request: ChangeRequest,
-    text: str,
+    edited: Edited,
     made: MachineTree | None,
     reporter: Reporter,
 ) -> StageResult:
     """Raises NothingToDo when what boots next is this tree, made from these files."""
     base = here.base
-    files = MachineFiles(text=text.encode(), lock=b"") if made is None else made.files
+    files = MachineFiles(text=edited.text.encode(), lock=b"") if made is None else made.files
     tree = base.tree if made is None else made.tree
     if here.newest.deployment.tree == tree:
         before = read_machine_files(here.machine, here.newest.number)
         if before == files or (before is None and made is None):
             raise NothingToDo("what boots next is what the machine file says: nothing changes")
-    others = tuple((f"atoll/{name}", content) for name, content in request.files.items())
+    named = {**request.files, **edited.files}
+    others = tuple((f"atoll/{name}", content) for name, content in named.items())
     stage = StageRequest(
         verb=request.verb,
         tree=tree,
         origin=Origin(image=base.image, base=None if made is None else base.tree),
-        machine=replace(files, others=others),
+        machine=replace(
+            files,
+            others=others,
+            modes={f"atoll/{name}": mode for name, mode in request.modes.items()},
+        ),
         confirm=request.confirm,
     )
     return stage_image(here.machine, here.state, stage, reporter)

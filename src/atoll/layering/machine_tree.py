@@ -24,6 +24,7 @@ from atoll.builder.lock_command import follow_recipe, update
 from atoll.host.fs import make_directory, replace_file, temporary_directory
 from atoll.lock.model import LockedBase
 from atoll.machine.deployment import MachineFiles
+from atoll.machine.etc.etc_commands import NO_MODES
 from atoll.machine.etc.etc_tree import Kind, node_at, walk
 from atoll.machine.machine_file import LOCK_PLACE, PLACE
 from atoll.recipe.language.parse import read_machine_recipe
@@ -86,10 +87,14 @@ class MachineFolder:
 
 @contextmanager
 def machine_folder(
-    etc: Node, text: str, parent: Path, files: Mapping[str, bytes] = NO_FILES
+    etc: Node,
+    text: str,
+    parent: Path,
+    files: Mapping[str, bytes] = NO_FILES,
+    modes: Mapping[str, int] = NO_MODES,
 ) -> Iterator[MachineFolder]:
     """A copy of ``/etc/atoll`` with ``text`` as the machine file, and with ``files``, below
-    ``parent``."""
+    ``parent``. Files that can be executed stay so: a script may run them."""
     with temporary_directory(parent, prefix=FOLDER) as path:
         folder = MachineFolder(path=path)
         below = _below_atoll(etc)
@@ -97,10 +102,10 @@ def machine_folder(
             if entry.kind is Kind.DIRECTORY:
                 make_directory(path / name)
             elif entry.kind is Kind.FILE:
-                replace_file(path / name, entry.read(), mode=0o600)
+                replace_file(path / name, entry.read(), mode=_mode(entry.mode))
         for name, content in files.items():
             make_directory((path / name).parent)
-            replace_file(path / name, content, mode=0o600)
+            replace_file(path / name, content, mode=_mode(modes.get(name, 0o644)))
         replace_file(folder.recipe, text.encode(), mode=0o600)
         yield folder
 
@@ -148,6 +153,10 @@ def _named_as_in_etc(folder: Path) -> Iterator[None]:
             error.hint = error.hint.replace(str(folder), _ETC)
             error.hint = error.hint.replace(f"atoll lock {_ETC}/machine.toml", "atoll apply")
         raise
+
+
+def _mode(mode: int) -> int:
+    return 0o600 | (mode & 0o100)
 
 
 def _below_atoll(etc: Node) -> Node | None:

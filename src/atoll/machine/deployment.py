@@ -23,6 +23,8 @@ from atoll.base.ids import TreeId, is_hex_digest
 from atoll.base.json import parse_json_object
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from atoll.image.bootable import BootableImage
 
 FORMAT = 1
@@ -77,12 +79,14 @@ class Origin:
 class MachineFiles:
     """What a deployment's tree was built from besides its image: machine file and lock.
 
-    ``others`` are files that came with the machine file, by their paths below ``/etc``.
+    ``others`` are files that came with the machine file, by their paths below ``/etc``; ``modes``
+    has those of them that are not 0644.
     """
 
     text: bytes
     lock: bytes
     others: tuple[tuple[str, bytes], ...] = field(default=(), compare=False)
+    modes: Mapping[str, int] = field(default_factory=dict, compare=False)
 
 
 def format_deployment(deployment: Deployment) -> bytes:

@@ -38,7 +38,12 @@ from atoll.machine.deployments.operations import (
 from atoll.machine.deployments.retention import BOOT_TRIES
 from atoll.machine.deployments.state import next_numbers
 from atoll.machine.etc.damaged_tree import read_source_etc
-from atoll.machine.etc.etc_commands import plan_files, read_etc_of_tree, with_files
+from atoll.machine.etc.etc_commands import (
+    NO_MODES,
+    plan_files,
+    read_etc_of_tree,
+    with_files,
+)
 from atoll.machine.etc.merge import plan_merge
 from atoll.machine.etc.overlay_upper import plan_upper
 from atoll.machine.etc.stage import MergeInputs, etc_paths, plan_stage
@@ -172,7 +177,8 @@ def _plan_etc(
     new = read_etc_of_tree(image.store, image.tree)
     etc, damaged = read_source_etc(sysroot, source.number, new)
     files = _list_files(machine)
-    live = with_files(etc.live, files)
+    modes = machine.modes if machine else NO_MODES
+    live = with_files(etc.live, files, modes)
     machine_file = read_machine_file(live, read_policy(image.store, image.tree))
     merge, operations = plan_stage(
         MergeInputs(source=etc.deployment, old=etc.tree, live=live, new=new),
@@ -186,7 +192,7 @@ def _plan_etc(
         etc=etc,
         merge=merge,
         operations=operations,
-        afterwards=() if damaged else plan_files(etc, files),
+        afterwards=() if damaged else plan_files(etc, files, modes),
         keep=machine_file.deployments,
         damaged=damaged,
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged, NotFound, NothingToDo, Refused, UsageError
@@ -51,6 +52,7 @@ LIVE = Path("/etc")
 TREE = Path("/run/atoll/tree-etc")
 LISTED = 5
 """How many paths a hint lists."""
+NO_MODES: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,22 +185,26 @@ def plan_reset(etc: MachineEtc, path: str) -> tuple[Operation, ...]:
     return plan_change(etc, replaced(etc.live, path, after, parents=etc.tree), left)
 
 
-def plan_files(etc: MachineEtc, files: Mapping[str, bytes | None]) -> tuple[Operation, ...]:
+def plan_files(
+    etc: MachineEtc, files: Mapping[str, bytes | None], modes: Mapping[str, int] = NO_MODES
+) -> tuple[Operation, ...]:
     """Write, or with None remove, files in an ``/etc``; paths are relative to it."""
     if not files:
         return ()
-    return plan_change(etc, with_files(etc.live, files), etc.conflicts)
+    return plan_change(etc, with_files(etc.live, files, modes), etc.conflicts)
 
 
-def with_files(live: Node, files: Mapping[str, bytes | None]) -> Node:
+def with_files(
+    live: Node, files: Mapping[str, bytes | None], modes: Mapping[str, int] = NO_MODES
+) -> Node:
     """``live`` with these files, which keep the mode and owner of those that are there already. A
-    new one belongs to root, with mode 0644."""
+    new one belongs to root, with mode 0644 unless ``modes`` has another."""
     for path, content in files.items():
         before = node_at(live, path)
         if content is None:
             live = replaced(live, path, None) if before is not None else live
             continue
-        entry = Entry(kind=Kind.FILE, mode=0o644)
+        entry = Entry(kind=Kind.FILE, mode=modes.get(path, 0o644))
         if before is not None and is_file(before):
             entry = before.entry
         live = replaced(live, path, Node(with_content(entry, content)))
