@@ -18,47 +18,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atoll.base.ids import TreeId
-from atoll.base.report import NullReporter
-from atoll.image.bootable import read_bootable
-from atoll.machine.deployment import Origin
-from atoll.machine.deployments.sysroot import Sysroot
-from atoll.machine.install import install
-from atoll.store.layout import open_store
-from atoll.store.tree_images import read_below
 from tests.programs import standin
+from tests.programs.layered_machine import TOP, LayeredMachine, atoll, make_machine
 
 if TYPE_CHECKING:
-    from atoll.tree.model import Node
     from tests.programs.test_build import System
 
 pytestmark = [pytest.mark.root, pytest.mark.network]
-TOP = Path(__file__).parents[2]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayeredMachine:
-    root: Path
-
-    def run(self, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        return atoll(*words, "--root", self.root, code=code)
-
-    @property
-    def newest(self) -> dict[str, object]:
-        document = json.loads(self.run("status", "--json").stdout)
-        found = next(each for each in document["deployments"] if each["default"])
-        assert isinstance(found, dict)
-        return found
-
-    def node(self, path: str) -> Node | None:
-        return read_below(open_store(self.root / "atoll"), TreeId(str(self.newest["tree"])), path)
-
-    @property
-    def upper(self) -> Path:
-        return self.root / f"atoll/deployments/{self.newest['number']}/etc/upper"
-
-    def etc(self, path: str) -> str | None:
-        found = self.upper / path
-        return found.read_text() if found.exists() else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,18 +50,6 @@ class Publisher:
         return TreeId(json.loads(done.stdout)["tree"])
 
 
-def atoll(*words: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-B", "-m", "atoll", *map(str, words)],
-        env=os.environ | {"PYTHONPATH": str(TOP / "src")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done
-
-
 @pytest.fixture
 def publisher(system: System, tmp_path: Path) -> Publisher:
     return Publisher(folder=tmp_path / "images", store=system.store)
@@ -103,13 +57,7 @@ def publisher(system: System, tmp_path: Path) -> Publisher:
 
 @pytest.fixture
 def machine(system: System, tmp_path: Path) -> LayeredMachine:
-    root = tmp_path / "machine"
-    (root / "esp").mkdir(parents=True)
-    store = open_store(system.store)
-    image = read_bootable(store, TreeId(system.tree))
-    sysroot = Sysroot(root=root, esp=root / "esp")
-    install(image, Origin(image="store:small"), sysroot, source=store, reporter=NullReporter())
-    return LayeredMachine(root=root)
+    return make_machine(system, tmp_path / "machine")
 
 
 def test_add_and_remove(machine: LayeredMachine, tmp_path: Path) -> None:
