@@ -20,6 +20,8 @@ from atoll.store.layout import open_store
 from atoll.store.tree_images import read_below
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from atoll.tree.model import Node
     from tests.programs.test_build import System
 
@@ -43,7 +45,12 @@ class LayeredMachine:
         return found
 
     def node(self, path: str) -> Node | None:
-        return read_below(open_store(self.root / "atoll"), TreeId(str(self.newest["tree"])), path)
+        return self.reader()(path)
+
+    def reader(self) -> Callable[[str], Node | None]:
+        """Reads nodes of the tree that boots next now: to look for it takes a whole command."""
+        store, tree = open_store(self.root / "atoll"), TreeId(str(self.newest["tree"]))
+        return lambda path: read_below(store, tree, path)
 
     @property
     def upper(self) -> Path:

@@ -52,7 +52,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from atoll.base.ids import TreeId
+    from atoll.base.report import Reporter
     from atoll.builder.build_context import BuildContext
+    from atoll.builder.cache import Cache
     from atoll.oci.reference import Reference
     from atoll.recipe.model import ImageBase
     from atoll.store.layout import Store
@@ -126,29 +128,37 @@ def keep_base(context: BuildContext, locked: LockedBase) -> BaseImage:
 
 def ensure_checkout(context: BuildContext, base: BaseImage) -> Path:
     """The base as a root in Debian's layout, cached for all recipes that are derived from it."""
-    name = base_root_name(base.tree)
-    kept = context.cache.find("roots", name)
+    title = f"{base.info.name} {base.info.version}"
+    return check_out_root(context.cache, context.store, context.reporter, base.tree, title=title)
+
+
+def check_out_root(
+    cache: Cache, store: Store, reporter: Reporter, of: TreeId, *, title: str
+) -> Path:
+    """The tree ``of`` as a root in Debian's layout, cached; ``title`` names it for a person."""
+    name = base_root_name(of)
+    kept = cache.find("roots", name)
     if kept is not None:
         return kept
     with (
-        context.reporter.step(f"Unpacking {base.info.name} {base.info.version}"),
-        adding(context.store),
-        temporary_directory(context.cache.root / "roots", prefix=".new-") as temporary,
+        reporter.step(f"Unpacking {title}"),
+        adding(store),
+        temporary_directory(cache.root / "roots", prefix=".new-") as temporary,
     ):
         root = temporary / "root"
-        tree = read_image(context.store, base.tree)
-        check_out(context.store, tree, root, context.reporter)
+        tree = read_image(store, of)
+        check_out(store, tree, root, reporter)
         to_debian_layout(root)
-        kept = context.cache.keep(root, "roots", name)
-        keep_known(context, tree, kept)
+        kept = cache.keep(root, "roots", name)
+        keep_known(cache, store, tree, kept)
         return kept
 
 
-def keep_known(context: BuildContext, tree: Directory, root: Path) -> None:
+def keep_known(cache: Cache, store: Store, tree: Directory, root: Path) -> None:
     """Let the first import of ``root`` know the contents that were just written to it: else it
     reads and digests all of the base again. Files that the layout moved are read."""
     known = StatCache(
-        context.store,
+        store,
         device=root.stat().st_dev,
         # Nothing changes a root of the cache, so that no file of it is too young.
         begun=time.time_ns() + _SETTLED,
@@ -161,7 +171,7 @@ def keep_known(context: BuildContext, tree: Directory, root: Path) -> None:
                 size = node.size if isinstance(node, Regular) else len(node.target)
                 if kind(status.st_mode) and status.st_size == size:
                     known.add(status, node)
-    known.save(context.cache.path("known", root.name))
+    known.save(cache.path("known", root.name))
 
 
 def base_root_name(tree: TreeId) -> str:

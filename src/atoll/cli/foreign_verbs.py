@@ -21,7 +21,6 @@ _SIGN = "images are not signed yet; every file is verified against the tree dige
 NOT_YET = {
     "app": "use Flatpak: flatpak install APP, or for one user: flatpak install --user APP",
     "box": "use a container: podman run -it --rm debian:trixie",
-    "capture": "install the program in a [[script]] of the recipe; see: atoll explain script",
     "copy": _COPY,
     "delta": "there are no deltas yet; upgrades fetch only missing files",
     "fsck": "to check all stored data: atoll store check",

@@ -63,6 +63,12 @@ VERBS = (
     ),
     Verb("apply", "machine administration", "apply the machine file", "atoll apply"),
     Verb(
+        "capture",
+        "machine administration",
+        "run an installer in a sandbox, and keep what it did",
+        "atoll capture -- sh ./install.sh",
+    ),
+    Verb(
         "kargs",
         "machine administration",
         "show, add or remove kernel arguments",

@@ -25,6 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     remove = verbs.add_parser("remove", help="remove packages from this machine")
     remove.add_argument("packages", nargs="+", metavar="PKG", help="the name of a package")
     apply = verbs.add_parser("apply", help="apply the machine file")
+    capture = verbs.add_parser("capture", help="nothing to plan: it shows before it keeps")
+    capture.add_argument("command", nargs="*", metavar="CMD", help="the program")
     collection = verbs.add_parser("gc", help="remove old deployments and unused data")
     collection.add_argument("--keep", type=int, metavar="N", help="number of deployments to keep")
     for each in (parser, upgrade, rebase, rollback, collection):
@@ -34,4 +36,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             default=argparse.SUPPRESS,
             help="list the operations that the verb would execute, in their order",
         )
-    add_machine_arguments(parser, upgrade, rebase, rollback, collection, add, remove, apply)
+    add_machine_arguments(
+        parser, upgrade, rebase, rollback, collection, add, remove, apply, capture
+    )

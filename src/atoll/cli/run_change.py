@@ -19,15 +19,22 @@ from atoll.machine.live.live import require_ready
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
 
     from atoll.base.report import Reporter
     from atoll.layering.change_machine import ChangeRequest
 
 
 def run_change(
-    arguments: argparse.Namespace, request: ChangeRequest, reporter: Reporter, *, undo: str = ""
+    arguments: argparse.Namespace,
+    request: ChangeRequest,
+    reporter: Reporter,
+    *,
+    undo: str = "",
+    more: Mapping[str, object] | None = None,
 ) -> int:
-    """``undo`` is the verb with its words that takes the change back later."""
+    """``undo`` is the verb with its words that takes the change back later; ``more`` are further
+    fields of the JSON."""
     confirm = read_confirm_time(arguments)
     sysroot = find_installed(getattr(arguments, "root", None))
     live, as_json = getattr(arguments, "live", False), getattr(arguments, "json", False)
@@ -43,7 +50,7 @@ def run_change(
         run_live(sysroot, staged, {} if as_json else None, reporter, confirm=confirm)
         return 0
     if as_json and not live:
-        print(json.dumps(change_as_json(done), indent=2))
+        print(json.dumps({**(more or {}), **change_as_json(done)}, indent=2))
     elif not as_json:
         for line in package_lines(done.packages):
             print(one_line(line))
@@ -57,7 +64,7 @@ def run_change(
     if undo:
         reporter.notice(f"to take it back later: {sysroot.command(undo)}")
     if live:
-        document = change_as_json(done) if as_json else None
+        document = {**(more or {}), **change_as_json(done)} if as_json else None
         run_live(sysroot, done.staged.deployment, document, reporter, confirm=confirm)
     else:
         made = done.staged

@@ -91,7 +91,7 @@ def plan_adoption(view: MachineView, names: Iterable[str] = ()) -> Adoption:
     ]
     words = [each for each in found.words if chosen.has(each.name)]
     left = [each for each in found.left if chosen.concerns(each.name)]
-    rows, invalid = _keep_valid(rows)
+    rows, invalid = keep_valid(rows)
     left += invalid
     text, adopted = _edit(view.text, rows, words)
     if not adopted:
@@ -177,7 +177,7 @@ def _check_names(chosen: _Chosen, found: Findings) -> None:
             raise NotFound(f"{name} does not differ from the image", hint=hint)
 
 
-def _keep_valid(rows: Iterable[AdoptedRow]) -> tuple[list[AdoptedRow], list[LeftOut]]:
+def keep_valid(rows: Iterable[AdoptedRow]) -> tuple[list[AdoptedRow], list[LeftOut]]:
     """The rows that the recipe language takes, each judged alone."""
     kept: list[AdoptedRow] = []
     left: list[LeftOut] = []

@@ -21,18 +21,23 @@ _FIRST_OF_PEOPLE = 1000
 
 
 def adopt_accounts(
-    accounts: Iterable[AccountDrift], rows: AccountRows, named: Callable[[str], bool]
+    accounts: Iterable[AccountDrift],
+    rows: AccountRows,
+    named: Callable[[str], bool],
+    *,
+    ids: bool = True,
 ) -> Findings:
-    """``rows`` are those of the machine. ``named``: whether a person named something."""
+    """``rows`` are those of the machine. ``named``: whether a person named something. Without
+    ``ids`` the build assigns them: nothing on the machine has them yet."""
     found: list[AdoptedRow | LeftOut] = []
     for each in accounts:
         name = f"{each.kind}:{each.name}"
         if each.change is EtcChange.REMOVED:
             found.append(LeftOut(name=name, why="a recipe cannot remove an account of its base"))
         elif each.kind is AccountKind.GROUP:
-            found += _adopt_group(each, name, rows)
+            found += _adopt_group(each, name, rows, ids=ids)
         elif each.change is EtcChange.ADDED:
-            found += _adopt_new_user(each, rows, named)
+            found += _adopt_new_user(each, rows, named, ids=ids)
         else:
             found += _adopt_changed_user(each, rows, named)
     return Findings(
@@ -42,14 +47,15 @@ def adopt_accounts(
 
 
 def _adopt_group(
-    drift: AccountDrift, name: str, rows: AccountRows
+    drift: AccountDrift, name: str, rows: AccountRows, *, ids: bool
 ) -> Iterator[AdoptedRow | LeftOut]:
     group = rows.groups[drift.name]
     others = [each.field for each in drift.fields if each.field != "gid"]
     if drift.change is EtcChange.CHANGED:
         others = [each.field for each in drift.fields]
     else:
-        values: dict[str, object] = {"name": group.name, "gid": group.gid}
+        values: dict[str, object] = {"name": group.name}
+        values |= {"gid": group.gid} if ids else {}
         values |= {"system": True} if group.gid < _FIRST_OF_PEOPLE else {}
         yield AdoptedRow(name=name, table="group", values=values)
     for field in others:
@@ -57,17 +63,18 @@ def _adopt_group(
 
 
 def _adopt_new_user(
-    drift: AccountDrift, rows: AccountRows, named: Callable[[str], bool]
+    drift: AccountDrift, rows: AccountRows, named: Callable[[str], bool], *, ids: bool
 ) -> Iterator[AdoptedRow | LeftOut]:
     user = rows.users[drift.name]
     name = f"user:{user.name}"
     own = rows.groups.get(user.name)
-    if own is None or not own.gid == user.gid == user.uid:
+    if own is None or own.gid != user.gid or (ids and user.gid != user.uid):
         why = "a user of a recipe has a group of its own, with its name and id"
         yield LeftOut(name=name, why=why)
         return
     system = user.uid < _FIRST_OF_PEOPLE
-    values: dict[str, object] = {"name": user.name, "uid": user.uid}
+    values: dict[str, object] = {"name": user.name}
+    values |= {"uid": user.uid} if ids else {}
     values |= {"gecos": user.comment} if user.comment else {}
     usual = "/nonexistent" if system else f"/home/{user.name}"
     values |= {"home": user.home} if user.home != usual else {}

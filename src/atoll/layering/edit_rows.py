@@ -40,6 +40,29 @@ def put_row(document: TOMLDocument, table: str, key: str, values: Mapping[str, o
     row.trivia.indent = "" if not before or before.endswith("\n\n") else "\n"
 
 
+def find_row(
+    document: TOMLDocument, table: str, key: str, value: str
+) -> MutableMapping[str, object] | None:
+    """The row of ``[[table]]`` whose ``key`` is ``value``."""
+    rows = document.get(table)
+    for row in rows if isinstance(rows, AoT) else ():
+        if isinstance(row, MutableMapping) and row.get(key) == value:
+            return row
+    return None
+
+
+def drop_row(document: TOMLDocument, table: str, key: str, value: str) -> None:
+    """Remove the row of ``[[table]]`` whose ``key`` is ``value``, if there is one."""
+    rows = document.get(table)
+    if not isinstance(rows, AoT):
+        return
+    for number in reversed(range(len(rows))):
+        if rows[number].get(key) == value:
+            del rows[number]
+    if not rows:
+        del document[table]
+
+
 def _update(row: MutableMapping[str, object], values: Mapping[str, object]) -> None:
     contents = ("text", "source", "link", "url", "sha256")
     if any(name in values for name in contents):

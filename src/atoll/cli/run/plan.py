@@ -44,6 +44,8 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     if arguments.what in ("add", "remove", "apply"):
         return _plan_change(arguments, reporter)
     sysroot = find_installed(getattr(arguments, "root", None))
+    if arguments.what == "capture":
+        raise _nothing_to_plan(sysroot)
     as_json = getattr(arguments, "json", False)
     if getattr(arguments, "operations", False):
         return _print_operations(sysroot, arguments, as_json=as_json)
@@ -73,6 +75,13 @@ def _plan_change(arguments: argparse.Namespace, reporter: Reporter) -> int:
         "apply": apply.make_request,
     }[arguments.what]()
     return run_preview(arguments, request, reporter, verb=f"{arguments.what}{words}")
+
+
+def _nothing_to_plan(sysroot: Sysroot) -> NothingToDo:
+    return NothingToDo(
+        "what a program does is known only after it ran, so there is nothing to plan",
+        hint=f"{sysroot.command('capture')} -- CMD shows it, and asks before anything is kept",
+    )
 
 
 def _print_operations(sysroot: Sysroot, arguments: argparse.Namespace, *, as_json: bool) -> int:
