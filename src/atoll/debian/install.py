@@ -171,12 +171,15 @@ def install_batch(root: Path, batch: InstallBatch, reporter: Reporter) -> None:
 
 
 def install_by_dpkg(root: Path, batch: InstallBatch) -> None:
-    """Install with dpkg alone, for a root without apt; ignores the order of Pre-Depends."""
+    """Install and remove with dpkg alone, for a root without apt; ignores the order of
+    Pre-Depends."""
     names = [f"{ARCHIVE}/debs/{pin.sha256}.deb" for pin, _ in batch.entries]
-    argv = ["dpkg", "--install", "--force-depends", "--force-unsafe-io", *names]
+    dpkg = ("dpkg", "--force-depends", "--force-unsafe-io")
     with services_disabled(root):
         try:
-            run_logged(install_sandbox(root, batch), argv, batch.log_path)
+            for argv in ([*dpkg, "--install", *names], [*dpkg, "--purge", *batch.remove]):
+                if argv[len(dpkg) + 1 :]:
+                    run_logged(install_sandbox(root, batch), argv, batch.log_path)
         except ProgramFailed as error:
             raise explain_failure(error, suite="the lock", log=batch.log_path) from error
 

@@ -75,21 +75,24 @@ def read_package_words(texts: Sequence[str]) -> PackageWords:
 
 def edit_for_add(text: str, words: PackageWords, machine: MachineBase) -> Edited:
     """Raises NothingToDo when all is there already."""
-    own = read_own_words(text)
-    installed = installed_names(machine)
-    wanted, notes = [], []
+    packages = parse_machine_recipe(text, file=FILE).recipe.packages
+    own, installed = (*packages.install, *packages.local), installed_names(machine)
+    wanted, back, notes = [], [], []
     for word in words.words:
         requirement = parse_requirement(word)
         plain = not is_local_package(word) and requirement.version is None
         if plain and requirement.suite is None and requirement.name in installed:
-            notes.append(f"{word} is part of the image already")
+            if requirement.name in packages.remove:
+                back.append(requirement.name)
+            else:
+                notes.append(f"{word} is part of the image already")
         elif word in own and word.removeprefix("./") not in words.files:
             notes.append(f"{word} is in the machine file already")
         else:
             wanted.append(word)
-    if not wanted:
+    if not (wanted or back):
         raise NothingToDo("; ".join(notes))
-    return Edited(text=add_packages(text, wanted), notes=tuple(notes))
+    return Edited(text=add_packages(text, wanted, back=back), notes=tuple(notes))
 
 
 def edit_for_remove(text: str, names: Sequence[str], machine: MachineBase) -> Edited:

@@ -30,12 +30,13 @@ _LINE = 80
 """Columns; a longer list gets a line for each item."""
 
 
-def add_packages(text: str, words: Iterable[str]) -> str:
+def add_packages(text: str, words: Iterable[str], *, back: Iterable[str] = ()) -> str:
     """``text`` with ``words``, as apt takes them, in packages.install. A word for a package that is
-    there in another form replaces it; one that was removed from the base comes back."""
+    there in another form replaces it. The packages ``back`` are in the image, and are no longer
+    removed from it."""
     document = parse_document(text)
     words = tuple(words)
-    names = {package_name(word) for word in words}
+    names = {*back, *(package_name(word) for word in words)}
     drop_words(document, ("packages", "remove"), lambda item: item in names)
     for word in words:
         put_word(document, ("packages", "install"), word, key=package_name)

@@ -73,7 +73,8 @@ def test_what_is_removed_leaves_no_empty_table() -> None:
 def test_a_package_of_the_image_is_removed_and_comes_back() -> None:
     text = remove_packages(NEW, ["nano"], base=["nano"])
     assert tomllib.loads(text)["packages"] == {"remove": ["nano"]}
-    assert tomllib.loads(add_packages(text, ["nano"]))["packages"] == {"install": ["nano"]}
+    assert tomllib.loads(add_packages(text, ["nano=2"]))["packages"] == {"install": ["nano=2"]}
+    assert add_packages(text, [], back=["nano"]).strip() == NEW.strip()
 
 
 def test_kernel_arguments() -> None:

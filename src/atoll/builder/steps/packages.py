@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from atoll.lock.model import Lock
     from atoll.recipe.model import Recipe
 
+FIRST = 1
+"""The number of the first stage."""
 _STATES = "var/lib/apt/extended_states"
 _FORM = "packages 4"
 """Increase the number when the same pins give another root: cached steps are then ignored."""
@@ -73,9 +75,16 @@ class LockedPackages:
     def stage(self, number: int) -> tuple[Pin, ...]:
         return tuple(pin for pin in self.lock.packages if pin.stage == number)
 
-    def batch(self, entries: tuple[tuple[Pin, Stanza], ...]) -> InstallBatch:
-        """What installing ``entries`` needs. Raises Damaged when a package file in the cache
-        changed."""
+    @property
+    def removed(self) -> tuple[str, ...]:
+        """The packages of the base that go."""
+        return self.recipe.packages.remove if self.lock.base else ()
+
+    def batch(
+        self, entries: tuple[tuple[Pin, Stanza], ...], *, remove: tuple[str, ...] = ()
+    ) -> InstallBatch:
+        """What installing ``entries`` and removing ``remove`` needs. Raises Damaged when a package
+        file in the cache changed."""
         for pin, _ in entries:
             _verify(pin, deb_path(self.cache.debs, pin))
         return InstallBatch(
@@ -85,7 +94,7 @@ class LockedPackages:
             native=self.lock.architecture,
             foreign=tuple(sorted(self.recipe.debian.architectures)),
             debconf=self.recipe.packages.debconf,
-            remove=self.recipe.packages.remove if self.lock.base else (),
+            remove=remove,
         )
 
 
@@ -103,7 +112,6 @@ class InstallStage:
     def parts(self) -> tuple[str, ...]:
         recipe = self.packages.recipe
         pins = (pin.sha256 for pin in self.packages.stage(self.number))
-        removed = recipe.packages.remove if self.packages.lock.base else ()
         return (
             _FORM,
             *pins,
@@ -112,8 +120,13 @@ class InstallStage:
             "foreign",
             *sorted(recipe.debian.architectures),
             "remove",
-            *removed,
+            *self._removed,
         )
+
+    @property
+    def _removed(self) -> tuple[str, ...]:
+        """The first stage removes packages of the base. apt no longer knows them in later ones."""
+        return self.packages.removed if self.number == FIRST else ()
 
     def execute(self, root: Path, workspace: Path) -> None:  # noqa: ARG002
         entries = self.packages.fetch(self.packages.stage(self.number))
@@ -121,7 +134,8 @@ class InstallStage:
             installed = {pin for pin, _ in first_packages(entries)}
             entries = tuple(entry for entry in entries if entry[0] not in installed)
         if entries or self.packages.lock.base:
-            install_batch(root, self.packages.batch(entries), self.packages.reporter)
+            batch = self.packages.batch(entries, remove=self._removed)
+            install_batch(root, batch, self.packages.reporter)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,8 +188,10 @@ def make_start(packages: LockedPackages) -> Path:
 
 def plan_packages(packages: LockedPackages) -> tuple[Step, ...]:
     """The steps for packages, after the first root."""
-    numbers = sorted({pin.stage for pin in packages.lock.packages})
-    stages = (InstallStage(packages=packages, number=number) for number in numbers)
+    numbers = {pin.stage for pin in packages.lock.packages}
+    if packages.removed:
+        numbers.add(FIRST)
+    stages = (InstallStage(packages=packages, number=number) for number in sorted(numbers))
     return (*stages, FinishPackages(packages=packages))
 
 
