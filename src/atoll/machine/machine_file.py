@@ -83,6 +83,12 @@ def read_machine_text(etc: Node) -> bytes | None:
     return node.entry.read()
 
 
+def has_layers(etc: Node) -> bool:
+    """Whether the machine file in a live ``/etc`` changes the tree. Raises RecipeError."""
+    text = read_machine_text(etc)
+    return text is not None and parse_machine_file(text, file=FILE, load=_loader(etc)).makes_tree
+
+
 def _loader(etc: Node) -> Load:
     """Reads files that the machine file includes, from the same ``/etc``."""
     from atoll.machine.etc.etc_tree import is_file, node_at

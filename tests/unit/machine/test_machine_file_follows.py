@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +20,7 @@ from atoll.machine.deployments.layer_report import (
 )
 from atoll.machine.deployments.machine_lock import locked_machine
 from atoll.machine.deployments.state import read_origin, read_state
+from atoll.machine.restore_machine_file import plan_restore_machine_file
 from atoll.machine.stage_image import stage_image
 from atoll.machine.staging import StageRequest
 from atoll.machine.upgrade import check_upgrade, download_candidate
@@ -114,6 +116,54 @@ def test_what_a_person_changed_since_stays(maker: Maker, machine: Sysroot) -> No
     set_setting(machine, 1, PLACE, f"{TEXT}# and more\n")
     cancel(machine, NullReporter())
     assert settings(machine, 1, PLACE) == f"{TEXT}# and more\n"
+
+
+def test_the_lock_comes_back_with_the_same_file(maker: Maker, machine: Sysroot) -> None:
+    """An upgrade moves the lock, and leaves the machine file as it is."""
+    number = add_layers(machine, maker)
+    bless(machine, number)
+    stage_again(machine, number, MachineFiles(text=TEXT.encode(), lock=b"a newer lock"))
+    assert settings(machine, number, LOCK) == "a newer lock"
+    cancel(machine, NullReporter())
+    assert settings(machine, number, PLACE) == TEXT
+    assert settings(machine, number, LOCK) == "the lock"
+    assert settings(machine, number, OLD) is None
+
+
+def test_a_file_comes_back_where_the_other_one_has_none(maker: Maker, machine: Sysroot) -> None:
+    number = add_layers(machine, maker)
+    bless(machine, number)
+    running = replace(machine, booted=number)
+    back(running, "1", keep_etc=True)
+    assert settings(machine, number, PLACE) is None
+    cancel(running, NullReporter())
+    assert settings(machine, number, PLACE) == TEXT
+    assert settings(machine, number, LOCK) == "the lock"
+
+
+def test_a_file_without_layers_is_that_of_an_image_too(maker: Maker, machine: Sysroot) -> None:
+    """Another deployment has the same file as a copy: this one has no copy, and still agrees."""
+    text = "schema = 1\n[keep]\ndeployments = 5\n"
+    add_layers(machine, maker)
+    stage_again(machine, 1, MachineFiles(text=text.encode(), lock=b""))
+    set_setting(machine, 1, PLACE, text)
+    assert plan_restore_machine_file(machine, 1) == ()
+
+
+def stage_again(machine: Sysroot, number: int, files: MachineFiles) -> None:
+    """Stage the tree of deployment ``number`` once more, made from ``files``."""
+    with locked_machine(machine) as locked:
+        state = clean_up(locked, NullReporter())
+        found = state.find(number)
+        assert found is not None
+        request = StageRequest(
+            verb="upgrade",
+            tree=found.deployment.tree,
+            origin=read_origin(machine, number),
+            machine=files,
+        )
+        stage_image(locked, state, request, NullReporter())
+    check_machine(machine)
 
 
 def test_status_says_what_no_longer_fits(
