@@ -136,7 +136,7 @@ class TinyWorld:
     folder: Path
     archive: Archive
     maker: Maker
-    url: str
+    clock: int = EPOCH
 
     def publish(
         self, version: str, packages: Mapping[str, str] | None = None, *, name: str = "reef"
@@ -155,9 +155,9 @@ class TinyWorld:
             self.archive.add("trixie", name, version, **fields)
         self.archive.publish()
         # Lists that change twice within a second are of the same time to HTTP.
-        self.published = getattr(self, "published", EPOCH) + 10
+        self.clock += 10
         for path in (self.archive.root / "dists").rglob("*"):
-            os.utime(path, (self.published, self.published))
+            os.utime(path, (self.clock, self.clock))
 
 
 @contextmanager
@@ -174,17 +174,19 @@ def tiny_world(folder: Path) -> Iterator[TinyWorld]:
         f'Dir::Etc::parts "/dev/null";\nDir::Etc::trustedparts "{believed}";\n'
         'Acquire::Retries "0";\n'
     )
-    with _served_apart(archive.root) as url:
-        _script(folder / "bin/mmdebstrap", _MMDEBSTRAP.format(url=url))
-        try:
-            yield TinyWorld(folder=folder, archive=archive, maker=Maker(folder / "maker"), url=url)
-        finally:
-            key.end()
+    world = TinyWorld(folder=folder, archive=archive, maker=Maker(folder / "maker"))
+    try:
+        with served_apart(world):
+            yield world
+    finally:
+        key.end()
 
 
 @contextmanager
-def _served_apart(root: Path) -> Iterator[str]:
-    """``serve`` in a process of its own: tests fork, and a fork must not hold a thread's locks."""
+def served_apart(world: TinyWorld) -> Iterator[int]:
+    """``serve`` in a process of its own, which may be killed; its id. Tests fork, and a fork must
+    not hold a thread's locks."""
+    root = world.archive.root
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
@@ -196,9 +198,13 @@ def _served_apart(root: Path) -> Iterator[str]:
     os.close(writer)
     with os.fdopen(reader) as pipe:
         url = pipe.read()
+    program = world.folder / "bin/mmdebstrap"
+    before = program.read_text() if program.exists() else ""
+    _script(program, _MMDEBSTRAP.format(url=url))
     try:
-        yield url
+        yield child
     finally:
+        _script(program, before)
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
 

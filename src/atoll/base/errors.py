@@ -131,6 +131,11 @@ class PackageError(AtollError):
     exit_code = 10
 
 
+class ArchiveError(PackageError):
+    """A package archive cannot be used: it is expired, not signed by a trusted key, or lacks a
+    suite. That says nothing of the packages."""
+
+
 class Refused(AtollError):
     """Refused: this would lose data, or leave no system to boot or fall back to.
 

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from atoll.base.errors import (
+    ArchiveError,
     AtollError,
     Damaged,
     NetworkError,
@@ -37,6 +38,9 @@ _UNKNOWN = re.compile(
 _NO_KEY = re.compile(
     r"(\S+ \S+) (?:In)?Release: The following signatures (?:couldn't|could not) be verified"
     r"|The repository '(?:\S+ )?([^']+)' is not signed"
+)
+_EXPIRED_KEY = re.compile(
+    r"(\S+ \S+) (?:In)?Release: The following signatures were invalid: EXPKEYSIG \w+ (.*)"
 )
 _NOT_YET = re.compile(
     r"(?:In)?Release file for (\S+) is not valid yet \(invalid for another ([^)]+)\)"
@@ -75,7 +79,7 @@ def explain_failure(
             hint="the mirror may be updating or damaged: try again later, or use another mirror",
         )
     if _NO_SUITE.search(output) and "E: " in output:
-        return PackageError(
+        return ArchiveError(
             f"the mirror does not have the suite {suite} or a component of it{where}",
             hint="check `from` and [debian] in the recipe",
         )
@@ -92,11 +96,18 @@ def explain_failure(
     return PackageError(f"{_program(error)} failed{_quote(output)}{where}")
 
 
-def _explain_key(output: str, where: str) -> PackageError | None:
+def _explain_key(output: str, where: str) -> ArchiveError | None:
+    expired = _EXPIRED_KEY.search(output)
+    if expired:
+        return ArchiveError(
+            f"the key of the repository {expired[1]} has expired: {expired[2].strip()}{where}",
+            hint="update the package debian-archive-keyring, or key in [[repo]]; or check the clock"
+            " (date, timedatectl)",
+        )
     unsigned = _NO_KEY.search(output)
     if not unsigned:
         return None
-    return PackageError(
+    return ArchiveError(
         f"the repository {unsigned.group(1) or unsigned.group(2)} is not signed by a trusted "
         f"key{_quote(_first_error(output))}{where}",
         hint="set its public key: key in [[repo]]; Debian's own keys are in the package"
@@ -104,18 +115,18 @@ def _explain_key(output: str, where: str) -> PackageError | None:
     )
 
 
-def _explain_date(output: str, where: str) -> PackageError | None:
+def _explain_date(output: str, where: str) -> ArchiveError | None:
     """An error for a Release file that is expired or not valid yet (Date, Valid-Until)."""
     found = _NOT_YET.search(output)
     if found:
-        return PackageError(
+        return ArchiveError(
             f"the mirror's {found[1]} becomes valid only in {found[2]}: the clock of this computer"
             f" is slow, or the mirror's clock was fast{where}",
             hint="check the clock (date, timedatectl), or use another mirror",
         )
     found = _EXPIRED.search(output)
     if found:
-        return PackageError(
+        return ArchiveError(
             f"the mirror's {found[1]} expired {found[2]} ago: the mirror is no longer"
             f" updated, or the clock of this computer is fast{where}",
             hint="check the clock (date, timedatectl), or use another mirror",

@@ -21,7 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from atoll.base.errors import Damaged, NotFound, NothingToDo, RecipeError
+from atoll.base.errors import Busy, Damaged, NotFound, NothingToDo, RecipeError
 from atoll.layering.edit_machine_file import NEW
 from atoll.layering.machine_tree import (
     REF,
@@ -113,19 +113,20 @@ class ChangeResult:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
     """A locked machine, and what its next tree is made of. ``newest`` boots next; ``live`` is the
-    ``/etc`` of what runs."""
+    ``/etc`` of what runs, ``file`` the machine file in it, None without one."""
 
     machine: Sysroot
     state: MachineState
     newest: DeploymentState
     live: Node
+    file: bytes | None
     base: BaseTree
     store: Store
 
     @property
     def text(self) -> str:
         """The machine file; empty without one. Raises RecipeError."""
-        return decode_machine_file(read_machine_text(self.live))
+        return decode_machine_file(self.file)
 
 
 def change_machine(sysroot: Sysroot, request: ChangeRequest, reporter: Reporter) -> ChangeResult:
@@ -172,12 +173,13 @@ def preview_change(
 def find_situation(machine: Sysroot, state: MachineState) -> Situation:
     """Raises Refused for a machine without a deployment, Damaged or Busy."""
     current = require_current(state)
-    newest = state.default or current
+    newest, live = state.default or current, read_live(machine, current)
     return Situation(
         machine=machine,
         state=state,
         newest=newest,
-        live=read_live(machine, current),
+        live=live,
+        file=read_machine_text(live),
         base=find_base(machine, newest),
         store=open_store(machine.atoll),
     )
@@ -195,6 +197,14 @@ def decode_machine_file(data: bytes | None) -> str:
     except UnicodeDecodeError as error:
         line = (data or b"").count(b"\n", 0, error.start) + 1
         raise RecipeError("is not UTF-8 text", file=FILE, line=line) from None
+
+
+def check_file_unchanged(here: Situation) -> None:
+    """A build takes minutes, and the machine file is written after it. Raises Busy when somebody
+    changed the file meanwhile: that would be lost."""
+    now = read_live(here.machine, require_current(here.state))
+    if read_machine_text(now) != here.file:
+        raise Busy(f"{FILE} changed meanwhile, so nothing else did", hint="try again")
 
 
 def find_base(sysroot: Sysroot, deployment: DeploymentState) -> BaseTree:
@@ -269,6 +279,7 @@ def _stage(
         if before == files or (before is None and made is None):
             raise NothingToDo("what boots next is what the machine file says: nothing changes")
     named = {**request.files, **edited.files}
+    check_file_unchanged(here)
     others = tuple((f"atoll/{name}", content) for name, content in named.items())
     stage = StageRequest(
         verb=request.verb,

@@ -15,10 +15,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from atoll.base.errors import NothingToDo, PackageError, Refused
+from atoll.base.errors import ArchiveError, NothingToDo, PackageError, Refused
 from atoll.debian.resolve import parse_requirement
 from atoll.layering.change_machine import (
     MachineBase,
+    check_file_unchanged,
     decode_machine_file,
     find_situation,
     forget_built,
@@ -115,6 +116,7 @@ def _upgrade_layers(here: Situation, request: UpgradeRequest, reporter: Reporter
         )
     check_tree_not_held(tree, candidate.title, here.state, even_held=request.even_held)
     own = None if found.made is None else found.made.files
+    check_file_unchanged(here)
     staged = stage_image(
         here.machine,
         here.state,
@@ -159,6 +161,9 @@ def _make_next(here: Situation, base: BaseTree, title: str, reporter: Reporter) 
     dropped: tuple[DroppedLayer, ...] = ()
     try:
         return _Next(text=text, dropped=(), made=_build(here, text, base, reporter))
+    except ArchiveError:
+        # Nothing is known of the packages, so none is left out.
+        raise
     except PackageError as error:
         parsed = parse_machine_recipe(text, file=FILE)
         if parsed.recipe.update.layers == "hold":
@@ -210,6 +215,8 @@ def _drop_unfit(
         with machine_folder(here.live, remove_packages(text, gone), here.machine.state) as folder:
             try:
                 resolve_machine_tree(folder, base, here.store, reporter, moves=True)
+            except ArchiveError:
+                raise
             except PackageError as error:
                 return error.message
         return ""

@@ -209,6 +209,7 @@ def test_exit_codes_are_documented_and_never_shared() -> None:
         codes.setdefault(kind.exit_code, set()).add(kind.__name__)
         assert f"| {kind.exit_code} |" in page, f"{kind.__name__} is not in exit-codes.md"
     assert codes.pop(2) == {"UsageError", "RecipeError"}
+    assert codes.pop(10) == {"PackageError", "ArchiveError"}
     assert all(len(names) == 1 for names in codes.values()), codes
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atoll.base.errors import (
+    ArchiveError,
     AtollError,
     Damaged,
     NetworkError,
@@ -36,14 +37,21 @@ CASES: list[tuple[str, type[AtollError], str]] = [
     (
         "E: Release file for http://m.example/dists/trixie/InRelease is not valid yet (invalid for"
         " another 3h 2min 1s). Updates for this repository will not be applied.",
-        PackageError,
+        ArchiveError,
         "m.example/dists/trixie/InRelease becomes valid only in 3h 2min 1s",
     ),
     (
         "E: Release file for http://m.example/dists/sid/InRelease is expired (invalid since 9d 2h"
         " 1min 4s). Updates for this repository will not be applied.",
-        PackageError,
+        ArchiveError,
         "expired 9d 2h 1min 4s ago",
+    ),
+    (
+        "W: GPG error: http://m.example sid InRelease: The following signatures were invalid:"
+        " EXPKEYSIG 0123456789ABCDEF Archive <a@example.org>\n"
+        "E: The repository 'http://m.example sid InRelease' is not signed.",
+        ArchiveError,
+        "key of the repository http://m.example sid has expired: Archive <a@example.org>",
     ),
     ("E: You don't have enough free space in /var/cache/apt/archives/.", NoSpace, "no space"),
     (
@@ -64,7 +72,7 @@ CASES: list[tuple[str, type[AtollError], str]] = [
     ),
     (
         "E: The repository 'http://m.example nosuch Release' does not have a Release file.",
-        PackageError,
+        ArchiveError,
         "does not have the suite trixie",
     ),
     (
