@@ -316,6 +316,52 @@ def test_an_mbr_table_is_known(tmp_path: Path) -> None:
     assert (table.label, table.partitions[0].kind) == ("dos", "83")
 
 
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_gpt_without_a_whole_copy_is_no_mbr(tmp_path: Path, cut: bool) -> None:
+    """sfdisk shows the protective MBR; to convert that would be the end of the partitions."""
+    file = make_file(tmp_path / "disk.img", SIZE)
+    write_table(file, *LAYOUT)
+    if cut:
+        os.truncate(file, SIZE // 2)
+    else:
+        with file.open("r+b") as raw:
+            os.pwrite(raw.fileno(), bytes(512), 512)
+            os.pwrite(raw.fileno(), bytes(512), SIZE - 512)
+    with attached(file) as device:
+        assert flaws(device) == (TableFlaw.BOTH_DAMAGED,)
+        for kind, place in (
+            (TargetKind.FREE_SPACE, device),
+            (TargetKind.PARTITION, partition(device, 2)),
+        ):
+            with pytest.raises(Refused, match="both copies") as caught:
+                target = Target(kind=kind, device=place)
+                plan_installation(target, devices(), NEEDS, encrypted=False)
+            assert "testdisk" in str(caught.value.hint)
+
+
+def test_what_is_on_a_whole_disk_is_erased_by_name(tmp_path: Path) -> None:
+    with attached(make_file(tmp_path / "disk.img", SIZE)) as device:
+        device.write_bytes(b"LUKS\xba\xbe\x00\x01".ljust(592, b"\0"))
+        assert f"{device.name}: LUKS encryption" in erased_on(device)
+
+
+@pytest.mark.skipif(find_program("mkntfs") is None, reason="needs ntfs-3g")
+def test_a_volume_over_a_whole_disk_has_no_table(tmp_path: Path) -> None:
+    """Though its first sector looks like an MBR to sfdisk."""
+    with attached(make_file(tmp_path / "disk.img", SIZE)) as device:
+        make("mkntfs", "--fast", "--quiet", "--force", device)
+        assert f"{device.name}: NTFS" in erased_on(device)
+
+
+def erased_on(device: Path) -> tuple[str, ...]:
+    """Of a disk that has no space for partitions beside what is there."""
+    free = Target(kind=TargetKind.FREE_SPACE, device=device)
+    with pytest.raises(Refused, match="has no partition table"):
+        plan_installation(free, devices(), NEEDS, encrypted=False)
+    target = Target(kind=TargetKind.DISK, device=device)
+    return plan_installation(target, devices(), NEEDS, encrypted=False).erased
+
+
 def test_reading_leaves_every_byte_as_it_was(tmp_path: Path) -> None:
     file = make_file(tmp_path / "disk.img", 1 << 30)
     with attached(file) as device:

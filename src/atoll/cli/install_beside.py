@@ -29,7 +29,7 @@ from atoll.installer.beside.obstacles import system_obstacles
 from atoll.installer.beside.plan_beside import BesidePlan, BesideRequest, plan_beside
 from atoll.installer.beside.read_running import read_running_settings, read_running_system
 from atoll.installer.beside.undo import RemoveRecord, apply_undo, find_esp_device
-from atoll.installer.devices.read_devices import read_block_devices
+from atoll.installer.devices.read_devices import follow_links, read_block_devices
 from atoll.installer.plan.obstacles import firmware_obstacles, refuse
 from atoll.installer.settings.image_contents import ImageContents
 from atoll.machine.boot.secure_boot import read_secure_boot
@@ -173,7 +173,7 @@ def _plan(
     carried = carry_settings(read_running_settings(), tree, contents, without)
     request = BesideRequest(
         carried=carried,
-        esp=None if esp is None else esp.resolve(),
+        esp=None if esp is None else follow_links(esp),
         home=Item.HOME not in without,
     )
     return plan_beside(read_running_system(), read_block_devices(), measure_image(image), request)

@@ -16,7 +16,7 @@ from atoll.installer.answers.parse import read_passphrase
 from atoll.installer.apply.encryption import Encryption, check_passphrase
 from atoll.installer.apply.encryption import require_programs as require_encryption
 from atoll.installer.apply.install_on_disk import Installation, apply_installation, require_programs
-from atoll.installer.devices.read_devices import read_block_devices
+from atoll.installer.devices.read_devices import follow_links, read_block_devices
 from atoll.installer.plan.describe_plan import format_plan
 from atoll.installer.plan.obstacles import firmware_obstacles, refuse
 from atoll.installer.plan.partitioning import FirmwareEntry, ImageNeeds, Target, TargetKind
@@ -99,9 +99,9 @@ def find_target(arguments: argparse.Namespace, answers: Answers | None) -> Targe
     for kind, device in words.items():
         return Target(
             kind=kind,
-            device=device.resolve(),
-            esp=None if esp is None else esp.resolve(),
-            home=None if home is None else home.resolve(),
+            device=follow_links(device),
+            esp=None if esp is None else follow_links(esp),
+            home=None if home is None else follow_links(home),
             firmware=firmware,
         )
     for word in ("esp", "home", "encrypt", "firmware_entry", "yes_erase"):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from atoll.cli.typed_confirmation import confirm_disk
 from atoll.host.fs import require_root, temporary_directory
 from atoll.installer.apply.write_stick import check_fits, find_stick, format_stick, write_stick
-from atoll.installer.devices.read_devices import read_block_devices
+from atoll.installer.devices.read_devices import follow_links, read_block_devices
 from atoll.machine.disk import LiveSpec, make_disk, plan_layout
 from atoll.vm.qemu import temporary_place
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def require_stick(device: Path) -> Stick:
     """The disk that is meant. Raises MissingPrivilege, NotFound, UsageError or Refused."""
     require_root("writing to a disk")
-    return find_stick(device.resolve(), read_block_devices())
+    return find_stick(follow_links(device), read_block_devices())
 
 
 def check_and_confirm(

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from atoll.base.errors import Refused, UsageError
+from atoll.base.errors import NotFound, Refused, UsageError
 from atoll.cli.install import add_arguments
 from atoll.cli.install_disk import confirm, find_target
 from atoll.cli.typed_confirmation import ask_passphrase
 from atoll.installer.answers.parse import Answers, TargetAnswer
+from atoll.installer.devices.read_devices import follow_links
 from atoll.installer.plan.partitioning import FirmwareEntry, Target, TargetKind
 from atoll.installer.plan.plan_installation import plan_installation
 from atoll.installer.settings.settings import Settings, UserSettings
@@ -94,6 +95,13 @@ def test_a_link_to_a_disk_is_followed(tmp_path: Path) -> None:
     found = target_of("--disk", str(tmp_path / "link"))
     assert found is not None
     assert found.device == Path("/dev/null")
+
+
+def test_links_that_lead_nowhere_are_said(tmp_path: Path) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    with pytest.raises(NotFound, match="lead nowhere"):
+        follow_links(loop)
 
 
 def test_the_answers_name_a_target() -> None:

@@ -178,6 +178,18 @@ def test_a_system_that_is_formatted_loses_its_entries() -> None:
 
 
 MOUNTED = Use(kind=UseKind.MOUNTED, name="/srv")
+
+
+def test_a_file_system_over_several_whole_disks_is_not_torn_apart() -> None:
+    pool = Signature(kind="btrfs", uuid="b" * 8)
+    first = replace(make_disk(), table=None, signature=pool)
+    second = replace(make_disk(path=Path("/dev/sdb")), table=None, signature=pool)
+    assert "btrfs that also lies on /dev/sdb" in refusal(DISK, make_devices(first, second))
+    beside = with_part(make_disk(part(1, 1, GIB), path=Path("/dev/sdb")), 1, signature=pool)
+    assert "also lies on /dev/sdb1" in refusal(DISK, make_devices(first, beside))
+    assert plan(DISK, make_devices(first)).erased[1] == "sda: btrfs"
+
+
 OBSTACLES = [
     ({"uses": (MOUNTED,)}, "sda4 is mounted at /srv", "umount /srv"),
     (

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import Damaged, NotFound, ProgramFailed, Refused, UsageError
 from atoll.host.run import require_program, run
-from atoll.installer.devices.describe_devices import describe_disk, describe_erased
+from atoll.installer.devices.describe_devices import describe_disk, describe_erased_disk
 from atoll.installer.devices.disk_failures import naming_failed_disk
 from atoll.installer.devices.disk_lock import locked_disk
 from atoll.installer.plan.obstacles import refuse, too_small, whole_disk_obstacles
@@ -54,9 +54,7 @@ def find_stick(device: Path, devices: BlockDevices) -> Stick:
             )
         raise NotFound(f"there is no disk {device}", hint="lsblk lists disks")
     refuse(whole_disk_obstacles(disk, devices))
-    erased = tuple(map(describe_erased, disk.partitions))
-    kind = disk.signature.kind
-    return Stick(disk=disk, erased=erased or ((f"{disk.name}: {kind}",) if kind else ()))
+    return Stick(disk=disk, erased=describe_erased_disk(disk))
 
 
 def format_stick(stick: Stick) -> str:

@@ -73,6 +73,16 @@ def describe_identity(identity: DeviceIdentity) -> str:
     return ", ".join(words)
 
 
+def describe_erased_disk(disk: Disk) -> tuple[str, ...]:
+    """What is lost when all of a disk is erased, a line each: its partitions, or what is on a disk
+    without any: ``sda: LUKS encryption``."""
+    content = describe_signature(disk.signature)
+    return (
+        *((f"{disk.name}: {content}",) if content else ()),
+        *map(describe_erased, disk.partitions),
+    )
+
+
 def describe_erased(part: DiskPartition) -> str:
     """``sda2: ext4 "data", 200 GB``."""
     what = describe_partition(part.kind, part.name, part.signature)

@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from atoll.base.errors import AtollError, Damaged, MissingPrivilege, ProgramFailed
+from atoll.base.errors import AtollError, Damaged, MissingPrivilege, NotFound, ProgramFailed
 from atoll.base.fields import parse_json_fields
 from atoll.host.run import require_program, run
 from atoll.installer.devices.block_devices import (
@@ -48,6 +48,8 @@ _COLUMNS = "PATH,TYPE,MAJ:MIN,SIZE,START,LOG-SEC,RO,RM,HOTPLUG,SERIAL,WWN,MODEL,
 _KERNEL_SECTOR = 512
 """What the kernel counts a partition's start in, whatever the disk's sectors are."""
 _DISKS = ("disk", "loop")
+_PROTECTIVE = "EE"
+"""Type of the MBR partition that stands for a GPT."""
 _NO_TABLE, _NOTHING_FOUND, _AMBIGUOUS = 1, 2, 8
 
 
@@ -72,6 +74,16 @@ def read_block_devices(firmware: Path = FIRMWARE) -> BlockDevices:
         started_from=_started_from(firmware),
         esps=tuple(read_esp_content(part.path, part.size) for part in found),
     )
+
+
+def follow_links(device: Path) -> Path:
+    """The device that a name such as those in /dev/disk/by-id leads to. Raises NotFound."""
+    try:
+        return device.resolve(strict=device.is_symlink())
+    except (OSError, RuntimeError) as error:  # the latter of a loop, until Python 3.13
+        raise NotFound(
+            f"the links of {device} lead nowhere: {error}", hint="lsblk lists disks"
+        ) from error
 
 
 def read_firmware(firmware: Path = FIRMWARE) -> MachineFirmware:
@@ -127,6 +139,9 @@ def _read_content(device: Fields, disk: Disk) -> Disk:
     }
     holders = [each for each in _children(device) if each.string("type") != "part"]
     table = read_table(path, disk.identity, kernels)
+    if table is not None and table.label == "dos" and not kernels and read_signature(path).kind:
+        # The boot sector of a volume over the whole disk, such as NTFS, ends as an MBR does.
+        table = None
     uses = (*_mounts(device), *map(_holder, holders))
     if not uses and not kernels and is_in_use(path):
         uses = (Use(kind=UseKind.OPEN),)
@@ -159,6 +174,9 @@ def read_table(
         key=lambda part: part.start,
     )
     is_gpt = table.string("label") == "gpt"
+    if not is_gpt and any(part.kind == _PROTECTIVE for part in parts):
+        # sfdisk found no GPT that is whole, and went on to what protects it.
+        return _damaged_table(identity, found)
     ends = identity.size // unit - 1
     flaws, headers = _gpt_flaws(path, identity) if is_gpt else ((), b"")
     if any(_is_stale(part, kernels.get(part.path)) for part in parts):
@@ -171,6 +189,18 @@ def read_table(
         partitions=tuple(parts),
         flaws=flaws,
         digest=sha256(found + headers).hexdigest(),
+    )
+
+
+def _damaged_table(identity: DeviceIdentity, found: bytes) -> PartitionTable:
+    return PartitionTable(
+        label="gpt",
+        uuid="",
+        first=0,
+        end=identity.size,
+        partitions=(),
+        flaws=(TableFlaw.BOTH_DAMAGED,),
+        digest=sha256(found).hexdigest(),
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import AtollError
 from atoll.installer.answers.parse import TargetAnswer
 from atoll.installer.devices.describe_devices import describe_disk, describe_partition, format_bytes
+from atoll.installer.devices.read_devices import follow_links
 from atoll.installer.dialogue.pages import Choice
 from atoll.installer.plan.free_space import largest_gap
 from atoll.installer.plan.partitioning import Target, TargetKind
@@ -73,9 +74,9 @@ def target_of(answer: TargetAnswer) -> Target:
     """As the planner takes it; links such as those in /dev/disk/by-id are followed."""
     return Target(
         kind=TargetKind(answer.kind),
-        device=Path(answer.device).resolve(),
-        esp=Path(answer.esp).resolve() if answer.esp else None,
-        home=Path(answer.home).resolve() if answer.home else None,
+        device=follow_links(Path(answer.device)),
+        esp=follow_links(Path(answer.esp)) if answer.esp else None,
+        home=follow_links(Path(answer.home)) if answer.home else None,
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from atoll.base.errors import NotFound, UsageError
 from atoll.installer.devices.block_devices import partition_path
 from atoll.installer.plan.free_space import align_up
+from atoll.installer.plan.obstacles import refuse, table_obstacles
 from atoll.installer.plan.partitioning import PARTITION_NAMES, Fate, PlannedPartition, Role
 from atoll.machine.disk_layout import (
     DEPLOYMENTS_KEPT,
@@ -64,6 +65,11 @@ class InstallRequest:
                 f"{self.target.device} is a whole disk, not a partition",
                 hint=f"name a partition of it, or: --disk {self.target.device}",
             )
+        for disk in self.devices.disks:
+            # What lsblk shows of a damaged table, nobody may use.
+            number = self.target.device.name.removeprefix(disk.name).removeprefix("p")
+            if self.target.device.name != number and number.isdecimal():
+                refuse(table_obstacles(disk))
         raise NotFound(
             f"there is no partition {self.target.device}", hint="lsblk lists disks and partitions"
         )

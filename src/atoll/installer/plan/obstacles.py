@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         DiskPartition,
         EspContent,
         PartitionTable,
+        Signature,
         Use,
     )
     from atoll.installer.plan.partitioning import Target
@@ -60,7 +61,7 @@ _FLAWS = {
         "move it there: sgdisk --move-second-header {disk}",
     ),
     TableFlaw.BOTH_DAMAGED: (
-        "both copies of its partition table are damaged",
+        "both copies of its partition table are damaged, or are for a larger disk",
         "look for its partitions with testdisk, or erase the disk with --disk {disk}",
     ),
     TableFlaw.HYBRID: (
@@ -150,6 +151,7 @@ def whole_disk_obstacles(disk: Disk, devices: BlockDevices) -> Iterator[Obstacle
     yield from disk_obstacles(disk, devices)
     yield from _uses(disk.path, disk.uses)
     yield from _membership(disk.path, disk.signature.kind)
+    yield from _sets(disk.path, disk.signature, devices)
     for part in disk.partitions:
         yield from partition_obstacles(part, devices)
         if part.uuid and part.uuid.lower() == devices.started_from:
@@ -163,24 +165,23 @@ def partition_obstacles(part: DiskPartition, devices: BlockDevices) -> Iterator[
     """Obstacles to formatting a partition."""
     yield from _uses(part.path, part.uses)
     yield from _membership(part.path, part.signature.kind)
-    yield from _sets(part, devices)
+    yield from _sets(part.path, part.signature, devices)
 
 
-def _sets(part: DiskPartition, devices: BlockDevices) -> Iterator[Obstacle]:
+def _sets(path: Path, signature: Signature, devices: BlockDevices) -> Iterator[Obstacle]:
     """A file system over several devices has one UUID on all of them."""
-    signature = part.signature
     if signature.kind not in ("btrfs", "bcachefs") or not signature.uuid:
         return
+    places: list[Disk | DiskPartition] = []
+    for disk in devices.disks:
+        places += [disk, *disk.partitions]
     others = [
-        each.path
-        for disk in devices.disks
-        for each in disk.partitions
-        if each.path != part.path and each.signature.uuid == signature.uuid
+        each.path for each in places if each.path != path and each.signature.uuid == signature.uuid
     ]
     if others:
         yield Obstacle(
-            what=f"{part.path} is part of a {signature.kind} that also lies on {others[0]}",
-            advice=f"take it out ({signature.kind} device remove), or: wipefs --all {part.path}",
+            what=f"{path} is part of a {signature.kind} that also lies on {others[0]}",
+            advice=f"take it out ({signature.kind} device remove), or: wipefs --all {path}",
         )
 
 

@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING
 
 from atoll.base.errors import UsageError
 from atoll.installer.devices.block_devices import INSTALLING
-from atoll.installer.devices.describe_devices import describe_disk, describe_erased, format_bytes
+from atoll.installer.devices.describe_devices import (
+    describe_disk,
+    describe_erased,
+    describe_erased_disk,
+    format_bytes,
+)
 from atoll.installer.plan.find_esp import choose_esp, chosen_esp_obstacles
 from atoll.installer.plan.free_space import align_down, find_leftovers, free_numbers, largest_gap
 from atoll.installer.plan.install_request import (
@@ -83,7 +88,7 @@ def plan_disk(request: InstallRequest) -> LayoutChange:
         after=(esp, replace(state, flags=GROWING)),
         erased=(
             f"All of {describe_disk(disk)}",
-            *(describe_erased(part) for part in disk.partitions),
+            *describe_erased_disk(disk),
         ),
         notes=notes if others else (),
     )
