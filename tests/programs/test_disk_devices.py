@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import subprocess
 from contextlib import contextmanager
 from dataclasses import replace
@@ -170,6 +171,20 @@ def test_what_belongs_to_a_set_is_told_from_a_closed_volume(tmp_path: Path) -> N
             file.write(b"LUKS\xba\xbe\x00\x01".ljust(592, b"\0"))
         lvm, luks = look(device).partitions[1:]
     assert (lvm.signature.kind, luks.signature.kind) == ("LVM2_member", "crypto_LUKS")
+
+
+def test_a_set_counts_although_an_older_signature_is_left(tmp_path: Path) -> None:
+    with disk_of(tmp_path) as device:
+        data = partition(device, 2)
+        make("mke2fs", "-q", "-t", "ext4", data)
+        with data.open("r+b") as file:
+            for number in range(8):  # uberblocks of ZFS, behind its first label
+                file.seek((128 + number) << 10)
+                file.write(struct.pack("<QQQQQ", 0x00BAB10C, 5000, 1, 1, 1))
+        assert look(device).partitions[1].signature.kind == "zfs_member"
+        target = Target(kind=TargetKind.DISK, device=device)
+        with pytest.raises(Refused, match="part of ZFS"):
+            plan_installation(target, devices(), NEEDS, encrypted=False)
 
 
 def lvm_label() -> bytes:

@@ -226,6 +226,7 @@ OBSTACLES = [
     ({"uses": (Use(kind=UseKind.OPEN),)}, "in use by another program", "lsof"),
     ({"signature": Signature(kind="LVM2_member")}, "part of LVM", "wipefs --all /dev/sda4"),
     ({"signature": Signature(kind="linux_raid_member")}, "part of a RAID", "mdadm"),
+    ({"signature": Signature(kind="isw_raid_member")}, "RAID of the firmware", "delete the RAID"),
     ({"signature": Signature(kind="zfs_member")}, "part of ZFS", "zpool labelclear"),
 ]
 

@@ -50,6 +50,8 @@ _KERNEL_SECTOR = 512
 _DISKS = ("disk", "loop")
 _PROTECTIVE = "EE"
 """Type of the MBR partition that stands for a GPT."""
+SEVERAL = "several signatures"
+"""The kind of what several programs could take for theirs."""
 _NO_TABLE, _NOTHING_FOUND, _AMBIGUOUS = 1, 2, 8
 
 
@@ -306,7 +308,7 @@ def read_signature(path: Path, *place: str) -> Signature:
         if error.status == _NOTHING_FOUND:
             return NO_SIGNATURE
         if error.status == _AMBIGUOUS:
-            return Signature(kind="several signatures")
+            return Signature(kind=_find_member(path) if not place else SEVERAL)
         raise
     words = dict(line.split("=", 1) for line in found.decode(errors="replace").splitlines())
     return Signature(
@@ -315,6 +317,13 @@ def read_signature(path: Path, *place: str) -> Signature:
         uuid=words.get("UUID", ""),
         version=words.get("VERSION", ""),
     )
+
+
+def _find_member(path: Path) -> str:
+    """Of several signatures the one of a set, such as ZFS over an older ext4: that is in use."""
+    words = ("--no-act", "--noheadings", "--output", "TYPE", path)
+    found = run([require_program("wipefs", package="util-linux"), *words]).decode().split()
+    return next((kind for kind in found if kind.endswith("_member")), SEVERAL)
 
 
 def _read(path: Path, offset: int, size: int) -> bytes:

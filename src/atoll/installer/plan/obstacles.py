@@ -41,16 +41,19 @@ _HOLDERS = {
     "dm": ("a device-mapper device", "remove it: dmsetup remove {name}"),
 }
 _MEMBERS = {
+    "LVM1_member": ("LVM", "take it out (vgreduce, pvremove)"),
     "LVM2_member": ("LVM", "take it out (vgreduce, pvremove)"),
     "linux_raid_member": ("a RAID", "take it out (mdadm --zero-superblock)"),
-    "isw_raid_member": ("a RAID of the firmware", "delete the RAID in the firmware's setup"),
-    "ddf_raid_member": ("a RAID of the firmware", "delete the RAID in the firmware's setup"),
     "zfs_member": ("ZFS", "take it out (zpool labelclear)"),
     "bcache": ("bcache", "take it out"),
     "mpath_member": ("multipath", "Atoll does not boot from multipath devices"),
     "drbd": ("DRBD", "take it out"),
+    "stratis": ("Stratis", "destroy its pool (stratis pool destroy)"),
+    "vdo": ("VDO", "take it out"),
     "ceph_bluestore": ("Ceph", "take it out"),
 }
+_FIRMWARE_RAID = ("a RAID of the firmware", "delete the RAID in the firmware's setup")
+"""Of Intel, nVidia, Promise and others, and DDF."""
 _FLAWS = {
     TableFlaw.FIRST_DAMAGED: (
         "the first copy of its partition table is damaged",
@@ -222,8 +225,9 @@ def _mounts(path: Path, places: list[str]) -> Iterator[Obstacle]:
 
 
 def _membership(path: Path, kind: str) -> Iterator[Obstacle]:
-    if kind in _MEMBERS:
-        what, advice = _MEMBERS[kind]
+    found = _MEMBERS.get(kind, _FIRMWARE_RAID if kind.endswith("_raid_member") else None)
+    if found is not None:
+        what, advice = found
         yield Obstacle(
             what=f"{path} is part of {what}",
             advice=f"{advice}; when nothing of it is needed: wipefs --all {path}",
