@@ -432,6 +432,11 @@ def test_beside_one_partition_that_is_formatted_kernels_get_one_of_their_own(
         assert (after[4]["name"], after[4]["type"]) == ("atoll-boot", XBOOTLDR_TYPE)
         assert machine.entries(4) == ["atoll-1+3.conf"]
         first = machine.fat_files(4)
+        older = tmp_path / ("0" * 64)
+        older.mkdir()
+        (older / "linux").write_bytes(b"of an older version")
+        mcopy: list[str | Path] = ["mcopy", "-s", "-i", machine.partition(4), older, "::atoll"]
+        subprocess.run(mcopy, check=True)
         result(machine.install("partition", machine.partition(3)))
         machine.judge()
         assert machine.table() == after
@@ -439,6 +444,7 @@ def test_beside_one_partition_that_is_formatted_kernels_get_one_of_their_own(
         second = machine.fat_files(4)
         (entry,) = [name for name in second if name.endswith(".conf")]
         assert second[entry] != first[entry]
+        assert second.keys() == first.keys()
         assert foreign_files(machine) == FOREIGN
         assert machine.digest(2) == before
 

@@ -158,6 +158,18 @@ def test_entries_of_the_replaced_system_go_wherever_they_are() -> None:
     assert made.replaces == (Path("/dev/sda3"),)
 
 
+def test_kernels_of_the_replaced_system_make_space() -> None:
+    """Also those that a run has left which was cut after it had removed their entries."""
+    full: dict[str, object] = {"free": 10 * MIB, "kernels": 300 * MIB}
+    for uuids in ({"0" * 8}, set()):
+        entries = frozenset(uuids)
+        devices = with_contents(make_devices(disk()), {0: {**full, "entry_uuids": entries}})
+        made = plan(PARTITION, devices)
+        assert (made.boot, made.replaces) == (None, (Path("/dev/sda1"),))
+    others = with_contents(make_devices(disk()), {0: {**full, "entry_uuids": frozenset("f")}})
+    assert "/dev/sda1 already has boot entries" in refusal(PARTITION, others)
+
+
 def test_a_partition_for_kernels_is_made_only_on_the_disk_of_the_esp() -> None:
     """systemd-boot does not see one on another disk."""
     other = make_disk(part(1, 1, 40 * GIB), path=Path("/dev/sdb"))

@@ -37,7 +37,7 @@ from atoll.installer.apply.encryption import formatted_luks
 from atoll.installer.apply.firmware_entries import AddFirmwareEntry
 from atoll.installer.apply.machine_operations import (
     CheckUnchanged,
-    RemoveReplacedEntries,
+    RemoveReplaced,
     format_home_line,
     plan_boot_partition,
     plan_home_mount,
@@ -174,7 +174,7 @@ def _write_systems(
             path: stack.enter_context(mounted(path, WORK / path.name, "vfat", ESP_OPTIONS))
             for path in _shared_volumes(plan)
         }
-        removals = [RemoveReplacedEntries(esp=shared[path]) for path in plan.replaces]
+        removals = [RemoveReplaced(esp=shared[path]) for path in plan.replaces]
         apply_operations(tuple(removals), reporter)
         device, key = plan.state, None
         if installation.encryption is not None:

@@ -11,7 +11,9 @@ from atoll.installer.plan.plan_installation import plan_installation
 from atoll.machine.boot.boot_entries import ENTRIES
 from atoll.machine.boot.boot_entry import parse_entry_name
 from atoll.machine.boot.esp_check import check_esp
-from atoll.machine.deployments.sysroot import BOOT_PARTITION
+from atoll.machine.cleanup import list_pairs
+from atoll.machine.deployments.operations import RemoveFromEsp
+from atoll.machine.deployments.sysroot import BOOT_PARTITION, Sysroot
 from atoll.machine.etc.stage import etc_paths
 from atoll.machine.install import FIRST
 
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 
     from atoll.installer.devices.block_devices import BlockDevices, Signature
     from atoll.installer.plan.partitioning import ImageNeeds, InstallationPlan
-    from atoll.machine.deployments.sysroot import Sysroot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,24 +47,25 @@ class CheckUnchanged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RemoveReplacedEntries:
-    """Remove the boot entries of the system whose partition gets formatted."""
+class RemoveReplaced:
+    """Remove boot entries, then kernels, of the system whose partition gets formatted."""
 
     esp: Path
 
     def describe(self) -> str:
-        return f"remove the boot entries of the replaced system from {self.esp}"
+        return f"remove the replaced system's boot entries and kernels from {self.esp}"
 
     def execute(self) -> None:
         folder = self.esp / ENTRIES
-        if not folder.is_dir():
-            return
-        entries = [path for path in sorted(folder.iterdir()) if parse_entry_name(path.name)]
-        check = check_esp(self.esp, entries)
-        for path in entries:
-            check.require_safe(path)
-            path.unlink()
-            fsync_directory(folder)
+        if folder.is_dir():
+            entries = [path for path in sorted(folder.iterdir()) if parse_entry_name(path.name)]
+            check = check_esp(self.esp, entries)
+            for path in entries:
+                check.require_safe(path)
+                path.unlink()
+                fsync_directory(folder)
+        for name in list_pairs(Sysroot(root=self.esp, esp=self.esp)):
+            RemoveFromEsp(esp=self.esp, path=self.esp / "atoll" / name).execute()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -173,6 +173,8 @@ class EspContent:
     entry_uuids: frozenset[str] = frozenset()
     """Every UUID that a valid boot entry of Atoll names, in lower case: of file systems and LUKS
     volumes that a system boots from."""
+    kernels: int = 0
+    """Bytes that kernels and initrds of Atoll take; 0 when an entry does not say what it boots."""
     foreign_menu: bool = False
     """The settings of a boot menu (loader/loader.conf) are there that Atoll did not write."""
     flaw: str = ""

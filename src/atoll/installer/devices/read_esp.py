@@ -15,6 +15,7 @@ from atoll.machine.deployments.loader_operations import LOADER_SETTINGS, MENU_PA
 from atoll.tree.fat import files
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from atoll.machine.boot.boot_entry import EntryName
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _ENTRY_LIMIT = 64 << 10
+_KERNEL = re.compile(r"atoll/(?:[0-9a-f]{64}/(?:linux|initrd)|machine/[0-9a-f]{64}\.img)")
 
 
 def read_esp_content(partition: Path, size: int) -> EspContent:
@@ -34,28 +36,37 @@ def read_esp_content(partition: Path, size: int) -> EspContent:
         )
     shared = [each for each in volume.findings if each.fault.forbids_unlink]
     used = sum(len(item.chain) for item in volume.items)
+    entries = tuple(_entry_uuids(partition, volume))
     return EspContent(
         partition=partition,
         size=size,
         free=max(0, volume.geometry.clusters - used) * volume.geometry.cluster_size,
         files=frozenset(path.lower() for path, _ in files(volume)),
-        entry_uuids=_entry_uuids(partition, volume),
+        entry_uuids=frozenset().union(*entries),
+        kernels=_kernel_bytes(volume) if all(entries) else 0,
         foreign_menu=_has_foreign_menu(partition, volume),
         flaw=volume.describe(shared[0]) if shared else "",
     )
 
 
-def _entry_uuids(partition: Path, volume: Volume) -> frozenset[str]:
-    found: set[str] = set()
+def _entry_uuids(partition: Path, volume: Volume) -> Iterator[frozenset[str]]:
+    """Of each entry the UUIDs that it names."""
     for path, item in files(volume):
         folder, _, name = path.rpartition("/")
         entry_name = parse_entry_name(name)
-        if folder.lower() != str(ENTRIES) or entry_name is None or item.size > _ENTRY_LIMIT:
+        if folder.lower() != str(ENTRIES) or entry_name is None:
+            continue
+        if item.size > _ENTRY_LIMIT:
+            yield frozenset()
             continue
         text = _content(partition, volume, item).decode(errors="replace")
         if not _is_draft(entry_name, text):
-            found.update(each.lower() for each in _UUID.findall(text))
-    return frozenset(found)
+            yield frozenset(each.lower() for each in _UUID.findall(text))
+
+
+def _kernel_bytes(volume: Volume) -> int:
+    found = [item for path, item in files(volume) if _KERNEL.fullmatch(path.lower())]
+    return sum(len(item.chain) for item in found) * volume.geometry.cluster_size
 
 
 def _has_foreign_menu(partition: Path, volume: Volume) -> bool:

@@ -79,7 +79,7 @@ class InstallRequest:
 class LayoutChange:
     """The table of one disk before and after. ``esp`` is one that was there; ``formatted`` are
     partitions whose content goes. ``boot`` is a partition that was there and gets the kernels;
-    ``replaced`` are partitions with boot entries of what is formatted."""
+    ``replaced`` are partitions with boot entries or kernels of what is formatted."""
 
     disk: Disk
     before: tuple[PlannedPartition, ...]

@@ -7,7 +7,7 @@ with the lowest number. So where there is one, a second one is never made.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from atoll.installer.devices.describe_devices import describe_signature, format_bytes
@@ -74,7 +74,7 @@ class KernelRequest:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KernelChoice:
     """``shared`` is a partition that was there and gets the kernels; ``made``: a new one does.
-    ``replaced`` are partitions with boot entries of the system that is formatted."""
+    ``replaced`` are partitions with entries or kernels of the system that is formatted."""
 
     esp: ChosenEsp | None = None
     shared: Path | None = None
@@ -91,11 +91,13 @@ def choose_kernel_place(request: KernelRequest, obstacles: list[Obstacle]) -> Ke
     """What stands against an installation goes to ``obstacles``."""
     esp, needs = request.esp, request.needs
     boot = find_boot_partition(esp, request.devices, request.left)
-    sources = [(esp.partition.path, esp.content)]
+    gone = {each.signature.uuid.lower() for each in request.formatted if each.signature.uuid}
+    sources = [esp.content]
+    esp = replace(esp, content=_emptied(esp.content, gone))
     if boot is not None:
         obstacles.extend(_boot_obstacles(boot, request.formatted))
-        sources.append((boot.partition.path, boot.content))
-    gone = {each.signature.uuid.lower() for each in request.formatted if each.signature.uuid}
+        sources.append(boot.content)
+        boot = replace(boot, content=_emptied(boot.content, gone))
     place = place_kernels(esp, boot, needs, can_make=request.can_make)
     if place is None and esp.is_sound and (boot is None or not boot.is_damaged):
         obstacles.append(_no_place(esp, boot, needs))
@@ -104,8 +106,24 @@ def choose_kernel_place(request: KernelRequest, obstacles: list[Obstacle]) -> Ke
         shared=place.boot.partition.path if place and place.boot else None,
         made=place is not None and place.made,
         notes=_notes(esp, place),
-        replaced=tuple(path for path, content in sources if content.entry_uuids & gone),
+        replaced=tuple(
+            content.partition
+            for content in sources
+            if content.entry_uuids & gone or _is_left(content, gone)
+        ),
     )
+
+
+def _is_left(content: EspContent, gone: set[str]) -> bool:
+    """Whether its kernels of Atoll are those of a system that is formatted, or that a run which was
+    cut has left: no entry of another one starts them."""
+    return content.kernels > 0 and (not content.entry_uuids or bool(content.entry_uuids & gone))
+
+
+def _emptied(content: EspContent, gone: set[str]) -> EspContent:
+    """With the space of the kernels that are removed before anything is formatted."""
+    freed = content.kernels if _is_left(content, gone) else 0
+    return replace(content, free=content.free + freed)
 
 
 def find_boot_partition(

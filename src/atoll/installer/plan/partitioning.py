@@ -143,7 +143,7 @@ class InstallationPlan:
     encrypted: bool
     firmware: FirmwareEntry
     replaces: tuple[Path, ...] = ()
-    """Partitions with boot entries of the system that is formatted: these go first."""
+    """Partitions with boot entries or kernels of the system that is formatted: these go first."""
 
     def made(self, role: Role) -> PlannedPartition | None:
         """The partition of the table after with this role, when it is new or formatted."""
