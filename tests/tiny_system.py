@@ -128,7 +128,7 @@ class Done:
 
 @dataclass
 class TinyWorld:
-    """A package archive on loopback, and images of the tiny system that are published.
+    """A package archive, and images of the tiny system that are published.
 
     ``archive`` has no package at first; the programs that choose packages believe its key and no
     other, and take it for Debian's."""
@@ -137,6 +137,10 @@ class TinyWorld:
     archive: Archive
     maker: Maker
     clock: int = EPOCH
+
+    def name_mirror(self, url: str) -> None:
+        """Programs find the archive at ``url`` from now on."""
+        _script(self.folder / "bin/mmdebstrap", _MMDEBSTRAP.format(url=url))
 
     def publish(
         self, version: str, packages: Mapping[str, str] | None = None, *, name: str = "reef"
@@ -175,17 +179,20 @@ def tiny_world(folder: Path) -> Iterator[TinyWorld]:
         'Acquire::Retries "0";\n'
     )
     world = TinyWorld(folder=folder, archive=archive, maker=Maker(folder / "maker"))
+    # apt copies from there: over HTTP it wants an address that is not of the loopback.
+    world.name_mirror(f"copy:{archive.root}")
     try:
-        with served_apart(world):
-            yield world
+        yield world
     finally:
         key.end()
 
 
 @contextmanager
 def served_apart(world: TinyWorld) -> Iterator[int]:
-    """``serve`` in a process of its own, which may be killed; its id. Tests fork, and a fork must
-    not hold a thread's locks."""
+    """The archive on loopback, by ``serve`` in a process of its own, which may be killed; its id.
+
+    Tests fork, and a fork must not hold a thread's locks.
+    """
     root = world.archive.root
     reader, writer = os.pipe()
     child = os.fork()
@@ -198,13 +205,11 @@ def served_apart(world: TinyWorld) -> Iterator[int]:
     os.close(writer)
     with os.fdopen(reader) as pipe:
         url = pipe.read()
-    program = world.folder / "bin/mmdebstrap"
-    before = program.read_text() if program.exists() else ""
-    _script(program, _MMDEBSTRAP.format(url=url))
+    world.name_mirror(url)
     try:
         yield child
     finally:
-        _script(program, before)
+        world.name_mirror(f"copy:{root}")
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
 

@@ -186,6 +186,7 @@ def test_the_mirror(machine: Machine, verb: str, obstacle: str) -> None:
         assert told in refused(machine, verb).told
 
 
+@pytest.mark.network
 @pytest.mark.parametrize("verb", verbs("add"))
 def test_the_network_goes_in_the_middle(machine: Machine, verb: str) -> None:
     """The lists came, the packages do not."""
