@@ -26,6 +26,7 @@ from atoll.base.errors import Damaged, NothingToDo, Refused
 from atoll.host.fs import read_if_there, replace_file, require_root
 from atoll.host.mount_syscalls import MountNamespace, detach_mount, open_namespace
 from atoll.host.run import run
+from atoll.image.paths import PREPARE_SOFT_REBOOT
 from atoll.machine.boot.boot_entry import format_entry_name
 from atoll.machine.deployments.announcement import drop_announcement
 from atoll.machine.deployments.apply import apply_operations
@@ -55,7 +56,7 @@ class SoftRebootPlaces:
     """``run`` is ``/run``; ``script`` is the program that mounts the next system."""
 
     run: Path = Path("/run")
-    script: Path = Path("/usr/lib/atoll/prepare-soft-reboot")
+    script: Path = Path("/", PREPARE_SOFT_REBOOT)
 
     @property
     def marks(self) -> Path:
