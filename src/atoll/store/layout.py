@@ -115,6 +115,7 @@ def open_store(root: Path, *, create: bool = False) -> Store:
 
 def _create_store(root: Path) -> Store:
     store = Store(root=root)
+    objects = os.fspath(store.objects)
     try:
         with space_errors(root):
             if not root.is_dir() or not any(root.iterdir()):
@@ -125,7 +126,7 @@ def _create_store(root: Path) -> Store:
             for path in (store.objects, store.images, store.refs, store.staging):
                 make_directory(path, mode=0o700)
             for number in range(256):
-                (store.objects / f"{number:02x}").mkdir(exist_ok=True)
+                _make_shard(f"{objects}/{number:02x}")
             replace_file(root / FORMAT_NAME, FORMAT)
     except PermissionError as error:
         raise forbidden(f"cannot create a store in {root}", error) from error
@@ -135,6 +136,14 @@ def _create_store(root: Path) -> Store:
             hint="choose another --store DIR",
         ) from error
     return store
+
+
+def _make_shard(path: str) -> None:
+    try:
+        os.mkdir(path)
+    except FileExistsError:
+        if not os.path.isdir(path):
+            raise
 
 
 def forbidden(what: str, error: OSError) -> MissingPrivilege:
