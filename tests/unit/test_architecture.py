@@ -108,6 +108,7 @@ def floor_of(part: str) -> int:
     return next(number for number, floor in enumerate(FLOORS) if part in floor)
 
 
+@functools.cache
 def imports(path: Path) -> list[tuple[str, int]]:
     found = []
     for node in nodes(path):

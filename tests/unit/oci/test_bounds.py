@@ -138,7 +138,7 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
         "header of 1073741824",
     ),
     "extended attributes of many members": (
-        lambda: b"".join(many_xattrs(0, 3000) + header(b"f%d" % n, b"0", 0) for n in range(300)),
+        lambda: many_xattrs(0, 3000).join(header(b"f%d" % n, b"0", 0) for n in range(-1, 300)),
         "too many extended attributes",
     ),
 }
