@@ -29,7 +29,8 @@ hypothesis.settings.register_profile("quick", _base, max_examples=30, derandomiz
 hypothesis.settings.register_profile("long", _base, max_examples=400)
 
 pytest_plugins = ["vmtest.plugin"]
-UNIT = Path(__file__).parent / "unit"
+SMALL = (Path(__file__).parent / "unit", Path(__file__).parent / "faults")
+"""Where tests write no more than some 100 MB at a time."""
 MEMORY = Path("/dev/shm")
 ENOUGH_BYTES = 1 << 30
 
@@ -45,7 +46,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.load_profile("long" if config.getoption("--long") else "quick")
-    if has_only_unit_tests(config) and has_memory_for_files():
+    if has_only_small_tests(config) and has_memory_for_files():
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
@@ -61,13 +62,15 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
-def has_only_unit_tests(config: pytest.Config) -> bool:
+def has_only_small_tests(config: pytest.Config) -> bool:
     here = config.invocation_params.dir
-    return all((here / arg.split("::")[0]).is_relative_to(UNIT) for arg in config.args)
+    paths = [here / arg.split("::")[0] for arg in config.args]
+    return all(any(path.is_relative_to(folder) for folder in SMALL) for path in paths)
 
 
 def has_memory_for_files() -> bool:
-    """Unit tests flush thousands of small files: on a disk that is most of what they wait for."""
+    """They flush thousands of small files: on a disk that is most of what they wait for. What they
+    cut is a process, never the power: no file system is judged."""
     try:
         return shutil.disk_usage(MEMORY).free >= ENOUGH_BYTES and os.access(MEMORY, os.W_OK)
     except OSError:
