@@ -49,6 +49,8 @@ LONGEST = 6 * 3600.0
 HOST = "10.0.2.2"
 """The host, as a machine behind QEMU's address translation sees it."""
 TARGET = 0.5
+SETUP = 64 << 10
+"""Bytes at the begin of a kernel that have its version."""
 QUESTION = "Prompt: '?' for help"
 HELPER = "/usr/lib/apt/apt-helper"
 KERNEL = "auto=true priority=critical DEBIAN_FRONTEND=text console=ttyS0 --- console=ttyS0"
@@ -253,7 +255,20 @@ def fetch_installer(work: Path, proxy: Proxy) -> tuple[Path, Path]:
     place = fresh(work / "netboot")
     run("dpkg-deb", "--extract", str(package), str(place))
     (initrd,) = place.glob("**/text/debian-installer/amd64/initrd.gz")
-    return initrd.with_name("linux"), initrd
+    kernel = initrd.with_name("linux")
+    check_modules(kernel, proxy)
+    return kernel, initrd
+
+
+def check_modules(kernel: Path, proxy: Proxy) -> None:
+    """The installer fetches most of its kernel's modules, of exactly its version."""
+    head = kernel.read_bytes()[:SETUP]
+    at = int.from_bytes(head[0x20E:0x210], "little") + 0x200
+    version = head[at:].partition(b" ")[0].decode()
+    index = proxy.fetch(f"dists/{SUITE}/main/debian-installer/binary-amd64/Packages.xz")
+    with lzma.open(index, "rt") as text:
+        if f"\nKernel-Version: {version}\n" not in text.read():
+            raise SystemExit(f"the mirror has no modules for the installer's kernel {version}")
 
 
 def read_packages(disk: Path) -> list[str]:
