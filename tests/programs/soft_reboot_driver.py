@@ -17,9 +17,12 @@ from atoll.base.report import NullReporter
 from atoll.host.mount import enter_private_mounts
 from atoll.host.mount_syscalls import MountNamespace, open_namespace
 from atoll.host.run import run
+from atoll.host.signals import interrupt_on_signals
 from atoll.machine.boot.mounts import read_mounts
 from atoll.machine.deployments.sysroot import Sysroot
-from atoll.machine.soft_reboot import SoftRebootPlaces, next_root, record_kept_on_error
+from atoll.machine.soft_reboot import SoftRebootPlaces, start_next_root
+
+INTERRUPTED = 130
 
 
 def prepare(place: Path, script: Path) -> int:
@@ -28,19 +31,18 @@ def prepare(place: Path, script: Path) -> int:
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     machine = Sysroot(root=place / "sysroot/sysroot", esp=place / "esp", booted=1)
-    places = SoftRebootPlaces(run=place / "run", script=script)
+    places = SoftRebootPlaces(run=place / "run", script=script, systemctl=place / "systemctl")
+    interrupt_on_signals()
     try:
         namespace = MountNamespace(outer=open_namespace())
         enter_private_mounts()
         run(["mount", "-o", "remount,bind,rw", machine.root])
-        with (
-            record_kept_on_error(machine, 2),
-            next_root(machine, 2, namespace, places, NullReporter()),
-        ):
-            pass
+        start_next_root(machine, 2, namespace, places, NullReporter())
     except AtollError as error:
         sys.stderr.write(f"{error}\n")
         os._exit(error.exit_code)
+    except KeyboardInterrupt:
+        os._exit(INTERRUPTED)
     except BaseException:
         import traceback
 

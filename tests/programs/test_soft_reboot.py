@@ -16,6 +16,7 @@ from atoll.image.tree_owned import format_tree_owned
 from atoll.machine.upgrade import UpgradeRequest, upgrade
 from tests.machines import Maker
 from tests.programs.early_boot import SYSTEM, read_whole
+from tests.programs.soft_reboot_driver import INTERRUPTED
 from tests.programs.test_early_boot_mounts import MOUNT_POINTS, LoopMachine, loop_device
 
 if TYPE_CHECKING:
@@ -60,9 +61,17 @@ def machine(tmp_path: Path) -> Iterator[LoopMachine]:
         yield LoopMachine(place=tmp_path, shell="dash", loop=loop, tree=one.tree)
 
 
-def drive(machine: LoopMachine) -> dict[str, Any]:
+STOPS = """#!/bin/sh
+# Stands for a systemd that begins at once, and ends the session that asked.
+kill -TERM $PPID
+"""
+
+
+def drive(machine: LoopMachine, systemctl: str = STOPS) -> dict[str, Any]:
     """What is there after the next system was prepared, and what was said."""
     place = machine.place
+    (place / "systemctl").write_text(systemctl)
+    (place / "systemctl").chmod(0o755)
     text = read_whole(SYSTEM / "atoll/prepare-soft-reboot")
     for before, after in (
         ("root=/run/atoll/root", f"root={place}/run/atoll/root"),
@@ -92,7 +101,8 @@ def drive(machine: LoopMachine) -> dict[str, Any]:
 
 def test_the_next_system_is_mounted_as_early_boot_mounts_it(machine: LoopMachine) -> None:
     found = drive(machine)
-    assert found["code"] == 0, found["said"]
+    # Interrupted, but only after systemd had begun: nothing is taken back.
+    assert found["code"] == INTERRUPTED, found["said"]
     kept = dict.fromkeys(("mine", "var", "home", "local"), "mine")
     read_only = ["", "usr", "sysroot", "var/lib/dpkg"]
     same = {"sysroot": True, "read-only": read_only, **kept}
@@ -132,4 +142,12 @@ def test_a_damaged_tree_is_not_started(machine: LoopMachine) -> None:
     assert found["now"]["version"] == "hello 1" and found["now"]["dpkg"] == "1"
     # Nothing is left of it, and the boot that comes merges /etc.
     assert "next" not in found and found["left"] == [] and found["record"]
+    assert found["directories"] == ["atoll"]
+
+
+def test_when_systemd_refuses_nothing_is_left_of_it(machine: LoopMachine) -> None:
+    found = drive(machine, "#!/bin/sh\necho not now >&2; exit 1\n")
+    assert found["code"] not in (0, INTERRUPTED) and "not now" in found["said"]
+    assert found["now"]["version"] == "hello 1" and found["record"]
+    assert "next" not in found and found["left"] == []
     assert found["directories"] == ["atoll"]

@@ -17,15 +17,15 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from atoll.base.errors import Damaged, NothingToDo, Refused
+from atoll.base.errors import AtollError, Damaged, NothingToDo, Refused
 from atoll.host.fs import read_if_there, replace_file, require_root
 from atoll.host.mount_syscalls import MountNamespace, detach_mount, open_namespace
 from atoll.host.run import run
+from atoll.host.signals import signals_deferred
 from atoll.image.paths import PREPARE_SOFT_REBOOT
 from atoll.machine.boot.boot_entry import format_entry_name
 from atoll.machine.deployments.announcement import drop_announcement
@@ -40,7 +40,7 @@ from atoll.machine.live.mount_stack import read_stack, tree_source
 from atoll.machine.live.operations import AttachNew
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from atoll.base.report import Reporter
     from atoll.machine.deployments.sysroot import Sysroot
@@ -53,10 +53,12 @@ ROOT_SOURCE = tree_source(0, 0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SoftRebootPlaces:
-    """``run`` is ``/run``; ``script`` is the program that mounts the next system."""
+    """``run`` is ``/run``; ``script`` is the program that mounts the next system,
+    ``systemctl`` tells systemd to start it."""
 
     run: Path = Path("/run")
     script: Path = Path("/", PREPARE_SOFT_REBOOT)
+    systemctl: Path = Path("/usr/bin/systemctl")
 
     @property
     def marks(self) -> Path:
@@ -118,56 +120,50 @@ def soft_reboot(sysroot: Sysroot, number: int, reporter: Reporter) -> None:
     if reasons:
         raise Refused(f"this needs a full reboot: {'; '.join(reasons)}", hint="systemctl reboot")
     namespace = MountNamespace(outer=open_namespace())
-    places = SoftRebootPlaces()
-    with (
-        locked_machine(sysroot) as machine,
-        record_kept_on_error(machine, number),
-        next_root(machine, number, namespace, places, reporter),
-    ):
-        run(["systemctl", "soft-reboot"])
+    with locked_machine(sysroot) as machine:
+        start_next_root(machine, number, namespace, SoftRebootPlaces(), reporter)
     drop_announcement()
 
 
-@contextmanager
-def record_kept_on_error(machine: Sysroot, number: int) -> Iterator[None]:
-    """The merge of ``/etc`` removes its record. If the deployment does not start now, its boot has
-    to merge what changes until then."""
-    record = etc_paths(machine, number).record
-    before = read_if_there(record)
-    try:
-        yield
-    except BaseException:
-        if before is not None:
-            replace_file(record, before)
-        raise
-
-
-@contextmanager
-def next_root(
+def start_next_root(
     machine: Sysroot,
     number: int,
     namespace: MountNamespace,
     places: SoftRebootPlaces,
     reporter: Reporter,
-) -> Iterator[None]:
-    """Deployment ``number`` at ``/run/nextroot`` in ``namespace``, removed again after an error.
+) -> None:
+    """Mount deployment ``number`` at ``/run/nextroot``, and have systemd start it.
 
-    ``machine`` is locked, and writable in this process's own mount namespace.
+    ``machine`` is locked, and writable in this process's own mount namespace; ``namespace`` is that
+    of the running system. After an error all is
+    as it was. Once systemd has begun, it ends this process, and nothing is taken back: without a
+    next root it would start the old one again, from which it has unmounted nearly everything.
     """
+    record = etc_paths(machine, number).record
+    before = read_if_there(record)
     marks = Path(tempfile.mkdtemp(prefix="atoll-boot.", dir=places.run))
     marks.chmod(0o755)
-    try:
-        with reporter.step("Mounting the next system"):
-            _prepare(machine, number, marks, namespace, places)
-        yield
-    except BaseException:
-        with namespace.entered():
-            if read_stack(places.next_root):
-                detach_mount(places.next_root)
-            if places.next_root.is_dir():
-                places.next_root.rmdir()
-        shutil.rmtree(marks, ignore_errors=True)
-        raise
+    with signals_deferred():
+        try:
+            with reporter.step("Mounting the next system"):
+                _prepare(machine, number, marks, namespace, places)
+            run([places.systemctl, "soft-reboot"])
+        except (AtollError, OSError):
+            _remove_next_root(marks, namespace, places)
+            # The merge of /etc removed it. The boot that comes merges what changes until then.
+            if before is not None:
+                replace_file(record, before)
+            raise
+
+
+def _remove_next_root(marks: Path, namespace: MountNamespace, places: SoftRebootPlaces) -> None:
+    """While it is there, systemd makes a soft reboot of every reboot."""
+    with namespace.entered():
+        if read_stack(places.next_root):
+            detach_mount(places.next_root)
+        if places.next_root.is_dir():
+            places.next_root.rmdir()
+    shutil.rmtree(marks, ignore_errors=True)
 
 
 def _prepare(
