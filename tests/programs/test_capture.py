@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -159,6 +160,29 @@ def test_nothing_is_touched_before_the_answer(machine: LayeredMachine, installer
     refused = machine.run("capture", "--keep", "layer", "--", "sh", "-c", packages, code=11).stderr
     assert "installs or removes packages: x" in refused and "atoll add x" in refused
     assert digest(machine) == before
+
+
+def test_interrupted_it_leaves_nothing(machine: LayeredMachine) -> None:
+    """Ctrl-C while the program runs: its processes are gone, and so is what it wrote."""
+    first = machine.newest
+    words = (sys.executable, "-B", "-m", "atoll", "capture", "--root", machine.root, "--")
+    script = "echo x > /etc/x; echo ready; exec sleep 987654"
+    with subprocess.Popen(
+        [*map(str, words), "sh", "-c", script],
+        env=os.environ | {"PYTHONPATH": str(TOP / "src")},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        assert any("| ready" in line for line in process.stderr)
+        process.send_signal(signal.SIGINT)
+        process.communicate()
+    assert process.returncode == 130
+    assert not list((machine.root / "atoll/cache").glob(".new-*"))
+    assert machine.newest == first
+    assert "another operation" not in machine.run("capture", "--", "true", code=77).stderr
 
 
 def test_a_layer_is_in_the_next_tree_until_it_is_removed(

@@ -51,6 +51,18 @@ def test_a_library_in_usr_local_is_found_with_each_new_image(root: Path) -> None
     assert (root / "etc/ld.so.cache").stat().st_mtime_ns == made
 
 
+def test_links_of_captured_layers_go_with_them(root: Path) -> None:
+    """Other links in /usr/local stay, also those that lead nowhere."""
+    inside(
+        root,
+        "mkdir -p /usr/lib/captured/here; echo > /usr/lib/captured/here/tool; cd /usr/local/bin;"
+        " ln -s /usr/lib/captured/here/tool here; ln -s /usr/lib/captured/gone/tool gone;"
+        " ln -s /nowhere mine",
+    )
+    inside(root, "/root/refresh-caches")
+    assert inside(root, "ls /usr/local/bin").split() == ["here", "mine"]
+
+
 def test_a_certificate_authority_of_the_machine_is_trusted_with_each_new_image(root: Path) -> None:
     """update-ca-certificates itself is not in this root: what runs it is looked at."""
     (root / "usr/sbin/update-ca-certificates").write_text(

@@ -125,6 +125,39 @@ def test_layers_go_along(
     assert "reef-tool" not in (machine.etc("atoll/machine.toml") or "")
 
 
+@pytest.mark.long
+def test_a_captured_layer_goes_along(
+    machine: LayeredMachine, publisher: Publisher, system: System, tmp_path: Path
+) -> None:
+    """As packages do: it is built on each new image, and where it fails it holds the upgrade, or is
+    left out."""
+    account = '[[user]]\nname = "reef"\nsystem = true\n'
+    publisher.publish("1", account)
+    machine.run("rebase", publisher.reference)
+    script = "echo 1 > /opt/reef-tool; chown reef: /opt/reef-tool"
+    machine.run("capture", "--name", "tool", "--keep", "layer", "--", "sh", "-c", script)
+
+    publisher.publish("2", account)
+    machine.run("upgrade")
+    upgraded = machine.newest
+    assert upgraded["version"] == "2" and "[script] captured-tool" in str(upgraded["layers"])
+    assert machine.node("usr/lib/opt/reef-tool") is not None
+    copy = tmp_path / "copy"
+    shutil.copytree(machine.upper / "atoll", copy)
+    done = atoll("build", copy, "--from-machine", "--store", system.store, "--json")
+    assert json.loads(done.stdout)["tree"] == upgraded["tree"]
+
+    third = publisher.publish("3")
+    refused = machine.run("upgrade", code=11).stderr
+    assert "does not fit reef 3, so nothing changed" in refused
+    assert "atoll capture --remove tool" in refused
+    assert machine.newest == upgraded
+    text = (machine.upper / "atoll/machine.toml").read_text()
+    (machine.upper / "atoll/machine.toml").write_text(f'{text}\n[update]\nlayers = "drop"\n')
+    assert "left out: captured layer tool: " in machine.run("upgrade").stderr
+    assert machine.newest["tree"] == third
+
+
 def test_kernel_arguments(machine: LayeredMachine, publisher: Publisher) -> None:
     """They are those of the boot entry; what the image sets can be removed and set again."""
     publisher.publish("1", '[kernel]\nargs = ["console=ttyS7", "nomodeset"]\n')

@@ -8,6 +8,7 @@ both is staged: one transaction, one reboot.
 - A package that no longer fits, or cannot be had: with ``[update] layers = "hold"`` nothing
   changes, with ``"drop"`` it leaves the machine file. Either is recorded (``layer_report``), and
   ``status`` shows it until an upgrade succeeds without.
+- The same holds for a captured layer whose script fails on the new image.
 """
 
 from __future__ import annotations
@@ -15,8 +16,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from atoll.base.errors import ArchiveError, NothingToDo, PackageError, Refused
+from atoll.base.errors import ArchiveError, NothingToDo, PackageError, RecipeError, Refused
 from atoll.debian.resolve import parse_requirement
+from atoll.layering.capture.unfit import (
+    describe_failed,
+    drop_failed_layer,
+    find_failed_layer,
+)
 from atoll.layering.change_machine import (
     MachineBase,
     check_file_unchanged,
@@ -158,9 +164,8 @@ def _find_candidate(
 def _make_next(here: Situation, base: BaseTree, title: str, reporter: Reporter) -> _Next:
     """Raises Refused when a package no longer fits and the machine file says to hold."""
     text = _without_contained(here, base, title, reporter)
-    dropped: tuple[DroppedLayer, ...] = ()
     try:
-        return _Next(text=text, dropped=(), made=_build(here, text, base, reporter))
+        return _build_fitting(here, _Next(text=text, dropped=(), made=None), base, title, reporter)
     except ArchiveError:
         # Nothing is known of the packages, so none is left out.
         raise
@@ -177,7 +182,33 @@ def _make_next(here: Situation, base: BaseTree, title: str, reporter: Reporter) 
     text, dropped = _drop_unfit(here, text, base, reporter)
     for each in dropped:
         reporter.notice(f"left out: {each.package}: {each.reason}")
-    return _Next(text=text, dropped=dropped, made=_build(here, text, base, reporter))
+    found = _Next(text=text, dropped=dropped, made=None)
+    return _build_fitting(here, found, base, title, reporter)
+
+
+def _build_fitting(
+    here: Situation, found: _Next, base: BaseTree, title: str, reporter: Reporter
+) -> _Next:
+    """Build, without captured layers that fail where the machine file says to drop those. Raises
+    Refused where it says to hold."""
+    text, dropped = found.text, found.dropped
+    while True:
+        try:
+            return _Next(text=text, dropped=dropped, made=_build(here, text, base, reporter))
+        except RecipeError as error:
+            name = find_failed_layer(text, error)
+            if name is None:
+                raise
+            layer = describe_failed(name, error)
+            if parse_machine_recipe(text, file=FILE).recipe.update.layers == "hold":
+                _report(here, LayerReport(image=title, held=True, layers=(layer,)))
+                raise Refused(
+                    f"the machine file does not fit {title}, so nothing changed: {error.message}",
+                    hint=f"take it out (atoll capture --remove {name}), or leave out what does not"
+                    ' fit: [update] layers = "drop"',
+                ) from error
+        reporter.notice(f"left out: {layer.package}: {layer.reason}")
+        text, dropped = drop_failed_layer(here.live, text, name), (*dropped, layer)
 
 
 def _without_contained(here: Situation, base: BaseTree, title: str, reporter: Reporter) -> str:

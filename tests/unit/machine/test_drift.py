@@ -238,6 +238,7 @@ def test_content_of_usr_local_and_opt_is_listed_by_what_it_belongs_to(tmp_path: 
     (tmp_path / "opt/empty").mkdir()
     (tmp_path / "local/man").symlink_to("share/man")
     (tmp_path / "local/bin/apt-mark").symlink_to("/usr/lib/atoll/instead")
+    (tmp_path / "local/bin/vendor").symlink_to("/usr/lib/captured/vendor/bin/vendor")
     unread: list[Unread] = []
     local = find_local_drift(tmp_path / "local", "/usr/local", {"man"}, unread)
     opt = find_local_drift(tmp_path / "opt", "/opt", {"shipped"}, unread)

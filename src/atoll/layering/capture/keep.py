@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from atoll.layering.capture.run_captured import CapturedChanges
     from atoll.layering.change_machine import MachineBase
     from atoll.machine.deployments.sysroot import Sysroot
+    from atoll.machine.etc.etc_tree import Node
 
 VERB = "capture"
 _MOVE_LOCAL = rf"""
@@ -162,12 +163,16 @@ def make_removal(sysroot: Sysroot, name: str) -> ChangeRequest:
 def read_record(sysroot: Sysroot, name: str) -> Record | None:
     """None without one. Raises Damaged or Busy."""
     with locked_machine(sysroot, esp=False, published=False) as machine:
-        here = find_situation(machine, read_state(machine))
-        place = f"{place_of(name)}/{RECORD}"
-        node = node_at(here.live, place)
-        if node is None or not is_file(node):
-            return None
-        return parse_record(node.entry.read(), file=f"/etc/{place}")
+        return read_record_in(find_situation(machine, read_state(machine)).live, name)
+
+
+def read_record_in(etc: Node, name: str) -> Record | None:
+    """None without one. Raises Damaged."""
+    place = f"{place_of(name)}/{RECORD}"
+    node = node_at(etc, place)
+    if node is None or not is_file(node):
+        return None
+    return parse_record(node.entry.read(), file=f"/etc/{place}")
 
 
 def _state_words(found: CapturedChanges) -> tuple[AdoptedWord, ...]:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from atoll.base.text import one_line
 from atoll.builder.finish.tmpfiles import quote_path, quote_rest
 from atoll.builder.steps.scripts import INPUTS
+from atoll.image.paths import CAPTURED
 from atoll.layering.capture.model import CapturedPath, Happened, PathKind
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from atoll.layering.capture.places import Sorted
 
 LOCAL = "/usr/local"
-LOCAL_IN_TREE = "/usr/lib/captured"
+LOCAL_IN_TREE = f"/{CAPTURED}"
 CONTENTS = "files"
 """The folder of the contents in the folder of a layer."""
 MOST_FILES = 5000

@@ -35,7 +35,8 @@ def read_machine_files(sysroot: Sysroot, number: int) -> MachineFiles | None:
 
 def list_layers(sysroot: Sysroot, number: int) -> tuple[str, ...]:
     """A word for each change: the packages that are added, ``-NAME`` for those that are removed,
-    ``[TABLE]`` for the rest. What cannot be read is not listed: it is only for people to see."""
+    ``[script] NAME`` for a script, ``[TABLE]`` for the rest. What cannot be read is not listed: it
+    is only for people to see."""
     with suppress(AtollError, OSError, ValueError):
         files = read_machine_files(sysroot, number)
         if files is not None:
@@ -50,6 +51,10 @@ def _words(table: Mapping[str, object]) -> Iterator[str]:
             words = packages.get(name)
             for word in words if isinstance(words, list) else ():
                 yield f"{sign}{word}"
+    scripts = table.get("script")
+    for row in scripts if isinstance(scripts, list) else ():
+        if isinstance(row, dict):
+            yield f"[script] {row.get('name')}"
     for name in table:
-        if name not in _OF_THE_MACHINE:
+        if name not in (*_OF_THE_MACHINE, "script"):
             yield f"[{name}]"

@@ -6,7 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from atoll.image.paths import ATOLL
+from atoll.image.paths import ATOLL, CAPTURED
 from atoll.machine.drift.model import LocalDrift, Unread
 
 if TYPE_CHECKING:
@@ -47,13 +47,15 @@ def find_local_drift(
 
 
 def _is_atolls(entry: os.DirEntry[str]) -> bool:
-    """Whether it is one of the links to Atoll's own wrapper, which each boot makes."""
+    """Whether it is one of the links that each boot makes: to Atoll's own wrapper, or to a file of
+    a captured layer."""
     if not entry.is_symlink():
         return False
     try:
-        return os.readlink(entry.path).startswith(f"/{ATOLL}/")  # noqa: PTH115  # Path would tidy it
+        target = os.readlink(entry.path)  # noqa: PTH115  # Path would tidy it
     except OSError:
         return False
+    return target.startswith((f"/{ATOLL}/", f"/{CAPTURED}/"))
 
 
 def _count(top: os.DirEntry[str], shown_as: str, unread: list[Unread]) -> LocalDrift:
