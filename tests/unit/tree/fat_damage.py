@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import gzip
+import mmap
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from atoll.tree.fat import ROOT, FatFault, FatItem, Volume, parse_volume
 from atoll.tree.fat_format import BAD, LAST, SLOT, checksum, parse_boot_sector
@@ -27,11 +29,20 @@ def golden(bits: int) -> bytes:
     return gzip.decompress((GOLDEN / f"fat{bits}.gz").read_bytes())
 
 
+@functools.lru_cache(maxsize=4)
+def _file_of(data: bytes) -> IO[bytes]:
+    file = os.fdopen(os.memfd_create("volume"), "r+b")
+    file.write(data)
+    file.flush()
+    return file
+
+
 class Editable:
     """The bytes of a volume, and ways to change its fields."""
 
     def __init__(self, data: bytes) -> None:
-        self.data = bytearray(data)
+        # Only the pages that a test changes are copied.
+        self.data = mmap.mmap(_file_of(data).fileno(), 0, flags=mmap.MAP_PRIVATE)
         self.geometry = parse_boot_sector(data[:512])
 
     def read(self, offset: int, size: int) -> bytes:
@@ -87,7 +98,8 @@ class Editable:
 
     def add_name(self, path: str, short: bytes, *, skip: int = 0) -> None:
         """A second name for a file in its directory, in the first free slot but ``skip``."""
-        slot = bytearray(self.data[self.slot_of(path) :][:SLOT])
+        at = self.slot_of(path)
+        slot = bytearray(self.data[at : at + SLOT])
         slot[:11], slot[12] = short, 0
         free = [at for at in self.slots_of(self.item(path).parent) if self.data[at] == 0]
         self.data[free[skip] : free[skip] + SLOT] = slot
