@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -19,7 +21,16 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_site(tmp_path_factory.mktemp("site"))
+    """Built by the first worker of a run that wants it."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "site"
+    folder.mkdir(exist_ok=True)
+    with (folder / "built").open("a+") as built:
+        fcntl.flock(built, fcntl.LOCK_EX)
+        if not built.seek(0, os.SEEK_END):
+            build_site(folder)
+            built.write("yes")
+    return folder / "site"
 
 
 @pytest.fixture(scope="session")
