@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import pytest
 from atoll.base.errors import Damaged, NotFound
 from atoll.builder.finish.var_rules import RULES
 from atoll.cli.output.capture import summarize
-from atoll.cli.run.capture import suggest_name
+from atoll.cli.run.capture import ask, suggest_name
 from atoll.host.line_pipe import line_pipe
 from atoll.layering.adoption import AdoptedRow, AdoptedWord
 from atoll.layering.capture.layer import MOST_BYTES, MOST_FILES, find_obstacle, plan_layer
@@ -250,6 +251,19 @@ def test_names() -> None:
     assert suggest_name(("./...",)) == "captured"
     assert find_free_name("x", ()) == "x"
     assert find_free_name("x", ("x", "x-2")) == "x-3"
+
+
+@pytest.mark.parametrize(
+    ("typed", "answer"),
+    [("l", "layer"), ("Layer", "layer"), ("s", "script"), ("stop", "nothing"), ("", "nothing")],
+)
+def test_only_the_letters_of_the_question_keep_it(
+    typed: str, answer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{typed}\n"))
+    assert ask({"layer": "", "script": ""}, 0) == answer
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{typed}\n"))
+    assert ask({"layer": "it is too large", "script": ""}, 3) in ("nothing", "script")
 
 
 def test_changes_are_read_from_two_directories(tmp_path: Path) -> None:

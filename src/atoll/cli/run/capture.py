@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from atoll.base.report import Reporter
     from atoll.layering.capture.run_captured import CapturedChanges
 
-_ANSWERS = {"l": "layer", "s": "script", "n": "nothing", "": "nothing"}
+_ANSWERS = {"l": "layer", "layer": "layer", "s": "script", "script": "script"}
 _LONGEST_NAME = 40
 
 
@@ -122,8 +122,9 @@ def _decide(
     for kind, obstacle in obstacles.items():
         if obstacle:
             reporter.notice(f"it cannot be kept as a {kind}: {one_line(obstacle)}")
-    if not sys.stdin.isatty():
-        reporter.notice("there is no terminal to ask on; to keep it: --keep layer or --keep script")
+    if arguments.json or not sys.stdin.isatty():
+        why = "--json asks nothing" if arguments.json else "there is no terminal to ask on"
+        reporter.notice(f"{why}; to keep it: --keep layer or --keep script")
         return "nothing"
     return ask(obstacles, found.status)
 
@@ -137,7 +138,7 @@ def ask(obstacles: Mapping[str, str], status: int) -> str:
     failed = f"It ended with status {status}. " if status else ""
     question = f"{failed}Type {', '.join(words)}, anything else to throw it away: "
     print(question, end="", file=sys.stderr, flush=True)
-    answer = _ANSWERS.get(sys.stdin.readline().strip().lower()[:1], "nothing")
+    answer = _ANSWERS.get(sys.stdin.readline().strip().lower(), "nothing")
     return "nothing" if obstacles.get(answer) else answer
 
 
