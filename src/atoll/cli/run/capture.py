@@ -50,7 +50,10 @@ def run(arguments: argparse.Namespace, reporter: Reporter) -> int:
     if arguments.remove is not None:
         return run_change(arguments, make_removal(sysroot, arguments.remove), reporter)
     request = CaptureRequest(
-        words=tuple(arguments.command), inputs=tuple(arguments.input), network=arguments.network
+        words=tuple(arguments.command),
+        inputs=tuple(arguments.input),
+        network=arguments.network,
+        name=arguments.name,
     )
     reporter.notice(f"running in a sandbox: {one_line(' '.join(arguments.command))}")
     with captured(sysroot, request, reporter, _print_line) as found:
@@ -83,15 +86,10 @@ def _check_usage(arguments: argparse.Namespace) -> None:
 
 
 def choose_name(arguments: argparse.Namespace, found: CapturedChanges) -> str:
-    """Raises UsageError when the name that was asked for is taken."""
-    if arguments.name is not None:
-        if arguments.name in found.layers:
-            raise UsageError(
-                f"there is a captured layer {arguments.name} already",
-                hint=f"choose another --name, or first: atoll capture --remove {arguments.name}",
-            )
-        return find_free_name(arguments.name, found.taken)
-    return find_free_name(suggest_name(tuple(arguments.command)), {*found.layers, *found.taken})
+    """The name that was asked for, or one from the command, with a number where an earlier layer
+    has left its files under it."""
+    name = arguments.name or suggest_name(tuple(arguments.command))
+    return find_free_name(name, {*found.layers, *found.taken})
 
 
 def suggest_name(words: tuple[str, ...]) -> str:

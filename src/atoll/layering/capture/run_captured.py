@@ -71,11 +71,12 @@ _NO_GROUP = "nogroup"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptureRequest:
     """``words`` are the command. ``inputs`` are local files and directories for it, besides those
-    that its words name."""
+    that its words name. ``name`` is what it will be kept under, if a person chose that."""
 
     words: tuple[str, ...]
     inputs: tuple[Path, ...] = ()
     network: bool = False
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +141,7 @@ def captured(
     NoSpace, Damaged, MissingPrivilege, or Refused for a machine without a deployment."""
     with locked_machine(sysroot, esp=False, published=False) as machine:
         here = find_situation(machine, read_state(machine))
+    _check_name(request.name, list_captured(here.text or NEW))
     become_root("running a program in a sandbox")
     enter_private_mounts()
     deployment = here.newest.deployment
@@ -161,6 +163,15 @@ def captured(
                 upper=upper,
             )
             yield _describe(here, ran)
+
+
+def _check_name(name: str | None, layers: tuple[str, ...]) -> None:
+    """Raises UsageError when the name is taken: before a program runs for minutes."""
+    if name in layers:
+        raise UsageError(
+            f"there is a captured layer {name} already",
+            hint=f"choose another --name, or first: atoll capture --remove {name}",
+        )
 
 
 def find_inputs(request: CaptureRequest, root: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
