@@ -275,3 +275,18 @@ def test_a_broken_machine_file(machine: Machine) -> None:
         assert "/etc/atoll/machine.toml" in done.told, done.told
     machine.file.write_text(before)
     succeeds(machine, "upgrade")
+
+
+def test_a_removed_package_that_the_image_no_longer_has(machine: Machine) -> None:
+    """No archive knows it either: that must not hold the upgrade."""
+    world = machine.world
+    world.publish("old", {"doomed": "1"}, name="other")
+    machine.file.write_text(format_wanted(Wanted(install=("tool",), remove=frozenset({"doomed"}))))
+    other = world.maker.follow("other")
+    done = run_verb(world, machine.root, "rebase", other, booted=1)
+    assert done.code == 0, done.told
+    world.publish("new", name="other")
+    machine.file.write_text(format_wanted(Wanted(install=("tool",), remove=frozenset({"doomed"}))))
+    done = run_verb(world, machine.root, "upgrade", booted=1)
+    assert done.code == 0 and "no longer contains doomed" in done.told, done.told
+    assert parse_wanted(machine.file) == Wanted(install=("tool",))

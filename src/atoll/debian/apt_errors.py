@@ -27,6 +27,7 @@ _NO_NETWORK = re.compile(
     r"|Undetermined Error|Cannot initiate the connection"
 )
 _NO_SUITE = re.compile(r"does not have a Release file|404\s+Not Found")
+_NAMED_SUITE = re.compile(r"The repository '\S+ (\S+) Release' does not have a Release file")
 _NO_SPACE = re.compile(r"No space left on device|don't have enough free space")
 _UNKNOWN = re.compile(
     r"E: Unable to locate package (\S+)"
@@ -79,9 +80,13 @@ def explain_failure(
             hint="the mirror may be updating or damaged: try again later, or use another mirror",
         )
     if _NO_SUITE.search(output) and "E: " in output:
-        return ArchiveError(
-            f"the mirror does not have the suite {suite} or a component of it{where}",
-            hint="check `from` and [debian] in the recipe",
+        named = _NAMED_SUITE.search(output)
+        missing = named[1] if named else suite
+        # Another suite than the base's is there for certain packages.
+        kind = ArchiveError if missing == suite else PackageError
+        return kind(
+            f"the mirror does not have the suite {missing} or a component of it{where}",
+            hint="check `from`, [debian] and the suites of packages in the recipe",
         )
     if _NO_NETWORK.search(output):
         return NetworkError(

@@ -4,7 +4,8 @@ Without a machine file that changes the tree this is ``machine.upgrade``. With o
 fetched, the packages of the file are resolved on it at their newest versions, and what is built of
 both is staged: one transaction, one reboot.
 
-- A package that the new image contains leaves the machine file.
+- A package that the new image contains leaves the machine file, and so does the removal of one that
+  it no longer contains.
 - A package that no longer fits, or cannot be had: with ``[update] layers = "hold"`` nothing
   changes, with ``"drop"`` it leaves the machine file. Either is recorded (``layer_report``), and
   ``status`` shows it until an upgrade succeeds without.
@@ -32,7 +33,7 @@ from atoll.layering.change_machine import (
     read_live,
 )
 from atoll.layering.change_packages import installed_names, read_own_words
-from atoll.layering.edit_machine_file import remove_packages
+from atoll.layering.edit_machine_file import add_packages, remove_packages
 from atoll.layering.machine_tree import (
     BaseTree,
     build_machine_tree,
@@ -163,7 +164,7 @@ def _find_candidate(
 
 def _make_next(here: Situation, base: BaseTree, title: str, reporter: Reporter) -> _Next:
     """Raises Refused when a package no longer fits and the machine file says to hold."""
-    text = _without_contained(here, base, title, reporter)
+    text = _fit_to_image(here, base, title, reporter)
     try:
         return _build_fitting(here, _Next(text=text, dropped=(), made=None), base, title, reporter)
     except ArchiveError:
@@ -211,9 +212,9 @@ def _build_fitting(
         text, dropped = drop_failed_layer(here.live, text, name), (*dropped, layer)
 
 
-def _without_contained(here: Situation, base: BaseTree, title: str, reporter: Reporter) -> str:
-    """The machine file without packages that the image has now. One of a certain version or suite
-    stays: the image may have another."""
+def _fit_to_image(here: Situation, base: BaseTree, title: str, reporter: Reporter) -> str:
+    """The machine file without packages that the image has now, and without removals of those that
+    it no longer has. A package of a certain version or suite stays: the image may have another."""
     installed = installed_names(MachineBase(base=base, store=here.store))
     contained = []
     for word in read_own_words(here.text):
@@ -222,7 +223,12 @@ def _without_contained(here: Situation, base: BaseTree, title: str, reporter: Re
         if plain and wanted.name in installed:
             contained.append(package_name(word))
             reporter.notice(f"{title} contains {word}: it leaves the machine file")
-    return remove_packages(here.text, contained) if contained else here.text
+    removed = parse_machine_recipe(here.text, file=FILE).recipe.packages.remove
+    absent = [name for name in removed if name not in installed]
+    for name in absent:
+        reporter.notice(f"{title} no longer contains {name}: its removal leaves the machine file")
+    text = remove_packages(here.text, contained) if contained else here.text
+    return add_packages(text, (), back=absent) if absent else text
 
 
 def _build(here: Situation, text: str, base: BaseTree, reporter: Reporter) -> MachineTree | None:

@@ -72,8 +72,8 @@ CASES: list[tuple[str, type[AtollError], str]] = [
     ),
     (
         "E: The repository 'http://m.example nosuch Release' does not have a Release file.",
-        ArchiveError,
-        "does not have the suite trixie",
+        PackageError,
+        "does not have the suite nosuch",
     ),
     (
         "W: Invalid 'Date' entry in Release file lists/x\n"
