@@ -244,6 +244,8 @@ class Life:
         made = Built(image=image, wanted=wanted, locked=locked)
         now = self.built[self.default]
         same = (now.image, now.wanted or Wanted(), now.locked) == (image, wanted, locked)
+        # Without layers both are the image.
+        same |= now.image == image and not (now.is_derived or wanted.makes_tree)
         # The same wish may be another text, and then another record in the tree.
         done = self.run(*words, codes=(0, NOTHING_TO_DO) if same else (0,))
         if done.code == 0:
@@ -300,7 +302,14 @@ class Life:
             made = self._made_of(number)
             self.built[number] = made
             # As after every verb that stages: the file that runs is that of what boots next.
-            self.etc[number] = replace(self.live, wanted=made.wanted, built=made, by_hand=False)
+            wanted = made.wanted
+            if not made.is_derived:
+                # Settings of the machine alone may stay; nothing of the tree does.
+                wanted = parse_wanted(self._upper(number) / "atoll/machine.toml")
+                assert wanted is None or not wanted.makes_tree, self.story()
+                if self.live.wanted is not None and not self.live.wanted.makes_tree:
+                    assert wanted == self.live.wanted, self.story()
+            self.etc[number] = replace(self.live, wanted=wanted, built=made, by_hand=False)
             self.etc[self.booted] = self.etc[number]
             self.unpruned += 1
             self.from_which[number] = self.booted

@@ -52,7 +52,8 @@ from atoll.machine.disable_entries import plan_disable_entries
 from atoll.machine.etc.etc_commands import read_machine_etc
 from atoll.machine.etc.etc_tree import compare
 from atoll.machine.etc.stage import retry_if_changed
-from atoll.machine.restore_machine_file import plan_restore_machine_file
+from atoll.machine.machine_file import has_layers, read_machine_text
+from atoll.machine.restore_machine_file import OLD_PLACE, plan_restore_machine_file
 from atoll.machine.rollback_choice import choose_rollback, left_deployments
 from atoll.machine.staging import (
     StageRequest,
@@ -283,14 +284,21 @@ def _machine_files(
     sysroot: Sysroot, state: MachineState, target: DeploymentState
 ) -> MachineFiles | None:
     """What the older tree was built from: of all settings this one goes back, or file and tree
-    would not agree. None where no deployment has been built here."""
+    would not agree. Today's file stays beside it. None where today's file fits the tree too."""
     try:
         own = read_machine_files(sysroot, target.number)
         found = [read_machine_files(sysroot, each.number) for each in state.deployments]
+        today = read_machine_etc(sysroot, require_current(state).number).live
+        text = read_machine_text(today)
+        if all(each is None for each in found):
+            return None
+        if not (has_layers(today) or read_origin(sysroot, target.number).base):
+            return None
     except (AtollError, OSError):
         return None
-    nothing = MachineFiles(text=b"", lock=b"")
-    return own or (nothing if any(each is not None for each in found) else None)
+    others = () if text is None else ((OLD_PLACE, text),)
+    files = own or MachineFiles(text=b"", lock=b"")
+    return files if files.text == text else replace(files, others=others)
 
 
 def _plan_holds(

@@ -150,6 +150,21 @@ def test_a_file_without_layers_is_that_of_an_image_too(maker: Maker, machine: Sy
     assert plan_restore_machine_file(machine, 1) == ()
 
 
+def test_settings_of_the_machine_alone_stay_in_todays_etc(maker: Maker, machine: Sysroot) -> None:
+    """They are in no conflict with the tree of an image; a file with layers stays beside."""
+    number = add_layers(machine, maker)
+    bless(machine, number)
+    running = replace(machine, booted=number)
+    text = "schema = 1\n[keep]\ndeployments = 5\n"
+    set_setting(machine, number, PLACE, text)
+    third = back(running, "1", keep_etc=True)
+    assert settings(machine, third, PLACE) == text
+    set_setting(machine, number, PLACE, TEXT)
+    fourth = back(running, "1", keep_etc=True)
+    assert settings(machine, fourth, PLACE) is None
+    assert settings(machine, fourth, OLD) == TEXT
+
+
 def stage_again(machine: Sysroot, number: int, files: MachineFiles) -> None:
     """Stage the tree of deployment ``number`` once more, made from ``files``."""
     with locked_machine(machine) as locked:
