@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from atoll.base.errors import ProgramFailed
-from atoll.host.sandbox import Bind, Sandbox
+from atoll.base.errors import NoSpace, ProgramFailed
+from atoll.host.sandbox import Bind, Sandbox, keeping_free
 from tests.programs import escapes
 from tests.programs.test_rootless import made_maker
 
@@ -76,6 +76,22 @@ def test_no_program_of_a_build_gets_out_without_root(as_person: dict[str, str], 
 @pytest.fixture
 def place(tmp_path: Path) -> tuple[Path, tuple[Bind, ...]]:
     return escapes.make_root(tmp_path, privileged=False)
+
+
+def test_a_program_is_stopped_before_it_fills_the_machine(tmp_path: Path) -> None:
+    """What runs on a machine shares a file system with all its services."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=80M", "test", disk], check=True)
+    try:
+        root, binds = escapes.make_root(disk, privileged=False)
+        sandbox = Sandbox(root=root, binds=binds)
+        with keeping_free(disk):
+            sandbox.run(["true"])
+            with pytest.raises(NoSpace, match=f"the file system of {disk} is nearly full"):
+                sandbox.run(["sh", "-c", "head -c 30000000 /dev/zero > /big; sleep 1000"])
+    finally:
+        subprocess.run(["umount", disk], check=True)
 
 
 @pytest.mark.parametrize("name", ["run", "tmp", "dev", "proc", "sys"])

@@ -12,6 +12,7 @@ process. The image gets its ref in the store last, so an interrupted build leave
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ from atoll.builder.steps.step_cache import Chain, chain_id, run_steps
 from atoll.builder.use_lock import check_tree, complete_lock
 from atoll.host.fs import umask
 from atoll.host.mount import enter_private_mounts
+from atoll.host.sandbox import keeping_free
 from atoll.host.userns import become_root
 from atoll.store.refs import Ref, write_ref
 
@@ -87,7 +89,8 @@ def build_tree(
     become_root("building a tree")
     enter_private_mounts()
     limits = KEPT if base is None else KEPT_ON_MACHINE
-    with opened_cache(store.root / "cache", limits) as cache:
+    space = nullcontext() if base is None else keeping_free(store.root)
+    with opened_cache(store.root / "cache", limits) as cache, space:
         return build_in(
             BuildContext(
                 recipe=recipe,

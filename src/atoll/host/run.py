@@ -7,6 +7,7 @@ import select
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Protocol
@@ -15,7 +16,7 @@ from atoll.base.errors import MissingProgram, ProgramFailed
 from atoll.host.signals import signals_deferred
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 TAIL_LINES = 20
@@ -26,6 +27,8 @@ GRACE_SECONDS = 10.0
 
 _REAP_SECONDS = 10.0
 """Seconds to wait until killed processes have been reaped."""
+
+_WATCH_SECONDS = 0.2
 
 _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 
@@ -59,13 +62,15 @@ def run(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     log: IO[bytes] | None = None,
+    watch: Callable[[], None] | None = None,
 ) -> bytes:
     """Run a program to its end and return its stdout.
 
     ``log``, when given, receives stdout and stderr instead, and the result is empty. The program
-    has its own process group and does not inherit stdin. Raises ProgramFailed with the last lines
-    of stderr (or of the log), or MissingProgram. If this process is interrupted, the program and
-    its children are ended and waited for before the exception propagates.
+    has its own process group and does not inherit stdin. ``watch`` is called now and then while it
+    runs. Raises ProgramFailed with the last lines of stderr (or of the log), or MissingProgram. If
+    this process is interrupted, or ``watch`` raises an exception, the program and its children are
+    ended and waited for before the exception propagates.
     """
     arguments = [os.fspath(argument) for argument in argv]
     feed = stdin if isinstance(stdin, bytes) else None
@@ -83,7 +88,7 @@ def run(
                 cwd=cwd,
                 process_group=0,
             )
-        out, err = process.communicate(feed)
+        out, err = _communicate(process, feed, watch)
     except BaseException:
         if process is not None:
             with process:
@@ -95,6 +100,36 @@ def run(
         log.seek(start)
         err = log.read()
     raise ProgramFailed(arguments, process.returncode, tail(err or b""))
+
+
+def _communicate(
+    process: subprocess.Popen[bytes], feed: bytes | None, watch: Callable[[], None] | None
+) -> tuple[bytes, bytes]:
+    if watch is None:
+        return process.communicate(feed)
+    ended = threading.Event()
+    raised: list[BaseException] = []
+
+    def look() -> None:
+        while not ended.wait(_WATCH_SECONDS):
+            try:
+                watch()
+            except BaseException as error:
+                raised.append(error)
+                _signal_group(process, signal.SIGKILL)
+                return
+
+    # Another thread, because a communicate() with a limit of time forgets what it has not written.
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        found = process.communicate(feed)
+    finally:
+        ended.set()
+        thread.join()
+    if raised:
+        raise raised[0]
+    return found
 
 
 def ask(

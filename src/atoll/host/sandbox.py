@@ -19,11 +19,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from atoll.base.errors import ProgramFailed
+from atoll.base.errors import NoSpace, ProgramFailed
 from atoll.host.run import run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 _START = "import sys; sys.path.insert(0, {!r}); from atoll.host.sandbox_init import main; main()"
 _SOURCE = Path(__file__).parents[2]
@@ -59,7 +59,7 @@ class Sandbox:
         """Run a program in the sandbox to its end; stdout, log and errors as in ``host.run.run``.
 
         As in a shell, the status is 127 if the program does not exist, 126 if it cannot be
-        executed; it is 125 if the sandbox cannot be created.
+        executed; it is 125 if the sandbox cannot be created. Raises NoSpace in ``keeping_free``.
         """
         clock = _moved_clock.get()
         sandbox = replace(self, binds=(*self.binds, *clock.binds())) if clock else self
@@ -71,6 +71,7 @@ class Sandbox:
                 stdin=stdin,
                 env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
                 log=log,
+                watch=_watch.get(),
             )
         except ProgramFailed as error:
             raise ProgramFailed(argv, error.status, error.stderr_tail) from error
@@ -105,6 +106,31 @@ def faketime(library: Path, *, days: int) -> Iterator[None]:
         yield
     finally:
         _moved_clock.reset(before)
+
+
+FREE_BYTES = 64 << 20
+_watch: ContextVar[Callable[[], None] | None] = ContextVar("watch", default=None)
+
+
+@contextmanager
+def keeping_free(directory: Path) -> Iterator[None]:
+    """End programs in sandboxes, which raises NoSpace, before they fill the file system that has
+    ``directory``: on a machine all services write there, too."""
+
+    def check() -> None:
+        found = os.statvfs(directory)
+        if found.f_bavail * found.f_frsize < FREE_BYTES:
+            raise NoSpace(
+                f"the file system of {directory} is nearly full, so the program in the sandbox was"
+                " stopped",
+                hint="what it wrote is removed; see what else takes space: df -h, du",
+            )
+
+    before = _watch.set(check)
+    try:
+        yield
+    finally:
+        _watch.reset(before)
 
 
 _BASE_ENVIRONMENT = {

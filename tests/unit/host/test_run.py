@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from atoll.base.errors import NoSpace
 from atoll.host import run as module
 from atoll.host.run import run
 
@@ -25,6 +26,19 @@ def test_what_an_interrupted_program_started_ends_too(
     with pytest.raises(KeyboardInterrupt):
         run(["sh", "-c", f"({ignoring}) & trap '' TERM; {writes}"])
     assert processes_about(written) == []
+
+
+def test_what_watches_a_program_ends_it_and_loses_none_of_its_input_and_output() -> None:
+    calls = []
+    text = b"0123456789abcdef" * 20000
+    said = run(["sh", "-c", "sleep 0.5; cat"], stdin=text, watch=lambda: calls.append(1))
+    assert said == text and calls
+
+    def refuse() -> None:
+        raise NoSpace("full")
+
+    with pytest.raises(NoSpace):
+        run(["sleep", "1000"], watch=refuse)
 
 
 def processes_about(path: Path) -> list[str]:

@@ -30,7 +30,7 @@ from atoll.host.fs import umask
 from atoll.host.in_root import exists_in_root, in_root
 from atoll.host.line_pipe import line_pipe
 from atoll.host.mount import enter_private_mounts
-from atoll.host.sandbox import Bind, Sandbox
+from atoll.host.sandbox import Bind, Sandbox, keeping_free
 from atoll.host.userns import become_root
 from atoll.layering.adopt import keep_valid
 from atoll.layering.adopt_accounts import adopt_accounts
@@ -152,7 +152,8 @@ def captured(
         inputs, words = find_inputs(request, lower)
         with step_mounted(cache, [lower]) as (root, upper):
             sandbox = _make_sandbox(root, inputs, network=request.network)
-            status = _run(sandbox, words, show)
+            with keeping_free(here.store.root):
+                status = _run(sandbox, words, show)
             ran = _Ran(
                 words=words,
                 inputs=inputs,
