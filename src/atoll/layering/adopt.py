@@ -101,10 +101,13 @@ def plan_adoption(view: MachineView, names: Iterable[str] = ()) -> Adoption:
     sources = {
         f"{_FOLDER}/{each.values['source']}": each for each in rows if each.source is not None
     }
+    private = {path for path, each in sources.items() if each.private}
+    if any("password" in each.values for each in rows):
+        private.add(PLACE)
     return Adoption(
         text=text,
         files={path: each.source or b"" for path, each in sources.items()},
-        private=frozenset(path for path, each in sources.items() if each.private),
+        private=frozenset(private),
         adopted=tuple(dict.fromkeys(adopted)),
         left=tuple(left),
     )

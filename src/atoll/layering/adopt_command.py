@@ -69,10 +69,11 @@ def write_adoption(sysroot: Sysroot, number: int, view: MachineView, adoption: A
 
 
 def _with_adoption(etc: MachineEtc, adoption: Adoption) -> Node:
-    live = with_files(etc.live, {**adoption.files, PLACE: adoption.text.encode()})
+    files = {**adoption.files, PLACE: adoption.text.encode()}
+    live = with_files(etc.live, files)
     for path in adoption.private:
         entry = Entry(kind=Kind.FILE, mode=0o600)
-        live = replaced(live, path, Node(with_content(entry, adoption.files[path])))
+        live = replaced(live, path, Node(with_content(entry, files[path])))
     return live
 
 

@@ -63,7 +63,8 @@ class Findings:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adoption:
     """A new text of the machine file, and files beside it (paths below ``/etc``). ``private`` are
-    those that only root may read. ``adopted`` are the names of what it explains now."""
+    those that only root may read, the machine file too when it has a hash of a password.
+    ``adopted`` are the names of what it explains now."""
 
     text: str
     files: Mapping[str, bytes] = field(default_factory=dict, repr=False)

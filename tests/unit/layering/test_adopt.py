@@ -131,7 +131,8 @@ def test_secrets_are_adopted_only_by_name() -> None:
     }
     assert "geheim" not in repr(adoption) and HASH not in adoption.text
     named = plan_adoption(view_of(changed), ["/etc/wifi", "password:ada"])
-    assert named.files == {"atoll/files/wifi": b"geheim"} and named.private == set(named.files)
+    assert named.files == {"atoll/files/wifi": b"geheim"}
+    assert named.private == {*named.files, "atoll/machine.toml"}
     assert recipe_of(named).files[0].mode == 0o600
     assert recipe_of(named).users[0].password_hash == HASH
 

@@ -77,7 +77,9 @@ def test_what_is_adopted_is_shown_and_written_after_a_yes(
     found = json.loads(capsys.readouterr().out)
     # Its password is a secret that was not named, and is still the machine's own.
     assert found["in_machine_file"] == ["/etc/motd", "apt.timer", "user:ada"]
+    assert stat.S_IMODE(written.stat().st_mode) == 0o644
     assert run(machine, "--adopt", "password:ada", "--yes") == 0
+    assert stat.S_IMODE(written.stat().st_mode) == 0o600
     capsys.readouterr()
     assert run(machine, "--json") == 0
     found = json.loads(capsys.readouterr().out)
