@@ -99,6 +99,7 @@ def test_layers_go_along(
     machine.run("add", str(tool))
 
     second = publisher.publish("2")
+    assert "removed" not in machine.run("plan").stdout
     machine.run("upgrade")
     upgraded = machine.newest
     assert upgraded["version"] == "2" and upgraded["tree"] != second

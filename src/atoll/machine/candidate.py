@@ -219,12 +219,10 @@ def _origin_of(sysroot: Sysroot, number: int) -> Origin | None:
         return None
 
 
-def compare_to_current(
-    candidate: Candidate, store: Store, current: DeploymentState
-) -> PackageChanges | None:
-    """The changes in packages; None if either side does not list its packages."""
+def compare_with_tree(candidate: Candidate, store: Store, tree: TreeId) -> PackageChanges | None:
+    """The changes in packages since ``tree``; None if either side does not list its packages."""
     try:
-        mine = read_system_label(store, current.deployment.tree)
+        mine = read_system_label(store, tree)
     except (Damaged, NotFound):
         return None  # a damaged running tree must not block an upgrade
     if mine is None or candidate.facts is None:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from atoll.machine.candidate import (
     check_new,
-    compare_to_current,
+    compare_with_tree,
     fetch_candidate,
     opened_candidate,
 )
@@ -108,7 +108,7 @@ def preview_staged(
         return None, None
     store = open_store(sysroot.atoll)
     with opened_candidate(sysroot, state, default.deployment.tree) as candidate:
-        return default, compare_to_current(candidate, store, require_current(state))
+        return default, compare_with_tree(candidate, store, require_current(state).deployment.tree)
 
 
 def upgrade(sysroot: Sysroot, request: UpgradeRequest, reporter: Reporter) -> UpgradeResult:

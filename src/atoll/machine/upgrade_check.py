@@ -6,22 +6,23 @@ downloaded. Once the image is here and ``/etc`` is merged, ``check_staging_space
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from atoll.base.errors import AtollError
+from atoll.base.errors import AtollError, Damaged
 from atoll.image.bootable import require_bootable
 from atoll.image.policy import find_policy
 from atoll.machine.candidate import (
     check_new,
-    compare_to_current,
+    compare_with_tree,
     needed_on_esp,
     read_candidate_etc,
     read_candidate_image_json,
     suggest_space,
 )
 from atoll.machine.deployments.confirmation import require_confirmed
-from atoll.machine.deployments.state import next_numbers
+from atoll.machine.deployments.state import next_numbers, read_origin
 from atoll.machine.etc.damaged_tree import read_source_etc
 from atoll.machine.etc.stage import MergeInputs, etc_paths, plan_stage, retry_if_changed
 from atoll.machine.live_preview import preview_live
@@ -32,6 +33,7 @@ from atoll.store.layout import open_store
 from atoll.tree.etc_rules import is_machine_made
 
 if TYPE_CHECKING:
+    from atoll.base.ids import TreeId
     from atoll.machine.candidate import Candidate
     from atoll.machine.deployments.state import DeploymentState, MachineState
     from atoll.machine.deployments.sysroot import Sysroot
@@ -84,7 +86,8 @@ def inspect_upgrade(
     made = sum(is_machine_made(path) for path, _ in etc.changes)
     preview = UpgradePreview(
         candidate=candidate,
-        packages=compare_to_current(candidate, store, current),
+        # Images are compared: what the machine file adds comes along.
+        packages=compare_with_tree(candidate, store, _image_tree(sysroot, current)),
         needed=_add_etc(
             replace(candidate.needed, esp=needed_on_esp(candidate, state)),
             _cost_of_etc(sysroot, state, etc, etc.tree if new is None else new, settings),
@@ -108,6 +111,13 @@ def inspect_upgrade(
     except AtollError as error:
         return replace(preview, obstacle=error)
     return preview
+
+
+def _image_tree(sysroot: Sysroot, current: DeploymentState) -> TreeId:
+    """The tree of the image that runs, without what the machine file adds."""
+    with suppress(Damaged, OSError):  # a damaged origin must not block the rebase that cures it
+        return read_origin(sysroot, current.number).base or current.deployment.tree
+    return current.deployment.tree
 
 
 def check_staging_space(staged: StagingPlan, sysroot: Sysroot, state: MachineState) -> None:
