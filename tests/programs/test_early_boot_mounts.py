@@ -30,13 +30,14 @@ from tests.unit.machine.small_image import FACTS, files_of, make_store
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+needs_verified_trees = pytest.mark.skipif(
+    "\terofs\n" not in Path("/proc/filesystems").read_text() or not shutil.which("fsverity"),
+    reason="needs EROFS in the kernel, and fsverity",
+)
 pytestmark = [
     pytest.mark.root,
     both_shells,
-    pytest.mark.skipif(
-        "\terofs\n" not in Path("/proc/filesystems").read_text() or not shutil.which("fsverity"),
-        reason="needs EROFS in the kernel, and fsverity",
-    ),
+    needs_verified_trees,
 ]
 
 SOURCE = Path(__file__).parents[2] / "src"

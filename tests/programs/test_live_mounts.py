@@ -16,18 +16,17 @@ from atoll.base.report import NullReporter
 from atoll.image.tree_owned import format_tree_owned
 from atoll.machine.upgrade import UpgradeRequest, upgrade
 from tests.machines import Maker
-from tests.programs.test_early_boot_mounts import MOUNT_POINTS, LoopMachine, loop_device
+from tests.programs.test_early_boot_mounts import (
+    MOUNT_POINTS,
+    LoopMachine,
+    loop_device,
+    needs_verified_trees,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = [
-    pytest.mark.root,
-    pytest.mark.skipif(
-        "\terofs\n" not in Path("/proc/filesystems").read_text() or not shutil.which("fsverity"),
-        reason="needs EROFS in the kernel, and fsverity",
-    ),
-]
+pytestmark = [pytest.mark.root, needs_verified_trees]
 
 CHECKOUT = Path(__file__).parents[2]
 SYSTEMCTL = """#!/bin/sh

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,18 +16,17 @@ from atoll.machine.upgrade import UpgradeRequest, upgrade
 from tests.machines import Maker
 from tests.programs.early_boot import SYSTEM, read_whole
 from tests.programs.soft_reboot_driver import INTERRUPTED
-from tests.programs.test_early_boot_mounts import MOUNT_POINTS, LoopMachine, loop_device
+from tests.programs.test_early_boot_mounts import (
+    MOUNT_POINTS,
+    LoopMachine,
+    loop_device,
+    needs_verified_trees,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = [
-    pytest.mark.root,
-    pytest.mark.skipif(
-        "\terofs\n" not in Path("/proc/filesystems").read_text() or not shutil.which("fsverity"),
-        reason="needs EROFS in the kernel, and fsverity",
-    ),
-]
+pytestmark = [pytest.mark.root, needs_verified_trees]
 
 CHECKOUT = Path(__file__).parents[2]
 

@@ -16,7 +16,7 @@ from tests.archive import Archive, make_key, serve
 
 from .test_layering import machine, publisher
 from .test_layering import pytestmark as marks
-from .vendor_package import NAME, add_vendor_package
+from .vendor_package import NAME, RECIPE, add_vendor_package
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,19 +26,6 @@ if TYPE_CHECKING:
 
 pytestmark = [*marks, pytest.mark.long]
 __all__ = ["machine", "publisher"]
-
-RECIPE = """schema = 1
-
-[[repo]]
-name = "reef"
-uris = ["{address}"]
-suites = ["stable"]
-components = ["main"]
-key = "./reef.asc"
-
-[packages]
-install = ["reef-vpn"]
-"""
 
 
 def text_of(machine: LayeredMachine, path: str) -> str:

@@ -18,6 +18,19 @@ if TYPE_CHECKING:
     from tests.archive import Archive
 
 NAME = "reef-vpn"
+RECIPE = """schema = 1
+
+[[repo]]
+name = "reef"
+uris = ["{address}"]
+suites = ["stable"]
+components = ["main"]
+key = "./reef.asc"
+
+[packages]
+install = ["reef-vpn"]
+"""
+"""A machine file with it, from the archive at ``{address}``."""
 UNIT = """[Unit]
 Description=Reef VPN
 [Service]

@@ -196,6 +196,13 @@ class Ready:
             machine.restore(self.state)
             yield machine
 
+    @contextmanager
+    def following(self, registry: ImageRegistry, directory: Path) -> Iterator[Machine]:
+        """One that follows what ``registry`` offers."""
+        with self.machine(directory) as machine:
+            registry.configure(machine)
+            yield machine
+
 
 @pytest.fixture(scope="session")
 def ready(hello: Built) -> Ready:
@@ -220,6 +227,15 @@ def registry(hello: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     make_packages()
     with start_registry(tmp_path_factory.mktemp("registry"), hello.lock) as registry:
         yield registry
+
+
+@pytest.fixture(scope="module")
+def machine(
+    ready: Ready, registry: ImageRegistry, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Machine]:
+    """One that lives through all stories of a module, and follows the registry."""
+    with ready.following(registry, tmp_path_factory.mktemp("machine")) as machine:
+        yield machine
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,14 @@ insecure = true
 """
 
 
+TWO = """
+[[file]]
+path = "/etc/two.conf"
+text = "two\\n"
+"""
+"""What a version 2 has beyond examples/hello."""
+
+
 class ImageRegistry:
     """Offers versions under the name that the machines' disks follow."""
 
@@ -66,4 +74,10 @@ def start_registry(folder: Path, lock: Path) -> Iterator[ImageRegistry]:
 def deployments(machine: Machine) -> list[dict[str, Any]]:
     """What ``atoll status`` says of each, the newest first."""
     found: list[dict[str, Any]] = json.loads(machine.succeed("atoll status --json"))["deployments"]
+    return found
+
+
+def find_deployment(machine: Machine, mark: str = "booted") -> dict[str, Any]:
+    """The only one with this mark of ``atoll status``."""
+    (found,) = [each for each in deployments(machine) if each[mark]]
     return found

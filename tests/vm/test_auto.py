@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .image_registry import deployments
+from .image_registry import deployments, find_deployment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,8 +33,7 @@ AN_HOUR_LATER = "unshare --time --boottime 3600 --fork"
 
 @pytest.fixture
 def machine(ready: Ready, registry: ImageRegistry, tmp_path: Path) -> Iterator[Machine]:
-    with ready.machine(tmp_path) as machine:
-        registry.configure(machine)
+    with ready.following(registry, tmp_path) as machine:
         yield machine
 
 
@@ -52,10 +51,6 @@ def auto_status(machine: Machine) -> dict[str, Any]:
 
 def reasons(machine: Machine) -> set[str]:
     return {each["code"] for each in auto_status(machine)["reasons"]}
-
-
-def booted(machine: Machine) -> dict[str, Any]:
-    return next(each for each in deployments(machine) if each["booted"])
 
 
 def test_it_updates_itself_unless_the_connection_costs_or_somebody_works(
@@ -82,7 +77,7 @@ def test_it_updates_itself_unless_the_connection_costs_or_somebody_works(
 
     machine.reboot()
     machine.wait_for_system()
-    assert booted(machine)["version"] == "2"
+    assert find_deployment(machine)["version"] == "2"
     machine.fail("test -e /run/motd.d/60-atoll-update")
     machine.wait_until_succeeds("systemctl is-active atoll-auto.timer", timeout=300)
 
@@ -109,7 +104,7 @@ def test_it_updates_itself_unless_the_connection_costs_or_somebody_works(
     machine.succeed(f"systemd-run --quiet --no-block {AN_HOUR_LATER} atoll auto reboot")
     machine.wait_for_reboot(timeout=900)
     machine.wait_for_system()
-    assert booted(machine)["version"] == "3"
+    assert find_deployment(machine)["version"] == "3"
     assert machine.succeed("systemctl --failed --no-legend").strip() == ""
 
 
@@ -124,14 +119,16 @@ def test_a_version_must_be_confirmed_and_a_power_cut_does_not_confirm_it(
         machine.wait_for_system()
         status = json.loads(machine.succeed("atoll status --json"))
         assert 1000 < status["confirm"]["left"] <= 1800
-        assert booted(machine)["version"] == "4" and not booted(machine)["blessed"]
+        assert (
+            find_deployment(machine)["version"] == "4" and not find_deployment(machine)["blessed"]
+        )
         machine.succeed("systemctl is-active atoll-go-back.timer")
         assert machine.execute("atoll upgrade")[0] == 77
         machine.power_cut()
         machine.start()
     machine.wait_for_system()
     machine.succeed("atoll confirm")
-    assert booted(machine)["blessed"]
+    assert find_deployment(machine)["blessed"]
     assert json.loads(machine.succeed("atoll status --json"))["confirm"] is None
     machine.fail("systemctl is-active atoll-go-back.timer")
     assert machine.execute("atoll confirm")[0] == 77

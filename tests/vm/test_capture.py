@@ -8,24 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .image_registry import deployments
+from .image_registry import TWO, deployments
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from vmtest import Machine
 
-    from .conftest import Ready
     from .image_registry import ImageRegistry
 
 pytestmark = [pytest.mark.vm, pytest.mark.root, pytest.mark.network, pytest.mark.long]
 
-NEW = """
-[[file]]
-path = "/etc/two.conf"
-text = "two\\n"
-"""
 PATIENCE = 1800
 """Seconds; a machine without KVM builds slowly."""
 INSTALLER = """\
@@ -51,14 +42,9 @@ systemctl enable vendor.service
 
 
 @pytest.fixture(scope="module")
-def machine(
-    ready: Ready, registry: ImageRegistry, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Machine]:
-    place: Path = tmp_path_factory.mktemp("machine")
-    with ready.machine(place) as machine:
-        registry.configure(machine)
-        machine.succeed(f"printf %s {shlex.quote(INSTALLER)} > /root/install.sh")
-        yield machine
+def machine(machine: Machine) -> Machine:
+    machine.succeed(f"printf %s {shlex.quote(INSTALLER)} > /root/install.sh")
+    return machine
 
 
 def check_there(machine: Machine) -> None:
@@ -93,7 +79,7 @@ def test_kept_it_is_there_after_a_reboot(machine: Machine) -> None:
 
 
 def test_it_goes_along_with_an_upgrade(machine: Machine, registry: ImageRegistry) -> None:
-    registry.build("2", NEW)
+    registry.build("2", TWO)
     machine.succeed("atoll upgrade", timeout=PATIENCE)
     machine.reboot()
     machine.wait_for_system()

@@ -3,44 +3,24 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from .image_registry import deployments
+from .image_registry import TWO, find_deployment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from vmtest import Machine
 
-    from .conftest import Ready
     from .image_registry import ImageRegistry
 
 pytestmark = [pytest.mark.vm, pytest.mark.root, pytest.mark.network, pytest.mark.long]
 
-NEW = """
-[[file]]
-path = "/etc/two.conf"
-text = "two\\n"
-"""
-
 
 @pytest.fixture(scope="module")
-def machine(
-    ready: Ready, registry: ImageRegistry, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Machine]:
-    place: Path = tmp_path_factory.mktemp("machine")
-    with ready.machine(place) as machine:
-        registry.configure(machine)
-        registry.build("2", NEW)
-        yield machine
-
-
-def find(machine: Machine, mark: str) -> dict[str, Any]:
-    (found,) = [each for each in deployments(machine) if each[mark]]
-    return found
+def machine(machine: Machine, registry: ImageRegistry) -> Machine:
+    registry.build("2", TWO)
+    return machine
 
 
 def test_it_is_taken_back_by_itself_without_a_reboot(machine: Machine) -> None:
@@ -49,7 +29,10 @@ def test_it_is_taken_back_by_itself_without_a_reboot(machine: Machine) -> None:
     machine.succeed("systemd-run --quiet --collect atoll upgrade --live --confirm 5m", timeout=900)
     machine.wait_until_succeeds("test -e /etc/two.conf", timeout=900)
     machine.succeed("systemctl is-active atoll-go-back.timer")
-    assert find(machine, "default")["version"] == "1" and find(machine, "running")["held"]
+    assert (
+        find_deployment(machine, "default")["version"] == "1"
+        and find_deployment(machine, "running")["held"]
+    )
     machine.succeed("systemctl daemon-reexec")
     machine.wait_until_succeeds("test ! -e /etc/two.conf", timeout=900)
     machine.wait_until_succeeds("grep 'was not confirmed' /run/motd.d/50-atoll", timeout=300)
@@ -64,7 +47,10 @@ def test_switched_off_and_on_it_is_the_older_version(machine: Machine) -> None:
     machine.power_cut()
     machine.start()
     machine.wait_for_system()
-    assert find(machine, "booted")["version"] == "1" and find(machine, "default")["booted"]
+    assert (
+        find_deployment(machine, "booted")["version"] == "1"
+        and find_deployment(machine, "default")["booted"]
+    )
     assert "was not confirmed" in machine.succeed("cat /run/motd.d/50-atoll")
     assert machine.execute("atoll upgrade")[0] == 11
 
@@ -75,6 +61,6 @@ def test_confirmed_it_stays(machine: Machine) -> None:
     machine.fail("systemctl is-active atoll-go-back.timer")
     machine.reboot()
     machine.wait_for_system()
-    assert find(machine, "booted")["version"] == "2"
+    assert find_deployment(machine, "booted")["version"] == "2"
     machine.wait_until_succeeds("atoll status --json | grep -q '\"blessed\": true'", timeout=600)
     assert machine.execute("atoll confirm")[0] == 77

@@ -74,8 +74,7 @@ def enabled(unit: str) -> dict[str, str]:
 
 @pytest.fixture
 def machine(ready: Ready, registry: ImageRegistry, tmp_path: Path) -> Iterator[Machine]:
-    with ready.machine(tmp_path) as machine:
-        registry.configure(machine)
+    with ready.following(registry, tmp_path) as machine:
         yield machine
 
 

@@ -9,41 +9,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .image_registry import deployments
+from .image_registry import TWO, find_deployment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from vmtest import Machine
 
-    from .conftest import Ready
     from .image_registry import ImageRegistry
 
 pytestmark = [pytest.mark.vm, pytest.mark.root, pytest.mark.network, pytest.mark.long]
 
-NEW = """
-[[file]]
-path = "/etc/two.conf"
-text = "two\\n"
-"""
 PAGE = Path(__file__).parents[2] / "docs/tutorial/living-on-it.md"
 PATIENCE = 1800
 """Seconds; a machine without KVM resolves and installs packages slowly."""
-
-
-@pytest.fixture(scope="module")
-def machine(
-    ready: Ready, registry: ImageRegistry, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Machine]:
-    place: Path = tmp_path_factory.mktemp("machine")
-    with ready.machine(place) as machine:
-        registry.configure(machine)
-        yield machine
-
-
-def booted(machine: Machine) -> dict[str, object]:
-    (found,) = [each for each in deployments(machine) if each["booted"]]
-    return found
 
 
 def section(number: int) -> str:
@@ -88,7 +65,7 @@ def test_what_is_added_is_there_after_a_reboot(machine: Machine) -> None:
     assert "added    htop " in told and "to take it back later: atoll remove htop" in told
     assert "      with   htop\n" in said["atoll status"]
     assert machine.succeed("htop --version").startswith("htop ")
-    assert booted(machine)["layers"] == ["htop"]
+    assert find_deployment(machine)["layers"] == ["htop"]
     assert machine.succeed("dpkg --list htop | tail -1").startswith("ii")
     assert machine.succeed("systemctl --failed --no-legend").strip() == ""
     machine.succeed("systemctl is-active boot-complete.target")
@@ -97,18 +74,18 @@ def test_what_is_added_is_there_after_a_reboot(machine: Machine) -> None:
 
 
 def test_it_goes_along_with_an_upgrade(machine: Machine, registry: ImageRegistry) -> None:
-    registry.build("2", NEW)
+    registry.build("2", TWO)
     follow(machine, 4)
     assert machine.succeed("cat /etc/two.conf") == "two\n"
     machine.succeed("htop --version")
-    found = booted(machine)
+    found = find_deployment(machine)
     assert found["version"] == "2" and found["layers"] == ["htop"]
 
 
 def test_removed_it_is_the_image_again(machine: Machine) -> None:
     follow(machine, 5)
     machine.fail("command -v htop")
-    assert booted(machine)["layers"] == []
+    assert find_deployment(machine)["layers"] == []
     assert "htop" not in machine.succeed("cat /etc/atoll/machine.toml")
 
 

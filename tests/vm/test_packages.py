@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.archive import Archive, make_key, serve
-from tests.programs.vendor_package import add_vendor_package
+from tests.programs.vendor_package import RECIPE, add_vendor_package
 
 from .conftest import build_version
 from .image_registry import HOST, deployments
@@ -26,18 +26,6 @@ pytestmark = [pytest.mark.vm, pytest.mark.root, pytest.mark.network, pytest.mark
 REAL = "tlp cups printer-driver-brlaser chrony"
 PATIENCE = 3600
 """Seconds; a machine without KVM resolves and installs packages slowly."""
-RECIPE = """schema = 1
-
-[[repo]]
-name = "reef"
-uris = ["{address}"]
-suites = ["stable"]
-components = ["main"]
-key = "./reef.asc"
-
-[packages]
-install = ["reef-vpn"]
-"""
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +49,7 @@ def machine(
 ) -> Iterator[Machine]:
     place: Path = tmp_path_factory.mktemp("machine")
     assert archive.key is not None
-    with serve(archive.root) as address, ready.machine(place) as machine:
-        registry.configure(machine)
+    with serve(archive.root) as address, ready.following(registry, place) as machine:
         machine.succeed("mkdir -p /etc/atoll")
         machine.copy_to(archive.key.public, "/etc/atoll/reef.asc")
         text = RECIPE.format(address=address.replace("127.0.0.1", HOST))

@@ -12,23 +12,11 @@ import pytest
 from .test_fallback import TRIES, by_version, leave_tries
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from vmtest import Machine
 
-    from .conftest import Ready
     from .image_registry import ImageRegistry
 
 pytestmark = [pytest.mark.vm, pytest.mark.root, pytest.mark.network]
-
-
-@pytest.fixture(scope="module")
-def machine(
-    ready: Ready, registry: ImageRegistry, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Machine]:
-    with ready.machine(tmp_path_factory.mktemp("machine")) as machine:
-        registry.configure(machine)
-        yield machine
 
 
 def test_pulled_plugs_condemn_nothing(

@@ -3,50 +3,26 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from .image_registry import deployments
+from .image_registry import TWO, find_deployment
 from .test_fallback import UNHEALTHY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from vmtest import Machine
 
-    from .conftest import Ready
     from .image_registry import ImageRegistry
 
 pytestmark = [pytest.mark.vm, pytest.mark.root, pytest.mark.network, pytest.mark.long]
 
-NEW = """
-[[file]]
-path = "/etc/two.conf"
-text = "two\\n"
-"""
 SOFT = "atoll upgrade --soft-reboot"
 BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
 
 
-@pytest.fixture(scope="module")
-def machine(
-    ready: Ready, registry: ImageRegistry, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Machine]:
-    place: Path = tmp_path_factory.mktemp("machine")
-    with ready.machine(place) as machine:
-        registry.configure(machine)
-        yield machine
-
-
-def booted(machine: Machine) -> dict[str, Any]:
-    (found,) = [each for each in deployments(machine) if each["booted"]]
-    return found
-
-
 def test_only_user_space_starts_again(machine: Machine, registry: ImageRegistry) -> None:
-    built = registry.build("2", NEW)
+    built = registry.build("2", TWO)
     told = machine.succeed("atoll upgrade 2>&1", timeout=900)
     assert "boots next: systemctl reboot" in told
     boot = machine.succeed(BOOT_ID)
@@ -66,7 +42,7 @@ def test_only_user_space_starts_again(machine: Machine, registry: ImageRegistry)
 
 def test_a_healthy_start_is_blessed_as_after_a_reboot(machine: Machine) -> None:
     machine.wait_until_succeeds("test -e /sysroot/atoll/state/blessed/2", timeout=900)
-    found = booted(machine)
+    found = find_deployment(machine)
     assert found["version"] == "2" and found["default"] and found["blessed"]
     assert machine.succeed("systemctl --failed --no-legend").strip() == ""
     events = json.loads(machine.succeed("atoll history --json"))
@@ -77,7 +53,7 @@ def test_a_healthy_start_is_blessed_as_after_a_reboot(machine: Machine) -> None:
 def test_a_live_change_and_a_second_soft_reboot_work_after_it(
     machine: Machine, registry: ImageRegistry
 ) -> None:
-    registry.build("3", NEW.replace("two\\n", "three\\n"))
+    registry.build("3", TWO.replace("two\\n", "three\\n"))
     machine.succeed("atoll upgrade --live", timeout=900)
     assert machine.succeed("cat /etc/two.conf") == "three\n"
     assert machine.execute(SOFT)[0] in (11, 77)
@@ -85,7 +61,7 @@ def test_a_live_change_and_a_second_soft_reboot_work_after_it(
     machine.succeed("atoll upgrade", timeout=900)
     machine.soft_reboot(SOFT)
     machine.wait_for_system()
-    assert booted(machine)["version"] == "3"
+    assert find_deployment(machine)["version"] == "3"
     assert machine.succeed("systemctl show -P SoftRebootsCount").strip() == "2"
 
 

@@ -63,8 +63,7 @@ def machine(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Machine]:
     registry.offer(versions["1"])
-    with ready.machine(tmp_path_factory.mktemp("machine")) as machine:
-        registry.configure(machine)
+    with ready.following(registry, tmp_path_factory.mktemp("machine")) as machine:
         yield machine
 
 
