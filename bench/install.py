@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING
 
 from atoll.tree.cpio import format_cpio
 from examples.install_tour import HASHED
-from vmtest import Disk, Interface, Machine, MachineSpec, UserNetwork, Writes
+from vmtest import Disk, Interface, Machine, MachineError, MachineSpec, UserNetwork, Writes
 from vmtest.emulator import Ending
 
 if TYPE_CHECKING:
@@ -237,12 +237,12 @@ def install_debian(work: Path, proxy: Proxy, memory: int) -> Times:
 
 def wait_for_power_off(machine: Machine) -> None:
     """It was told all that it asks: a question means that something has failed."""
-    ends = time.monotonic() + LONGEST
-    while machine.is_running() and time.monotonic() < ends:
-        if QUESTION in machine.console.text():
-            raise SystemExit(f"Debian's installer asks:\n{machine.console.tail()}")
-        time.sleep(1)
-    machine.wait_for_end(Ending.SHUTDOWN, timeout=0)
+    try:
+        machine.wait_for_console_text(re.escape(QUESTION), timeout=LONGEST)
+    except MachineError:
+        machine.wait_for_end(Ending.SHUTDOWN, timeout=0)
+        return
+    raise SystemExit(f"Debian's installer asks:\n{machine.console.tail()}")
 
 
 def fetch_installer(work: Path, proxy: Proxy) -> tuple[Path, Path]:
