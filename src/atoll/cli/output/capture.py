@@ -69,7 +69,8 @@ def _parents(path: str) -> Iterator[str]:
 
 def format_captured(found: CapturedChanges, name: str) -> Iterator[str]:
     """``name`` is that of the layer which it would be."""
-    yield f"What {_cut(found.command)} did to {found.over}; it ended with status {found.status}"
+    run = found.run
+    yield f"What {_cut(run.command)} did to {found.over}; it ended with status {run.status}"
     for heading, rows in _groups(found, name):
         lines = list(rows)
         if lines:
@@ -146,8 +147,8 @@ def captured_as_json(found: CapturedChanges, name: str, kept: str) -> dict[str, 
     """``kept`` is ``layer``, ``script`` or ``nothing``."""
     paths = found.sorted
     return {
-        "command": list(found.words),
-        "status": found.status,
+        "command": list(found.run.words),
+        "status": found.run.status,
         "over": found.over,
         "name": name,
         "kept": kept,

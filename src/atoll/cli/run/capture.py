@@ -107,7 +107,7 @@ def _decide(
     arguments: argparse.Namespace, found: CapturedChanges, name: str, reporter: Reporter
 ) -> str:
     """What is kept: ``layer``, ``script`` or ``nothing``. Raises NothingToDo."""
-    if found.is_empty and not found.status:
+    if found.is_empty and not found.run.status:
         raise NothingToDo("it changed nothing")
     if not arguments.json:
         print("\n".join(map(one_line, format_captured(found, name))))
@@ -124,7 +124,7 @@ def _decide(
         why = "--json asks nothing" if arguments.json else "there is no terminal to ask on"
         reporter.notice(f"{why}; to keep it: --keep layer or --keep script")
         return "nothing"
-    return ask(obstacles, found.status)
+    return ask(obstacles, found.run.status)
 
 
 def ask(obstacles: Mapping[str, str], status: int) -> str:
@@ -142,8 +142,8 @@ def ask(obstacles: Mapping[str, str], status: int) -> str:
 
 def _throw_away(found: CapturedChanges, reporter: Reporter) -> int:
     """Raises ProgramFailed when the command failed, Refused when it could not be kept."""
-    if found.status:
-        raise ProgramFailed(found.words, found.status, "", hint=_hint_for(found.status))
+    if found.run.status:
+        raise ProgramFailed(found.run.words, found.run.status, "", hint=_hint_for(found.run.status))
     require_keepable(found)
     reporter.notice("nothing was kept, and nothing of this machine was changed")
     return 0

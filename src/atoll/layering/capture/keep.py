@@ -72,7 +72,7 @@ def find_layer_obstacle(found: CapturedChanges) -> str:
     if found.has_more:
         return f"it changed more than {MOST_FILES} paths"
     paths = (*found.sorted.image, *found.sorted.state)
-    if any(each.capabilities for each in paths) and not has_program(found.root, "setcap"):
+    if any(each.capabilities for each in paths) and not has_program(found.run.root, "setcap"):
         return "a file has capabilities, and setcap (package libcap2-bin) is not in the image"
     return find_obstacle(found.sorted) or (
         "" if paths or found.rows or found.unit_words else _NOTHING
@@ -93,12 +93,12 @@ def find_script_obstacle(found: CapturedChanges) -> str:
 def keep_as_layer(found: CapturedChanges, name: str) -> ChangeRequest:
     """Raises Refused, or OSError."""
     _refuse(find_layer_obstacle(found), found)
-    layer = plan_layer(found.sorted, name, found.command)
+    layer = plan_layer(found.sorted, name, found.run.command)
     files: dict[str, bytes] = {"program": layer.program.encode()}
     modes = {"program": 0o600}
     for each in layer.contents:
         place = f"{CONTENTS}{place_in_tree(each.path, name)}"
-        files[place] = read_regular(found.root / each.path[1:], limit=MOST_BYTES)
+        files[place] = read_regular(found.run.root / each.path[1:], limit=MOST_BYTES)
         if not each.is_readable_by_all:
             modes[place] = 0o600
     files |= {f"{CONTENTS}{path}": content for path, content in layer.made.items()}
@@ -118,13 +118,13 @@ def keep_as_script(found: CapturedChanges, name: str) -> ChangeRequest:
     """Raises Refused, or OSError."""
     _refuse(find_script_obstacle(found), found)
     files, modes = _read_inputs(found)
-    text = f"{shlex.join(found.words)}\n"
+    text = f"{shlex.join(found.run.words)}\n"
     if any(is_in_local(each.path) for each in found.sorted.image):
         text += _MOVE_LOCAL.replace("NAME", name)
     script: dict[str, object] = {"text": text}
-    if found.inputs:
-        script["inputs"] = [f"{FOLDER}/{name}/inputs/{each}" for each in found.inputs]
-    if found.network:
+    if found.run.inputs:
+        script["inputs"] = [f"{FOLDER}/{name}/inputs/{each}" for each in found.run.inputs]
+    if found.run.network:
         script["network"] = True
     addition = Addition(name=name, script=script, rows=found.rows, words=_state_words(found))
     return _request(found, addition, files, modes)
@@ -136,7 +136,7 @@ def _request(
     folder = f"{FOLDER}/{addition.name}"
 
     def edit(text: str, _machine: MachineBase) -> Edited:
-        after, record = add_captured(text, addition, found.command)
+        after, record = add_captured(text, addition, found.run.command)
         return Edited(text=after, files={f"{folder}/{RECORD}": format_record(record)})
 
     return ChangeRequest(
@@ -186,7 +186,7 @@ def _read_inputs(found: CapturedChanges) -> tuple[dict[str, bytes], dict[str, in
     files: dict[str, bytes] = {}
     modes: dict[str, int] = {}
     left = MOST_BYTES
-    for name, path in found.inputs.items():
+    for name, path in found.run.inputs.items():
         for place, file in _walk(path, f"inputs/{name}"):
             if file.is_symlink() or not file.is_file():
                 raise Refused(

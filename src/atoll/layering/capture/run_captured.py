@@ -80,21 +80,34 @@ class CaptureRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CapturedChanges:
-    """``words`` is the command as it ran, with the paths that ``inputs`` have in the sandbox, by
-    their names there. ``status`` is its exit status. ``packages`` were installed or removed.
-    ``rows`` and ``unit_words`` are what the recipe language has for accounts and units;
-    ``state_rules`` are words for ``[var] state``. ``account_left`` cannot be said in a recipe.
-    ``over`` is the title of the tree that it ran over, ``has_more``: not all paths were read.
-    ``layers`` are the captured layers of the machine file, ``taken`` the names of folders of
-    earlier ones. ``root`` has the changed files."""
+class CapturedRun:
+    """A command that ran in an overlay. ``words`` have the paths that ``inputs`` have in the
+    sandbox, by their names there. ``lower`` is the tree below, ``root`` what the command saw, and
+    ``upper`` has its changes."""
 
     words: tuple[str, ...]
     inputs: Mapping[str, Path]
     network: bool
-    over: str
     status: int
+    lower: Path
     root: Path
+    upper: Path
+
+    @property
+    def command(self) -> str:
+        return shlex.join(self.words)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapturedChanges:
+    """What ``run`` changed. ``packages`` were installed or removed. ``rows`` and ``unit_words`` are
+    what the recipe language has for accounts and units; ``state_rules`` are words for
+    ``[var] state``. ``account_left`` cannot be said in a recipe. ``over`` is the title of the tree
+    that it ran over, ``has_more``: not all paths were read. ``layers`` are the captured layers of
+    the machine file, ``taken`` the names of folders of earlier ones."""
+
+    run: CapturedRun
+    over: str
     sorted: Sorted
     units: tuple[UnitDrift, ...]
     unit_words: tuple[AdoptedWord, ...]
@@ -108,29 +121,11 @@ class CapturedChanges:
     taken: frozenset[str]
 
     @property
-    def command(self) -> str:
-        return shlex.join(self.words)
-
-    @property
     def is_empty(self) -> bool:
         """Whether nothing at all was changed."""
         found = self.sorted
         paths = (found.image, found.state, found.person, found.dropped, found.left_out)
         return not (any(paths) or self.units or self.accounts or self.packages)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Ran:
-    """A command that ran in an overlay: the directory ``lower`` below it, the ``root`` that it saw,
-    and the directory ``upper`` that has its changes."""
-
-    words: tuple[str, ...]
-    inputs: Mapping[str, Path]
-    network: bool
-    status: int
-    lower: Path
-    root: Path
-    upper: Path
 
 
 @contextmanager
@@ -154,7 +149,7 @@ def captured(
             sandbox = _make_sandbox(root, inputs, network=request.network)
             with keeping_free(here.store.root):
                 status = _run(sandbox, words, show)
-            ran = _Ran(
+            ran = CapturedRun(
                 words=words,
                 inputs=inputs,
                 network=request.network,
@@ -230,7 +225,7 @@ def _run(sandbox: Sandbox, words: tuple[str, ...], show: Callable[[str], None]) 
     return 0
 
 
-def _describe(here: Situation, ran: _Ran) -> CapturedChanges:
+def _describe(here: Situation, ran: CapturedRun) -> CapturedChanges:
     deployment = here.newest.deployment
     before, after = (read_directory(root / "etc").root for root in (ran.lower, ran.root))
     accounts_after = read_accounts_of(after)
@@ -249,12 +244,8 @@ def _describe(here: Situation, ran: _Ran) -> CapturedChanges:
     accounts = without_own_groups(find_account_drift(read_accounts_of(before), accounts_after))
     rows, left = find_account_rows(accounts, accounts_after, {each.path for each in changes})
     return CapturedChanges(
-        words=ran.words,
-        inputs=ran.inputs,
-        network=ran.network,
+        run=ran,
         over=deployment.title,
-        status=ran.status,
-        root=ran.root,
         sorted=found,
         units=units,
         unit_words=unit_words,
