@@ -60,8 +60,15 @@ def machine(tmp_path: Path) -> Iterator[LoopMachine]:
 
 
 STOPS = """#!/bin/sh
-# Stands for a systemd that begins at once, and ends the session that asked.
-kill -TERM $PPID
+# Stands for a systemd that begins at once, and ends the session that asked, systemctl too.
+kill -TERM $PPID $$
+"""
+NO_ANSWER = """#!/bin/sh
+# Stands for a systemd that begins, and whose answer does not come.
+case $1 in
+    show) echo stopping ;;
+    *) echo Connection reset >&2; exit 1 ;;
+esac
 """
 
 
@@ -122,6 +129,12 @@ def test_the_next_system_is_mounted_as_early_boot_mounts_it(machine: LoopMachine
         "marks": ["booted"],
     }
     assert found["still"] and found["left"] == [] and not found["record"]
+
+
+def test_without_an_answer_of_systemd_its_state_counts(machine: LoopMachine) -> None:
+    found = drive(machine, NO_ANSWER)
+    assert found["code"] == 0, found["said"]
+    assert found["next"]["version"] == "hello 2" and found["left"] == []
 
 
 def test_a_damaged_tree_is_not_started(machine: LoopMachine) -> None:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from atoll.base.errors import AtollError, Damaged, NothingToDo, Refused
+from atoll.base.errors import AtollError, Damaged, NothingToDo, ProgramFailed, Refused
 from atoll.host.fs import read_if_there, replace_file, require_root
 from atoll.host.mount_syscalls import MountNamespace, detach_mount, open_namespace
 from atoll.host.run import run
@@ -147,13 +147,33 @@ def start_next_root(
         try:
             with reporter.step("Mounting the next system"):
                 _prepare(machine, number, marks, namespace, places)
-            run([places.systemctl, "soft-reboot"])
+            _tell_systemd(places)
         except (AtollError, OSError):
             _remove_next_root(marks, namespace, places)
             # The merge of /etc removed it. The boot that comes merges what changes until then.
             if before is not None:
                 replace_file(record, before)
             raise
+
+
+def _tell_systemd(places: SoftRebootPlaces) -> None:
+    """Raises ProgramFailed or MissingProgram when systemd has not begun.
+
+    It begins before it answers, and ends this session with its systemctl, so that a failure of
+    systemctl alone says nothing.
+    """
+    try:
+        run([places.systemctl, "soft-reboot"])
+    except ProgramFailed as error:
+        if error.status >= 0 and not _is_stopping(places):
+            raise
+
+
+def _is_stopping(places: SoftRebootPlaces) -> bool:
+    try:
+        return run([places.systemctl, "show", "-P", "SystemState"]).strip() == b"stopping"
+    except ProgramFailed as error:
+        return error.status < 0
 
 
 def _remove_next_root(marks: Path, namespace: MountNamespace, places: SoftRebootPlaces) -> None:
