@@ -119,7 +119,8 @@ def soft_reboot(sysroot: Sysroot, number: int, reporter: Reporter) -> None:
     reasons = check_soft_reboot(sysroot, number)
     if reasons:
         raise Refused(f"this needs a full reboot: {'; '.join(reasons)}", hint="systemctl reboot")
-    namespace = MountNamespace(outer=open_namespace())
+    # That of systemd: this process has left it already when it staged the deployment itself.
+    namespace = MountNamespace(outer=open_namespace("1"))
     with locked_machine(sysroot) as machine:
         start_next_root(machine, number, namespace, SoftRebootPlaces(), reporter)
     drop_announcement()
